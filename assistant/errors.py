@@ -1,0 +1,113 @@
+"""Every error that the product raises on purpose.
+
+    AssistantError
+    +- Invalid 422            a value breaks a rule; ``field`` names it
+    +- Unauthenticated 401    no valid key, token or session
+    +- NotAllowed 403         known, but not permitted to do this
+    +- NotFound 404           does not exist, or is not yours: deliberately the same
+    +- Conflict 409           the object is no longer in the state this needs
+    +- TooLarge 413           over a limit; ``limit`` names it
+    +- Unsupported 415        a content type or file format that is not taken
+    +- RateLimited 429        too many requests; ``retry_after`` seconds
+    +- EngineError 503        the model cannot answer now
+       +- EngineBusy 503      the queue is full; ``retry_after`` seconds
+       +- EngineTimeout 504   the deadline passed
+       +- EngineFailed 503    this generation failed
+    +- NotReady 503           a part of the installation is missing; the message says what to do
+
+Messages are safe to show to the caller: they never contain a path, a secret or another caller's data.
+They say what is wrong and what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class AssistantError(Exception):
+    """Base of the tree. ``code`` is stable and machine-readable, ``status`` the HTTP status."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = {name: value for name, value in fields.items() if value is not None}
+
+
+class Invalid(AssistantError):
+    code = "invalid"
+    status = 422
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message, field=field)
+
+
+class Unauthenticated(AssistantError):
+    code = "unauthenticated"
+    status = 401
+
+
+class NotAllowed(AssistantError):
+    code = "not_allowed"
+    status = 403
+
+
+class NotFound(AssistantError):
+    code = "not_found"
+    status = 404
+
+
+class Conflict(AssistantError):
+    code = "conflict"
+    status = 409
+
+
+class TooLarge(AssistantError):
+    code = "too_large"
+    status = 413
+
+    def __init__(self, message: str, *, limit: int | None = None) -> None:
+        super().__init__(message, limit=limit)
+
+
+class Unsupported(AssistantError):
+    code = "unsupported"
+    status = 415
+
+
+class RateLimited(AssistantError):
+    code = "rate_limited"
+    status = 429
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.retry_after = retry_after
+
+
+class NotReady(AssistantError):
+    code = "not_ready"
+    status = 503
+
+
+class EngineError(AssistantError):
+    code = "engine_error"
+    status = 503
+
+
+class EngineBusy(EngineError):
+    code = "engine_busy"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.retry_after = retry_after
+
+
+class EngineTimeout(EngineError):
+    code = "engine_timeout"
+    status = 504
+
+
+class EngineFailed(EngineError):
+    code = "engine_failed"

@@ -1,0 +1,66 @@
+"""Mapped classes: the tables, and the rules about one object. Rules across objects live in `services`."""
+
+from assistant.models.jobs import Event, IdempotencyKey, Job, JobStatus
+from assistant.models.knowledge import Article, Passage, Visibility
+from assistant.models.people import Agent, AgentRole, APIKey, Customer, Team
+from assistant.models.tickets import (
+    Citation,
+    Draft,
+    DraftStatus,
+    Generation,
+    Priority,
+    Ticket,
+    TicketStatus,
+    TicketType,
+    TriageField,
+    TriageFieldState,
+    TriageHead,
+    TriageResult,
+)
+from assistant.models.conversations import (
+    Attachment,
+    AttachmentKind,
+    Author,
+    Conversation,
+    ConversationState,
+    Evidence,
+    EvidenceState,
+    Message,
+    MessageVisibility,
+)
+
+__all__ = [
+    "APIKey",
+    "Agent",
+    "AgentRole",
+    "Article",
+    "Attachment",
+    "AttachmentKind",
+    "Author",
+    "Citation",
+    "Conversation",
+    "ConversationState",
+    "Customer",
+    "Draft",
+    "DraftStatus",
+    "Event",
+    "Evidence",
+    "EvidenceState",
+    "Generation",
+    "IdempotencyKey",
+    "Job",
+    "JobStatus",
+    "Message",
+    "MessageVisibility",
+    "Passage",
+    "Priority",
+    "Team",
+    "Ticket",
+    "TicketStatus",
+    "TicketType",
+    "TriageField",
+    "TriageFieldState",
+    "TriageHead",
+    "TriageResult",
+    "Visibility",
+]

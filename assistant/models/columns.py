@@ -1,0 +1,37 @@
+"""Column kinds that every table uses: public ids, checked enumerations, JSON, foreign keys that say their ondelete."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+from sqlalchemy import JSON, Enum, ForeignKey, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from assistant.db import new_public_id
+
+JSONType = JSON().with_variant(JSONB(), "postgresql")
+
+
+def public_id(prefix: str) -> Mapped[str]:
+    """The id that goes out. Integer ids stay inside."""
+    return mapped_column(Text, unique=True, default=partial(new_public_id, prefix))
+
+
+def enum_type(enum: type[StrEnum], name: str) -> Enum:
+    """Stored as text with a CHECK, so that adding a value is an ordinary migration on both databases."""
+    return Enum(
+        enum,
+        name=name,
+        native_enum=False,
+        create_constraint=True,
+        length=None,
+        values_callable=lambda kinds: [kind.value for kind in kinds],
+    )
+
+
+def reference(target: str, *, ondelete: str, nullable: bool = False) -> Mapped[Any]:
+    """An indexed foreign key to ``table.id``."""
+    return mapped_column(ForeignKey(f"{target}.id", ondelete=ondelete), index=True, nullable=nullable)

@@ -1,0 +1,133 @@
+"""Conversations, their messages and attachments, and the evidence read in photos."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Index, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from assistant.db import Base, utcnow
+from assistant.models.columns import JSONType, enum_type, public_id, reference
+from assistant.models.people import Agent, Customer
+from assistant.ports import HandoffReason
+
+
+class ConversationState(StrEnum):
+    ASSISTANT = "assistant"  # the assistant answers
+    HANDED_OFF = "handed_off"  # waiting for an agent, with a reason code
+    AGENT = "agent"  # an agent has taken it; the assistant no longer writes
+    CLOSED = "closed"  # a customer's message reopens
+
+
+class Author(StrEnum):
+    CUSTOMER = "customer"
+    AGENT = "agent"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+
+
+class MessageVisibility(StrEnum):
+    PUBLIC = "public"
+    INTERNAL = "internal"  # a note: only agents see it
+
+
+class AttachmentKind(StrEnum):
+    PHOTO = "photo"  # normalised; the model can see it
+    FILE = "file"  # stored as a download, never decoded
+
+
+class EvidenceState(StrEnum):
+    READ = "read"
+    CORRECTED = "corrected"  # by an agent; a later reading never overwrites it
+
+
+class Conversation(Base):
+    __tablename__ = "conversations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("cnv")
+    customer_id: Mapped[int] = reference("customers", ondelete="CASCADE")
+    customer: Mapped[Customer] = relationship()
+    channel: Mapped[str] = mapped_column(Text, default="widget")  # widget, api
+    state: Mapped[ConversationState] = mapped_column(
+        enum_type(ConversationState, "state"), default=ConversationState.ASSISTANT, index=True
+    )
+    handoff_reason: Mapped[HandoffReason | None] = mapped_column(enum_type(HandoffReason, "handoff_reason"))
+    handed_off_at: Mapped[datetime | None]
+    agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
+    agent: Mapped[Agent | None] = relationship()
+    # Counts every change of state: a reply that began under another number is dropped, not sent.
+    turn: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow, index=True)
+    messages: Mapped[list[Message]] = relationship(order_by="Message.id", back_populates="conversation")
+
+
+class Message(Base):
+    __tablename__ = "messages"
+    __table_args__ = (UniqueConstraint("conversation_id", "client_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("msg")
+    conversation_id: Mapped[int] = reference("conversations", ondelete="CASCADE")
+    conversation: Mapped[Conversation] = relationship(back_populates="messages")
+    author: Mapped[Author] = mapped_column(enum_type(Author, "author"))
+    agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
+    agent: Mapped[Agent | None] = relationship()
+    visibility: Mapped[MessageVisibility] = mapped_column(
+        enum_type(MessageVisibility, "visibility"), default=MessageVisibility.PUBLIC
+    )
+    text: Mapped[str] = mapped_column(Text)
+    # The sender's own id for the message: sent twice, it is stored once.
+    client_id: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    attachments: Mapped[list[Attachment]] = relationship(order_by="Attachment.position", back_populates="message")
+
+
+class Attachment(Base):
+    """A file on a message. The bytes lie in storage under ``sha256``, of what is stored, not of what was sent."""
+
+    __tablename__ = "attachments"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("att")
+    message_id: Mapped[int] = reference("messages", ondelete="CASCADE")
+    message: Mapped[Message] = relationship(back_populates="attachments")
+    position: Mapped[int] = mapped_column(default=0)
+    kind: Mapped[AttachmentKind] = mapped_column(enum_type(AttachmentKind, "kind"))
+    sha256: Mapped[str] = mapped_column(Text, index=True)
+    thumbnail_sha256: Mapped[str | None] = mapped_column(Text)
+    filename: Mapped[str] = mapped_column(Text)
+    content_type: Mapped[str] = mapped_column(Text)
+    byte_size: Mapped[int]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Evidence(Base):
+    """What was read in one photo, once per photo and model revision. Shared by all attachments with that sha256.
+
+    ``fields`` holds caption, product, condition and quality, each ``{"value", "confidence", "region"}``;
+    ``visible_text`` a list of ``{"text", "confidence", "region"}``. Regions are ``[left, top, right, bottom]`` as
+    fractions of the photo, or null.
+    """
+
+    __tablename__ = "evidence"
+    __table_args__ = (Index("uq_evidence_sha256_revision", "sha256", "revision", unique=True),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("evd")
+    sha256: Mapped[str] = mapped_column(Text)
+    revision: Mapped[str] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(Text)
+    mode: Mapped[str] = mapped_column(Text)
+    fields: Mapped[dict[str, Any]] = mapped_column(JSONType)
+    visible_text: Mapped[list[dict[str, Any]]] = mapped_column(JSONType)
+    state: Mapped[EvidenceState] = mapped_column(enum_type(EvidenceState, "state"), default=EvidenceState.READ)
+    corrected_by_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    corrected_at: Mapped[datetime | None]

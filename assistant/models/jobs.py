@@ -1,0 +1,74 @@
+"""Rows that make work and news durable: jobs, events and idempotency keys.
+
+A job row is committed in the same transaction as the change that needs the work, so an acknowledged change is never
+without its follow-up. It is not a log and not a schedule: finished rows are swept away.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Index, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from assistant.db import Base, utcnow
+from assistant.models.columns import JSONType, enum_type, reference
+
+
+class JobStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"  # gave up after the last attempt; `doctor` and the metrics count these
+
+
+class Job(Base):
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_status_priority_run_at", "status", "priority", "run_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    payload: Mapped[dict[str, Any]] = mapped_column(JSONType)
+    # Work that must exist once: a second enqueue with the same key is a no-op while the row lives.
+    key: Mapped[str | None] = mapped_column(Text, unique=True)
+    priority: Mapped[int] = mapped_column(default=1)  # 0 interactive, 1 draft, 2 batch
+    status: Mapped[JobStatus] = mapped_column(enum_type(JobStatus, "status"), default=JobStatus.QUEUED)
+    attempts: Mapped[int] = mapped_column(default=0)
+    run_at: Mapped[datetime] = mapped_column(default=utcnow)
+    leased_until: Mapped[datetime | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    finished_at: Mapped[datetime | None]
+
+
+class Event(Base):
+    """A change that a client can see. Streams replay from the id, which only grows.
+
+    ``audience``: ``customer`` events go to the customer and the agents, ``agent`` events to agents only.
+    """
+
+    __tablename__ = "events"
+    __table_args__ = (Index("ix_events_conversation_id_id", "conversation_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    conversation_id: Mapped[int | None] = reference("conversations", ondelete="CASCADE", nullable=True)
+    audience: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    payload: Mapped[dict[str, Any]] = mapped_column(JSONType)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class IdempotencyKey(Base):
+    """The answer to a request that carried an Idempotency-Key, kept so that a retry gets the same one."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (UniqueConstraint("api_key_id", "key"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    api_key_id: Mapped[int] = reference("api_keys", ondelete="CASCADE")
+    key: Mapped[str] = mapped_column(Text)
+    request_hash: Mapped[str] = mapped_column(Text)
+    ticket_id: Mapped[int] = reference("tickets", ondelete="CASCADE")
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)

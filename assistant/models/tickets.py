@@ -1,0 +1,220 @@
+"""Tickets, the triage proposed for them, drafts with their citations, and the generations behind both."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from assistant.db import Base, utcnow
+from assistant.models.columns import JSONType, enum_type, public_id, reference
+from assistant.models.conversations import Conversation
+from assistant.models.people import Agent, Customer, Team
+from assistant.ports import HandoffReason
+
+
+class TicketStatus(StrEnum):
+    NEW = "new"
+    OPEN = "open"
+    PENDING = "pending"  # waiting for the customer
+    ON_HOLD = "on_hold"  # waiting for someone else
+    SOLVED = "solved"
+    CLOSED = "closed"
+
+
+class Priority(StrEnum):
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+
+class TicketType(StrEnum):
+    QUESTION = "question"
+    INCIDENT = "incident"
+    PROBLEM = "problem"
+    TASK = "task"
+
+
+class TriageFieldState(StrEnum):
+    PROPOSED = "proposed"
+    ABSTAINED = "abstained"  # not sure enough to propose; the best guess is kept for the agent to see
+    ACCEPTED = "accepted"
+    OVERRIDDEN = "overridden"
+
+
+class DraftStatus(StrEnum):
+    PROPOSED = "proposed"
+    SENT = "sent"
+    EDITED = "edited"  # sent, after an agent changed it
+    DISCARDED = "discarded"
+
+
+class Ticket(Base):
+    __tablename__ = "tickets"
+    __table_args__ = (
+        # The queue is read newest first, often by status, team or agent: each list is one index range.
+        Index("ix_tickets_status_id", "status", "id"),
+        Index("ix_tickets_team_id_id", "team_id", "id"),
+        Index("ix_tickets_agent_id_id", "agent_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("tck")
+    conversation_id: Mapped[int] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), unique=True)
+    conversation: Mapped[Conversation] = relationship()
+    requester_id: Mapped[int] = reference("customers", ondelete="CASCADE")
+    requester: Mapped[Customer] = relationship()
+    subject: Mapped[str] = mapped_column(Text)
+    status: Mapped[TicketStatus] = mapped_column(enum_type(TicketStatus, "status"), default=TicketStatus.NEW)
+    priority: Mapped[Priority] = mapped_column(enum_type(Priority, "priority"), default=Priority.NORMAL)
+    type: Mapped[TicketType | None] = mapped_column(enum_type(TicketType, "type"))
+    category: Mapped[str | None] = mapped_column(Text)
+    sentiment: Mapped[str | None] = mapped_column(Text)
+    language: Mapped[str | None] = mapped_column(Text)
+    product: Mapped[str | None] = mapped_column(Text)
+    team_id: Mapped[int | None] = reference("teams", ondelete="SET NULL", nullable=True)
+    team: Mapped[Team | None] = relationship()
+    agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
+    agent: Mapped[Agent | None] = relationship()
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow)
+    solved_at: Mapped[datetime | None]
+    first_response_due_at: Mapped[datetime | None]
+    next_response_due_at: Mapped[datetime | None]
+    resolution_due_at: Mapped[datetime | None]
+    triage_results: Mapped[list[TriageResult]] = relationship(order_by="TriageResult.id", back_populates="ticket")
+    drafts: Mapped[list[Draft]] = relationship(order_by="Draft.id", back_populates="ticket")
+
+
+class TriageResult(Base):
+    """One triage of a ticket. The newest one counts; older ones are kept as history."""
+
+    __tablename__ = "triage_results"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("tri")
+    ticket_id: Mapped[int] = reference("tickets", ondelete="CASCADE")
+    ticket: Mapped[Ticket] = relationship(back_populates="triage_results")
+    # The text that was triaged: what a later training run learns from, whatever happens to the conversation since.
+    text: Mapped[str] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(Text)
+    mode: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    fields: Mapped[list[TriageField]] = relationship(order_by="TriageField.id", back_populates="result")
+
+
+class TriageField(Base):
+    """One proposed field: ``value`` with its ``probability``, and ``probabilities`` for every option."""
+
+    __tablename__ = "triage_fields"
+    __table_args__ = (
+        UniqueConstraint("result_id", "name"),
+        CheckConstraint("probability >= 0 AND probability <= 1", name="probability_range"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    result_id: Mapped[int] = reference("triage_results", ondelete="CASCADE")
+    result: Mapped[TriageResult] = relationship(back_populates="fields")
+    name: Mapped[str] = mapped_column(Text)
+    value: Mapped[str] = mapped_column(Text)
+    probability: Mapped[float]
+    probabilities: Mapped[dict[str, float]] = mapped_column(JSONType)
+    state: Mapped[TriageFieldState] = mapped_column(
+        enum_type(TriageFieldState, "state"), default=TriageFieldState.PROPOSED, index=True
+    )
+    corrected_value: Mapped[str | None] = mapped_column(Text)
+    agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
+    decided_at: Mapped[datetime | None]
+
+    @property
+    def label(self) -> str | None:
+        """What an agent said is true, or None while no agent has said anything."""
+        if self.state is TriageFieldState.ACCEPTED:
+            return self.value
+        if self.state is TriageFieldState.OVERRIDDEN:
+            return self.corrected_value
+        return None
+
+
+class TriageHead(Base):
+    """A learned head for one triage field, fitted on accepted and overridden tickets. The newest one counts."""
+
+    __tablename__ = "triage_heads"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    field: Mapped[str] = mapped_column(Text, index=True)
+    embedding_model: Mapped[str] = mapped_column(Text)
+    label_count: Mapped[int]
+    payload: Mapped[bytes] = mapped_column(LargeBinary)  # NumPy .npz, no pickles
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Draft(Base):
+    """A proposed reply: the answer's sentences with citations, or why there is none."""
+
+    __tablename__ = "drafts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("drf")
+    ticket_id: Mapped[int] = reference("tickets", ondelete="CASCADE")
+    ticket: Mapped[Ticket] = relationship(back_populates="drafts")
+    status: Mapped[DraftStatus] = mapped_column(
+        enum_type(DraftStatus, "status"), default=DraftStatus.PROPOSED, index=True
+    )
+    text: Mapped[str] = mapped_column(Text)
+    sent_text: Mapped[str | None] = mapped_column(Text)
+    handoff_reason: Mapped[HandoffReason | None] = mapped_column(enum_type(HandoffReason, "handoff_reason"))
+    model: Mapped[str] = mapped_column(Text)
+    mode: Mapped[str] = mapped_column(Text)
+    # The customer's message this draft answers: one draft per message, however often the job runs.
+    answers_message_id: Mapped[int] = reference("messages", ondelete="CASCADE")
+    message_id: Mapped[int | None] = reference("messages", ondelete="SET NULL", nullable=True)
+    agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    decided_at: Mapped[datetime | None]
+    citations: Mapped[list[Citation]] = relationship(order_by="Citation.id", back_populates="draft")
+
+
+class Citation(Base):
+    """A link from one sentence of a draft or an assistant's message to the passage that supports it.
+
+    Title, heading and quote are copied: the citation still says what was shown after the article has changed.
+    """
+
+    __tablename__ = "citations"
+    __table_args__ = (CheckConstraint("(draft_id IS NULL) <> (message_id IS NULL)", name="one_owner"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    draft_id: Mapped[int | None] = reference("drafts", ondelete="CASCADE", nullable=True)
+    draft: Mapped[Draft | None] = relationship(back_populates="citations")
+    message_id: Mapped[int | None] = reference("messages", ondelete="CASCADE", nullable=True)
+    passage_id: Mapped[int | None] = reference("passages", ondelete="SET NULL", nullable=True)
+    sentence_index: Mapped[int]
+    sentence: Mapped[str] = mapped_column(Text)
+    article_public_id: Mapped[str] = mapped_column(Text)
+    article_title: Mapped[str] = mapped_column(Text)
+    heading: Mapped[str] = mapped_column(Text)
+    quote: Mapped[str] = mapped_column(Text)
+    url: Mapped[str | None] = mapped_column(Text)
+    support: Mapped[float]
+
+
+class Generation(Base):
+    """One run of a model: what it cost and which revision did it. Never the text."""
+
+    __tablename__ = "generations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    purpose: Mapped[str] = mapped_column(Text)  # read_photo, triage, answer
+    model: Mapped[str] = mapped_column(Text)
+    revision: Mapped[str] = mapped_column(Text)
+    mode: Mapped[str] = mapped_column(Text)
+    conversation_id: Mapped[int | None] = reference("conversations", ondelete="CASCADE", nullable=True)
+    input_tokens: Mapped[int] = mapped_column(default=0)
+    output_tokens: Mapped[int] = mapped_column(default=0)
+    latency_ms: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)

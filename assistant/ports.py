@@ -1,0 +1,127 @@
+"""The seams between the product and its models, beyond LangChain's own interfaces.
+
+Chat models, embeddings, retrievers and documents are LangChain's. What LangChain has no word for stands here:
+reading text in a photo, and deciding typed questions with a probability for every option. The engine implements
+these, the skills use them, the tests fake them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+    from langchain_core.language_models import BaseChatModel
+
+
+@dataclass(frozen=True)
+class Box:
+    """A region of a photo. Fractions of its width and height, 0 to 1, origin at the top left."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
+class TextLine:
+    """One line of text found in a photo. ``confidence`` is the reader's own score, 0 to 1."""
+
+    text: str
+    confidence: float
+    box: Box
+
+
+class OCR(Protocol):
+    """Reads the text in a photo, in reading order. Safe to call from several threads."""
+
+    @property
+    def name(self) -> str:
+        """Name and version of what reads: part of the model revision that evidence is kept under."""
+        ...
+
+    def read(self, photo: bytes) -> list[TextLine]:
+        """``photo``: an encoded image as `media` normalises it (JPEG or PNG, RGB, upright)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Question:
+    """A typed question: the answer is exactly one of ``options``.
+
+    ``descriptions`` may say what each option means, in the same order; shown to the model, never returned.
+    """
+
+    key: str
+    text: str
+    options: tuple[str, ...]
+    descriptions: tuple[str, ...] = ()
+    kind: Literal["choice", "score", "yes_no"] = "choice"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A probability for every option of the question with this ``key``; they sum to 1."""
+
+    key: str
+    probabilities: Mapping[str, float]
+
+    @property
+    def best(self) -> str:
+        return max(self.probabilities, key=lambda option: self.probabilities[option])
+
+    @property
+    def probability(self) -> float:
+        return self.probabilities[self.best]
+
+
+class DecisionModel(Protocol):
+    """Answers several typed questions about one state of affairs (text and photos)."""
+
+    def decide(self, state: str, photos: Sequence[bytes], questions: Sequence[Question]) -> list[Decision]:
+        """One decision a question, in order. ``photos`` are encoded images as `media` normalises them."""
+        ...
+
+
+class HandoffReason(StrEnum):
+    """Why a conversation went to a person. Said to the agent, counted in reports."""
+
+    CUSTOMER_ASKED = "customer_asked"
+    MISSING_KNOWLEDGE = "missing_knowledge"  # no passage answers it
+    UNSUPPORTED_ANSWER = "unsupported_answer"  # what the model wrote does not stand on its passages
+    NEEDS_HUMAN = "needs_human"  # triage says so: safety, legal, anger
+    ENGINE_DOWN = "engine_down"
+
+
+class Mode(StrEnum):
+    """The rung of the capability ladder that is installed: what the assistant may be trusted to do."""
+
+    NO_VLM = "no_vlm"  # OCR reads photos, embeddings triage, answers are extractive
+    SMALL_VLM = "small_vlm"  # the VLM reads photos and decides; answers stay extractive
+    FULL_VLM = "full_vlm"  # everything, with written answers
+    REMOTE = "remote"  # as FULL_VLM, through an OpenAI-compatible server
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What is installed. ``model`` and ``mode`` are said in every response and stored with every result.
+
+    ``revision`` changes whenever the same input may be read differently: evidence is kept once per photo and revision.
+    """
+
+    mode: Mode
+    model: str
+    revision: str
+    embeddings: Embeddings
+    embedding_model: str
+    ocr: OCR | None = None
+    chat_model: BaseChatModel | None = None
+    decisions: DecisionModel | None = None
+
+    @property
+    def writes_answers(self) -> bool:
+        return self.chat_model is not None and self.mode in (Mode.FULL_VLM, Mode.REMOTE)

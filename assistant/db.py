@@ -1,4 +1,4 @@
-"""The database: declarative base, UTC times, and short transactions on SQLite or PostgreSQL.
+"""The database: declarative base, UTC times, short transactions on SQLite or PostgreSQL, and migrations.
 
 `Database.begin()` is a write transaction, `Database.read()` a read-only one; neither may be held while a model
 generates. On SQLite a write starts with BEGIN IMMEDIATE: the driver's default lets two readers both decide to write,
@@ -14,6 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import DateTime, Dialect, MetaData, create_engine, event
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -91,6 +95,58 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def migrate(url: str, *, revision: str = "head") -> None:
+    """Upgrade the database at ``url``. Does nothing if it is up to date; a failed migration leaves it as it was."""
+    command.upgrade(migration_config(url), revision)
+
+
+def current_revision(database: Database) -> str | None:
+    """The migration the database stands at, None if it is empty."""
+    with database.engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def head_revision() -> str:
+    """The migration this version of the product needs."""
+    head = ScriptDirectory.from_config(migration_config("sqlite://")).get_current_head()
+    assert head is not None
+    return head
+
+
+def migration_config(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_migrations_dir()))
+    config.attributes["url"] = url
+    return config
+
+
+@contextmanager
+def connect_for_migration(config: Config) -> Iterator[Connection]:
+    """The connection `migrations/env.py` works on, committed at the end."""
+    # From the `alembic` command line no address was handed over: the settings know it.
+    engine = _create_engine(config.attributes.get("url") or _configured_url(), echo=False)
+    if engine.dialect.name == "sqlite":
+        # Batch operations copy a table and drop the old one: with foreign keys on, that would cascade into its children.
+        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA foreign_keys=OFF"))
+    with engine.connect().execution_options(write=True) as connection:
+        yield connection
+        connection.commit()
+    engine.dispose()
+
+
+def _configured_url() -> str:
+    from assistant.settings import Settings
+
+    return Settings().sqlalchemy_url
+
+
+def _migrations_dir() -> Path:
+    """Beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).parent
+    beside = package.parent / "migrations"
+    return beside if (beside / "env.py").exists() else package / "_migrations"
 
 
 def _create_engine(url: str, *, echo: bool) -> Engine:

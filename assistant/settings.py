@@ -32,10 +32,12 @@ class Settings(BaseSettings):
     company: str = Field("Our shop", description="Name shown to customers in the widget and in written answers.")
     data_dir: Path = Field(Path("var"), description="Folder for everything the product writes.")
     database_url: str | None = Field(
-        None, description="SQLAlchemy URL; default is SQLite in the data folder. `postgresql+psycopg://…` for PostgreSQL."
+        None,
+        description="SQLAlchemy URL; default is SQLite in the data folder. `postgresql+psycopg://…` for PostgreSQL.",
     )
     storage_url: str | None = Field(
-        None, description="Where attachment bytes live: a folder or `s3://bucket/prefix`; default is in the data folder."
+        None,
+        description="Where attachment bytes live: a folder or `s3://bucket/prefix`; default is in the data folder.",
     )
     secret_key: SecretStr | None = Field(
         None, description="Signs sessions and widget tokens; made and kept in the data folder if not given."
@@ -44,39 +46,53 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port that `serve` listens on.")
     public_url: str | None = Field(None, description="Address customers reach us at, if it differs from host and port.")
     widget_origins: list[str] = Field(
-        default_factory=list, description="Sites that may embed the widget (JSON list of origins); empty: only our own pages."
+        default_factory=list,
+        description="Sites that may embed the widget (JSON list of origins); empty: only our own pages.",
     )
     threads: int = Field(128, ge=4, le=512, description="Web threads; one open live stream takes one.")
-    workers: int = Field(2, ge=0, le=32, description="Worker threads in the `serve` process; 0 if `assistant worker` runs apart.")
+    workers: int = Field(
+        2, ge=0, le=32, description="Worker threads in the `serve` process; 0 if `assistant worker` runs apart."
+    )
 
     model: str = Field(
         "auto",
         description="The VLM: a hub id, a local folder, `none`, or `auto` (on a GPU, the largest default that fits; else none).",
     )
-    model_revision: str | None = Field(None, description="Commit of the hub checkpoint; required for a hub id of your own.")
+    model_revision: str | None = Field(
+        None, description="Commit of the hub checkpoint; required for a hub id of your own."
+    )
     model_writes: bool | None = Field(
         None, description="Whether answers may be written by the model; default: yes from 1.5 billion parameters."
     )
-    quantize: Literal["auto", "nf4", "none"] = Field("auto", description="NF4 with bitsandbytes: `auto` is on a GPU only.")
+    quantize: Literal["auto", "nf4", "none"] = Field(
+        "auto", description="NF4 with bitsandbytes: `auto` is on a GPU only."
+    )
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
-    remote_url: str | None = Field(None, description="Base URL of an OpenAI-compatible model server, used instead of the engine.")
+    remote_url: str | None = Field(
+        None, description="Base URL of an OpenAI-compatible model server, used instead of the engine."
+    )
     remote_model: str | None = Field(None, description="Model name on the remote server.")
     remote_api_key: SecretStr | None = Field(None, description="Key for the remote server.")
     engine_queue: int = Field(32, ge=1, description="Generations that may wait; more are refused as busy.")
     engine_timeout: float = Field(120.0, gt=0, description="Seconds a generation may take, waiting included.")
     context_tokens: int = Field(4096, ge=512, description="Token budget of a prompt and its answer.")
     embeddings: str = Field(
-        "auto", description="Sentence embeddings: `auto` (the offline package), a sentence-transformers hub id or a folder."
+        "auto",
+        description="Sentence embeddings: `auto` (the offline package), a sentence-transformers hub id or a folder.",
     )
     ocr: Literal["auto", "off"] = Field("auto", description="Read text in photos with rapidocr if it is installed.")
-    taxonomy: Path | None = Field(None, description="TOML file with categories, teams and products; default is the sample's.")
+    taxonomy: Path | None = Field(
+        None, description="TOML file with categories, teams and products; default is the sample's."
+    )
     answer_threshold: float = Field(
         0.35, ge=0, le=1, description="Least support (0 to 1) a passage must give before the assistant answers from it."
     )
 
     photo_max_bytes: int = Field(15_000_000, ge=1_000, description="Largest upload taken, per file.")
     photo_max_pixels: int = Field(50_000_000, ge=10_000, description="Largest photo decoded, in pixels.")
-    photo_max_side: int = Field(1600, ge=64, description="Photos are scaled down to this many pixels on the longer side.")
+    photo_max_side: int = Field(
+        1600, ge=64, description="Photos are scaled down to this many pixels on the longer side."
+    )
     photos_per_message: int = Field(6, ge=1, le=50, description="Files taken with one message.")
     message_max_chars: int = Field(20_000, ge=100, description="Longest message text taken.")
 

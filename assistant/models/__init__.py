@@ -1,5 +1,16 @@
 """Mapped classes: the tables, and the rules about one object. Rules across objects live in `services`."""
 
+from assistant.models.conversations import (
+    Attachment,
+    AttachmentKind,
+    Author,
+    Conversation,
+    ConversationState,
+    Evidence,
+    EvidenceState,
+    Message,
+    MessageVisibility,
+)
 from assistant.models.jobs import Event, IdempotencyKey, Job, JobStatus
 from assistant.models.knowledge import Article, Passage, Visibility
 from assistant.models.people import Agent, AgentRole, APIKey, Customer, Team
@@ -16,17 +27,6 @@ from assistant.models.tickets import (
     TriageFieldState,
     TriageHead,
     TriageResult,
-)
-from assistant.models.conversations import (
-    Attachment,
-    AttachmentKind,
-    Author,
-    Conversation,
-    ConversationState,
-    Evidence,
-    EvidenceState,
-    Message,
-    MessageVisibility,
 )
 
 __all__ = [

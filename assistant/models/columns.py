@@ -27,7 +27,7 @@ def enum_type(enum: type[StrEnum], name: str) -> Enum:
         name=name,
         native_enum=False,
         create_constraint=True,
-        length=None,
+        length=40,  # the same for all: a longer new value must not need a change of the column's type
         values_callable=lambda kinds: [kind.value for kind in kinds],
     )
 

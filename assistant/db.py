@@ -8,11 +8,13 @@ and one of them loses its update without an error.
 from __future__ import annotations
 
 import secrets
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from alembic import command
 from alembic.config import Config
@@ -65,7 +67,34 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    type_annotation_map = {datetime: UTCDateTime}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UTCDateTime}
+
+
+class Changes:
+    """Wakes whoever waits for a topic after a commit in this process. Other processes find out by asking again."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._counts: Counter[str] = Counter()
+
+    def publish(self, topics: set[str]) -> None:
+        with self._condition:
+            self._counts.update(topics)
+            self._condition.notify_all()
+
+    def seen(self, topic: str) -> int:
+        return self._counts[topic]
+
+    def wait(self, topic: str, *, seen: int, timeout: float) -> int:
+        """Return the topic's new count as soon as it differs from ``seen``, or after ``timeout`` seconds."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._counts[topic] != seen, timeout)
+            return self._counts[topic]
+
+
+def announce(session: Session, topic: str) -> None:
+    """Once this transaction is committed, wake whoever waits for ``topic``."""
+    session.info.setdefault("topics", set()).add(topic)
 
 
 class Database:
@@ -73,6 +102,7 @@ class Database:
 
     def __init__(self, url: str, *, echo: bool = False) -> None:
         self.engine = _create_engine(url, echo=echo)
+        self.changes = Changes()
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @property
@@ -86,6 +116,9 @@ class Database:
             session.connection(execution_options={"write": True})
             yield session
             session.commit()
+            topics = session.info.pop("topics", None)
+        if topics:
+            self.changes.publish(topics)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -105,14 +138,13 @@ def migrate(url: str, *, revision: str = "head") -> None:
 def current_revision(database: Database) -> str | None:
     """The migration the database stands at, None if it is empty."""
     with database.engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        revision: str | None = MigrationContext.configure(connection).get_current_revision()
+        return revision
 
 
 def head_revision() -> str:
     """The migration this version of the product needs."""
-    head = ScriptDirectory.from_config(migration_config("sqlite://")).get_current_head()
-    assert head is not None
-    return head
+    return str(ScriptDirectory.from_config(migration_config("sqlite://")).get_current_head())
 
 
 def migration_config(url: str) -> Config:
@@ -128,7 +160,7 @@ def connect_for_migration(config: Config) -> Iterator[Connection]:
     # From the `alembic` command line no address was handed over: the settings know it.
     engine = _create_engine(config.attributes.get("url") or _configured_url(), echo=False)
     if engine.dialect.name == "sqlite":
-        # Batch operations copy a table and drop the old one: with foreign keys on, that would cascade into its children.
+        # Batch operations copy a table and drop the old one: with foreign keys on, that cascades into its children.
         event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA foreign_keys=OFF"))
     with engine.connect().execution_options(write=True) as connection:
         yield connection

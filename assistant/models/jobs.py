@@ -50,7 +50,10 @@ class Event(Base):
     """
 
     __tablename__ = "events"
-    __table_args__ = (Index("ix_events_conversation_id_id", "conversation_id", "id"),)
+    __table_args__ = (
+        Index("ix_events_conversation_id_id", "conversation_id", "id"),
+        {"sqlite_autoincrement": True},  # an id is never given twice, also after the newest rows are erased
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     conversation_id: Mapped[int | None] = reference("conversations", ondelete="CASCADE", nullable=True)

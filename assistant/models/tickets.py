@@ -98,6 +98,8 @@ class TriageResult(Base):
     public_id: Mapped[str] = public_id("tri")
     ticket_id: Mapped[int] = reference("tickets", ondelete="CASCADE")
     ticket: Mapped[Ticket] = relationship(back_populates="triage_results")
+    # The message that was triaged: one result a message, however often the job runs.
+    message_id: Mapped[int] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), unique=True)
     # The text that was triaged: what a later training run learns from, whatever happens to the conversation since.
     text: Mapped[str] = mapped_column(Text)
     model: Mapped[str] = mapped_column(Text)
@@ -170,7 +172,7 @@ class Draft(Base):
     model: Mapped[str] = mapped_column(Text)
     mode: Mapped[str] = mapped_column(Text)
     # The customer's message this draft answers: one draft per message, however often the job runs.
-    answers_message_id: Mapped[int] = reference("messages", ondelete="CASCADE")
+    answers_message_id: Mapped[int] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), unique=True)
     message_id: Mapped[int | None] = reference("messages", ondelete="SET NULL", nullable=True)
     agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)

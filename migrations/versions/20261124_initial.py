@@ -257,6 +257,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
+        sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_events_conversation_id"), "events", ["conversation_id"], unique=False)
     op.create_index("ix_events_conversation_id_id", "events", ["conversation_id", "id"], unique=False)
@@ -489,10 +490,10 @@ def upgrade() -> None:
             ["ticket_id"], ["tickets.id"], name=op.f("fk_drafts_ticket_id_tickets"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_drafts")),
+        sa.UniqueConstraint("answers_message_id", name=op.f("uq_drafts_answers_message_id")),
         sa.UniqueConstraint("public_id", name=op.f("uq_drafts_public_id")),
     )
     op.create_index(op.f("ix_drafts_agent_id"), "drafts", ["agent_id"], unique=False)
-    op.create_index(op.f("ix_drafts_answers_message_id"), "drafts", ["answers_message_id"], unique=False)
     op.create_index(op.f("ix_drafts_message_id"), "drafts", ["message_id"], unique=False)
     op.create_index(op.f("ix_drafts_status"), "drafts", ["status"], unique=False)
     op.create_index(op.f("ix_drafts_ticket_id"), "drafts", ["ticket_id"], unique=False)
@@ -520,14 +521,19 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("public_id", sa.Text(), nullable=False),
         sa.Column("ticket_id", sa.Integer(), nullable=False),
+        sa.Column("message_id", sa.Integer(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("mode", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
+            ["message_id"], ["messages.id"], name=op.f("fk_triage_results_message_id_messages"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
             ["ticket_id"], ["tickets.id"], name=op.f("fk_triage_results_ticket_id_tickets"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_triage_results")),
+        sa.UniqueConstraint("message_id", name=op.f("uq_triage_results_message_id")),
         sa.UniqueConstraint("public_id", name=op.f("uq_triage_results_public_id")),
     )
     op.create_index(op.f("ix_triage_results_ticket_id"), "triage_results", ["ticket_id"], unique=False)
@@ -624,7 +630,6 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_drafts_ticket_id"), table_name="drafts")
     op.drop_index(op.f("ix_drafts_status"), table_name="drafts")
     op.drop_index(op.f("ix_drafts_message_id"), table_name="drafts")
-    op.drop_index(op.f("ix_drafts_answers_message_id"), table_name="drafts")
     op.drop_index(op.f("ix_drafts_agent_id"), table_name="drafts")
     op.drop_table("drafts")
     op.drop_index(op.f("ix_attachments_sha256"), table_name="attachments")

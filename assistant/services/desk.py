@@ -1,0 +1,30 @@
+"""The support desk: everything that use cases work with, wired once by `assistant.runtime`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from assistant.db import Database
+from assistant.media import Limits
+from assistant.ports import Capabilities
+from assistant.retrieval.index import Index
+from assistant.skills.taxonomy import Taxonomy
+from assistant.storage import Storage
+
+
+@dataclass(frozen=True)
+class Desk:
+    db: Database
+    storage: Storage
+    capabilities: Capabilities
+    taxonomy: Taxonomy
+    index: Index
+    company: str
+    answer_threshold: float
+    photo_limits: Limits
+    photos_per_message: int
+    message_max_chars: int
+    context_tokens: int
+    now: Callable[[], datetime]

@@ -1,0 +1,128 @@
+"""Background work that survives ``kill -9``: rows in the `jobs` table, leased to a worker.
+
+A job is enqueued in the transaction that makes it necessary. A worker claims it for the time of a lease and renews the
+lease while it works; when the worker dies, the lease runs out and another claims the job. So a job runs at least once,
+and every handler must be safe to run again. A failure is retried with growing pauses, then the job is dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from assistant.db import Database, announce, utcnow
+from assistant.models import Job, JobStatus
+
+TOPIC = "jobs"
+
+INTERACTIVE, DRAFT, BATCH = 0, 1, 2
+
+MAX_ATTEMPTS = 5
+LEASE = timedelta(seconds=30)
+KEEP_FINISHED = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class ClaimedJob:
+    """A job in a worker's hands. ``attempt`` counts from 1 and tells this claim from any other of the same job."""
+
+    id: int
+    name: str
+    payload: dict[str, Any]
+    attempt: int
+
+    @property
+    def is_last_attempt(self) -> bool:
+        return self.attempt >= MAX_ATTEMPTS
+
+
+def enqueue(
+    session: Session, name: str, payload: dict[str, Any], *, key: str | None = None, priority: int = DRAFT
+) -> None:
+    """Add work to the caller's transaction. With a ``key``, work that is already waiting is not added twice."""
+    if key is not None:
+        waiting = session.scalar(select(Job).where(Job.key == key))
+        if waiting is not None and waiting.status is JobStatus.QUEUED:
+            return
+        if waiting is not None:
+            waiting.key = None  # running or finished: it may have missed what this one is about
+            session.flush()
+    session.add(Job(name=name, payload=payload, key=key, priority=priority))
+    announce(session, TOPIC)
+
+
+def claim(db: Database, *, now: datetime, lease: timedelta = LEASE) -> ClaimedJob | None:
+    """Take the most urgent job that is due, or one whose lease has run out; None if there is none."""
+    due = or_(
+        and_(Job.status == JobStatus.QUEUED, Job.run_at <= now),
+        and_(Job.status == JobStatus.RUNNING, Job.leased_until < now),
+    )
+    query = select(Job).where(due).order_by(Job.priority, Job.run_at, Job.id).limit(1)
+    with db.read() as session:  # most polls find nothing: they need no write lock
+        if session.scalar(select(Job.id).where(due).limit(1)) is None:
+            return None
+    with db.begin() as session:
+        job = session.scalar(query.with_for_update(skip_locked=True))
+        if job is None:
+            return None
+        job.status = JobStatus.RUNNING
+        job.attempts += 1
+        job.leased_until = now + lease
+        return ClaimedJob(job.id, job.name, dict(job.payload), job.attempts)
+
+
+def renew(db: Database, jobs: Sequence[ClaimedJob], *, now: datetime, lease: timedelta = LEASE) -> None:
+    """Keep the leases of jobs that are being worked on."""
+    with db.begin() as session:
+        for job in jobs:
+            session.execute(_ours(job).values(leased_until=now + lease))
+
+
+def finish(db: Database, job: ClaimedJob, *, now: datetime) -> None:
+    """Mark done. A no-op if the lease was lost and another worker has the job."""
+    with db.begin() as session:
+        session.execute(_ours(job).values(status=JobStatus.DONE, finished_at=now, leased_until=None, key=None))
+
+
+def fail(db: Database, job: ClaimedJob, *, error: str, now: datetime) -> bool:
+    """Retry after a pause of 1, 4, 16, 64 seconds; after the last attempt the job is dead. Returns whether it is."""
+    with db.begin() as session:
+        if job.is_last_attempt:
+            values: dict[str, Any] = {"status": JobStatus.DEAD, "finished_at": now, "key": None}
+        else:
+            values = {"status": JobStatus.QUEUED, "run_at": now + timedelta(seconds=4 ** (job.attempt - 1))}
+        session.execute(_ours(job).values(error=error[:2000], leased_until=None, **values))
+        announce(session, TOPIC)
+    return job.is_last_attempt
+
+
+def sweep(db: Database, *, now: datetime) -> int:
+    """Remove finished jobs that nobody will look at any more; dead ones stay until an operator has seen them."""
+    with db.begin() as session:
+        old = delete(Job).where(Job.status == JobStatus.DONE, Job.finished_at < now - KEEP_FINISHED)
+        return len(session.execute(old.returning(Job.id)).all())
+
+
+def retry_dead(db: Database) -> int:
+    """Queue every dead job again, with all its attempts before it. Returns how many there were."""
+    with db.begin() as session:
+        values = {"status": JobStatus.QUEUED, "attempts": 0, "run_at": utcnow(), "finished_at": None}
+        revived = session.execute(update(Job).where(Job.status == JobStatus.DEAD).values(**values).returning(Job.id))
+        announce(session, TOPIC)
+        return len(revived.all())
+
+
+def counts(session: Session) -> dict[JobStatus, int]:
+    """How many jobs stand in each status."""
+    rows = session.execute(select(Job.status, func.count()).group_by(Job.status)).tuples()
+    return dict.fromkeys(JobStatus, 0) | dict(rows)
+
+
+def _ours(job: ClaimedJob) -> Any:
+    """Only while this claim holds: another worker's claim has another attempt number."""
+    return update(Job).where(Job.id == job.id, Job.status == JobStatus.RUNNING, Job.attempts == job.attempt)

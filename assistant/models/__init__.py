@@ -4,6 +4,7 @@ from assistant.models.conversations import (
     Attachment,
     AttachmentKind,
     Author,
+    Citation,
     Conversation,
     ConversationState,
     Evidence,
@@ -15,7 +16,6 @@ from assistant.models.jobs import Event, IdempotencyKey, Job, JobStatus
 from assistant.models.knowledge import Article, Passage, Visibility
 from assistant.models.people import Agent, AgentRole, APIKey, Customer, Team
 from assistant.models.tickets import (
-    Citation,
     Draft,
     DraftStatus,
     Generation,

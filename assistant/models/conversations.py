@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Index, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from assistant.db import Base, utcnow
@@ -85,6 +85,7 @@ class Message(Base):
     client_id: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     attachments: Mapped[list[Attachment]] = relationship(order_by="Attachment.position", back_populates="message")
+    citations: Mapped[list[Citation]] = relationship(order_by="Citation.id", back_populates="message")
 
 
 class Attachment(Base):
@@ -106,6 +107,30 @@ class Attachment(Base):
     width: Mapped[int | None]
     height: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Citation(Base):
+    """A link from one sentence of a draft or an assistant's message to the passage that supports it.
+
+    Title, heading and quote are copied: the citation still says what was shown after the article has changed.
+    """
+
+    __tablename__ = "citations"
+    __table_args__ = (CheckConstraint("(draft_id IS NULL) <> (message_id IS NULL)", name="one_owner"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    draft_id: Mapped[int | None] = reference("drafts", ondelete="CASCADE", nullable=True)
+    message_id: Mapped[int | None] = reference("messages", ondelete="CASCADE", nullable=True)
+    message: Mapped[Message | None] = relationship(back_populates="citations")
+    passage_id: Mapped[int | None] = reference("passages", ondelete="SET NULL", nullable=True)
+    sentence_index: Mapped[int]
+    sentence: Mapped[str] = mapped_column(Text)
+    article_public_id: Mapped[str] = mapped_column(Text)
+    article_title: Mapped[str] = mapped_column(Text)
+    heading: Mapped[str] = mapped_column(Text)
+    quote: Mapped[str] = mapped_column(Text)
+    url: Mapped[str | None] = mapped_column(Text)
+    support: Mapped[float]
 
 
 class Evidence(Base):

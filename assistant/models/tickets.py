@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from assistant.db import Base, utcnow
 from assistant.models.columns import JSONType, enum_type, public_id, reference
-from assistant.models.conversations import Conversation
+from assistant.models.conversations import Citation, Conversation
 from assistant.models.people import Agent, Customer, Team
 from assistant.ports import HandoffReason
 
@@ -177,31 +177,7 @@ class Draft(Base):
     agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     decided_at: Mapped[datetime | None]
-    citations: Mapped[list[Citation]] = relationship(order_by="Citation.id", back_populates="draft")
-
-
-class Citation(Base):
-    """A link from one sentence of a draft or an assistant's message to the passage that supports it.
-
-    Title, heading and quote are copied: the citation still says what was shown after the article has changed.
-    """
-
-    __tablename__ = "citations"
-    __table_args__ = (CheckConstraint("(draft_id IS NULL) <> (message_id IS NULL)", name="one_owner"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    draft_id: Mapped[int | None] = reference("drafts", ondelete="CASCADE", nullable=True)
-    draft: Mapped[Draft | None] = relationship(back_populates="citations")
-    message_id: Mapped[int | None] = reference("messages", ondelete="CASCADE", nullable=True)
-    passage_id: Mapped[int | None] = reference("passages", ondelete="SET NULL", nullable=True)
-    sentence_index: Mapped[int]
-    sentence: Mapped[str] = mapped_column(Text)
-    article_public_id: Mapped[str] = mapped_column(Text)
-    article_title: Mapped[str] = mapped_column(Text)
-    heading: Mapped[str] = mapped_column(Text)
-    quote: Mapped[str] = mapped_column(Text)
-    url: Mapped[str | None] = mapped_column(Text)
-    support: Mapped[float]
+    citations: Mapped[list[Citation]] = relationship(order_by="Citation.id")
 
 
 class Generation(Base):

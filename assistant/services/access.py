@@ -123,6 +123,16 @@ def _may_see(session: Session, principal: Staff | CustomerPrincipal, message: Me
     return session.scalar(query) is not None
 
 
+def customer_principal(db: Database, conversation_public_id: str) -> CustomerPrincipal:
+    """The customer whose signed token names this conversation."""
+    with db.read() as session:
+        query = select(Conversation.id).where(Conversation.public_id == conversation_public_id)
+        conversation_id = session.scalar(query)
+    if conversation_id is None:
+        raise NotFound("This conversation no longer exists. Please start a new one.")
+    return CustomerPrincipal(conversation_id)
+
+
 # Keys of machines
 
 

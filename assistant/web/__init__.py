@@ -1,0 +1,1 @@
+"""The only home of Flask: validate, authorise, call one service, render. One module per audience."""

@@ -1,0 +1,91 @@
+"""The Flask application: blueprints, error handlers, security headers."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from pathlib import Path
+
+from apiflask import APIFlask
+from flask import Response, g, render_template, request
+from flask_wtf import CSRFProtect
+
+from assistant import __version__
+from assistant.runtime import Runtime
+from assistant.web import api, auth, console, widget
+from assistant.web.context import EXTENSION, STOPPING
+from assistant.web.responses import register_problems
+
+# Multipart overhead and text on top of the files themselves.
+_BODY_OVERHEAD = 1_000_000
+
+
+def create_app(runtime: Runtime) -> APIFlask:
+    """The application around a runtime. The caller closes the runtime."""
+    settings = runtime.settings
+    app = APIFlask(
+        "assistant",
+        title="Support assistant",
+        version=__version__,
+        template_folder=str(_templates_dir()),
+        static_folder=str(Path(__file__).parent / "web" / "static"),
+        static_url_path="/static",
+        spec_path=None,
+        docs_path=None,
+        json_errors=False,
+    )
+    app.extensions[EXTENSION] = runtime
+    app.extensions[STOPPING] = threading.Event()
+    app.config.update(
+        SECRET_KEY=settings.signing_key(),
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.base_url.startswith("https://"),
+        MAX_CONTENT_LENGTH=settings.photo_max_bytes * settings.photos_per_message + _BODY_OVERHEAD,
+        MAX_FORM_MEMORY_SIZE=_BODY_OVERHEAD,
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: an agent's page stays open all day
+        WTF_CSRF_CHECK_DEFAULT=True,
+    )
+    auth.register_sign_in(app)
+    csrf = CSRFProtect(app)
+    for blueprint in (api.blueprint, widget.blueprint):
+        csrf.exempt(blueprint)  # these take tokens in a header, never cookies
+        app.register_blueprint(blueprint)
+    app.register_blueprint(console.blueprint)
+    register_problems(app, page=_error_page)
+    app.before_request(_make_nonce)
+    app.after_request(_secure)
+    return app
+
+
+def _make_nonce() -> None:
+    g.csp_nonce = secrets.token_urlsafe(16)
+
+
+def _secure(response: Response) -> Response:
+    """Scripts and styles only from us and with this request's nonce; framing only where the widget allows it."""
+    nonce = g.get("csp_nonce", "")
+    ancestors = g.get("frame_ancestors", "'none'")
+    policy = (
+        f"default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'nonce-{nonce}'; "
+        "img-src 'self' blob: data:; connect-src 'self'; font-src 'self'; frame-src 'self'; form-action 'self'; "
+        f"base-uri 'none'; frame-ancestors {ancestors}"
+    )
+    response.headers.setdefault("Content-Security-Policy", policy)
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "same-origin")
+    response.headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+    if request.is_secure:
+        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    return response
+
+
+def _error_page(status: int, message: str) -> Response:
+    return Response(render_template("console/error.html", status=status, message=message), status=status)
+
+
+def _templates_dir() -> Path:
+    """Beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).parent
+    beside = package.parent / "templates"
+    return beside if (beside / "console").is_dir() else package / "_templates"

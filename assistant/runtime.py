@@ -1,0 +1,72 @@
+"""The one place that wires things together.
+
+`build` makes a desk from settings; tests pass fakes for the parts they fake. Nothing heavy is loaded before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from assistant import sample
+from assistant.db import Database, migrate, utcnow
+from assistant.engine import Installed, install
+from assistant.media import Limits
+from assistant.ports import Capabilities
+from assistant.retrieval.index import Index
+from assistant.services import access
+from assistant.services.desk import Desk
+from assistant.settings import Settings
+from assistant.skills.taxonomy import Taxonomy, load_taxonomy
+from assistant.storage import Storage
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Settings, the desk that use cases work with, and the engine behind it. Close it once at the end."""
+
+    settings: Settings
+    desk: Desk
+    installed: Installed | None = None
+
+    def close(self) -> None:
+        if self.installed is not None:
+            self.installed.close()
+        self.desk.db.close()
+
+
+def build(
+    settings: Settings, *, capabilities: Capabilities | None = None, now: Callable[[], datetime] = utcnow
+) -> Runtime:
+    """Open the database (upgrading it), the storage, the taxonomy and the models.
+
+    Raises `NotReady` with what to do when a part is missing or broken.
+    """
+    migrate(settings.sqlalchemy_url)
+    installed = install(settings) if capabilities is None else None
+    capabilities = capabilities or (installed.capabilities if installed is not None else None)
+    assert capabilities is not None  # noqa: S101  (one of the two is there)
+    db = Database(settings.sqlalchemy_url)
+    taxonomy = load_taxonomy(settings.taxonomy or sample.taxonomy_path())
+    _sync_teams(db, taxonomy)
+    desk = Desk(
+        db=db,
+        storage=Storage.open(settings.attachments_url),
+        capabilities=capabilities,
+        taxonomy=taxonomy,
+        index=Index(db, capabilities.embeddings, capabilities.embedding_model),
+        company=settings.company,
+        answer_threshold=settings.answer_threshold,
+        photo_limits=Limits(settings.photo_max_bytes, settings.photo_max_pixels, settings.photo_max_side),
+        photos_per_message=settings.photos_per_message,
+        message_max_chars=settings.message_max_chars,
+        context_tokens=settings.context_tokens,
+        now=now,
+    )
+    return Runtime(settings, desk, installed)
+
+
+def _sync_teams(db: Database, taxonomy: Taxonomy) -> None:
+    with db.begin() as session:
+        access.sync_teams(session, {team.key: team.name for team in taxonomy.teams})

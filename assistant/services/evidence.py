@@ -1,0 +1,119 @@
+"""Evidence: each photo is read once per model revision, kept, shown, and correctable.
+
+An agent's correction counts for every attachment with the same bytes and is never overwritten by a later reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from time import perf_counter
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from assistant.db import utcnow
+from assistant.errors import Invalid, NotFound
+from assistant.models import Attachment, AttachmentKind, Evidence, EvidenceState, Generation, Message
+from assistant.services import events
+from assistant.services.access import AgentPrincipal, access_attachment
+from assistant.services.desk import Desk
+from assistant.skills.read_photo import PhotoEvidence, read_photo
+
+FIELDS = ("caption", "product", "condition", "quality")
+
+
+def read_photos(desk: Desk, message_id: int) -> list[PhotoEvidence]:
+    """Read the photos of a message that have not been read yet. Returns the evidence of all of them, in order."""
+    revision = desk.capabilities.revision
+    with desk.db.read() as session:
+        photos = photos_of(session, [message_id])
+        known = evidence_of(session, photos, revision=revision)
+    for photo in photos:
+        if photo.sha256 not in known:
+            known[photo.sha256] = _read(desk, photo)
+    return [to_value(known[photo.sha256]) for photo in photos]
+
+
+def photos_of(session: Session, message_ids: Iterable[int]) -> Sequence[Attachment]:
+    query = select(Attachment).where(
+        Attachment.message_id.in_(list(message_ids)), Attachment.kind == AttachmentKind.PHOTO
+    )
+    return session.scalars(query.order_by(Attachment.message_id, Attachment.position)).all()
+
+
+def evidence_of(session: Session, photos: Sequence[Attachment], *, revision: str | None = None) -> dict[str, Evidence]:
+    """The evidence that counts for each photo, by sha256: corrected first, else the newest.
+
+    With a ``revision``, only what this revision read (or an agent corrected).
+    """
+    if not photos:
+        return {}
+    query = select(Evidence).where(Evidence.sha256.in_({photo.sha256 for photo in photos})).order_by(Evidence.id)
+    found: dict[str, Evidence] = {}
+    for row in session.scalars(query):
+        current = found.get(row.sha256)
+        usable = revision is None or row.revision == revision or row.state is EvidenceState.CORRECTED
+        if usable and (current is None or current.state is not EvidenceState.CORRECTED):
+            found[row.sha256] = row
+    return found
+
+
+def correct_evidence(
+    session: Session, agent: AgentPrincipal, attachment_id: str, changes: Mapping[str, str]
+) -> Evidence:
+    """Replace what was read by what the agent sees. Field names: caption, product, condition, quality."""
+    unknown = sorted(set(changes) - set(FIELDS))
+    if unknown:
+        raise Invalid(f"There is no evidence field {unknown[0]!r}. Fields: {', '.join(FIELDS)}.", field=unknown[0])
+    photo = access_attachment(session, agent, attachment_id)
+    row = evidence_of(session, [photo]).get(photo.sha256)
+    if row is None:
+        raise NotFound("This photo has not been read yet. Please wait a moment.")
+    corrected = {name: {"value": value.strip(), "confidence": 1.0, "region": None} for name, value in changes.items()}
+    row.fields = {**row.fields, **corrected}
+    row.state, row.corrected_by_id, row.corrected_at = EvidenceState.CORRECTED, agent.agent_id, utcnow()
+    payload = {"attachment": photo.public_id}
+    events.append(session, "evidence.corrected", payload, conversation_id=photo.message.conversation_id)
+    return row
+
+
+def to_value(row: Evidence) -> PhotoEvidence:
+    return PhotoEvidence.from_json(row.fields, row.visible_text)
+
+
+def _read(desk: Desk, photo: Attachment) -> Evidence:
+    """Read one photo with no transaction open, then keep what was read."""
+    started = perf_counter()
+    read = read_photo(desk.storage.get(photo.sha256), capabilities=desk.capabilities, taxonomy=desk.taxonomy)
+    latency_ms = round(1000 * (perf_counter() - started))
+    capabilities = desk.capabilities
+    with desk.db.begin() as session:
+        conversation_id = session.execute(
+            select(Message.conversation_id).where(Message.id == photo.message_id)
+        ).scalar_one()
+        row = session.scalar(
+            select(Evidence).where(Evidence.sha256 == photo.sha256, Evidence.revision == capabilities.revision)
+        )
+        if row is None:  # else another worker has read the same photo meanwhile
+            row = Evidence(
+                sha256=photo.sha256,
+                revision=capabilities.revision,
+                model=capabilities.model,
+                mode=capabilities.mode.value,
+                fields=read.to_fields(),
+                visible_text=read.visible_text_json(),
+            )
+            session.add(row)
+            session.add(
+                Generation(
+                    purpose="read_photo",
+                    model=capabilities.model,
+                    revision=capabilities.revision,
+                    mode=capabilities.mode.value,
+                    conversation_id=conversation_id,
+                    latency_ms=latency_ms,
+                )
+            )
+        session.flush()
+        events.append(session, "evidence.read", {"attachment": photo.public_id}, conversation_id=conversation_id)
+        return row

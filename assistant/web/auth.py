@@ -1,0 +1,85 @@
+"""Who is asking: a machine with a key, a customer with a conversation token, an agent with a session cookie."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import jwt
+from flask import Flask, request
+from flask_login import LoginManager, UserMixin, current_user
+
+from assistant.db import utcnow
+from assistant.errors import Unauthenticated
+from assistant.services import access
+from assistant.services.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Scope
+from assistant.web.context import desk, runtime
+
+TOKEN_FOR = timedelta(days=30)
+_AUDIENCE = "widget"
+
+
+def machine(scope: Scope) -> MachinePrincipal:
+    """The machine behind ``Authorization: Bearer``, if its key has the scope."""
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise Unauthenticated("Send your API key as: Authorization: Bearer ask_…")
+    principal = access.authenticate_key(desk().db, secret.strip())
+    principal.require(scope)
+    return principal
+
+
+def conversation_token(conversation_public_id: str) -> str:
+    """What a customer's browser keeps: signed, names one conversation, good for 30 days."""
+    claims = {"sub": conversation_public_id, "aud": _AUDIENCE, "exp": utcnow() + TOKEN_FOR}
+    return jwt.encode(claims, runtime().settings.signing_key(), algorithm="HS256")
+
+
+def customer() -> CustomerPrincipal:
+    """The customer behind a conversation token, from ``Authorization: Bearer`` or, for streams and images, ``?token=``."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    token = token if scheme.lower() == "bearer" else request.args.get("token", "")
+    try:
+        claims = jwt.decode(
+            token,
+            runtime().settings.signing_key(),
+            algorithms=["HS256"],
+            audience=_AUDIENCE,
+            options={"require": ["exp", "sub"]},
+        )
+    except jwt.InvalidTokenError as error:
+        raise Unauthenticated("This conversation token is missing, expired or not ours. Start a new one.") from error
+    return access.customer_principal(desk().db, str(claims["sub"]))
+
+
+class _SignedIn(UserMixin):
+    """What flask-login keeps for a request."""
+
+    def __init__(self, principal: AgentPrincipal) -> None:
+        self.principal = principal
+
+    def get_id(self) -> str:
+        return self.principal.public_id
+
+
+def register_sign_in(app: Flask) -> None:
+    """Sessions of agents, in a signed cookie that scripts cannot read."""
+    manager = LoginManager(app)
+    manager.login_view = "console.sign_in"
+    manager.session_protection = "basic"
+
+    @manager.user_loader
+    def load(public_id: str) -> _SignedIn | None:
+        with desk().db.read() as session:
+            principal = access.agent_principal(session, public_id)
+        return _SignedIn(principal) if principal is not None else None
+
+
+def signed_in(principal: AgentPrincipal) -> UserMixin:
+    """For flask_login.login_user."""
+    return _SignedIn(principal)
+
+
+def agent() -> AgentPrincipal:
+    """The agent who is signed in. Only in views behind `login_required`."""
+    principal: AgentPrincipal = current_user.principal
+    return principal

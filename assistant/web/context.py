@@ -1,0 +1,27 @@
+"""What a request works with: the runtime that `create_app` was given."""
+
+from __future__ import annotations
+
+import threading
+from typing import cast
+
+from flask import current_app
+
+from assistant.runtime import Runtime
+from assistant.services.desk import Desk
+
+EXTENSION = "assistant"
+STOPPING = "assistant.stopping"
+
+
+def runtime() -> Runtime:
+    return cast(Runtime, current_app.extensions[EXTENSION])
+
+
+def desk() -> Desk:
+    return runtime().desk
+
+
+def stopping() -> threading.Event:
+    """Set when the server shuts down: open streams end at once instead of holding it up."""
+    return cast(threading.Event, current_app.extensions[STOPPING])

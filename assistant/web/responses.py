@@ -1,0 +1,146 @@
+"""How we answer: errors as problem documents (RFC 9457), news as server-sent events, files as inert bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
+from time import monotonic
+from typing import Any
+
+import structlog
+from flask import Flask, Response, request, stream_with_context
+from werkzeug.exceptions import HTTPException
+
+from assistant.errors import AssistantError, Invalid, NotReady, RateLimited
+from assistant.models import Attachment, AttachmentKind, Event
+from assistant.services import events
+from assistant.services.desk import Desk
+from assistant.services.events import Audience
+from assistant.web.context import stopping
+
+log = structlog.get_logger(__name__)
+
+PING_EVERY = 12.0
+# A stream ends after this many seconds; the browser comes back with its last event id. Dead peers are found this way.
+STREAM_FOR = 300.0
+_PROBLEM = "application/problem+json"
+
+
+def problem(status: int, code: str, detail: str, **fields: Any) -> Response:
+    """A problem document: ``type`` is stable, ``detail`` says what is wrong and what to do."""
+    body = {"type": f"urn:assistant:{code}", "title": HTTPStatus(status).phrase, "status": status, "code": code}
+    response = Response(json.dumps({**body, "detail": detail, **fields}), status=status, mimetype=_PROBLEM)
+    if "retry_after" in fields:
+        response.headers["Retry-After"] = str(max(1, round(fields["retry_after"])))
+    if status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def problem_from(error: AssistantError) -> Response:
+    return problem(error.status, error.code, error.message, **error.fields)
+
+
+def problem_from_http(error: HTTPException) -> Response:
+    """Flask's own refusals (404, 405, 413, ...) in the same form."""
+    status = error.code or 500
+    response = problem(status, _code(status), error.description or "")
+    allow = getattr(error, "valid_methods", None)
+    if allow:
+        response.headers["Allow"] = ", ".join(allow)
+    return response
+
+
+def register_problems(app: Flask, *, page: Callable[[int, str], Response]) -> None:
+    """Errors become problem documents; under /console they become the HTML ``page(status, message)``."""
+
+    def answer(error: AssistantError | HTTPException) -> Response:
+        if request.path.startswith("/console"):
+            status = error.status if isinstance(error, AssistantError) else error.code or 500
+            return page(status, error.message if isinstance(error, AssistantError) else error.description or "")
+        return problem_from(error) if isinstance(error, AssistantError) else problem_from_http(error)
+
+    def unexpected(error: Exception) -> Response:
+        log.exception("request.failed", path=request.path)
+        message = "Something went wrong on our side. It has been logged; please try again."
+        if _is_disk_full(error):
+            return answer(NotReady("The disk is full. Nothing was stored; please tell the operator and try again."))
+        return page(500, message) if request.path.startswith("/console") else problem(500, "internal", message)
+
+    app.register_error_handler(AssistantError, answer)
+    app.register_error_handler(HTTPException, answer)
+    app.register_error_handler(Exception, unexpected)
+
+
+def _is_disk_full(error: Exception) -> bool:
+    return "disk is full" in str(error) or "No space left" in str(error)
+
+
+def _code(status: int) -> str:
+    return HTTPStatus(status).name.lower()
+
+
+def event_stream(
+    desk: Desk, *, conversation_id: int | None, audience: Audience, render: Callable[[Event], str | None] | None = None
+) -> Response:
+    """Server-sent events from where the client stopped (``Last-Event-ID``), else from now on.
+
+    ``render`` makes an event's data (default: its payload as JSON); None leaves the event out.
+    """
+    start = _last_event_id(desk, conversation_id)
+    write = render or (lambda event: json.dumps(event.payload))
+    stop = stopping()
+
+    def frames() -> Iterator[str]:
+        yield f"retry: 2000\nid: {start}\n\n"
+        ends_at, pinged_at = monotonic() + STREAM_FOR, monotonic()
+        for batch in events.follow(desk.db, start, conversation_id=conversation_id, audience=audience):
+            if stop.is_set() or monotonic() > ends_at:
+                return
+            yield from _frames(batch, write)
+            if batch:
+                pinged_at = monotonic()
+            elif monotonic() - pinged_at > PING_EVERY:
+                pinged_at = monotonic()
+                yield ": ping\n\n"
+
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return Response(stream_with_context(frames()), mimetype="text/event-stream", headers=headers)
+
+
+def _frames(batch: Sequence[Event], write: Callable[[Event], str | None]) -> Iterator[str]:
+    for event in batch:
+        data = write(event)
+        if data is not None:
+            lines = "".join(f"data: {line}\n" for line in data.splitlines() or [""])
+            yield f"id: {event.id}\nevent: {event.kind}\n{lines}\n"
+
+
+def _last_event_id(desk: Desk, conversation_id: int | None) -> int:
+    given = request.headers.get("Last-Event-ID") or request.args.get("last_event_id")
+    if given is None:
+        with desk.db.read() as session:
+            return events.last_event_id(session, conversation_id=conversation_id)
+    if not given.isascii() or not given.isdigit() or len(given) > 18:
+        raise Invalid("Last-Event-ID must be the id of an event of this stream.", field="last_event_id")
+    return int(given)
+
+
+def attachment_response(desk: Desk, attachment: Attachment, *, thumbnail: bool = False) -> Response:
+    """The bytes of an attachment. Photos are shown inline; anything else is only ever a download."""
+    is_photo = attachment.kind is AttachmentKind.PHOTO
+    sha256 = attachment.thumbnail_sha256 if thumbnail and attachment.thumbnail_sha256 else attachment.sha256
+    data = desk.storage.get(sha256)
+    content_type = "image/jpeg" if sha256 == attachment.thumbnail_sha256 else attachment.content_type
+    response = Response(data, mimetype=content_type if is_photo else "application/octet-stream")
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    response.headers["Cache-Control"] = "private, max-age=86400, immutable"
+    disposition = "inline" if is_photo else "attachment"
+    response.headers.set("Content-Disposition", disposition, filename=attachment.filename)
+    return response
+
+
+def too_many_requests(retry_after: float) -> RateLimited:
+    return RateLimited("Too many requests. Please wait a moment and try again.", retry_after=retry_after)

@@ -8,10 +8,11 @@ and one of them loses its update without an error.
 from __future__ import annotations
 
 import secrets
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +25,8 @@ from sqlalchemy import DateTime, Dialect, MetaData, create_engine, event
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
+
+from assistant.errors import Conflict, NotReady, Unsupported
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -145,6 +148,40 @@ def current_revision(database: Database) -> str | None:
 def head_revision() -> str:
     """The migration this version of the product needs."""
     return str(ScriptDirectory.from_config(migration_config("sqlite://")).get_current_head())
+
+
+def check(database: Database) -> list[str]:
+    """What is wrong with the database, in words; empty if nothing is."""
+    problems: list[str] = []
+    revision, head = current_revision(database), head_revision()
+    if revision != head:
+        problems.append(
+            f"The tables are at {revision or 'nothing'}, this version needs {head}. Run: assistant db upgrade"
+        )
+    if database.is_sqlite:
+        with database.engine.connect() as connection:
+            damage = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+            orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        problems += [f"The file is damaged: {line}. Restore a backup." for line in damage if line != "ok"]
+        problems += [f"A row of {row[0]} points at a missing row of {row[2]}." for row in orphans]
+    return problems
+
+
+def backup(database: Database, path: Path) -> None:
+    """Copy a SQLite database to ``path`` while it is in use; a complete copy or none."""
+    if not database.is_sqlite:
+        raise Unsupported("This is for SQLite. Back PostgreSQL up with pg_dump.")
+    if path.exists():
+        raise Conflict(f"{path} is already there. Choose another name.")
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with database.engine.connect() as connection, closing(sqlite3.connect(partial)) as copy:
+            connection.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
+        partial.replace(path)
+    except OSError as error:
+        raise NotReady(f"The backup cannot be written: {error.strerror}.") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def migration_config(url: str) -> Config:

@@ -43,11 +43,10 @@ def build(
 
     Raises `NotReady` with what to do when a part is missing or broken.
     """
-    migrate(settings.sqlalchemy_url)
     installed = install(settings) if capabilities is None else None
     capabilities = capabilities or (installed.capabilities if installed is not None else None)
     assert capabilities is not None  # noqa: S101  (one of the two is there)
-    db = Database(settings.sqlalchemy_url)
+    db = open_database(settings)
     taxonomy = load_taxonomy(settings.taxonomy or sample.taxonomy_path())
     _sync_teams(db, taxonomy)
     desk = Desk(
@@ -65,6 +64,19 @@ def build(
         now=now,
     )
     return Runtime(settings, desk, installed)
+
+
+def preflight(settings: Settings) -> None:
+    """Find out what would stop a server before it listens. Raises `NotReady`; loads no model."""
+    open_database(settings).close()
+    load_taxonomy(settings.taxonomy or sample.taxonomy_path())
+    Storage.open(settings.attachments_url).check()
+
+
+def open_database(settings: Settings) -> Database:
+    """The database, brought to this version's tables."""
+    migrate(settings.sqlalchemy_url)
+    return Database(settings.sqlalchemy_url)
 
 
 def _sync_teams(db: Database, taxonomy: Taxonomy) -> None:

@@ -101,8 +101,12 @@ class Workers:
         for thread in self._threads:
             thread.join(timeout / len(self._threads))
 
+    def ask_to_stop(self) -> None:
+        """Only sets a flag: safe in a signal handler."""
+        self._stopping.set()
+
     def run_forever(self) -> None:
-        """Block until `stop` is called from elsewhere, e.g. a signal handler."""
+        """Block until `ask_to_stop` is called, e.g. by a signal handler."""
         self.start()
         while not self._stopping.wait(1.0):
             pass

@@ -1,0 +1,383 @@
+"""The ``assistant`` command: argument parsing and printing only. Heavy imports stand inside the commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from assistant import __version__
+from assistant.errors import AssistantError
+
+if TYPE_CHECKING:
+    from assistant.runtime import Runtime
+    from assistant.settings import Settings
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+class _Commands(click.Group):
+    """Turns every failure into one clear line: exit code 2 for wrong use, 1 for everything else, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
+            raise
+        except AssistantError as error:
+            raise click.ClickException(error.message) from error
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader of our output has gone: nothing to say, and nobody to say it to
+            sys.exit(0)
+        except Exception as error:
+            if ctx.params.get("debug"):
+                raise
+            raise click.ClickException(_one_line(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="assistant")
+@click.option("--debug", is_flag=True, help="Show tracebacks of unexpected failures.")
+def main(debug: bool) -> None:
+    """A self-hosted customer-support assistant that reads the photo.
+
+    Try it:  assistant demo        Is everything all right:  assistant doctor
+    """
+
+
+@main.command()
+@click.option("--host", help="Address to listen on (default: ASSISTANT_HOST, 127.0.0.1).")
+@click.option("--port", type=int, help="Port to listen on (default: ASSISTANT_PORT, 8000).")
+def serve(host: str | None, port: int | None) -> None:
+    """Serve the widget, the API and the console, with workers, in one process."""
+    from assistant.server import serve as run
+
+    settings = _settings(host=host, port=port)
+    click.echo(f"Serving on {settings.base_url} (Ctrl-C stops)")
+    run(settings)
+
+
+@main.command()
+def worker() -> None:
+    """Work on jobs in a process of its own (set ASSISTANT_WORKERS=0 for `serve` then)."""
+    from assistant.server import work
+
+    work(_settings())
+
+
+@main.command()
+@click.option("--no-serve", is_flag=True, help="End after printing.")
+@click.option("--host", help="Address to serve on afterwards.")
+@click.option("--port", type=int, help="Port to serve on afterwards.")
+@json_option
+def demo(no_serve: bool, host: str | None, port: int | None, as_json: bool) -> None:
+    """Install the sample knowledge base, run real tickets with photos through it, then serve everything."""
+    from assistant import demo as demonstration
+    from assistant.server import serve as run
+
+    settings = _settings(host=host, port=port)
+    with _runtime(settings) as runtime, _progress(quiet=as_json) as progress:
+        report = demonstration.run(runtime, progress=progress)
+    if as_json:
+        click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
+    else:
+        demonstration.show(report)
+    if not no_serve:
+        with _runtime(settings) as runtime:
+            access = demonstration.prepare_access(runtime)
+        demonstration.show_addresses(settings, access)
+        run(settings)
+
+
+@main.group()
+def db() -> None:
+    """The database: upgrade, check, back up."""
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the database to this version's tables. `serve` and `demo` do this by themselves."""
+    from assistant.db import head_revision, migrate
+
+    migrate(_settings().sqlalchemy_url)
+    click.echo(f"The database is at {head_revision()}.")
+
+
+@db.command("check")
+def db_check() -> None:
+    """Say whether the database is at this version, whole and consistent."""
+    from assistant.db import Database, check
+
+    database = Database(_settings().sqlalchemy_url)
+    problems = check(database)
+    database.close()
+    for problem in problems:
+        click.echo(f"fail  {problem}", err=True)
+    if problems:
+        sys.exit(1)
+    click.echo("ok    at the current version, whole, and every reference points at something")
+
+
+@db.command("backup")
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+def db_backup(path: Path) -> None:
+    """Copy the SQLite database to PATH while it is in use. Attachments lie beside it in the data folder."""
+    from assistant.db import Database, backup
+
+    database = Database(_settings().sqlalchemy_url)
+    backup(database, path)
+    database.close()
+    click.echo(f"Backed up to {path} ({path.stat().st_size / 1e6:.1f} MB).")
+
+
+@main.group()
+def kb() -> None:
+    """The knowledge base: import articles, search passages."""
+
+
+@kb.command("import")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--source", help="Name of this import; importing again under it updates it (default: the folder's name).")
+@json_option
+def kb_import(path: Path, source: str | None, as_json: bool) -> None:
+    """Import a folder of Markdown and HTML articles (or a JSONL file). Unchanged articles cost nothing."""
+    from assistant.services import knowledge
+
+    with _runtime(_settings()) as runtime, _progress(quiet=as_json) as progress:
+        capabilities = runtime.desk.capabilities
+        report = knowledge.import_folder(
+            runtime.desk.db,
+            path=path,
+            source=source or path.resolve().name,
+            embeddings=capabilities.embeddings,
+            embedding_model=capabilities.embedding_model,
+            progress=progress,
+        )
+    if as_json:
+        click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
+    else:
+        click.echo(report.summary())
+        for key, reason in report.failed:
+            click.echo(f"skipped  {key}: {reason}", err=True)
+    if report.failed and not (report.added or report.updated or report.unchanged):
+        sys.exit(1)
+
+
+@kb.command("search")
+@click.argument("query")
+@click.option("--product", help="Prefer passages about this product.")
+@click.option("--internal", is_flag=True, help="Also search articles that only agents may read.")
+@click.option("--limit", default=5, show_default=True, type=click.IntRange(1, 50))
+@json_option
+def kb_search(query: str, product: str | None, internal: bool, limit: int, as_json: bool) -> None:
+    """Print the passages that QUERY finds, with scores and why they matched."""
+    from assistant import demo as demonstration
+    from assistant.services import knowledge
+
+    with _runtime(_settings()) as runtime:
+        hits = knowledge.search_articles(runtime.desk.index, query, product=product, internal=internal, limit=limit)
+    if as_json:
+        click.echo(json.dumps([hit.to_json() for hit in hits], ensure_ascii=False, indent=2))
+    else:
+        demonstration.show_hits(hits)
+
+
+@main.command()
+@click.option("--text", required=True, help="What the customer wrote.")
+@click.option("--subject", default="", help="The ticket's subject.")
+@click.option("--photo", "photos", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+def triage(text: str, subject: str, photos: tuple[Path, ...], as_json: bool) -> None:
+    """Read a ticket with its photos: evidence, triage, passages and draft. Stores nothing, needs no server."""
+    from assistant import demo as demonstration
+    from assistant.media import Upload
+    from assistant.services.assess import assess
+
+    uploads = [Upload(photo.name, None, photo.read_bytes()) for photo in photos]
+    with _runtime(_settings()) as runtime:
+        assessment = assess(runtime.desk, subject=subject, text=text, uploads=uploads)
+    if as_json:
+        click.echo(json.dumps(assessment.to_json(), ensure_ascii=False, indent=2))
+    else:
+        demonstration.show_assessment(assessment.to_json())
+
+
+@main.group()
+def agents() -> None:
+    """The people who answer tickets."""
+
+
+@agents.command("add")
+@click.argument("email")
+@click.option("--name", default="", help="Shown to customers (default: the address).")
+@click.option("--admin", is_flag=True, help="May see every team's tickets.")
+@click.option("--team", "team_key", help="Key of the team, as in the taxonomy.")
+@click.password_option(help="At least 10 characters; asked for if not given.")
+def agents_add(email: str, name: str, admin: bool, team_key: str | None, password: str) -> None:
+    """Add an agent who signs in with EMAIL."""
+    from assistant.models import AgentRole
+    from assistant.services import access
+
+    with _database() as database, database.begin() as session:
+        role = AgentRole.ADMIN if admin else AgentRole.AGENT
+        access.add_agent(session, email=email, name=name, password=password, role=role, team_key=team_key)
+    click.echo(f"{email} can sign in now.")
+
+
+@main.group()
+def keys() -> None:
+    """API keys of other systems."""
+
+
+@keys.command("add")
+@click.argument("name", default="api")
+@click.option("--scope", "scopes", multiple=True, required=True, help="May be given several times.")
+def keys_add(name: str, scopes: tuple[str, ...]) -> None:
+    """Make an API key called NAME and print it, once."""
+    from assistant.services import access
+
+    with _database() as database, database.begin() as session:
+        _, secret = access.add_key(session, name=name, scopes=list(scopes))
+    click.echo(secret)
+    click.echo("Keep it safe: it is not stored and cannot be shown again.", err=True)
+
+
+@main.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Check the installation: model, device, memory, OCR, embeddings, database, queue, disk. Exit code 1 on a failure."""
+    from assistant import doctor as checks
+
+    results = checks.run(_settings())
+    if as_json:
+        click.echo(json.dumps([result.to_json() for result in results], ensure_ascii=False, indent=2))
+    else:
+        for result in results:
+            colour = {"ok": "green", "warn": "yellow", "fail": "red"}[result.status]
+            click.echo(f"{click.style(f'{result.status:<4}', fg=colour)}  {result.name:<12} {result.detail}")
+            if result.advice:
+                click.echo(f"{'':<19}→ {result.advice}")
+    if any(result.status == "fail" for result in results):
+        sys.exit(1)
+
+
+@main.command()
+def openapi() -> None:
+    """Print the OpenAPI 3.1 document of the API."""
+    from assistant.app import create_app
+    from assistant.web.api import openapi_document
+
+    with _runtime(_settings()) as runtime:
+        app = create_app(runtime)
+        with app.app_context():
+            click.echo(json.dumps(openapi_document(), ensure_ascii=False, indent=2))
+
+
+@main.group("eval")
+def evaluate() -> None:
+    """Measure on labelled data."""
+
+
+@evaluate.command("triage")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--label", "label_field", default="label", show_default=True, help="The field that holds the label.")
+@click.option("--per-class", type=click.IntRange(1), help="Learn from this many tickets of each label (default: all).")
+@click.option("--seed", default=0, show_default=True, help="Of the split into learned-from and measured-on.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a reliability diagram (PNG).")
+@json_option
+def eval_triage(
+    path: Path, label_field: str, per_class: int | None, seed: int, plot: Path | None, as_json: bool
+) -> None:
+    """Accuracy, macro-F1, Brier score and calibration of the learned triage on PATH (JSONL with text and label)."""
+    from assistant.engine import install
+    from assistant.evaluation.triage import evaluate_triage
+
+    with _progress(quiet=as_json) as progress:
+        report = evaluate_triage(
+            path,
+            embeddings=install(_settings()).capabilities.embeddings,
+            label_field=label_field,
+            per_class=per_class,
+            seed=seed,
+            progress=progress,
+        )
+    if plot is not None:
+        report.plot(plot)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
+def _settings(**overrides: Any) -> Settings:
+    """Settings from the environment and file, or one line for each that is wrong and exit code 2."""
+    from pydantic import ValidationError
+
+    from assistant.settings import Settings, unknown_variables
+
+    for name in unknown_variables():
+        click.echo(f"warning: {name} is not a setting; see the table in README.md", err=True)
+    try:
+        settings = Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        lines = [f"ASSISTANT_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        raise click.UsageError("Wrong settings.\n" + "\n".join(lines)) from error
+    except ValueError as error:  # a TOML file that is not TOML
+        raise click.UsageError(f"The settings file cannot be read: {error}") from error
+    from assistant.server import configure_logging
+
+    configure_logging(settings)
+    return settings
+
+
+@contextmanager
+def _runtime(settings: Settings) -> Iterator[Runtime]:
+    from assistant.runtime import build
+
+    runtime = build(settings)
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+
+
+@contextmanager
+def _database() -> Iterator[Any]:
+    """The migrated database alone: these commands need no model."""
+    from assistant.runtime import open_database
+
+    database = open_database(_settings())
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Any]:
+    """A progress bar as a function: ``progress(done, total, what)``. On standard error, so that output stays clean."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as bar:
+        tasks: dict[str, Any] = {}
+
+        def progress(done: int, total: int, what: str) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield progress
+
+
+def _one_line(error: Exception) -> str:
+    """An unexpected failure in one line, with how to see more."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if "database or disk is full" in text or "No space left" in text:
+        return "The disk is full. Free some space and try again; nothing that was stored is lost."
+    if type(error).__name__ == "OperationalError":
+        return f"The database cannot be reached or written: {text[:300]}. Check ASSISTANT_DATABASE_URL and the data folder."
+    return f"{type(error).__name__}: {text[:400]} (run again as `assistant --debug …` for details)"

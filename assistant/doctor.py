@@ -1,0 +1,137 @@
+"""Is the installation all right? Each check says ok, warn or fail, what was found, and what to do."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from assistant import engine, sample
+from assistant.db import Database, check
+from assistant.errors import AssistantError
+from assistant.models import JobStatus
+from assistant.services import queue
+from assistant.settings import Settings, unknown_variables
+from assistant.skills.taxonomy import load_taxonomy
+from assistant.storage import Storage
+
+Status = Literal["ok", "warn", "fail"]
+
+# SQLite's rare write-ahead-log reset race was fixed in these versions.
+_WAL_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
+_DISK_WARN, _DISK_FAIL = 2e9, 2e8
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    status: Status
+    detail: str
+    advice: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return {"name": self.name, "status": self.status, "detail": self.detail, "advice": self.advice}
+
+
+def run(settings: Settings) -> list[Check]:
+    """Every check, also when an earlier one failed. Loads no model and changes nothing but an empty data folder."""
+    checks: list[Callable[[Settings], Iterator[Check]]] = [
+        _python,
+        _settings,
+        _models,
+        _database,
+        _sqlite,
+        _taxonomy,
+        _storage,
+        _disk,
+    ]
+    return [result for one in checks for result in _guarded(one, settings)]
+
+
+def _guarded(one: Callable[[Settings], Iterator[Check]], settings: Settings) -> list[Check]:
+    name = one.__name__.strip("_")
+    try:
+        return list(one(settings))
+    except AssistantError as error:
+        return [Check(name, "fail", error.message)]
+    except Exception as error:
+        return [Check(name, "fail", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")]
+
+
+def _python(_settings: Settings) -> Iterator[Check]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Check("python", "ok", version)
+
+
+def _settings(settings: Settings) -> Iterator[Check]:
+    for name in unknown_variables():
+        yield Check("settings", "warn", f"{name} is not a setting", "Compare it with the table in README.md.")
+    exposed = settings.host not in ("127.0.0.1", "localhost", "::1")
+    if exposed and not (settings.public_url or "").startswith("https://"):
+        advice = "Put a TLS proxy in front and set ASSISTANT_PUBLIC_URL=https://…"
+        yield Check("settings", "warn", f"listens on {settings.host} without https", advice)
+
+
+def _models(settings: Settings) -> Iterator[Check]:
+    for fact in engine.describe(settings):
+        yield Check(fact.name, fact.status, fact.detail, fact.advice)
+
+
+def _database(settings: Settings) -> Iterator[Check]:
+    database = Database(settings.sqlalchemy_url)
+    try:
+        problems = check(database)
+        yield from (Check("database", "fail", problem) for problem in problems)
+        if not problems:
+            yield Check("database", "ok", f"{database.engine.dialect.name}, at the current version")
+            yield _queue(database)
+    finally:
+        database.close()
+
+
+def _queue(database: Database) -> Check:
+    with database.read() as session:
+        counts = queue.counts(session)
+    waiting, dead = counts[JobStatus.QUEUED] + counts[JobStatus.RUNNING], counts[JobStatus.DEAD]
+    if dead:
+        advice = "The log says why. After mending it: assistant jobs retry"
+        return Check("queue", "warn", f"{waiting} waiting, {dead} gave up", advice)
+    return Check("queue", "ok", f"{waiting} waiting")
+
+
+def _sqlite(settings: Settings) -> Iterator[Check]:
+    if not settings.sqlalchemy_url.startswith("sqlite"):
+        return
+    version = tuple(map(int, sqlite3.sqlite_version.split(".")))
+    fixed = version >= _WAL_FIXED[0] or any(version[:2] == fix[:2] and version >= fix for fix in _WAL_FIXED)
+    if fixed:
+        yield Check("sqlite", "ok", sqlite3.sqlite_version)
+    else:
+        advice = "Rare; back up regularly (assistant db backup), or use a Python built with SQLite 3.51.3 or later."
+        yield Check("sqlite", "warn", f"{sqlite3.sqlite_version} has a rare write-ahead-log race", advice)
+
+
+def _taxonomy(settings: Settings) -> Iterator[Check]:
+    taxonomy = load_taxonomy(settings.taxonomy or sample.taxonomy_path())
+    counts = f"{len(taxonomy.categories)} categories, {len(taxonomy.teams)} teams, {len(taxonomy.products)} products"
+    if settings.taxonomy is None:
+        advice = "Write your own and set ASSISTANT_TAXONOMY."
+        yield Check("taxonomy", "warn", f"the sample's: {counts}", advice)
+    else:
+        yield Check("taxonomy", "ok", counts)
+
+
+def _storage(settings: Settings) -> Iterator[Check]:
+    Storage.open(settings.attachments_url).check()
+    yield Check("storage", "ok", "attachments can be written and read")
+
+
+def _disk(settings: Settings) -> Iterator[Check]:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.data_dir).free
+    status: Status = "fail" if free < _DISK_FAIL else "warn" if free < _DISK_WARN else "ok"
+    advice = "Free some space: photos and the database need it." if status != "ok" else ""
+    yield Check("disk", status, f"{free / 1e9:.1f} GB free", advice)

@@ -1,0 +1,8 @@
+"""The models in this process, and the only home of torch, transformers, accelerate, bitsandbytes and onnxruntime.
+
+`install` says what a deployment has, without loading it; `describe` explains it to the operator. Knows no ticket.
+"""
+
+from assistant.engine.config import Fact, Installed, describe, install
+
+__all__ = ["Fact", "Installed", "describe", "install"]

@@ -49,8 +49,9 @@ class Passage(Base):
     article_id: Mapped[int] = reference("articles", ondelete="CASCADE")
     article: Mapped[Article] = relationship(back_populates="passages")
     position: Mapped[int]
-    heading: Mapped[str] = mapped_column(Text)  # the path, joined by " > "
+    heading: Mapped[str] = mapped_column(Text)  # the article's title and the headings above it, joined by " > "
     text: Mapped[str] = mapped_column(Text)
+    codes: Mapped[str] = mapped_column(Text, default="")  # exact identifiers in it, canonical, separated by spaces
     content_hash: Mapped[str] = mapped_column(Text)
     embedding_model: Mapped[str] = mapped_column(Text)
     embedding: Mapped[bytes] = mapped_column(LargeBinary)

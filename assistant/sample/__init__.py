@@ -1,0 +1,33 @@
+"""The sample company, Lumora: articles, taxonomy, tickets and photos that the demo ships with. All made for this."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class DemoTicket:
+    requester_name: str
+    requester_email: str
+    subject: str
+    text: str
+    photos: tuple[Path, ...]
+
+
+def articles_dir() -> Path:
+    return _HERE / "articles"
+
+
+def taxonomy_path() -> Path:
+    return _HERE / "taxonomy.toml"
+
+
+def demo_tickets() -> tuple[DemoTicket, ...]:
+    rows = tomllib.loads((_HERE / "tickets.toml").read_text(encoding="utf-8"))["tickets"]
+    return tuple(
+        DemoTicket(**{**row, "photos": tuple(_HERE / "photos" / name for name in row["photos"])}) for row in rows
+    )

@@ -12,7 +12,7 @@ from flask_wtf import CSRFProtect
 
 from assistant import __version__
 from assistant.runtime import Runtime
-from assistant.web import api, auth, console, widget
+from assistant.web import api, auth, console, limits, widget
 from assistant.web.context import EXTENSION, STOPPING
 from assistant.web.responses import register_problems
 
@@ -47,6 +47,7 @@ def create_app(runtime: Runtime) -> APIFlask:
         WTF_CSRF_CHECK_DEFAULT=True,
     )
     auth.register_sign_in(app)
+    limits.limiter.init_app(app)
     csrf = CSRFProtect(app)
     for blueprint in (api.blueprint, widget.blueprint):
         csrf.exempt(blueprint)  # these take tokens in a header, never cookies

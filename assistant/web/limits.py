@@ -7,9 +7,11 @@ kept in this process and start again with it.
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
+from collections import Counter
 
-from flask import Flask, request
+from flask import request
 from flask_limiter import ApplicationLimit, Limiter, RequestLimit
 from flask_limiter.util import get_remote_address
 
@@ -21,8 +23,30 @@ _UNCOUNTED = ("widget.get_attachment", "widget.stream_events")
 _COUNTED_PATHS = ("/api/", "/widget/v1/")
 
 
-def register_limits(app: Flask) -> None:
-    limiter.init_app(app)
+def address() -> str:
+    return get_remote_address() or "unknown"
+
+
+class OpenStreams:
+    """Counts open live streams, each of which holds a web thread. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._open: Counter[int] = Counter()
+        self._lock = threading.Lock()
+
+    def enter(self, conversation_id: int, *, each: int, together: int) -> bool:
+        """Count one more, unless the conversation has ``each`` or all have ``together``. Says whether it did."""
+        with self._lock:
+            if self._open[conversation_id] >= each or self._open.total() >= together:
+                return False
+            self._open[conversation_id] += 1
+            return True
+
+    def leave(self, conversation_id: int) -> None:
+        with self._lock:
+            self._open[conversation_id] -= 1
+            if self._open[conversation_id] <= 0:
+                del self._open[conversation_id]
 
 
 def _caller() -> str:
@@ -30,10 +54,6 @@ def _caller() -> str:
     _, _, secret = request.headers.get("Authorization", "").partition(" ")
     secret = secret.strip() or request.args.get("token", "")
     return hashlib.sha256(secret.encode()).hexdigest() if secret else address()
-
-
-def address() -> str:
-    return get_remote_address() or "unknown"
 
 
 def _configured_limit() -> str:

@@ -1,0 +1,206 @@
+"""The customer's side: the widget's API under ``/widget/v1``, its page for the iframe, its loader and a demo page.
+
+A customer is whoever holds a conversation's token. They see the public side of that conversation and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, current_app, g, jsonify, render_template, request, send_from_directory
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from assistant.errors import Conflict, Invalid
+from assistant.media import Upload
+from assistant.models import Conversation, ConversationState
+from assistant.ports import HandoffReason
+from assistant.services import access, conversations, events
+from assistant.services.attachments import RejectedFile
+from assistant.services.events import Audience
+from assistant.web import auth
+from assistant.web.context import desk, runtime
+from assistant.web.limits import OpenStreams, address, limiter
+from assistant.web.responses import attachment_response, event_stream, too_many_requests
+
+blueprint = Blueprint("widget", __name__)
+
+_STARTS = "10 per minute;60 per hour"  # conversations begun from one address
+_STREAMS_EACH = 4  # a customer's open tabs and devices
+_RETRY_STREAM = 15.0
+_open_streams = OpenStreams()
+
+
+class _Start(BaseModel):
+    """Who begins a conversation; a visitor need not say."""
+
+    model_config = ConfigDict(str_strip_whitespace=True)
+
+    name: str | None = Field(None, max_length=200, pattern=r"^[^\x00]*$")
+    email: str | None = Field(None, max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")
+
+
+# API
+
+
+@blueprint.post("/widget/v1/conversations")
+@limiter.limit(_STARTS, key_func=address)
+def start_conversation() -> tuple[Response, int]:
+    start = _read_start()
+    conversation = conversations.start_conversation(desk(), name=start.name or None, email=start.email or None)
+    token = auth.conversation_token(conversation.public_id)
+    body = {"conversation": conversation.public_id, "token": token, "state": conversation.state.value}
+    return jsonify(body), 201
+
+
+@blueprint.get("/widget/v1/conversation")
+def get_conversation() -> Response:
+    """Everything a client needs to go on where it stopped; news since then come from `stream_events`."""
+    principal = auth.customer()
+    with desk().db.read() as session:
+        conversation = access.access_conversation(session, principal)
+        # First the id, then the messages: news in between come twice, which clients see by the message's id.
+        last_event_id = events.last_event_id(session, conversation_id=conversation.id)
+        messages = conversations.public_messages(session, conversation.id)
+        body = {
+            **_state_payload(conversation, place=conversations.queue_place(session, conversation)),
+            "messages": [conversations.message_payload(message) for message in messages],
+            "last_event_id": last_event_id,
+            **_about(),
+        }
+    return jsonify(body)
+
+
+@blueprint.post("/widget/v1/messages")
+def post_message() -> tuple[Response, int]:
+    principal = auth.customer()
+    posted = conversations.post_message(
+        desk(), principal, text=_read_text(), uploads=_read_uploads(), client_id=_read_client_id()
+    )
+    message = conversations.message_payload(posted.message)
+    rejected = [_rejected_payload(file) for file in posted.rejected]
+    return jsonify({"message": message, "rejected": rejected}), 200 if posted.repeated else 201
+
+
+@blueprint.post("/widget/v1/handoff")
+def ask_for_person() -> Response:
+    """Hand the conversation to a person. Asking again changes nothing."""
+    principal = auth.customer()
+    with desk().db.begin() as session:
+        conversation = conversations.lock_conversation(session, principal.conversation_id)
+        if conversations.last_customer_message(session, conversation.id) is None:
+            raise Conflict("Please write first what it is about: then a person can take over.")
+        conversations.hand_off(session, conversation, HandoffReason.CUSTOMER_ASKED)
+        body = _state_payload(conversation, place=conversations.queue_place(session, conversation))
+    return jsonify(body)
+
+
+@blueprint.get("/widget/v1/events")
+@limiter.limit("60 per minute")
+def stream_events() -> Response:
+    conversation_id = auth.customer().conversation_id
+    # Streams never take the last threads: what is sent must get through, and clients without a stream ask instead.
+    together = max(1, runtime().settings.threads * 3 // 4)
+    if not _open_streams.enter(conversation_id, each=_STREAMS_EACH, together=together):
+        raise too_many_requests(_RETRY_STREAM)
+    try:
+        response = event_stream(desk(), conversation_id=conversation_id, audience=Audience.CUSTOMER)
+    except BaseException:
+        _open_streams.leave(conversation_id)
+        raise
+    response.call_on_close(lambda: _open_streams.leave(conversation_id))
+    return response
+
+
+@blueprint.get("/widget/v1/attachments/<public_id>")
+@limiter.limit("600 per minute")
+def get_attachment(public_id: str) -> Response:
+    principal = auth.customer()
+    with desk().db.read() as session:
+        attachment = access.access_attachment(session, principal, public_id)
+    return attachment_response(desk(), attachment, thumbnail=request.args.get("thumbnail") == "1")
+
+
+# Pages
+
+
+@blueprint.get("/widget/")
+def show_widget() -> str:
+    """The page inside the iframe. Only the configured sites, and we ourselves, may frame it."""
+    settings = runtime().settings
+    origins = [origin.rstrip("/") for origin in settings.widget_origins]
+    g.frame_ancestors = " ".join(["'self'", *origins])
+    config = {
+        **_about(),
+        "origins": origins,
+        "max_files": settings.photos_per_message,
+        "max_bytes": settings.photo_max_bytes,
+        "max_chars": settings.message_max_chars,
+    }
+    return render_template("widget/frame.html", company=settings.company, config=config)
+
+
+@blueprint.get("/widget/loader.js")
+def get_loader() -> Response:
+    """The script that a shop puts into its pages. Cached briefly: an upgrade reaches every shop within minutes."""
+    response = send_from_directory(
+        str(current_app.static_folder), "widget/loader.js", mimetype="text/javascript", max_age=300
+    )
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    return response
+
+
+@blueprint.get("/demo")
+def show_demo() -> str:
+    return render_template("widget/demo.html", company=runtime().settings.company)
+
+
+# Reading requests and making answers
+
+
+def _read_start() -> _Start:
+    given = request.get_json(silent=True) if request.data else {}
+    try:
+        return _Start.model_validate(given)
+    except ValidationError as error:
+        field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
+        problem = "Send a JSON object with name and email, or nothing." if field is None else "This is not valid."
+        raise Invalid(f"{field or 'The body'}: {problem}", field=field) from error
+
+
+def _read_uploads() -> list[Upload]:
+    files = request.files.getlist("photos")
+    return [Upload(file.filename, file.mimetype or None, file.read()) for file in files if file.filename]
+
+
+def _read_text() -> str:
+    """PostgreSQL takes no NUL in text, and nobody types one."""
+    return request.form.get("text", "").replace("\0", "")
+
+
+def _read_client_id() -> str | None:
+    client_id = request.form.get("client_id") or None
+    if client_id is not None and (len(client_id) > 100 or not client_id.isprintable()):
+        raise Invalid("client_id is at most 100 printable characters.", field="client_id")
+    return client_id
+
+
+def _state_payload(conversation: Conversation, *, place: int) -> dict[str, Any]:
+    """``place`` counts from 1 while a person is waited for, else it is null."""
+    has_agent = conversation.state is ConversationState.AGENT and conversation.agent is not None
+    return {
+        "conversation": conversation.public_id,
+        "state": conversation.state.value,
+        "place": place or None,
+        "agent_name": conversation.agent.name if has_agent and conversation.agent is not None else None,
+        "reason": conversation.handoff_reason.value if conversation.handoff_reason is not None else None,
+    }
+
+
+def _about() -> dict[str, Any]:
+    capabilities = desk().capabilities
+    return {"company": desk().company, "model": capabilities.model, "mode": capabilities.mode.value}
+
+
+def _rejected_payload(file: RejectedFile) -> dict[str, Any]:
+    error = file.error
+    return {"filename": file.filename, "status": error.status, "code": error.code, "detail": error.message}

@@ -124,7 +124,7 @@ def citation_rows(session: Session, answer: Answer) -> list[Citation]:
     """The answer's citations as rows that are not yet owned by a draft or a message."""
     cited = {citation.passage_id for sentence in answer.sentences for citation in sentence.citations}
     passages = select(Passage.public_id, Passage.id).where(Passage.public_id.in_(cited))
-    ids = dict(session.execute(passages).tuples())
+    ids = dict(session.execute(passages).all())
     return [
         Citation(
             passage_id=ids.get(citation.passage_id),

@@ -119,7 +119,7 @@ def retry_dead(db: Database) -> int:
 
 def counts(session: Session) -> dict[JobStatus, int]:
     """How many jobs stand in each status."""
-    rows = session.execute(select(Job.status, func.count()).group_by(Job.status)).tuples()
+    rows = session.execute(select(Job.status, func.count()).group_by(Job.status)).all()
     return dict.fromkeys(JobStatus, 0) | dict(rows)
 
 

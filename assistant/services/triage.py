@@ -145,7 +145,7 @@ def current_heads(session: Session, embedding_model: str) -> dict[str, Head]:
     newest = (
         select(func.max(TriageHead.id)).where(TriageHead.embedding_model == embedding_model).group_by(TriageHead.field)
     )
-    rows = session.execute(select(TriageHead.id, TriageHead.field).where(TriageHead.id.in_(newest))).tuples()
+    rows = session.execute(select(TriageHead.id, TriageHead.field).where(TriageHead.id.in_(newest)))
     return {field: _head(session, head_id) for head_id, field in rows}
 
 
@@ -237,7 +237,7 @@ def _labelled(session: Session) -> dict[str, list[tuple[str, str]]]:
         .limit(LEARN_AT_MOST)
     )
     labelled: dict[str, list[tuple[str, str]]] = {}
-    for row, text in session.execute(query).tuples():
+    for row, text in session.execute(query):
         if row.label is not None:
             labelled.setdefault(row.name, []).append((text, row.label))
     return labelled

@@ -1,0 +1,160 @@
+"""Extractive answers: the sentences, steps and table rows of the passages that answer, quoted as they stand.
+
+Used on every rung of the ladder below a model that may write, and whenever that model is down.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+
+from assistant.retrieval.identifiers import spot
+from assistant.skills.grounding import sentences
+
+# Only these many of the best passages are quoted from.
+_FROM_PASSAGES = 3
+_MOST_UNITS = 40
+_MOST_WORDS = 110
+_MOST_ROWS = 3
+_STEP = re.compile(r"\s*(?:\d+[.)]|[-*•])\s+")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is quoted whole: a sentence, a list of steps, or a table row. ``quote`` is the passage's own text."""
+
+    text: str
+    quote: str
+    passage: int
+    position: int
+    kind: str  # sentence, steps, row
+    codes: frozenset[str] = frozenset()
+
+
+def extract(question: str, codes: Sequence[str], passages: Sequence[Document], embeddings: Embeddings) -> list[Unit]:
+    """The units that answer, in the order they should be read; empty if there are no passages.
+
+    Rows of tables that carry a code of the question come first; then the stretch around the unit that is nearest in
+    meaning to the question: a list brings the sentence that introduces it, a heading sentence its list.
+    """
+    near = [unit for number, passage in enumerate(passages[:_FROM_PASSAGES]) for unit in units(passage, number)]
+    if not near:
+        return []
+    rows = _coded_rows(near, codes, passages)
+    others = [unit for unit in near if unit.kind != "row"][:_MOST_UNITS] or near[:_MOST_UNITS]
+    scores = _scores(question, set(codes), others, passages, embeddings)
+    if rows:  # the row says what to do; more only from where the code is explained, too
+        explained = [i for i, unit in enumerate(others) if unit.kind != "row" and _explains(unit, rows, codes, passages)]
+        if not explained:
+            return rows
+        best = max(explained, key=lambda index: scores[index])
+        return rows + [unit for unit in _stretch(others, best, scores) if unit not in rows]
+    return _stretch(others, int(np.argmax(scores)), scores)
+
+
+def units(passage: Document, number: int) -> list[Unit]:
+    """Cut a passage into what may be quoted, in its order."""
+    found: list[Unit] = []
+    for block in re.split(r"\n\s*\n", passage.page_content):
+        lines = [line for line in block.splitlines() if line.strip()]
+        if lines and lines[0].lstrip().startswith("|"):
+            found += _rows(lines, number, len(found))
+        elif lines and any(_STEP.match(line) for line in lines):
+            found += _steps(lines, number, len(found))
+        else:
+            text = " ".join(line.strip().lstrip("#> ").strip() for line in lines)
+            found += [Unit(s, s, number, len(found) + i, "sentence") for i, s in enumerate(sentences(text))]
+    return found
+
+
+def _rows(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
+    """Table rows as sentences: "E21: The pump draws no water. Fill the tank." """
+    body = [line for line in lines[1:] if not re.fullmatch(r"[\s|:-]+", line)]
+    made = []
+    for offset, line in enumerate(body):
+        cells = [_plain(cell) for cell in line.strip().strip("|").split("|")]
+        told = [cell for cell in cells if cell]
+        if told:
+            rest = " ".join(cell if cell.endswith((".", "!", "?")) else f"{cell}." for cell in told[1:])
+            text = f"{told[0]}: {rest}" if rest else told[0]
+            made.append(Unit(text, line.strip(), passage, position + offset, "row", frozenset(spot(told[0]))))
+    return made
+
+
+def _steps(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
+    """A list stays whole; text before it in the same block is a sentence of its own."""
+    first = next(index for index, line in enumerate(lines) if _STEP.match(line))
+    intro = " ".join(line.strip() for line in lines[:first])
+    found = [Unit(intro, intro, passage, position, "sentence")] if intro else []
+    steps = "\n".join(_plain(line) for line in lines[first:])
+    return [*found, Unit(steps, "\n".join(lines[first:]), passage, position + len(found), "steps")]
+
+
+def _plain(text: str) -> str:
+    """Markdown's marks taken out, its links reduced to their words."""
+    return re.sub(r"\*\*|__|`", "", re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)).strip()
+
+
+def _coded_rows(near: Sequence[Unit], codes: Sequence[str], passages: Sequence[Document]) -> list[Unit]:
+    """Rows whose first cell is one of the codes: the first passage's, or one a product if it is not known which."""
+    rows = [unit for unit in near if unit.kind == "row" and unit.codes & set(codes)]
+    seen: set[str | None] = set()
+    kept = []
+    for row in rows:
+        product = passages[row.passage].metadata.get("product")
+        if row.passage == rows[0].passage or product not in seen:
+            kept.append(row)
+        seen.add(product)
+    return kept[:_MOST_ROWS]
+
+
+def _explains(unit: Unit, rows: Sequence[Unit], codes: Sequence[str], passages: Sequence[Document]) -> bool:
+    """Whether a unit stands in a passage that tells more about a row's code, of the same article."""
+    article = passages[rows[0].passage].metadata.get("article_id")
+    same = passages[unit.passage].metadata.get("article_id") == article
+    return same and bool(set(spot(passages[unit.passage].page_content)) & set(codes))
+
+
+def _scores(
+    question: str, codes: set[str], candidates: Sequence[Unit], passages: Sequence[Document], embeddings: Embeddings
+) -> np.ndarray:
+    """How well each unit answers: its meaning, its passage's score, and codes it shares with the question."""
+    texts = [f"{passages[unit.passage].metadata.get('heading', '')}\n{unit.text}" for unit in candidates]
+    vectors = np.asarray(embeddings.embed_documents(texts), dtype=np.float32)
+    meaning = vectors @ np.asarray(embeddings.embed_query(question), dtype=np.float32)
+    passage = np.array([float(passages[unit.passage].metadata.get("score", 0.0)) for unit in candidates])
+    coded = np.array([bool(codes & set(spot(unit.text))) for unit in candidates], dtype=float)
+    scores: np.ndarray = meaning + 0.3 * passage + 0.2 * coded
+    return scores
+
+
+def _stretch(candidates: Sequence[Unit], best: int, scores: np.ndarray) -> list[Unit]:
+    """The best unit with its neighbours in the same passage, as far as they help and the length allows."""
+    chosen = {best}
+    words = _words(candidates[best])
+    if candidates[best].kind == "steps" and _adjacent(candidates, best - 1, best):
+        chosen.add(best - 1)
+    for index in range(best + 1, len(candidates)):
+        follows = _adjacent(candidates, index - 1, index)
+        helps = candidates[index].kind == "steps" or scores[index] >= 0.72 * scores[best]
+        if not follows or not helps or words + _words(candidates[index]) > _MOST_WORDS:
+            break
+        chosen.add(index)
+        words += _words(candidates[index])
+    return [candidates[index] for index in sorted(chosen)]
+
+
+def _adjacent(candidates: Sequence[Unit], first: int, second: int) -> bool:
+    if first < 0:
+        return False
+    before, after = candidates[first], candidates[second]
+    return before.passage == after.passage and after.position - before.position == 1
+
+
+def _words(unit: Unit) -> int:
+    return len(unit.text.split())

@@ -1,0 +1,58 @@
+"""Which language a text is in, and whether the customer asks for a person or just says hello."""
+
+from __future__ import annotations
+
+import re
+import threading
+from functools import cache
+from typing import Any
+
+_LEAST_LETTERS = 4
+_lock = threading.Lock()
+
+# Frequent small words settle what a statistical identifier gets wrong on very short texts.
+_WANTS_PERSON = re.compile(
+    r"\b(?:(?:speak|talk|chat|connect|transfer|pass)\w*\b.{0,25}\b(?:human|person|agent|someone|somebody|representative|"
+    r"operator|people|staff|colleague|real)|(?:real|actual|live)\s+(?:human|person|agent|people)|human\s+(?:agent|being|"
+    r"please|support)|customer\s+service\s+(?:agent|rep)|(?:want|need|get|give)\s+(?:me\s+)?(?:a|an|some)?\s*(?:human|agent|"
+    r"real person|representative|operator)|"
+    r"mit\s+(?:einem|einer)?\s*(?:echten\s+)?(?:mensch\w*|mitarbeiter\w*|person|berater\w*)|mitarbeiter\w*\s+sprechen|"
+    r"parler\s+(?:à|a|avec)\s+(?:un|une|quelqu)|(?:un|une)\s+(?:vrai|vraie)\s+(?:conseiller|personne|humain)|"
+    r"hablar\s+con\s+(?:un|una|alguien)|parlare\s+con\s+(?:un|una|qualcuno)|falar\s+com\s+(?:um|uma|algu)|"
+    r"(?:met\s+een|een\s+echte)\s+(?:mens|persoon|medewerker))\b",
+    re.IGNORECASE,
+)
+_GREETING = re.compile(
+    r"(?:(?:hi|hello|hey|good\s+(?:morning|afternoon|evening|day)|thanks?|thank\s+you|thx|ok(?:ay)?|great|perfect|bye|cheers|"
+    r"hallo|guten\s+(?:tag|morgen|abend)|danke(?:\s+schön)?|vielen\s+dank|super|bonjour|salut|merci|hola|gracias|ciao|grazie|"
+    r"olá|obrigad[oa]|hoi|dank\s+je|there|team|very\s+much|so\s+much|a\s+lot|everyone)[\s,.!?:)🙂👍]*)+",
+    re.IGNORECASE,
+)
+
+
+def detect(text: str) -> tuple[str, float]:
+    """(ISO 639-1 code, probability). A text with hardly any letters is ("en", 0)."""
+    letters = sum(character.isalpha() for character in text)
+    if letters < _LEAST_LETTERS:
+        return "en", 0.0
+    with _lock:  # the identifier keeps state while it works
+        language, probability = _identifier().classify(text[:2000])
+    # Its probabilities are near 1 even for two words: trust grows with the length of the text.
+    return str(language), float(probability) * min(1.0, 0.5 + letters / 80)
+
+
+def wants_person(text: str) -> bool:
+    """Whether the customer asks for a human being, in English, German, French, Spanish, Italian, Portuguese or Dutch."""
+    return _WANTS_PERSON.search(text) is not None
+
+
+def is_small_talk(text: str) -> bool:
+    """A greeting or thanks and nothing else."""
+    return len(text) < 80 and _GREETING.fullmatch(text.strip()) is not None
+
+
+@cache
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_pickled_model(MODEL_FILE, norm_probs=True)

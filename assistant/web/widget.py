@@ -131,6 +131,7 @@ def show_widget() -> str:
     g.frame_ancestors = " ".join(["'self'", *origins])
     config = {
         **_about(),
+        "api": f"{request.script_root}/widget/v1/",
         "origins": origins,
         "max_files": settings.photos_per_message,
         "max_bytes": settings.photo_max_bytes,

@@ -1,0 +1,287 @@
+// The conversation: what is sent, what arrives, and in which state it stands. Shows through a Thread and a view; knows
+// no elements itself.
+
+import { EventStream } from "./stream.js";
+import { local, newClientId } from "./store.js";
+import { t } from "./texts.js";
+
+const SLOW = 20_000; // after this long the customer hears that it is still being worked on
+const ASK_PLACE_EVERY = 30_000;
+const FIRST_RETRY = 2_000;
+const LAST_RETRY = 30_000;
+
+export class Chat {
+  /** Who the embedding page says the visitor is: {name, email}, both optional. */
+  visitor = {};
+  state = { state: "assistant", place: null, agent_name: null, reason: null };
+
+  #api;
+  #thread;
+  #outbox;
+  #view;
+  #stream;
+  #starting = null;
+  #isSending = false;
+  #isSyncing = false;
+  #retry = { timer: null, pause: FIRST_RETRY };
+  #awaits = null; // the text that is shown while an answer is awaited, else null
+  #slowTimer = null;
+  #syncTimer = null;
+  #hearsWholeAnswer = false; // words are shown only if their beginning was heard
+
+  /** @param view {onState(state), onConnection(connected), onNews(message), onStarted()} */
+  constructor({ api, thread, outbox, view }) {
+    this.#api = api;
+    this.#thread = thread;
+    this.#outbox = outbox;
+    this.#view = view;
+    this.#stream = new EventStream(api, {
+      onEvent: (kind, payload) => this.#take(kind, payload),
+      onConnection: ({ connected, problem }) => this.#connectionChanged(connected, problem),
+    });
+    addEventListener("online", () => this.#flush());
+    setInterval(() => this.#askPlace(), ASK_PLACE_EVERY);
+  }
+
+  get wantsPerson() {
+    return local.get("wants_person", false);
+  }
+
+  /** Go on where the customer stopped, here or in another tab, and send what was left unsent. */
+  async resume() {
+    this.#api.token = local.get("token");
+    if (this.#api.token) await this.#sync();
+    for (const item of await this.#outbox.load()) this.#showUnsent(item);
+    await this.#flush();
+  }
+
+  async send({ text, files }) {
+    const item = { clientId: newClientId(), text, files, createdAt: new Date().toISOString(), error: null };
+    this.#thread.showUnsent(item);
+    this.#thread.setDelivery(item.clientId, { kind: "sending", text: t("sending") });
+    if (navigator.onLine) this.#await(files.length ? "reading_photo" : "writing");
+    await this.#outbox.add(item);
+    await this.#flush();
+  }
+
+  /** Resolves to whether the conversation is being handed over; before the first message the wish is kept. */
+  async askForPerson() {
+    local.set("wants_person", true);
+    const begun = this.#api.token !== null && !this.#thread.isEmpty;
+    if (begun || this.#outbox.items.length) await this.#flush();
+    return begun;
+  }
+
+  startAnew() {
+    this.#forget();
+    local.remove("wants_person");
+    this.#thread.clear();
+  }
+
+  // Sending
+
+  async #flush() {
+    if (this.#isSending) return;
+    this.#isSending = true;
+    clearTimeout(this.#retry.timer);
+    this.#retry.timer = null;
+    try {
+      for (let item = this.#nextUnsent(); item; item = this.#nextUnsent()) await this.#deliver(item);
+      if (this.wantsPerson && this.#api.token && !this.#thread.isEmpty) await this.#handOff();
+      this.#retry.pause = FIRST_RETRY;
+    } catch (problem) {
+      this.#sendLater(problem);
+    } finally {
+      this.#isSending = false;
+    }
+    if (this.#nextUnsent() && this.#retry.timer === null) await this.#flush();
+  }
+
+  #nextUnsent() {
+    return this.#outbox.items.find((item) => item.error === null);
+  }
+
+  async #deliver(item, { isSecondTry = false } = {}) {
+    this.#thread.setDelivery(item.clientId, { kind: "sending", text: t("sending") });
+    let posted;
+    try {
+      await this.#begin();
+      posted = await this.#api.send(item);
+    } catch (problem) {
+      if (problem.isGone && !isSecondTry) {
+        this.#gone();
+        return this.#deliver(item, { isSecondTry: true });
+      }
+      if (problem.isPassing) throw problem;
+      this.#await(null);
+      return this.#refused(item, problem.detail);
+    }
+    this.#outbox.remove(item);
+    this.#thread.show(posted.message);
+    this.#thread.setDelivery(item.clientId, { kind: "sent", text: t("sent") });
+    this.#thread.showRejected(item.clientId, posted.rejected);
+    if (this.state.state === "closed") await this.#sync(); // our message has reopened it
+    // Sent later than written: only now is there something to wait for. The answer may also be here already.
+    if (this.#awaits === null && this.#thread.lastAuthor === "customer") this.#await("writing");
+  }
+
+  async #handOff() {
+    const state = await this.#api.askForPerson().catch((problem) => {
+      if (problem.isPassing) throw problem;
+      return null; // refused for good: the button is still there
+    });
+    local.remove("wants_person");
+    if (state) this.#setState(state);
+  }
+
+  /** The conversation begins with its first message: looking at the widget leaves no trace. */
+  async #begin() {
+    if (this.#api.token) return;
+    this.#starting ??= this.#api.start(this.visitor);
+    try {
+      const started = await this.#starting;
+      this.#api.token = started.token;
+      local.set("token", started.token);
+      this.#setState({ ...started, place: null, agent_name: null, reason: null });
+      this.#stream.start("0");
+      this.#view.onStarted();
+    } finally {
+      this.#starting = null;
+    }
+  }
+
+  #sendLater(problem) {
+    this.#await(null);
+    const text = navigator.onLine ? t("retrying") : t("waiting");
+    const actions = [{ text: t("try_again"), run: () => this.#flush() }];
+    for (const item of this.#outbox.items.filter(({ error }) => error === null)) {
+      this.#thread.setDelivery(item.clientId, { kind: "waiting", text, actions: navigator.onLine ? actions : [] });
+    }
+    const pause = problem.retryAfter ? problem.retryAfter * 1000 : this.#retry.pause;
+    this.#retry.pause = Math.min(this.#retry.pause * 2, LAST_RETRY);
+    this.#retry.timer = setTimeout(() => this.#flush(), pause);
+  }
+
+  #refused(item, reason) {
+    this.#outbox.update(item, { error: reason || t("not_sent") });
+    this.#showFailure(item);
+  }
+
+  #showUnsent(item) {
+    if (this.#thread.hasSent(item.clientId)) return this.#outbox.remove(item);
+    this.#thread.showUnsent(item);
+    if (item.isLost && !item.error) this.#outbox.update(item, { error: t("photos_lost") });
+    if (item.error) this.#showFailure(item);
+  }
+
+  #showFailure(item) {
+    const retry = () => {
+      this.#outbox.update(item, { error: null });
+      void this.#flush();
+    };
+    const discard = () => {
+      this.#outbox.remove(item);
+      this.#thread.remove(item.clientId);
+    };
+    const actions = [{ text: t("discard"), run: discard }];
+    if (!item.isLost) actions.unshift({ text: t("try_again"), run: retry });
+    const text = t("not_sent_because", { reason: item.error });
+    this.#thread.setDelivery(item.clientId, { kind: "failed", text, actions });
+  }
+
+  // Arriving
+
+  #take(kind, payload) {
+    if (kind === "message.created") this.#arrived(payload);
+    else if (kind === "conversation.state") this.#setState(payload);
+    else if (kind === "answer.started") this.#answerBegins();
+    else if (kind === "answer.delta" && this.#hearsWholeAnswer) this.#thread.addWords(payload.text);
+    else if (kind === "answer.dropped") this.#thread.restartWords();
+  }
+
+  #arrived(message) {
+    const isNew = this.#thread.show(message);
+    if (message.author === "customer") {
+      const item = this.#outbox.find(message.client_id);
+      if (!item && isNew) this.#await("writing"); // written in another tab
+      return;
+    }
+    if (message.author !== "system") this.#await(null);
+    if (isNew) this.#view.onNews(message);
+  }
+
+  #answerBegins() {
+    this.#hearsWholeAnswer = true;
+    this.#thread.restartWords();
+    if (this.#awaits === null) this.#await("writing");
+  }
+
+  /** Show that an answer is on its way (a text of `texts`), or null: none is. */
+  #await(text) {
+    clearTimeout(this.#slowTimer);
+    this.#awaits = this.state.state === "assistant" || this.state.state === "closed" ? text : null;
+    if (this.#awaits === null) {
+      this.#hearsWholeAnswer = false;
+      this.#thread.hideWriting();
+      return;
+    }
+    this.#thread.showWriting(t(text));
+    this.#slowTimer = setTimeout(() => this.#thread.showWriting(t("writing_long")), SLOW);
+  }
+
+  #setState({ state, place = null, agent_name = null, reason = null }) {
+    this.state = { state, place, agent_name, reason };
+    if (state !== "assistant") this.#await(null);
+    if (state === "handed_off" || state === "agent") local.remove("wants_person");
+    this.#view.onState(this.state);
+  }
+
+  // Keeping in step
+
+  async #sync() {
+    if (this.#isSyncing || !this.#api.token) return;
+    this.#isSyncing = true;
+    try {
+      const now = await this.#api.conversation();
+      for (const message of now.messages) this.#thread.show(message);
+      this.#setState(now);
+      if (this.#awaits === null && this.#thread.lastAuthor === "customer") this.#await("writing");
+      this.#stream.start(String(now.last_event_id));
+      if (now.messages.length) this.#view.onStarted();
+    } catch (problem) {
+      if (problem.isGone) {
+        this.#gone();
+      } else {
+        this.#view.onConnection(false);
+        clearTimeout(this.#syncTimer);
+        this.#syncTimer = setTimeout(() => this.#sync(), (problem.retryAfter ?? 4) * 1000);
+      }
+    } finally {
+      this.#isSyncing = false;
+    }
+  }
+
+  #askPlace() {
+    if (this.state.state === "handed_off" && !document.hidden) void this.#sync();
+  }
+
+  #connectionChanged(connected, problem) {
+    if (problem?.isGone) return this.#gone();
+    if (problem?.status > 0) void this.#sync(); // no stream to be had, but the server answers: ask it
+    this.#view.onConnection(connected);
+  }
+
+  #gone() {
+    this.#forget();
+    if (!this.#thread.isEmpty) this.#thread.showNotice(t("gone"));
+    this.#view.onConnection(true);
+  }
+
+  #forget() {
+    this.#stream.stop();
+    this.#api.token = null;
+    local.remove("token");
+    this.#setState({ state: "assistant" });
+    this.#await(null);
+  }
+}

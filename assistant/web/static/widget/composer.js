@@ -1,0 +1,176 @@
+// Where the customer writes: text that grows, photos by picker, paste and drag, with previews that can be removed.
+
+import { icon, make } from "./dom.js";
+import { local } from "./store.js";
+import { t } from "./texts.js";
+
+const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif"];
+const TALLEST = 132;
+
+export class Composer {
+  #form;
+  #text;
+  #chips;
+  #picker;
+  #send;
+  #notice;
+  #limits;
+  #onSend;
+  #files = [];
+
+  /**
+   * @param elements {form, text, chips, picker, send, notice, dropZone}
+   * @param limits {max_files, max_bytes, max_chars}
+   * @param onSend called with {text, files}; files are {name, type, blob}
+   */
+  constructor({ form, text, chips, picker, send, notice, dropZone }, limits, onSend) {
+    this.#form = form;
+    this.#text = text;
+    this.#chips = chips;
+    this.#picker = picker;
+    this.#send = send;
+    this.#notice = notice;
+    this.#limits = limits;
+    this.#onSend = onSend;
+    this.#listen();
+    this.#acceptDrops(dropZone);
+    this.setText(local.get("draft", ""));
+  }
+
+  focus() {
+    this.#text.focus();
+  }
+
+  setText(text) {
+    this.#text.value = text;
+    this.#changed();
+  }
+
+  openPicker() {
+    this.#picker.click();
+  }
+
+  /** Say something above the text, e.g. why a file was not added. Empty: nothing. */
+  say(text) {
+    this.#notice.textContent = text;
+    this.#notice.hidden = !text;
+  }
+
+  addFiles(list) {
+    this.say("");
+    for (const blob of list) {
+      const file = { name: nameOf(blob), type: blob.type, blob };
+      if (this.#files.length >= this.#limits.max_files) {
+        this.say(t("too_many", { n: this.#limits.max_files }));
+        break;
+      }
+      if (blob.size > this.#limits.max_bytes) {
+        this.say(t("too_large", { name: file.name, n: Math.floor(this.#limits.max_bytes / 1e6) }));
+        continue;
+      }
+      this.#files.push(file);
+      this.#chips.append(this.#chip(file));
+    }
+    this.#changed();
+    this.focus();
+  }
+
+  #listen() {
+    this.#form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    this.#text.addEventListener("input", () => this.#changed());
+    this.#text.addEventListener("keydown", (event) => {
+      // While an input method composes, Enter chooses a word.
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+      event.preventDefault();
+      this.#submit();
+    });
+    this.#text.addEventListener("paste", (event) => {
+      const files = [...event.clipboardData.files];
+      if (!files.length) return;
+      event.preventDefault();
+      this.addFiles(files);
+    });
+    this.#picker.addEventListener("change", () => {
+      this.addFiles([...this.#picker.files]);
+      this.#picker.value = "";
+    });
+  }
+
+  #acceptDrops(zone) {
+    let depth = 0;
+    const carriesFiles = (event) => [...event.dataTransfer.types].includes("Files");
+    const show = (on) => zone.classList.toggle("dropping", on);
+    zone.addEventListener("dragenter", (event) => {
+      if (carriesFiles(event)) show(++depth > 0);
+    });
+    zone.addEventListener("dragleave", (event) => {
+      if (carriesFiles(event)) show(--depth > 0);
+    });
+    zone.addEventListener("dragover", (event) => {
+      if (!carriesFiles(event)) return;
+      event.preventDefault();
+      event.dataTransfer.dropEffect = "copy";
+    });
+    zone.addEventListener("drop", (event) => {
+      if (!carriesFiles(event)) return;
+      event.preventDefault();
+      depth = 0;
+      show(false);
+      this.addFiles([...event.dataTransfer.files]);
+    });
+  }
+
+  #chip(file) {
+    const remove = make("button.icon-button", { type: "button", "aria-label": t("remove", { name: file.name }) }, icon("close"));
+    const chip = make("li.attached", { title: file.name }, preview(file), make("span.filename", {}, file.name), remove);
+    remove.addEventListener("click", () => {
+      this.#files = this.#files.filter((other) => other !== file);
+      chip.remove();
+      this.#changed();
+      this.focus();
+    });
+    return chip;
+  }
+
+  #submit() {
+    const text = this.#text.value.trim();
+    if (!text && !this.#files.length) return;
+    if (text.length > this.#limits.max_chars) {
+      this.say(t("too_long", { n: this.#limits.max_chars.toLocaleString() }));
+      return;
+    }
+    const files = this.#files;
+    this.#files = [];
+    this.#chips.replaceChildren();
+    this.say("");
+    this.setText("");
+    this.#onSend({ text, files });
+    this.focus();
+  }
+
+  #changed() {
+    local.set("draft", this.#text.value);
+    this.#chips.hidden = !this.#files.length;
+    this.#send.disabled = !this.#text.value.trim() && !this.#files.length;
+    this.#text.style.height = "auto";
+    this.#text.style.height = `${Math.min(this.#text.scrollHeight, TALLEST)}px`;
+  }
+}
+
+function preview(file) {
+  if (!SHOWN_BY_BROWSERS.includes(file.type)) return make("span.preview", {}, icon("file"));
+  const address = URL.createObjectURL(file.blob);
+  const image = make("img.preview", { alt: "", src: address });
+  image.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
+  return image;
+}
+
+/** A pasted picture has no name of its own. */
+function nameOf(blob) {
+  if (blob.name) return blob.name;
+  const extension = (blob.type.split("/")[1] ?? "").replace("jpeg", "jpg");
+  return extension ? `photo.${extension}` : "file";
+}

@@ -1,0 +1,163 @@
+// The live stream of a conversation: server-sent events read by fetch, because EventSource cannot send a header and
+// would put the token into an address. Comes back by itself with the last event id.
+
+const SILENCE = 40_000; // the server pings every 12 seconds; a connection that is silent for longer is dead
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 15_000;
+// A tab in the background lets go of its connection: browsers have only six for each site.
+const HIDDEN_FOR = 30_000;
+
+export class EventStream {
+  #api;
+  #onEvent;
+  #onConnection;
+  #stopped = true;
+  #abort = null;
+  #wake = null;
+  #lastEventId = null;
+  #isResting = false;
+  #restTimer = null;
+
+  /**
+   * @param onEvent called with (kind, data, id), each event once
+   * @param onConnection called with {connected, problem}: after connecting and after each failure
+   */
+  constructor(api, { onEvent, onConnection }) {
+    this.#api = api;
+    this.#onEvent = onEvent;
+    this.#onConnection = onConnection;
+    addEventListener("online", () => this.#retryNow());
+    document.addEventListener("visibilitychange", () => this.#watchVisibility());
+  }
+
+  start(lastEventId) {
+    this.#lastEventId = lastEventId;
+    if (!this.#stopped) return;
+    this.#stopped = false;
+    void this.#run();
+  }
+
+  stop() {
+    this.#stopped = true;
+    this.#abort?.abort();
+    this.#retryNow();
+  }
+
+  async #run() {
+    let pause = FIRST_PAUSE;
+    while (!this.#stopped) {
+      try {
+        if (this.#isResting) await this.#sleep(HIDDEN_FOR);
+        if (this.#isResting) continue;
+        await this.#follow(() => (pause = FIRST_PAUSE));
+        await this.#sleep(100); // the server ends streams now and then: come straight back
+      } catch (problem) {
+        if (this.#stopped) return;
+        if (this.#isResting) continue;
+        this.#onConnection({ connected: false, problem });
+        await this.#sleep(problem.retryAfter ? problem.retryAfter * 1000 : pause * (0.75 + Math.random() / 2));
+        pause = Math.min(pause * 2, LONGEST_PAUSE);
+      }
+    }
+  }
+
+  async #follow(onOpen) {
+    this.#abort = new AbortController();
+    const watch = watchdog(SILENCE, () => this.#abort.abort());
+    try {
+      const response = await this.#api.events(this.#lastEventId, this.#abort.signal);
+      onOpen();
+      this.#onConnection({ connected: true, problem: null });
+      const read = reader((kind, data, id) => this.#take(kind, data, id));
+      const body = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (;;) {
+        const { done, value } = await body.read();
+        if (done) return;
+        watch.reset();
+        read(value);
+      }
+    } finally {
+      watch.clear();
+      this.#abort.abort();
+    }
+  }
+
+  #take(kind, data, id) {
+    if (id !== null) this.#lastEventId = id;
+    if (data === null) return;
+    let payload;
+    try {
+      payload = JSON.parse(data);
+    } catch {
+      return;
+    }
+    this.#onEvent(kind, payload);
+  }
+
+  #sleep(milliseconds) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #retryNow() {
+    this.#wake?.();
+  }
+
+  #watchVisibility() {
+    clearTimeout(this.#restTimer);
+    if (document.hidden) {
+      this.#restTimer = setTimeout(() => {
+        this.#isResting = true;
+        this.#abort?.abort();
+      }, HIDDEN_FOR);
+    } else {
+      this.#isResting = false;
+      this.#retryNow();
+    }
+  }
+}
+
+/** A function that takes pieces of a text/event-stream and calls onEvent(kind, data, id) for each whole event. */
+export function reader(onEvent) {
+  let rest = "";
+  let kind = "message";
+  let id = null;
+  let data = [];
+  const line = (text) => {
+    if (text === "") {
+      onEvent(kind, data.length ? data.join("\n") : null, id);
+      kind = "message";
+      data = [];
+      return;
+    }
+    const colon = text.indexOf(":");
+    if (colon === 0) return; // a ping
+    const field = colon < 0 ? text : text.slice(0, colon);
+    const value = colon < 0 ? "" : text.slice(colon + 1).replace(/^ /, "");
+    if (field === "event") kind = value;
+    else if (field === "data") data.push(value);
+    else if (field === "id") id = value;
+  };
+  return (piece) => {
+    // A carriage return at the end may be half of a line end: it waits for what follows.
+    const lines = (rest + piece).split(/\r\n|\n|\r(?!$)/);
+    rest = lines.pop();
+    lines.forEach(line);
+  };
+}
+
+function watchdog(milliseconds, bark) {
+  let timer = setTimeout(bark, milliseconds);
+  return {
+    reset() {
+      clearTimeout(timer);
+      timer = setTimeout(bark, milliseconds);
+    },
+    clear: () => clearTimeout(timer),
+  };
+}

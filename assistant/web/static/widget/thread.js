@@ -1,0 +1,321 @@
+// The conversation as it is shown: bubbles, notices, photos, sources, and the words that are being written.
+
+import { icon, make, safeLink } from "./dom.js";
+import { passagesOf, prose } from "./prose.js";
+import { currentLanguage, t, translateNotice } from "./texts.js";
+
+const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif"];
+let passageCount = 0;
+
+export class Thread {
+  #log;
+  #scroller;
+  #writing;
+  #newest;
+  #photo;
+  #onOpenPhoto;
+  #byId = new Map();
+  #byClientId = new Map();
+  #lastDay = null;
+  #streamed = "";
+  #isAtEnd = true;
+  #sizes = ""; // of scroller and content when we last looked
+
+  /**
+   * @param elements {log, scroller, writing, newest}
+   * @param photo resolves an attachment (id, {thumbnail}) to an object URL
+   * @param onOpenPhoto called with an attachment and the address of its thumbnail
+   */
+  constructor({ log, scroller, writing, newest }, { photo, onOpenPhoto }) {
+    this.#log = log;
+    this.#scroller = scroller;
+    this.#writing = writing;
+    this.#newest = newest;
+    this.#photo = photo;
+    this.#onOpenPhoto = onOpenPhoto;
+    scroller.addEventListener("scroll", () => this.#noticeScroll(), { passive: true });
+    newest.addEventListener("click", () => this.scrollToEnd());
+    new ResizeObserver(() => this.#isAtEnd && this.#jumpToEnd()).observe(log);
+    new ResizeObserver(() => this.#isAtEnd && this.#jumpToEnd()).observe(scroller);
+  }
+
+  get isEmpty() {
+    return this.#log.childElementCount === 0;
+  }
+
+  clear() {
+    this.#log.replaceChildren();
+    this.#byId.clear();
+    this.#byClientId.clear();
+    this.#lastDay = null;
+    this.hideWriting();
+  }
+
+  /** Who spoke last: customer, assistant or agent; null if nobody has. */
+  get lastAuthor() {
+    return [...this.#log.querySelectorAll(".entry")].at(-1)?.dataset.author ?? null;
+  }
+
+  /** Whether the server has a message of ours. */
+  hasSent(clientId) {
+    return [...this.#byId.values()].includes(this.#byClientId.get(clientId));
+  }
+
+  /** Show a message as the server has it. Returns whether it was new; one that we sent takes its own bubble's place. */
+  show(message) {
+    if (this.#byId.has(message.id)) return false;
+    const own = message.client_id ? this.#byClientId.get(message.client_id) : null;
+    const entry = this.#entry(message);
+    this.#byId.set(message.id, entry);
+    if (message.client_id) this.#byClientId.set(message.client_id, entry);
+    if (own) {
+      own.replaceWith(entry);
+    } else {
+      this.#addDay(new Date(message.created_at));
+      this.#log.append(entry);
+    }
+    this.#follow(message.author === "customer");
+    return !own;
+  }
+
+  /** Show a message that the server does not have yet. */
+  showUnsent(item) {
+    const message = { author: "customer", text: item.text, created_at: item.createdAt, attachments: [], citations: [] };
+    const entry = this.#entry(message);
+    const photos = make("div.photos");
+    for (const file of item.files) photos.append(localFile(file));
+    if (item.files.length) entry.querySelector(".bubble").before(photos);
+    if (!item.text) entry.querySelector(".bubble").hidden = true;
+    this.#byClientId.set(item.clientId, entry);
+    this.#addDay(new Date(item.createdAt));
+    this.#log.append(entry);
+    this.#isAtEnd = true;
+    this.#jumpToEnd();
+  }
+
+  /** What stands under a message of the customer. ``actions`` are {text, run}. */
+  setDelivery(clientId, { kind, text, actions = [] }) {
+    const entry = this.#byClientId.get(clientId);
+    const place = entry?.querySelector(".delivery");
+    if (!place) return;
+    entry.dataset.delivery = kind;
+    const symbol = { sent: "check", failed: "warn", waiting: "clock", sending: "clock" }[kind];
+    place.replaceChildren(icon(symbol), make("span", {}, text));
+    for (const action of actions) {
+      place.append(make("button.link", { type: "button", onclick: action.run }, action.text));
+    }
+  }
+
+  /** A file that the server refused, with its reason, under the message it came with. */
+  showRejected(clientId, files) {
+    const entry = this.#byClientId.get(clientId);
+    for (const file of files) {
+      const text = t("rejected", { name: file.filename, reason: file.detail });
+      entry?.append(make("p.rejected", { role: "alert" }, icon("warn"), make("span", {}, text)));
+    }
+    this.#follow(false);
+  }
+
+  remove(clientId) {
+    this.#byClientId.get(clientId)?.remove();
+    this.#byClientId.delete(clientId);
+  }
+
+  /** A line of our own in the middle. */
+  showNotice(text) {
+    this.#log.append(make("p.notice", {}, text));
+    this.#follow(true);
+  }
+
+  // What is being written stands outside the log: screen readers hear the finished message once, not every word.
+
+  showWriting(text) {
+    this.#writing.hidden = false;
+    this.#writing.querySelector(".status").textContent = text;
+    this.#follow(false);
+  }
+
+  restartWords() {
+    this.#streamed = "";
+    this.#writing.querySelector(".words").replaceChildren();
+    this.#writing.classList.remove("has-words");
+  }
+
+  addWords(text) {
+    this.#streamed += text;
+    this.#writing.hidden = false;
+    this.#writing.classList.add("has-words");
+    this.#writing.querySelector(".words").replaceChildren(prose(this.#streamed));
+    this.#follow(false);
+  }
+
+  hideWriting() {
+    this.#writing.hidden = true;
+    this.#writing.querySelector(".status").textContent = "";
+    this.restartWords();
+  }
+
+  scrollToEnd() {
+    this.#isAtEnd = true;
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.#scroller.scrollTo({ top: this.#scroller.scrollHeight, behavior: calm ? "instant" : "smooth" });
+    this.#newest.hidden = true;
+  }
+
+  #jumpToEnd() {
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#sizes = this.#measure();
+    this.#newest.hidden = true;
+  }
+
+  #measure() {
+    return `${this.#scroller.clientHeight} ${this.#scroller.scrollHeight}`;
+  }
+
+  #follow(always) {
+    if (always || this.#isAtEnd) {
+      this.#isAtEnd = true;
+      this.#jumpToEnd();
+    } else {
+      this.#newest.hidden = false;
+    }
+  }
+
+  #noticeScroll() {
+    const sizes = this.#measure();
+    if (this.#isAtEnd && sizes !== this.#sizes) return this.#jumpToEnd(); // it grew: nobody has scrolled
+    this.#sizes = sizes;
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    this.#isAtEnd = scrollHeight - scrollTop - clientHeight < 48;
+    if (this.#isAtEnd) this.#newest.hidden = true;
+  }
+
+  #addDay(date) {
+    const day = date.toDateString();
+    if (day === this.#lastDay) return;
+    const today = new Date();
+    const isFirstToday = this.#lastDay === null && day === today.toDateString();
+    this.#lastDay = day;
+    if (isFirstToday) return; // a conversation of today needs no date
+    const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1).toDateString();
+    const long = new Intl.DateTimeFormat(currentLanguage(), { weekday: "long", day: "numeric", month: "long" });
+    const name = day === today.toDateString() ? t("today") : day === yesterday ? t("yesterday") : long.format(date);
+    this.#log.append(make("p.day", {}, name));
+  }
+
+  #entry(message) {
+    if (message.author === "system") return make("p.notice", {}, translateNotice(message.text));
+    const entry = make(`article.entry.${message.author}`);
+    entry.dataset.author = message.author;
+    const name = { customer: t("you"), assistant: t("assistant"), agent: message.author_name ?? t("agent") }[message.author];
+    entry.append(byline(message, name));
+    const photos = this.#photos(message.attachments);
+    if (photos) entry.append(photos);
+    // Whoever reads a source stays there.
+    const sources = new Sources(message.citations, () => (this.#isAtEnd = false));
+    const bubble = make("div.bubble", {}, prose(message.text, message.citations, (passage) => sources.toggle(passage, true)));
+    bubble.hidden = !message.text;
+    entry.append(bubble);
+    if (sources.element) entry.append(sources.element);
+    if (message.author === "customer") entry.append(make("p.delivery"));
+    return entry;
+  }
+
+  #photos(attachments) {
+    if (!attachments.length) return null;
+    const holder = make("div.photos");
+    for (const attachment of attachments) {
+      holder.append(attachment.kind === "photo" ? this.#thumbnail(attachment) : this.#download(attachment));
+    }
+    return holder;
+  }
+
+  #thumbnail(attachment) {
+    const image = make("img", { alt: t("photo", { name: attachment.filename }), decoding: "async" });
+    if (attachment.width) image.style.aspectRatio = `${attachment.width} / ${attachment.height}`;
+    const label = t("open_photo", { name: attachment.filename });
+    const button = make("button.photo", { type: "button", "aria-label": label }, image);
+    button.addEventListener("click", () => this.#onOpenPhoto(attachment, image.src));
+    this.#photo(attachment.id, { thumbnail: true }).then(
+      (address) => (image.src = address),
+      () => button.replaceChildren(icon("file"), make("span", {}, attachment.filename)),
+    );
+    return button;
+  }
+
+  #download(attachment) {
+    const label = t("download", { name: attachment.filename });
+    const button = make("button.file", { type: "button", "aria-label": label }, icon("file"), make("span", {}, attachment.filename));
+    button.addEventListener("click", async () => {
+      const address = await this.#photo(attachment.id, { thumbnail: false }).catch(() => null);
+      if (address) make("a", { href: address, download: attachment.filename }).click();
+    });
+    return button;
+  }
+}
+
+/** The list of passages under a message; each opens to the words that were quoted. */
+class Sources {
+  #rows = new Map();
+  #onOpen;
+
+  constructor(citations, onOpen) {
+    this.#onOpen = onOpen;
+    const passages = passagesOf(citations);
+    this.element = passages.length ? make("div.sources", {}, make("p.sources-title", {}, t("sources"))) : null;
+    for (const passage of passages) this.element.append(this.#row(passage));
+  }
+
+  toggle(passage, focus) {
+    const { button, panel, row } = this.#rows.get(passage.number);
+    const open = panel.hidden;
+    panel.hidden = !open;
+    row.classList.toggle("open", open);
+    button.setAttribute("aria-expanded", String(open));
+    if (!open) return;
+    this.#onOpen();
+    if (focus) button.focus({ preventScroll: true });
+    row.scrollIntoView({ block: "nearest" });
+  }
+
+  #row(passage) {
+    const id = `passage-${++passageCount}`;
+    const name = make("span.name", {}, make("span.title", {}, passage.article_title));
+    const path = headingPath(passage);
+    if (path) name.append(make("span.path", {}, path));
+    const number = make("span.number", {}, `${passage.number}`);
+    const button = make("button.source", { type: "button", "aria-expanded": "false", "aria-controls": id }, number, name, icon("chevron"));
+    const panel = make("div.passage", { id, hidden: true }, make("blockquote", {}, passage.quote));
+    const href = safeLink(passage.url);
+    if (href) {
+      const properties = { href, target: "_blank", rel: "noopener noreferrer" };
+      panel.append(make("a.article", properties, t("open_article"), icon("external")));
+    }
+    const row = make("div.source-row", {}, button, panel);
+    button.addEventListener("click", () => this.toggle(passage, false));
+    this.#rows.set(passage.number, { button, panel, row });
+    return row;
+  }
+}
+
+/** The heading path without the article's title, which stands before it. */
+function headingPath({ heading, article_title: title }) {
+  const parts = (heading ?? "").split(" > ").filter((part) => part && part !== title);
+  return parts.join(" › ");
+}
+
+function byline(message, name) {
+  const date = new Date(message.created_at);
+  const time = new Intl.DateTimeFormat(currentLanguage(), { hour: "numeric", minute: "2-digit" }).format(date);
+  return make("p.byline", {}, make("span.author", {}, name), make("time", { dateTime: message.created_at }, time));
+}
+
+/** A file that is only here so far: a picture if the browser can show it (HEIC it mostly cannot), else its name. */
+function localFile(file) {
+  if (!SHOWN_BY_BROWSERS.includes(file.type)) return make("span.file", {}, icon("file"), make("span", {}, file.name));
+  const image = make("img", { alt: t("photo", { name: file.name }) });
+  const address = URL.createObjectURL(file.blob);
+  image.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
+  image.src = address;
+  return make("span.photo", {}, image);
+}

@@ -1,0 +1,200 @@
+// The widget's page: finds the elements, wires the parts, and shows the state of the conversation around it.
+
+import { setAccent } from "./accent.js";
+import { Api } from "./api.js";
+import { Chat } from "./chat.js";
+import { Composer } from "./composer.js";
+import { icon, make } from "./dom.js";
+import { ParentPage } from "./parent.js";
+import { Outbox } from "./store.js";
+import { chooseLanguage, fillIn, t } from "./texts.js";
+import { Thread } from "./thread.js";
+import { Viewer } from "./viewer.js";
+
+const RECONNECTING_AFTER = 3_000; // shorter interruptions are nobody's business
+
+const find = (id) => document.getElementById(id);
+const config = JSON.parse(document.body.dataset.config);
+
+const api = new Api(config.api);
+const photo = keepAddresses((id, options) => api.attachment(id, options));
+const viewer = new Viewer(find("viewer"), { photo, onToggle: (open) => parentPage.tell("resize", { large: open }) });
+const thread = new Thread(
+  { log: find("log"), scroller: find("scroller"), writing: find("writing"), newest: find("newest") },
+  { photo, onOpenPhoto: (attachment, thumbnail) => viewer.open(attachment, thumbnail) },
+);
+const chat = new Chat({
+  api,
+  thread,
+  outbox: new Outbox(),
+  view: { onState: showState, onConnection: showConnection, onNews: countNews, onStarted: () => parentPage.tell("started") },
+});
+const composer = new Composer(
+  {
+    form: find("composer"),
+    text: find("text"),
+    chips: find("chips"),
+    picker: find("picker"),
+    send: find("send"),
+    notice: find("composer-notice"),
+    dropZone: document.body,
+  },
+  config,
+  (message) => {
+    find("hint").hidden = true;
+    void chat.send(message);
+    showWelcome();
+  },
+);
+const parentPage = new ParentPage(config.origins, {
+  hello: ({ options }) => {
+    chooseLanguage([options?.language, ...navigator.languages]);
+    fillIn(document);
+    setAccent(options?.accent);
+    chat.visitor = visitorFrom(options);
+    find("close").hidden = false;
+    showState(chat.state);
+  },
+  opened: () => {
+    isOpen = true;
+    unread = 0;
+    thread.scrollToEnd();
+    composer.focus();
+  },
+  closed: () => (isOpen = false),
+  compose: ({ text }) => composer.setText(String(text ?? "").slice(0, config.max_chars)),
+});
+
+let isOpen = !parentPage.isEmbedded;
+let unread = 0;
+let reconnecting = null;
+
+chooseLanguage(navigator.languages);
+fillIn(document);
+showState(chat.state);
+showConnection(true);
+find("person").addEventListener("click", askForPerson);
+find("welcome-photo").addEventListener("click", () => composer.openPicker());
+find("attach").addEventListener("click", () => composer.openPicker());
+find("close").addEventListener("click", () => parentPage.tell("close"));
+addEventListener("online", () => showConnection(true));
+addEventListener("offline", () => showConnection(false));
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !find("viewer").open) parentPage.tell("close");
+});
+chat.resume().finally(() => {
+  showWelcome();
+  document.body.classList.add("ready");
+});
+
+async function askForPerson() {
+  const button = find("person");
+  button.disabled = true;
+  button.textContent = t("person_asking");
+  const begun = await chat.askForPerson();
+  button.disabled = false;
+  button.textContent = t("person");
+  if (!begun) {
+    find("hint").hidden = false;
+    composer.focus();
+  }
+}
+
+function showWelcome() {
+  find("welcome").hidden = !thread.isEmpty;
+}
+
+function showState({ state, place, agent_name: agent }) {
+  const subtitle = {
+    assistant: t("subtitle_assistant"),
+    handed_off: t("subtitle_waiting"),
+    agent: t("subtitle_agent", { name: agent ?? t("agent") }),
+    closed: t("subtitle_closed"),
+  }[state];
+  find("subtitle").textContent = subtitle;
+  document.body.dataset.state = state;
+  find("person").hidden = state !== "assistant";
+  if (state !== "assistant") find("hint").hidden = true;
+  showBanner(bannerFor(state, place, agent));
+}
+
+function bannerFor(state, place, agent) {
+  if (state === "handed_off") {
+    const text = place > 1 ? t("banner_place", { n: place }) : t("banner_next");
+    return { symbol: "clock", title: t("banner_waiting"), text };
+  }
+  if (state === "agent") {
+    return { symbol: "person", title: t("banner_agent", { name: agent ?? t("agent") }), text: t("banner_agent_text") };
+  }
+  if (state === "closed") {
+    const startAnew = () => {
+      chat.startAnew();
+      showWelcome();
+      composer.focus();
+    };
+    const action = { text: t("start_new"), run: startAnew };
+    return { symbol: "check", title: t("banner_closed"), text: t("banner_closed_text"), action };
+  }
+  return null;
+}
+
+function showBanner(banner) {
+  const element = find("banner");
+  element.hidden = banner === null;
+  if (banner === null) {
+    element.replaceChildren();
+    return;
+  }
+  const words = make("p", {}, make("strong", {}, banner.title), " ", make("span", {}, banner.text));
+  // The same words again would be read aloud again.
+  if (element.querySelector("p")?.textContent === words.textContent) return;
+  element.replaceChildren(icon(banner.symbol), words);
+  if (banner.action) {
+    element.append(make("button.pill", { type: "button", onclick: banner.action.run }, banner.action.text));
+  }
+}
+
+function showConnection(connected) {
+  clearTimeout(reconnecting);
+  const element = find("connection");
+  if (!navigator.onLine) {
+    element.textContent = t("offline");
+    element.hidden = false;
+  } else if (connected) {
+    element.hidden = true;
+    element.textContent = "";
+  } else {
+    reconnecting = setTimeout(() => {
+      element.textContent = t("reconnecting");
+      element.hidden = false;
+    }, RECONNECTING_AFTER);
+  }
+}
+
+function countNews(message) {
+  if (isOpen || message.author === "system") return;
+  unread += 1;
+  parentPage.tell("unread", { count: unread });
+}
+
+function visitorFrom(options) {
+  const visitor = {};
+  for (const name of ["name", "email"]) {
+    if (typeof options?.[name] === "string" && options[name].trim()) visitor[name] = options[name].trim();
+  }
+  return visitor;
+}
+
+/** Attachments as object URLs, each fetched once; what failed is fetched again next time. */
+function keepAddresses(fetchBlob) {
+  const addresses = new Map();
+  return (id, options) => {
+    const key = `${id} ${options.thumbnail}`;
+    if (!addresses.has(key)) {
+      const address = fetchBlob(id, options).then((blob) => URL.createObjectURL(blob));
+      addresses.set(key, address);
+      address.catch(() => addresses.delete(key));
+    }
+    return addresses.get(key);
+  };
+}

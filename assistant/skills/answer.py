@@ -35,6 +35,8 @@ _QUERY_WORDS_FROM_PHOTOS = 40
 _PHOTOS_TO_MODEL = 4
 # What an identifier that no passage knows takes away from the confidence that the passages answer.
 _UNKNOWN_CODE = 0.2
+# A passage in the customer's language is preferred down to this share of the best score.
+_NEARLY = 0.6
 
 
 @dataclass(frozen=True)
@@ -178,9 +180,7 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
             fitting = [document for document in found if document.metadata.get("product") in (product, None)]
             found = fitting or found
         spoken, sure = language.detect(request.text)
-        if sure > 0.6:
-            found = sorted(found, key=lambda document: -_in_language(document, spoken))
-        return found
+        return _in_language(found, spoken) if sure > 0.6 else found
 
     def _quoted(self, request: AnswerRequest, passages: Sequence[Document]) -> Iterator[AnswerEvent]:
         codes = _codes(request)
@@ -292,10 +292,17 @@ def _codes(request: AnswerRequest) -> list[str]:
     return list(dict.fromkeys([*spot(f"{request.subject}\n{request.text}"), *from_photos]))
 
 
-def _in_language(document: Document, spoken: str) -> float:
-    """The passage's score, raised if it is in the customer's language."""
-    score = float(document.metadata.get("score", 0.0))
-    return 1.3 * score if document.metadata.get("language") == spoken else score
+def _in_language(found: Sequence[Document], spoken: str) -> list[Document]:
+    """Only passages in the customer's language, if one of them is nearly as good as the best of all."""
+    fitting = [document for document in found if document.metadata.get("language") == spoken]
+    best = max((_score(document) for document in found), default=0.0)
+    if any(_score(document) >= _NEARLY * best for document in fitting):
+        return fitting
+    return list(found)
+
+
+def _score(document: Document) -> float:
+    return float(document.metadata.get("score", 0.0))
 
 
 def _citation(passage: Document, *, quote: str, supported: float) -> Citation:

@@ -7,6 +7,11 @@ import threading
 from functools import cache
 from typing import Any
 
+LANGUAGES = tuple(
+    "af am an ar as az be bg bn br bs ca cs cy da de dz el en eo es et eu fa fi fo fr ga gl gu he hi hr ht hu hy id is it "
+    "ja jv ka kk km kn ko ku ky la lb lo lt lv mg mk ml mn mr ms mt ne nl nn no oc or pa pl ps pt qu ro ru rw se si sk "
+    "sl sq sr sv sw ta te th tl tr ug uk ur vi vo wa xh zh zu".split()
+)
 _LEAST_LETTERS = 4
 _lock = threading.Lock()
 
@@ -55,4 +60,7 @@ def is_small_talk(text: str) -> bool:
 def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_pickled_model(MODEL_FILE, norm_probs=True)
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    # Its many small languages and dialects win short texts by chance.
+    identifier.set_languages(sorted(set(identifier.labels) & set(LANGUAGES)))
+    return identifier

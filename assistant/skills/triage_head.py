@@ -1,0 +1,385 @@
+"""The learned head: a linear classifier over a ticket's words and its sentence embedding, with honest probabilities.
+
+Three one-against-rest linear models look at the ticket in different ways: words alone (TF-IDF of words and of parts of
+words), meaning alone (the sentence embedding), both together. Their standardised scores are added with weights that
+held-back tickets choose, and divided by a temperature that makes the probabilities of held-back tickets most likely
+(Guo et al. 2017, "On Calibration of Modern Neural Networks"). One recipe for every field and every desk.
+
+`novelty` tells tickets apart that belong to none of the classes: what is unlike anything learned from, or what the
+classifier itself is unsure of.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+
+from assistant.errors import Invalid
+
+# Candidate weights of (words, meaning, both); the order breaks ties.
+_BLENDS = ((0.5, 1.0, 2.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0), (1.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))
+_MEANING_SCALE = 2.0  # of the embedding beside unit-length word features, where both are used together
+_FOLDS = 4
+# From this many tickets on, one held-back quarter is enough to choose weights and temperature by.
+_ONE_FOLD_FROM = 3000
+_NEIGHBOURS = 5
+_NOVELTY_QUANTILE = 0.98
+_MOST_WORDS, _MOST_PARTS = 60_000, 90_000
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One-against-rest scores ``x @ weights + bias``. weights (features, classes), bias (classes,)."""
+
+    weights: np.ndarray
+    bias: np.ndarray
+    scale: float  # the spread of the scores on the tickets it was fitted on
+
+
+@dataclass(frozen=True)
+class Head:
+    """Fitted on labelled tickets; immutable. Use `predict`, which is thread-safe."""
+
+    classes: tuple[str, ...]
+    words: Linear
+    meaning: Linear
+    both: Linear
+    blend: tuple[float, float, float]
+    temperature: float
+    vectorizers: tuple[Any, Any]
+    neighbours: np.ndarray  # (n, d) float16, unit length: the tickets it was fitted on
+    typical_novelty: float  # novelty that only 2 % of tickets of the classes exceed
+
+    def predict(self, texts: Sequence[str], vectors: np.ndarray) -> np.ndarray:
+        """Probabilities (n, classes) for texts and their unit-length embeddings (n, d); rows sum to 1."""
+        return _softmax(self._scores(texts, vectors) / self.temperature)
+
+    def novelty(self, probabilities: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """(n,): higher for tickets unlike those of the classes."""
+        return _novelty(probabilities, _nearness(vectors, self.neighbours, skip_self=False))
+
+    def is_foreign(self, probabilities: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """(n,) bool: more novel than 98 of 100 tickets of the classes."""
+        foreign: np.ndarray = self.novelty(probabilities, vectors) > self.typical_novelty
+        return foreign
+
+    def distribution(self, text: str, vector: Sequence[float]) -> tuple[Mapping[str, float], bool]:
+        """(probability of every class, whether the ticket is foreign to all of them) for one ticket."""
+        row = np.asarray([vector], dtype=np.float32)
+        probabilities = self.predict([text], row)
+        foreign = bool(self.is_foreign(probabilities, row)[0])
+        return dict(zip(self.classes, map(float, probabilities[0]), strict=True)), foreign
+
+    def to_bytes(self) -> bytes:
+        """A NumPy archive without pickles."""
+        arrays: dict[str, np.ndarray] = {"neighbours": self.neighbours}
+        for name in ("words", "meaning", "both"):
+            linear: Linear = getattr(self, name)
+            arrays |= {f"{name}_weights": linear.weights.astype(np.float16), f"{name}_bias": linear.bias}
+        for name, vectorizer in zip(("word", "part"), self.vectorizers, strict=True):
+            arrays[f"{name}_idf"] = vectorizer.idf_
+            arrays[f"{name}_terms"] = np.frombuffer("\n".join(vectorizer.get_feature_names_out()).encode(), np.uint8)
+        meta = {
+            "classes": self.classes,
+            "blend": self.blend,
+            "temperature": self.temperature,
+            "typical_novelty": self.typical_novelty,
+            "scales": [self.words.scale, self.meaning.scale, self.both.scale],
+        }
+        arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Head:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            meta = json.loads(arrays["meta"].tobytes())
+            linears = {
+                name: Linear(arrays[f"{name}_weights"].astype(np.float32), arrays[f"{name}_bias"], scale)
+                for name, scale in zip(("words", "meaning", "both"), meta["scales"], strict=True)
+            }
+            vectorizers = tuple(
+                _restored(make(), arrays[f"{name}_terms"].tobytes().decode().split("\n"), arrays[f"{name}_idf"])
+                for name, make in (("word", _word_vectorizer), ("part", _part_vectorizer))
+            )
+            return cls(
+                classes=tuple(meta["classes"]),
+                blend=tuple(meta["blend"]),
+                temperature=meta["temperature"],
+                vectorizers=(vectorizers[0], vectorizers[1]),
+                neighbours=arrays["neighbours"],
+                typical_novelty=meta["typical_novelty"],
+                **linears,
+            )
+
+    def _scores(self, texts: Sequence[str], vectors: np.ndarray) -> np.ndarray:
+        words = _word_features(self.vectorizers, texts)
+        parts = _Features(words, np.asarray(vectors, dtype=np.float32))
+        scored = (_score(linear, features) for linear, features in zip(self._linears(), parts.views(), strict=True))
+        return _blended(list(scored), self.blend)
+
+    def _linears(self) -> tuple[Linear, Linear, Linear]:
+        return self.words, self.meaning, self.both
+
+
+def fit_head(
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    embeddings: Embeddings | None = None,
+    vectors: np.ndarray | None = None,
+    descriptions: Mapping[str, str] | None = None,
+    description_vectors: np.ndarray | None = None,
+) -> Head:
+    """Fit a head on labelled tickets: at least two classes, at least two tickets of each.
+
+    ``vectors`` (n, d) may be given instead of ``embeddings``. ``descriptions`` say what a class is, in words; each is
+    learned from as if it were a ticket, never calibrated on.
+    """
+    counts = {label: labels.count(label) if isinstance(labels, list) else list(labels).count(label) for label in set(labels)}
+    if len(counts) < 2 or min(counts.values()) < 2:
+        raise Invalid("Learning needs at least two labels with two tickets each.")
+    if vectors is None:
+        if embeddings is None:
+            raise Invalid("Learning needs embeddings.")
+        vectors = np.asarray(embeddings.embed_documents(list(texts)), dtype=np.float32)
+    extra = [(text, label) for label, text in (descriptions or {}).items() if label in counts]
+    extra_vectors = np.zeros((0, vectors.shape[1]), dtype=np.float32)
+    if extra:
+        extra_vectors = _description_vectors(extra, descriptions or {}, description_vectors, embeddings)
+    data = _Tickets(
+        np.asarray(texts, dtype=object),
+        np.asarray(vectors, dtype=np.float32),
+        np.asarray(labels, dtype=object),
+        np.asarray([text for text, _ in extra], dtype=object),
+        extra_vectors,
+        np.asarray([label for _, label in extra], dtype=object),
+    )
+    return _fit(data)
+
+
+@dataclass(frozen=True)
+class _Tickets:
+    texts: np.ndarray
+    vectors: np.ndarray
+    labels: np.ndarray
+    extra_texts: np.ndarray
+    extra_vectors: np.ndarray
+    extra_labels: np.ndarray
+
+    def with_extra(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return (
+            np.concatenate([self.texts[rows], self.extra_texts]),
+            np.concatenate([self.vectors[rows], self.extra_vectors]),
+            np.concatenate([self.labels[rows], self.extra_labels]),
+        )
+
+
+@dataclass(frozen=True)
+class _Features:
+    words: Any  # (n, v) sparse
+    vectors: np.ndarray  # (n, d)
+
+    def views(self) -> tuple[Any, np.ndarray, Any]:
+        from scipy import sparse
+
+        both = sparse.hstack([self.words, sparse.csr_matrix(self.vectors * _MEANING_SCALE)]).tocsr()
+        return self.words, self.vectors, both
+
+
+def _fit(data: _Tickets) -> Head:
+    """Held-back scores choose blend and temperature; then everything is fitted on all tickets."""
+    classes = np.unique(data.labels)
+    targets = np.searchsorted(classes, data.labels)
+    held_rows, held_scores = _held_back_scores(data, classes)
+    blend, temperature = _choose(held_scores, targets[held_rows])
+    everything = np.arange(len(data.labels))
+    linears, vectorizers = _fit_linears(*data.with_extra(everything), classes)
+    held = _softmax(_blended(held_scores, blend) / temperature)
+    known = data.vectors.astype(np.float16)
+    nearness = _nearness(data.vectors[held_rows], known, skip_self=True)
+    return Head(
+        classes=tuple(str(label) for label in classes),
+        words=linears[0],
+        meaning=linears[1],
+        both=linears[2],
+        blend=blend,
+        temperature=temperature,
+        vectorizers=vectorizers,
+        neighbours=known,
+        typical_novelty=float(np.quantile(_novelty(held, nearness), _NOVELTY_QUANTILE)),
+    )
+
+
+def _held_back_scores(data: _Tickets, classes: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """(rows, scores of the three models) for tickets that the models which score them have not seen."""
+    from sklearn.model_selection import StratifiedKFold
+
+    smallest = min(int((data.labels == label).sum()) for label in classes)
+    splits = list(
+        StratifiedKFold(max(2, min(_FOLDS, smallest)), shuffle=True, random_state=0).split(data.texts, data.labels)
+    )
+    if len(data.labels) >= _ONE_FOLD_FROM:
+        splits = splits[:1]
+    rows, scores = [], []
+    for learned, held in splits:
+        linears, vectorizers = _fit_linears(*data.with_extra(learned), classes)
+        views = _Features(_word_features(vectorizers, data.texts[held]), data.vectors[held]).views()
+        scores.append([_score(linear, view) for linear, view in zip(linears, views, strict=True)])
+        rows.append(held)
+    return np.concatenate(rows), [np.concatenate(parts) for parts in zip(*scores, strict=True)]
+
+
+def _fit_linears(
+    texts: np.ndarray, vectors: np.ndarray, labels: np.ndarray, classes: np.ndarray
+) -> tuple[tuple[Linear, Linear, Linear], tuple[Any, Any]]:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
+
+    vectorizers = (_word_vectorizer().fit(texts), _part_vectorizer().fit(texts))
+    words, meaning, both = _Features(_word_features(vectorizers, texts), vectors).views()
+    support = {"C": 1.0, "tol": 1e-3, "max_iter": 300, "random_state": 0}
+    return (
+        (
+            _linear(LinearSVC(**support), words, labels, classes),
+            _linear(LogisticRegression(C=50.0, max_iter=300, tol=1e-3), meaning, labels, classes),
+            _linear(LinearSVC(**support), both, labels, classes),
+        ),
+        vectorizers,
+    )
+
+
+def _linear(model: Any, features: Any, labels: np.ndarray, classes: np.ndarray) -> Linear:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # stopping at the iteration limit is chosen: the last digits change nothing
+        model.fit(features, labels.astype(str))
+    weights, bias = model.coef_.T, model.intercept_
+    if weights.shape[1] == 1:  # two classes come as one direction
+        weights, bias = np.hstack([-weights, weights]), np.concatenate([-bias, bias])
+    if len(model.classes_) != len(classes):
+        raise Invalid("A label has too few tickets to learn from.")
+    fitted = Linear(weights.astype(np.float32), bias.astype(np.float32), 1.0)
+    return Linear(fitted.weights, fitted.bias, float(_raw(fitted, features).std()) or 1.0)
+
+
+def _choose(scores: Sequence[np.ndarray], targets: np.ndarray) -> tuple[tuple[float, float, float], float]:
+    """The blend with the most held-back tickets right, the likelier probabilities among near equals."""
+    best: tuple[float, tuple[float, float, float], float] | None = None
+    for blend in _BLENDS:
+        blended = _blended(scores, blend)
+        temperature = fit_temperature(blended, targets)
+        loss = negative_log_likelihood(_softmax(blended / temperature), targets)
+        wrong = float((blended.argmax(axis=1) != targets).mean())
+        price = wrong + 0.1 * loss
+        if best is None or price < best[0] - 1e-6:
+            best = (price, blend, temperature)
+    assert best is not None  # noqa: S101  (there is a blend)
+    return best[1], best[2]
+
+
+def fit_temperature(scores: np.ndarray, targets: np.ndarray) -> float:
+    """The divisor of ``scores`` (n, classes) that makes ``targets`` (n,) most likely under a softmax."""
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_temperature: float) -> float:
+        return negative_log_likelihood(_softmax(scores / np.exp(log_temperature)), targets)
+
+    found = minimize_scalar(loss, bounds=(-5.0, 3.0), method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(found.x))
+
+
+def negative_log_likelihood(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    chosen = probabilities[np.arange(len(targets)), targets]
+    return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+
+
+def _blended(scores: Sequence[np.ndarray], blend: Sequence[float]) -> np.ndarray:
+    total: np.ndarray = sum((weight * part for weight, part in zip(blend, scores, strict=True)), np.zeros_like(scores[0]))
+    return total / sum(blend)
+
+
+def _score(linear: Linear, features: Any) -> np.ndarray:
+    """Standardised: every ticket's scores have mean 0, every model's the same spread."""
+    raw = _raw(linear, features)
+    standard: np.ndarray = (raw - raw.mean(axis=1, keepdims=True)) / linear.scale
+    return standard
+
+
+def _raw(linear: Linear, features: Any) -> np.ndarray:
+    raw: np.ndarray = np.asarray(features @ linear.weights) + linear.bias
+    return raw
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+    probabilities: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def _nearness(vectors: np.ndarray, known: np.ndarray, *, skip_self: bool) -> np.ndarray:
+    """(n,): mean cosine to the nearest known tickets; a ticket that is known itself does not count."""
+    nearest = np.empty(len(vectors), dtype=np.float32)
+    library = known.astype(np.float32)
+    first = 1 if skip_self else 0
+    count = min(_NEIGHBOURS + first, len(library))
+    for start in range(0, len(vectors), 512):
+        similarities = np.asarray(vectors[start : start + 512], dtype=np.float32) @ library.T
+        top = -np.sort(-np.partition(similarities, -count, axis=1)[:, -count:], axis=1)[:, first:]
+        nearest[start : start + 512] = top.mean(axis=1) if top.shape[1] else 1.0
+    return nearest
+
+
+def _novelty(probabilities: np.ndarray, nearness: np.ndarray) -> np.ndarray:
+    """Far from everything known, or torn between classes; half a cosine counts like a whole probability."""
+    novelty: np.ndarray = 1.0 - nearness + 0.25 * (1.0 - probabilities.max(axis=1))
+    return novelty
+
+
+def _word_vectorizer() -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=_MOST_WORDS, dtype=np.float32)
+
+
+def _part_vectorizer() -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(
+        analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, max_features=_MOST_PARTS, dtype=np.float32
+    )
+
+
+def _restored(vectorizer: Any, terms: Sequence[str], idf: np.ndarray) -> Any:
+    vectorizer.vocabulary = {term: number for number, term in enumerate(terms)}
+    vectorizer._validate_vocabulary()
+    vectorizer.idf_ = idf
+    return vectorizer
+
+
+def _word_features(vectorizers: Sequence[Any], texts: Sequence[str] | np.ndarray) -> Any:
+    from scipy import sparse
+
+    return sparse.hstack([vectorizer.transform(texts) for vectorizer in vectorizers]).tocsr()
+
+
+def _description_vectors(
+    extra: Sequence[tuple[str, str]],
+    descriptions: Mapping[str, str],
+    given: np.ndarray | None,
+    embeddings: Embeddings | None,
+) -> np.ndarray:
+    if given is not None:
+        rows = [list(descriptions).index(label) for _, label in extra]
+        return np.asarray(given, dtype=np.float32)[rows]
+    if embeddings is None:
+        raise Invalid("Descriptions need embeddings.")
+    return np.asarray(embeddings.embed_documents([text for text, _ in extra]), dtype=np.float32)

@@ -9,10 +9,11 @@ from pathlib import Path
 from apiflask import APIFlask
 from flask import Response, g, render_template, request
 from flask_wtf import CSRFProtect
+from werkzeug.routing import BaseConverter
 
 from assistant import __version__
 from assistant.runtime import Runtime
-from assistant.web import api, auth, console, limits, widget
+from assistant.web import api, auth, console, health, limits, openapi, widget
 from assistant.web.context import EXTENSION, STOPPING
 from assistant.web.responses import register_problems
 
@@ -46,17 +47,30 @@ def create_app(runtime: Runtime) -> APIFlask:
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session: an agent's page stays open all day
         WTF_CSRF_CHECK_DEFAULT=True,
     )
+    app.url_map.converters["public_id"] = _PublicId
+    app.config["OPENAPI_VERSION"] = "3.1.0"
+    app.config["AUTO_404_RESPONSE"] = False
+    app.config["AUTO_VALIDATION_ERROR_RESPONSE"] = False
+    app.spec_processor(openapi.complete)
+    health.register_metrics(app)
     auth.register_sign_in(app)
     limits.limiter.init_app(app)
     csrf = CSRFProtect(app)
     for blueprint in (api.blueprint, widget.blueprint):
         csrf.exempt(blueprint)  # these take tokens in a header, never cookies
         app.register_blueprint(blueprint)
+    app.register_blueprint(health.blueprint)
     app.register_blueprint(console.blueprint)
     register_problems(app, page=_error_page)
     app.before_request(_make_nonce)
     app.after_request(_secure)
     return app
+
+
+class _PublicId(BaseConverter):
+    """An id as we give them out; anything else is a 404 before a database sees it."""
+
+    regex = "[a-z]{3,4}_[0-9a-z]{20}"
 
 
 def _make_nonce() -> None:

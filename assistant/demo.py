@@ -218,7 +218,7 @@ def _draft_lines(draft: dict[str, Any]) -> list[Text]:
         lines.append(Text(draft["text"]))
     if draft.get("handoff_reason"):
         lines.append(Text(f"→ for a person: {draft['handoff_reason']}", style="yellow"))
-    sources = {f"{c['article_title']} — {c['heading']}": None for c in draft.get("citations", [])}
+    sources = {c["heading"]: None for c in draft.get("citations", [])}
     lines += [Text(f"  [{number}] {source}", style="dim") for number, source in enumerate(sources, start=1)]
     return lines
 

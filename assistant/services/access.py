@@ -70,6 +70,7 @@ class AgentPrincipal:
     name: str
     role: AgentRole
     team_id: int | None
+    must_change_password: bool = False
 
     @property
     def is_admin(self) -> bool:
@@ -206,6 +207,24 @@ def set_password(session: Session, agent: Agent, password: str, *, one_time: boo
     agent.deactivated_at = None
 
 
+def change_password(db: Database, agent: AgentPrincipal, *, current: str, new: str) -> None:
+    """An agent's own change; the current password proves that it is they."""
+    with db.read() as session:
+        email = session.get_one(Agent, agent.agent_id).email
+    sign_in(db, email=email, password=current)
+    if new == current:
+        raise Invalid("Choose a password that differs from the current one.", field="new")
+    digest = hash_password(new)
+    with db.begin() as session:
+        row = session.get_one(Agent, agent.agent_id)
+        row.password_hash, row.must_change_password = digest, False
+
+
+def active_agents(session: Session) -> list[Agent]:
+    """Everyone a ticket can be assigned to, by name."""
+    return list(session.scalars(select(Agent).where(Agent.deactivated_at.is_(None)).order_by(Agent.name)))
+
+
 def hash_password(password: str) -> str:
     if len(password) < 10:
         raise Invalid("A password needs at least 10 characters.", field="password")
@@ -234,7 +253,9 @@ def agent_principal(session: Session, public_id: str) -> AgentPrincipal | None:
 
 
 def as_principal(agent: Agent) -> AgentPrincipal:
-    return AgentPrincipal(agent.id, agent.public_id, agent.name, agent.role, agent.team_id)
+    return AgentPrincipal(
+        agent.id, agent.public_id, agent.name, agent.role, agent.team_id, agent.must_change_password
+    )
 
 
 @cache

@@ -28,6 +28,7 @@ from assistant.models import (
     Conversation,
     ConversationState,
     Customer,
+    Generation,
     Message,
     MessageVisibility,
     Ticket,
@@ -234,6 +235,30 @@ def all_messages(session: Session, conversation_id: int) -> Sequence[Message]:
 def last_customer_message(session: Session, conversation_id: int) -> Message | None:
     query = select(Message).where(Message.conversation_id == conversation_id, Message.author == Author.CUSTOMER)
     return session.scalar(query.order_by(Message.id.desc()).limit(1))
+
+
+def count_by_state(session: Session) -> dict[ConversationState, int]:
+    rows = session.execute(select(Conversation.state, func.count()).group_by(Conversation.state))
+    return dict(rows.all())
+
+
+@dataclass(frozen=True)
+class GenerationTotals:
+    """What the runs of the models for one purpose came to."""
+
+    purpose: str
+    mode: str
+    count: int
+    input_tokens: int
+    output_tokens: int
+    seconds: float
+
+
+def generation_totals(session: Session) -> list[GenerationTotals]:
+    sums = (func.count(), func.sum(Generation.input_tokens), func.sum(Generation.output_tokens))
+    query = select(Generation.purpose, Generation.mode, *sums, func.sum(Generation.latency_ms) / 1000.0)
+    rows = session.execute(query.group_by(Generation.purpose, Generation.mode))
+    return [GenerationTotals(*row) for row in rows]
 
 
 def message_payload(message: Message) -> dict[str, Any]:

@@ -41,6 +41,17 @@ def photos_of(session: Session, message_ids: Iterable[int]) -> Sequence[Attachme
     return session.scalars(query.order_by(Attachment.message_id, Attachment.position)).all()
 
 
+def first_photos(session: Session, conversation_ids: Sequence[int]) -> dict[int, Attachment]:
+    """For each conversation that has photos, its first; one statement."""
+    query = (
+        select(Message.conversation_id, Attachment)
+        .join(Attachment.message)
+        .where(Message.conversation_id.in_(conversation_ids), Attachment.kind == AttachmentKind.PHOTO)
+        .order_by(Attachment.id.desc())
+    )
+    return dict(session.execute(query).all())
+
+
 def evidence_of(session: Session, photos: Sequence[Attachment], *, revision: str | None = None) -> dict[str, Evidence]:
     """The evidence that counts for each photo, by sha256: corrected first, else the newest.
 

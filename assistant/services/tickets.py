@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
@@ -138,6 +138,12 @@ def list_tickets(
     return Page(tickets[:limit], tickets[limit - 1].public_id if more else None)
 
 
+def count_tickets(session: Session, principal: Staff, filters: TicketFilters) -> int:
+    """How many tickets a list with these filters holds."""
+    query = _filtered(visible_tickets(principal), filters).with_only_columns(func.count(Ticket.id))
+    return session.execute(query).scalar_one()
+
+
 def load_ticket(session: Session, principal: Staff, public_id: str) -> Ticket:
     """One ticket with its triage, drafts and citations; the messages come from `conversations.all_messages`."""
     query = visible_tickets(principal).where(Ticket.public_id == public_id)
@@ -206,27 +212,19 @@ def _find_repeated(desk: Desk, machine: MachinePrincipal, key: str, fingerprint:
 
 
 def _filtered(query: Select[tuple[Ticket]], filters: TicketFilters) -> Select[tuple[Ticket]]:
-    if filters.status:
-        query = query.where(Ticket.status.in_(filters.status))
-    if filters.priority:
-        query = query.where(Ticket.priority.in_(filters.priority))
-    if filters.state:
-        query = query.where(Ticket.conversation.has(Conversation.state.in_(filters.state)))
-    if filters.category is not None:
-        query = query.where(Ticket.category == filters.category)
-    if filters.product is not None:
-        query = query.where(Ticket.product == filters.product)
-    if filters.team is not None:
-        query = query.where(Ticket.team.has(key=filters.team))
-    if filters.unassigned:
-        query = query.where(Ticket.agent_id.is_(None))
-    if filters.assigned_to is not None:
-        query = query.where(Ticket.agent.has(public_id=filters.assigned_to))
-    if filters.requester_email is not None:
-        query = query.where(Ticket.requester.has(email=filters.requester_email))
-    if filters.text:
-        query = query.where(Ticket.subject.icontains(filters.text, autoescape=True))
-    return query
+    conditions = {
+        "status": lambda: Ticket.status.in_(filters.status),
+        "priority": lambda: Ticket.priority.in_(filters.priority),
+        "state": lambda: Ticket.conversation.has(Conversation.state.in_(filters.state)),
+        "category": lambda: Ticket.category == filters.category,
+        "product": lambda: Ticket.product == filters.product,
+        "team": lambda: Ticket.team.has(key=filters.team),
+        "unassigned": lambda: Ticket.agent_id.is_(None),
+        "assigned_to": lambda: Ticket.agent.has(public_id=filters.assigned_to),
+        "requester_email": lambda: Ticket.requester.has(email=filters.requester_email),
+        "text": lambda: Ticket.subject.icontains(filters.text or "", autoescape=True),
+    }
+    return query.where(*(condition() for name, condition in conditions.items() if getattr(filters, name)))
 
 
 def _loaded(query: Select[tuple[Ticket]]) -> Select[tuple[Ticket]]:

@@ -82,14 +82,14 @@ def _code(status: int) -> str:
 
 
 def event_stream(
-    desk: Desk, *, conversation_id: int | None, audience: Audience, render: Callable[[Event], str | None] | None = None
+    desk: Desk, *, conversation_id: int | None, audience: Audience, name: Callable[[Event], str | None] | None = None
 ) -> Response:
     """Server-sent events from where the client stopped (``Last-Event-ID``), else from now on.
 
-    ``render`` makes an event's data (default: its payload as JSON); None leaves the event out.
+    ``name`` gives the event another name than its kind, or None to leave it out.
     """
     start = _last_event_id(desk, conversation_id)
-    write = render or (lambda event: json.dumps(event.payload))
+    named = name or (lambda event: event.kind)
     stop = stopping()
 
     def frames() -> Iterator[str]:
@@ -98,7 +98,7 @@ def event_stream(
         for batch in events.follow(desk.db, start, conversation_id=conversation_id, audience=audience):
             if stop.is_set() or monotonic() > ends_at:
                 return
-            yield from _frames(batch, write)
+            yield from _frames(batch, named)
             if batch:
                 pinged_at = monotonic()
             elif monotonic() - pinged_at > PING_EVERY:
@@ -109,12 +109,11 @@ def event_stream(
     return Response(stream_with_context(frames()), mimetype="text/event-stream", headers=headers)
 
 
-def _frames(batch: Sequence[Event], write: Callable[[Event], str | None]) -> Iterator[str]:
+def _frames(batch: Sequence[Event], name: Callable[[Event], str | None]) -> Iterator[str]:
     for event in batch:
-        data = write(event)
-        if data is not None:
-            lines = "".join(f"data: {line}\n" for line in data.splitlines() or [""])
-            yield f"id: {event.id}\nevent: {event.kind}\n{lines}\n"
+        kind = name(event)
+        if kind is not None:  # JSON escapes line ends: one line of data
+            yield f"id: {event.id}\nevent: {kind}\ndata: {json.dumps(event.payload)}\n\n"
 
 
 def _last_event_id(desk: Desk, conversation_id: int | None) -> int:

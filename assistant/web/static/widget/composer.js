@@ -17,6 +17,7 @@ export class Composer {
   #limits;
   #onSend;
   #files = [];
+  #suggested = null;
 
   /**
    * @param elements {form, text, chips, picker, send, notice, dropZone}
@@ -44,6 +45,13 @@ export class Composer {
   setText(text) {
     this.#text.value = text;
     this.#changed();
+  }
+
+  /** Offer a text, but never in place of what the customer has written. */
+  suggest(text) {
+    if (this.#text.value.trim() && this.#text.value !== this.#suggested) return;
+    this.#suggested = text;
+    this.setText(text);
   }
 
   openPicker() {

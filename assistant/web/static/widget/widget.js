@@ -62,7 +62,7 @@ const parentPage = new ParentPage(config.origins, {
     composer.focus();
   },
   closed: () => (isOpen = false),
-  compose: ({ text }) => composer.setText(String(text ?? "").slice(0, config.max_chars)),
+  compose: ({ text }) => composer.suggest(String(text ?? "").slice(0, config.max_chars)),
 });
 
 let isOpen = !parentPage.isEmbedded;

@@ -146,7 +146,7 @@ _SMALL_WORDS = frozenset(
 
 
 class FakeOCR:
-    """Reads the given lines in every photo, or those of ``by_sha256`` in the photos it names; ``photos``: what it got."""
+    """Reads the given lines in every photo, or those that ``by_sha256`` has for it; ``photos``: what it got."""
 
     def __init__(
         self,

@@ -1,21 +1,38 @@
 """Grounding: does a passage support a sentence? What it does not support is not said.
 
-Support is measured without a model, so that it is the same on every rung of the ladder and cannot be talked into
-anything: every number and identifier of the sentence must stand in the passage, a negation must not appear or vanish,
-and enough of the sentence's content words must be there.
+Support is measured without a generating model, so that it is the same on every rung of the ladder and cannot be talked
+into anything. Every number (with its unit) and identifier of the sentence must stand in the passage beside words that
+the sentence shares, a negation must not appear or vanish, and an opposite must not take a word's place; then enough of
+the sentence's content words, and with embeddings of its meaning, must be in one place of the passage.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from assistant.retrieval.identifiers import canonical
 
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+
 # A sentence is said if its passage supports it at least this much.
 SUPPORTED = 0.6
+
+# A sentence's words must come from this many consecutive sentences of the passage, for most of its score.
+_WINDOW = 3
+_WINDOW_SHARE = 0.7
+# With embeddings: cosines between these are stretched to 0..1 and weigh this much beside the words.
+_COSINE_LOW, _COSINE_HIGH = 0.2, 0.8
+_MEANING_SHARE = 0.4
+# However near in meaning, a sentence that shares hardly a word with the passage is not its statement.
+_LEAST_WORDS = 0.3
 
 _STOP = frozenset(
     "a an the and or but if then so as at by for from in into is are was were be been being of off on onto out over to "
@@ -23,11 +40,60 @@ _STOP = frozenset(
     "could should would will shall may might must do does did done have has had which who whom whose what when where "
     "why how also just please than too very any some all each".split()
 )
-_NEGATIONS = frozenset("not no never none cannot don't doesn't isn't aren't won't can't without nor nicht kein keine nie".split())
+_NEGATIONS = frozenset(
+    "not no never none cannot don't doesn't didn't isn't aren't wasn't weren't won't can't couldn't shouldn't mustn't "
+    "without nor neither nicht kein keine keinen keinem nie niemals ohne pas jamais sans aucun aucune nunca sin ningún "
+    "ninguna non mai senza nessun nessuna niet geen nooit zonder não sem nenhum nenhuma".split()
+)
+_OPPOSITES = {
+    word: other
+    for pair in (
+        "on/off enable/disable enabled/disabled increase/decrease open/close opened/closed before/after left/right "
+        "always/never minimum/maximum connect/disconnect lock/unlock install/uninstall activate/deactivate plug/unplug "
+        "free/paid included/excluded allowed/forbidden hot/cold full/empty above/below possible/impossible "
+        "covered/uncovered valid/invalid safe/unsafe ein/aus vor/nach links/rechts mit/ohne immer/nie öffnen/schließen"
+    ).split()
+    for word, other in (pair.split("/"), pair.split("/")[::-1])
+}
+_NUMBER_WORDS = {
+    word: str(number)
+    for words in (
+        "two three four five six seven eight nine ten eleven twelve",
+        "zwei drei vier fünf sechs sieben acht neun zehn elf zwölf",
+    )
+    for number, word in enumerate(words.split(), start=2)
+}
+_UNITS = {
+    name: names.split()[0]
+    for names in (
+        "second seconds sec secs s sekunde sekunden seconde secondes segundo segundos secondi",
+        "minute minutes min mins minuten minuto minutos minuti",
+        "hour hours h hr hrs stunde stunden heure heures hora horas ore",
+        "day days tag tage tagen jour jours día días giorni dagen",
+        "week weeks woche wochen semaine semaines semana semanas settimane weken",
+        "month months monat monate monaten mois mes meses mesi maanden",
+        "year years jahr jahre jahren an ans año años anni jaar",
+        "percent % prozent",
+        "celsius °c",
+        "fahrenheit °f",
+        "euro euros eur €",
+        "dollar dollars usd $",
+        "pound pounds gbp £",
+        "mm", "cm", "m metre metres meter meters", "km", "inch inches", "g gram grams", "kg", "ml",
+        "l litre litres liter", "v volt volts", "w watt watts", "kw", "a ampere",
+        "mah", "gb", "mb", "tb", "mhz", "ghz", "bar", "rpm",
+    )
+    for name in names.split()
+}  # fmt: skip
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_CODE = re.compile(r"\b(?=\w*\d)(?=\w*[A-Za-z])[\w-]+\b")
+_NUMBER = re.compile(r"([$€£])?\s?(\d+(?:[.,]\d+)*)\s?(%|°\s?[CF]\b|[€$£]|[^\W\d_]+)?", re.IGNORECASE)
+_CODE = re.compile(r"\b(?=\w*\d)(?=\w*[A-Za-z])\w[\w-]*\b")
 _CITATION = re.compile(r"\s*\[\d+\]")
+_LIST_MARK = re.compile(r"(?:(?<=\s)|^)\(?\d{1,2}[.)]\s")
+_ORDINALS = frozenset(("st", "nd", "rd", "th"))
+_MEASURED = re.compile(r"\d+([A-Za-z]+)")
+# A negation is about the next words that carry meaning, this many.
+_NEGATED_WORDS = 2
 
 
 @dataclass(frozen=True)
@@ -38,31 +104,44 @@ class Support:
     score: float
 
 
-def support(sentence: str, passage: str) -> float:
+def support(sentence: str, passage: str, *, heading: str = "", embeddings: Embeddings | None = None) -> float:
     """How far ``passage`` supports ``sentence``, 0 to 1; 0 if a number, code or negation does not hold.
 
-    The share of the sentence's content words that the passage has, longer words counting more (by the square root of
-    their length): they carry more of the meaning.
+    The share of the sentence's content words (longer ones count more, by the square root of their length: they carry
+    more of the meaning) that the best window of the passage and its ``heading`` have, mixed with the share that the
+    whole passage has; with ``embeddings`` also with the cosine between the sentence and that window.
     """
-    sentence = _CITATION.sub("", sentence)
-    if not _numbers_hold(sentence, passage) or not _negation_holds(sentence, passage):
+    claim = _read(_CITATION.sub("", sentence))
+    parts, title = _parts_of(passage), _read(heading)
+    if not claim.words or not parts or not _facts_hold(claim, [*parts, title]):
         return 0.0
-    words = _content(sentence)
-    if not words:
+    windows = [parts[start : start + _WINDOW] for start in range(len(parts))]
+    shares = [_coverage(claim, [*window, title]) for window in windows]
+    best = max(range(len(windows)), key=shares.__getitem__)
+    nearest = max(windows[best], key=lambda part: _coverage(claim, [part]))
+    if _contradicts(claim, nearest, windows[best]):
         return 0.0
-    known = {_stem(word) for word in _content(passage)}
-    weights = [math.sqrt(len(word)) for word in words]
-    found = sum(weight for word, weight in zip(words, weights, strict=True) if _stem(word) in known)
-    return found / sum(weights)
+    words = _WINDOW_SHARE * shares[best] + (1 - _WINDOW_SHARE) * _coverage(claim, [*parts, title])
+    if embeddings is None or words < _LEAST_WORDS or words >= 1:
+        return words
+    meaning = _meaning(claim.text, [heading, *(part.text for part in windows[best])], embeddings)
+    return max(words, (1 - _MEANING_SHARE) * words + _MEANING_SHARE * meaning)
 
 
-def best_support(sentence: str, passages: Sequence[str]) -> Support:
+def best_support(sentence: str, passages: Sequence[str], *, embeddings: Embeddings | None = None) -> Support:
     """The passage that supports the sentence best; score 0 and passage -1 if there is none."""
-    scores = [support(sentence, passage) for passage in passages]
+    scores = [support(sentence, passage, embeddings=embeddings) for passage in passages]
     if not scores:
         return Support(-1, 0.0)
     best = max(range(len(scores)), key=scores.__getitem__)
     return Support(best, scores[best])
+
+
+def facts_hold(sentence: str, passage: str) -> bool:
+    """Whether every number and identifier of the sentence stands in the passage, in whatever language."""
+    claim = _read(_CITATION.sub("", sentence))
+    known = _read(passage)
+    return claim.codes <= known.codes and set(claim.numbers) <= set(known.numbers)
 
 
 def sentences(text: str) -> list[str]:
@@ -71,9 +150,57 @@ def sentences(text: str) -> list[str]:
     return [part.strip() for part in parts if part and part.strip()]
 
 
-def _content(text: str) -> list[str]:
-    words = [word.lower() for word in _WORD.findall(text)]
-    return [word for word in words if word not in _STOP and word not in _NEGATIONS]
+@dataclass(frozen=True)
+class _Statement:
+    """A sentence as it is compared: stems, numbers with the units that follow them, identifiers, negation."""
+
+    text: str
+    words: tuple[tuple[str, float], ...]  # stem, weight
+    stems: frozenset[str]
+    plain: frozenset[str]  # every word in lower case
+    numbers: Mapping[str, frozenset[str]]
+    codes: frozenset[str]
+    denied: frozenset[str]  # stems that a negation is about
+    affirmed: frozenset[str]
+    negated: bool
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> _Statement:
+    plain = [word.lower().replace("’", "'") for word in _WORD.findall(text)]
+    content = [word for word in plain if word not in _STOP and word not in _NEGATIONS]
+    words = tuple((_stem(_NUMBER_WORDS.get(word, word)), math.sqrt(len(word))) for word in content)
+    denied, affirmed = _polarity(plain)
+    return _Statement(
+        text=text,
+        words=words,
+        stems=frozenset(stem for stem, _ in words),
+        plain=frozenset(plain),
+        numbers=_numbers(text),
+        codes=frozenset(canonical(code) for code in _codes(text)),
+        denied=denied,
+        affirmed=affirmed,
+        negated=not _NEGATIONS.isdisjoint(plain),
+    )
+
+
+def _polarity(plain: Sequence[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Stems that a negation is about, and the others."""
+    denied: set[str] = set()
+    affirmed: set[str] = set()
+    left = 0
+    for word in plain:
+        if word in _NEGATIONS:
+            left = _NEGATED_WORDS
+        elif word not in _STOP:
+            (denied if left > 0 else affirmed).add(_stem(_NUMBER_WORDS.get(word, word)))
+            left -= 1
+    return frozenset(denied), frozenset(affirmed)
+
+
+@lru_cache(maxsize=512)
+def _parts_of(passage: str) -> tuple[_Statement, ...]:
+    return tuple(_read(part) for part in sentences(passage))
 
 
 def _stem(word: str) -> str:
@@ -84,25 +211,84 @@ def _stem(word: str) -> str:
     return word
 
 
-def _numbers_hold(sentence: str, passage: str) -> bool:
-    numbers = {number.replace(",", ".") for number in _NUMBER.findall(passage)}
-    codes = {canonical(code) for code in _CODE.findall(passage)}
-    if any(canonical(code) not in codes for code in _CODE.findall(sentence)):
-        return False
-    plain = _CODE.sub(" ", sentence)
-    return all(number.replace(",", ".") in numbers for number in _NUMBER.findall(plain))
+def _numbers(text: str) -> dict[str, frozenset[str]]:
+    """Each number in the text with the units it is given in; spelled out ("three minutes") only if it has a unit."""
+    for code in _codes(text):
+        text = text.replace(code, " ")
+    text = _LIST_MARK.sub(" ", text)
+    text = re.sub(r"\b([^\W\d_]+)\s+([^\W\d_]+)", _in_digits, text)
+    found: dict[str, frozenset[str]] = {}
+    for currency, number, after in _NUMBER.findall(text):
+        units = {_UNITS[unit] for unit in (currency, after.lower().replace(" ", "")) if unit in _UNITS}
+        key = _plain_number(number)
+        found[key] = found.get(key, frozenset()) | units
+    return found
 
 
-def _negation_holds(sentence: str, passage: str) -> bool:
-    """A negated sentence needs a negation near its words in the passage, and the other way round.
-
-    Compared with the part of the passage that shares most words with the sentence.
-    """
-    parts = sentences(passage) or [passage]
-    words = {_stem(word) for word in _content(sentence)}
-    nearest = max(parts, key=lambda part: len(words & {_stem(word) for word in _content(part)}))
-    return _negated(sentence) == _negated(nearest)
+def _in_digits(match: re.Match[str]) -> str:
+    number, unit = match.groups()
+    if number.lower() in _NUMBER_WORDS and unit.lower() in _UNITS:
+        return f"{_NUMBER_WORDS[number.lower()]} {unit}"
+    return match.group()
 
 
-def _negated(text: str) -> bool:
-    return any(word.lower().replace("’", "'") in _NEGATIONS for word in _WORD.findall(text))
+def _codes(text: str) -> list[str]:
+    """What looks like an identifier, without numbers that have their unit or ending attached: `30s`, `2kg`, `20th`."""
+    found = _CODE.findall(text)
+    measured = [_MEASURED.fullmatch(code) for code in found]
+    ends = [match.group(1).lower() if match is not None else "" for match in measured]
+    return [code for code, end in zip(found, ends, strict=True) if end not in _UNITS and end not in _ORDINALS]
+
+
+def _plain_number(number: str) -> str:
+    """`1,500` and `1.500` and `1500` alike, `1,5` and `1.5` alike, `2.0` and `2` alike."""
+    if re.fullmatch(r"\d{1,3}(?:[.,]\d{3})+", number):
+        return re.sub(r"[.,]", "", number)
+    number = number.replace(",", ".")
+    return number.rstrip("0").rstrip(".") if number.count(".") == 1 else number
+
+
+def _facts_hold(claim: _Statement, parts: Sequence[_Statement]) -> bool:
+    known = frozenset[str]().union(*(part.codes for part in parts))
+    return claim.codes <= known and all(
+        _number_holds(number, units, claim, parts) for number, units in claim.numbers.items()
+    )
+
+
+def _number_holds(number: str, units: frozenset[str], claim: _Statement, parts: Sequence[_Statement]) -> bool:
+    """The number stands in a part that shares another word with the claim, in the same unit if both give one."""
+    others = claim.stems - {number}
+    for part in parts:
+        if number not in part.numbers or (others and others.isdisjoint(part.stems)):
+            continue
+        given = part.numbers[number]
+        if not units or not given or not units.isdisjoint(given):
+            return True
+    return False
+
+
+def _coverage(claim: _Statement, parts: Sequence[_Statement]) -> float:
+    known = frozenset[str]().union(*(part.stems for part in parts))
+    total = sum(weight for _, weight in claim.words)
+    return sum(weight for stem, weight in claim.words if stem in known) / total
+
+
+def _contradicts(claim: _Statement, nearest: _Statement, window: Sequence[_Statement]) -> bool:
+    """Whether one denies what the other affirms, or says "off" where the other says "on"."""
+    if claim.negated and not any(part.negated for part in window):
+        return True
+    if (claim.denied - nearest.denied) & nearest.affirmed or (nearest.denied - claim.denied) & claim.affirmed:
+        return True
+    turned = {word: _OPPOSITES[word] for word in claim.plain & _OPPOSITES.keys()}
+    return any(
+        word not in nearest.plain and other in nearest.plain and other not in claim.plain
+        for word, other in turned.items()
+    )
+
+
+def _meaning(sentence: str, texts: Sequence[str], embeddings: Embeddings) -> float:
+    """The best cosine of the sentence with the texts, one by one and together, stretched to 0..1."""
+    told = [text for text in texts if text]
+    vectors = np.asarray(embeddings.embed_documents([sentence, " ".join(told), *told]), dtype=np.float32)
+    cosine = float((vectors[1:] @ vectors[0]).max())
+    return min(1.0, max(0.0, (cosine - _COSINE_LOW) / (_COSINE_HIGH - _COSINE_LOW)))

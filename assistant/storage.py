@@ -1,18 +1,28 @@
 """Attachment bytes by their SHA-256: in a folder, or in any object store that obstore speaks to.
 
-Writing the same bytes twice is a no-op. A file is complete or absent: obstore writes beside and renames.
+Writing the same bytes twice is a no-op. A file is complete or absent: obstore writes beside and renames. What is read
+is checked against its name, so that a damaged disk is noticed here and not in a photo.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
+import secrets
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from assistant.errors import NotFound, NotReady
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_GONE = "The file is no longer there."
+# obstore's own retries go on for three minutes: a request would hang that long on a bucket that is down.
+_CLIENT = {"timeout": "20s", "connect_timeout": "5s"}
+_RETRIES = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 
 
 class Storage:
@@ -23,17 +33,20 @@ class Storage:
 
     @classmethod
     def open(cls, url: str) -> Storage:
-        """``url``: a folder, or e.g. ``s3://bucket/prefix`` (credentials from the environment)."""
+        """``url``: a folder, made if absent, or e.g. ``s3://bucket/prefix`` (credentials from the environment).
+
+        Raises `NotReady` if the folder cannot be made or the address is not understood. A bucket is not asked yet.
+        """
         from obstore.store import LocalStore, from_url
 
         try:
             if "://" in url and not url.startswith("file://"):
-                return cls(from_url(url))
-            folder = Path(url.removeprefix("file://"))
+                return cls(from_url(url, client_options=_CLIENT, retry_config=_RETRIES))
+            folder = Path(url2pathname(urlsplit(url).path) if url.startswith("file://") else url)
             folder.mkdir(parents=True, exist_ok=True)
             return cls(LocalStore(folder))
         except Exception as error:
-            message = f"The attachment storage cannot be opened: {error}. Check ASSISTANT_STORAGE_URL."
+            message = f"The attachment storage cannot be opened: {_reason(error)}. Check ASSISTANT_STORAGE_URL."
             raise NotReady(message) from error
 
     def put(self, data: bytes) -> str:
@@ -42,29 +55,33 @@ class Storage:
 
         sha256 = hashlib.sha256(data).hexdigest()
         try:
-            if not self.exists(sha256):
+            # A power cut can leave an empty file behind: only one of the right size counts as there.
+            if self._size(sha256) != len(data):
                 obstore.put(self._store, _key(sha256), data)
         except Exception as error:
-            message = "The file could not be stored: the disk may be full. Please try again later."
+            message = f"The file could not be stored: {_reason(error)}. Please try again later."
             raise NotReady(message) from error
         return sha256
 
     def get(self, sha256: str) -> bytes:
+        """Raises `NotFound` if it is not there, `NotReady` if it cannot be read or is not what was written."""
         import obstore
 
         try:
-            return bytes(obstore.get(self._store, _key(sha256)).bytes())
+            data = bytes(obstore.get(self._store, _key(sha256)).bytes())
         except FileNotFoundError as error:
-            raise NotFound("The file is no longer there.") from error
+            raise NotFound(_GONE) from error
+        except NotFound:
+            raise
+        except Exception as error:
+            message = f"The file could not be read: {_reason(error)}. Please try again later."
+            raise NotReady(message) from error
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise NotReady("The stored file is damaged: it is not what was written. Restore it from a backup.")
+        return data
 
     def exists(self, sha256: str) -> bool:
-        import obstore
-
-        try:
-            obstore.head(self._store, _key(sha256))
-        except FileNotFoundError:
-            return False
-        return True
+        return self._size(sha256) is not None
 
     def delete(self, sha256: str) -> None:
         """Deleting what is not there is a no-op."""
@@ -77,15 +94,39 @@ class Storage:
 
     def check(self) -> None:
         """Write, read and delete a probe; raises `NotReady` with the reason if one of them fails."""
-        probe = b"assistant storage check"
-        sha256 = self.put(probe)
-        if self.get(sha256) != probe:
-            raise NotReady("The attachment storage does not return what was written. Check ASSISTANT_STORAGE_URL.")
-        self.delete(sha256)
+        sha256 = self.put(secrets.token_bytes(32))
+        try:
+            self.get(sha256)
+            self.delete(sha256)
+        except Exception as error:
+            message = f"The attachment storage does not return what was written: {_reason(error)}."
+            raise NotReady(f"{message} Check ASSISTANT_STORAGE_URL.") from error
+
+    def _size(self, sha256: str) -> int | None:
+        import obstore
+
+        try:
+            return int(obstore.head(self._store, _key(sha256))["size"])
+        except FileNotFoundError:
+            return None
 
 
 def _key(sha256: str) -> str:
     """Two characters of folder: no folder grows beyond what file systems like."""
     if not _SHA256.fullmatch(sha256):
-        raise NotFound("The file is no longer there.")
+        raise NotFound(_GONE)
     return f"{sha256[:2]}/{sha256[2:]}"
+
+
+def _reason(error: Exception) -> str:
+    """In words that are safe to show: obstore's own messages hold paths and addresses."""
+    text = str(error)
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text or "os error 28" in text:
+        return "the disk is full"
+    if isinstance(error, PermissionError) or "Permission denied" in text or "os error 13" in text:
+        return "permission denied"
+    if "Unable to recognise URL" in text:
+        return "its address is not understood"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return "the storage does not answer as it should"

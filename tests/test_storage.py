@@ -1,0 +1,138 @@
+"""Attachment bytes: kept once, read back whole, refused in words."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from assistant.errors import NotFound, NotReady
+from assistant.storage import Storage
+
+DATA = b"a photo's bytes" * 1000
+SHA256 = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "attachments"
+
+
+@pytest.fixture(params=["folder", "file url", "object store"])
+def storage(request: pytest.FixtureRequest, folder: Path) -> Iterator[Storage]:
+    """The same behaviour on a folder and on what obstore offers beside it."""
+    yield Storage.open(
+        {"folder": str(folder), "file url": folder.as_uri(), "object store": "memory:///"}[request.param]
+    )
+
+
+def test_what_was_put_is_read_back_by_its_sha256(storage: Storage) -> None:
+    noise = storage.put(b"something else")
+    assert storage.put(DATA) == SHA256
+    assert storage.get(SHA256) == DATA
+    assert storage.exists(SHA256)
+    assert storage.get(noise) == b"something else"
+
+
+def test_empty_bytes_can_be_kept(storage: Storage) -> None:
+    assert storage.get(storage.put(b"")) == b""
+
+
+def test_what_was_never_put_is_not_found(storage: Storage) -> None:
+    storage.put(b"something else")
+    assert not storage.exists(SHA256)
+    with pytest.raises(NotFound):
+        storage.get(SHA256)
+
+
+def test_deleting_twice_is_a_no_op(storage: Storage) -> None:
+    storage.put(DATA)
+    storage.delete(SHA256)
+    storage.delete(SHA256)
+    assert not storage.exists(SHA256)
+
+
+def test_check_passes_and_leaves_nothing_behind(folder: Path) -> None:
+    Storage.open(str(folder)).check()
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "", "AB" * 32, "0" * 63, "0" * 64 + "\n"])
+def test_a_name_that_is_no_sha256_reaches_no_file(folder: Path, name: str) -> None:
+    storage = Storage.open(str(folder))
+    (folder.parent / "etc").mkdir()
+    (folder.parent / "etc" / "passwd").write_text("secret")
+    for use in (storage.get, storage.exists, storage.delete):
+        with pytest.raises(NotFound):
+            use(name)
+
+
+def test_no_folder_holds_all_files(folder: Path) -> None:
+    Storage.open(str(folder)).put(DATA)
+    assert (folder / SHA256[:2] / SHA256[2:]).read_bytes() == DATA
+
+
+def test_the_folder_is_made_also_below_folders_that_do_not_exist_and_with_spaces(tmp_path: Path) -> None:
+    deep = tmp_path / "my data" / "attachments"
+    for url in (str(deep), deep.as_uri()):
+        Storage.open(url).put(DATA)
+    assert [path.parent.parent for path in tmp_path.rglob("*") if path.is_file()] == [deep]
+
+
+def test_putting_twice_writes_once(folder: Path) -> None:
+    storage = Storage.open(str(folder))
+    storage.put(DATA)
+    path = folder / SHA256[:2] / SHA256[2:]
+    written = path.stat().st_mtime_ns
+    storage.put(DATA)
+    assert path.stat().st_mtime_ns == written
+
+
+def test_a_file_that_a_power_cut_left_empty_is_written_again(folder: Path) -> None:
+    storage = Storage.open(str(folder))
+    storage.put(DATA)
+    (folder / SHA256[:2] / SHA256[2:]).write_bytes(b"")
+    storage.put(DATA)
+    assert storage.get(SHA256) == DATA
+
+
+def test_a_damaged_file_is_not_handed_out(folder: Path) -> None:
+    storage = Storage.open(str(folder))
+    storage.put(DATA)
+    (folder / SHA256[:2] / SHA256[2:]).write_bytes(b"X" + DATA[1:])
+    with pytest.raises(NotReady, match="damaged"):
+        storage.get(SHA256)
+
+
+def test_many_threads_putting_the_same_bytes_leave_one_whole_file(folder: Path) -> None:
+    storage = Storage.open(str(folder))
+    threads = [threading.Thread(target=storage.put, args=(DATA,)) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [path for path in folder.rglob("*") if path.is_file()] == [folder / SHA256[:2] / SHA256[2:]]
+    assert storage.get(SHA256) == DATA
+
+
+def test_a_storage_that_went_away_is_said_in_words_without_its_path(folder: Path) -> None:
+    storage = Storage.open(str(folder))
+    shutil.rmtree(folder)
+    folder.write_text("a file where the folder was")
+    for use in (lambda: storage.put(DATA), storage.check):
+        with pytest.raises(NotReady, match="try again later") as caught:
+            use()
+        assert str(folder) not in caught.value.message
+
+
+@pytest.mark.parametrize("url", ["gopher://nowhere", "{file}/below"])
+def test_an_address_that_cannot_be_opened_names_its_setting(tmp_path: Path, url: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    with pytest.raises(NotReady, match="ASSISTANT_STORAGE_URL") as caught:
+        Storage.open(url.format(file=file))
+    assert str(tmp_path) not in caught.value.message

@@ -1,0 +1,185 @@
+"""Fixtures for every test: a desk on a migrated database, the application, its clients, and three personas.
+
+Real: database, storage, queue, index, Flask. Fake: what stands at the seams (`tests.fakes`). Nothing but the loopback
+can be reached.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from apiflask import APIFlask
+from flask.testing import FlaskClient
+from pytest_socket import socket_allow_hosts
+from sqlalchemy import event
+
+from assistant.app import create_app
+from assistant.db import Database
+from assistant.ports import Capabilities
+from assistant.runtime import Runtime, build
+from assistant.services.desk import Desk
+from assistant.settings import CONFIG_VARIABLE, PREFIX, Settings
+from assistant.web import limits
+from tests.factories import Persona, bearer, make_agent, make_key
+from tests.fakes import fake_capabilities
+
+
+def pytest_configure() -> None:
+    """What is configured around the tests, and what a model library would fetch, has no part in them."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]
+    os.environ.update({CONFIG_VARIABLE: os.devnull, "HF_HUB_OFFLINE": "1"})
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_runtest_setup() -> None:
+    socket_allow_hosts(["127.0.0.1", "::1"], allow_unix_socket=True)
+
+
+@pytest.fixture(scope="session")
+def data_sets() -> Path:
+    """The folder of public data sets beside the checkout; the test is skipped where there is none."""
+    folder = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the data sets in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def template_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a migrated database that knows the sample's teams: made once, copied for each test."""
+    folder = tmp_path_factory.mktemp("template")
+    build(_settings(folder), capabilities=fake_capabilities()).close()
+    return folder
+
+
+@pytest.fixture
+def settings(tmp_path: Path, template_data: Path) -> Settings:
+    """Settings on a fresh copy of the template. Ask for it and `make_runtime` to build with others."""
+    shutil.copytree(template_data, tmp_path / "var")
+    return _settings(tmp_path / "var")
+
+
+@pytest.fixture
+def capabilities() -> Capabilities:
+    """No VLM, hash embeddings, an OCR that reads nothing. Override it in a module for other rungs of the ladder."""
+    return fake_capabilities()
+
+
+@pytest.fixture
+def make_runtime(settings: Settings, capabilities: Capabilities) -> Iterator[Callable[..., Runtime]]:
+    """``make_runtime(capabilities=…, rate_limit=…, …)``: a runtime with other parts; names are those of `Settings`."""
+    made: list[Runtime] = []
+
+    def make(*, capabilities: Capabilities = capabilities, **changes: object) -> Runtime:
+        runtime = build(settings.model_copy(update=changes), capabilities=capabilities)
+        _hurry(runtime.desk.db)
+        made.append(runtime)
+        return runtime
+
+    yield make
+    for runtime in made:
+        runtime.close()
+
+
+@pytest.fixture
+def runtime(make_runtime: Callable[..., Runtime]) -> Runtime:
+    return make_runtime()
+
+
+@pytest.fixture
+def desk(runtime: Runtime) -> Desk:
+    return runtime.desk
+
+
+@pytest.fixture
+def db(desk: Desk) -> Database:
+    return desk.db
+
+
+@pytest.fixture
+def make_app() -> Iterator[Callable[..., APIFlask]]:
+    """``make_app(runtime, limited=True)``: an application; requests are limited only if asked for."""
+
+    def make(runtime: Runtime, *, limited: bool = False) -> APIFlask:
+        limits.limiter.enabled = True
+        app = create_app(runtime)
+        app.testing = True
+        app.config["PROPAGATE_EXCEPTIONS"] = False  # what a client gets is what is tested
+        limits.limiter.enabled = limited
+        return app
+
+    yield make
+    limits.limiter.enabled = True
+
+
+@pytest.fixture
+def app(runtime: Runtime, make_app: Callable[..., APIFlask]) -> APIFlask:
+    return make_app(runtime)
+
+
+@pytest.fixture
+def client(app: APIFlask) -> FlaskClient:
+    """A client without key, token or session."""
+    return app.test_client()
+
+
+# Personas. Alice and Bob work in team `technical`, Charlie in `orders`; Dora runs the place.
+
+
+@pytest.fixture
+def alice(db: Database) -> Persona:
+    return make_agent(db, "alice", team="technical")
+
+
+@pytest.fixture
+def bob(db: Database) -> Persona:
+    """Of Alice's team."""
+    return make_agent(db, "bob", team="technical")
+
+
+@pytest.fixture
+def charlie(db: Database) -> Persona:
+    """Of another team: must see nothing of Alice's and Bob's."""
+    return make_agent(db, "charlie", team="orders")
+
+
+@pytest.fixture
+def dora(db: Database) -> Persona:
+    return make_agent(db, "dora", admin=True)
+
+
+@pytest.fixture
+def sign_in(app: APIFlask) -> Callable[[Persona], FlaskClient]:
+    """``sign_in(alice)``: a client with her session, without going through the form."""
+
+    def signed_in(persona: Persona) -> FlaskClient:
+        client = app.test_client()
+        with client.session_transaction() as session:
+            session["_user_id"], session["_fresh"] = persona.public_id, True
+        return client
+
+    return signed_in
+
+
+@pytest.fixture
+def key(db: Database) -> dict[str, str]:
+    """Headers with an API key that has every scope."""
+    return bearer(make_key(db))
+
+
+def _settings(folder: Path) -> Settings:
+    return Settings(data_dir=folder, secret_key="a secret key that is long enough for tests", workers=0)  # type: ignore[arg-type]
+
+
+def _hurry(db: Database) -> None:
+    """A test's database need not survive a power cut."""
+    if db.is_sqlite:
+        event.listen(db.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+        db.engine.dispose()
+
+

@@ -1,0 +1,164 @@
+"""Plain functions that make what tests begin with. What they make is real: rows through services, files that decode."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw
+from sqlalchemy import insert, select
+
+from assistant.db import Database, new_public_id, utcnow
+from assistant.media import Upload
+from assistant.models import Agent, AgentRole, Conversation, ConversationState, Customer, Team, Ticket
+from assistant.services import access, knowledge, tickets
+from assistant.services.access import AgentPrincipal, MachinePrincipal, Scope
+from assistant.services.desk import Desk
+from assistant.services.tickets import NewTicket
+
+PASSWORD = "correct horse battery"
+EVERY_SCOPE = tuple(Scope)
+
+BREWMASTER = """\
+---
+product: brewmaster-300
+---
+# BrewMaster 300: error codes
+
+## E21: the pump draws no water
+
+Error E21 means that the pump draws no water from the tank. Fill the tank to the mark, push it down until it clicks, and
+press the start button for three seconds.
+"""
+
+
+@dataclass(frozen=True)
+class Persona:
+    """An agent who can sign in with `PASSWORD`."""
+
+    email: str
+    principal: AgentPrincipal
+
+    @property
+    def public_id(self) -> str:
+        return self.principal.public_id
+
+
+def make_agent(db: Database, name: str, *, team: str | None = None, admin: bool = False) -> Persona:
+    """``team``: the key of one of the sample's teams."""
+    with db.begin() as session:
+        agent = Agent(
+            email=f"{name}@example.org",
+            name=name.title(),
+            password_hash=_password_hash(),
+            role=AgentRole.ADMIN if admin else AgentRole.AGENT,
+            team=access.find_team(session, team) if team else None,
+        )
+        session.add(agent)
+        session.flush()
+        return Persona(agent.email, access.as_principal(agent))
+
+
+def make_key(db: Database, *scopes: Scope) -> str:
+    """An API key's secret, with these scopes or all of them."""
+    with db.begin() as session:
+        return access.add_key(session, name="shop", scopes=[scope.value for scope in scopes or EVERY_SCOPE])[1]
+
+
+def make_machine(db: Database) -> MachinePrincipal:
+    return access.authenticate_key(db, make_key(db))
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def make_photo(
+    text: str = "", *, size: tuple[int, int] = (640, 480), kind: str = "JPEG", colour: str = "white", **save: Any
+) -> bytes:
+    """An encoded image with ``text`` on it; ``save`` goes to Pillow, e.g. ``exif``."""
+    image = Image.new("RGB", size, colour)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((size[0] // 8, size[1] // 4, size[0] * 7 // 8, size[1] * 3 // 4), outline="black", width=3)
+    draw.text((size[0] // 4, size[1] // 2), text, fill="black")
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **save)
+    return buffer.getvalue()
+
+
+def make_upload(filename: str = "photo.jpg", data: bytes | None = None, content_type: str = "image/jpeg") -> Upload:
+    return Upload(filename, content_type, make_photo(filename) if data is None else data)
+
+
+def make_ticket(
+    desk: Desk,
+    text: str = "My coffee machine shows E21 and blinks red.",
+    *,
+    team: str | None = None,
+    uploads: Sequence[Upload] = (),
+    **fields: Any,
+) -> Ticket:
+    """A ticket as the API opens it, its job still waiting. ``fields`` are those of `NewTicket`."""
+    new = NewTicket(text=text, uploads=tuple(uploads), **fields)
+    opened = tickets.open_ticket(desk, make_machine(desk.db), new).ticket
+    if team is not None:
+        with desk.db.begin() as session:
+            row = session.get_one(Ticket, opened.id)
+            row.team_id = opened.team_id = access.find_team(session, team).id
+    return opened
+
+
+def make_noise(db: Database, count: int, *, team: str | None = None) -> None:
+    """Many tickets of other customers, as bare rows: what a query must not return, and not slow down for."""
+    now = utcnow()
+    with db.begin() as session:
+        team_id = session.execute(select(Team.id).where(Team.key == team)).scalar_one() if team else None
+        customer = access.find_or_add_customer(session, name="Noise", email="noise@example.net")
+        rows: list[dict[str, Any]] = [
+            {"public_id": new_public_id("cnv"), "customer_id": customer.id, "channel": "api"} for _ in range(count)
+        ]
+        ids = session.scalars(
+            insert(Conversation).values(state=ConversationState.HANDED_OFF).returning(Conversation.id), rows
+        ).all()
+        session.execute(
+            insert(Ticket),
+            [
+                {
+                    "public_id": new_public_id("tck"),
+                    "conversation_id": conversation_id,
+                    "requester_id": customer.id,
+                    "subject": f"Noise {number}",
+                    "team_id": team_id,
+                    "created_at": now,
+                    "updated_at": now,
+                }
+                for number, conversation_id in enumerate(ids)
+            ],
+        )
+
+
+def make_articles(desk: Desk, folder: Path, articles: Mapping[str, str] | None = None) -> None:
+    """Import articles (file name to Markdown; by default one that explains E21) into the knowledge base."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (articles or {"brewmaster.md": BREWMASTER}).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    models = desk.capabilities
+    knowledge.import_folder(
+        desk.db, path=folder, source=folder.name, embeddings=models.embeddings, embedding_model=models.embedding_model
+    )
+    desk.index.refresh()
+
+
+def make_customer(db: Database, **fields: Any) -> Customer:
+    with db.begin() as session:
+        return access.find_or_add_customer(session, **fields)
+
+
+@cache
+def _password_hash() -> str:
+    """Hashing a password is slow on purpose: once is enough."""
+    return access.hash_password(PASSWORD)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,9 +22,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["folder", "file url", "object store"])
-def storage(request: pytest.FixtureRequest, folder: Path) -> Iterator[Storage]:
+def storage(request: pytest.FixtureRequest, folder: Path) -> Storage:
     """The same behaviour on a folder and on what obstore offers beside it."""
-    yield Storage.open(
+    return Storage.open(
         {"folder": str(folder), "file url": folder.as_uri(), "object store": "memory:///"}[request.param]
     )
 

@@ -36,6 +36,7 @@ _TAKEN = "Please send it as JPEG, PNG, WebP, GIF or HEIC."
 _DECODING = threading.BoundedSemaphore(2)
 # Ten are usual in a progressive JPEG; each further one costs a pass over all pixels for a few bytes of file.
 _MOST_SCANS = 64
+# Parts of a file, whatever the format calls them: more make a decoder slow and hold nothing.
 _MOST_SEGMENTS = 100_000
 
 # What is wrong with a photo's description is no news. A bomb is an error.
@@ -222,8 +223,8 @@ def _check_structure(image_format: str, data: bytes, limits: Limits) -> None:
 
 def _check_png(data: bytes) -> None:
     """Every critical chunk is whole and has its checksum: Pillow leaves out those of the pixels."""
-    view, position, kind = memoryview(data), 8, b""
-    while kind != b"IEND":
+    view, position = memoryview(data), 8
+    for _ in range(_MOST_SEGMENTS):
         if position + 12 > len(data):
             raise ValueError("truncated")
         length, kind = struct.unpack_from(">I4s", data, position)
@@ -235,6 +236,9 @@ def _check_png(data: bytes) -> None:
             raise ValueError("wrong checksum")
         if kind == b"acTL" and not 0 < int.from_bytes(data[body : body + 4]) < 1 << 31:
             raise ValueError("an animation without frames")
+        if kind == b"IEND":
+            return
+    raise Image.DecompressionBombError("more chunks than a photo has")
 
 
 _JPEG_MARKER = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
@@ -259,7 +263,7 @@ def _check_jpeg(data: bytes) -> None:
 
 def _check_gif(data: bytes, limits: Limits) -> None:
     """No frame reaches beyond the limit on pixels, also none behind the first, which is all that is decoded."""
-    position = 13 + _colour_table_bytes(data[10])
+    position, blocks = 13 + _colour_table_bytes(data[10]), 0
     while position + 11 <= len(data):
         block = data[position]
         if block == 0x21:  # extension: its label, then sub-blocks
@@ -273,6 +277,9 @@ def _check_gif(data: bytes, limits: Limits) -> None:
             return
         while position < len(data) and data[position]:
             position += data[position] + 1
+            blocks += 1
+        if blocks > _MOST_SEGMENTS * 5:
+            raise Image.DecompressionBombError("more blocks than an animation has")
         position += 1
 
 
@@ -310,8 +317,9 @@ def _decode(data: bytes, name: str, *, decoder: str, limits: Limits) -> Image.Im
         if width * height > limits.max_pixels:
             limit = f"{limits.max_pixels / 1e6:.0f} megapixels"
             raise TooLarge(f"{name} has more than {limit}. Please send a smaller one.", limit=limits.max_pixels)
-        # Let the JPEG decoder scale by 2, 4 or 8 while it reads: a large photo then costs a quarter of the time.
-        image.draft(None, (2 * limits.max_side, 2 * limits.max_side))
+        # Let the JPEG decoder scale by 2, 4 or 8 while it reads, a little above what is kept: a third of the time.
+        share = 1.25 * limits.max_side / max(width, height)
+        image.draft(None, (int(width * share), int(height * share)))
         image.load()
         turn, profile = _turn(image), image.info.get("icc_profile")
         pixels = _in_plain_mode(image)

@@ -1,21 +1,16 @@
-"""The index: passages found by exact identifiers, by words (BM25) and by meaning (embeddings), fused into one ranking.
+"""The index: passages found by exact identifiers, by words (BM25) and by meaning (embeddings), in one ranking.
 
-Words come from the database (FTS5 or tsvector). Meaning is an exact search over unit vectors that are cached in one
-matrix and renewed when passages change, in whatever process. Filters by visibility, language and product apply before
-anything is ranked: a passage that may not be seen is never a candidate.
-
-Fusion (scores, not ranks: rank fusion throws away how sure each side is): BM25 is divided by the best score of the
-query, cosines are stretched between the corpus median for this query and its maximum, and the two are mixed half and
-half. Passages that carry an identifier of the query come before all others.
+Words and identifiers are found by the database (FTS5 or tsvector), meaning by an exact search over unit vectors that
+are kept in one matrix. Each gives candidates; `fusion` scores all of them alike. Filters by visibility and language
+apply before anything is ranked: a passage that may not be seen is never a candidate, and a second check stands behind
+the database's. Products are a preference: those asked for, and those that the query names.
 """
 
 from __future__ import annotations
 
 import math
-import re
-import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,29 +19,21 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
-from sqlalchemy import func, select, text
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import select
+from sqlalchemy.orm import Session, defer, joinedload
 
 from assistant.db import Database
-from assistant.models import Article, Passage, Visibility
-from assistant.retrieval.identifiers import spot
+from assistant.models import Passage
+from assistant.retrieval import fusion
+from assistant.retrieval.identifiers import certain, placeholders, spot
+from assistant.retrieval.vectors import VectorCache, Vectors, occurrences
+from assistant.retrieval.words import Filters, clean, find, find_code, query_words, rarest, stem, stems
 
-MEANING_WEIGHT = 0.5
-PRODUCT_BONUS = 0.15
-# Candidates that words and meaning each give to the fusion.
-CANDIDATES = 200
-QUERY_WORDS = 64
-# BM25 weights of the columns heading, text, codes. Codes have their own search.
-_COLUMN_WEIGHTS = "2.0, 1.0, 0.0"
+__all__ = ["Filters", "Hit", "Index", "PassageRetriever", "query_words"]
 
-
-@dataclass(frozen=True)
-class Filters:
-    """What may be found. ``visibilities`` and ``languages`` are strict; ``products`` come first but not alone."""
-
-    visibilities: tuple[Visibility, ...] = (Visibility.PUBLIC,)
-    languages: tuple[str, ...] = ()
-    products: tuple[str, ...] = ()
+# Candidates that words, meaning and each identifier give to the fusion.
+CANDIDATES = 60
+_MOST_CODES = 16
 
 
 @dataclass(frozen=True)
@@ -78,47 +65,38 @@ class Index:
     def __init__(self, db: Database, embeddings: Embeddings, embedding_model: str) -> None:
         self._db = db
         self._embeddings = embeddings
-        self._model = embedding_model
-        self._lock = threading.Lock()
-        self._snapshot: _Snapshot | None = None
+        self._cache = VectorCache(embedding_model)
 
     def search(self, query: str, *, filters: Filters | None = None, limit: int = 8) -> list[Hit]:
         """The best passages first; empty for an empty query or knowledge base."""
-        query = query.replace("\0", " ").strip()
-        if not query:
+        query = clean(query)
+        if not query or limit < 1:
             return []
         filters = filters or Filters()
-        snapshot = self.refresh()
-        if not len(snapshot.ids):
-            return []
-        allowed = snapshot.allowed(filters)
-        similarities = snapshot.vectors @ np.asarray(self._embeddings.embed_query(query), dtype=np.float32)
-        codes = spot(query)
+        # No transaction is open while the model works.
+        vector = np.asarray(self._embeddings.embed_query(query), dtype=np.float32)
         with self._db.read() as session:
-            by_words = _word_scores(session, query, filters)
-            by_codes = _code_scores(session, codes, filters)
-            ranked = _fuse(snapshot, allowed, similarities, by_words, by_codes, filters)[:limit]
-            return _hits(session, snapshot, ranked, similarities, query, codes)
+            vectors = self._cache.current(session)
+            if not len(vectors):
+                return []
+            filters = replace(filters, products=(*filters.products, *vectors.products_in(query)))
+            found = _find(session, vectors, query=query, vector=vector, filters=filters)
+            return _hits(session, vectors, query=query, found=found, filters=filters, limit=limit)
 
     def retriever(self, filters: Filters | None = None, *, limit: int = 8) -> PassageRetriever:
         """The index as a LangChain retriever with fixed filters."""
         return PassageRetriever(index=self, filters=filters or Filters(), limit=limit)
 
-    def refresh(self) -> _Snapshot:
-        """The vectors as they are in the database now; read again only if something changed."""
+    def refresh(self) -> Vectors:
+        """Read what has changed in the database since the last search, so that the next one need not."""
         with self._db.read() as session:
-            version = _version(session, self._model)
-            snapshot = self._snapshot
-            if snapshot is not None and snapshot.version == version:
-                return snapshot
-            with self._lock:
-                if self._snapshot is None or self._snapshot.version != version:
-                    self._snapshot = _load_snapshot(session, self._model, version)
-                return self._snapshot
+            return self._cache.current(session)
 
 
 class PassageRetriever(BaseRetriever):
-    """Documents with ``metadata`` as `Hit.to_json` names it, and ``id`` the passage's public id."""
+    """Documents with ``metadata`` as `Hit.to_json` names it, and ``id`` the passage's public id.
+
+    ``invoke(query, product=...)`` prefers passages of that product; it never widens what may be seen."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -129,207 +107,128 @@ class PassageRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun | None = None, product: str | None = None
     ) -> list[Document]:
-        filters = self.filters
-        if product is not None:
-            filters = Filters(filters.visibilities, filters.languages, (product,))
+        filters = self.filters if product is None else replace(self.filters, products=(product,))
         return [hit.document for hit in self.index.search(query, filters=filters, limit=self.limit)]
 
 
 @dataclass(frozen=True)
-class _Snapshot:
-    version: tuple[Any, ...]
-    ids: np.ndarray  # (n,) passage ids, ascending
-    vectors: np.ndarray  # (n, d) float32, unit length
-    visibilities: np.ndarray  # (n,) text
-    languages: np.ndarray
-    products: np.ndarray
+class _Found:
+    """Candidates: rows of `Vectors` with all cosines, the words' counts, and by identifier the rows that carry it."""
 
-    def allowed(self, filters: Filters) -> np.ndarray:
-        """(n,) bool: what may be found at all."""
-        mask: np.ndarray = np.isin(self.visibilities, [visibility.value for visibility in filters.visibilities])
-        if filters.languages:
-            mask = mask & np.isin(self.languages, filters.languages)
-        return mask
-
-    def rows(self, ids: Sequence[int]) -> np.ndarray:
-        """Rows of passage ids that are in the snapshot; ids it does not know are left out."""
-        wanted = np.asarray(ids, dtype=np.int64)
-        places = np.searchsorted(self.ids, wanted)
-        inside = places < len(self.ids)
-        known = inside & (self.ids[np.where(inside, places, 0)] == wanted)
-        rows: np.ndarray = np.where(known, places, -1)
-        return rows
+    rows: np.ndarray
+    similarities: np.ndarray  # of all passages
+    lead: float
+    counts: Mapping[str, int]
+    codes: Mapping[str, np.ndarray]
 
 
-def _version(session: Session, model: str) -> tuple[Any, ...]:
-    passages = session.execute(
-        select(func.count(), func.max(Passage.id)).where(Passage.embedding_model == model)
-    ).one()
-    return (*passages, session.execute(select(func.count(), func.max(Article.updated_at))).one().tuple())
-
-
-def _load_snapshot(session: Session, model: str, version: tuple[Any, ...]) -> _Snapshot:
-    query = (
-        select(Passage.id, Passage.embedding, Article.visibility, Article.language, Article.product)
-        .join(Passage.article)
-        .where(Passage.embedding_model == model)
-        .order_by(Passage.id)
-    )
-    rows = session.execute(query).all()
-    vectors = np.frombuffer(b"".join(row[1] for row in rows), dtype="<f4")
-    return _Snapshot(
-        version=version,
-        ids=np.array([row[0] for row in rows], dtype=np.int64),
-        vectors=vectors.reshape(len(rows), -1) if rows else np.zeros((0, 0), dtype=np.float32),
-        visibilities=np.array([row[2].value for row in rows], dtype=object),
-        languages=np.array([row[3] for row in rows], dtype=object),
-        products=np.array([row[4] or "" for row in rows], dtype=object),
+def _find(session: Session, vectors: Vectors, *, query: str, vector: np.ndarray, filters: Filters) -> _Found:
+    """What words, meaning and identifiers each propose, of what may be found."""
+    allowed = vectors.allowed(filters)
+    similarities = vectors.matrix @ vector
+    counts = occurrences(session, vectors, query_words(query))
+    by_words = vectors.rows(find(session, rarest(counts), filters=filters, limit=CANDIDATES))
+    by_meaning = _nearest(similarities, allowed, CANDIDATES)
+    codes = {}
+    for code in spot(query)[:_MOST_CODES]:
+        rows = vectors.rows(_carrying(lambda form: find_code(session, form, filters=filters, limit=CANDIDATES), code))
+        codes[code] = rows[allowed[rows]]
+    rows = np.unique(np.concatenate([by_words, by_meaning, *codes.values()]))
+    return _Found(
+        rows=rows[allowed[rows]],
+        similarities=similarities,
+        lead=fusion.lead(similarities[allowed]),
+        counts=counts,
+        codes=codes,
     )
 
 
-def query_words(query: str) -> list[str]:
-    """The words to search for: each once, without those that are in almost every sentence."""
-    words = dict.fromkeys(word.lower() for word in re.findall(r"\w+", query) if len(word) < 60)
-    telling = [word for word in words if word not in _STOP_WORDS]
-    return (telling or list(words))[:QUERY_WORDS]
+def _carrying(find_form: Callable[[str], list[int]], code: str) -> list[int]:
+    """Ids of passages with the identifier; if there is none, with a placeholder for some of its digits."""
+    found = find_form(code)
+    if found:
+        return found
+    return [passage_id for form in placeholders(code) for passage_id in find_form(form)]
 
 
-_STOP_WORDS = frozenset(
-    "a an and are as at be but by can could do does did for from had has have hi hello how i if in into is it its "
-    "me my no not of on or our please so than thank thanks that the their them then there they this to up us was we "
-    "were what when where which who why will with would you your am been being he she him her his about just also "
-    "very get got any some".split()
-)
+def _nearest(similarities: np.ndarray, allowed: np.ndarray, number: int) -> np.ndarray:
+    masked = np.where(allowed, similarities, -2.0)
+    if len(masked) <= number:
+        return np.arange(len(masked))
+    nearest: np.ndarray = np.argpartition(-masked, number)[:number]
+    return nearest
 
 
-def _word_scores(session: Session, query: str, filters: Filters) -> dict[int, float]:
-    """Passage id to BM25 (higher is better), at most `CANDIDATES`."""
-    words = query_words(query)
-    if not words:
-        return {}
-    if session.get_bind().dialect.name == "sqlite":
-        match = "{heading text} : (" + " OR ".join(f'"{word}"' for word in words) + ")"
-        statement = f"""
-            SELECT p.id, -bm25(passages_fts, {_COLUMN_WEIGHTS}) AS score
-            FROM passages_fts JOIN passages p ON p.id = passages_fts.rowid JOIN articles a ON a.id = p.article_id
-            WHERE passages_fts MATCH :match AND {_where(filters)} ORDER BY score DESC LIMIT :limit
-        """  # noqa: S608  (only our own constants are put in; values are bound)
-        return _scores(session, statement, filters, match=match)
-    statement = f"""
-        SELECT p.id, ts_rank_cd({_VECTOR}, query, 1) AS score
-        FROM passages p JOIN articles a ON a.id = p.article_id, to_tsquery('english', :match) query
-        WHERE {_VECTOR} @@ query AND {_where(filters)} ORDER BY score DESC LIMIT :limit
-    """  # noqa: S608
-    return _scores(session, statement, filters, match=" | ".join(f"'{word}'" for word in words))
-
-
-# The expression that the migration indexes.
-_VECTOR = "(to_tsvector('english', p.heading || ' ' || p.text) || to_tsvector('simple', p.codes))"
-
-
-def _code_scores(session: Session, codes: Sequence[str], filters: Filters) -> dict[int, float]:
-    """Passage id to the summed rarity of the identifiers that it shares with the query."""
-    scores: dict[int, float] = {}
-    for code in codes[:QUERY_WORDS]:
-        word = code.lower()
-        if session.get_bind().dialect.name == "sqlite":
-            statement = f"""
-                SELECT p.id, 1.0 FROM passages_fts JOIN passages p ON p.id = passages_fts.rowid
-                JOIN articles a ON a.id = p.article_id
-                WHERE passages_fts MATCH :match AND {_where(filters)} LIMIT :limit
-            """  # noqa: S608
-            found = _scores(session, statement, filters, match=f'codes : "{word}"')
-        else:
-            statement = f"""
-                SELECT p.id, 1.0 FROM passages p JOIN articles a ON a.id = p.article_id
-                WHERE {_VECTOR} @@ to_tsquery('simple', :match) AND {_where(filters)} LIMIT :limit
-            """  # noqa: S608
-            found = _scores(session, statement, filters, match=f"'{word}'")
-        rarity = 1.0 / (1.0 + math.log1p(len(found))) if found else 0.0
-        for passage_id in found:
-            scores[passage_id] = scores.get(passage_id, 0.0) + rarity
-    return scores
-
-
-def _where(filters: Filters) -> str:
-    names = ", ".join(f":visibility{number}" for number in range(len(filters.visibilities)))
-    clause = f"a.visibility IN ({names or 'NULL'})"
-    if filters.languages:
-        clause += f" AND a.language IN ({', '.join(f':language{n}' for n in range(len(filters.languages)))})"
-    return clause
-
-
-def _scores(session: Session, statement: str, filters: Filters, *, match: str) -> dict[int, float]:
-    values: dict[str, Any] = {"match": match, "limit": CANDIDATES}
-    values |= {f"visibility{number}": value.value for number, value in enumerate(filters.visibilities)}
-    values |= {f"language{number}": value for number, value in enumerate(filters.languages)}
-    return {row[0]: float(row[1]) for row in session.execute(text(statement), values)}
-
-
-def _fuse(
-    snapshot: _Snapshot,
-    allowed: np.ndarray,
-    similarities: np.ndarray,
-    by_words: dict[int, float],
-    by_codes: dict[int, float],
-    filters: Filters,
-) -> list[tuple[int, float]]:
-    """(row, score 0 to 1) of every candidate, best first."""
-    if not allowed.any():
-        return []
-    floor = float(np.median(similarities[allowed]))
-    ceiling = float(similarities[allowed].max())
-    meaning = ((similarities - floor) / max(ceiling - floor, 1e-6)).clip(0, 1)
-    words = _spread(snapshot, by_words, 1.0 / max(by_words.values(), default=1.0))
-    codes = _spread(snapshot, by_codes, 1.0 / max(by_codes.values(), default=1.0))
-    # Without a single shared word, meaning decides alone, and the other way round is impossible.
-    weight = MEANING_WEIGHT if by_words else 1.0
-    score = weight * meaning + (1 - weight) * words
-    if filters.products:
-        score = score + PRODUCT_BONUS * np.isin(snapshot.products, filters.products)
-    score = score / (1 + PRODUCT_BONUS)
-    # Half of the scale belongs to passages with the right identifier.
-    score = 0.5 * score + 0.5 * codes if by_codes else score
-    candidates = set(np.flatnonzero(words).tolist()) | set(np.flatnonzero(codes).tolist())
-    candidates |= set(np.argsort(-np.where(allowed, similarities, -2.0))[:CANDIDATES].tolist())
-    rows = [row for row in candidates if allowed[row]]
-    return sorted(((row, float(score[row])) for row in rows), key=lambda pair: (-pair[1], pair[0]))
-
-
-def _spread(snapshot: _Snapshot, scores: dict[int, float], factor: float) -> np.ndarray:
-    """Scores by passage id as an array by row."""
-    spread = np.zeros(len(snapshot.ids), dtype=np.float32)
-    rows = snapshot.rows(list(scores))
-    values = np.array(list(scores.values()), dtype=np.float32) * factor
-    spread[rows[rows >= 0]] = values[rows >= 0]
-    return spread
-
-
-def _hits(
-    session: Session,
-    snapshot: _Snapshot,
-    ranked: Sequence[tuple[int, float]],
-    similarities: np.ndarray,
-    query: str,
-    codes: Sequence[str],
-) -> list[Hit]:
-    ids = [int(snapshot.ids[row]) for row, _ in ranked]
-    query_passages = select(Passage).where(Passage.id.in_(ids)).options(joinedload(Passage.article))
-    passages = {passage.id: passage for passage in session.scalars(query_passages)}
-    words = query_words(query)
+def _hits(session: Session, vectors: Vectors, *, query: str, found: _Found, filters: Filters, limit: int) -> list[Hit]:
+    """The candidates scored, best first. Ones that were removed a moment ago are left out."""
+    texts = _texts(session, vectors.ids[found.rows].tolist())
+    rows = found.rows[[passage_id in texts for passage_id in vectors.ids[found.rows].tolist()]]
+    passages = [texts[passage_id] for passage_id in vectors.ids[rows].tolist()]
+    scores = _scores(vectors, rows, texts=passages, query=query, found=found, filters=filters)
+    best = np.lexsort((rows, -scores))[:limit].tolist()
+    whole = _passages(session, vectors.ids[rows[best]].tolist())
     hits = []
-    for (row, score), passage_id in zip(ranked, ids, strict=True):
-        if passage_id in passages:  # else removed a moment ago
-            hits.append(_hit(passages[passage_id], score, float(similarities[row]), words, codes))
+    for place, passage in ((place, whole.get(int(vectors.ids[rows[place]]))) for place in best):
+        if passage is None:
+            continue
+        present = {*passages[place][0], *passages[place][1]}
+        hits.append(
+            _hit(
+                passage,
+                score=float(scores[place]),
+                similarity=float(found.similarities[rows[place]]),
+                words=tuple(word for word in found.counts if stem(word) in present),
+                codes=tuple(code for code, carrying in found.codes.items() if rows[place] in carrying),
+            )
+        )
     return hits
 
 
-def _hit(passage: Passage, score: float, similarity: float, words: Sequence[str], codes: Sequence[str]) -> Hit:
+def _texts(session: Session, ids: Sequence[int]) -> dict[int, tuple[list[str], list[str]]]:
+    """Passage id to the stems of its heading and of its text."""
+    query = select(Passage.id, Passage.heading, Passage.text).where(Passage.id.in_(ids))
+    return {row[0]: (stems(row[1]), stems(row[2])) for row in session.execute(query)}
+
+
+def _passages(session: Session, ids: Sequence[int]) -> dict[int, Passage]:
+    query = select(Passage).where(Passage.id.in_(ids)).options(joinedload(Passage.article), defer(Passage.embedding))
+    return {passage.id: passage for passage in session.scalars(query)}
+
+
+def _scores(
+    vectors: Vectors,
+    rows: np.ndarray,
+    *,
+    texts: Sequence[tuple[list[str], list[str]]],
+    query: str,
+    found: _Found,
+    filters: Filters,
+) -> np.ndarray:
+    """(len(rows),) 0 to 1."""
+    words = fusion.query_of(found.counts, passages=len(vectors))
+    sure = certain(query)
+    bonuses = np.zeros(len(rows), dtype=np.float32)
+    if filters.products:
+        bonuses += fusion.PRODUCT_BONUS * vectors.about(rows, filters.products)
+    identifiers = np.zeros(len(rows), dtype=np.float32)
+    for code, carrying in found.codes.items():
+        rarity = 1.0 / (1.0 + math.log1p(len(carrying)))
+        if code in sure:
+            identifiers += rarity * np.isin(rows, carrying)
+        else:
+            bonuses += fusion.NUMBER_BONUS * rarity * np.isin(rows, carrying)
+    scores = fusion.fuse(
+        similarities=found.similarities[rows],
+        matches=np.array([fusion.word_match(words, heading=head, text=body) for head, body in texts], dtype=np.float32),
+        query=words,
+        lead=found.lead,
+        bonuses=bonuses,
+    )
+    return fusion.identifiers_first(scores, identifiers)
+
+
+def _hit(passage: Passage, *, score: float, similarity: float, words: tuple[str, ...], codes: tuple[str, ...]) -> Hit:
     article = passage.article
-    indexed = f"{passage.heading} {passage.text}".lower()
-    present = set(re.findall(r"\w+", indexed))
-    matched_words = tuple(word for word in words if word in present or _stem(word) in {_stem(w) for w in present})
-    matched_codes = tuple(code for code in codes if code in passage.codes.split())
     metadata = {
         "passage_id": passage.public_id,
         "article_id": article.public_id,
@@ -341,13 +240,8 @@ def _hit(passage: Passage, score: float, similarity: float, words: Sequence[str]
         "visibility": article.visibility.value,
         "score": score,
         "similarity": similarity,
-        "words": list(matched_words),
-        "codes": list(matched_codes),
+        "words": list(words),
+        "codes": list(codes),
     }
     document = Document(page_content=passage.text, id=passage.public_id, metadata=metadata)
-    return Hit(document, score, similarity, matched_words, matched_codes)
-
-
-def _stem(word: str) -> str:
-    """Enough to show why a word matched; the search itself uses the database's stemmer."""
-    return re.sub(r"(?:ing|ed|es|s|ly)$", "", word) if len(word) > 4 else word
+    return Hit(document, score, similarity, words, codes)

@@ -237,7 +237,9 @@ def _block_text(element: Any) -> str:
         mark = (f"{number}. " for number in range(1, len(items) + 1)) if element.tag == "ol" else ("- " for _ in items)
         return "\n".join(bullet + item for bullet, item in zip(mark, items, strict=True))
     if element.tag == "table":
-        rows = [[" ".join(cell.text_content().split()) for cell in row.xpath("./th|./td")] for row in element.iter("tr")]
+        rows = [
+            [" ".join(cell.text_content().split()) for cell in row.xpath("./th|./td")] for row in element.iter("tr")
+        ]
         lines = [f"| {' | '.join(row)} |" for row in rows if row]
         if len(lines) > 1:
             lines.insert(1, "|" + "---|" * len(rows[0]))

@@ -1,4 +1,9 @@
-"""full-text search over passages"""
+"""full-text search over passages, and a counter that says when they changed
+
+SQLite: an FTS5 table that keeps no copy of the texts. Its column ``scope`` holds the visibility and language of the
+passage's article as words (``vpublic0``, ``len0``), so that a search leaves out what may not be found before it ranks;
+`passages_fts_scope` remembers what was written there, because a contentless table is told what it deletes.
+"""
 
 from __future__ import annotations
 
@@ -7,39 +12,66 @@ from alembic import op
 revision = "passage_words"
 down_revision = "initial"
 
+_SCOPE = "'v' || a.visibility || '0 l' || replace(replace(lower(a.language), '-', ''), '_', '') || '0'"
+_CHANGED = "UPDATE passages_fts_version SET version = version + 1;"
+_REMOVE = """INSERT INTO passages_fts(passages_fts, rowid, heading, text, codes, scope)
+        SELECT 'delete', old.id, old.heading, old.text, old.codes, scope FROM passages_fts_scope WHERE id = old.id;
+        DELETE FROM passages_fts_scope WHERE id = old.id;"""
+_ADD = f"""INSERT INTO passages_fts_scope(id, scope) SELECT new.id, {_SCOPE} FROM articles a WHERE a.id = new.article_id;
+        INSERT INTO passages_fts(rowid, heading, text, codes, scope)
+        SELECT new.id, new.heading, new.text, new.codes, scope FROM passages_fts_scope WHERE id = new.id;"""  # noqa: S608  (only our own constants are put in)
 _SQLITE = (
     """CREATE VIRTUAL TABLE passages_fts USING fts5(
-        heading, text, codes, content='passages', content_rowid='id', tokenize='porter unicode61 remove_diacritics 2'
+        heading, text, codes, scope, content='', tokenize='porter unicode61 remove_diacritics 2'
     )""",
-    """CREATE TRIGGER passages_fts_insert AFTER INSERT ON passages BEGIN
-        INSERT INTO passages_fts(rowid, heading, text, codes) VALUES (new.id, new.heading, new.text, new.codes);
-    END""",
-    """CREATE TRIGGER passages_fts_delete AFTER DELETE ON passages BEGIN
-        INSERT INTO passages_fts(passages_fts, rowid, heading, text, codes)
-        VALUES ('delete', old.id, old.heading, old.text, old.codes);
-    END""",
-    """CREATE TRIGGER passages_fts_update AFTER UPDATE OF heading, text, codes ON passages BEGIN
-        INSERT INTO passages_fts(passages_fts, rowid, heading, text, codes)
-        VALUES ('delete', old.id, old.heading, old.text, old.codes);
-        INSERT INTO passages_fts(rowid, heading, text, codes) VALUES (new.id, new.heading, new.text, new.codes);
-    END""",
+    "CREATE TABLE passages_fts_scope (id INTEGER PRIMARY KEY, scope TEXT NOT NULL)",
+    f"CREATE TRIGGER passages_fts_insert AFTER INSERT ON passages BEGIN {_ADD} {_CHANGED} END",
+    f"CREATE TRIGGER passages_fts_delete AFTER DELETE ON passages BEGIN {_REMOVE} {_CHANGED} END",
+    f"CREATE TRIGGER passages_fts_update AFTER UPDATE ON passages BEGIN {_REMOVE} {_ADD} {_CHANGED} END",
+    f"""CREATE TRIGGER passages_fts_article AFTER UPDATE ON articles BEGIN
+        INSERT INTO passages_fts(passages_fts, rowid, heading, text, codes, scope)
+        SELECT 'delete', p.id, p.heading, p.text, p.codes, s.scope
+        FROM passages p JOIN passages_fts_scope s ON s.id = p.id WHERE p.article_id = new.id;
+        UPDATE passages_fts_scope SET scope = (SELECT {_SCOPE} FROM articles a WHERE a.id = new.id)
+        WHERE id IN (SELECT id FROM passages WHERE article_id = new.id);
+        INSERT INTO passages_fts(rowid, heading, text, codes, scope)
+        SELECT p.id, p.heading, p.text, p.codes, s.scope
+        FROM passages p JOIN passages_fts_scope s ON s.id = p.id WHERE p.article_id = new.id;
+        {_CHANGED}
+    END""",  # noqa: S608
+    f"CREATE TRIGGER passages_fts_article_delete AFTER DELETE ON articles BEGIN {_CHANGED} END",
 )
 _POSTGRESQL = (
     """CREATE INDEX fts_passages_words ON passages USING gin (
         (to_tsvector('english', heading || ' ' || text) || to_tsvector('simple', codes))
     )""",
+    f"""CREATE FUNCTION passages_fts_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN {_CHANGED} RETURN NULL; END
+    $$""",
+    *(
+        f"""CREATE TRIGGER passages_fts_{table} AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}
+        FOR EACH STATEMENT EXECUTE FUNCTION passages_fts_changed()"""
+        for table in ("articles", "passages")
+    ),
 )
 
 
 def upgrade() -> None:
+    op.execute("CREATE TABLE passages_fts_version (version BIGINT NOT NULL)")
+    op.execute("INSERT INTO passages_fts_version (version) VALUES (1)")
     for statement in _SQLITE if op.get_bind().dialect.name == "sqlite" else _POSTGRESQL:
         op.execute(statement)
 
 
 def downgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
-        op.execute("DROP TABLE passages_fts")
-        for name in ("insert", "delete", "update"):
+        for name in ("insert", "delete", "update", "article", "article_delete"):
             op.execute(f"DROP TRIGGER passages_fts_{name}")
+        op.execute("DROP TABLE passages_fts")
+        op.execute("DROP TABLE passages_fts_scope")
     else:
+        for table in ("articles", "passages"):
+            op.execute(f"DROP TRIGGER passages_fts_{table} ON {table}")
+        op.execute("DROP FUNCTION passages_fts_changed")
         op.execute("DROP INDEX fts_passages_words")
+    op.execute("DROP TABLE passages_fts_version")

@@ -1,0 +1,163 @@
+"""The vectors of all passages in one matrix, as they are in the database now.
+
+Kept in memory and renewed article by article: a counter in the database, raised by triggers with every change, says
+that something changed, and an article's ``updated_at`` says which. Passages never change otherwise: whoever replaces
+them says so on their article.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from assistant.models import Article, Passage
+from assistant.retrieval.words import Filters, count
+
+_ARTICLES_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """A snapshot; never changed. Row i of ``matrix`` is passage ``ids[i]``, of the article at ``places[i]``."""
+
+    version: int
+    ids: np.ndarray  # (n,) int64, passage ids, ascending
+    matrix: np.ndarray  # (n, d) float32, unit length
+    places: np.ndarray  # (n,) int32, into ``articles``
+    articles: tuple[ArticleRow, ...]
+    counts: dict[str, int] = field(default_factory=dict)  # word: how many passages have it; filled as it is asked
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def allowed(self, filters: Filters) -> np.ndarray:
+        """(n,) bool: what may be found at all."""
+        seen = set(filters.visibilities)
+        spoken = {language.lower() for language in filters.languages}
+        fits = [
+            article.visibility in seen and (not spoken or article.language.lower() in spoken)
+            for article in self.articles
+        ]
+        mask: np.ndarray = np.array(fits, dtype=bool)[self.places]
+        return mask
+
+    def rows(self, ids: Sequence[int]) -> np.ndarray:
+        """Rows of passage ids; ids that are not in this snapshot are left out."""
+        wanted = np.asarray(ids, dtype=np.int64)
+        found = np.searchsorted(self.ids, wanted)
+        found = np.where(found < len(self.ids), found, 0)
+        rows: np.ndarray = found[self.ids[found] == wanted] if len(self.ids) else found[:0]
+        return rows
+
+    def about(self, rows: np.ndarray, products: Sequence[str]) -> np.ndarray:
+        """(len(rows),) 1 for passages of one of the products, 0.5 for those of no product, 0 for those of another."""
+        names = {product_name(product) for product in products}
+        about = [
+            0.5 if not article.product else float(product_name(article.product) in names)
+            for article in (self.articles[place] for place in self.places[rows])
+        ]
+        return np.array(about, dtype=np.float32)
+
+    def products_in(self, query: str) -> list[str]:
+        """Products of the knowledge base that the query names."""
+        plain = f" {_plain(query)} "
+        products = {article.product for article in self.articles if article.product}
+        return sorted(product for product in products if f" {_plain(product)} " in plain)
+
+
+@dataclass(frozen=True)
+class ArticleRow:
+    id: int
+    updated_at: datetime
+    visibility: str
+    language: str
+    product: str | None
+
+
+class VectorCache:
+    """The newest `Vectors` of one embedding model. Thread-safe: one thread renews, the others wait for it."""
+
+    def __init__(self, embedding_model: str) -> None:
+        self._model = embedding_model
+        self._lock = threading.Lock()
+        self._vectors: Vectors | None = None
+
+    def current(self, session: Session) -> Vectors:
+        """``session``: a read transaction that has not read anything yet, so that it sees the newest state."""
+        version = int(session.execute(text("SELECT version FROM passages_fts_version")).scalar_one())
+        vectors = self._vectors
+        if vectors is not None and vectors.version == version:
+            return vectors
+        with self._lock:
+            if self._vectors is None or self._vectors.version < version:
+                self._vectors = _renewed(session, self._model, version, self._vectors)
+            return self._vectors
+
+
+def occurrences(session: Session, vectors: Vectors, words: Sequence[str]) -> dict[str, int]:
+    """How many passages have each word; asked of the database once a snapshot."""
+    for word in words:
+        if word not in vectors.counts:
+            vectors.counts[word] = count(session, word)
+    return {word: vectors.counts[word] for word in words}
+
+
+def product_name(product: str) -> str:
+    """What two spellings of a product have in common: "BrewMaster 300", "brewmaster-300"."""
+    return re.sub(r"[\W_]+", "", product.casefold())
+
+
+def _plain(words: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", words.casefold()))
+
+
+def _renewed(session: Session, model: str, version: int, old: Vectors | None) -> Vectors:
+    """The old rows of articles that are as they were, and what is new in the database."""
+    articles = _articles(session)
+    known = {article.id: article for article in old.articles} if old is not None else {}
+    same = {article.id for article in articles if known.get(article.id) == article}
+    changed = [article.id for article in articles if article.id not in same]
+    ids, matrix, owners = _read(session, model, changed)
+    if old is not None and same:
+        owner = np.array([article.id for article in old.articles], dtype=np.int64)[old.places]
+        kept = np.isin(owner, list(same))
+        ids, owners = np.concatenate([old.ids[kept], ids]), np.concatenate([owner[kept], owners])
+        matrix = np.concatenate([old.matrix[kept], matrix]) if len(matrix) else old.matrix[kept]
+    order = np.argsort(ids, kind="stable")
+    if np.any(order[1:] < order[:-1]):
+        ids, matrix, owners = ids[order], matrix[order], owners[order]
+    article_ids = np.array([article.id for article in articles], dtype=np.int64)
+    places = np.searchsorted(article_ids, owners).astype(np.int32)
+    return Vectors(version=version, ids=ids, matrix=matrix, places=places, articles=tuple(articles))
+
+
+def _articles(session: Session) -> list[ArticleRow]:
+    query = select(Article.id, Article.updated_at, Article.visibility, Article.language, Article.product)
+    return [
+        ArticleRow(row[0], row[1], row[2].value, row[3], row[4]) for row in session.execute(query.order_by(Article.id))
+    ]
+
+
+def _read(session: Session, model: str, articles: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids (n,), vectors (n, d) and article ids (n,) of the articles' passages."""
+    ids: list[int] = []
+    owners: list[int] = []
+    blobs: list[bytes] = []
+    for start in range(0, len(articles), _ARTICLES_AT_ONCE):
+        some = articles[start : start + _ARTICLES_AT_ONCE]
+        query = select(Passage.id, Passage.article_id, Passage.embedding).where(
+            Passage.article_id.in_(some), Passage.embedding_model == model
+        )
+        for passage_id, article_id, blob in session.execute(query):
+            ids.append(passage_id)
+            owners.append(article_id)
+            blobs.append(blob)
+    matrix = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), -1) if blobs else np.zeros((0, 0), "<f4")
+    return np.array(ids, dtype=np.int64), matrix, np.array(owners, dtype=np.int64)

@@ -1,0 +1,153 @@
+"""Words: what a query is searched by, and the database's full-text index (FTS5 or tsvector) that finds candidates.
+
+Any text may come in: only word characters reach the index, always quoted, and values are always bound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from assistant.models import Visibility
+
+# Of a long message, so many different words are looked at.
+QUERY_WORDS = 64
+# The search reads about so many entries of the word index: rare words first, common ones as far as this goes.
+READ_AT_MOST = 20_000
+# BM25 weights of the columns heading, text, codes, scope: codes have their own search, a scope only filters.
+_COLUMN_WEIGHTS = "bm25(2.0, 1.0, 0.0, 0.0)"
+# The expression that the migration indexes, word for word.
+_VECTOR = "(to_tsvector('english', p.heading || ' ' || p.text) || to_tsvector('simple', p.codes))"
+_WORD = re.compile(r"\w+")
+_STOP_WORDS = frozenset(
+    "a an and are as at be but by can could do does did for from had has have hi hello how i if in into is it its "
+    "me my no not of on or our please so than thank thanks that the their them then there they this to up us was we "
+    "were what when where which who why will with would you your am been being he she him her his about just also "
+    "very get got any some".split()
+)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What may be found. ``visibilities`` and ``languages`` are strict (no languages: all of them); passages of
+    ``products`` come first, but not alone."""
+
+    visibilities: tuple[Visibility, ...] = (Visibility.PUBLIC,)
+    languages: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
+
+
+def clean(query: str) -> str:
+    """What databases and embedders accept: no NUL, no lone surrogates."""
+    return query.replace("\0", " ").encode("utf-8", "ignore").decode("utf-8").strip()
+
+
+def query_words(query: str) -> list[str]:
+    """The words to search for: each once, without those that are in almost every sentence."""
+    words = dict.fromkeys(word for word in _WORD.findall(query.lower()) if len(word) < 60)
+    telling = [word for word in words if word not in _STOP_WORDS]
+    return (telling or list(words))[:QUERY_WORDS]
+
+
+def stems(passage: str) -> list[str]:
+    """The words of a text in order, cut to what their forms have in common."""
+    return [stem(word) for word in _WORD.findall(passage.lower())]
+
+
+@lru_cache(maxsize=50_000)
+def stem(word: str) -> str:
+    """A light English stemmer for comparing words; the full-text index uses its own."""
+    if len(word) < 4 or word.endswith("ss"):
+        return word
+    if len(word) == 4:
+        return word.removesuffix("s")
+    word = re.sub(r"(?:ies|ied)$", "y", word)
+    word = re.sub(r"(?:ingly|edly|ing|ed|ly|es|s|e)$", "", word)
+    return word[:-1] if len(word) > 4 and word[-1] == word[-2] else word
+
+
+def count(session: Session, word: str) -> int:
+    """How many passages have the word, whoever may see them."""
+    if _is_sqlite(session):
+        statement = "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH :match"
+        return int(session.execute(text(statement), {"match": f'{{heading text}} : "{word}"'}).scalar_one())
+    statement = f"SELECT count(*) FROM passages p WHERE {_VECTOR} @@ to_tsquery('english', :match)"  # noqa: S608
+    return int(session.execute(text(statement), {"match": f"'{word}'"}).scalar_one())
+
+
+def rarest(counts: Mapping[str, int]) -> list[str]:
+    """The words to search for, rarest first, as many as can be read quickly; at least one, if any is known."""
+    chosen: list[str] = []
+    entries = 0
+    for word in sorted((word for word in counts if counts[word]), key=counts.__getitem__):
+        entries += counts[word]
+        if chosen and entries > READ_AT_MOST:
+            break
+        chosen.append(word)
+    return chosen
+
+
+def find(session: Session, words: Sequence[str], *, filters: Filters, limit: int) -> list[int]:
+    """Ids of the passages that may be found and fit the words best (BM25, or cover density), best first."""
+    if not words:
+        return []
+    if _is_sqlite(session):
+        match = "{heading text} : (" + " OR ".join(f'"{word}"' for word in words) + ")"
+        statement = f"""
+            SELECT rowid FROM passages_fts WHERE passages_fts MATCH :match AND rank MATCH '{_COLUMN_WEIGHTS}'
+            ORDER BY rank LIMIT :limit
+        """  # noqa: S608  (only our own constants are put in)
+        return _ids(session, statement, match=_scoped(match, filters), limit=limit)
+    statement = f"""
+        SELECT p.id FROM passages p JOIN articles a ON a.id = p.article_id, to_tsquery('english', :match) query
+        WHERE {_VECTOR} @@ query AND a.visibility = ANY(:visibilities)
+        AND (cardinality(CAST(:languages AS text[])) = 0 OR lower(a.language) = ANY(:languages))
+        ORDER BY ts_rank_cd({_VECTOR}, query, 1) DESC, p.id LIMIT :limit
+    """  # noqa: S608
+    return _ids(session, statement, match=" | ".join(f"'{word}'" for word in words), limit=limit, **_bound(filters))
+
+
+def find_code(session: Session, code: str, *, filters: Filters, limit: int) -> list[int]:
+    """Ids of passages that may be found and carry the canonical identifier."""
+    if _is_sqlite(session):
+        statement = "SELECT rowid FROM passages_fts WHERE passages_fts MATCH :match LIMIT :limit"
+        return _ids(session, statement, match=_scoped(f'codes : "{code.lower()}"', filters), limit=limit)
+    statement = f"""
+        SELECT p.id FROM passages p JOIN articles a ON a.id = p.article_id
+        WHERE {_VECTOR} @@ to_tsquery('simple', :match) AND a.visibility = ANY(:visibilities)
+        AND (cardinality(CAST(:languages AS text[])) = 0 OR lower(a.language) = ANY(:languages))
+        AND (' ' || p.codes || ' ') LIKE :exact LIMIT :limit
+    """  # noqa: S608
+    exact = f"% {code} %"
+    return _ids(session, statement, match=f"'{code.lower()}'", exact=exact, limit=limit, **_bound(filters))
+
+
+def _is_sqlite(session: Session) -> bool:
+    return session.get_bind().dialect.name == "sqlite"
+
+
+def _scoped(match: str, filters: Filters) -> str:
+    """Filters are words of the column ``scope``, so that the index itself leaves out what may not be found.
+
+    They end in a digit, as the migration writes them: the index's stemmer leaves such words alone."""
+    scopes = [[f"v{visibility.value}0" for visibility in filters.visibilities] or ["nothing0"]]
+    if filters.languages:
+        scopes.append([f"l{re.sub(r'[^a-z0-9]', '', language.lower())}0" for language in filters.languages])
+    clauses = ["scope : (" + " OR ".join(f'"{word}"' for word in words) + ")" for words in scopes]
+    return " AND ".join([f"({match})", *clauses])
+
+
+def _bound(filters: Filters) -> dict[str, list[str]]:
+    return {
+        "visibilities": [visibility.value for visibility in filters.visibilities],
+        "languages": [language.lower() for language in filters.languages],
+    }
+
+
+def _ids(session: Session, statement: str, **values: object) -> list[int]:
+    return [int(row[0]) for row in session.execute(text(statement), values)]

@@ -48,9 +48,12 @@ def create_app(runtime: Runtime) -> APIFlask:
         WTF_CSRF_CHECK_DEFAULT=True,
     )
     app.url_map.converters["public_id"] = _PublicId
-    app.config["OPENAPI_VERSION"] = "3.1.0"
-    app.config["AUTO_404_RESPONSE"] = False
-    app.config["AUTO_VALIDATION_ERROR_RESPONSE"] = False
+    app.config.update(
+        OPENAPI_VERSION="3.1.0",
+        AUTO_SERVERS=False,  # relative addresses hold behind any proxy; the request's Host header is the caller's claim
+        AUTO_404_RESPONSE=False,
+        AUTO_VALIDATION_ERROR_RESPONSE=False,
+    )
     app.spec_processor(openapi.complete)
     health.register_metrics(app)
     auth.register_sign_in(app)
@@ -60,6 +63,8 @@ def create_app(runtime: Runtime) -> APIFlask:
         csrf.exempt(blueprint)  # these take tokens in a header, never cookies
         app.register_blueprint(blueprint)
     app.register_blueprint(health.blueprint)
+    # APIFlask asks every blueprint that has before_request functions, without looking whether it is one of its own.
+    console.blueprint.enable_openapi = False  # type: ignore[attr-defined]
     app.register_blueprint(console.blueprint)
     register_problems(app, page=_error_page)
     app.before_request(_make_nonce)

@@ -19,6 +19,7 @@ from typing import Any
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Select, or_, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assistant.db import Database, utcnow
@@ -85,7 +86,7 @@ class CustomerPrincipal:
 Staff = MachinePrincipal | AgentPrincipal
 
 
-def visible_tickets(principal: Staff) -> Select[tuple[Ticket]]:
+def visible_tickets(principal: Staff) -> Select[Ticket]:
     """The tickets this principal may see. Every list and look-up starts here."""
     query = select(Ticket)
     if isinstance(principal, AgentPrincipal) and not principal.is_admin:
@@ -289,13 +290,28 @@ def find_or_add_customer(
     session: Session, *, name: str | None = None, email: str | None = None, external_id: str | None = None
 ) -> Customer:
     """The customer with this external id, else with this e-mail address, else a new one."""
-    customer: Customer | None = None
+    email = email.lower() if email else None
     lookups: list[tuple[Any, str | None]] = [(Customer.external_id, external_id), (Customer.email, email)]
+    customer = _find_customer(session, lookups)
+    if customer is not None:
+        return customer
+    try:
+        with session.begin_nested():
+            customer = Customer(name=name or None, email=email, external_id=external_id or None)
+            session.add(customer)
+            session.flush()
+            return customer
+    except IntegrityError:
+        customer = _find_customer(session, lookups)  # another request of the same customer was first
+        if customer is None:
+            raise
+        return customer
+
+
+def _find_customer(session: Session, lookups: list[tuple[Any, str | None]]) -> Customer | None:
     for column, value in lookups:
-        if customer is None and value:
+        if value:
             customer = session.scalar(select(Customer).where(column == value).order_by(Customer.id).limit(1))
-    if customer is None:
-        customer = Customer(name=name, email=email, external_id=external_id)
-        session.add(customer)
-        session.flush()
-    return customer
+            if customer is not None:
+                return customer
+    return None

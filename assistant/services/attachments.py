@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assistant.errors import AssistantError, TooLarge
-from assistant.media import Photo, Upload, normalise
+from assistant.media import Photo, Upload, normalise, safe_filename
 from assistant.models import Attachment, AttachmentKind
 from assistant.services.desk import Desk
 
@@ -39,7 +39,7 @@ def prepare_files(desk: Desk, uploads: Sequence[Upload]) -> PreparedFiles:
                 raise TooLarge(f"At most {limit} files go with one message. Send this one in another.", limit=limit)
             attachments.append(_prepare(desk, upload, position=len(attachments)))
         except AssistantError as error:
-            rejected.append(RejectedFile(upload.filename, error))
+            rejected.append(RejectedFile(safe_filename(upload.filename), error))
     return PreparedFiles(tuple(attachments), tuple(rejected))
 
 
@@ -47,7 +47,7 @@ def _prepare(desk: Desk, upload: Upload, *, position: int) -> Attachment:
     file = normalise(upload, desk.photo_limits)
     attachment = Attachment(
         position=position,
-        filename=upload.filename,
+        filename=safe_filename(upload.filename),
         content_type=file.content_type,
         byte_size=len(file.data),
         sha256=desk.storage.put(file.data),
@@ -57,6 +57,4 @@ def _prepare(desk: Desk, upload: Upload, *, position: int) -> Attachment:
         attachment.kind = AttachmentKind.PHOTO
         attachment.thumbnail_sha256 = desk.storage.put(file.thumbnail)
         attachment.width, attachment.height = file.width, file.height
-    else:
-        attachment.filename = file.filename
     return attachment

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from assistant.db import utcnow
@@ -69,7 +69,7 @@ def post_message(
     with desk.db.read() as session:
         repeated = _find_message(session, customer.conversation_id, client_id)
     if repeated is not None:
-        return Posted(repeated, repeated=True)
+        return Posted(repeated, prepare_files(desk, uploads).rejected, repeated=True)
     files = prepare_files(desk, uploads)
     require_content(text, files)
     with desk.db.begin() as session:
@@ -255,10 +255,13 @@ class GenerationTotals:
 
 
 def generation_totals(session: Session) -> list[GenerationTotals]:
-    sums = (func.count(), func.sum(Generation.input_tokens), func.sum(Generation.output_tokens))
-    query = select(Generation.purpose, Generation.mode, *sums, func.sum(Generation.latency_ms) / 1000.0)
+    tokens = (func.sum(Generation.input_tokens), func.sum(Generation.output_tokens))
+    query = select(Generation.purpose, Generation.mode, func.count(), *tokens, func.sum(Generation.latency_ms))
     rows = session.execute(query.group_by(Generation.purpose, Generation.mode))
-    return [GenerationTotals(*row) for row in rows]
+    return [
+        GenerationTotals(purpose, mode, count, int(read), int(written), int(latency_ms) / 1000)
+        for purpose, mode, count, read, written, latency_ms in rows
+    ]
 
 
 def message_payload(message: Message) -> dict[str, Any]:
@@ -381,7 +384,7 @@ def _find_message(session: Session, conversation_id: int, client_id: str | None)
     return session.scalar(_message_query(conversation_id).where(Message.client_id == client_id))
 
 
-def _message_query(conversation_id: int) -> Any:
+def _message_query(conversation_id: int) -> Select[Message]:
     return (
         select(Message)
         .where(Message.conversation_id == conversation_id)

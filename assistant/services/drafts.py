@@ -61,6 +61,8 @@ def send_draft(session: Session, sender: Staff, ticket: Ticket, draft: Draft, *,
 
     A sentence that the agent left as it was keeps its citations.
     """
+    conversations.lock_conversation(session, ticket.conversation_id)
+    session.refresh(draft)  # of two who send it at once, the second finds it sent
     if draft.message_id is not None:
         return session.get_one(Message, draft.message_id)
     if draft.status is not DraftStatus.PROPOSED:

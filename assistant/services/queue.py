@@ -123,6 +123,26 @@ def counts(session: Session) -> dict[JobStatus, int]:
     return dict.fromkeys(JobStatus, 0) | dict(rows)
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """``overdue``: how long the oldest due job has waited. ``has_worker``: a live worker has some job in hand."""
+
+    waiting: int
+    dead: int
+    overdue: timedelta
+    has_worker: bool
+
+
+def backlog(session: Session, *, now: datetime) -> Backlog:
+    """How the queue is doing: what `readyz` and the metrics tell."""
+    count = counts(session)
+    due = select(func.min(Job.run_at)).where(Job.status == JobStatus.QUEUED, Job.run_at <= now)
+    oldest = session.execute(due).scalar_one()
+    held = select(Job.id).where(Job.status == JobStatus.RUNNING, Job.leased_until >= now).limit(1)
+    overdue = now - oldest if oldest is not None else timedelta(0)
+    return Backlog(count[JobStatus.QUEUED], count[JobStatus.DEAD], overdue, session.scalar(held) is not None)
+
+
 def _ours(job: ClaimedJob) -> Any:
     """Only while this claim holds: another worker's claim has another attempt number."""
     return update(Job).where(Job.id == job.id, Job.status == JobStatus.RUNNING, Job.attempts == job.attempt)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
@@ -94,7 +94,8 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, idempo
     if idempotency_key is not None:
         repeated = _find_repeated(desk, machine, idempotency_key, fingerprint)
         if repeated is not None:
-            return Opened(repeated, repeated=True)
+            # Whoever missed the first answer must still learn which files were refused: the same ones as then.
+            return Opened(repeated, prepare_files(desk, new.uploads).rejected, repeated=True)
     _check(desk, new)
     files = prepare_files(desk, new.uploads)
     conversations.require_content(new.text or new.subject, files)
@@ -119,7 +120,7 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, idempo
         repeated = _find_repeated(desk, machine, idempotency_key, fingerprint) if idempotency_key else None
         if repeated is None:
             raise
-        return Opened(repeated, repeated=True)
+        return Opened(repeated, files.rejected, repeated=True)
     return Opened(ticket, files.rejected)
 
 
@@ -211,8 +212,8 @@ def _find_repeated(desk: Desk, machine: MachinePrincipal, key: str, fingerprint:
         return session.scalars(_loaded(select(Ticket).where(Ticket.id == used.ticket_id))).one()
 
 
-def _filtered(query: Select[tuple[Ticket]], filters: TicketFilters) -> Select[tuple[Ticket]]:
-    conditions = {
+def _filtered(query: Select[Ticket], filters: TicketFilters) -> Select[Ticket]:
+    conditions: dict[str, Callable[[], ColumnElement[bool]]] = {
         "status": lambda: Ticket.status.in_(filters.status),
         "priority": lambda: Ticket.priority.in_(filters.priority),
         "state": lambda: Ticket.conversation.has(Conversation.state.in_(filters.state)),
@@ -227,7 +228,7 @@ def _filtered(query: Select[tuple[Ticket]], filters: TicketFilters) -> Select[tu
     return query.where(*(condition() for name, condition in conditions.items() if getattr(filters, name)))
 
 
-def _loaded(query: Select[tuple[Ticket]]) -> Select[tuple[Ticket]]:
+def _loaded(query: Select[Ticket]) -> Select[Ticket]:
     return query.options(
         joinedload(Ticket.conversation),
         joinedload(Ticket.requester),

@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from time import perf_counter
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
 from assistant.errors import Invalid, NotFound
 from assistant.models import (
+    Author,
     Generation,
     Message,
     Priority,
@@ -26,10 +28,10 @@ from assistant.models import (
     TriageResult,
 )
 from assistant.ports import Capabilities
-from assistant.services import access, events, queue
+from assistant.services import access, conversations, events, queue
 from assistant.services.access import AgentPrincipal, Staff
 from assistant.services.desk import Desk
-from assistant.services.evidence import evidence_of, photos_of, to_value
+from assistant.services.evidence import evidence_of, photos_of, read_photos, to_value
 from assistant.skills.read_photo import PhotoEvidence
 from assistant.skills.taxonomy import Taxonomy
 from assistant.skills.triage import Head, TriagedField, allowed_values, fit_head, triage
@@ -64,6 +66,24 @@ def triage_message(desk: Desk, message_id: int) -> None:
     latency_ms = round(1000 * (perf_counter() - started))
     with desk.db.begin() as session:
         _save(session, desk.capabilities, message_id, text=text, fields=fields, latency_ms=latency_ms)
+
+
+def triage_ticket(desk: Desk, by: Staff, public_id: str) -> None:
+    """Read and triage what the customer wrote last, now instead of by the job. A no-op if that has been done."""
+    with desk.db.read() as session:
+        ticket = access.access_ticket(session, by, public_id)
+        newest = conversations.last_customer_message(session, ticket.conversation_id)
+        messages = _customer_message_ids(session, newest) if newest is not None else []
+    for attempt in (1, 2):
+        try:
+            for message_id in messages:
+                read_photos(desk, message_id)
+            if messages:
+                triage_message(desk, messages[-1])
+            return
+        except IntegrityError:  # a worker did the same at the same moment: then its result is there now
+            if attempt == 2:
+                raise
 
 
 def run_triage(
@@ -255,10 +275,11 @@ def _ticket_of(session: Session, message: Message) -> Ticket:
 
 
 def _customer_message_ids(session: Session, message: Message) -> Sequence[int]:
-    query = select(Message.id).where(
-        Message.conversation_id == message.conversation_id, Message.author == message.author, Message.id <= message.id
+    """Up to and with this one."""
+    written = select(Message.id).where(
+        Message.conversation_id == message.conversation_id, Message.author == Author.CUSTOMER, Message.id <= message.id
     )
-    return session.scalars(query).all()
+    return session.scalars(written.order_by(Message.id)).all()
 
 
 def _conversation_text(session: Session, message: Message, *, at_most: int = 4000) -> str:

@@ -1,8 +1,9 @@
-"""The API for machines: `/api/v1`, described by its OpenAPI document; and the health addresses beside it."""
+"""The API for machines: `/api/v1`, described by its OpenAPI document."""
 
 from __future__ import annotations
 
 import json
+import re
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from werkzeug.exceptions import BadRequest
 
 from assistant.errors import Invalid, NotFound, Unsupported
 from assistant.media import Upload
-from assistant.models import ConversationState, Draft, Priority, Ticket, TicketStatus
+from assistant.models import ConversationState, Priority, TicketStatus
 from assistant.services import access, conversations, drafts, knowledge, tickets, triage
 from assistant.services.access import CustomerPrincipal, MachinePrincipal, Scope
 from assistant.services.assess import assess, rejected_json
@@ -26,14 +27,16 @@ from assistant.web.responses import attachment_response
 from assistant.web.schemas import (
     ArticleQuery,
     AssessmentOut,
+    AttachmentQuery,
     DraftDecision,
+    DraftList,
     DraftOut,
     FieldDecision,
     MessageIn,
-    MessageOut,
     OpenedOut,
     PassagePage,
     PostedOut,
+    SentOut,
     TaxonomyOut,
     TicketChange,
     TicketIn,
@@ -54,15 +57,29 @@ blueprint = APIBlueprint("api", __name__, url_prefix="/api/v1")
 Model = TypeVar("Model", bound=BaseModel)
 Kind = TypeVar("Kind", bound=StrEnum)
 
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_KINDS = ("image/jpeg", "image/png", "application/octet-stream")
+_BYTES: dict[int | str, Any] = {200: {"description": "The bytes", "content": dict.fromkeys(_KINDS, _BINARY)}}
+# Text without files. Twenty times the longest message: whatever is larger is no ticket.
+_MAX_JSON_BYTES = 1_000_000
+_KEY = re.compile(r"[!-~]{1,200}")
+_JSON_ONLY = "Send application/json."
+_JSON_OR_FORM = "Send application/json, or multipart/form-data with files."
+
 
 @blueprint.post("/tickets")
 @blueprint.output(OpenedOut, status_code=201)
-@blueprint.doc(summary="Open a ticket", tags=["Tickets"])
+@blueprint.doc(tags=["Tickets"])
 def open_ticket() -> Any:
-    """JSON, or multipart/form-data with the same fields and `photos`. With an `Idempotency-Key` header the same
-    request opens one ticket however often it is sent; a repetition answers 200."""
+    """Open a ticket.
+
+    JSON, or multipart/form-data with the same fields (`requester_name` for `requester.name`) and `photos`.
+
+    A file that cannot be taken is listed under `rejected` with its reason; the rest goes in. With an `Idempotency-Key`
+    the same request opens one ticket however often it is sent; a repetition answers 200.
+    """
     machine = auth.machine(Scope.TICKETS_WRITE)
-    body = _body(TicketIn, nested={"requester": ("name", "email", "external_id")})
+    body = _body(TicketIn, with_files=True)
     new = NewTicket(
         subject=body.subject,
         text=body.text,
@@ -72,16 +89,16 @@ def open_ticket() -> Any:
         uploads=_uploads(),
     )
     opened = tickets.open_ticket(desk(), machine, new, idempotency_key=_idempotency_key())
-    with desk().db.read() as session:
-        shown = ticket_json(session, tickets.load_ticket(session, machine, opened.ticket.public_id))
+    shown = _ticket(machine, opened.ticket.public_id)
     answer = {**shown, "rejected": [rejected_json(file) for file in opened.rejected]}
     return (answer, 200, {"Idempotency-Replayed": "true"}) if opened.repeated else answer
 
 
 @blueprint.get("/tickets")
 @blueprint.output(TicketPage)
-@blueprint.doc(summary="List tickets, newest first", tags=["Tickets"])
+@blueprint.doc(tags=["Tickets"])
 def list_tickets() -> Any:
+    """List tickets, newest first."""
     machine = auth.machine(Scope.TICKETS_READ)
     query = _query(TicketQuery)
     filters = TicketFilters(
@@ -91,9 +108,9 @@ def list_tickets() -> Any:
         category=query.category,
         product=query.product,
         team=query.team,
-        assigned_to=query.agent_id,
+        assigned_to=query.assigned_to,
         unassigned=query.unassigned,
-        requester_email=query.requester_email,
+        requester_email=query.requester_email.lower() if query.requester_email else None,
         text=query.q,
     )
     with desk().db.read() as session:
@@ -103,17 +120,17 @@ def list_tickets() -> Any:
 
 @blueprint.get("/tickets/<public_id:ticket_id>")
 @blueprint.output(TicketOut)
-@blueprint.doc(summary="A ticket with messages, evidence, triage and drafts", tags=["Tickets"])
+@blueprint.doc(tags=["Tickets"])
 def get_ticket(ticket_id: str) -> Any:
-    machine = auth.machine(Scope.TICKETS_READ)
-    with desk().db.read() as session:
-        return ticket_json(session, tickets.load_ticket(session, machine, ticket_id))
+    """A ticket with messages, evidence, triage and drafts."""
+    return _ticket(auth.machine(Scope.TICKETS_READ), ticket_id)
 
 
 @blueprint.patch("/tickets/<public_id:ticket_id>")
 @blueprint.output(TicketOut)
-@blueprint.doc(summary="Change status or agent", tags=["Tickets"])
+@blueprint.doc(tags=["Tickets"])
 def change_ticket(ticket_id: str) -> Any:
+    """Change status or agent."""
     machine = auth.machine(Scope.TICKETS_WRITE)
     change = _body(TicketChange)
     with desk().db.begin() as session:
@@ -122,47 +139,58 @@ def change_ticket(ticket_id: str) -> Any:
             tickets.solve(session, ticket)
         elif change.status is not None:
             tickets.set_status(session, ticket, change.status)
-        if change.agent_id is not None:
-            tickets.assign(session, ticket, change.agent_id or None)
-    return get_ticket_json(machine, ticket_id)
+        if "assigned_to" in change.model_fields_set:
+            tickets.assign(session, ticket, change.assigned_to)
+    return _ticket(machine, ticket_id)
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/messages")
 @blueprint.output(PostedOut, status_code=201)
-@blueprint.doc(summary="Add what the customer wrote next", tags=["Tickets"])
+@blueprint.doc(tags=["Tickets"])
 def add_message(ticket_id: str) -> Any:
-    """JSON, or multipart/form-data with the same fields and `photos`. A repeated `client_id` answers 200."""
+    """Add what the customer wrote next.
+
+    JSON, or multipart/form-data with the same fields and `photos`. A repeated `client_id` answers 200.
+    """
     machine = auth.machine(Scope.TICKETS_WRITE)
-    body = _body(MessageIn)
+    body = _body(MessageIn, with_files=True)
     with desk().db.read() as session:
         customer = CustomerPrincipal(access.access_ticket(session, machine, ticket_id).conversation_id)
-    posted = conversations.post_message(
-        desk(), customer, text=body.text, uploads=_uploads(), client_id=body.client_id
-    )
-    answer = {
-        "message": message_json(posted.message, {}),
-        "rejected": [rejected_json(file) for file in posted.rejected],
-    }
+    posted = conversations.post_message(desk(), customer, text=body.text, uploads=_uploads(), client_id=body.client_id)
+    rejected = [rejected_json(file) for file in posted.rejected]
+    answer = {"message": message_json(posted.message, {}), "rejected": rejected}
     return (answer, 200) if posted.repeated else answer
 
 
 @blueprint.get("/tickets/<public_id:ticket_id>/triage")
 @blueprint.output(TriageOut)
-@blueprint.doc(summary="The ticket's triage", tags=["Triage"])
+@blueprint.doc(tags=["Triage"])
 def get_triage(ticket_id: str) -> Any:
-    """404 until the ticket has been triaged, usually within seconds."""
-    machine = auth.machine(Scope.TICKETS_READ)
-    with desk().db.read() as session:
-        shown = triage_json(tickets.load_ticket(session, machine, ticket_id))
-    if shown is None:
-        raise NotFound("This ticket has not been triaged yet. Please ask again in a moment.")
-    return shown
+    """The ticket's triage.
+
+    404 until the ticket has been triaged, usually within seconds.
+    """
+    return _triage(auth.machine(Scope.TICKETS_READ), ticket_id)
+
+
+@blueprint.post("/tickets/<public_id:ticket_id>/triage")
+@blueprint.output(TriageOut)
+@blueprint.doc(tags=["Triage"])
+def triage_ticket(ticket_id: str) -> Any:
+    """Triage the ticket now.
+
+    Reads the photos and triages what the customer wrote last, if that has not been done, and answers with it.
+    """
+    machine = auth.machine(Scope.TICKETS_WRITE)
+    triage.triage_ticket(desk(), machine, ticket_id)
+    return _triage(machine, ticket_id)
 
 
 @blueprint.patch("/tickets/<public_id:ticket_id>/triage/<name>")
 @blueprint.output(TriageOut)
-@blueprint.doc(summary="Accept or override a field of the triage", tags=["Triage"])
+@blueprint.doc(tags=["Triage"])
 def decide_field(ticket_id: str, name: str) -> Any:
+    """Accept or override a field of the triage."""
     machine = auth.machine(Scope.TICKETS_WRITE)
     decision = _body(FieldDecision)
     if name not in FIELDS:
@@ -170,35 +198,54 @@ def decide_field(ticket_id: str, name: str) -> Any:
     with desk().db.begin() as session:
         ticket = tickets.load_ticket(session, machine, ticket_id)
         triage.decide_field(session, machine, ticket, name, taxonomy=desk().taxonomy, value=decision.value)
-    with desk().db.read() as session:
-        return triage_json(tickets.load_ticket(session, machine, ticket_id))
+    return _triage(machine, ticket_id)
+
+
+@blueprint.get("/tickets/<public_id:ticket_id>/drafts")
+@blueprint.output(DraftList)
+@blueprint.doc(tags=["Drafts"])
+def list_drafts(ticket_id: str) -> Any:
+    """The ticket's drafts, oldest first.
+
+    One for every message of the customer that a person is to answer; empty until the first is written.
+    """
+    return {"drafts": _ticket(auth.machine(Scope.TICKETS_READ), ticket_id)["drafts"]}
 
 
 @blueprint.get("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>")
 @blueprint.output(DraftOut)
-@blueprint.doc(summary="A draft with its citations", tags=["Drafts"])
+@blueprint.doc(tags=["Drafts"])
 def get_draft(ticket_id: str, draft_id: str) -> Any:
+    """A draft with its citations."""
     machine = auth.machine(Scope.TICKETS_READ)
     with desk().db.read() as session:
-        return draft_json(_draft(session, machine, ticket_id, draft_id))
+        ticket = access.access_ticket(session, machine, ticket_id)
+        return draft_json(drafts.access_draft(session, ticket, draft_id))
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>/send")
-@blueprint.output(MessageOut)
-@blueprint.doc(summary="Send a draft, as it is or edited", tags=["Drafts"])
+@blueprint.output(SentOut)
+@blueprint.doc(tags=["Drafts"])
 def send_draft(ticket_id: str, draft_id: str) -> Any:
+    """Send a draft, as it is or edited.
+
+    Sending it again changes nothing and answers with what was sent.
+    """
     machine = auth.machine(Scope.TICKETS_WRITE)
     decision = _body(DraftDecision)
+    conversations.check_text(desk(), decision.text or "")
     with desk().db.begin() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
         draft = drafts.access_draft(session, ticket, draft_id)
-        return message_json(drafts.send_draft(session, machine, ticket, draft, text=decision.text), {})
+        message = drafts.send_draft(session, machine, ticket, draft, text=decision.text)
+        return {"message": message_json(message, {}), "draft": draft_json(draft)}
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>/discard")
 @blueprint.output(DraftOut)
-@blueprint.doc(summary="Discard a draft", tags=["Drafts"])
+@blueprint.doc(tags=["Drafts"])
 def discard_draft(ticket_id: str, draft_id: str) -> Any:
+    """Discard a draft."""
     machine = auth.machine(Scope.TICKETS_WRITE)
     with desk().db.begin() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
@@ -208,39 +255,49 @@ def discard_draft(ticket_id: str, draft_id: str) -> Any:
 
 
 @blueprint.get("/attachments/<public_id:attachment_id>")
-@blueprint.doc(summary="The bytes of an attachment", tags=["Tickets"])
+@blueprint.doc(tags=["Tickets"], responses=_BYTES)
 def get_attachment(attachment_id: str) -> Response:
-    """A photo as JPEG or PNG; anything else as a download. `?thumbnail=1` gives a small JPEG of a photo."""
+    """The bytes of an attachment.
+
+    A photo as JPEG or PNG; anything else as a download.
+    """
     machine = auth.machine(Scope.TICKETS_READ)
+    query = _query(AttachmentQuery)
     with desk().db.read() as session:
         attachment = access.access_attachment(session, machine, attachment_id)
-    return attachment_response(desk(), attachment, thumbnail=request.args.get("thumbnail") == "1")
+    return attachment_response(desk(), attachment, thumbnail=query.thumbnail)
 
 
 @blueprint.post("/triage")
 @blueprint.output(AssessmentOut)
-@blueprint.doc(summary="Read a ticket without storing it: evidence, triage, passages, draft", tags=["Triage"])
+@blueprint.doc(tags=["Triage"])
 def assess_ticket() -> Any:
-    """JSON, or multipart/form-data with the same fields and `photos`."""
+    """Read a ticket without storing it: evidence, triage, passages, draft.
+
+    JSON, or multipart/form-data with the same fields and `photos`.
+    """
     auth.machine(Scope.TRIAGE)
-    body = _body(TriageIn)
+    body = _body(TriageIn, with_files=True)
     return assess(desk(), subject=body.subject, text=body.text, uploads=_uploads()).to_json()
 
 
 @blueprint.get("/articles")
 @blueprint.output(PassagePage)
-@blueprint.doc(summary="Search the public articles", tags=["Knowledge"])
+@blueprint.doc(tags=["Knowledge"])
 def search_articles() -> Any:
+    """Search the public articles."""
     auth.machine(Scope.KNOWLEDGE_READ)
     query = _query(ArticleQuery)
     hits = knowledge.search_articles(desk().index, query.q, product=query.product, limit=query.limit)
-    return {"passages": [hit.to_json() for hit in hits]}
+    models = desk().capabilities
+    return {"model": models.embedding_model, "mode": models.mode.value, "passages": [hit.to_json() for hit in hits]}
 
 
 @blueprint.get("/taxonomy")
 @blueprint.output(TaxonomyOut)
-@blueprint.doc(summary="Categories, teams, products and the values of every field", tags=["Triage"])
+@blueprint.doc(tags=["Triage"])
 def get_taxonomy() -> Any:
+    """Categories, teams, products and the values of every field."""
     auth.machine(Scope.TRIAGE)
     taxonomy = desk().taxonomy
     return {
@@ -269,39 +326,52 @@ def openapi_document() -> dict[str, Any]:
     return document
 
 
-def get_ticket_json(machine: MachinePrincipal, ticket_id: str) -> dict[str, Any]:
+def _ticket(machine: MachinePrincipal, ticket_id: str) -> dict[str, Any]:
     with desk().db.read() as session:
         return ticket_json(session, tickets.load_ticket(session, machine, ticket_id))
 
 
-def _draft(session: Any, machine: MachinePrincipal, ticket_id: str, draft_id: str) -> Draft:
-    ticket: Ticket = access.access_ticket(session, machine, ticket_id)
-    return drafts.access_draft(session, ticket, draft_id)
+def _triage(machine: MachinePrincipal, ticket_id: str) -> dict[str, Any]:
+    with desk().db.read() as session:
+        shown = triage_json(tickets.load_ticket(session, machine, ticket_id))
+    if shown is None:
+        raise NotFound("This ticket has not been triaged yet. Please ask again in a moment.")
+    return shown
 
 
-def _body(model: type[Model], *, nested: dict[str, tuple[str, ...]] | None = None) -> Model:
-    """The request's JSON or form as ``model``. Any other content type is refused: a page of another site can send
-    text/plain without asking the browser first. In a form, ``requester_name`` is ``requester.name``."""
-    if request.mimetype == "application/json":
-        data = _json()
-    elif request.mimetype == "multipart/form-data":
-        data = dict(request.form.items())
-        for name, keys in (nested or {}).items():
-            data[name] = {key: data.pop(f"{name}_{key}") for key in keys if f"{name}_{key}" in data}
-    elif not request.get_data(cache=True) and not request.mimetype:
-        data = {}
-    else:
-        raise Unsupported("Send application/json, or multipart/form-data with files.")
-    return _validated(model, data)
+def _body(model: type[Model], *, with_files: bool = False) -> Model:
+    """The request's JSON, or form where ``with_files``, as ``model``; no body at all is an empty object.
+
+    Any other content type is refused: a page of another site can send text/plain without asking the browser first.
+    """
+    if with_files and request.mimetype == "multipart/form-data":
+        return _validated(model, _form())
+    if request.mimetype == "application/json" or (not request.mimetype and not request.content_length):
+        return _validated(model, _json())
+    raise Unsupported(_JSON_OR_FORM if with_files else _JSON_ONLY)
 
 
 def _json() -> dict[str, Any]:
+    request.max_content_length = _MAX_JSON_BYTES
+    body = request.get_data(cache=False)
     try:
-        data = json.loads(request.get_data(cache=True) or b"{}")
+        data = json.loads(body or b"{}")
     except (ValueError, RecursionError) as error:
         raise BadRequest("The body is not valid JSON.") from error
     if not isinstance(data, dict):
         raise Invalid("The body must be a JSON object.")
+    return data
+
+
+def _form() -> dict[str, Any]:
+    """The form's fields; what belongs to the requester, ``requester_name`` and its like, as the JSON has it."""
+    data: dict[str, Any] = {}
+    for name, value in request.form.items():
+        owner, _, part = name.partition("_")
+        if owner == "requester":
+            data.setdefault(owner, {})[part] = value
+        else:
+            data[name] = value
     return data
 
 
@@ -314,8 +384,9 @@ def _validated(model: type[Model], data: dict[str, Any]) -> Model:
         return model.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise Invalid(f"{field}: {first['msg']}." if field else f"{first['msg']}.", field=field or None) from error
+        field = ".".join(str(part) for part in first["loc"])[:100]
+        reason = first["msg"].removeprefix("Value error, ")
+        raise Invalid(f"{field}: {reason}.", field=field or None) from error
 
 
 def _several(value: str | None, kind: type[Kind], name: str) -> tuple[Kind, ...]:
@@ -337,8 +408,8 @@ def _uploads() -> tuple[Upload, ...]:
 
 def _idempotency_key() -> str | None:
     key = request.headers.get("Idempotency-Key")
-    if key is not None and not 1 <= len(key) <= 200:
-        raise Invalid("Idempotency-Key must have 1 to 200 characters.", field="Idempotency-Key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise Invalid("Idempotency-Key: 1 to 200 visible ASCII characters.", field="Idempotency-Key")
     return key
 
 

@@ -51,7 +51,7 @@ def customer() -> CustomerPrincipal:
     return access.customer_principal(desk().db, str(claims["sub"]))
 
 
-class _SignedIn(UserMixin):
+class _SignedIn(UserMixin):  # type: ignore[misc]  # flask-login ships no types
     """What flask-login keeps for a request."""
 
     def __init__(self, principal: AgentPrincipal) -> None:
@@ -67,7 +67,7 @@ def register_sign_in(app: Flask) -> None:
     manager.login_view = "console.sign_in"
     manager.session_protection = "basic"
 
-    @manager.user_loader
+    @manager.user_loader  # type: ignore[untyped-decorator]
     def load(public_id: str) -> _SignedIn | None:
         with desk().db.read() as session:
             principal = access.agent_principal(session, public_id)

@@ -5,63 +5,102 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from flask import Blueprint, Flask, Response, g, jsonify, request
+import structlog
+from apiflask import APIBlueprint
+from flask import Flask, Response, current_app, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from assistant.errors import AssistantError
 from assistant.models import ConversationState, JobStatus
 from assistant.services import conversations, queue
 from assistant.services.access import Scope
 from assistant.web import auth
 from assistant.web.context import desk, runtime
+from assistant.web.responses import problem
+from assistant.web.schemas import LiveOut, ReadyOut
 
-blueprint = Blueprint("health", __name__)
+log = structlog.get_logger(__name__)
+
+blueprint = APIBlueprint("health", __name__)
 
 _LOOPBACK = ("127.0.0.1", "::1")
+_PROXY_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _EXTENSION = "assistant.metrics"
+# A job that has been due for so many seconds while no worker works on any: there is no worker.
+_STALLED_AFTER = 60.0
+_TEXT: dict[int | str, Any] = {
+    200: {"description": "Prometheus text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
 
 
 @blueprint.get("/livez")
-def livez() -> Response:
-    """The process answers."""
-    return jsonify(status="ok")
+@blueprint.output(LiveOut)
+@blueprint.doc(tags=["Health"])
+def livez() -> Any:
+    """Say that the process answers."""
+    return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
-def readyz() -> tuple[Response, int]:
-    """Database, storage and model can be used; 503 with what cannot. A missing model is no failure: there is a ladder."""
+@blueprint.output(ReadyOut)
+@blueprint.doc(tags=["Health"])
+def readyz() -> Any:
+    """Say whether work can be done.
+
+    503 with the reasons under `troubles` if the database or the storage cannot be used, or if jobs wait and no worker
+    takes them. Without its model the product still serves, quoting instead of writing: 200, `degraded`.
+    """
     troubles: dict[str, str] = {}
-    try:
-        with desk().db.read() as session:
-            counts = queue.counts(session)
-    except Exception:
-        counts = {}
-        troubles["database"] = "The database cannot be read."
-    try:
-        desk().storage.exists("0" * 64)
-    except Exception:
-        troubles["storage"] = "The attachment storage cannot be read."
+    backlog = _check_database(troubles)
+    _check_storage(troubles)
+    if troubles or backlog is None:
+        return problem(503, "not_ready", " ".join(troubles.values()), troubles=troubles)
     installed = runtime().installed
     trouble = installed.trouble() if installed is not None else None
-    # Without the model answers are quoted instead of written: degraded, said so, but serving.
-    body: dict[str, Any] = {
-        "status": "not ready" if troubles else "ok",
-        "mode": desk().capabilities.mode.value,
+    return {
+        "status": "degraded" if trouble else "ok",
         "model": desk().capabilities.model,
+        "mode": desk().capabilities.mode.value,
         "engine": trouble or "ok",
-        "jobs_waiting": counts.get(JobStatus.QUEUED, 0),
-        "jobs_dead": counts.get(JobStatus.DEAD, 0),
-        **({"troubles": troubles} if troubles else {}),
+        "jobs_waiting": backlog.waiting,
+        "jobs_dead": backlog.dead,
     }
-    return jsonify(body), 503 if troubles else 200
+
+
+def _check_database(troubles: dict[str, str]) -> queue.Backlog | None:
+    try:
+        with desk().db.read() as session:
+            backlog = queue.backlog(session, now=desk().now())
+    except Exception:
+        log.exception("readyz.database")
+        troubles["database"] = "The database cannot be read."
+        return None
+    if backlog.overdue.total_seconds() > _STALLED_AFTER and not backlog.has_worker:
+        seconds = round(backlog.overdue.total_seconds())
+        troubles["workers"] = f"Jobs have been waiting for {seconds} s and no worker takes them. Run: assistant worker"
+    return backlog
+
+
+def _check_storage(troubles: dict[str, str]) -> None:
+    try:
+        desk().storage.exists("0" * 64)
+    except Exception as error:
+        log.exception("readyz.storage")
+        reason = error.message if isinstance(error, AssistantError) else "The attachment storage cannot be read."
+        troubles["storage"] = reason
 
 
 @blueprint.get("/metrics")
+@blueprint.doc(tags=["Health"], responses=_TEXT)
 def metrics() -> Response:
-    """Prometheus metrics; from this machine, or with a key of scope ``metrics``."""
-    forwarded = request.headers.get("X-Forwarded-For") or request.headers.get("Forwarded")
-    if request.remote_addr not in _LOOPBACK or forwarded:
+    """Give metrics to Prometheus.
+
+    From this machine without a key; from elsewhere, or through a proxy, with one of scope `metrics`.
+    """
+    if request.remote_addr not in _LOOPBACK or any(name in request.headers for name in _PROXY_HEADERS):
         auth.machine(Scope.METRICS)
-    collected = _Metrics.of(request)
+    collected: _Metrics = current_app.extensions[_EXTENSION]
     collected.update()
     return Response(generate_latest(collected.registry), content_type=CONTENT_TYPE_LATEST)
 
@@ -75,11 +114,13 @@ def register_metrics(app: Flask) -> None:
         g.request_started = time.perf_counter()
 
     def finish(response: Response) -> Response:
+        # The rule, not the path, and no invented method: what a caller sends must not make new series.
         route = request.url_rule.rule if request.url_rule is not None else "(none)"
+        method = request.method if request.method in _METHODS else "other"
         started = g.get("request_started")
         if started is not None:
-            metrics.seconds.labels(request.method, route).observe(time.perf_counter() - started)
-        metrics.requests.labels(request.method, route, str(response.status_code)).inc()
+            metrics.seconds.labels(method, route).observe(time.perf_counter() - started)
+        metrics.requests.labels(method, route, str(response.status_code)).inc()
         return response
 
     app.before_request(start)
@@ -91,35 +132,32 @@ class _Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        shared = {"registry": self.registry}
+        shared: dict[str, Any] = {"registry": self.registry}
         names = ["method", "route"]
         self.requests = Counter("assistant_requests", "Requests answered.", [*names, "status"], **shared)
         self.seconds = Histogram("assistant_request_seconds", "Time to the response's start.", names, **shared)
         self._jobs = Gauge("assistant_jobs", "Jobs by status.", ["status"], **shared)
-        self._waiting = Gauge("assistant_conversations", "Conversations by state.", ["state"], **shared)
+        self._overdue = Gauge("assistant_job_overdue_seconds", "How long the oldest due job has waited.", **shared)
+        self._states = Gauge("assistant_conversations", "Conversations by state.", ["state"], **shared)
         self._runs = Gauge("assistant_generations", "Runs of the models.", ["purpose", "mode"], **shared)
-        self._tokens = Gauge("assistant_tokens", "Tokens of the models.", ["purpose", "direction"], **shared)
-        self._latency = Gauge("assistant_generation_seconds", "Time spent in the models.", ["purpose"], **shared)
-
-    @classmethod
-    def of(cls, _request: Any) -> _Metrics:
-        from flask import current_app
-
-        found: _Metrics = current_app.extensions[_EXTENSION]
-        return found
+        tokens = ["purpose", "mode", "direction"]
+        self._tokens = Gauge("assistant_tokens", "Tokens that the models read and wrote.", tokens, **shared)
+        self._spent = Gauge("assistant_generation_seconds", "Time in the models.", ["purpose", "mode"], **shared)
 
     def update(self) -> None:
         """Read what the database knows."""
         with desk().db.read() as session:
             jobs = queue.counts(session)
+            backlog = queue.backlog(session, now=desk().now())
             states = conversations.count_by_state(session)
             runs = conversations.generation_totals(session)
         for status in JobStatus:
             self._jobs.labels(status.value).set(jobs[status])
+        self._overdue.set(backlog.overdue.total_seconds())
         for state in ConversationState:
-            self._waiting.labels(state.value).set(states.get(state, 0))
+            self._states.labels(state.value).set(states.get(state, 0))
         for run in runs:
             self._runs.labels(run.purpose, run.mode).set(run.count)
-            self._tokens.labels(run.purpose, "input").set(run.input_tokens)
-            self._tokens.labels(run.purpose, "output").set(run.output_tokens)
-            self._latency.labels(run.purpose).set(run.seconds)
+            self._tokens.labels(run.purpose, run.mode, "input").set(run.input_tokens)
+            self._tokens.labels(run.purpose, run.mode, "output").set(run.output_tokens)
+            self._spent.labels(run.purpose, run.mode).set(run.seconds)

@@ -58,7 +58,7 @@ class TriageIn(_In):
 
 class TicketChange(_In):
     status: TicketStatus | None = None
-    agent_id: Short | None = Field(None, description="Assign to this agent; an empty string assigns to nobody.")
+    assigned_to: Short | None = Field(None, description="An agent's id; null gives the ticket back to nobody.")
 
 
 class FieldDecision(_In):
@@ -70,13 +70,13 @@ class DraftDecision(_In):
 
 
 class TicketQuery(_In):
-    status: Short | None = Field(None, description="One or several of new, open, pending, on_hold, solved, closed; by comma.")
-    priority: Short | None = Field(None, description="One or several of low, normal, high, urgent; by comma.")
-    state: Short | None = Field(None, description="One or several of assistant, handed_off, agent, closed; by comma.")
+    status: Short | None = Field(None, description="Of new, open, pending, on_hold, solved, closed; several by comma.")
+    priority: Short | None = Field(None, description="Of low, normal, high, urgent; several by comma.")
+    state: Short | None = Field(None, description="Of assistant, handed_off, agent, closed; several by comma.")
     category: Short | None = None
     product: Short | None = None
     team: Short | None = Field(None, description="A team's key.")
-    agent_id: Short | None = None
+    assigned_to: Short | None = Field(None, description="An agent's id.")
     unassigned: bool = False
     requester_email: Short | None = None
     q: Short | None = Field(None, description="Text in the subject.")
@@ -90,8 +90,12 @@ class ArticleQuery(_In):
     limit: int = Field(8, ge=1, le=50)
 
 
+class AttachmentQuery(_In):
+    thumbnail: bool = Field(False, description="A small JPEG of a photo instead of the photo.")
+
+
 class Problem(BaseModel):
-    """RFC 9457."""
+    """What went wrong (RFC 9457). `code` is stable, `detail` says what to do, `field` names the value at fault."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -100,6 +104,8 @@ class Problem(BaseModel):
     status: int
     code: str
     detail: str
+    field: str | None = None
+    retry_after: float | None = None
 
 
 class Rejected(_Out):
@@ -197,6 +203,15 @@ class DraftOut(_Out):
     citations: list[CitationOut]
 
 
+class DraftList(_Out):
+    drafts: list[DraftOut]
+
+
+class SentOut(_Out):
+    message: MessageOut
+    draft: DraftOut
+
+
 class PersonOut(_Out):
     id: str
     name: str
@@ -267,6 +282,8 @@ class PassageOut(_Out):
 
 
 class PassagePage(_Out):
+    model: str = Field(description="the embedding model that compared query and passages")
+    mode: str
     passages: list[PassageOut]
 
 
@@ -297,6 +314,19 @@ class TaxonomyOut(_Out):
     teams: list[LabelOut]
     products: list[LabelOut]
     fields: dict[str, list[str]] = Field(description="allowed values of every triage field")
+
+
+class LiveOut(_Out):
+    status: Literal["ok"]
+
+
+class ReadyOut(_Out):
+    status: Literal["ok", "degraded"]
+    model: str
+    mode: str
+    engine: str = Field(description="ok, or why answers are quoted instead of written for now")
+    jobs_waiting: int
+    jobs_dead: int
 
 
 def summary_json(ticket: Ticket) -> dict[str, Any]:

@@ -14,12 +14,16 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import signal
 import struct
+import subprocess
+import sys
 import threading
 import warnings
 import zlib
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +40,7 @@ _TAKEN = "Please send it as JPEG, PNG, WebP, GIF or HEIC."
 _DECODING = threading.BoundedSemaphore(2)
 # Ten are usual in a progressive JPEG; each further one costs a pass over all pixels for a few bytes of file.
 _MOST_SCANS = 64
+_HEIC_TOO_LARGE = 3  # as heic.py says it
 # Parts of a file, whatever the format calls them: more make a decoder slow and hold nothing.
 _MOST_SEGMENTS = 100_000
 
@@ -309,7 +314,7 @@ def _normalise_photo(data: bytes, name: str, *, image_format: str, limits: Limit
 def _decode(data: bytes, name: str, *, decoder: str, limits: Limits) -> Image.Image:
     """Upright sRGB without transparency or metadata, at most ``max_side`` on its longer side."""
     if decoder == "HEIF":
-        _register_heif()
+        data, decoder = _heic_as_png(data, limits), "PNG"
     with Image.open(io.BytesIO(data), formats=[decoder]) as image:
         width, height = image.size
         if width < 1 or height < 1:
@@ -330,6 +335,21 @@ def _decode(data: bytes, name: str, *, decoder: str, limits: Limits) -> Image.Im
     upright = pixels.transpose(turn) if turn is not None else pixels
     upright.info.clear()
     return upright
+
+
+def _heic_as_png(data: bytes, limits: Limits) -> bytes:
+    """Decoded in a process of its own: the decoder crashes on some damaged files."""
+    script = Path(__file__).with_name("heic.py")
+    command = [sys.executable, "-I", str(script), str(limits.max_pixels), str(limits.max_side)]
+    try:
+        done = subprocess.run(command, input=data, capture_output=True, timeout=30, check=False)  # noqa: S603  (ours)
+    except subprocess.TimeoutExpired as error:
+        raise MemoryError("too slow to be a photo") from error
+    if done.returncode in (_HEIC_TOO_LARGE, -signal.SIGXCPU, -signal.SIGKILL):
+        raise MemoryError("beyond the limits of its process")
+    if done.returncode != 0:
+        raise ValueError(f"the decoder ended with {done.returncode}")
+    return done.stdout
 
 
 def _encoded(pixels: Image.Image, image_format: str, limits: Limits) -> Photo:
@@ -401,13 +421,6 @@ def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-@cache
-def _register_heif() -> None:
-    from pi_heif import register_heif_opener
-
-    register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 
 
 # Quality

@@ -181,5 +181,3 @@ def _hurry(db: Database) -> None:
     if db.is_sqlite:
         event.listen(db.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
         db.engine.dispose()
-
-

@@ -1,0 +1,423 @@
+"""Tickets through the API: opening, listing, changing, adding to, and the bytes of their attachments."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from apiflask import APIFlask
+from flask.testing import FlaskClient
+from PIL import Image
+from sqlalchemy import event, func, select
+
+from assistant.db import Database
+from assistant.models import Attachment, Customer, Evidence, IdempotencyKey, Job, JobStatus, Message, Ticket
+from assistant.services import triage
+from assistant.services.desk import Desk
+from assistant.worker import run_until_idle
+from tests.factories import Persona, make_articles, make_noise, make_photo, make_ticket, make_upload
+
+TICKETS = "/api/v1/tickets"
+Key = dict[str, str]
+
+
+def count(db: Database, kind: type[Any]) -> int:
+    with db.read() as session:
+        return session.execute(select(func.count()).select_from(kind)).scalar_one()
+
+
+def form(text: str, *photos: tuple[str, bytes], **fields: str) -> dict[str, Any]:
+    files = [(io.BytesIO(data), name) for name, data in photos]
+    return {"data": {"text": text, "photos": files, **fields}, "content_type": "multipart/form-data"}
+
+
+# Opening
+
+
+def test_json_opens_a_ticket_and_queues_its_work(client: FlaskClient, key: Key, db: Database) -> None:
+    body = {
+        "subject": "Coffee machine",
+        "text": "It shows E21.",
+        "requester": {"name": "Rosa", "email": "Rosa@Example.org", "external_id": "C-1"},
+    }
+    response = client.post(TICKETS, json=body, headers=key)
+
+    assert response.status_code == 201
+    assert response.json["subject"] == "Coffee machine"
+    assert response.json["status"] == "new"
+    assert response.json["state"] == "handed_off"
+    assert [message["text"] for message in response.json["messages"]] == ["It shows E21."]
+    assert response.json["triage"] is None
+    assert response.json["rejected"] == []
+    with db.read() as session:
+        customer = session.scalars(select(Customer)).one()
+        assert (customer.name, customer.email, customer.external_id) == ("Rosa", "rosa@example.org", "C-1")
+        assert session.scalars(select(Job)).one().status is JobStatus.QUEUED
+
+
+def test_form_with_photos_opens_the_same_ticket_as_json(client: FlaskClient, key: Key, db: Database) -> None:
+    response = client.post(
+        TICKETS,
+        **form("See photo", ("a.jpg", make_photo("E21")), subject="Help", requester_email="rosa@example.org"),
+        headers=key,
+    )
+
+    assert response.status_code == 201
+    (attachment,) = response.json["messages"][0]["attachments"]
+    assert (attachment["kind"], attachment["filename"], attachment["width"]) == ("photo", "a.jpg", 640)
+    assert response.json["subject"] == "Help"
+    with db.read() as session:
+        assert session.scalars(select(Customer)).one().email == "rosa@example.org"
+
+
+def test_one_customer_is_one_row_however_many_tickets(client: FlaskClient, key: Key, db: Database) -> None:
+    for text in ("first", "second"):
+        body = {"text": text, "requester": {"email": "rosa@example.org" if text == "first" else "ROSA@example.org"}}
+        assert client.post(TICKETS, json=body, headers=key).status_code == 201
+    assert count(db, Customer) == 1
+    assert count(db, Ticket) == 2
+
+
+def test_refused_files_are_reported_and_the_rest_goes_in(client: FlaskClient, key: Key) -> None:
+    cut = make_photo("cut", size=(900, 700))[:2000]
+    photos = [("good.jpg", make_photo("1")), ("cut.jpg", cut), ("empty.png", b""), ("notes.txt", b"hello")]
+    response = client.post(TICKETS, **form("several", *photos), headers=key)
+
+    assert response.status_code == 201
+    kinds = {a["filename"]: a["kind"] for a in response.json["messages"][0]["attachments"]}
+    assert kinds == {"good.jpg": "photo", "notes.txt": "file"}
+    refused = {file["filename"]: file for file in response.json["rejected"]}
+    assert set(refused) == {"cut.jpg", "empty.png"}
+    for name, file in refused.items():
+        assert file["status"] == 422
+        assert file["code"] == "invalid"
+        assert name in file["detail"]
+
+
+def test_files_under_any_field_name_are_taken(client: FlaskClient, key: Key) -> None:
+    data = {"text": "x", "image": (io.BytesIO(make_photo("a")), "a.jpg"), "file2": (io.BytesIO(b"log"), "b.log")}
+    response = client.post(TICKETS, data=data, headers=key)
+    assert [a["filename"] for a in response.json["messages"][0]["attachments"]] == ["a.jpg", "b.log"]
+
+
+def test_more_photos_than_allowed_are_refused_one_by_one(client: FlaskClient, key: Key, desk: Desk) -> None:
+    most = desk.photos_per_message
+    photos = [(f"{n}.jpg", make_photo(str(n), size=(80, 60))) for n in range(most + 2)]
+    response = client.post(TICKETS, **form("many", *photos), headers=key)
+    assert response.status_code == 201
+    assert len(response.json["messages"][0]["attachments"]) == most
+    assert [file["status"] for file in response.json["rejected"]] == [413, 413]
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd.jpg", "a\x00b.jpg", 'x"\r\nSet-Cookie: a=b.jpg', "‮gpj.exe.jpg"])
+def test_hostile_file_names_are_made_harmless(client: FlaskClient, key: Key, db: Database, name: str) -> None:
+    response = client.post(TICKETS, **form("x", (name, make_photo("a"))), headers=key)
+    assert response.status_code == 201
+    (attachment,) = response.json["messages"][0]["attachments"]
+    assert attachment["filename"].isprintable()
+    assert "/" not in attachment["filename"]
+    shown = client.get(f"/api/v1/attachments/{attachment['id']}", headers=key)
+    assert shown.status_code == 200
+    assert "Set-Cookie" not in shown.headers
+
+
+@pytest.mark.parametrize("body", [{}, {"text": "  \n "}, {"subject": " "}])
+def test_a_ticket_of_nothing_is_refused(client: FlaskClient, key: Key, db: Database, body: dict[str, str]) -> None:
+    response = client.post(TICKETS, json=body, headers=key)
+    assert response.status_code == 422
+    assert response.json["field"] == "text"
+    assert count(db, Ticket) == 0
+
+
+def test_if_all_it_had_was_a_refused_photo_the_refusal_is_the_answer(client: FlaskClient, key: Key) -> None:
+    response = client.post(TICKETS, **form("", ("drawing.svg", b"<svg xmlns='x'/>")), headers=key)
+    assert response.status_code == 415
+    assert "SVG" in response.json["detail"]
+
+
+def test_text_longer_than_the_limit_is_refused(client: FlaskClient, key: Key, desk: Desk) -> None:
+    exactly = "x" * desk.message_max_chars
+    assert client.post(TICKETS, json={"text": exactly}, headers=key).status_code == 201
+    assert client.post(TICKETS, json={"text": exactly + "x"}, headers=key).status_code == 422
+
+
+# Idempotency
+
+
+def test_the_same_request_opens_one_ticket(client: FlaskClient, key: Key, db: Database) -> None:
+    headers = {**key, "Idempotency-Key": "order-17"}
+    request = ("text", ("a.jpg", make_photo("a")), ("broken.jpg", b"\xff\xd8\xff broken"))
+    first = client.post(TICKETS, **form(*request), headers=headers)
+    again = client.post(TICKETS, **form(*request), headers=headers)
+
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.json == first.json  # the refused file too: whoever missed the first answer must learn of it
+    assert [file["filename"] for file in again.json["rejected"]] == ["broken.jpg"]
+    assert (count(db, Ticket), count(db, Message), count(db, Job)) == (1, 1, 1)
+
+
+def test_a_key_used_for_another_request_is_a_conflict(client: FlaskClient, key: Key, db: Database) -> None:
+    headers = {**key, "Idempotency-Key": "order-17"}
+    assert client.post(TICKETS, json={"text": "one"}, headers=headers).status_code == 201
+    response = client.post(TICKETS, json={"text": "two"}, headers=headers)
+    assert response.status_code == 409
+    assert count(db, Ticket) == 1
+
+
+def test_a_refused_request_does_not_use_its_key_up(client: FlaskClient, key: Key, db: Database) -> None:
+    headers = {**key, "Idempotency-Key": "order-17"}
+    assert client.post(TICKETS, json={"text": ""}, headers=headers).status_code == 422
+    assert count(db, IdempotencyKey) == 0
+    assert client.post(TICKETS, json={"text": "now with text"}, headers=headers).status_code == 201
+
+
+@pytest.mark.parametrize("value", ["", "x" * 201, "tab\there", "ü", "\x01"])
+def test_an_unusable_idempotency_key_is_refused(client: FlaskClient, key: Key, value: str) -> None:
+    response = client.post(TICKETS, json={"text": "x"}, headers={**key, "Idempotency-Key": value})
+    assert response.status_code == 422
+    assert response.json["field"] == "Idempotency-Key"
+
+
+def test_the_same_request_from_many_threads_at_once_opens_one_ticket(app: APIFlask, key: Key, db: Database) -> None:
+    headers, start, answers = {**key, "Idempotency-Key": "at-once"}, threading.Barrier(6), []
+
+    def send() -> None:
+        client = app.test_client()
+        start.wait()
+        answers.append(client.post(TICKETS, **form("x", ("a.jpg", make_photo("a"))), headers=headers))
+
+    threads = [threading.Thread(target=send) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 200, 200, 201]
+    assert len({answer.json["id"] for answer in answers}) == 1
+    assert (count(db, Ticket), count(db, Message), count(db, Job)) == (1, 1, 1)
+
+
+# Reading
+
+
+def test_a_worked_ticket_shows_evidence_triage_and_a_cited_draft(
+    client: FlaskClient, key: Key, desk: Desk, tmp_path: Any
+) -> None:
+    make_articles(desk, tmp_path / "articles")
+    ticket = make_ticket(desk, "My BrewMaster 300 shows E21, what does it mean?", uploads=[make_upload("a.jpg")])
+    run_until_idle(desk)
+
+    shown = client.get(f"{TICKETS}/{ticket.public_id}", headers=key).json
+
+    (attachment,) = shown["messages"][0]["attachments"]
+    assert attachment["evidence"]["quality"]["confidence"] > 0
+    assert attachment["evidence"]["state"] == "read"
+    assert {"category", "priority", "product", "team", "needs_human"} <= {f["name"] for f in shown["triage"]["fields"]}
+    for field in shown["triage"]["fields"]:
+        assert 0 <= field["probability"] <= 1
+        assert field["abstained"] == (field["state"] == "abstained")
+        assert field["value"] in field["probabilities"]
+    (draft,) = shown["drafts"]
+    assert draft["status"] == "proposed"
+    assert any(citation["article_title"] == "BrewMaster 300: error codes" for citation in draft["citations"])
+    for said in (shown, shown["triage"], draft, attachment["evidence"]):
+        assert (said["model"], said["mode"]) == ("none", "no_vlm")
+
+
+@pytest.mark.parametrize("path", ["/tck_00000000000000000000", "/tck_0", "/1", "/tck_'%20OR%201=1", "/%00"])
+def test_a_ticket_that_is_not_there_is_a_404(client: FlaskClient, key: Key, path: str) -> None:
+    response = client.get(TICKETS + path, headers=key)
+    assert response.status_code == 404
+    assert response.content_type == "application/problem+json"
+
+
+def test_lists_filter_and_noise_stays_out(
+    client: FlaskClient, key: Key, desk: Desk, db: Database, alice: Persona
+) -> None:
+    make_noise(db, 30, team="orders")
+    wanted = make_ticket(desk, "needle", team="technical", requester_email="rosa@example.org")
+    with db.begin() as session:
+        row = session.get_one(Ticket, wanted.id)
+        row.agent_id = alice.principal.agent_id
+        triage.apply_value(session, row, "category", "device_fault")
+        triage.apply_value(session, row, "product", "brewmaster-300")
+        triage.apply_value(session, row, "priority", "urgent")
+        row.status = row.status.OPEN
+    filters = (
+        "status=open",
+        "status=open,pending",
+        "priority=urgent",
+        "category=device_fault",
+        "product=brewmaster-300",
+        "team=technical",
+        f"assigned_to={alice.public_id}",
+        "requester_email=ROSA@example.org",
+        "q=NEEDLE",
+        "state=handed_off&q=needle",
+    )
+    for query in filters:
+        page = client.get(f"{TICKETS}?{query}", headers=key).json
+        assert [ticket["id"] for ticket in page["tickets"]] == [wanted.public_id], query
+    others = client.get(f"{TICKETS}?unassigned=true", headers=key).json["tickets"]
+    assert wanted.public_id not in {ticket["id"] for ticket in others}
+    assert len(others) == 30
+    for query in ("q=100%25", "q=_eedle", "state=closed", "team=nobody"):
+        assert client.get(f"{TICKETS}?{query}", headers=key).json["tickets"] == [], query
+
+
+@pytest.mark.parametrize(
+    "query", ["status=bogus", "limit=0", "limit=101", "limit=x", "cursor=tck_x", "unassigned=maybe", "q=%00", "page=2"]
+)
+def test_a_filter_that_makes_no_sense_is_refused(client: FlaskClient, key: Key, query: str) -> None:
+    response = client.get(f"{TICKETS}?{query}", headers=key)
+    assert response.status_code == 422
+    assert response.json["field"] == query.partition("=")[0]
+
+
+def test_cursors_give_every_ticket_once_while_new_ones_arrive(
+    client: FlaskClient, key: Key, desk: Desk, db: Database
+) -> None:
+    make_noise(db, 25)
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = client.get(f"{TICKETS}?limit=10{cursor}", headers=key).json
+        seen += [ticket["id"] for ticket in page["tickets"]]
+        make_ticket(desk, "arrived meanwhile")
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert len(seen) == len(set(seen)) == 25
+
+
+def test_a_list_takes_a_constant_number_of_statements(client: FlaskClient, key: Key, desk: Desk, db: Database) -> None:
+    def statements(limit: int) -> int:
+        ran: list[str] = []
+        note = lambda *args: ran.append(args[2])  # noqa: E731
+        event.listen(db.engine, "before_cursor_execute", note)
+        assert len(client.get(f"{TICKETS}?limit={limit}", headers=key).json["tickets"]) == limit
+        event.remove(db.engine, "before_cursor_execute", note)
+        return len([statement for statement in ran if statement.startswith("SELECT")])
+
+    make_noise(db, 120)
+    for number in range(20):
+        make_ticket(desk, f"ticket {number}", requester_email=f"{number}@example.org", team="technical")
+    run_until_idle(desk)
+    statements(1)  # the first request also notes that the key was used
+    assert statements(2) == statements(100) <= 4
+
+
+# Changing
+
+
+def test_status_and_agent_are_changed(client: FlaskClient, key: Key, desk: Desk, alice: Persona) -> None:
+    url = f"{TICKETS}/{make_ticket(desk).public_id}"
+    changed = client.patch(url, json={"status": "on_hold", "assigned_to": alice.public_id}, headers=key)
+    assert (changed.json["status"], changed.json["agent"]["id"]) == ("on_hold", alice.public_id)
+    assert client.patch(url, json={}, headers=key).json["agent"]["id"] == alice.public_id
+    assert client.patch(url, json={"assigned_to": None}, headers=key).json["agent"] is None
+
+
+def test_solving_closes_the_conversation_and_solving_again_changes_nothing(
+    client: FlaskClient, key: Key, desk: Desk
+) -> None:
+    url = f"{TICKETS}/{make_ticket(desk).public_id}"
+    first = client.patch(url, json={"status": "solved"}, headers=key).json
+    assert (first["status"], first["state"]) == ("solved", "closed")
+    assert client.patch(url, json={"status": "solved"}, headers=key).json == first
+
+
+def test_unknown_agents_statuses_and_fields_are_refused(client: FlaskClient, key: Key, desk: Desk) -> None:
+    url = f"{TICKETS}/{make_ticket(desk).public_id}"
+    assert client.patch(url, json={"assigned_to": "agt_00000000000000000000"}, headers=key).status_code == 404
+    assert client.patch(url, json={"status": "done"}, headers=key).status_code == 422
+    assert client.patch(url, json={"priority": "high"}, headers=key).json["field"] == "priority"
+    assert client.get(url, headers=key).json["status"] == "new"
+
+
+def test_a_closed_ticket_is_reopened_by_its_customer_only(client: FlaskClient, key: Key, desk: Desk) -> None:
+    url = f"{TICKETS}/{make_ticket(desk).public_id}"
+    client.patch(url, json={"status": "closed"}, headers=key)
+    assert client.patch(url, json={"status": "open"}, headers=key).status_code == 409
+    assert client.post(f"{url}/messages", json={"text": "still broken"}, headers=key).status_code == 201
+    assert client.get(url, headers=key).json["status"] == "open"
+
+
+# Adding
+
+
+def test_a_further_message_is_stored_once_and_worked_on(
+    client: FlaskClient, key: Key, desk: Desk, db: Database
+) -> None:
+    url = f"{TICKETS}/{make_ticket(desk, 'first').public_id}"
+    request = form("and a photo", ("b.jpg", make_photo("b")), ("bad.png", b"no image"), client_id="m-2")
+    first = client.post(f"{url}/messages", **request, headers=key)
+    request = form("and a photo", ("b.jpg", make_photo("b")), ("bad.png", b"no image"), client_id="m-2")
+    again = client.post(f"{url}/messages", **request, headers=key)
+
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json == again.json
+    assert first.json["message"]["author"] == "customer"
+    assert [file["filename"] for file in first.json["rejected"]] == ["bad.png"]
+    assert [m["text"] for m in client.get(url, headers=key).json["messages"]] == ["first", "and a photo"]
+    run_until_idle(desk)
+    assert (count(db, Message), count(db, Evidence)) == (2, 1)
+
+
+def test_a_message_to_a_ticket_that_is_not_there_is_a_404(client: FlaskClient, key: Key, db: Database) -> None:
+    response = client.post(f"{TICKETS}/tck_00000000000000000000/messages", json={"text": "x"}, headers=key)
+    assert response.status_code == 404
+    assert count(db, Message) == 0
+
+
+# Attachments
+
+
+@pytest.fixture
+def attachments(client: FlaskClient, key: Key) -> dict[str, dict[str, Any]]:
+    """A photo with an EXIF block and a file that only pretends to be HTML, by file name."""
+    exif = Image.Exif()
+    exif[0x010F] = "SECRET-CAMERA"
+    files = [("a.jpg", make_photo("a", exif=exif)), ("page.html", b"<script>alert(1)</script>")]
+    opened = client.post(TICKETS, **form("x", *files), headers=key).json
+    return {shown["filename"]: shown for shown in opened["messages"][0]["attachments"]}
+
+
+def test_a_photo_comes_back_normalised_and_as_a_thumbnail(
+    client: FlaskClient, key: Key, attachments: dict[str, dict[str, Any]]
+) -> None:
+    url = f"/api/v1/attachments/{attachments['a.jpg']['id']}"
+    photo, thumbnail = client.get(url, headers=key), client.get(f"{url}?thumbnail=1", headers=key)
+    assert b"SECRET-CAMERA" not in photo.data
+    assert photo.content_type == attachments["a.jpg"]["content_type"]
+    assert len(photo.data) == attachments["a.jpg"]["byte_size"]
+    assert thumbnail.content_type == "image/jpeg"
+    assert max(Image.open(io.BytesIO(thumbnail.data)).size) == 320
+    assert client.get(f"{url}?thumbnail=perhaps", headers=key).status_code == 422
+
+
+def test_a_file_is_only_ever_a_download(client: FlaskClient, key: Key, attachments: dict[str, dict[str, Any]]) -> None:
+    for query in ("", "?thumbnail=1"):
+        response = client.get(f"/api/v1/attachments/{attachments['page.html']['id']}{query}", headers=key)
+        assert response.content_type == "application/octet-stream"
+        assert response.headers["Content-Disposition"].startswith("attachment")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "sandbox" in response.headers["Content-Security-Policy"]
+
+
+def test_an_attachment_is_not_shown_without_a_key(
+    client: FlaskClient,
+    sign_in: Callable[[Persona], FlaskClient],
+    attachments: dict[str, Any],
+    db: Database,
+    alice: Persona,
+) -> None:
+    url = f"/api/v1/attachments/{attachments['a.jpg']['id']}"
+    assert count(db, Attachment) == 2
+    assert client.get(url).status_code == 401
+    assert sign_in(alice).get(url).status_code == 401  # the session of an agent opens no API

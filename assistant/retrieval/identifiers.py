@@ -35,8 +35,8 @@ def spot(text: str) -> list[str]:
 
 
 def certain(text: str) -> set[str]:
-    """Those identifiers of a text that are meant as such: with a letter, or after "error" or "#". Other numbers may be
-    years, prices or sizes."""
+    """Those identifiers of a text that are meant as such: with a letter, after "error" or "#", of five digits or more,
+    or all there is. Other numbers may be years, prices or sizes."""
     return {code for code, sure in _spot(text).items() if sure}
 
 
@@ -45,15 +45,17 @@ def canonical(identifier: str) -> str:
     return re.sub(r"[^A-Z0-9]", "", identifier.upper()).translate(_LOOKALIKES)
 
 
-def placeholders(code: str) -> list[str]:
-    """How a list may give a canonical identifier with X for any digit: 17206 as XX206, E2104 as E21XX."""
-    forms = []
-    for number in range(1, _PLACEHOLDERS + 1):
-        if len(code) - number >= 1 and code[:number].isdigit():
-            forms.append("X" * number + code[number:])
-        if len(code) - number >= 1 and code[-number:].isdigit():
-            forms.append(code[:-number] + "X" * number)
-    return [form for form in forms if any(character.isdigit() for character in form)]
+def other_forms(code: str) -> list[str]:
+    """How a list may give a canonical identifier that is not found as it is: E21 as 21, and with X for any digit, 17206
+    as XX206, E2104 as E21XX."""
+    forms = [code, code[1:]] if code[:1] == "E" and code[1:].isdigit() and len(code) > 2 else [code]
+    for form in tuple(forms):
+        for number in range(1, min(_PLACEHOLDERS, len(form) - 1) + 1):
+            if form[:number].isdigit():
+                forms.append("X" * number + form[number:])
+            if form[-number:].isdigit():
+                forms.append(form[:-number] + "X" * number)
+    return [form for form in forms[1:] if any(character.isdigit() for character in form)]
 
 
 def _spot(text: str) -> dict[str, bool]:
@@ -63,7 +65,8 @@ def _spot(text: str) -> dict[str, bool]:
         token = match.group()
         if _is_identifier(token):
             code = canonical(token)
-            found[code] = found.get(code, False) or not token.isdigit()
+            sure = not token.isdigit() or len(token) >= 5 or token == text.strip()
+            found[code] = found.get(code, False) or sure
     for match in _SPACED.finditer(text):
         if match.group(1) not in "aAI":  # "a 20 minute walk", "I 20"
             found[canonical(match.group(1) + match.group(2))] = True

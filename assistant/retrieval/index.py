@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session, defer, joinedload
 from assistant.db import Database
 from assistant.models import Passage
 from assistant.retrieval import fusion
-from assistant.retrieval.identifiers import certain, placeholders, spot
+from assistant.retrieval.identifiers import certain, other_forms, spot
 from assistant.retrieval.vectors import VectorCache, Vectors, occurrences
 from assistant.retrieval.words import Filters, clean, find, find_code, query_words, rarest, stem, stems
 
@@ -144,11 +144,9 @@ def _find(session: Session, vectors: Vectors, *, query: str, vector: np.ndarray,
 
 
 def _carrying(find_form: Callable[[str], list[int]], code: str) -> list[int]:
-    """Ids of passages with the identifier; if there is none, with a placeholder for some of its digits."""
+    """Ids of passages with the identifier; if there is none, with another form of it."""
     found = find_form(code)
-    if found:
-        return found
-    return [passage_id for form in placeholders(code) for passage_id in find_form(form)]
+    return found or [passage_id for form in other_forms(code) for passage_id in find_form(form)]
 
 
 def _nearest(similarities: np.ndarray, allowed: np.ndarray, number: int) -> np.ndarray:

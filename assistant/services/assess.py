@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assistant.errors import AssistantError
-from assistant.media import Photo, Upload, normalise
+from assistant.errors import AssistantError, Invalid, TooLarge, Unsupported
+from assistant.media import Photo, Upload, normalise, safe_filename
 from assistant.services import turns
 from assistant.services.attachments import RejectedFile
 from assistant.services.conversations import check_text
@@ -58,20 +58,16 @@ class Assessment:
 
 
 def assess(desk: Desk, *, subject: str = "", text: str, uploads: Sequence[Upload] = ()) -> Assessment:
-    """Read the photos, triage, find passages and draft an answer. Files that are refused are reported, not fatal."""
+    """Read the photos, triage, find passages and draft an answer. Files that are refused are reported, not fatal.
+
+    Raises `Invalid` if there is nothing to assess; if all there was is a file we refuse, that refusal.
+    """
     check_text(desk, text)
-    names: list[str] = []
-    photos: list[bytes] = []
-    rejected: list[RejectedFile] = []
-    for upload in uploads:
-        try:
-            file = normalise(upload, desk.photo_limits)
-        except AssistantError as error:
-            rejected.append(RejectedFile(upload.filename, error))
-            continue
-        if isinstance(file, Photo):
-            names.append(upload.filename)
-            photos.append(file.data)
+    names, photos, rejected = _photos(desk, uploads)
+    if not (text.strip() or subject.strip() or photos):
+        if rejected:
+            raise rejected[0].error
+        raise Invalid("There is nothing to assess: give a text or a photo.", field="text")
     evidence = tuple(read_photo(photo, capabilities=desk.capabilities, taxonomy=desk.taxonomy) for photo in photos)
     with desk.db.read() as session:
         heads = current_heads(session, desk.capabilities.embedding_model)
@@ -84,6 +80,28 @@ def assess(desk: Desk, *, subject: str = "", text: str, uploads: Sequence[Upload
     return Assessment(
         capabilities.model, capabilities.mode.value, tuple(names), evidence, tuple(fields), answer, tuple(rejected)
     )
+
+
+def _photos(desk: Desk, uploads: Sequence[Upload]) -> tuple[list[str], list[bytes], list[RejectedFile]]:
+    """Names and normalised bytes of the photos, and the files that cannot be assessed."""
+    names: list[str] = []
+    photos: list[bytes] = []
+    rejected: list[RejectedFile] = []
+    for upload in uploads:
+        name = safe_filename(upload.filename)
+        try:
+            if len(photos) >= desk.photos_per_message:
+                limit = desk.photos_per_message
+                raise TooLarge(f"At most {limit} photos are assessed at once. Leave {name} out.", limit=limit)
+            file = normalise(upload, desk.photo_limits)
+            if not isinstance(file, Photo):
+                raise Unsupported(f"{name} is no photo: only text and photos are assessed.")
+        except AssistantError as error:
+            rejected.append(RejectedFile(name, error))
+            continue
+        names.append(name)
+        photos.append(file.data)
+    return names, photos, rejected
 
 
 def triaged_json(field: TriagedField) -> dict[str, Any]:
@@ -118,11 +136,12 @@ def _product(fields: Sequence[TriagedField]) -> str | None:
 
 def _passage_json(document: Any) -> dict[str, Any]:
     metadata = document.metadata
+    similarity = metadata.get("similarity")
     names = ("passage_id", "article_id", "article_title", "heading", "url", "product", "language", "words", "codes")
     return {
         **{name: metadata.get(name) for name in names},
         "score": round(float(metadata.get("score", 0.0)), 4),
-        "similarity": round(float(metadata.get("similarity") or 0.0), 4),
+        "similarity": round(similarity, 4) if similarity is not None else None,
         "text": document.page_content,
     }
 

@@ -53,7 +53,7 @@ class MessageIn(_In):
 
 class TriageIn(_In):
     subject: Short = ""
-    text: Text = Field(min_length=1, description="What the customer wrote.")
+    text: Text = Field("", description="What the customer wrote.")
 
 
 class TicketChange(_In):

@@ -11,6 +11,8 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class DemoTicket:
+    """A ticket as a customer sends it. ``photos`` are files that exist."""
+
     requester_name: str
     requester_email: str
     subject: str
@@ -19,6 +21,7 @@ class DemoTicket:
 
 
 def articles_dir() -> Path:
+    """Markdown with front matter: title, product (a key of the taxonomy), language, visibility, url."""
     return _HERE / "articles"
 
 
@@ -27,6 +30,7 @@ def taxonomy_path() -> Path:
 
 
 def demo_tickets() -> tuple[DemoTicket, ...]:
+    """In a fixed order: the demo's idempotency keys are made of their numbers."""
     rows = tomllib.loads((_HERE / "tickets.toml").read_text(encoding="utf-8"))["tickets"]
     return tuple(
         DemoTicket(**{**row, "photos": tuple(_HERE / "photos" / name for name in row["photos"])}) for row in rows

@@ -1,20 +1,23 @@
 """Draws the sample's photos: ``python -m assistant.sample.photos FOLDER``.
 
-Scenes are drawn at twice their size with Pillow alone, then seen through a camera: perspective, uneven light, blur,
-noise. Fixed seeds: the same photos every time.
+Scenes are drawn with Pillow alone, twice as large as they are kept, then seen through a camera: perspective,
+uneven light, blur, noise. Fixed seeds: the same photos every time.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 Colour = tuple[int, int, int]
-_SIZE = (1200, 900)
+Point = tuple[float, float]
+Edges = tuple[float, float, float, float]
+SIZE = (1200, 900)
+_SCALE = 2
 
 
 def main(folder: Path) -> None:
@@ -24,97 +27,117 @@ def main(folder: Path) -> None:
         "damaged-box.jpg": damaged_box,
         "robot-label.jpg": robot_label,
         "receipt.jpg": receipt,
+        "washer-e41.jpg": washer,
+        "hub-lights.jpg": hub,
     }
     for seed, (name, draw) in enumerate(scenes.items()):
-        photo = _through_camera(draw(), seed=seed)
+        photo = through_camera(draw(), seed=seed)
         photo.save(folder / name, "JPEG", quality=85)
     update_dialog().save(folder / "update-dialog.png", "PNG", optimize=True)
 
 
+# Scenes
+
+
 def coffee_machine(code: str = "E21", *, light: Colour = (255, 40, 30)) -> Image.Image:
-    """The front of a BrewMaster 300 on a worktop: display, cup button, a lit indicator, outlets and a cup."""
-    image, draw = _room(wall=(196, 190, 178), table=(146, 112, 82), horizon=700)
-    _shadow(image, (330, 720, 900, 800))
-    draw.rounded_rectangle((340, 120, 880, 760), 36, fill=(46, 48, 53))
-    draw.rounded_rectangle((352, 132, 868, 330), 28, fill=(60, 63, 69))
-    draw.text((392, 150), "LUMORA", font=_font(30), fill=(190, 194, 200))
-    draw.text((650, 156), "BrewMaster 300", font=_font(24), fill=(150, 155, 162))
-    draw.rounded_rectangle((390, 205, 620, 310), 10, fill=(12, 22, 24))
-    draw.text((505, 257), code, font=_font(74), fill=(120, 235, 240), anchor="mm")
-    _lamp(image, (690, 257), 15, light)
-    _lamp(image, (750, 257), 9, (80, 84, 90), lit=False)
-    draw.ellipse((790, 227, 850, 287), fill=(78, 82, 90), outline=(110, 115, 122), width=3)
-    draw.arc((808, 245, 832, 269), 300, 240, fill=(200, 204, 210), width=3)
-    draw.rounded_rectangle((430, 370, 790, 700), 14, fill=(24, 25, 28))
-    draw.polygon([(560, 370), (660, 370), (640, 440), (580, 440)], fill=(80, 83, 90))
-    draw.rectangle((590, 440, 600, 462), fill=(104, 108, 115))
-    draw.rectangle((620, 440, 630, 462), fill=(104, 108, 115))
-    draw.rounded_rectangle((545, 560, 675, 690), 18, fill=(236, 232, 224))
-    draw.ellipse((552, 548, 668, 580), fill=(210, 205, 196))
-    draw.arc((655, 590, 725, 660), 270, 90, fill=(236, 232, 224), width=14)
-    draw.rounded_rectangle((400, 695, 820, 745), 8, fill=(34, 35, 39))
+    """The front of a BrewMaster 300 on a worktop: display, a lit indicator, cup button, outlets and a cup."""
+    scene = _Scene(wall=(206, 201, 190), table=(148, 108, 74), horizon=690, grain=1.0)
+    scene.tiles((0, 0, 1200, 690), 150, (190, 185, 174))
+    scene.shadow((300, 715, 930, 800))
+    scene.panel((340, 110, 880, 765), 38, (66, 68, 74), (34, 35, 39))
+    scene.panel((354, 124, 866, 335), 28, (88, 91, 98), (56, 58, 64))
+    scene.text((394, 150), "LUMORA", 32, (226, 229, 234))
+    scene.text((640, 156), "BrewMaster 300", 26, (196, 200, 207))
+    scene.display((388, 204, 624, 314), code)
+    scene.lamp((690, 258), 15, light)
+    scene.lamp((745, 258), 8, (92, 96, 102), lit=False)
+    scene.button((818, 258), 31)
+    scene.panel((430, 372, 790, 700), 14, (16, 17, 19), (34, 35, 39))
+    scene.polygon([(556, 372), (664, 372), (644, 442), (576, 442)], (104, 107, 114))
+    scene.polygon([(556, 372), (600, 372), (596, 442), (576, 442)], (136, 140, 148))
+    for x in (588, 622):
+        scene.rectangle((x, 442, x + 11, 464), (124, 128, 136))
+    scene.arc((638, 590, 712, 664), (-90, 90), 15, (222, 217, 208))
+    scene.panel((545, 562, 675, 692), 20, (246, 243, 237), (206, 201, 192))
+    scene.ellipse((547, 548, 673, 580), (250, 248, 243))
+    scene.ellipse((556, 553, 664, 576), (92, 62, 42))
+    scene.panel((398, 694, 822, 748), 9, (58, 60, 65), (30, 31, 34))
     for x in range(420, 810, 26):
-        draw.line((x, 703, x, 735), fill=(66, 69, 75), width=6)
-    return image
+        scene.line([(x, 704), (x, 738)], 6, (84, 87, 94))
+    return scene.image
 
 
 def damaged_box() -> Image.Image:
-    """A parcel at a door: one corner crushed, torn tape, a shipping label."""
-    image, draw = _room(wall=(120, 128, 134), table=(98, 96, 92), horizon=560)
-    for x in range(0, _SIZE[0], 170):
-        draw.line((x, 560, x - 130, 900), fill=(88, 86, 82), width=4)
-    _shadow(image, (220, 700, 1010, 840))
-    draw.polygon([(250, 330), (820, 300), (950, 380), (400, 420)], fill=(205, 166, 118))
-    draw.polygon([(250, 330), (400, 420), (410, 800), (265, 690)], fill=(150, 114, 74))
-    draw.polygon([(400, 420), (950, 380), (940, 730), (410, 800)], fill=(182, 142, 96))
-    draw.polygon([(815, 392), (952, 380), (946, 560), (880, 520), (900, 470)], fill=(120, 90, 58))
-    draw.polygon([(880, 400), (950, 382), (945, 470), (905, 450)], fill=(62, 46, 30))
-    for start, end in (((815, 392), (900, 470)), ((900, 470), (880, 520)), ((880, 520), (946, 560)), ((850, 395), (905, 450))):
-        draw.line((*start, *end), fill=(84, 62, 38), width=5)
-    draw.polygon([(520, 316), (600, 312), (720, 398), (640, 404)], fill=(222, 196, 150))
-    draw.line([(600, 312), (622, 330), (610, 340), (650, 358), (640, 372), (690, 398)], fill=(110, 84, 52), width=5)
-    draw.polygon([(470, 500), (735, 478), (732, 665), (474, 692)], fill=(240, 238, 232))
-    label = Image.new("RGB", (520, 360), (240, 238, 232))
-    pen = ImageDraw.Draw(label)
-    pen.text((20, 14), "LUMORA Shipping", font=_font(36), fill=(30, 30, 30))
-    pen.text((20, 70), "Order LM-2048113", font=_font(44), fill=(20, 20, 20))
-    pen.text((20, 136), "VoltBank 500", font=_font(34), fill=(40, 40, 40))
-    pen.text((20, 186), "FRAGILE", font=_font(44), fill=(180, 30, 30))
-    _bars(pen, (20, 250, 500, 330), seed=3)
-    _paste_quad(image, label, [(470, 500), (735, 478), (732, 665), (474, 692)])
-    return image
+    """A parcel on a doorstep: one corner crushed, torn tape, a shipping label."""
+    scene = _Scene(wall=(96, 118, 112), table=(150, 146, 138), horizon=540)
+    for x in (190, 640):
+        scene.panel((x, -60, x + 380, 480), 6, (86, 107, 102), (78, 98, 93))
+        scene.panel((x + 16, -60, x + 364, 464), 4, (101, 124, 118), (92, 114, 108))
+    scene.rectangle((0, 520, 1200, 552), (70, 72, 70))
+    for x in range(-100, 1500, 210):
+        scene.line([(x, 552), (x - 190, 900)], 4, (128, 124, 117))
+    scene.line([(0, 700), (1200, 700)], 4, (128, 124, 117))
+    scene.shadow((200, 690, 1030, 850))
+    scene.polygon([(250, 330), (820, 300), (950, 380), (400, 420)], (214, 176, 128))
+    scene.polygon([(250, 330), (400, 420), (410, 800), (265, 690)], (150, 112, 72))
+    scene.polygon([(400, 420), (950, 380), (940, 730), (410, 800)], (188, 147, 100))
+    scene.polygon([(800, 391), (952, 380), (946, 590), (872, 540), (896, 476)], (120, 89, 57))
+    scene.polygon([(876, 402), (950, 382), (945, 478), (902, 454)], (52, 38, 25))
+    scene.polygon([(800, 391), (848, 388), (902, 454), (896, 476)], (156, 119, 78))
+    creases: tuple[list[Point], ...] = (
+        [(800, 391), (896, 476), (872, 540), (946, 590)],
+        [(848, 388), (902, 454), (945, 478)],
+        [(872, 540), (800, 600), (770, 690)],
+        [(896, 476), (780, 500)],
+    )
+    for crease in creases:
+        scene.line(crease, 4, (92, 67, 41))
+    scene.polygon([(520, 316), (600, 312), (720, 398), (640, 404)], (228, 206, 164))
+    scene.line([(600, 312), (622, 330), (610, 340), (650, 358), (640, 372), (690, 398)], 4, (120, 92, 58))
+    label = _Scene(paper=(244, 242, 236), size=(520, 360))
+    label.text((20, 14), "LUMORA Shipping", 38, (30, 30, 30))
+    label.text((20, 70), "Order LM-2048113", 46, (20, 20, 20))
+    label.text((20, 136), "VoltBank 500", 36, (40, 40, 40))
+    label.text((20, 186), "FRAGILE", 46, (186, 30, 30))
+    label.bars((20, 250, 500, 335), seed=3)
+    scene.paste(label.image, [(462, 496), (742, 474), (738, 668), (466, 694)])
+    return scene.image
 
 
 def robot_label() -> Image.Image:
-    """The silver type plate of a DustPilot R7, close up on dark plastic, beside a bulging battery door."""
-    image = Image.new("RGB", _SIZE, (38, 40, 44))
-    draw = ImageDraw.Draw(image)
-    draw.rounded_rectangle((60, 520, 1140, 860), 40, fill=(50, 52, 57), outline=(24, 25, 28), width=6)
-    for inset in range(0, 120, 4):
-        tone = 52 + inset // 3
-        draw.ellipse((120 + 3 * inset, 540 + inset, 1080 - 3 * inset, 850 - inset), fill=(tone, tone + 2, tone + 6))
-    for x in (110, 1090):
-        draw.ellipse((x - 18, 670, x + 18, 706), fill=(120, 124, 130))
-        draw.line((x - 11, 688, x + 11, 688), fill=(60, 62, 66), width=5)
-    draw.text((600, 690), "BATTERY", font=_font(34), fill=(150, 154, 160), anchor="mm")
-    draw.rounded_rectangle((180, 70, 1020, 460), 18, fill=(196, 199, 203), outline=(140, 143, 148), width=4)
-    lines = (("LUMORA  DustPilot R7", 54), ("Model DP-R7   14.4 V   45 W", 36), ("SN: DP40718256", 58))
-    for (text, size), y in zip(lines, (105, 195, 255), strict=True):
-        draw.text((220, y), text, font=_font(size), fill=(34, 36, 40))
-    _bars(draw, (220, 350, 760, 430), seed=9)
-    draw.text((800, 360), "CE", font=_font(60), fill=(34, 36, 40))
-    return image
+    """The silver type plate of a DustPilot R7, close up on dark plastic, above a bulging battery door."""
+    scene = _Scene(paper=(44, 46, 51), size=SIZE)
+    scene.panel((-60, -60, 1260, 980), 0, (58, 60, 66), (34, 36, 40))
+    scene.panel((66, 514, 1134, 872), 44, (22, 23, 26), (22, 23, 26))
+    scene.panel((72, 520, 1128, 866), 40, (62, 64, 70), (42, 44, 49))
+    scene.glow((330, 560, 870, 760), (150, 154, 162), 90, 0.75)
+    scene.shadow((170, 760, 1030, 850))
+    for x in (116, 1084):
+        scene.ellipse((x - 20, 672, x + 20, 712), (136, 140, 147))
+        scene.ellipse((x - 16, 676, x + 16, 708), (104, 108, 114))
+        scene.line([(x - 11, 692), (x + 11, 692)], 5, (50, 52, 56))
+    scene.text((600, 690), "BATTERY", 36, (196, 200, 206), anchor="mm")
+    scene.panel((176, 66, 1024, 464), 20, (128, 131, 136), (128, 131, 136))
+    scene.panel((180, 70, 1020, 460), 18, (226, 228, 231), (178, 182, 187))
+    for text, size, y in (
+        ("LUMORA  DustPilot R7", 54, 96),
+        ("Model DP-R7   14.4 V   45 W", 38, 178),
+        ("SN: DP40718256", 62, 250),
+    ):
+        scene.text((222, y), text, size, (30, 32, 36))
+    scene.bars((222, 350, 762, 430), seed=9)
+    scene.text((830, 352), "CE", 66, (30, 32, 36))
+    return scene.image
 
 
 def receipt() -> Image.Image:
-    """A till receipt on a wooden table: order number, date, item, total."""
-    image, draw = _room(wall=(152, 118, 86), table=(152, 118, 86), horizon=0)
-    for y in range(40, 900, 120):
-        draw.line((0, y, 1200, y + 14), fill=(128, 96, 66), width=3)
-    paper = Image.new("RGB", (560, 860), (246, 244, 238))
-    pen = ImageDraw.Draw(paper)
-    pen.text((280, 50), "LUMORA STORE", font=_font(50), fill=(28, 28, 30), anchor="mm")
-    pen.text((280, 104), "Harbour Street 12", font=_font(28), fill=(70, 70, 72), anchor="mm")
+    """A till receipt on a wooden table: order number, date, items, total."""
+    scene = _Scene(wall=(156, 117, 82), table=(156, 117, 82), horizon=0, grain=1.1)
+    for y in (210, 430, 650):
+        scene.line([(0, y), (1200, y + 10)], 3, (110, 80, 54))
+    paper = _Scene(paper=(250, 248, 243), size=(560, 860))
+    paper.text((280, 54), "LUMORA STORE", 52, (28, 28, 30), anchor="mm")
+    paper.text((280, 106), "Harbour Street 12", 28, (70, 70, 72), anchor="mm")
     rows = (
         ("Order", "LM-2051877"),
         ("Date", "2026-11-09"),
@@ -126,88 +149,246 @@ def receipt() -> Image.Image:
         ("Card", "**** 4417"),
     )
     for index, (left, right) in enumerate(rows):
-        y, size = 180 + 62 * index, 44 if left == "TOTAL EUR" else 36
-        pen.text((40, y), left, font=_font(size), fill=(32, 32, 34))
-        pen.text((520, y), right, font=_font(size), fill=(32, 32, 34), anchor="ra")
-    pen.text((280, 730), "Thank you!", font=_font(34), fill=(60, 60, 62), anchor="mm")
-    _bars(pen, (120, 770, 440, 830), seed=5)
-    _paste_quad(image, paper, [(330, 40), (830, 70), (800, 860), (280, 830)])
-    return image
+        y, size = 176 + 62 * index, 46 if left == "TOTAL EUR" else 36
+        paper.text((40, y), left, size, (32, 32, 34))
+        paper.text((520, y), right, size, (32, 32, 34), anchor="ra")
+    for y in (318, 538):
+        paper.line([(40, y), (520, y)], 2, (120, 120, 122))
+    paper.text((280, 706), "Thank you!", 34, (60, 60, 62), anchor="mm")
+    paper.bars((120, 750, 440, 820), seed=5)
+    corners: list[Point] = [(330, 40), (830, 66), (802, 862), (284, 832)]
+    scene.cast([(x + 10, y + 14) for x, y in corners])
+    scene.paste(paper.image, corners)
+    return scene.image
+
+
+def washer(code: str = "E41") -> Image.Image:
+    """A WashPro 8 in a tiled bathroom, its display lit, with a puddle in front of it."""
+    scene = _Scene(wall=(206, 218, 222), table=(146, 150, 152), horizon=700)
+    scene.tiles((0, 0, 1200, 700), 120, (182, 196, 201))
+    for x in range(-300, 1600, 200):
+        scene.line([(x, 700), (x - 160, 900)], 4, (122, 126, 128))
+    scene.line([(0, 790), (1200, 790)], 4, (122, 126, 128))
+    scene.puddle([(330, 740), (520, 728), (800, 738), (1010, 778), (930, 850), (640, 872), (380, 842), (240, 790)])
+    scene.shadow((250, 690, 960, 780))
+    scene.panel((300, 40, 900, 742), 22, (250, 250, 251), (214, 217, 221))
+    scene.panel((320, 58, 880, 190), 14, (236, 238, 241), (222, 225, 229))
+    scene.text((344, 76), "LUMORA", 30, (60, 64, 72))
+    scene.text((344, 122), "WashPro 8", 38, (44, 48, 56))
+    scene.display((560, 76, 730, 172), code, size=70)
+    scene.button((805, 124), 40)
+    scene.ellipse((398, 246, 802, 650), (170, 175, 182))
+    scene.ellipse((412, 260, 788, 636), (226, 229, 233))
+    scene.ellipse((446, 294, 754, 602), (38, 48, 58))
+    scene.glow((470, 318, 640, 440), (150, 176, 194), 40, 0.7)
+    scene.glow((540, 480, 720, 590), (88, 120, 150), 26, 0.8)
+    scene.panel((772, 420, 798, 480), 10, (196, 200, 206), (150, 155, 162))
+    scene.line([(318, 690), (882, 690)], 3, (196, 199, 204))
+    scene.panel((800, 700, 870, 730), 4, (226, 228, 231), (206, 209, 213))
+    return scene.image
+
+
+def hub(lights: Sequence[Colour] = ((60, 220, 90), (60, 220, 90), (255, 46, 36), (60, 220, 90))) -> Image.Image:
+    """A HomeLink X1 on a shelf. ``lights``: power, internet, cloud, devices."""
+    scene = _Scene(wall=(96, 104, 120), table=(176, 138, 98), horizon=640, grain=1.0)
+    scene.glow((700, 40, 1150, 420), (196, 190, 176), 160, 0.5)
+    scene.panel((70, 320, 124, 645), 5, (128, 62, 56), (102, 50, 45))
+    scene.panel((128, 350, 168, 645), 5, (60, 86, 96), (48, 69, 77))
+    scene.panel((172, 300, 234, 645), 5, (190, 170, 130), (152, 136, 104))
+    scene.shadow((260, 620, 1010, 740))
+    scene.panel((290, 330, 970, 680), 60, (252, 252, 251), (212, 213, 214))
+    scene.panel((306, 344, 954, 470), 48, (255, 255, 255), (240, 240, 240))
+    scene.text((630, 408), "LUMORA HomeLink X1", 46, (70, 74, 82), anchor="mm")
+    for index, (name, colour) in enumerate(zip(("POWER", "INTERNET", "CLOUD", "DEVICES"), lights, strict=True)):
+        x = 390 + 160 * index
+        scene.lamp((x, 540), 15, colour)
+        scene.text((x, 600), name, 25, (96, 100, 108), anchor="mm")
+    return scene.image
 
 
 def update_dialog() -> Image.Image:
     """A screenshot of the app's error dialog."""
-    image = Image.new("RGB", (900, 560), (43, 62, 92))
-    draw = ImageDraw.Draw(image)
-    draw.rectangle((0, 0, 900, 40), fill=(30, 44, 66))
-    draw.text((16, 10), "Lumora App", font=_font(20), fill=(220, 226, 236))
-    draw.rounded_rectangle((150, 120, 750, 430), 12, fill=(250, 250, 251))
-    draw.rounded_rectangle((150, 120, 750, 168), 12, fill=(232, 234, 238))
-    draw.text((174, 132), "Firmware update", font=_font(22), fill=(40, 44, 52))
-    draw.ellipse((178, 198, 238, 258), fill=(206, 48, 48))
-    draw.line((194, 214, 222, 242), fill="white", width=7)
-    draw.line((222, 214, 194, 242), fill="white", width=7)
-    draw.text((262, 196), "Update failed", font=_font(32), fill=(30, 33, 40))
-    draw.text((262, 246), "Error 0x80A4", font=_font(28), fill=(60, 64, 72))
-    draw.text((262, 292), "The firmware file could not be verified.", font=_font(22), fill=(80, 84, 92))
-    for x, text, fill, ink in ((470, "Cancel", (228, 230, 234), (40, 44, 52)), (610, "Try again", (44, 108, 214), (255, 255, 255))):
-        draw.rounded_rectangle((x, 362, x + 124, 408), 8, fill=fill)
-        draw.text((x + 62, 385), text, font=_font(20), fill=ink, anchor="mm")
-    return image
+    scene = _Scene(paper=(43, 62, 92), size=(900, 560))
+    scene.panel((0, 0, 900, 560), 0, (58, 82, 120), (32, 46, 70))
+    scene.rectangle((0, 0, 900, 40), (24, 36, 56))
+    scene.text((16, 9), "Lumora App", 20, (226, 231, 239))
+    scene.panel((150, 120, 750, 430), 12, (252, 252, 253), (252, 252, 253))
+    scene.panel((150, 120, 750, 170), 12, (232, 235, 240), (232, 235, 240))
+    scene.rectangle((150, 156, 750, 170), (232, 235, 240))
+    scene.text((174, 132), "Firmware update", 22, (40, 44, 52))
+    scene.ellipse((178, 198, 238, 258), (208, 48, 48))
+    scene.line([(195, 215), (221, 241)], 6, (255, 255, 255))
+    scene.line([(221, 215), (195, 241)], 6, (255, 255, 255))
+    scene.text((262, 192), "Update failed", 34, (28, 31, 38))
+    scene.text((262, 244), "Error 0x80A4", 28, (56, 60, 68))
+    scene.text((262, 294), "The firmware file could not be verified.", 22, (84, 88, 96))
+    scene.panel((462, 360, 590, 410), 8, (229, 232, 236), (229, 232, 236))
+    scene.text((526, 385), "Cancel", 21, (40, 44, 52), anchor="mm")
+    scene.panel((604, 360, 732, 410), 8, (44, 108, 214), (44, 108, 214))
+    scene.text((668, 385), "Try again", 21, (255, 255, 255), anchor="mm")
+    return scene.image.resize((900, 560), Image.Resampling.LANCZOS)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+# Drawing
 
 
-def _room(*, wall: Colour, table: Colour, horizon: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """A wall above a table, both a little uneven."""
-    height = np.arange(_SIZE[1])[:, None, None]
-    shade = 1.0 - 0.12 * np.abs(np.linspace(-1, 1, _SIZE[0]))[None, :, None]
-    base = np.where(height < horizon, np.array(wall), np.array(table)) * shade
-    image = Image.fromarray(base.clip(0, 255).astype(np.uint8), "RGB")
-    return image, ImageDraw.Draw(image)
+class _Scene:
+    """A canvas of `_SCALE` times its size. All coordinates are those of the small one; corners may lie outside."""
+
+    def __init__(
+        self,
+        *,
+        paper: Colour | None = None,
+        size: tuple[int, int] = SIZE,
+        wall: Colour = (0, 0, 0),
+        table: Colour = (0, 0, 0),
+        horizon: int = 0,
+        grain: float = 0.0,
+    ) -> None:
+        """Plain ``paper``, or a ``wall`` above a ``table`` that may have the grain of wood."""
+        width, height = size[0] * _SCALE, size[1] * _SCALE
+        self.image = Image.new("RGB", (width, height), paper or wall)
+        self._draw = ImageDraw.Draw(self.image)
+        if paper is None:
+            self.rectangle((0, horizon, *size), table)
+            if grain:
+                self._wood(horizon * _SCALE, grain)
+
+    def rectangle(self, box: Edges, fill: Colour) -> None:
+        self._draw.rectangle(_times(box), fill=fill)
+
+    def ellipse(self, box: Edges, fill: Colour) -> None:
+        self._draw.ellipse(_times(box), fill=fill)
+
+    def arc(self, box: Edges, angles: tuple[float, float], width: float, fill: Colour) -> None:
+        self._draw.arc(_times(box), *angles, fill=fill, width=round(width * _SCALE))
+
+    def polygon(self, points: Sequence[Point], fill: Colour) -> None:
+        self._draw.polygon([(x * _SCALE, y * _SCALE) for x, y in points], fill=fill)
+
+    def line(self, points: Sequence[Point], width: float, fill: Colour) -> None:
+        large = [(x * _SCALE, y * _SCALE) for x, y in points]
+        self._draw.line(large, fill=fill, width=round(width * _SCALE), joint="curve")
+
+    def text(self, place: Point, text: str, size: float, fill: Colour, *, anchor: str = "la") -> None:
+        font = ImageFont.load_default(size * _SCALE)
+        self._draw.text((place[0] * _SCALE, place[1] * _SCALE), text, font=font, fill=fill, anchor=anchor)
+
+    def panel(self, box: Edges, radius: float, top: Colour, bottom: Colour) -> None:
+        """A rounded rectangle whose colour runs from ``top`` to ``bottom``."""
+        left, upper, right, lower = (round(edge) for edge in _times(box))
+        share = np.linspace(0, 1, lower - upper)[:, None, None]
+        ramp = np.array(top) * (1 - share) + np.array(bottom) * share
+        colours = np.broadcast_to(ramp, (lower - upper, right - left, 3)).astype(np.uint8)
+        mask = Image.new("L", (right - left, lower - upper), 0)
+        area = (0, 0, right - left - 1, lower - upper - 1)
+        ImageDraw.Draw(mask).rounded_rectangle(area, radius * _SCALE, fill=255)
+        self.image.paste(Image.fromarray(colours), (left, upper), mask)
+
+    def tiles(self, box: Edges, side: int, joint: Colour) -> None:
+        left, top, right, bottom = (int(edge) for edge in box)
+        for x in range(left, right, side):
+            self.line([(x, top), (x, bottom)], 3, joint)
+        for y in range(bottom, top, -side):
+            self.line([(left, y), (right, y)], 3, joint)
+
+    def glow(self, box: Edges, colour: Colour, softness: float, strength: float) -> None:
+        """A soft ellipse of light or shade, drawn small: it has no detail to lose."""
+        mask = Image.new("L", (self.image.width // _SCALE, self.image.height // _SCALE), 0)
+        ImageDraw.Draw(mask).ellipse(box, fill=round(255 * strength))
+        soft = mask.filter(ImageFilter.GaussianBlur(softness)).resize(self.image.size, Image.Resampling.BILINEAR)
+        self.image.paste(colour, mask=soft)
+
+    def shadow(self, box: Edges) -> None:
+        self.glow(box, (28, 23, 20), 22, 0.55)
+
+    def cast(self, corners: Sequence[Point]) -> None:
+        """The shadow of a sheet that lies at ``corners``."""
+        mask = Image.new("L", SIZE, 0)
+        ImageDraw.Draw(mask).polygon(list(corners), fill=120)
+        soft = mask.filter(ImageFilter.GaussianBlur(10)).resize(self.image.size, Image.Resampling.BILINEAR)
+        self.image.paste((30, 22, 16), mask=soft)
+
+    def lamp(self, centre: Point, radius: float, colour: Colour, *, lit: bool = True) -> None:
+        x, y = centre
+        if lit:
+            self.glow((x - 3 * radius, y - 3 * radius, x + 3 * radius, y + 3 * radius), colour, radius, 0.6)
+        self.ellipse((x - radius, y - radius, x + radius, y + radius), colour)
+        if lit:
+            bright = tuple(int(channel * 0.4 + 153) for channel in colour)
+            self.ellipse(
+                (x - radius / 2, y - radius / 2, x + radius / 3, y + radius / 3), (bright[0], bright[1], bright[2])
+            )
+
+    def button(self, centre: Point, radius: float) -> None:
+        """A round metal button with a hollow for the finger."""
+        x, y = centre
+        self.ellipse((x - radius - 3, y - radius - 3, x + radius + 3, y + radius + 3), (52, 54, 59))
+        self.panel((x - radius, y - radius, x + radius, y + radius), radius, (170, 174, 181), (104, 108, 115))
+        dent = radius * 0.62
+        self.panel((x - dent, y - dent, x + dent, y + dent), dent, (112, 116, 123), (150, 154, 161))
+
+    def display(self, box: Edges, text: str, *, size: float = 78) -> None:
+        left, top, right, bottom = box
+        self.panel((left - 4, top - 4, right + 4, bottom + 4), 14, (20, 21, 24), (40, 42, 46))
+        self.panel(box, 10, (10, 20, 24), (16, 30, 34))
+        middle = ((left + right) / 2, (top + bottom) / 2)
+        self.glow((left + 30, top + 20, right - 30, bottom - 20), (40, 120, 130), 16, 0.35)
+        self.text(middle, text, size, (136, 240, 246), anchor="mm")
+
+    def puddle(self, outline: Sequence[Point]) -> None:
+        """Water on the floor: a darker floor, with the sky in it."""
+        mask = Image.new("L", SIZE, 0)
+        ImageDraw.Draw(mask).polygon(list(outline), fill=255)
+        shape = mask.filter(ImageFilter.GaussianBlur(16)).point(lambda level: 255 if level > 128 else 0)
+        edge = shape.filter(ImageFilter.GaussianBlur(1.5)).resize(self.image.size, Image.Resampling.BILINEAR)
+        self.image.paste(ImageChops.multiply(self.image, Image.new("RGB", self.image.size, (176, 200, 214))), mask=edge)
+        before = self.image.copy()
+        self.glow((420, 770, 760, 812), (238, 246, 250), 14, 0.75)
+        self.glow((800, 800, 930, 822), (238, 246, 250), 8, 0.7)
+        self.image = Image.composite(self.image, before, edge)
+        self._draw = ImageDraw.Draw(self.image)
+
+    def bars(self, box: Edges, *, seed: int) -> None:
+        """Something like a bar code: no reader will take it for one."""
+        random = np.random.default_rng(seed)
+        x, top, right, bottom = box
+        while x < right:
+            width = int(random.integers(2, 7))
+            self.rectangle((x, top, min(x + width, right), bottom), (24, 24, 26))
+            x += width + int(random.integers(3, 9))
+
+    def paste(self, flat: Image.Image, quad: Sequence[Point]) -> None:
+        """Paste ``flat`` so that its corners (from the top left, clockwise) lie at ``quad``."""
+        width, height = flat.size
+        corners: list[Point] = [(0, 0), (width, 0), (width, height), (0, height)]
+        large = [(x * _SCALE, y * _SCALE) for x, y in quad]
+        coefficients = _perspective(large, corners)
+        warped = flat.transform(self.image.size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC)
+        mask = Image.new("L", self.image.size, 0)
+        ImageDraw.Draw(mask).polygon(large, fill=255)
+        self.image.paste(warped, mask=mask)
+
+    def _wood(self, top: int, strength: float) -> None:
+        """Streaks along the board: noise that is stretched sideways."""
+        width, height = self.image.width, self.image.height - top
+        random = np.random.default_rng(11)
+        layers = []
+        for rows, columns, spread in ((height // 12, 6, 36), (height // 3, 24, 30)):
+            noise = Image.fromarray(random.normal(128, spread, (rows, columns)).clip(0, 255).astype(np.uint8))
+            layers.append(np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC), np.float32) - 128)
+        change = layers[0] * 0.30 + layers[1] * 0.16
+        box = (0, top, width, self.image.height)
+        board = np.asarray(self.image.crop(box), np.float32) + strength * change[..., None]
+        self.image.paste(Image.fromarray(board.clip(0, 255).astype(np.uint8)), box)
 
 
-def _shadow(image: Image.Image, box: tuple[int, int, int, int]) -> None:
-    mask = Image.new("L", image.size, 0)
-    ImageDraw.Draw(mask).ellipse(box, fill=130)
-    image.paste((30, 24, 20), mask=mask.filter(ImageFilter.GaussianBlur(24)))
+def _times(box: Edges) -> Edges:
+    left, top, right, bottom = (edge * _SCALE for edge in box)
+    return left, top, right, bottom
 
 
-def _lamp(image: Image.Image, centre: tuple[int, int], radius: int, colour: Colour, *, lit: bool = True) -> None:
-    x, y = centre
-    if lit:
-        glow = Image.new("L", image.size, 0)
-        ImageDraw.Draw(glow).ellipse((x - 3 * radius, y - 3 * radius, x + 3 * radius, y + 3 * radius), fill=150)
-        image.paste(colour, mask=glow.filter(ImageFilter.GaussianBlur(radius)))
-    draw = ImageDraw.Draw(image)
-    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
-    if lit:
-        draw.ellipse((x - radius // 2, y - radius // 2, x + radius // 3, y + radius // 3), fill=(255, 190, 180))
-
-
-def _bars(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], *, seed: int) -> None:
-    """Something like a bar code: no reader will take it for one."""
-    random = np.random.default_rng(seed)
-    x, top, right, bottom = box
-    while x < right:
-        width = int(random.integers(2, 7))
-        draw.rectangle((x, top, min(x + width, right), bottom), fill=(24, 24, 26))
-        x += width + int(random.integers(3, 9))
-
-
-def _paste_quad(image: Image.Image, flat: Image.Image, quad: list[tuple[int, int]]) -> None:
-    """Paste ``flat`` so that its corners (from the top left, clockwise) lie at ``quad``."""
-    width, height = flat.size
-    coefficients = _perspective(quad, [(0, 0), (width, 0), (width, height), (0, height)])
-    warped = flat.transform(image.size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC)
-    mask = Image.new("L", image.size, 0)
-    ImageDraw.Draw(mask).polygon(quad, fill=255)
-    image.paste(warped, mask=mask)
-
-
-def _perspective(target: list[tuple[int, int]], source: list[tuple[int, int]]) -> list[float]:
+def _perspective(target: Sequence[Point], source: Sequence[Point]) -> list[float]:
     """Pillow's eight coefficients of the projective map that takes ``target`` points to ``source`` points."""
     rows: list[list[float]] = []
     for (x, y), (u, v) in zip(target, source, strict=True):
@@ -217,25 +398,34 @@ def _perspective(target: list[tuple[int, int]], source: list[tuple[int, int]]) -
     return [float(value) for value in solution]
 
 
-def _through_camera(scene: Image.Image, *, seed: int) -> Image.Image:
-    """A hand-held photo of the scene: tilted a little, lit from one side, slightly soft, with noise."""
+# The camera
+
+
+def through_camera(scene: Image.Image, *, seed: int) -> Image.Image:
+    """A hand-held photo of the scene, of the usual size: tilted a little, unevenly lit, slightly soft, with noise."""
     random = np.random.default_rng(seed)
     width, height = scene.size
-    shift = random.integers(10, 42, size=(4, 2))
-    corners = [(0, 0), (width, 0), (width, height), (0, height)]
+    corners: list[Point] = [(0, 0), (width, 0), (width, height), (0, height)]
     inward = [(1, 1), (-1, 1), (-1, -1), (1, -1)]
-    seen = [
-        (x + int(dx * sx), y + int(dy * sy))
-        for (x, y), (dx, dy), (sx, sy) in zip(corners, inward, shift, strict=True)
+    shift = random.integers(8, 36, size=(4, 2)) * _SCALE
+    seen: list[Point] = [
+        (x + int(dx * sx), y + int(dy * sy)) for (x, y), (dx, dy), (sx, sy) in zip(corners, inward, shift, strict=True)
     ]
-    tilted = scene.transform(
-        scene.size, Image.Transform.PERSPECTIVE, _perspective(corners, seen), Image.Resampling.BICUBIC
-    )
-    pixels = np.asarray(tilted.filter(ImageFilter.GaussianBlur(0.8)), dtype=np.float32)
-    across = np.linspace(0.86, 1.1, width)[None, :, None]
-    down = np.linspace(1.04, 0.9, height)[:, None, None]
-    noise = random.normal(0, 4.0, size=pixels.shape)
-    return Image.fromarray((pixels * across * down + noise).clip(0, 255).astype(np.uint8), "RGB")
+    coefficients = _perspective(corners, seen)
+    tilted = scene.transform(scene.size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC)
+    small = tilted.resize(SIZE, Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(0.6))
+    return _developed(np.asarray(small, dtype=np.float32), random)
+
+
+def _developed(pixels: np.ndarray[tuple[int, ...], np.dtype[np.float32]], random: np.random.Generator) -> Image.Image:
+    """Light from the upper left, darker corners, a little more noise in colour patches than in single pixels."""
+    height, width = pixels.shape[:2]
+    x, y = np.linspace(-1, 1, width)[None, :], np.linspace(-1, 1, height)[:, None]
+    light = 1.04 - 0.07 * x - 0.05 * y - 0.13 * (x**2 + y**2) / 2
+    patches = random.normal(0, 14, (height // 6, width // 6)).clip(-60, 60) + 128
+    mottle = Image.fromarray(patches.astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    noise = random.normal(0, 3.2, pixels.shape) + (np.asarray(mottle, np.float32)[..., None] - 128) * 0.16
+    return Image.fromarray((pixels * light[..., None] + noise).clip(0, 255).astype(np.uint8))
 
 
 if __name__ == "__main__":

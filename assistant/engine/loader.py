@@ -6,22 +6,17 @@ quantizing them costs reading and saves little. A checkpoint that is already qua
 
 from __future__ import annotations
 
-import hashlib
-import json
-import struct
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-from assistant.engine.config import ModelChoice
-from assistant.errors import EngineError, EngineFailed, NotReady
+from assistant.engine.checkpoint import Checkpoint, check_folder
+from assistant.engine.device import is_gpu
+from assistant.errors import AssistantError, EngineFailed, NotReady
 from assistant.settings import Settings
 
-# Parts of module names that tell what is not language model, in the naming of transformers' architectures.
-_NOT_LANGUAGE = ("vision", "visual", "connector", "projector", "merger", "aligner", "image_newline")
-_HEADS = ("lm_head", "output_projection")
-# Memory beside the weights: activations and caches of short conversations, in bytes.
-_WORKING_MEMORY = 1.5e9
+# What routes between experts is small, and one wrong choice costs more than the memory.
+_ROUTERS = ("router", "gate")
 
 
 @dataclass(frozen=True)
@@ -35,137 +30,155 @@ class LoadedModel:
     def tokenizer(self) -> Any:
         return self.processor.tokenizer
 
+    @cached_property
+    def control_tokens(self) -> tuple[str, ...]:
+        """What ends a turn, starts a role or stands for a photo, in this model's language; longest first."""
+        added = (token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
+        named = (value for name, value in vars(self.processor).items() if name.endswith("_token"))
+        found = {*self.tokenizer.all_special_tokens, *added, *(value for value in named if isinstance(value, str))}
+        return tuple(sorted(filter(str.strip, found), key=len, reverse=True))
+
     def without_control_tokens(self, text: str) -> str:
         """Text that cannot end its turn or pretend to be a photo: the model's control tokens are taken out of it."""
         previous = None
         while previous != text:  # taking one out may put another together
             previous = text
-            for token in self.tokenizer.all_special_tokens:
+            for token in self.control_tokens:
                 text = text.replace(token, "")
         return text
 
 
-def load(choice: ModelChoice, settings: Settings) -> LoadedModel:
+def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
     """Load the checkpoint. Raises `NotReady` with what to do, or `EngineFailed` if memory does not suffice."""
-    import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-
-    source: dict[str, Any] = {"revision": choice.revision, "trust_remote_code": False}
-    if choice.folder is not None:
-        _check_folder(choice.folder)
+    _check_device(settings)
+    source: dict[str, Any] = {"revision": checkpoint.commit, "trust_remote_code": False}
+    if checkpoint.folder is not None:
+        check_folder(checkpoint.folder)
         source = {"local_files_only": True, "trust_remote_code": False}
-    name = str(choice.folder or choice.name)
     try:
-        config = AutoConfig.from_pretrained(name, **source)
-        processor = AutoProcessor.from_pretrained(name, **source)
-        model = AutoModelForImageTextToText.from_pretrained(
-            name,
-            config=config,
-            use_safetensors=True,
-            dtype=_dtype(settings),
-            device_map=_device_map(settings),
-            **_quantization(config, settings, name, source),
-            **source,
-        )
-    except torch.OutOfMemoryError as error:
-        message = f"{choice.name} does not fit into the GPU's memory. Choose a smaller model in ASSISTANT_MODEL."
-        raise EngineFailed(message) from error
-    except EngineError:
+        loaded = _load(str(checkpoint.folder or checkpoint.name), settings, source)
+    except AssistantError:
         raise
     except Exception as error:
-        raise NotReady(_why(choice, error)) from error
-    model.eval()
-    return LoadedModel(model, processor)
+        raise _explained(checkpoint, error) from error
+    if loaded.processor.chat_template is None:
+        raise NotReady(f"{checkpoint.label} has no chat template. Choose a checkpoint made for instructions.")
+    return loaded
 
 
 def quantizes(settings: Settings) -> bool:
     """Whether weights are turned into NF4 while loading: on a GPU by default, on a CPU if asked."""
-    if settings.quantize != "auto":
-        return settings.quantize == "nf4"
-    return _is_gpu(settings)
+    if settings.quantize == "auto":
+        return is_gpu(settings.device)
+    return settings.quantize == "nf4"
 
 
-def revision_of(choice: ModelChoice) -> str:
-    """What evidence is kept under: the pinned commit, or a fingerprint of a folder's configuration and weights."""
-    if choice.folder is None:
-        return f"{choice.name}@{choice.revision}"
-    digest = hashlib.sha256()
-    for file in sorted(choice.folder.glob("*")):
-        if file.suffix == ".safetensors":
-            with file.open("rb") as weights:
-                digest.update(f"{file.name} {file.stat().st_size}".encode() + weights.read(1 << 20))
-        elif file.suffix in (".json", ".jinja"):
-            digest.update(file.read_bytes())
-    return f"{choice.folder.name}@{digest.hexdigest()[:12]}"
+def modules_kept_precise(config: Any) -> list[str]:
+    """Names of modules that are not quantized: all that is not the language decoder, and its head and routers.
+
+    Found in the architecture itself, which is built without memory.
+    """
+    from accelerate import init_empty_weights
+    from transformers import AutoModelForImageTextToText
+
+    with init_empty_weights(include_buffers=False):
+        empty = AutoModelForImageTextToText.from_config(config)
+    decoder, head = empty.get_decoder(), empty.get_output_embeddings()
+    small = [
+        path for path, part in decoder.named_modules(prefix=_path(empty, decoder)) if path.split(".")[-1] in _ROUTERS
+    ]
+    return sorted({*_outside(empty, decoder), *([_path(empty, head)] if head is not None else []), *small})
 
 
-def parameter_count(choice: ModelChoice) -> int | None:
-    """The number of parameters by the headers of the safetensors files; None before a hub checkpoint is downloaded."""
-    shapes = list(_tensor_shapes(choice))
-    if not shapes:
-        return None
-    total = 0
-    for shape in shapes:
-        size = 1
-        for length in shape:
-            size *= length
-        total += size
-    return total
+def _check_device(settings: Settings) -> None:
+    if settings.device.startswith("cuda") and not is_gpu(settings.device):
+        raise NotReady(f"ASSISTANT_DEVICE is {settings.device}, but torch sees no such GPU. Set it to auto or cpu.")
 
 
-def memory_needed(choice: ModelChoice, *, quantized: bool) -> float | None:
-    """Bytes for weights and work. NF4 takes about 0.6 bytes a parameter with its constants, 16-bit weights 2."""
-    count = parameter_count(choice)
-    if count is None:
-        return None
-    return count * (0.6 if quantized else 2.0) + _WORKING_MEMORY
+def _load(name: str, settings: Settings, source: dict[str, Any]) -> LoadedModel:
+    from transformers import AutoConfig, AutoModelForImageTextToText
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # it would be drawn into the server's log
+    config = AutoConfig.from_pretrained(name, **source)
+    if type(config) not in AutoModelForImageTextToText._model_mapping:
+        raise ValueError(f"Unrecognized configuration class {type(config).__name__}")
+    processor = _processor(name, config, source)
+    model = AutoModelForImageTextToText.from_pretrained(
+        name,
+        config=config,
+        use_safetensors=True,
+        dtype=_dtype(settings),
+        device_map=_device_map(settings),
+        **_quantization(config, settings),
+        **source,
+    )
+    return LoadedModel(model.eval(), processor)
 
 
-def free_memory() -> float:
-    """Bytes of main memory that could be had now; infinite where the system does not say."""
+def _processor(name: str, config: Any, source: dict[str, Any]) -> Any:
+    """The checkpoint's processor; without its part for videos where that cannot be had.
+
+    Video processors need torchvision, which the product does without: it reads photos. Qwen3-VL and others would not
+    load at all for want of it.
+    """
+    from transformers import AutoProcessor
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return float("inf")
-    values = {line.split(":")[0]: float(line.split()[1]) * 1024 for line in lines}
-    return values.get("MemAvailable", float("inf"))
+        processor = AutoProcessor.from_pretrained(name, **source)
+    except ImportError as error:
+        if type(config) not in PROCESSOR_MAPPING or "torchvision" not in str(error).lower():
+            raise
+        processor = _for_photos_only(PROCESSOR_MAPPING[type(config)]).from_pretrained(name, **source)
+    if getattr(processor, "chat_template", None) is None:
+        processor.chat_template = processor.tokenizer.chat_template
+    return processor
 
 
-def _check_folder(folder: Path) -> None:
-    if not (folder / "config.json").exists():
-        raise NotReady(f"{folder.name} is no checkpoint: it has no config.json. Check ASSISTANT_MODEL.")
-    if not any(folder.glob("*.safetensors")):
-        raise NotReady(
-            f"{folder.name} has no safetensors weights. Pickled weights can run code and are never loaded; "
-            "convert the checkpoint to safetensors."
-        )
-    configuration = json.loads((folder / "config.json").read_text())
-    if "auto_map" in configuration:
-        raise NotReady(f"{folder.name} brings its own code, which is never run. Choose an architecture of transformers.")
+def _for_photos_only(whole: Any) -> Any:
+    """The processor class without the parts it has for videos and sound."""
+
+    def parts(_: Any) -> list[str]:
+        return [part for part in whole.get_attributes() if part in ("image_processor", "tokenizer")]
+
+    return type(whole.__name__, (whole,), {"get_attributes": classmethod(parts)})
+
+
+def _outside(module: Any, decoder: Any, path: str = "") -> list[str]:
+    """The largest modules that the decoder is no part of."""
+    found: list[str] = []
+    for name, child in module.named_children():
+        below = f"{path}.{name}" if path else name
+        if child is decoder:
+            continue
+        if any(part is decoder for part in child.modules()):
+            found += _outside(child, decoder, below)
+        else:
+            found.append(below)
+    return found
+
+
+def _path(model: Any, module: Any) -> str:
+    return next((path for path, part in model.named_modules() if part is module), "")
 
 
 def _dtype(settings: Settings) -> Any:
     """bf16 where the GPU computes in it, else fp16; fp32 on a CPU, where it is fastest."""
     import torch
 
-    if not _is_gpu(settings):
+    if not is_gpu(settings.device):
         return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def _device_map(settings: Settings) -> Any:
     if settings.device != "auto":
         return {"": settings.device}
-    return "auto" if _is_gpu(settings) else {"": "cpu"}
+    return "auto" if is_gpu(settings.device) else {"": "cpu"}
 
 
-def _is_gpu(settings: Settings) -> bool:
-    import torch
-
-    return settings.device != "cpu" and torch.cuda.is_available()
-
-
-def _quantization(config: Any, settings: Settings, name: str, source: dict[str, Any]) -> dict[str, Any]:
+def _quantization(config: Any, settings: Settings) -> dict[str, Any]:
     """The keyword for `from_pretrained`, empty if nothing is to be quantized."""
     if not quantizes(settings) or getattr(config, "quantization_config", None) is not None:
         return {}
@@ -177,63 +190,49 @@ def _quantization(config: Any, settings: Settings, name: str, source: dict[str, 
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=_dtype(settings),
-            llm_int8_skip_modules=_kept_whole(config),
+            llm_int8_skip_modules=modules_kept_precise(config),
         )
     }
 
 
-def _kept_whole(config: Any) -> list[str]:
-    """Names of modules that are not quantized, found in the architecture itself, built without memory."""
-    import torch
-    from accelerate import init_empty_weights
-    from transformers import AutoModelForImageTextToText
-
-    with init_empty_weights(include_buffers=False):
-        empty = AutoModelForImageTextToText.from_config(config)
-    kept: list[str] = []
-    for path, module in empty.named_modules():
-        last = path.rpartition(".")[2]
-        inside = any(path.startswith(f"{name}.") for name in kept)
-        if not inside and (last in _HEADS or any(part in last for part in _NOT_LANGUAGE)):
-            kept.append(path)
-    head = empty.get_output_embeddings()
-    kept += [path for path, module in empty.named_modules() if module is head and isinstance(head, torch.nn.Module)]
-    return sorted(set(kept))
-
-
-def _tensor_shapes(choice: ModelChoice) -> list[list[int]]:
-    """Shapes by the files' headers alone: eight bytes of length, then JSON."""
-    folder = choice.folder or _downloaded(choice)
-    if folder is None:
-        return []
-    shapes: list[list[int]] = []
-    for file in folder.glob("*.safetensors"):
-        with file.open("rb") as opened:
-            (length,) = struct.unpack("<Q", opened.read(8))
-            header = json.loads(opened.read(min(length, 100_000_000)))
-        shapes += [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-    return shapes
+# What a loading failure says (in lower case) -> what is wrong and what to do.
+_EXPLANATIONS = (
+    (
+        ("trust_remote_code", "custom code"),
+        "brings its own code, which is never run. Choose an architecture that transformers has.",
+    ),
+    (
+        ("unrecognized configuration class", "unrecognized model", "does not recognize this architecture"),
+        "is not an image-text-to-text model that transformers knows. Choose another in ASSISTANT_MODEL.",
+    ),
+    (("gated repo", "401 client error"), "needs a permission: accept its licence on the hub and set HF_TOKEN."),
+    (
+        ("couldn't connect", "offline", "max retries", "connection", "cannot find the requested files"),
+        "is not on this machine and the model hub cannot be reached. Download it to a folder and set ASSISTANT_MODEL "
+        "to that, or set ASSISTANT_MODEL=none.",
+    ),
+    (
+        ("not a valid model identifier", "not a local folder", "404 client error", "is not a valid git identifier"),
+        "is not on the model hub at this revision. Check ASSISTANT_MODEL and ASSISTANT_MODEL_REVISION.",
+    ),
+    (("safetensors",), "has no sound safetensors weights; pickled weights can run code and are never loaded."),
+)
 
 
-def _downloaded(choice: ModelChoice) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(choice.name, "config.json", revision=choice.revision)
-    return Path(found).parent if isinstance(found, str) else None
-
-
-def _why(choice: ModelChoice, error: Exception) -> str:
-    """A loading failure in words that help."""
+def _explained(checkpoint: Checkpoint, error: Exception) -> AssistantError:
+    """A loading failure in words that help, and that name no path."""
     reason = " ".join(str(error).split())
-    if "trust_remote_code" in reason or "custom code" in reason:
-        return f"{choice.name} brings its own code, which is never run. Choose an architecture of transformers."
-    if "Unrecognized configuration class" in reason or "Unrecognized model" in reason:
-        return f"{choice.name} is not an image-text-to-text model of transformers. Choose another in ASSISTANT_MODEL."
-    if "safetensors" in reason:
-        return f"{choice.name} has no safetensors weights; pickled weights are never loaded."
-    if any(word in reason for word in ("couldn't connect", "offline", "Max retries", "not a local folder", "Connection")):
-        return (
-            f"{choice.name} is not on this machine and the model hub cannot be reached. Download it to a folder and set "
-            "ASSISTANT_MODEL to that, or set ASSISTANT_MODEL=none."
+    if checkpoint.folder is not None:
+        reason = reason.replace(str(checkpoint.folder), checkpoint.label)
+    lower = reason.lower()
+    if isinstance(error, MemoryError) or any(
+        sign in lower for sign in ("out of memory", "can't allocate memory", "dispatched on the cpu or the disk")
+    ):
+        return EngineFailed(
+            f"{checkpoint.label} does not fit into memory. Choose a smaller model in ASSISTANT_MODEL, or quantize it "
+            "(ASSISTANT_QUANTIZE=nf4)."
         )
-    return f"{choice.name} cannot be loaded: {type(error).__name__}: {reason[:300]}."
+    for signs, explanation in _EXPLANATIONS:
+        if any(sign in lower for sign in signs):
+            return NotReady(f"{checkpoint.label} {explanation}")
+    return NotReady(f"{checkpoint.label} cannot be loaded: {type(error).__name__}: {reason[:300]}")

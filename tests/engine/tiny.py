@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 WORDS = (
-    "the a red green light blinks display shows code error E21 machine pump water tank photo customer yes no what "
-    "which is in of to and . , : ? ! A B C D E F true false User Assistant".split()
+    "the a red green light blinks display shows code error E21 machine pump water tank photo customer yes no Yes No "
+    "what which is in of to and true false User Assistant"
+).split()
+END = "<end_of_utterance>"
+_TURN = (
+    "{% for c in m.content %}{% if c.type == 'image' %}IMAGE{% else %}{{ c.text }}{% endif %}{% endfor %}"
+    "<end_of_utterance>\n"
 )
-_TEMPLATE = (
-    "{% for m in messages %}{{ m.role }}:{% if m.content is string %}{{ m.content }}{% else %}"
-    "{% for c in m.content %}{% if c.type == 'image' %}<image>{% else %}{{ c.text }}{% endif %}{% endfor %}"
-    "{% endif %}<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+_IDEFICS3 = (
+    "{% for m in messages %}{{ m.role }}:"
+    + _TURN.replace("IMAGE", "<image>")
+    + "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 )
+_QWEN3_VL = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    + _TURN.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>")
+    + "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# As Gemma's: it writes the beginning token itself, knows no system role and wants roles to alternate.
+_GEMMA3 = (
+    "{{ bos_token }}{% for m in messages %}"
+    "{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}"
+    "<start_of_turn>{{ m.role }}\n"
+    + _TURN.replace("IMAGE", "<start_of_image>")
+    + "{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+_TEXT = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 2048,
+}
 
 
 def save_idefics3(folder: Path, *, seed: int = 0) -> Path:
-    """A tiny Idefics3: SigLIP-like tower, pixel shuffle, Llama text model; dimensions that NF4 accepts."""
-    import torch
+    """SigLIP-like tower, pixel shuffle, Llama text model; dimensions that NF4 accepts."""
     from transformers import (
         Idefics3Config,
         Idefics3ForConditionalGeneration,
@@ -25,47 +52,108 @@ def save_idefics3(folder: Path, *, seed: int = 0) -> Path:
         Idefics3Processor,
     )
 
-    tokenizer = _tokenizer()
+    tokenizer = _tokenizer("<fake_token_around_image>", "<image>", "<global-img>")
+    vision = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = Idefics3Config(
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         pad_token_id=tokenizer.pad_token_id,
         scale_factor=2,
-        vision_config={
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": 64,
-            "patch_size": 16,
-        },
-        text_config={
-            "model_type": "llama",
-            "vocab_size": len(tokenizer),
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 2048,
-            "pad_token_id": tokenizer.pad_token_id,
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-        },
+        vision_config={**vision, "image_size": 64, "patch_size": 16},
+        text_config={"model_type": "llama", **_TEXT, **_token_ids(tokenizer)},
     )
-    torch.manual_seed(seed)
-    model = Idefics3ForConditionalGeneration(config).eval()
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    image_processor = Idefics3ImageProcessorPil(
-        do_image_splitting=False, size={"longest_edge": 64}, max_image_size={"longest_edge": 64}
-    )
-    processor = Idefics3Processor(image_processor, tokenizer, image_seq_len=4, chat_template=_TEMPLATE)
-    model.save_pretrained(folder)
+    size = {"longest_edge": 64}
+    image_processor = Idefics3ImageProcessorPil(do_image_splitting=False, size=size, max_image_size=size)
+    processor = Idefics3Processor(image_processor, tokenizer, image_seq_len=4, chat_template=_IDEFICS3)
+    _save(Idefics3ForConditionalGeneration, config, tokenizer, folder, seed)
     processor.save_pretrained(folder)
     return folder
 
 
-def _tokenizer():  # type: ignore[no-untyped-def]
+def save_gemma3(folder: Path, *, seed: int = 0) -> Path:
+    """SigLIP tower, pooling projector, Gemma text model with sliding windows."""
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3ImageProcessorPil, Gemma3Processor
+
+    named = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
+    tokenizer = _tokenizer("<start_of_turn>", extra_special_tokens=named)
+    vision = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2}
+    number = tokenizer.convert_tokens_to_ids
+    config = Gemma3Config(
+        mm_tokens_per_image=4,
+        boi_token_index=number("<start_of_image>"),
+        eoi_token_index=number("<end_of_image>"),
+        image_token_index=number("<image_soft_token>"),
+        vision_config={**vision, "image_size": 64, "patch_size": 16},
+        text_config={**_TEXT, "head_dim": 32, "sliding_window": 64, **_token_ids(tokenizer)},
+    )
+    image_processor = Gemma3ImageProcessorPil(size={"height": 64, "width": 64})
+    processor = Gemma3Processor(image_processor, tokenizer, image_seq_length=4, chat_template=_GEMMA3)
+    _save(Gemma3ForConditionalGeneration, config, tokenizer, folder, seed)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def save_qwen3_vl(folder: Path, *, seed: int = 0) -> Path:
+    """Laid out as the hub's Qwen3-VL checkpoints are, with a video processor that cannot be had without torchvision."""
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    marks = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    tokenizer = _tokenizer(*marks)
+    start, end, image, video = tokenizer.convert_tokens_to_ids(list(marks))
+    rope = {"rope_type": "default", "mrope_section": [8, 4, 4], "mrope_interleaved": True}
+    config = Qwen3VLConfig(
+        image_token_id=image,
+        video_token_id=video,
+        vision_start_token_id=start,
+        vision_end_token_id=end,
+        text_config={**_TEXT, "head_dim": 32, "rope_scaling": rope, **_token_ids(tokenizer)},
+        vision_config={
+            "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64,
+            "patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0],
+        },
+    )  # fmt: skip
+    _save(Qwen3VLForConditionalGeneration, config, tokenizer, folder, seed, do_sample=True, temperature=0.7, top_k=20)
+    patches = {"patch_size": 16, "temporal_patch_size": 2, "merge_size": 2, "processor_class": "Qwen3VLProcessor"}
+    pixels = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"longest_edge": 16384, "shortest_edge": 1024}}
+    _write(folder, "preprocessor_config.json", image_processor_type="Qwen2VLImageProcessorFast", **patches, **pixels)
+    _write(folder, "video_preprocessor_config.json", video_processor_type="Qwen3VLVideoProcessor", **patches, **pixels)
+    _write(folder, "chat_template.json", chat_template=_QWEN3_VL)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+ARCHITECTURES = {"idefics3": save_idefics3, "gemma3": save_gemma3, "qwen3_vl": save_qwen3_vl}
+
+
+def _save(architecture: Any, config: Any, tokenizer: Any, folder: Path, seed: int, **generation: Any) -> None:
+    import torch
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    torch.manual_seed(seed)
+    model = architecture(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # further apart than training starts: what is seen must show in the logits
+            if parameter.ndim > 1:
+                parameter.mul_(3.0)
+    settings = model.generation_config
+    settings.update(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, **generation)
+    model.save_pretrained(folder)
+
+
+def _token_ids(tokenizer: Any) -> dict[str, int]:
+    return {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+
+
+def _write(folder: Path, name: str, **content: Any) -> None:
+    (folder / name).write_text(json.dumps(content), encoding="utf-8")
+
+
+def _tokenizer(*marks: str, **named: Any) -> Any:
     """A byte-level tokenizer trained on nothing: every text can be written, a few words are tokens of their own."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -76,11 +164,13 @@ def _tokenizer():  # type: ignore[no-untyped-def]
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_tokens([AddedToken(word, normalized=False) for word in WORDS if len(word) > 1])
-    return PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend,
         bos_token="<|im_start|>",
-        eos_token="<end_of_utterance>",
+        eos_token=END,
         unk_token="<unk>",
         pad_token="<pad>",
-        additional_special_tokens=["<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>"],
+        **named,
     )
+    tokenizer.add_tokens(list(marks), special_tokens=True)
+    return tokenizer

@@ -1,0 +1,195 @@
+"""What a checkpoint is, told from its files without loading it: which one, at which revision, how large.
+
+Knows safetensors headers and the hub's cache; imports neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from assistant.errors import NotReady
+from assistant.settings import Settings
+
+NO_MODEL = "none"
+
+# Parts of the names of weights that are not quantized, for the estimate; the loader looks at the architecture itself.
+_PRECISE = ("vision", "visual", "image", "connector", "projector", "merger", "aligner", "embed", "lm_head", "router")
+
+# Beside the weights: activations and caches of short conversations, in bytes.
+_WORKING_MEMORY = 1.5e9
+# NF4 with double quantization: 4 bits a weight, and 0.127 bits for the constants of each block of 64.
+_NF4_BYTES = 4.127 / 8
+# What quantized checkpoints keep beside the packed weights.
+_CONSTANTS = ("absmax", "quant_map", "nested_", "quant_state", "qzeros", "scales", "g_idx", "weight_shape", "SCB")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A hub id with the commit it is pinned to, or a local folder (whose revision is its content)."""
+
+    name: str
+    commit: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        path = Path(self.name).expanduser()
+        return path if path.is_dir() else None
+
+    @property
+    def label(self) -> str:
+        """Its name as it may be shown to anyone: a folder's without the path."""
+        return self.name if self.folder is None else self.folder.name
+
+    @property
+    def revision(self) -> str:
+        """What its results are kept under: the pinned commit, or a fingerprint of the folder's files."""
+        return f"{self.label}@{self.commit if self.folder is None else _fingerprint(self.folder)}"
+
+
+# Largest first: (bytes of free GPU memory for NF4 weights, caches and work, checkpoint).
+DEFAULTS = (
+    (12e9, Checkpoint("Qwen/Qwen3-VL-8B-Instruct", "0c351dd01ed87e9c1b53cbc748cba10e6187ff3b")),
+    (7e9, Checkpoint("Qwen/Qwen3-VL-4B-Instruct", "ebb281ec70b05090aa6165b016eac8ec08e71b17")),
+    (4e9, Checkpoint("Qwen/Qwen3-VL-2B-Instruct", "89644892e4d85e24eaac8bacfd4f463576704203")),
+)
+
+
+def choose_default(free_gpu_bytes: float) -> Checkpoint | None:
+    """The largest default that fits; None if none does."""
+    return next((checkpoint for needed, checkpoint in DEFAULTS if free_gpu_bytes >= needed), None)
+
+
+def named(settings: Settings) -> Checkpoint:
+    """The checkpoint that ``settings.model`` names. Raises `NotReady` if it cannot be one, or is not pinned."""
+    name, commit = settings.model, settings.model_revision
+    checkpoint = Checkpoint(name, commit)
+    if checkpoint.folder is not None:
+        return checkpoint
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise NotReady(f"There is no folder {name}. Set ASSISTANT_MODEL to a hub id or an existing folder.")
+    if commit is None:
+        commit = next((known.commit for _, known in DEFAULTS if known.name == name), None)
+    if commit is None or not re.fullmatch(r"[0-9a-f]{40}", commit):
+        raise NotReady(
+            f"{name} is not pinned: set ASSISTANT_MODEL_REVISION to a commit of it (40 hexadecimal digits), so that a "
+            "change upstream never changes your assistant unseen."
+        )
+    return Checkpoint(name, commit)
+
+
+def parameter_count(checkpoint: Checkpoint) -> int | None:
+    """By the safetensors files' headers; by its name (“…-2B-…”), or None, before a hub checkpoint is downloaded."""
+    counted = sum(tensor.parameters for tensor in _tensors(checkpoint))
+    if counted:
+        return counted
+    sizes = re.findall(r"(?<![\d.A-Za-z])(\d+(?:\.\d+)?)([BM])(?![A-Za-z])", checkpoint.label, re.IGNORECASE)
+    if not sizes:
+        return None
+    number, unit = sizes[0]
+    return round(float(number) * (1e9 if unit.upper() == "B" else 1e6))
+
+
+def memory_needed(checkpoint: Checkpoint, *, quantized: bool, gpu: bool) -> float | None:
+    """Bytes for weights and work: 16-bit on a GPU, 32-bit on a CPU, NF4 where quantized. None before it is here."""
+    tensors = list(_tensors(checkpoint))
+    if not tensors:
+        return None
+    width = 2.0 if gpu else 4.0
+    if is_quantized(checkpoint):
+        return sum(tensor.bytes for tensor in tensors) + _WORKING_MEMORY
+    weights = sum(
+        tensor.parameters * (_NF4_BYTES if quantized and tensor.is_language_weight else width) for tensor in tensors
+    )
+    return weights + _WORKING_MEMORY
+
+
+def is_quantized(checkpoint: Checkpoint) -> bool:
+    """Whether its weights are quantized already."""
+    folder = files(checkpoint)
+    return folder is not None and "quantization_config" in configuration(folder)
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """The checkpoint's config.json; empty if there is none that can be read."""
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def files(checkpoint: Checkpoint) -> Path | None:
+    """Where the checkpoint's files are on this machine; None before a hub checkpoint is downloaded."""
+    if checkpoint.folder is not None:
+        return checkpoint.folder
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(checkpoint.name, "config.json", revision=checkpoint.commit)
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `NotReady` if the folder is no checkpoint, or brings weights that could run code."""
+    if not (folder / "config.json").exists():
+        raise NotReady(f"{folder.name} is no checkpoint: it has no config.json. Check ASSISTANT_MODEL.")
+    index = folder / "model.safetensors.index.json"
+    indexed = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values() if index.exists() else ()
+    if not any(folder.glob("*.safetensors")) or any(not str(name).endswith(".safetensors") for name in indexed):
+        raise NotReady(
+            f"{folder.name} has no safetensors weights. Pickled weights can run code and are never loaded; "
+            "convert the checkpoint to safetensors."
+        )
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """One entry of a safetensors header."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+
+    @property
+    def parameters(self) -> int:
+        """How many weights it holds: packed formats hold several in one number."""
+        if any(part in self.name for part in _CONSTANTS):
+            return 0
+        packed = {"U8": 2, "I32": 8}.get(self.dtype, 1) if len(self.shape) > 1 else 1
+        return prod(self.shape) * packed
+
+    @property
+    def is_language_weight(self) -> bool:
+        return len(self.shape) == 2 and not any(part in self.name for part in _PRECISE)
+
+
+def _tensors(checkpoint: Checkpoint) -> Iterator[_Tensor]:
+    """From the files' headers alone: eight bytes of length, then JSON."""
+    folder = files(checkpoint)
+    for file in sorted(folder.glob("*.safetensors")) if folder is not None else ():
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+            header = json.loads(opened.read(min(length, 100_000_000)))
+        for name, entry in header.items():
+            if name != "__metadata__":
+                start, end = entry["data_offsets"]
+                yield _Tensor(name, entry["dtype"], tuple(entry["shape"]), end - start)
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix == ".safetensors":
+            with file.open("rb") as weights:
+                digest.update(f"{file.name} {file.stat().st_size}".encode() + weights.read(1 << 20))
+        elif file.suffix in (".json", ".jinja"):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]

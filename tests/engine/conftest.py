@@ -1,0 +1,90 @@
+"""Engines on tiny checkpoints, made once for the whole run."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+
+from assistant.engine import loader
+from assistant.engine.checkpoint import Checkpoint
+from assistant.engine.loader import LoadedModel
+from assistant.engine.runner import GenerationRequest
+from assistant.engine.scheduler import Engine
+from assistant.settings import Settings
+from tests.engine import tiny
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny checkpoint by the name of its architecture."""
+    made: dict[str, Path] = {}
+
+    def get(architecture: str) -> Path:
+        if architecture not in made:
+            folder = tmp_path_factory.mktemp("checkpoint") / architecture
+            made[architecture] = tiny.ARCHITECTURES[architecture](folder)
+        return made[architecture]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def load(checkpoints: Callable[[str], Path]) -> Callable[..., LoadedModel]:
+    """A loaded model by architecture; the same object for the same arguments."""
+    loaded: dict[tuple[str, str], LoadedModel] = {}
+
+    def get(architecture: str = "idefics3", *, quantize: str = "none") -> LoadedModel:
+        key = (architecture, quantize)
+        if key not in loaded:
+            folder = checkpoints(architecture)
+            loaded[key] = loader.load(Checkpoint(str(folder)), cpu_settings(folder, quantize=quantize))
+        return loaded[key]
+
+    return get
+
+
+@pytest.fixture(params=sorted(tiny.ARCHITECTURES))
+def loaded(request: pytest.FixtureRequest, load: Callable[..., LoadedModel]) -> LoadedModel:
+    """Each architecture in turn."""
+    return load(request.param)
+
+
+@pytest.fixture
+def engine(load: Callable[..., LoadedModel]) -> Iterator[Engine]:
+    model = load()
+    engine = Engine(lambda: model, queue_size=4, timeout=30.0)
+    yield engine
+    engine.close()
+
+
+def cpu_settings(folder: Path, **fields: Any) -> Settings:
+    return Settings(model=str(folder), device="cpu", **{"quantize": "none", **fields})
+
+
+def picture(colour: str = "red", text: str = "", *, size: tuple[int, int] = (64, 64)) -> Image.Image:
+    image = Image.new("RGB", size, colour)
+    if text:
+        ImageDraw.Draw(image).text((size[0] // 8, size[1] // 4), text, fill="white", font_size=size[1] // 3)
+    return image
+
+
+def encoded(image: Image.Image, form: str = "PNG") -> bytes:
+    data = io.BytesIO()
+    image.save(data, form)
+    return data.getvalue()
+
+
+def base64_of(image: Image.Image) -> str:
+    return base64.b64encode(encoded(image)).decode("ascii")
+
+
+def asking(text: str = "what is the error", *images: Image.Image, **limits: Any) -> GenerationRequest:
+    content: list[dict[str, Any]] = [{"type": "image"} for _ in images]
+    messages = [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
+    return GenerationRequest(messages, list(images), **{"max_new_tokens": 12, **limits})

@@ -231,7 +231,7 @@ def _embed(
             query = select(Passage.content_hash, Passage.embedding).where(
                 Passage.content_hash.in_(some), Passage.embedding_model == embedding_model
             )
-            vectors |= {digest: vector for digest, vector in session.execute(query)}
+            vectors |= dict(session.execute(query).all())
     for some in _slices([digest for digest in by_hash if digest not in vectors], _EMBED_AT_ONCE):
         embedded = embeddings.embed_documents([by_hash[digest].indexed for digest in some])
         vectors |= {digest: _to_bytes(vector) for digest, vector in zip(some, embedded, strict=True)}

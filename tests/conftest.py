@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from apiflask import APIFlask
 from flask.testing import FlaskClient
 from pytest_socket import socket_allow_hosts
@@ -34,6 +35,8 @@ def pytest_configure() -> None:
         del os.environ[name]
     os.environ.update({CONFIG_VARIABLE: os.devnull, "HF_HUB_OFFLINE": "1"})
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # structlog's own default draws every variable of every frame of a traceback: seconds, and pages.
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
 
 
 def pytest_runtest_setup() -> None:

@@ -112,7 +112,7 @@ def test_more_photos_than_allowed_are_refused_one_by_one(client: FlaskClient, ke
     assert [file["status"] for file in response.json["rejected"]] == [413, 413]
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd.jpg", "a\x00b.jpg", 'x"\r\nSet-Cookie: a=b.jpg', "‮gpj.exe.jpg"])
+@pytest.mark.parametrize("name", ["../../etc/passwd.jpg", "a\x00b.jpg", 'x"\r\nSet-Cookie: a=b', "\u202egpj.exe.jpg"])
 def test_hostile_file_names_are_made_harmless(client: FlaskClient, key: Key, db: Database, name: str) -> None:
     response = client.post(TICKETS, **form("x", (name, make_photo("a"))), headers=key)
     assert response.status_code == 201

@@ -21,8 +21,10 @@ QUERY_WORDS = 64
 READ_AT_MOST = 20_000
 # BM25 weights of the columns heading, text, codes, scope: codes have their own search, a scope only filters.
 _COLUMN_WEIGHTS = "bm25(2.0, 1.0, 0.0, 0.0)"
-# The expression that the migration indexes, word for word.
-_VECTOR = "(to_tsvector('english', p.heading || ' ' || p.text) || to_tsvector('simple', p.codes))"
+# Weights of D (identifiers), C (unused), B (text) and A (heading) in PostgreSQL's ts_rank.
+_RANK_WEIGHTS = "{0, 0, 0.5, 1.0}"
+_MAY_BE_FOUND = """a.visibility = ANY(:visibilities)
+        AND (cardinality(CAST(:languages AS text[])) = 0 OR lower(a.language) = ANY(:languages))"""
 _WORD = re.compile(r"\w+")
 _STOP_WORDS = frozenset(
     "a an and are as at be but by can could do does did for from had has have hi hello how i if in into is it its "
@@ -76,8 +78,8 @@ def count(session: Session, word: str) -> int:
     if _is_sqlite(session):
         statement = "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH :match"
         return int(session.execute(text(statement), {"match": f'{{heading text}} : "{word}"'}).scalar_one())
-    statement = f"SELECT count(*) FROM passages p WHERE {_VECTOR} @@ to_tsquery('english', :match)"  # noqa: S608
-    return int(session.execute(text(statement), {"match": f"'{word}'"}).scalar_one())
+    statement = "SELECT count(*) FROM passages WHERE fts_words @@ to_tsquery('english', :match)"
+    return int(session.execute(text(statement), {"match": f"'{word}':AB"}).scalar_one())
 
 
 def rarest(counts: Mapping[str, int]) -> list[str]:
@@ -105,11 +107,10 @@ def find(session: Session, words: Sequence[str], *, filters: Filters, limit: int
         return _ids(session, statement, match=_scoped(match, filters), limit=limit)
     statement = f"""
         SELECT p.id FROM passages p JOIN articles a ON a.id = p.article_id, to_tsquery('english', :match) query
-        WHERE {_VECTOR} @@ query AND a.visibility = ANY(:visibilities)
-        AND (cardinality(CAST(:languages AS text[])) = 0 OR lower(a.language) = ANY(:languages))
-        ORDER BY ts_rank_cd({_VECTOR}, query, 1) DESC, p.id LIMIT :limit
+        WHERE p.fts_words @@ query AND {_MAY_BE_FOUND}
+        ORDER BY ts_rank('{_RANK_WEIGHTS}', p.fts_words, query, 1) DESC, p.id LIMIT :limit
     """  # noqa: S608
-    return _ids(session, statement, match=" | ".join(f"'{word}'" for word in words), limit=limit, **_bound(filters))
+    return _ids(session, statement, match=" | ".join(f"'{word}':AB" for word in words), limit=limit, **_bound(filters))
 
 
 def find_code(session: Session, code: str, *, filters: Filters, limit: int) -> list[int]:
@@ -119,12 +120,9 @@ def find_code(session: Session, code: str, *, filters: Filters, limit: int) -> l
         return _ids(session, statement, match=_scoped(f'codes : "{code.lower()}"', filters), limit=limit)
     statement = f"""
         SELECT p.id FROM passages p JOIN articles a ON a.id = p.article_id
-        WHERE {_VECTOR} @@ to_tsquery('simple', :match) AND a.visibility = ANY(:visibilities)
-        AND (cardinality(CAST(:languages AS text[])) = 0 OR lower(a.language) = ANY(:languages))
-        AND (' ' || p.codes || ' ') LIKE :exact LIMIT :limit
+        WHERE p.fts_words @@ to_tsquery('simple', :match) AND {_MAY_BE_FOUND} ORDER BY p.id LIMIT :limit
     """  # noqa: S608
-    exact = f"% {code} %"
-    return _ids(session, statement, match=f"'{code.lower()}'", exact=exact, limit=limit, **_bound(filters))
+    return _ids(session, statement, match=f"'{code.lower()}':D", limit=limit, **_bound(filters))
 
 
 def _is_sqlite(session: Session) -> bool:

@@ -3,6 +3,10 @@
 SQLite: an FTS5 table that keeps no copy of the texts. Its column ``scope`` holds the visibility and language of the
 passage's article as words (``vpublic0``, ``len0``), so that a search leaves out what may not be found before it ranks;
 `passages_fts_scope` remembers what was written there, because a contentless table is told what it deletes.
+
+PostgreSQL: a generated column, in which weight A marks words of the heading, B of the text, and D identifiers.
+
+A later migration that copies `passages` or `articles` (a batch operation on SQLite) has to make the triggers again.
 """
 
 from __future__ import annotations
@@ -42,9 +46,11 @@ _SQLITE = (
     f"CREATE TRIGGER passages_fts_article_delete AFTER DELETE ON articles BEGIN {_CHANGED} END",
 )
 _POSTGRESQL = (
-    """CREATE INDEX fts_passages_words ON passages USING gin (
-        (to_tsvector('english', heading || ' ' || text) || to_tsvector('simple', codes))
-    )""",
+    """ALTER TABLE passages ADD COLUMN fts_words tsvector GENERATED ALWAYS AS (
+        setweight(to_tsvector('english', heading), 'A') || setweight(to_tsvector('english', text), 'B')
+        || setweight(to_tsvector('simple', codes), 'D')
+    ) STORED""",
+    "CREATE INDEX fts_passages_words ON passages USING gin (fts_words)",
     f"""CREATE FUNCTION passages_fts_changed() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN {_CHANGED} RETURN NULL; END
     $$""",
@@ -73,5 +79,5 @@ def downgrade() -> None:
         for table in ("articles", "passages"):
             op.execute(f"DROP TRIGGER passages_fts_{table} ON {table}")
         op.execute("DROP FUNCTION passages_fts_changed")
-        op.execute("DROP INDEX fts_passages_words")
+        op.execute("ALTER TABLE passages DROP COLUMN fts_words")
     op.execute("DROP TABLE passages_fts_version")

@@ -1,0 +1,174 @@
+"""The OpenAPI document: valid, complete, true. Schemathesis sends what it allows, and what it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from apiflask import APIFlask
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from schemathesis.checks import CHECKS
+from schemathesis.generation.modes import GenerationMode
+
+from assistant.services.desk import Desk
+from assistant.worker import run_until_idle
+from tests.factories import make_articles, make_photo, make_ticket, make_upload
+
+Document = dict[str, Any]
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+@pytest.fixture
+def document(client: FlaskClient) -> Document:
+    return client.get("/api/v1/openapi.json").json  # type: ignore[no-any-return]
+
+
+def operations(document: Document) -> list[tuple[str, str, Document]]:
+    return [
+        (path, method, item[method]) for path, item in document["paths"].items() for method in METHODS if method in item
+    ]
+
+
+def test_the_document_is_valid_openapi_3_1(document: Document) -> None:
+    assert document["openapi"].startswith("3.1.")
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+def test_every_route_is_described_and_nothing_else(app: APIFlask, document: Document) -> None:
+    routes = {
+        (rule.rule.replace("<public_id:", "{").replace("<", "{").replace(">", "}"), method.lower())
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods or ()
+        if (rule.rule.startswith("/api/") or rule.endpoint.startswith("health.")) and method not in ("HEAD", "OPTIONS")
+    }
+    routes -= {("/api/v1/openapi.json", "get"), ("/api/v1/docs", "get")}
+    assert {(path, method) for path, method, _ in operations(document)} == routes
+
+
+def test_every_operation_says_what_it_does_takes_and_refuses(document: Document) -> None:
+    names = {tag["name"] for tag in document["tags"]}
+    for path, method, operation in operations(document):
+        where = f"{method} {path}"
+        assert operation["summary"].endswith("."), where
+        assert set(operation["tags"]) <= names, where
+        if not path.startswith("/api/"):
+            continue
+        assert {"401", "403", "429", "503"} <= set(operation["responses"]), where
+        assert ("404" in operation["responses"]) == ("{" in path), where
+        bare = path.endswith(("/triage", "/discard")) and "{" in path
+        assert ("requestBody" in operation) == (method != "get" and not bare), where
+        if "requestBody" in operation:
+            assert {"400", "413", "415", "422"} <= set(operation["responses"]), where
+
+
+def test_refusals_are_problem_documents(document: Document) -> None:
+    for name, response in document["components"]["responses"].items():
+        assert list(response["content"]) == ["application/problem+json"], name
+    assert "Retry-After" in document["components"]["responses"]["Problem429"]["headers"]
+
+
+def test_a_key_is_asked_for_everywhere_but_at_the_health_addresses(document: Document) -> None:
+    (scheme,) = document["components"]["securitySchemes"].values()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    assert document["security"]
+    open_to_all = {path for path, _, operation in operations(document) if operation.get("security") == []}
+    assert open_to_all == {"/livez", "/readyz"}
+
+
+def test_the_host_header_does_not_get_into_the_document(client: FlaskClient) -> None:
+    assert "evil.example" not in client.get("/api/v1/openapi.json", headers={"Host": "evil.example"}).text
+
+
+def test_the_page_shows_every_operation_and_needs_no_other_site(client: FlaskClient, document: Document) -> None:
+    page = client.get("/api/v1/docs")
+    assert page.status_code == 200
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert "<script" not in page.text
+    assert "//" not in page.text.replace("http://localhost/api/v1/tickets", "")
+    for path, _, operation in operations(document):
+        assert path in page.text
+        assert operation["summary"] in page.text.replace("&#39;", "'")
+    for name in ("requester_email", "Idempotency-Key", "probability", "unassigned"):
+        assert name in page.text
+
+
+# What the document promises, tried
+
+CHECKED = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+    "ignored_auth",
+)
+
+
+@pytest.fixture
+def known(client: FlaskClient, key: dict[str, str], desk: Desk, tmp_path: Path) -> Callable[[], dict[str, str]]:
+    """Makes a worked ticket and tells its ids: what is generated must also get past the 404s."""
+    make_articles(desk, tmp_path / "articles")
+    return lambda: make_known(client, key, desk)
+
+
+def make_known(client: FlaskClient, key: dict[str, str], desk: Desk) -> dict[str, str]:
+    ticket = make_ticket(desk, uploads=[make_upload()])
+    run_until_idle(desk)
+    shown = client.get(f"/api/v1/tickets/{ticket.public_id}", headers=key).json
+    return {
+        "ticket_id": shown["id"],
+        "draft_id": shown["drafts"][0]["id"],
+        "attachment_id": shown["messages"][0]["attachments"][0]["id"],
+        "name": "priority",
+    }
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_no_request_fails_or_is_answered_otherwise_than_described(
+    app: APIFlask, key: dict[str, str], known: Callable[[], dict[str, str]], mode: GenerationMode
+) -> None:
+    schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", app)
+    statuses: dict[str, set[int]] = {}
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        with contextlib.suppress(Unsatisfiable):  # it takes nothing that could be wrong
+            statuses[operation.label] = exercise(operation, mode, ids=known(), headers=key)
+
+    assert len(statuses) >= (18 if mode is GenerationMode.POSITIVE else 10)
+    if mode is GenerationMode.POSITIVE:
+        never = {label for label, seen in statuses.items() if not any(status < 300 for status in seen)}
+        assert never == set()
+
+
+def exercise(operation: Any, mode: GenerationMode, *, ids: dict[str, str], headers: dict[str, str]) -> set[int]:
+    """Send what is generated for an operation and check every answer. Returns the statuses that came."""
+    checks, seen = CHECKS.get_by_names(CHECKED), set()
+
+    @settings(max_examples=12, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def run(case: schemathesis.Case) -> None:
+        for name in case.path_parameters or {}:
+            case.path_parameters[name] = ids[name]
+        seen.add(case.call_and_validate(headers=headers, checks=checks).status_code)
+
+    run()
+    return seen
+
+
+def test_what_was_described_is_what_a_form_takes(client: FlaskClient, key: dict[str, str], document: Document) -> None:
+    form = document["paths"]["/api/v1/tickets"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    values = {"requester_email": "rosa@example.org"}
+    data: dict[str, Any] = {name: values.get(name, "x") for name in form["properties"] if name != "photos"}
+    data["photos"] = [(io.BytesIO(make_photo("x")), "a.jpg")]
+    response = client.post("/api/v1/tickets", data=data, headers=key)
+    assert response.status_code == 201, json.dumps(response.json)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -70,9 +71,17 @@ def evidence_of(session: Session, photos: Sequence[Attachment], *, revision: str
 
 
 def correct_evidence(
-    session: Session, agent: AgentPrincipal, attachment_id: str, changes: Mapping[str, str]
+    session: Session,
+    agent: AgentPrincipal,
+    attachment_id: str,
+    changes: Mapping[str, str],
+    *,
+    lines: Mapping[int, str] | None = None,
 ) -> Evidence:
-    """Replace what was read by what the agent sees. Field names: caption, product, condition, quality."""
+    """Replace what was read by what the agent sees. Field names: caption, product, condition, quality.
+
+    ``lines`` replaces lines of the visible text by their index; an empty one is removed, the others keep their region.
+    """
     unknown = sorted(set(changes) - set(FIELDS))
     if unknown:
         raise Invalid(f"There is no evidence field {unknown[0]!r}. Fields: {', '.join(FIELDS)}.", field=unknown[0])
@@ -82,10 +91,18 @@ def correct_evidence(
         raise NotFound("This photo has not been read yet. Please wait a moment.")
     corrected = {name: {"value": value.strip(), "confidence": 1.0, "region": None} for name, value in changes.items()}
     row.fields = {**row.fields, **corrected}
+    row.visible_text = _corrected_lines(row.visible_text, lines or {})
     row.state, row.corrected_by_id, row.corrected_at = EvidenceState.CORRECTED, agent.agent_id, utcnow()
     payload = {"attachment": photo.public_id}
     events.append(session, "evidence.corrected", payload, conversation_id=photo.message.conversation_id)
     return row
+
+
+def _corrected_lines(read: Sequence[dict[str, Any]], changes: Mapping[int, str]) -> list[dict[str, Any]]:
+    if any(index not in range(len(read)) for index in changes):
+        raise Invalid("This photo has no such line of text.", field="visible_text")
+    seen = {index: {**read[index], "text": text.strip(), "confidence": 1.0} for index, text in changes.items()}
+    return [line for line in (seen.get(index, line) for index, line in enumerate(read)) if line["text"]]
 
 
 def to_value(row: Evidence) -> PhotoEvidence:

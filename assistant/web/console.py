@@ -1,62 +1,43 @@
-"""The agents' side: pages rendered on the server, panels of a ticket renewed by htmx, live by server-sent events.
+"""The agents' side: signing in, the queue, the articles. A ticket's own page is in `console_ticket`.
 
-Every action answers with the panels it changed; without scripts it redirects back to the page. What went wrong is said
-in the panel, and what the agent had typed is still there.
+Pages are rendered on the server and panels renewed by htmx, live by server-sent events. Everything also works without
+scripts, by forms and redirects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 from flask_login import current_user, login_user, logout_user
 from werkzeug.wrappers import Response as BaseResponse
 
 from assistant.errors import AssistantError, Unauthenticated
-from assistant.models import ConversationState, Event, Ticket, TicketStatus
-from assistant.ports import HandoffReason, Mode
-from assistant.services import access, conversations, drafts, evidence, knowledge, tickets, triage
+from assistant.models import ConversationState, Priority, Ticket, TicketStatus
+from assistant.services import access, evidence, knowledge, tickets
 from assistant.services.access import AgentPrincipal
-from assistant.services.events import Audience, last_event_id
+from assistant.services.events import last_event_id
 from assistant.services.tickets import TicketFilters
+from assistant.services.triage import current_triage
 from assistant.skills.triage import allowed_values
-from assistant.web import auth
+from assistant.web import auth, console_ticket, console_words
 from assistant.web.context import desk
 from assistant.web.limits import address, limiter
-from assistant.web.responses import attachment_response, event_stream
-from assistant.web.schemas import ticket_json
+from assistant.web.responses import attachment_response
 
 blueprint = Blueprint("console", __name__, url_prefix="/console")
+blueprint.register_blueprint(console_ticket.blueprint)
 
 Reply = str | BaseResponse | tuple[str, int]
 
 OPEN = (TicketStatus.NEW, TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD)
 PAGE = 40
-HANDOFF_WORDS = {
-    HandoffReason.CUSTOMER_ASKED.value: "The customer asked for a person.",
-    HandoffReason.MISSING_KNOWLEDGE.value: "No article answers this.",
-    HandoffReason.UNSUPPORTED_ANSWER.value: "What the model wrote does not stand on the articles.",
-    HandoffReason.NEEDS_HUMAN.value: "Triage says that a person must handle this.",
-    HandoffReason.ENGINE_DOWN.value: "The assistant could not answer.",
-}
-MODE_WORDS = {
-    Mode.NO_VLM: "No vision-language model: photos are read by OCR, answers are quoted from articles.",
-    Mode.SMALL_VLM: "A small model reads photos and decides; answers are quoted from articles.",
-    Mode.FULL_VLM: "The model reads photos and writes answers; every sentence is checked against its article.",
-    Mode.REMOTE: "A model server reads photos and writes answers; every sentence is checked against its article.",
-}
-# Which panel of a ticket page an event renews.
-_PANELS = {
-    "message.created": "thread",
-    "evidence.read": "thread",
-    "evidence.corrected": "thread",
-    "ticket.triaged": "triage",
-    "draft.changed": "draft",
-    "conversation.state": "status",
-    "ticket.updated": "status",
-}
+# A live queue reads again what is shown, up to this many rows.
+RENEW_AT_MOST = 200
+_WITHOUT_PASSWORD = ("console.password", "console.sign_out")
+_STREAMS = ("console.queue_events", "console.ticket.events")
 
 
 @blueprint.before_request
@@ -65,22 +46,40 @@ def require_agent() -> BaseResponse | None:
     if request.endpoint == "console.sign_in":
         return None
     if not current_user.is_authenticated:
-        return _go(url_for("console.sign_in", next=request.full_path.rstrip("?")))
-    if auth.agent().must_change_password and request.endpoint not in ("console.password", "console.sign_out"):
+        return _ask_to_sign_in()
+    if auth.agent().must_change_password and request.endpoint not in _WITHOUT_PASSWORD:
         return _go(url_for("console.password"))
     return None
 
 
-@blueprint.context_processor
+@blueprint.after_request
+def tell_scripts(response: Response) -> Response:
+    """Pages are this agent's and of this moment. A refusal that is no panel goes to where messages are shown."""
+    response.headers.setdefault("Cache-Control", "no-store")
+    if request.headers.get("HX-Request") and response.status_code >= 400 and not g.get("has_panels"):
+        response.headers["HX-Retarget"] = "#notice"
+        response.headers["HX-Reswap"] = "innerHTML"
+    return response
+
+
+@blueprint.app_context_processor
 def shared() -> dict[str, Any]:
-    capabilities = desk().capabilities
+    """What every page of the console shows, those of errors too."""
+    if not request.path.startswith("/console"):
+        return {}
+    capabilities, taxonomy = desk().capabilities, desk().taxonomy
     return {
         "company": desk().company,
         "me": auth.agent() if current_user.is_authenticated else None,
         "model": capabilities.model,
-        "mode_words": MODE_WORDS[capabilities.mode],
-        "handoff_words": HANDOFF_WORDS,
-        "product_name": desk().taxonomy.product_name,
+        "mode_words": console_words.MODE[capabilities.mode],
+        "handoff_words": console_words.HANDOFF,
+        "quoting_modes": console_words.QUOTES,
+        "state_words": console_words.STATE,
+        "channel_words": console_words.CHANNEL,
+        "words": console_words.words,
+        "label": lambda field, key: console_words.label(taxonomy, field, key),
+        "csp_nonce": g.get("csp_nonce", ""),
     }
 
 
@@ -91,7 +90,7 @@ def sign_in() -> Reply:
         return render_template("console/sign_in.html", error=None, email="")
     email, password = request.form.get("email", ""), request.form.get("password", "")
     try:
-        agent = access.sign_in(desk().db, email=email, password=password)
+        agent = access.sign_in(desk().db, email=email.replace("\0", ""), password=password)
     except Unauthenticated as error:
         return render_template("console/sign_in.html", error=error.message, email=email), 401
     login_user(auth.signed_in(agent))
@@ -105,13 +104,14 @@ def sign_out() -> Reply:
 
 
 @blueprint.route("/password", methods=["GET", "POST"])
+@limiter.limit("10 per minute", key_func=address, methods=["POST"])
 def password() -> Reply:
     if request.method == "GET":
         return render_template("console/password.html", error=None)
     form = request.form
+    if form.get("new", "") != form.get("again", ""):
+        return render_template("console/password.html", error="The two new passwords differ."), 422
     try:
-        if form.get("new", "") != form.get("again", ""):
-            return render_template("console/password.html", error="The two new passwords differ."), 422
         access.change_password(desk().db, auth.agent(), current=form.get("current", ""), new=form.get("new", ""))
     except AssistantError as error:
         return render_template("console/password.html", error=error.message), error.status
@@ -121,24 +121,59 @@ def password() -> Reply:
 # The queue
 
 
+@dataclass(frozen=True)
+class QueueView:
+    """Which tickets an agent looks at: a tab and what narrows it, as the address of the page says it."""
+
+    tab: str
+    narrowed: dict[str, str]
+
+    @classmethod
+    def of_request(cls) -> QueueView:
+        given = {name: request.args.get(name, "").replace("\0", "").strip()[:200] for name in _NARROWED}
+        return cls(request.args.get("tab", ""), {name: value for name, value in given.items() if value})
+
+    def filters(self, base: TicketFilters) -> TicketFilters:
+        """``base`` narrowed. What is no priority is ignored: an old address must still open."""
+        chosen = self.narrowed
+        priority = chosen.get("priority", "")
+        agent = chosen.get("agent", "")
+        return replace(
+            base,
+            text=chosen.get("q"),
+            category=chosen.get("category"),
+            product=chosen.get("product"),
+            team=chosen.get("team"),
+            priority=(Priority(priority),) if priority in list(Priority) else base.priority,
+            unassigned=agent == "nobody" or base.unassigned,
+            assigned_to=base.assigned_to or (agent if agent not in ("", "nobody") else None),
+        )
+
+
+_NARROWED = ("q", "category", "product", "team", "priority", "agent")
+
+
 @blueprint.get("/")
 def queue() -> Reply:
-    return render_template("console/queue.html", **_queue_page())
+    return render_template("console/queue.html", **_queue_page(), choices=_choices())
 
 
 @blueprint.get("/rows")
 def rows() -> Reply:
-    return render_template("console/_rows.html", **_queue_page())
+    """What of the queue's page changes; with a ``cursor``, only the rows behind it."""
+    page = _queue_page()
+    if request.args.get("cursor"):
+        return render_template("console/_more.html", **page)
+    response = make_response(render_template("console/_rows.html", **page))
+    if request.args.get("narrow"):
+        response.headers["HX-Replace-Url"] = page["address"]
+    return response
 
 
 @blueprint.get("/events")
 def queue_events() -> Response:
-    """Something happened to some ticket: the queue asks for its rows again."""
-    return event_stream(desk(), conversation_id=None, audience=Audience.AGENT, name=_queue_event)
-
-
-def _queue_event(event: Event) -> str | None:
-    return None if event.kind in ("answer.delta", "answer.started") else "queue"
+    """Something happened to some ticket: the queue asks for its rows again. Never what happened: not all see all."""
+    return console_ticket.news_stream(None, lambda event: None if event.kind.startswith("answer.") else "queue")
 
 
 def _tabs(agent: AgentPrincipal) -> dict[str, tuple[str, TicketFilters]]:
@@ -146,151 +181,61 @@ def _tabs(agent: AgentPrincipal) -> dict[str, tuple[str, TicketFilters]]:
         "waiting": ("Waiting for a person", TicketFilters(status=OPEN, state=(ConversationState.HANDED_OFF,))),
         "mine": ("Mine", TicketFilters(status=OPEN, assigned_to=agent.public_id)),
         "assistant": ("With the assistant", TicketFilters(status=OPEN, state=(ConversationState.ASSISTANT,))),
-        "all": ("All open", TicketFilters(status=OPEN)),
+        "all": ("All", TicketFilters()),
         "solved": ("Solved", TicketFilters(status=tickets.DONE)),
     }
 
 
 def _queue_page() -> dict[str, Any]:
-    agent = auth.agent()
+    agent, view = auth.agent(), QueueView.of_request()
     tabs = _tabs(agent)
-    tab = request.args.get("tab", "waiting")
-    tab = tab if tab in tabs else "waiting"
-    text = request.args.get("q", "").replace("\0", "").strip()[:200]
-    filters = tabs[tab][1]
-    if text:
-        filters = TicketFilters(filters.status, state=filters.state, assigned_to=filters.assigned_to, text=text)
+    tab = view.tab if view.tab in tabs else "waiting"
+    filters = {key: view.filters(base) for key, (_, base) in tabs.items()}
+    cursor = request.args.get("cursor")
+    shown = request.args.get("shown", type=int, default=0) if cursor is None else 0
     with desk().db.read() as session:
-        page = tickets.list_tickets(session, agent, filters, cursor=request.args.get("cursor"), limit=PAGE)
-        counts = {key: tickets.count_tickets(session, agent, one) for key, (_, one) in tabs.items()}
+        limit = min(max(PAGE, shown), RENEW_AT_MOST)
+        page = tickets.list_tickets(session, agent, filters[tab], cursor=cursor, limit=limit)
+        counts = {key: tickets.count_tickets(session, agent, one) for key, one in filters.items()}
         photos = evidence.first_photos(session, [ticket.conversation_id for ticket in page.tickets])
         last_id = last_event_id(session)
+    before = request.args.get("before", type=int, default=0)
     return {
         "tab": tab,
         "tabs": {key: name for key, (name, _) in tabs.items()},
         "counts": counts,
         "tickets": page.tickets,
+        "shown": before + len(page.tickets),
         "cursor": page.cursor,
         "photos": photos,
-        "q": text,
-        "current_triage": triage.current_triage,
+        "narrowed": view.narrowed,
+        "address": f"{url_for('console.queue')}?{urlencode({'tab': tab, **view.narrowed})}",
+        "category_of": _category_of,
         "last_event_id": last_id,
     }
 
 
-# A ticket
+def _category_of(ticket: Ticket) -> Any:
+    """The triage field of the category, for how sure it is."""
+    result = current_triage(ticket)
+    return next((field for field in result.fields if field.name == "category"), None) if result is not None else None
 
 
-@blueprint.get("/tickets/<public_id:ticket_id>")
-def ticket(ticket_id: str) -> Reply:
-    return render_template("console/ticket.html", **_ticket_page(ticket_id))
-
-
-@blueprint.get("/tickets/<public_id:ticket_id>/<any(thread, triage, draft, status):panel>")
-def panel(ticket_id: str, panel: str) -> Reply:
-    return render_template(f"console/_{panel}.html", **_ticket_page(ticket_id))
-
-
-@blueprint.get("/tickets/<public_id:ticket_id>/events")
-def ticket_events(ticket_id: str) -> Response:
+def _choices() -> dict[str, list[tuple[str, str]]]:
+    """What the queue can be narrowed by: (value, name) each."""
+    taxonomy = desk().taxonomy
     with desk().db.read() as session:
-        conversation_id = access.access_ticket(session, auth.agent(), ticket_id).conversation_id
-    name = lambda event: _PANELS.get(event.kind)  # noqa: E731
-    return event_stream(desk(), conversation_id=conversation_id, audience=Audience.AGENT, name=name)
+        agents = [(agent.public_id, agent.name) for agent in access.active_agents(session)]
+    return {
+        "priority": [(key, console_words.words(key)) for key in reversed(allowed_values(taxonomy, "priority"))],
+        "category": [(one.key, one.name) for one in taxonomy.categories],
+        "product": [(one.key, one.name) for one in taxonomy.products],
+        "team": [(one.key, one.name) for one in taxonomy.teams],
+        "agent": [("nobody", "Nobody yet"), *agents],
+    }
 
 
-@blueprint.post("/tickets/<public_id:ticket_id>/take-over")
-def take_over(ticket_id: str) -> Reply:
-    def act(session: Any, row: Ticket) -> None:
-        conversation = conversations.lock_conversation(session, row.conversation_id)
-        conversations.take_over(session, conversation, auth.agent())
-
-    return _act(ticket_id, act, panels=("status", "draft"))
-
-
-@blueprint.post("/tickets/<public_id:ticket_id>/solve")
-def solve(ticket_id: str) -> Reply:
-    return _act(ticket_id, lambda session, row: tickets.solve(session, row, auth.agent()), panels=("status", "draft"))
-
-
-@blueprint.post("/tickets/<public_id:ticket_id>/reopen")
-def reopen(ticket_id: str) -> Reply:
-    return _act(ticket_id, lambda session, row: tickets.reopen(session, row, auth.agent()), panels=("status", "draft"))
-
-
-@blueprint.post("/tickets/<public_id:ticket_id>/set-status")
-def set_status(ticket_id: str) -> Reply:
-    def act(session: Any, row: Ticket) -> None:
-        wanted = request.form.get("status", "")
-        if wanted in (TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD):
-            tickets.set_status(session, row, TicketStatus(wanted))
-
-    return _act(ticket_id, act, panels=("status",))
-
-
-@blueprint.post("/tickets/<public_id:ticket_id>/assign")
-def assign(ticket_id: str) -> Reply:
-    def act(session: Any, row: Ticket) -> None:
-        tickets.assign(session, row, request.form.get("agent") or None)
-
-    return _act(ticket_id, act, panels=("status",))
-
-
-@blueprint.post("/tickets/<public_id:ticket_id>/reply")
-def reply(ticket_id: str) -> Reply:
-    """A public reply, or a note that only agents see."""
-
-    def act(session: Any, row: Ticket) -> None:
-        if request.form.get("internal"):
-            drafts.add_note(session, auth.agent(), row, _text())
-        else:
-            drafts.reply(session, auth.agent(), row, _text())
-
-    return _act(ticket_id, act, panels=("draft", "thread", "status"), keep="reply")
-
-
-@blueprint.post("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>/send")
-def send_draft(ticket_id: str, draft_id: str) -> Reply:
-    def act(session: Any, row: Ticket) -> None:
-        draft = drafts.access_draft(session, row, draft_id)
-        drafts.send_draft(session, auth.agent(), row, draft, text=_text())
-
-    return _act(ticket_id, act, panels=("draft", "thread", "status"), keep="draft")
-
-
-@blueprint.post("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>/discard")
-def discard_draft(ticket_id: str, draft_id: str) -> Reply:
-    def act(session: Any, row: Ticket) -> None:
-        drafts.discard_draft(session, auth.agent(), row, drafts.access_draft(session, row, draft_id))
-
-    return _act(ticket_id, act, panels=("draft",))
-
-
-@blueprint.post("/tickets/<public_id:ticket_id>/triage/<name>")
-def decide_field(ticket_id: str, name: str) -> Reply:
-    """Accept the proposed value, or override it with ``value``."""
-
-    def act(session: Any, row: Ticket) -> None:
-        value = request.form.get("value") or None
-        triage.decide_field(session, auth.agent(), row, name, taxonomy=desk().taxonomy, value=value)
-
-    return _act(ticket_id, act, panels=("triage", "status"))
-
-
-@blueprint.post("/tickets/<public_id:ticket_id>/evidence/<public_id:attachment_id>")
-def correct_evidence(ticket_id: str, attachment_id: str) -> Reply:
-    def act(session: Any, _row: Ticket) -> None:
-        changes = {name: request.form[name] for name in evidence.FIELDS if request.form.get(name, "").strip()}
-        evidence.correct_evidence(session, auth.agent(), attachment_id, changes)
-
-    return _act(ticket_id, act, panels=("thread",))
-
-
-@blueprint.get("/attachments/<public_id:attachment_id>")
-def attachment(attachment_id: str) -> Response:
-    with desk().db.read() as session:
-        found = access.access_attachment(session, auth.agent(), attachment_id)
-    return attachment_response(desk(), found, thumbnail=request.args.get("thumbnail") == "1")
+# Articles and files
 
 
 @blueprint.get("/knowledge")
@@ -302,71 +247,23 @@ def knowledge_search() -> Reply:
     return render_template("console/knowledge.html", q=text, hits=[hit.to_json() for hit in hits], count=count)
 
 
-def _act(
-    ticket_id: str, action: Callable[[Any, Ticket], None], *, panels: tuple[str, ...], keep: str | None = None
-) -> Reply:
-    """Do something to a ticket the agent may see and answer with the panels it changes.
-
-    The first panel is the target of the request; the others ride along. If it fails, the message and, under the name
-    ``keep``, what was typed go into the first panel.
-    """
-    said: dict[str, Any] = {}
-    try:
-        with desk().db.begin() as session:
-            action(session, tickets.load_ticket(session, auth.agent(), ticket_id))
-    except AssistantError as error:
-        if error.status == 404 and not _exists(ticket_id):
-            raise
-        said = {"error": error.message, f"typed_{keep}": request.form.get("text", "")}
-    if not request.headers.get("HX-Request") and not said:
-        return redirect(url_for("console.ticket", ticket_id=ticket_id))
-    page = {**_ticket_page(ticket_id), **said}
-    if not request.headers.get("HX-Request"):
-        return render_template("console/ticket.html", **page), 409
-    first, *others = panels
-    parts = [render_template(f"console/_{first}.html", **page)]
-    parts += [render_template(f"console/_{name}.html", **page, out_of_band=True) for name in others]
-    return "\n".join(parts)
-
-
-def _exists(ticket_id: str) -> bool:
+@blueprint.get("/attachments/<public_id:attachment_id>")
+def attachment(attachment_id: str) -> Response:
     with desk().db.read() as session:
-        try:
-            access.access_ticket(session, auth.agent(), ticket_id)
-        except AssistantError:
-            return False
-        return True
+        found = access.access_attachment(session, auth.agent(), attachment_id)
+    return attachment_response(desk(), found, thumbnail=request.args.get("thumbnail") == "1")
 
 
-def _ticket_page(ticket_id: str) -> dict[str, Any]:
-    with desk().db.read() as session:
-        row = tickets.load_ticket(session, auth.agent(), ticket_id)
-        shown = ticket_json(session, row)
-        return {
-            "ticket": shown,
-            "requester_email": row.requester.email,
-            "agents": access.active_agents(session),
-            "place": conversations.queue_place(session, row.conversation),
-            "fields": _field_choices(shown),
-            "last_event_id": last_event_id(session, conversation_id=row.conversation_id),
-            "error": None,
-        }
-
-
-def _field_choices(shown: dict[str, Any]) -> list[dict[str, Any]]:
-    """The triage fields, each with every value it may have, likeliest first."""
-    fields = shown["triage"]["fields"] if shown["triage"] is not None else []
-    chosen = []
-    for field in fields:
-        likely = field["probabilities"]
-        options = sorted(allowed_values(desk().taxonomy, field["name"]), key=lambda key: -likely.get(key, 0.0))
-        now = field["corrected_value"] if field["state"] == "overridden" else field["value"]
-        chosen.append({**field, "options": options, "now": now})
-    return chosen
-
-
-def _text() -> str:
-    return request.form.get("text", "").replace("\r\n", "\n").replace("\0", "")
+def _ask_to_sign_in() -> BaseResponse:
+    """To the form and back again. What an agent has typed stays on their page: they sign in beside it."""
+    if request.endpoint in _STREAMS:
+        return Response("Sign in first.", status=401)
+    if request.method != "GET" and request.headers.get("HX-Request"):
+        raise Unauthenticated("You have been signed out. Sign in again in another tab, then repeat what you did here.")
+    if request.headers.get("HX-Request"):
+        here = urlsplit(request.headers.get("HX-Current-URL", ""))
+        return _go(url_for("console.sign_in", next=f"{here.path}?{here.query}" if here.query else here.path))
+    return _go(url_for("console.sign_in", next=request.full_path.rstrip("?") if request.method == "GET" else None))
 
 
 def _go(address_: str) -> BaseResponse:
@@ -380,5 +277,6 @@ def _safe_next() -> str | None:
     """Where the agent wanted to go, if that is a page of the console: never another site."""
     wanted = request.args.get("next", "")
     parts = urlsplit(wanted)
-    is_ours = not parts.scheme and not parts.netloc and wanted.startswith("/console/") and "\\" not in wanted
-    return wanted if is_ours and not wanted.startswith("/console/sign") else None
+    is_ours = not parts.scheme and not parts.netloc and parts.path.startswith("/console/")
+    is_plain = wanted.isprintable() and "\\" not in wanted and "//" not in parts.path and ".." not in parts.path
+    return wanted if is_ours and is_plain and not parts.path.startswith("/console/sign-") else None

@@ -82,11 +82,17 @@ def _code(status: int) -> str:
 
 
 def event_stream(
-    desk: Desk, *, conversation_id: int | None, audience: Audience, name: Callable[[Event], str | None] | None = None
+    desk: Desk,
+    *,
+    conversation_id: int | None,
+    audience: Audience,
+    name: Callable[[Event], str | None] | None = None,
+    with_payload: bool = True,
 ) -> Response:
     """Server-sent events from where the client stopped (``Last-Event-ID``), else from now on.
 
-    ``name`` gives the event another name than its kind, or None to leave it out.
+    ``name`` gives the event another name than its kind, or None to leave it out. Without payload the client learns
+    only that something happened: for a stream that crosses what its reader may see.
     """
     start = _last_event_id(desk, conversation_id)
     named = name or (lambda event: event.kind)
@@ -98,7 +104,7 @@ def event_stream(
         for batch in events.follow(desk.db, start, conversation_id=conversation_id, audience=audience):
             if stop.is_set() or monotonic() > ends_at:
                 return
-            yield from _frames(batch, named)
+            yield from _frames(batch, named, with_payload=with_payload)
             if batch:
                 pinged_at = monotonic()
             elif monotonic() - pinged_at > PING_EVERY:
@@ -109,11 +115,11 @@ def event_stream(
     return Response(stream_with_context(frames()), mimetype="text/event-stream", headers=headers)
 
 
-def _frames(batch: Sequence[Event], name: Callable[[Event], str | None]) -> Iterator[str]:
+def _frames(batch: Sequence[Event], name: Callable[[Event], str | None], *, with_payload: bool) -> Iterator[str]:
     for event in batch:
         kind = name(event)
         if kind is not None:  # JSON escapes line ends: one line of data
-            yield f"id: {event.id}\nevent: {kind}\ndata: {json.dumps(event.payload)}\n\n"
+            yield f"id: {event.id}\nevent: {kind}\ndata: {json.dumps(event.payload if with_payload else {})}\n\n"
 
 
 def _last_event_id(desk: Desk, conversation_id: int | None) -> int:

@@ -1,53 +1,99 @@
-// What the console needs beyond htmx: ages in words, a photo viewer, and care for what an agent is typing.
+// What the console needs beyond htmx: nothing typed is lost when panels are renewed, ages in words, a photo viewer, keys.
 
-// A draft that an agent has begun to edit is not replaced under their hands.
-let edited = false;
-Object.defineProperty(window, "assistantMayRenewDraft", { get: () => !edited });
-document.addEventListener("input", (event) => {
-  if (event.target.closest("#draft")) edited = true;
-});
-document.addEventListener("htmx:after:swap", (event) => {
-  if (document.activeElement?.closest?.("#draft") == null) edited = false;
-  renewAges();
-});
-window.addEventListener("beforeunload", (event) => {
-  const typed = document.querySelector("#reply-text")?.value.trim();
-  if (typed) event.preventDefault();
-});
-document.addEventListener("submit", (event) => {
-  if (event.target.closest("#draft")) edited = false;
-});
+import "./keep.js";
 
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
 const words = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "short" });
+
 function renewAges() {
   for (const time of document.querySelectorAll("time[data-ago]")) {
     const date = new Date(time.dateTime);
     const seconds = (Date.now() - date) / 1000;
     const [unit, length] = UNITS.find(([, size]) => seconds >= size) ?? [null, 1];
-    time.textContent = unit ? words.format(-Math.round(seconds / length), unit) : "just now";
+    time.textContent = unit ? words.format(-Math.floor(seconds / length), unit) : "just now";
     time.title = date.toLocaleString();
   }
 }
 renewAges();
 setInterval(renewAges, 30_000);
+document.addEventListener("htmx:after:swap", renewAges);
+
+// News for those who do not see the page change.
+let heard = document.querySelectorAll(".message").length;
+document.addEventListener("htmx:after:swap", () => {
+  const messages = [...document.querySelectorAll(".message")];
+  const author = messages.at(-1)?.querySelector("strong")?.textContent;
+  if (messages.length > heard) document.querySelector("#news").textContent = `New message from ${author}`;
+  heard = messages.length;
+});
+
+// Whether the page is live. Without a stream it asks again now and then.
+const connection = document.querySelector("#connection");
+const STATES = { on: "Live", off: "Not live", lost: "Reconnecting…" };
+function setConnection(state) {
+  if (!connection) return;
+  connection.dataset.state = state;
+  connection.textContent = STATES[state];
+}
+document.addEventListener("htmx:sse:after:connection", () => setConnection("on"));
+if (document.querySelector("#live")?._htmx?.sse) setConnection("on"); // the stream was there before this script
+document.addEventListener("htmx:sse:close", () => setConnection("off"));
+document.addEventListener("htmx:sse:error", (event) => {
+  setConnection("lost");
+  if (event.detail?.status === 401) location.reload(); // signed out: the page asks to sign in
+});
+setInterval(() => {
+  if (!connection || connection.dataset.state === "on" || document.hidden) return;
+  for (const id of ["rows", "thread", "triage", "draft", "status"]) {
+    const panel = document.getElementById(id);
+    if (panel) window.htmx.trigger(panel, "renew");
+  }
+}, 20_000);
+
+// A line of visible text and its place in the photo point at each other.
+for (const [name, on] of [["mouseover", true], ["focusin", true], ["mouseout", false], ["focusout", false]]) {
+  document.addEventListener(name, (event) => {
+    const line = event.target.closest?.(".evidence [data-line]");
+    const box = line?.closest("[data-photo]").querySelector(`.overlay [data-line="${line.dataset.line}"]`);
+    box?.classList.toggle("is-pointed-at", on);
+  });
+}
 
 document.addEventListener("click", (event) => {
   const frame = event.target.closest("[data-view]");
   const viewer = document.querySelector("#viewer");
-  if (frame && viewer) {
-    const copy = frame.cloneNode(true);
-    copy.removeAttribute("data-view");
-    viewer.querySelector(".viewer-body").replaceChildren(...copy.childNodes);
+  if (frame) {
+    viewer.querySelector(".viewer-body").replaceChildren(...[...frame.children].map((child) => child.cloneNode(true)));
     viewer.showModal();
   } else if (event.target === viewer) {
     viewer.close();
   }
 });
 
-// Ctrl+Enter sends what is being typed.
+function moveAlongRows(by) {
+  const links = [...document.querySelectorAll(".queue .main-cell a")];
+  const at = links.indexOf(document.activeElement);
+  links[Math.max(0, Math.min(links.length - 1, at + by))]?.focus();
+}
+
+function openReply() {
+  const write = document.querySelector("#write");
+  if (write) write.open = true;
+  document.querySelector("#reply-text")?.focus();
+}
+
+const KEYS = {
+  "/": () => document.querySelector("#q")?.focus(),
+  j: () => moveAlongRows(1),
+  k: () => moveAlongRows(-1),
+  r: openReply,
+};
 document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest?.("input, textarea, select, dialog[open]");
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.tagName === "TEXTAREA") {
     event.target.form.requestSubmit(event.target.form.querySelector("button.primary"));
+  } else if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey && KEYS[event.key]) {
+    event.preventDefault();
+    KEYS[event.key]();
   }
 });

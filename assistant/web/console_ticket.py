@@ -1,0 +1,331 @@
+"""A ticket's page in the console: conversation, evidence, triage, draft, and what an agent does with them.
+
+Every action answers with the panels it changed; without scripts it redirects back to the page. What went wrong is said
+in the panel that was used, and what the agent had typed is still there. Actions carry what the agent saw (who has the
+conversation, what was read): if a colleague was faster, they are told before anything happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import Blueprint, Response, flash, g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from assistant.errors import AssistantError, Conflict, Invalid, NotFound
+from assistant.models import Conversation, ConversationState, DraftStatus, Event, Ticket, TicketStatus
+from assistant.services import access, conversations, drafts, evidence, tickets, triage
+from assistant.services.events import Audience, last_event_id
+from assistant.services.tickets import TicketFilters
+from assistant.skills.read_photo import CANNOT_TELL, CONDITIONS
+from assistant.skills.triage import allowed_values
+from assistant.web import auth, console_words
+from assistant.web.context import desk, runtime
+from assistant.web.limits import OpenStreams
+from assistant.web.responses import event_stream, too_many_requests
+from assistant.web.schemas import ticket_json
+
+blueprint = Blueprint("ticket", __name__, url_prefix="/tickets/<public_id:ticket_id>")
+
+Reply = str | BaseResponse | tuple[str, int]
+# Works in the caller's transaction on a ticket that the agent may see.
+Action = Callable[[Any, Ticket], None]
+
+PANELS = ("thread", "triage", "draft", "status")
+SETTABLE = (TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD)
+OTHER_TICKETS = 5
+# An agent's visible pages; a hidden page closes its stream. Together they leave room for customers and for requests.
+STREAMS_EACH = 8
+_streams = OpenStreams()
+# Which panel an event renews first; panels that show the same thing listen to the same names.
+_NEWS = {
+    "message.created": "thread",
+    "evidence.read": "thread",
+    "evidence.corrected": "thread",
+    "ticket.triaged": "triage",
+    "draft.changed": "draft",
+    "conversation.state": "status",
+    "ticket.updated": "status",
+}
+
+
+@blueprint.get("")
+def page(ticket_id: str) -> Reply:
+    return render_template("console/ticket.html", **_ticket_page(ticket_id))
+
+
+@blueprint.get("/<any(thread, triage, draft, status):name>")
+def panel(ticket_id: str, name: str) -> Reply:
+    return render_template(f"console/_{name}.html", **_ticket_page(ticket_id))
+
+
+@blueprint.get("/events")
+def events(ticket_id: str) -> Response:
+    with desk().db.read() as session:
+        conversation_id = access.access_ticket(session, auth.agent(), ticket_id).conversation_id
+    return news_stream(conversation_id, lambda event: _NEWS.get(event.kind))
+
+
+def news_stream(conversation_id: int | None, name: Callable[[Event], str | None]) -> Response:
+    """That something happened, by name, to one conversation or any. What happened is asked for as the agent."""
+    agent_id, together = auth.agent().agent_id, max(2, runtime().settings.threads // 5)
+    if not _streams.enter(agent_id, each=STREAMS_EACH, together=together):
+        raise too_many_requests(15)
+    try:
+        response = event_stream(
+            desk(), conversation_id=conversation_id, audience=Audience.AGENT, name=name, with_payload=False
+        )
+    except BaseException:
+        _streams.leave(agent_id)
+        raise
+    response.call_on_close(lambda: _streams.leave(agent_id))
+    return response
+
+
+@blueprint.post("/take-over")
+def take_over(ticket_id: str) -> Reply:
+    def act(session: Any, row: Ticket) -> None:
+        conversation = conversations.lock_conversation(session, row.conversation_id)
+        _check_not_taken(conversation)
+        conversations.take_over(session, conversation, auth.agent())
+
+    return _act(ticket_id, act, panels=("status", "draft"))
+
+
+@blueprint.post("/assign")
+def assign(ticket_id: str) -> Reply:
+    """Give the ticket to an agent or, with an empty value, to nobody."""
+
+    def act(session: Any, row: Ticket) -> None:
+        tickets.assign(session, row, request.form.get("agent") or None)
+
+    return _act(ticket_id, act, panels=("status",))
+
+
+@blueprint.post("/set-status")
+def set_status(ticket_id: str) -> Reply:
+    def act(session: Any, row: Ticket) -> None:
+        wanted = request.form.get("status", "")
+        if wanted not in SETTABLE:
+            raise Invalid(f"A ticket cannot be set to {wanted!r} here.", field="status")
+        if row.status in tickets.DONE:
+            raise Conflict("This ticket has been solved meanwhile. Reopen it to go on.")
+        tickets.set_status(session, row, TicketStatus(wanted))
+
+    return _act(ticket_id, act, panels=("status",))
+
+
+@blueprint.post("/solve")
+def solve(ticket_id: str) -> Reply:
+    return _act(ticket_id, lambda session, row: tickets.solve(session, row, auth.agent()), panels=("status", "draft"))
+
+
+@blueprint.post("/reopen")
+def reopen(ticket_id: str) -> Reply:
+    return _act(ticket_id, lambda session, row: tickets.reopen(session, row, auth.agent()), panels=("status", "draft"))
+
+
+@blueprint.post("/reply")
+def reply(ticket_id: str) -> Reply:
+    """A public reply, or a note that only agents see."""
+
+    def act(session: Any, row: Ticket) -> None:
+        if request.form.get("internal"):
+            drafts.add_note(session, auth.agent(), row, _text())
+            return
+        _check_not_taken(conversations.lock_conversation(session, row.conversation_id))
+        drafts.reply(session, auth.agent(), row, _text())
+
+    return _act(ticket_id, act, panels=("draft", "thread", "status"), typed="reply")
+
+
+@blueprint.post("/drafts/<public_id:draft_id>/send")
+def send_draft(ticket_id: str, draft_id: str) -> Reply:
+    """Send a draft, edited or not. If a colleague has sent or discarded it, nothing is sent and the text is kept."""
+
+    def act(session: Any, row: Ticket) -> None:
+        _check_not_taken(conversations.lock_conversation(session, row.conversation_id))
+        draft = drafts.access_draft(session, row, draft_id)
+        session.refresh(draft)
+        sent_by_us = draft.agent_id == auth.agent().agent_id and draft.sent_text == _text().strip()
+        if draft.status is not DraftStatus.PROPOSED and not sent_by_us:
+            what = "discarded" if draft.status is DraftStatus.DISCARDED else "sent"
+            raise Conflict(f"This draft has been {what} meanwhile. Your text was not sent; it is in the reply box.")
+        drafts.send_draft(session, auth.agent(), row, draft, text=_text())
+
+    return _act(ticket_id, act, panels=("draft", "thread", "status"), typed="draft")
+
+
+@blueprint.post("/drafts/<public_id:draft_id>/discard")
+def discard_draft(ticket_id: str, draft_id: str) -> Reply:
+    def act(session: Any, row: Ticket) -> None:
+        drafts.discard_draft(session, auth.agent(), row, drafts.access_draft(session, row, draft_id))
+
+    return _act(ticket_id, act, panels=("draft",))
+
+
+@blueprint.post("/triage/<name>")
+def decide_field(ticket_id: str, name: str) -> Reply:
+    """Accept the proposed value, or override it with ``value``."""
+
+    def act(session: Any, row: Ticket) -> None:
+        value = request.form.get("value") or None
+        triage.decide_field(session, auth.agent(), row, name, taxonomy=desk().taxonomy, value=value)
+
+    return _act(ticket_id, act, panels=("triage", "status"))
+
+
+@blueprint.post("/evidence/<public_id:attachment_id>")
+def correct_evidence(ticket_id: str, attachment_id: str) -> Reply:
+    """Replace what was read in a photo by what the agent sees; what they left alone stays as it was read."""
+
+    def act(session: Any, row: Ticket) -> None:
+        photo = access.access_attachment(session, auth.agent(), attachment_id)
+        if photo.message.conversation_id != row.conversation_id:
+            raise NotFound("There is no such photo in this ticket.")
+        read = evidence.evidence_of(session, [photo]).get(photo.sha256)
+        fields, lines = _corrections(request.form, read.visible_text if read is not None else [])
+        if fields or lines:
+            evidence.correct_evidence(session, auth.agent(), attachment_id, fields, lines=lines)
+
+    return _act(ticket_id, act, panels=("thread",))
+
+
+def _corrections(form: Mapping[str, str], lines: list[dict[str, Any]]) -> tuple[dict[str, str], dict[int, str]]:
+    """What differs from what the agent was shown (``was-…``). Lines are those of this reading, or it is a conflict."""
+    fields = {name: _typed(form, name) for name in evidence.FIELDS if _differs(form, name)}
+    changed = {}
+    for number in range(len(lines)):
+        name = f"line-{number}"
+        if _differs(form, name):
+            if form.get(f"was-{name}") != lines[number]["text"]:
+                raise Conflict("This photo has been read again meanwhile. Please look at it and correct it again.")
+            changed[number] = _typed(form, name)
+    if any(not value for value in fields.values()):
+        raise Invalid(f"A field cannot be empty. Write {CANNOT_TELL!r} if the photo does not show it.")
+    return fields, changed
+
+
+def _differs(form: Mapping[str, str], name: str) -> bool:
+    return name in form and _typed(form, name) != form.get(f"was-{name}", "")
+
+
+def _typed(form: Mapping[str, str], name: str) -> str:
+    return " ".join(form[name].replace("\0", "").split())[:500]
+
+
+def _check_not_taken(conversation: Conversation) -> None:
+    """If another agent has taken the conversation since this page was made, say so; doing it again then counts."""
+    seen = request.form.get("taken_by")
+    if seen is None or conversation.state is not ConversationState.AGENT or conversation.agent is None:
+        return
+    if conversation.agent.public_id not in (seen, auth.agent().public_id):
+        raise Conflict(
+            f"{conversation.agent.name} has taken this conversation over meanwhile. "
+            "Nothing was done; do it again if you want to take it from them."
+        )
+
+
+def _act(ticket_id: str, action: Action, *, panels: tuple[str, ...], typed: str | None = None) -> Reply:
+    """Do something to a ticket and answer with the panels it changes.
+
+    The first panel is the target of the request; the others ride along. If it fails, the message goes into the first
+    panel, and what was typed into the box called ``typed``.
+    """
+    failed: AssistantError | None = None
+    try:
+        with desk().db.begin() as session:
+            row = tickets.load_ticket(session, auth.agent(), ticket_id)
+            action(session, row)
+    except AssistantError as error:
+        failed = error
+    is_script = bool(request.headers.get("HX-Request"))
+    if failed is None and not is_script:
+        return redirect(url_for("console.ticket.page", ticket_id=ticket_id))
+    try:
+        shown = _ticket_page(ticket_id)
+    except NotFound:
+        if failed is not None:
+            raise
+        flash("Done. The ticket belongs to another team now, so you no longer see it.")
+        return Response("", headers={"HX-Redirect": url_for("console.queue")})
+    if failed is not None:
+        shown |= {"error": failed.message, "error_in": panels[0], **_kept(typed, shown["draft"])}
+    status = failed.status if failed is not None else 200
+    if not is_script:
+        return render_template("console/ticket.html", **shown), status
+    g.has_panels = True
+    first, *others = panels
+    parts = [render_template(f"console/_{first}.html", **shown)]
+    parts += [render_template(f"console/_{name}.html", **shown, out_of_band=True) for name in others]
+    return "\n".join(parts), status
+
+
+def _kept(typed: str | None, draft: dict[str, Any] | None) -> dict[str, str]:
+    """What was typed, for the box it was typed into; if that draft is gone, for the reply box."""
+    if typed is None:
+        return {}
+    is_same = draft is not None and request.view_args is not None and draft["id"] == request.view_args.get("draft_id")
+    return {"typed_draft" if typed == "draft" and is_same else "typed_reply": _text()}
+
+
+def _text() -> str:
+    return request.form.get("text", "").replace("\r\n", "\n").replace("\0", "")
+
+
+# What the page shows
+
+
+def _ticket_page(ticket_id: str) -> dict[str, Any]:
+    agent = auth.agent()
+    with desk().db.read() as session:
+        row = tickets.load_ticket(session, agent, ticket_id)
+        shown = ticket_json(session, row)
+        proposed = [draft for draft in shown["drafts"] if draft["status"] == DraftStatus.PROPOSED]
+        taker = row.conversation.agent if row.conversation.state is ConversationState.AGENT else None
+        return {
+            "ticket": shown,
+            "draft": proposed[-1] if proposed else None,
+            "requester": {"email": row.requester.email, "external_id": row.requester.external_id},
+            "other_tickets": _other_tickets(session, row),
+            "agents": [{"id": one.public_id, "name": one.name} for one in access.active_agents(session)],
+            "taker": {"id": taker.public_id, "name": taker.name} if taker is not None else None,
+            "place": conversations.queue_place(session, row.conversation),
+            "fields": _triage_fields(shown),
+            "settable": [status.value for status in SETTABLE],
+            "evidence_options": _evidence_options(),
+            "cannot_tell": CANNOT_TELL,
+            "cited": console_words.cited,
+            "last_event_id": last_event_id(session, conversation_id=row.conversation_id),
+            "error": None,
+        }
+
+
+def _other_tickets(session: Any, row: Ticket) -> list[Ticket]:
+    """The customer's newest other tickets that the agent may see."""
+    if not row.requester.email:
+        return []
+    filters = TicketFilters(requester_email=row.requester.email)
+    found = tickets.list_tickets(session, auth.agent(), filters, limit=OTHER_TICKETS + 1).tickets
+    return [ticket for ticket in found if ticket.id != row.id][:OTHER_TICKETS]
+
+
+def _triage_fields(shown: dict[str, Any]) -> list[dict[str, Any]]:
+    """The triage fields, each with every value it may have, likeliest first."""
+    chosen = []
+    for field in shown["triage"]["fields"] if shown["triage"] is not None else []:
+        likely = field["probabilities"]
+        options = sorted(allowed_values(desk().taxonomy, field["name"]), key=lambda key: -likely.get(key, 0.0))
+        now = field["corrected_value"] if field["state"] == "overridden" else field["value"]
+        chosen.append({**field, "options": options, "now": now})
+    return chosen
+
+
+def _evidence_options() -> dict[str, list[tuple[str, str]]]:
+    """Evidence fields that are chosen, not written: (value, name) each."""
+    products = [(product.key, product.name) for product in desk().taxonomy.products]
+    return {
+        "product": [*products, (CANNOT_TELL, CANNOT_TELL)],
+        "condition": [(value, value) for value in CONDITIONS],
+    }

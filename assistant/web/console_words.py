@@ -1,0 +1,119 @@
+"""How the console says things: reasons, modes and states in plain words, cited text in numbered sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assistant.ports import HandoffReason, Mode
+from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
+
+HANDOFF = {
+    HandoffReason.CUSTOMER_ASKED.value: "The customer asked for a person.",
+    HandoffReason.MISSING_KNOWLEDGE.value: "No article answers this.",
+    HandoffReason.UNSUPPORTED_ANSWER.value: "What the model wrote does not stand on the articles.",
+    HandoffReason.NEEDS_HUMAN.value: "Triage says that a person must handle this.",
+    HandoffReason.ENGINE_DOWN.value: "The assistant could not answer at that moment.",
+}
+MODE = {
+    Mode.NO_VLM: "Photos are read by OCR only; answers are quoted from articles.",
+    Mode.SMALL_VLM: "A small model reads photos and decides; answers are quoted from articles.",
+    Mode.FULL_VLM: "The model reads photos and writes answers; every sentence is checked against its article.",
+    Mode.REMOTE: "A model server reads photos and writes answers; every sentence is checked against its article.",
+}
+# Modes in which no model has written or decided: what is shown says so instead of a model's name.
+QUOTES = (Mode.NO_VLM.value, Mode.SMALL_VLM.value)
+STATE = {
+    "assistant": "With the assistant",
+    "handed_off": "Waiting for a person",
+    "agent": "With an agent",
+    "closed": "Closed",
+}
+CHANNEL = {"widget": "Chat widget", "api": "API"}
+
+
+def label(taxonomy: Taxonomy, field: str, key: str) -> str:
+    """A triage value as people read it: the taxonomy's name, else the key in words."""
+    if field == "language":
+        return key
+    if field == "product" and key == NO_PRODUCT:
+        return "No product"
+    known = {"category": taxonomy.categories, "team": taxonomy.teams, "product": taxonomy.products}.get(field, ())
+    named = next((option.name for option in known if option.key == key), None)
+    return named or words(key)
+
+
+def words(key: str) -> str:
+    return key.replace("_", " ").capitalize()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A passage that something cites, under the number that its sentences carry."""
+
+    number: int
+    title: str
+    heading: str
+    quote: str
+    url: str | None
+    support: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of a text; with ``sources``, a cited sentence."""
+
+    text: str
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def head(self) -> str:
+        """Without the `last_word`, which stays on one line with the numbers behind it."""
+        return self.text[: len(self.text) - len(self.last_word)]
+
+    @property
+    def last_word(self) -> str:
+        words = self.text.split()
+        return words[-1] if words and self.text.endswith(words[-1]) else ""
+
+
+@dataclass(frozen=True)
+class CitedText:
+    segments: tuple[Segment, ...]
+    sources: tuple[Source, ...]
+
+
+def cited(text: str, citations: Sequence[dict[str, Any]]) -> CitedText:
+    """Cut a text at its cited sentences and number what they cite. Joined, the segments are the text again."""
+    sources: dict[tuple[str, str, str], Source] = {}
+    by_sentence: dict[str, dict[int, Source]] = {}
+    for citation in sorted(citations, key=lambda one: one["sentence_index"]):
+        key = (citation["article_id"], citation["heading"], citation["quote"])
+        source = sources.setdefault(key, _source(len(sources) + 1, citation))
+        by_sentence.setdefault(citation["sentence"], {})[source.number] = source
+    segments: list[Segment] = []
+    position = 0
+    for sentence, found in by_sentence.items():
+        start = text.find(sentence, position) if sentence else -1
+        if start < 0:
+            continue
+        if start > position:
+            segments.append(Segment(text[position:start]))
+        segments.append(Segment(sentence, tuple(found.values())))
+        position = start + len(sentence)
+    if position < len(text):
+        segments.append(Segment(text[position:]))
+    return CitedText(tuple(segments), tuple(sources.values()))
+
+
+def _source(number: int, citation: dict[str, Any]) -> Source:
+    url = citation["url"] or ""
+    return Source(
+        number=number,
+        title=citation["article_title"],
+        heading=citation["heading"],
+        quote=citation["quote"],
+        url=url if url.startswith(("https://", "http://", "/")) else None,
+        support=citation["support"],
+    )

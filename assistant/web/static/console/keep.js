@@ -1,0 +1,85 @@
+// When a panel is renewed, what the agent has typed or opened in it stays. If the draft they were editing is gone (sent
+// or replaced by a newer one), their text moves to the reply box.
+
+const FIELDS = "main textarea[id], main input[id]:not([type=hidden]), main select[id]";
+
+function isChanged(field) {
+  if ("typed" in field.dataset) return true; // came back with an error: the server's copy is all there is
+  if (field.tagName !== "SELECT") return field.value !== field.defaultValue;
+  const original = [...field.options].find((option) => option.defaultSelected) ?? field.options[0];
+  return field.value !== original?.value;
+}
+
+/** What is typed and opened on the page, but for the form whose request is being answered: the answer knows that. */
+function remember(answeredForm) {
+  const fields = [...document.querySelectorAll(FIELDS)];
+  const typed = fields.filter((field) => field.form !== answeredForm && isChanged(field));
+  return {
+    typed: typed.map((field) => ({ id: field.id, value: field.value, isDraft: "draft" in field.dataset })),
+    opened: [...document.querySelectorAll("details[id]")].map((details) => [details.id, details.open]),
+  };
+}
+
+function restore({ typed, opened }) {
+  for (const [id, open] of opened) {
+    const details = document.getElementById(id);
+    if (details && open) details.open = true;
+  }
+  for (const { id, value, isDraft } of typed) {
+    const field = document.getElementById(id);
+    if (field && !isChanged(field)) field.value = value;
+    else if (!field && isDraft) moveToReply(value);
+  }
+  for (const form of document.querySelectorAll("form.correctable")) markChanged(form);
+  for (const area of document.querySelectorAll("textarea")) fit(area);
+}
+
+function moveToReply(text) {
+  const reply = document.querySelector("#reply-text");
+  if (!reply || reply.value.includes(text)) return;
+  reply.value = reply.value ? `${reply.value}\n\n${text}` : text;
+  reply.closest("details").open = true;
+  const notice = document.querySelector("#kept");
+  notice.textContent = "The draft you were editing is no longer there. Your text is in the reply box.";
+  notice.hidden = false;
+}
+
+/** "Save corrections" shows once there is something to save. */
+function markChanged(form) {
+  const changed = [...form.elements].some((field) => field.matches("input, select, textarea") && isChanged(field));
+  form.classList.toggle("is-changed", changed);
+}
+
+/** A box is as high as its text. */
+function fit(area) {
+  if (CSS.supports("field-sizing", "content")) return;
+  area.rows = Math.max(Number(area.dataset.rows ?? (area.dataset.rows = area.rows)), area.value.split("\n").length);
+}
+
+const remembered = new WeakMap();
+document.addEventListener("htmx:before:swap", (event) => {
+  const { ctx } = event.detail;
+  const isAction = ctx.request?.method === "POST";
+  remembered.set(ctx, remember(isAction ? ctx.sourceElement.closest("form") : null));
+});
+document.addEventListener("htmx:after:swap", (event) => {
+  const kept = remembered.get(event.detail.ctx);
+  if (kept) restore(kept);
+});
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form.correctable");
+  if (form) markChanged(form);
+  if (event.target.tagName === "TEXTAREA") fit(event.target);
+});
+document.addEventListener("reset", (event) => setTimeout(() => markChanged(event.target)));
+for (const form of document.querySelectorAll("form.correctable")) markChanged(form);
+for (const area of document.querySelectorAll("textarea")) fit(area);
+
+let leaving = false;
+document.addEventListener("submit", (event) => {
+  if (!event.defaultPrevented) leaving = true;
+});
+window.addEventListener("beforeunload", (event) => {
+  const typed = [...document.querySelectorAll("#draft textarea")].some((area) => isChanged(area) && area.value.trim());
+  if (typed && !leaving) event.preventDefault();
+});

@@ -37,7 +37,7 @@ SETTABLE = (TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD)
 OTHER_TICKETS = 5
 # An agent's visible pages; a hidden page closes its stream. Together they leave room for customers and for requests.
 STREAMS_EACH = 8
-_streams = OpenStreams()
+open_streams = OpenStreams()
 # Which panel an event renews first; panels that show the same thing listen to the same names.
 _NEWS = {
     "message.created": "thread",
@@ -70,16 +70,16 @@ def events(ticket_id: str) -> Response:
 def news_stream(conversation_id: int | None, name: Callable[[Event], str | None]) -> Response:
     """That something happened, by name, to one conversation or any. What happened is asked for as the agent."""
     agent_id, together = auth.agent().agent_id, max(2, runtime().settings.threads // 5)
-    if not _streams.enter(agent_id, each=STREAMS_EACH, together=together):
+    if not open_streams.enter(agent_id, each=STREAMS_EACH, together=together):
         raise too_many_requests(15)
     try:
         response = event_stream(
             desk(), conversation_id=conversation_id, audience=Audience.AGENT, name=name, with_payload=False
         )
     except BaseException:
-        _streams.leave(agent_id)
+        open_streams.leave(agent_id)
         raise
-    response.call_on_close(lambda: _streams.leave(agent_id))
+    response.call_on_close(lambda: open_streams.leave(agent_id))
     return response
 
 

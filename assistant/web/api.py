@@ -114,7 +114,9 @@ def list_tickets() -> Any:
         text=query.q,
     )
     with desk().db.read() as session:
-        page = tickets.list_tickets(session, machine, filters, cursor=query.cursor, limit=query.limit)
+        page = tickets.list_tickets(
+            session, machine, filters, cursor=query.cursor, limit=query.limit, with_fields=False
+        )
         return {"tickets": [summary_json(ticket) for ticket in page.tickets], "next_cursor": page.cursor}
 
 

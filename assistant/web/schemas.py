@@ -241,14 +241,14 @@ class TicketSummary(_Out):
     created_at: datetime
     updated_at: datetime
     solved_at: datetime | None
+    model: str | None = Field(description="What triaged it; null until that is done.")
+    mode: str | None
 
 
 class TicketOut(TicketSummary):
     messages: list[MessageOut]
     triage: TriageOut | None
     drafts: list[DraftOut]
-    model: str | None = Field(description="What triaged it; null until that is done.")
-    mode: str | None
 
 
 class OpenedOut(TicketOut):
@@ -332,7 +332,7 @@ class ReadyOut(_Out):
 def summary_json(ticket: Ticket) -> dict[str, Any]:
     """A row of a list of tickets: everything comes from rows that are already loaded."""
     conversation, team, agent = ticket.conversation, ticket.team, ticket.agent
-    reason = conversation.handoff_reason
+    reason, triaged = conversation.handoff_reason, current_triage(ticket)
     return {
         "id": ticket.public_id,
         "subject": ticket.subject,
@@ -352,6 +352,8 @@ def summary_json(ticket: Ticket) -> dict[str, Any]:
         "created_at": ticket.created_at.isoformat(),
         "updated_at": ticket.updated_at.isoformat(),
         "solved_at": ticket.solved_at.isoformat() if ticket.solved_at is not None else None,
+        "model": triaged.model if triaged is not None else None,
+        "mode": triaged.mode if triaged is not None else None,
     }
 
 
@@ -359,14 +361,11 @@ def ticket_json(session: Any, ticket: Ticket) -> dict[str, Any]:
     """A whole ticket: messages with attachments and their evidence, triage, drafts with citations."""
     messages = conversations.all_messages(session, ticket.conversation_id)
     found = evidence_of(session, photos_of(session, [message.id for message in messages]))
-    triage = triage_json(ticket)
     return {
         **summary_json(ticket),
         "messages": [message_json(message, found) for message in messages],
-        "triage": triage,
+        "triage": triage_json(ticket),
         "drafts": [draft_json(draft) for draft in ticket.drafts],
-        "model": triage["model"] if triage is not None else None,
-        "mode": triage["mode"] if triage is not None else None,
     }
 
 

@@ -250,7 +250,7 @@ def keys_add(name: str, scopes: tuple[str, ...]) -> None:
 @main.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Check the installation: model, device, memory, OCR, embeddings, database, queue, disk. Exit code 1 on a failure."""
+    """Check model, device, memory, OCR, embeddings, database, queue and disk. Exit code 1 on a failure."""
     from assistant import doctor as checks
 
     results = checks.run(_settings())
@@ -379,5 +379,5 @@ def _one_line(error: Exception) -> str:
     if "database or disk is full" in text or "No space left" in text:
         return "The disk is full. Free some space and try again; nothing that was stored is lost."
     if type(error).__name__ == "OperationalError":
-        return f"The database cannot be reached or written: {text[:300]}. Check ASSISTANT_DATABASE_URL and the data folder."
+        return f"The database cannot be used: {text[:300]}. Check ASSISTANT_DATABASE_URL and the data folder."
     return f"{type(error).__name__}: {text[:400]} (run again as `assistant --debug …` for details)"

@@ -12,8 +12,9 @@ ten with the query does not count as a full match because no other does better. 
 A share of many words is surer than a share of few, so words count more for long queries. And where meaning is sure of
 itself, the best passage far ahead of the others, words have less to say. Rank fusion knows none of this.
 
-The constants were chosen on the mean over five sets of different kinds, in round numbers; the result hardly changes
-around them, and leaving any one set out chooses the same neighbourhood.
+The constants are the same for every corpus: round numbers, chosen by hand on five public sets together for a balance
+between them, so figures on those sets flatter them. Chosen anew on four sets each time, they gave a mean nDCG@10 of
+0.894 on the fifth; these give 0.900 on all five, rank fusion 0.874 and BM25 0.854.
 """
 
 from __future__ import annotations

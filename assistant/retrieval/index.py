@@ -144,9 +144,8 @@ def _find(session: Session, vectors: Vectors, *, query: str, vector: np.ndarray,
 
 
 def _carrying(find_form: Callable[[str], list[int]], code: str) -> list[int]:
-    """Ids of passages with the identifier; if there is none, with another form of it."""
-    found = find_form(code)
-    return found or [passage_id for form in other_forms(code) for passage_id in find_form(form)]
+    """Ids of passages with the identifier; if there is none, with the nearest other form of it that there is."""
+    return next((found for form in (code, *other_forms(code)) if (found := find_form(form))), [])
 
 
 def _nearest(similarities: np.ndarray, allowed: np.ndarray, number: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 from sqlalchemy import select, text
@@ -21,6 +22,7 @@ from assistant.models import Article, Passage
 from assistant.retrieval.words import Filters, count
 
 _ARTICLES_AT_ONCE = 500
+_MOST_MASKS = 32
 
 
 @dataclass(frozen=True)
@@ -33,19 +35,25 @@ class Vectors:
     places: np.ndarray  # (n,) int32, into ``articles``
     articles: tuple[ArticleRow, ...]
     counts: dict[str, int] = field(default_factory=dict)  # word: how many passages have it; filled as it is asked
+    masks: dict[Filters, np.ndarray] = field(default_factory=dict)  # what `allowed` found out
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def allowed(self, filters: Filters) -> np.ndarray:
         """(n,) bool: what may be found at all."""
-        seen = set(filters.visibilities)
-        spoken = {language.lower() for language in filters.languages}
-        fits = [
-            article.visibility in seen and (not spoken or article.language.lower() in spoken)
-            for article in self.articles
-        ]
-        mask: np.ndarray = np.array(fits, dtype=bool)[self.places]
+        filters = Filters(filters.visibilities, filters.languages)
+        mask = self.masks.get(filters)
+        if mask is None:
+            seen = set(filters.visibilities)
+            spoken = {language.lower() for language in filters.languages}
+            fits = [
+                article.visibility in seen and (not spoken or article.language.lower() in spoken)
+                for article in self.articles
+            ]
+            mask = np.array(fits, dtype=bool)[self.places]
+            if len(self.masks) < _MOST_MASKS:
+                self.masks[filters] = mask
         return mask
 
     def rows(self, ids: Sequence[int]) -> np.ndarray:
@@ -68,8 +76,13 @@ class Vectors:
     def products_in(self, query: str) -> list[str]:
         """Products of the knowledge base that the query names."""
         plain = f" {_plain(query)} "
+        return [product for product, name in self.products if f" {name} " in plain]
+
+    @cached_property
+    def products(self) -> list[tuple[str, str]]:
+        """Every product of the knowledge base, and its name as `_plain` gives it."""
         products = {article.product for article in self.articles if article.product}
-        return sorted(product for product in products if f" {_plain(product)} " in plain)
+        return [(product, name) for product in sorted(products) if (name := _plain(product))]
 
 
 @dataclass(frozen=True)

@@ -254,9 +254,7 @@ def agent_principal(session: Session, public_id: str) -> AgentPrincipal | None:
 
 
 def as_principal(agent: Agent) -> AgentPrincipal:
-    return AgentPrincipal(
-        agent.id, agent.public_id, agent.name, agent.role, agent.team_id, agent.must_change_password
-    )
+    return AgentPrincipal(agent.id, agent.public_id, agent.name, agent.role, agent.team_id, agent.must_change_password)
 
 
 @cache

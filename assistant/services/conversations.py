@@ -110,13 +110,10 @@ def add_customer_message(
     if conversation.state is ConversationState.CLOSED:
         _enter(session, conversation, ConversationState.ASSISTANT)
     conversation.turn += 1
-    message = _add_message(
+    message = _add(
         session,
         conversation,
-        author=Author.CUSTOMER,
-        text=text.strip(),
-        client_id=client_id,
-        attachments=files.attachments,
+        Message(author=Author.CUSTOMER, text=text.strip(), client_id=client_id, attachments=list(files.attachments)),
     )
     ticket = session.scalar(select(Ticket).where(Ticket.conversation_id == conversation.id))
     if ticket is None:
@@ -156,9 +153,8 @@ def add_reply(
 ) -> Message:
     """Add what the assistant, an agent or the system says."""
     agent_id = agent.agent_id if agent is not None else None
-    return _add_message(
-        session, conversation, author=author, text=text, agent_id=agent_id, visibility=visibility, citations=citations
-    )
+    message = Message(author=author, text=text, agent_id=agent_id, visibility=visibility, citations=list(citations))
+    return _add(session, conversation, message)
 
 
 def hand_off(session: Session, conversation: Conversation, reason: HandoffReason) -> None:
@@ -318,32 +314,13 @@ def _new_conversation(session: Session, customer: Customer, *, channel: str, sta
     return conversation
 
 
-def _add_message(
-    session: Session,
-    conversation: Conversation,
-    *,
-    author: Author,
-    text: str,
-    client_id: str | None = None,
-    agent_id: int | None = None,
-    visibility: MessageVisibility = MessageVisibility.PUBLIC,
-    attachments: Sequence[Attachment] = (),
-    citations: Sequence[Citation] = (),
-) -> Message:
-    message = Message(
-        conversation_id=conversation.id,
-        author=author,
-        text=text,
-        client_id=client_id,
-        agent_id=agent_id,
-        visibility=visibility,
-        attachments=list(attachments),
-        citations=list(citations),
-    )
+def _add(session: Session, conversation: Conversation, message: Message) -> Message:
+    """Append the message and tell those who may see it."""
+    message.conversation_id = conversation.id
     session.add(message)
     conversation.updated_at = utcnow()
     session.flush()
-    audience = Audience.CUSTOMER if visibility is MessageVisibility.PUBLIC else Audience.AGENT
+    audience = Audience.CUSTOMER if message.visibility is MessageVisibility.PUBLIC else Audience.AGENT
     payload = message_payload(message)
     events.append(session, "message.created", payload, conversation_id=conversation.id, audience=audience)
     return message
@@ -369,7 +346,7 @@ def _tell_state(session: Session, conversation: Conversation, **details: Any) ->
 def _handoff_notice(reason: HandoffReason, place: int) -> str:
     why = {
         HandoffReason.CUSTOMER_ASKED: "A colleague will take over here.",
-        HandoffReason.MISSING_KNOWLEDGE: "I could not find a reliable answer in our articles, so a colleague will take over.",
+        HandoffReason.MISSING_KNOWLEDGE: "I found no reliable answer in our articles, so a colleague will take over.",
         HandoffReason.UNSUPPORTED_ANSWER: "I am not certain enough of the answer, so a colleague will take over.",
         HandoffReason.NEEDS_HUMAN: "This should be looked at by a person, so a colleague will take over.",
         HandoffReason.ENGINE_DOWN: "I cannot answer right now, so a colleague will take over.",

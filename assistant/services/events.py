@@ -36,7 +36,7 @@ def append(
     conversation_id: int,
     audience: Audience = Audience.AGENT,
 ) -> None:
-    """Record a change of a conversation, e.g. ``message.created``. ``payload`` is what the client gets: no inner ids."""
+    """Record a change of a conversation, e.g. ``message.created``. ``payload``, for clients, has no inner ids."""
     if session.get_bind().dialect.name == "postgresql":
         # Ids are given out before commit: without this, a smaller one could appear behind a stream that has passed it.
         session.execute(select(func.pg_advisory_xact_lock(_EVENT_LOCK)))
@@ -48,7 +48,7 @@ def append(
 def after(
     session: Session, last_id: int, *, conversation_id: int | None, audience: Audience, limit: int = 200
 ) -> Sequence[Event]:
-    """Events behind ``last_id``, oldest first. ``conversation_id`` None: of every conversation (the console's queue)."""
+    """Events behind ``last_id``, oldest first. ``conversation_id`` None: of every conversation."""
     query = select(Event).where(Event.id > last_id).order_by(Event.id).limit(limit)
     if conversation_id is not None:
         query = query.where(Event.conversation_id == conversation_id)

@@ -146,7 +146,12 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
     def __post_init__(self) -> None:
         self._retrieve = RunnableLambda(self._find)
 
-    def invoke(self, input: AnswerRequest, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
+    def invoke(
+        self,
+        input: AnswerRequest,  # noqa: A002 - the name that Runnable gives it
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Answer:
         """The whole answer. Raises what `Failed` would carry."""
         for event in self.events(input):
             if isinstance(event, Failed):
@@ -334,9 +339,7 @@ def _separator(before: str, text: str) -> str:
     return "\n" if is_list else " "
 
 
-def _say_if_supported(
-    sentence: str, passages: Sequence[Document], said: list[CitedSentence]
-) -> Iterator[AnswerEvent]:
+def _say_if_supported(sentence: str, passages: Sequence[Document], said: list[CitedSentence]) -> Iterator[AnswerEvent]:
     """Cite the passage the model named, if it supports the sentence, else the one that does, else say nothing."""
     text = " ".join(_REFERENCE.sub("", sentence).split())
     text = re.sub(r"\s+([.,!?;:])", r"\1", text)

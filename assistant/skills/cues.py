@@ -16,14 +16,16 @@ TYPES = (
         "I would like to know when it arrives.", "Can you tell me what this light means?",
     )),
     Label("incident", "Incident", "Something that worked is broken or does not work for one customer.", (
-        "It stopped working.", "I get an error.", "My device is broken.", "It arrived damaged.", "The screen stays black.",
+        "It stopped working.", "I get an error.", "My device is broken.", "It arrived damaged.",
+        "The screen stays black.",
     )),
     Label("problem", "Problem", "The same fault comes back or many people have it.", (
         "It happens again and again.", "This is the third time it breaks.", "Everyone here has the same fault.",
         "The outage affects all our users.", "It still fails after the repair.",
     )),
     Label("task", "Task", "The customer wants something done.", (
-        "Please cancel my order.", "Please change my address.", "I want to return it.", "Refund me.", "Delete my account.",
+        "Please cancel my order.", "Please change my address.", "I want to return it.", "Refund me.",
+        "Delete my account.",
     )),
 )  # fmt: skip
 
@@ -47,7 +49,8 @@ PRIORITIES = (
 
 SENTIMENTS = (
     Label("positive", "Positive", "Happy, thankful, praising.", (
-        "Thank you so much, great service!", "I love it.", "Works perfectly, I am very happy.", "Awesome, you guys rock.",
+        "Thank you so much, great service!", "I love it.", "Works perfectly, I am very happy.",
+        "Awesome, you guys rock.",
     )),
     Label("neutral", "Neutral", "Matter of fact.", (
         "How do I reset it?", "I would like to change my address.", "The display shows E21.",
@@ -73,15 +76,20 @@ NEEDS_HUMAN = (
 
 # Words of danger, in the languages of the sample and their neighbours.
 _DANGER = re.compile(
-    r"\b(?:smok(?:e|ing|ed)|(?:on|caught|catch\w*|started? (?:a|an)) fire|flames?|burn(?:t|ed|ing) (?:smell|plastic|my|hand|finger)|"
+    r"\b(?:smok(?:e|ing|ed)|(?:on|caught|catch\w*|started? (?:a|an)) fire|flames?|"
+    r"burn(?:t|ed|ing) (?:smell|plastic|my|hand|finger)|"
     r"smell\w* (?:of |like )?burn\w*|explo(?:de|ded|sion|ding)|electr(?:ic(?:al)? shock|ocuted)|got (?:a )?shocked?|"
     r"injur\w+|hospital|bleeding|swollen|swelling|bulg(?:e|es|ed|ing)|melt(?:ed|ing)|sparks?|sparking|gas leak|"
     r"rauch\w*|qualm\w*|brennt|gebrannt|feuer|flammen?|verletzt\w*|stromschlag|aufgebläht\w*|explodiert|"
     r"fum[ée]e|feu|bless[ée]\w*|explos[ée]\w*|humo|fuego|herid[oa]|fumo|fuoco|ferit[oa])\b",
     re.IGNORECASE,
 )
-_NO_DANGER = re.compile(r"\b(?:no|not|without|kein\w*|ohne)\s+(?:any\s+)?(?:smoke|fire|sparks?|injur\w+|rauch|feuer)\b", re.I)
-_SMOKE_DETECTOR = re.compile(r"\b(?:smoke\s+(?:detector|alarm|sensor)|rauchmelder|fire\s?(?:wall|fox|stick|tv))\w*", re.I)
+_NO_DANGER = re.compile(
+    r"\b(?:no|not|without|kein\w*|ohne)\s+(?:any\s+)?(?:smoke|fire|sparks?|injur\w+|rauch|feuer)\b", re.I
+)
+_SMOKE_DETECTOR = re.compile(
+    r"\b(?:smoke\s+(?:detector|alarm|sensor)|rauchmelder|fire\s?(?:wall|fox|stick|tv))\w*", re.I
+)
 _LEGAL = re.compile(
     r"\b(?:lawyer|attorney|solicitor|sue|suing|lawsuit|legal action|court|anwalt|rechtsanwalt|avocat|abogado|avvocato|"
     r"gdpr|data protection (?:authority|officer))\b",

@@ -49,7 +49,9 @@ def extract(question: str, codes: Sequence[str], passages: Sequence[Document], e
     others = [unit for unit in near if unit.kind != "row"][:_MOST_UNITS] or near[:_MOST_UNITS]
     scores = _scores(question, set(codes), others, passages, embeddings)
     if rows:  # the row says what to do; more only from where the code is explained, too
-        explained = [i for i, unit in enumerate(others) if unit.kind != "row" and _explains(unit, rows, codes, passages)]
+        explained = [
+            i for i, unit in enumerate(others) if unit.kind != "row" and _explains(unit, rows, codes, passages)
+        ]
         if not explained:
             return rows
         best = max(explained, key=lambda index: scores[index])

@@ -8,9 +8,9 @@ from functools import cache
 from typing import Any
 
 LANGUAGES = tuple(
-    "af am an ar as az be bg bn br bs ca cs cy da de dz el en eo es et eu fa fi fo fr ga gl gu he hi hr ht hu hy id is it "
-    "ja jv ka kk km kn ko ku ky la lb lo lt lv mg mk ml mn mr ms mt ne nl nn no oc or pa pl ps pt qu ro ru rw se si sk "
-    "sl sq sr sv sw ta te th tl tr ug uk ur vi vo wa xh zh zu".split()
+    "af am an ar as az be bg bn br bs ca cs cy da de dz el en eo es et eu fa fi fo fr ga gl gu he hi "
+    "hr ht hu hy id is it ja jv ka kk km kn ko ku ky la lb lo lt lv mg mk ml mn mr ms mt ne nl nn no "
+    "oc or pa pl ps pt qu ro ru rw se si sk sl sq sr sv sw ta te th tl tr ug uk ur vi vo wa xh zh zu".split()
 )
 _LEAST_LETTERS = 4
 _lock = threading.Lock()
@@ -47,7 +47,7 @@ def detect(text: str) -> tuple[str, float]:
 
 
 def wants_person(text: str) -> bool:
-    """Whether the customer asks for a human being, in English, German, French, Spanish, Italian, Portuguese or Dutch."""
+    """Whether the customer asks for a human being, in one of seven European languages."""
     return _WANTS_PERSON.search(text) is not None
 
 

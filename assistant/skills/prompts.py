@@ -34,9 +34,7 @@ def count_tokens(text: str) -> int:
     return max(len(text) // 4, len(text.split()))
 
 
-def fit(
-    items: Sequence[Item], *, budget: int, cost: Callable[[Item], int], keep_last: int = 1
-) -> tuple[Item, ...]:
+def fit(items: Sequence[Item], *, budget: int, cost: Callable[[Item], int], keep_last: int = 1) -> tuple[Item, ...]:
     """The newest items (the last ones) that fit into ``budget`` tokens: the oldest go first, the last ones never."""
     kept: list[Item] = []
     for index, item in enumerate(reversed(items)):

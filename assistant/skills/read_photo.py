@@ -125,9 +125,7 @@ def _product_from(lines: Sequence[TextLine], taxonomy: Taxonomy) -> Reading:
     return Reading(found[0], _NAMED * 0.9) if found else Reading(CANNOT_TELL, 1.0)
 
 
-def _decided(
-    evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy
-) -> PhotoEvidence:
+def _decided(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
     """Product and condition as typed decisions of the model; a product that is written on the photo stands."""
     products = (*(product.key for product in taxonomy.products), NO_PRODUCT)
     names = (*(product.description or product.name for product in taxonomy.products), "none of these")

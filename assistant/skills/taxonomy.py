@@ -63,7 +63,9 @@ def load_taxonomy(path: Path) -> Taxonomy:
     try:
         file = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise NotReady(f"The taxonomy {path.name} cannot be read: {error.strerror}. Check ASSISTANT_TAXONOMY.") from error
+        raise NotReady(
+            f"The taxonomy {path.name} cannot be read: {error.strerror}. Check ASSISTANT_TAXONOMY."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise NotReady(f"The taxonomy {path.name} is not TOML: {error}.") from error
     except ValidationError as error:

@@ -53,6 +53,7 @@ _SENTENCES = 12  # of a long ticket; feelings are shown early
 _ENGLISH_ONLY = "all-MiniLM-L6"
 _FOREIGN_LANGUAGE_NEEDS = 0.75
 
+
 @dataclass(frozen=True)
 class TriagedField:
     """``probabilities`` sum to 1 over the field's options; ``value`` is the likeliest, also when abstained."""
@@ -244,7 +245,9 @@ def _product(
     keys = [label.key for label in _options(taxonomy, "product")]
     flat = dict.fromkeys(keys, 1.0)
     written = taxonomy.products_in(ticket.text)
-    shown = [item.product.value for item in evidence if item.product.value in flat and item.product.value != CANNOT_TELL]
+    shown = [
+        item.product.value for item in evidence if item.product.value in flat and item.product.value != CANNOT_TELL
+    ]
     named = list(dict.fromkeys([*written, *shown]))
     if len(named) == 1:
         return _made("product", _leaning(_normalised(flat), named[0]))

@@ -23,7 +23,15 @@ from langchain_core.embeddings import Embeddings
 from assistant.errors import Invalid
 
 # Candidate weights of (words, meaning, both); the order breaks ties.
-_BLENDS = ((0.5, 1.0, 2.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0), (1.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))
+_BLENDS = (
+    (0.5, 1.0, 2.0),
+    (0.0, 1.0, 1.0),
+    (1.0, 1.0, 1.0),
+    (1.0, 0.0, 1.0),
+    (1.0, 0.0, 0.0),
+    (0.0, 0.0, 1.0),
+    (0.0, 1.0, 0.0),
+)
 _MEANING_SCALE = 2.0  # of the embedding beside unit-length word features, where both are used together
 _FOLDS = 4
 # From this many tickets on, one held-back quarter is enough to choose weights and temperature by.
@@ -143,7 +151,9 @@ def fit_head(
     ``vectors`` (n, d) may be given instead of ``embeddings``. ``descriptions`` say what a class is, in words; each is
     learned from as if it were a ticket, never calibrated on.
     """
-    counts = {label: labels.count(label) if isinstance(labels, list) else list(labels).count(label) for label in set(labels)}
+    counts = {
+        label: labels.count(label) if isinstance(labels, list) else list(labels).count(label) for label in set(labels)
+    }
     if len(counts) < 2 or min(counts.values()) < 2:
         raise Invalid("Learning needs at least two labels with two tickets each.")
     if vectors is None:
@@ -303,7 +313,9 @@ def negative_log_likelihood(probabilities: np.ndarray, targets: np.ndarray) -> f
 
 
 def _blended(scores: Sequence[np.ndarray], blend: Sequence[float]) -> np.ndarray:
-    total: np.ndarray = sum((weight * part for weight, part in zip(blend, scores, strict=True)), np.zeros_like(scores[0]))
+    total: np.ndarray = sum(
+        (weight * part for weight, part in zip(blend, scores, strict=True)), np.zeros_like(scores[0])
+    )
     return total / sum(blend)
 
 

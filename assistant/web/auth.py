@@ -35,7 +35,7 @@ def conversation_token(conversation_public_id: str) -> str:
 
 
 def customer() -> CustomerPrincipal:
-    """The customer behind a conversation token, from ``Authorization: Bearer`` or, for streams and images, ``?token=``."""
+    """The customer behind a conversation token: ``Authorization: Bearer`` or, for streams and images, ``?token=``."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     token = token if scheme.lower() == "bearer" else request.args.get("token", "")
     try:

@@ -23,7 +23,8 @@ from assistant.services.tickets import TicketFilters
 from assistant.services.triage import current_triage
 from assistant.skills.triage import allowed_values
 from assistant.web import auth, console_ticket, console_words
-from assistant.web.context import desk
+from assistant.web.console_live import news_stream
+from assistant.web.context import desk, runtime
 from assistant.web.limits import address, limiter
 from assistant.web.responses import attachment_response
 
@@ -47,7 +48,8 @@ def require_agent() -> BaseResponse | None:
         return None
     if not current_user.is_authenticated:
         return _ask_to_sign_in()
-    if auth.agent().must_change_password and request.endpoint not in _WITHOUT_PASSWORD:
+    g.agent = auth.agent()
+    if g.agent.must_change_password and request.endpoint not in _WITHOUT_PASSWORD:
         return _go(url_for("console.password"))
     return None
 
@@ -68,11 +70,13 @@ def shared() -> dict[str, Any]:
     if not request.path.startswith("/console"):
         return {}
     capabilities, taxonomy = desk().capabilities, desk().taxonomy
+    installed = runtime().installed
     return {
         "company": desk().company,
-        "me": auth.agent() if current_user.is_authenticated else None,
+        "me": g.get("agent"),  # not asked for again: the page that says that the database is gone must not need it
         "model": capabilities.model,
         "mode_words": console_words.MODE[capabilities.mode],
+        "trouble": installed.trouble() if installed is not None else None,
         "handoff_words": console_words.HANDOFF,
         "quoting_modes": console_words.QUOTES,
         "state_words": console_words.STATE,
@@ -173,7 +177,7 @@ def rows() -> Reply:
 @blueprint.get("/events")
 def queue_events() -> Response:
     """Something happened to some ticket: the queue asks for its rows again. Never what happened: not all see all."""
-    return console_ticket.news_stream(None, lambda event: None if event.kind.startswith("answer.") else "queue")
+    return news_stream(None, lambda event: None if event.kind.startswith("answer.") else "queue")
 
 
 def _tabs(agent: AgentPrincipal) -> dict[str, tuple[str, TicketFilters]]:

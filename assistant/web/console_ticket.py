@@ -14,16 +14,15 @@ from flask import Blueprint, Response, flash, g, redirect, render_template, requ
 from werkzeug.wrappers import Response as BaseResponse
 
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
-from assistant.models import Conversation, ConversationState, DraftStatus, Event, Ticket, TicketStatus
+from assistant.models import Conversation, ConversationState, DraftStatus, Ticket, TicketStatus
 from assistant.services import access, conversations, drafts, evidence, tickets, triage
-from assistant.services.events import Audience, last_event_id
+from assistant.services.events import last_event_id
 from assistant.services.tickets import TicketFilters
 from assistant.skills.read_photo import CANNOT_TELL, CONDITIONS
 from assistant.skills.triage import allowed_values
 from assistant.web import auth, console_words
-from assistant.web.context import desk, runtime
-from assistant.web.limits import OpenStreams
-from assistant.web.responses import event_stream, too_many_requests
+from assistant.web.console_live import news_stream
+from assistant.web.context import desk
 from assistant.web.schemas import ticket_json
 
 blueprint = Blueprint("ticket", __name__, url_prefix="/tickets/<public_id:ticket_id>")
@@ -35,9 +34,6 @@ Action = Callable[[Any, Ticket], None]
 PANELS = ("thread", "triage", "draft", "status")
 SETTABLE = (TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD)
 OTHER_TICKETS = 5
-# An agent's visible pages; a hidden page closes its stream. Together they leave room for customers and for requests.
-STREAMS_EACH = 8
-open_streams = OpenStreams()
 # Which panel an event renews first; panels that show the same thing listen to the same names.
 _NEWS = {
     "message.created": "thread",
@@ -65,22 +61,6 @@ def events(ticket_id: str) -> Response:
     with desk().db.read() as session:
         conversation_id = access.access_ticket(session, auth.agent(), ticket_id).conversation_id
     return news_stream(conversation_id, lambda event: _NEWS.get(event.kind))
-
-
-def news_stream(conversation_id: int | None, name: Callable[[Event], str | None]) -> Response:
-    """That something happened, by name, to one conversation or any. What happened is asked for as the agent."""
-    agent_id, together = auth.agent().agent_id, max(2, runtime().settings.threads // 5)
-    if not open_streams.enter(agent_id, each=STREAMS_EACH, together=together):
-        raise too_many_requests(15)
-    try:
-        response = event_stream(
-            desk(), conversation_id=conversation_id, audience=Audience.AGENT, name=name, with_payload=False
-        )
-    except BaseException:
-        open_streams.leave(agent_id)
-        raise
-    response.call_on_close(lambda: open_streams.leave(agent_id))
-    return response
 
 
 @blueprint.post("/take-over")

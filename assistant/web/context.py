@@ -15,7 +15,7 @@ STOPPING = "assistant.stopping"
 
 
 def runtime() -> Runtime:
-    return cast(Runtime, current_app.extensions[EXTENSION])
+    return cast("Runtime", current_app.extensions[EXTENSION])
 
 
 def desk() -> Desk:
@@ -24,4 +24,4 @@ def desk() -> Desk:
 
 def stopping() -> threading.Event:
     """Set when the server shuts down: open streams end at once instead of holding it up."""
-    return cast(threading.Event, current_app.extensions[STOPPING])
+    return cast("threading.Event", current_app.extensions[STOPPING])

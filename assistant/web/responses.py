@@ -88,11 +88,14 @@ def event_stream(
     audience: Audience,
     name: Callable[[Event], str | None] | None = None,
     with_payload: bool = True,
+    ended: Callable[[], bool] | None = None,
+    ping_every: float = PING_EVERY,
 ) -> Response:
     """Server-sent events from where the client stopped (``Last-Event-ID``), else from now on.
 
     ``name`` gives the event another name than its kind, or None to leave it out. Without payload the client learns
-    only that something happened: for a stream that crosses what its reader may see.
+    only that something happened: for a stream that crosses what its reader may see. ``ended`` is asked about every
+    second whether to end early.
     """
     start = _last_event_id(desk, conversation_id)
     named = name or (lambda event: event.kind)
@@ -102,12 +105,12 @@ def event_stream(
         yield f"retry: 2000\nid: {start}\n\n"
         ends_at, pinged_at = monotonic() + STREAM_FOR, monotonic()
         for batch in events.follow(desk.db, start, conversation_id=conversation_id, audience=audience):
-            if stop.is_set() or monotonic() > ends_at:
+            if stop.is_set() or monotonic() > ends_at or (ended is not None and ended()):
                 return
             yield from _frames(batch, named, with_payload=with_payload)
             if batch:
                 pinged_at = monotonic()
-            elif monotonic() - pinged_at > PING_EVERY:
+            elif monotonic() - pinged_at > ping_every:
                 pinged_at = monotonic()
                 yield ": ping\n\n"
 

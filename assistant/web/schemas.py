@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -69,10 +70,21 @@ class DraftDecision(_In):
     text: Text | None = Field(None, description="The edited text; leave it out to send the draft as it is.")
 
 
+def _several_of(kind: type[StrEnum]) -> Any:
+    """A query parameter that takes one or several values of an enumeration. `api` splits and checks them."""
+    one = "|".join(option.value for option in kind)
+    names = ", ".join(option.value for option in kind)
+    return Field(
+        None,
+        description=f"Of {names}; several by comma.",
+        json_schema_extra={"pattern": f"^(({one})(,({one})){{0,9}})?$"},
+    )
+
+
 class TicketQuery(_In):
-    status: Short | None = Field(None, description="Of new, open, pending, on_hold, solved, closed; several by comma.")
-    priority: Short | None = Field(None, description="Of low, normal, high, urgent; several by comma.")
-    state: Short | None = Field(None, description="Of assistant, handed_off, agent, closed; several by comma.")
+    status: Short | None = _several_of(TicketStatus)
+    priority: Short | None = _several_of(Priority)
+    state: Short | None = _several_of(ConversationState)
     category: Short | None = None
     product: Short | None = None
     team: Short | None = Field(None, description="A team's key.")

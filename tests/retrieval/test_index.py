@@ -162,6 +162,15 @@ def test_a_code_listed_with_placeholders_is_found(desk: Desk, folder: Path) -> N
     assert hit.codes == ("17206",)
 
 
+def test_a_code_as_it_stands_comes_before_one_with_placeholders(desk: Desk, folder: Path) -> None:
+    make_articles(desk, folder, {"any.md": _page("XX103 any", "Stuck."), "one.md": _page("04103 one", "Stuck.")})
+    hits = desk.index.search("the display says E04103")
+    assert [(hit.document.metadata["article_title"], hit.codes) for hit in hits] == [
+        ("04103 one", ("E04103",)),
+        ("XX103 any", ()),
+    ]
+
+
 def test_nothing_is_found_in_nothing(desk: Desk, folder: Path) -> None:
     assert desk.index.search("kettle") == []
     make_articles(desk, folder, {"kettle.md": KETTLE})

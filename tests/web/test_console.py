@@ -36,7 +36,7 @@ from assistant.runtime import Runtime
 from assistant.services import access, conversations, drafts, tickets
 from assistant.services.access import CustomerPrincipal
 from assistant.services.desk import Desk
-from assistant.web import console, console_ticket, console_words
+from assistant.web import console, console_live, console_ticket, console_words
 from tests.factories import (
     PASSWORD,
     Persona,
@@ -281,19 +281,25 @@ def test_stream_of_the_queue_never_says_what_happened(
     assert ticket.public_id not in news
 
 
-def test_streams_of_one_agent_are_bounded_and_given_back(
-    sign_in: SignIn, alice: Persona, bob: Persona, page: str
-) -> None:
-    streams, each, together = console_ticket.open_streams, console_ticket.STREAMS_EACH, 100
-    alice_id = alice.principal.agent_id
-    for _ in range(each - 1):
-        assert streams.enter(alice_id, each=each, together=together)
-    sign_in(alice).get(f"{page}/events", buffered=False).close()  # the last one there is, given back
-    assert streams.enter(alice_id, each=each, together=together)
-    assert sign_in(alice).get(f"{page}/events").status_code == 429
-    sign_in(bob).get(f"{page}/events", buffered=False).close()
-    for _ in range(each):
-        streams.leave(alice_id)
+def test_a_stream_is_given_back_when_its_page_is_left(sign_in: SignIn, alice: Persona, page: str) -> None:
+    agent_id = alice.principal.agent_id
+    before = console_live.streams.count(agent_id)
+    response = sign_in(alice).get(f"{page}/events", buffered=False)
+    assert (response.status_code, console_live.streams.count(agent_id)) == (200, before + 1)
+    response.close()
+    assert console_live.streams.count(agent_id) == before
+
+
+def test_one_agents_streams_end_oldest_first_and_all_together_are_bounded() -> None:
+    streams = console_live.AgentStreams()
+    first, second, third = (streams.enter(1, each=2, together=3) for _ in range(3))
+    assert (first.is_set(), second.is_set(), third.is_set()) == (True, False, False)
+    assert streams.enter(2, each=2, together=3) is not None
+    assert streams.enter(3, each=2, together=3) is None
+    streams.leave(1, first)  # had ended already: nothing to give back
+    assert streams.count(1) == 2
+    streams.leave(1, second)
+    assert streams.enter(3, each=2, together=3) is not None
 
 
 def test_customer_is_shown_neither_the_note_nor_that_there_is_one(
@@ -426,7 +432,7 @@ def test_page_shows_photo_evidence_triage_and_the_cited_draft(
     assert html.count("<rect data-line=") == 2
     assert re.search(r'name="line-1" value="E21"', html)
     assert "cannot tell" in html
-    for field in ("Category", "Priority", "Sentiment", "Language", "Team", "Needs a person"):
+    for field in ("Category", "Priority", "Sentiment", "Language", "Team", "For a person"):
         assert f">{field}</label>" in html
     assert "not sure" in html
     assert re.search(r'class="cite" popovertarget="\w+-source-1"', html)

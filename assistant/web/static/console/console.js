@@ -18,6 +18,12 @@ renewAges();
 setInterval(renewAges, 30_000);
 document.addEventListener("htmx:after:swap", renewAges);
 
+// The address says what the queue is narrowed to; htmx's own history would swap whole pages.
+document.addEventListener("htmx:after:swap", (event) => {
+  const address = event.detail.ctx.hx?.replaceurl;
+  if (address) history.replaceState(null, "", address);
+});
+
 // News for those who do not see the page change.
 let heard = document.querySelectorAll(".message").length;
 document.addEventListener("htmx:after:swap", () => {
@@ -44,6 +50,7 @@ document.addEventListener("htmx:sse:error", (event) => {
 });
 setInterval(() => {
   if (!connection || connection.dataset.state === "on" || document.hidden) return;
+  window.htmx.trigger(document.querySelector("#live"), "connect");
   for (const id of ["rows", "thread", "triage", "draft", "status"]) {
     const panel = document.getElementById(id);
     if (panel) window.htmx.trigger(panel, "renew");

@@ -286,14 +286,21 @@ def evaluate() -> None:
 @evaluate.command("triage")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--label", "label_field", default="label", show_default=True, help="The field that holds the label.")
-@click.option("--per-class", type=click.IntRange(1), help="Learn from this many tickets of each label (default: all).")
+@click.option(
+    "--per-class",
+    type=click.IntRange(2),
+    default=10,
+    show_default=True,
+    help="Learn from so many of each label, then from all.",
+)
 @click.option("--seed", default=0, show_default=True, help="Of the split into learned-from and measured-on.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a reliability diagram (PNG).")
 @json_option
-def eval_triage(
-    path: Path, label_field: str, per_class: int | None, seed: int, plot: Path | None, as_json: bool
-) -> None:
-    """Accuracy, macro-F1, Brier score and calibration of the learned triage on PATH (JSONL with text and label)."""
+def eval_triage(path: Path, label_field: str, per_class: int, seed: int, plot: Path | None, as_json: bool) -> None:
+    """Accuracy, macro-F1, Brier score and calibration of the learned triage, beside the usual classifiers.
+
+    PATH is a JSONL file, or a folder of them, with text and label. The label "oos" means: of no label.
+    """
     from assistant.engine import install
     from assistant.evaluation.triage import evaluate_triage
 

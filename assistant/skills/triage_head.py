@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,17 +23,9 @@ from langchain_core.embeddings import Embeddings
 
 from assistant.errors import Invalid
 
-# Candidate weights of (words, meaning, both); the order breaks ties.
-_BLENDS = (
-    (0.5, 1.0, 2.0),
-    (0.0, 1.0, 1.0),
-    (1.0, 1.0, 1.0),
-    (1.0, 0.0, 1.0),
-    (1.0, 0.0, 0.0),
-    (0.0, 0.0, 1.0),
-    (0.0, 1.0, 0.0),
-)
-_MEANING_SCALE = 2.0  # of the embedding beside unit-length word features, where both are used together
+# Weights of (words, meaning, both): the usual ones first, then those that held-back tickets may prefer.
+_BLENDS = ((1.0, 0.5, 2.0), (0.5, 1.0, 2.0), (0.5, 2.0, 2.0), (0.0, 1.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 1.0))
+_MEANING_SCALE = 1.0  # of the embedding beside unit-length word features, where both are used together
 _FOLDS = 4
 # From this many tickets on, one held-back quarter is enough to choose weights and temperature by.
 _ONE_FOLD_FROM = 3000
@@ -143,53 +136,33 @@ def fit_head(
     *,
     embeddings: Embeddings | None = None,
     vectors: np.ndarray | None = None,
-    descriptions: Mapping[str, str] | None = None,
-    description_vectors: np.ndarray | None = None,
 ) -> Head:
     """Fit a head on labelled tickets: at least two classes, at least two tickets of each.
 
-    ``vectors`` (n, d) may be given instead of ``embeddings``. ``descriptions`` say what a class is, in words; each is
-    learned from as if it were a ticket, never calibrated on.
+    ``vectors`` (n, d), of unit length, may be given instead of ``embeddings``.
     """
-    counts = {
-        label: labels.count(label) if isinstance(labels, list) else list(labels).count(label) for label in set(labels)
-    }
+    counts = Counter(labels)
     if len(counts) < 2 or min(counts.values()) < 2:
         raise Invalid("Learning needs at least two labels with two tickets each.")
     if vectors is None:
         if embeddings is None:
             raise Invalid("Learning needs embeddings.")
         vectors = np.asarray(embeddings.embed_documents(list(texts)), dtype=np.float32)
-    extra = [(text, label) for label, text in (descriptions or {}).items() if label in counts]
-    extra_vectors = np.zeros((0, vectors.shape[1]), dtype=np.float32)
-    if extra:
-        extra_vectors = _description_vectors(extra, descriptions or {}, description_vectors, embeddings)
-    data = _Tickets(
-        np.asarray(texts, dtype=object),
-        np.asarray(vectors, dtype=np.float32),
-        np.asarray(labels, dtype=object),
-        np.asarray([text for text, _ in extra], dtype=object),
-        extra_vectors,
-        np.asarray([label for _, label in extra], dtype=object),
+    return _fit(
+        _Tickets(
+            np.asarray(texts, dtype=object), np.asarray(vectors, dtype=np.float32), np.asarray(labels, dtype=object)
+        )
     )
-    return _fit(data)
 
 
 @dataclass(frozen=True)
 class _Tickets:
-    texts: np.ndarray
-    vectors: np.ndarray
-    labels: np.ndarray
-    extra_texts: np.ndarray
-    extra_vectors: np.ndarray
-    extra_labels: np.ndarray
+    texts: np.ndarray  # (n,)
+    vectors: np.ndarray  # (n, d)
+    labels: np.ndarray  # (n,)
 
-    def with_extra(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return (
-            np.concatenate([self.texts[rows], self.extra_texts]),
-            np.concatenate([self.vectors[rows], self.extra_vectors]),
-            np.concatenate([self.labels[rows], self.extra_labels]),
-        )
+    def __getitem__(self, rows: np.ndarray) -> _Tickets:
+        return _Tickets(self.texts[rows], self.vectors[rows], self.labels[rows])
 
 
 @dataclass(frozen=True)
@@ -210,8 +183,7 @@ def _fit(data: _Tickets) -> Head:
     targets = np.searchsorted(classes, data.labels)
     held_rows, held_scores = _held_back_scores(data, classes)
     blend, temperature = _choose(held_scores, targets[held_rows])
-    everything = np.arange(len(data.labels))
-    linears, vectorizers = _fit_linears(*data.with_extra(everything), classes)
+    linears, vectorizers = _fit_linears(data, classes)
     held = _softmax(_blended(held_scores, blend) / temperature)
     known = data.vectors.astype(np.float16)
     nearness = _nearness(data.vectors[held_rows], known, skip_self=True)
@@ -240,27 +212,27 @@ def _held_back_scores(data: _Tickets, classes: np.ndarray) -> tuple[np.ndarray, 
         splits = splits[:1]
     rows, scores = [], []
     for learned, held in splits:
-        linears, vectorizers = _fit_linears(*data.with_extra(learned), classes)
+        linears, vectorizers = _fit_linears(data[learned], classes)
         views = _Features(_word_features(vectorizers, data.texts[held]), data.vectors[held]).views()
         scores.append([_score(linear, view) for linear, view in zip(linears, views, strict=True)])
         rows.append(held)
     return np.concatenate(rows), [np.concatenate(parts) for parts in zip(*scores, strict=True)]
 
 
-def _fit_linears(
-    texts: np.ndarray, vectors: np.ndarray, labels: np.ndarray, classes: np.ndarray
-) -> tuple[tuple[Linear, Linear, Linear], tuple[Any, Any]]:
+def _fit_linears(data: _Tickets, classes: np.ndarray) -> tuple[tuple[Linear, Linear, Linear], tuple[Any, Any]]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
 
-    vectorizers = (_word_vectorizer().fit(texts), _part_vectorizer().fit(texts))
-    words, meaning, both = _Features(_word_features(vectorizers, texts), vectors).views()
+    vectorizers = (_word_vectorizer().fit(data.texts), _part_vectorizer().fit(data.texts))
+    words, meaning, both = _Features(_word_features(vectorizers, data.texts), data.vectors).views()
+    # Its gradient is a mean over tickets: the more classes, the smaller, and a fixed tolerance would not even begin.
+    logistic = LogisticRegression(C=50.0, max_iter=300, tol=1e-3 / len(classes))
     support = {"C": 1.0, "tol": 1e-3, "max_iter": 300, "random_state": 0}
     return (
         (
-            _linear(LinearSVC(**support), words, labels, classes),
-            _linear(LogisticRegression(C=50.0, max_iter=300, tol=1e-3), meaning, labels, classes),
-            _linear(LinearSVC(**support), both, labels, classes),
+            _linear(LinearSVC(**support), words, data.labels, classes),
+            _linear(logistic, meaning, data.labels, classes),
+            _linear(LinearSVC(**support), both, data.labels, classes),
         ),
         vectorizers,
     )
@@ -282,34 +254,57 @@ def _linear(model: Any, features: Any, labels: np.ndarray, classes: np.ndarray) 
 
 
 def _choose(scores: Sequence[np.ndarray], targets: np.ndarray) -> tuple[tuple[float, float, float], float]:
-    """The blend with the most held-back tickets right, the likelier probabilities among near equals."""
-    best: tuple[float, tuple[float, float, float], float] | None = None
-    for blend in _BLENDS:
+    """The blend, with its temperature, that finds the held-back tickets' labels likeliest.
+
+    Another than the usual one is taken only where it is better by more than chance would have it: by more than the
+    standard error of the difference, ticket by ticket. A few tickets cannot choose (the one-standard-error rule,
+    Hastie et al., "The Elements of Statistical Learning", 7.10).
+    """
+    usual, *others = [_Choice.of(blend, scores, targets) for blend in _BLENDS]
+    best = min(others, key=lambda choice: float(choice.losses.mean()))
+    gain = usual.losses - best.losses
+    chosen = best if gain.mean() > gain.std() / np.sqrt(len(gain)) else usual
+    return chosen.blend, chosen.temperature
+
+
+@dataclass(frozen=True)
+class _Choice:
+    blend: tuple[float, float, float]
+    temperature: float
+    losses: np.ndarray  # (n,) negative log-likelihood of each held-back ticket's label
+
+    @classmethod
+    def of(cls, blend: tuple[float, float, float], scores: Sequence[np.ndarray], targets: np.ndarray) -> _Choice:
         blended = _blended(scores, blend)
         temperature = fit_temperature(blended, targets)
-        loss = negative_log_likelihood(_softmax(blended / temperature), targets)
-        wrong = float((blended.argmax(axis=1) != targets).mean())
-        price = wrong + 0.1 * loss
-        if best is None or price < best[0] - 1e-6:
-            best = (price, blend, temperature)
-    assert best is not None  # noqa: S101  (there is a blend)
-    return best[1], best[2]
+        return cls(blend, temperature, _losses(_softmax(blended / temperature), targets))
 
 
 def fit_temperature(scores: np.ndarray, targets: np.ndarray) -> float:
-    """The divisor of ``scores`` (n, classes) that makes ``targets`` (n,) most likely under a softmax."""
+    """The divisor of ``scores`` (n, classes) that makes ``targets`` (n,) most likely under a softmax.
+
+    One ticket more than there are is taken to be wrong (Platt 1999, "Probabilistic Outputs for Support Vector
+    Machines"): thirty right answers do not make the next one certain.
+    """
     from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    doubt = 1.0 / (len(targets) + 2)
 
     def loss(log_temperature: float) -> float:
-        return negative_log_likelihood(_softmax(scores / np.exp(log_temperature)), targets)
+        logs = log_softmax(scores / np.exp(log_temperature), axis=1)
+        right = logs[np.arange(len(targets)), targets]
+        wrong = (logs.sum(axis=1) - right) / (scores.shape[1] - 1)
+        return -float(((1 - doubt) * right + doubt * wrong).mean())
 
     found = minimize_scalar(loss, bounds=(-5.0, 3.0), method="bounded", options={"xatol": 1e-3})
     return float(np.exp(found.x))
 
 
-def negative_log_likelihood(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    chosen = probabilities[np.arange(len(targets)), targets]
-    return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+def _losses(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """(n,): negative log-likelihood of each target."""
+    losses: np.ndarray = -np.log(np.maximum(probabilities[np.arange(len(targets)), targets], 1e-12))
+    return losses
 
 
 def _blended(scores: Sequence[np.ndarray], blend: Sequence[float]) -> np.ndarray:
@@ -381,17 +376,3 @@ def _word_features(vectorizers: Sequence[Any], texts: Sequence[str] | np.ndarray
     from scipy import sparse
 
     return sparse.hstack([vectorizer.transform(texts) for vectorizer in vectorizers]).tocsr()
-
-
-def _description_vectors(
-    extra: Sequence[tuple[str, str]],
-    descriptions: Mapping[str, str],
-    given: np.ndarray | None,
-    embeddings: Embeddings | None,
-) -> np.ndarray:
-    if given is not None:
-        rows = [list(descriptions).index(label) for _, label in extra]
-        return np.asarray(given, dtype=np.float32)[rows]
-    if embeddings is None:
-        raise Invalid("Descriptions need embeddings.")
-    return np.asarray(embeddings.embed_documents([text for text, _ in extra]), dtype=np.float32)

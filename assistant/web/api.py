@@ -369,6 +369,8 @@ def _form() -> dict[str, Any]:
     """The form's fields; what belongs to the requester, ``requester_name`` and its like, as the JSON has it."""
     data: dict[str, Any] = {}
     for name, value in request.form.items():
+        if not name:  # None where a part of the form has no name
+            raise Invalid("Every part of the form needs a name.")
         owner, _, part = name.partition("_")
         if owner == "requester":
             data.setdefault(owner, {})[part] = value

@@ -65,7 +65,8 @@ def _is_uncounted() -> bool:
 
 
 def _refuse(limit: RequestLimit) -> None:
-    raise too_many_requests(max(1.0, limit.reset_at - time.time()))
+    wait = limit.reset_at - time.time()
+    raise too_many_requests(min(max(1.0, wait), limit.limit.get_expiry()))
 
 
 limiter = Limiter(

@@ -1,0 +1,329 @@
+"""How right and how honest the learned triage is on labelled tickets, beside the usual classifiers on the same split.
+
+Tickets are split by label into learned-from and measured-on. A small set is split five ways and every ticket measured
+once: a fifth of a thousand tickets is too few for a calibration error. Rows whose label is `OUTSIDE` belong to no
+class: they are never learned from, and show whether foreign tickets are noticed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+
+from assistant.errors import Invalid
+from assistant.skills.triage_head import Head, fit_head
+
+OUTSIDE = "oos"
+FOLDS = 5
+# Sets larger than this are measured on one fifth; smaller ones on all five.
+ONE_FOLD_FROM = 4000
+BINS = 15
+_EMBED_AT_ONCE = 256
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One classifier, learned from ``learned_from`` tickets. Those that give no probabilities have accuracy alone."""
+
+    method: str
+    examples: str  # "10 a label" or "all"
+    learned_from: int
+    measured_on: int
+    accuracy: float
+    macro_f1: float
+    brier: float | None = None
+    calibration_error: float | None = None
+    outside_auroc: float | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    path: str
+    label_field: str
+    labels: int
+    seed: int
+    scores: tuple[Score, ...]
+    reliability: tuple[
+        tuple[float, float, int], ...
+    ]  # (mean confidence, share right, tickets) of each bin; all tickets
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def render(self) -> str:
+        """A table for people."""
+        head = f"{'':26}{'learned from':>13}{'accuracy':>10}{'macro-F1':>10}{'Brier':>8}{'ECE':>7}{'outside':>9}"
+        lines = [f"{self.path}: {self.label_field}, {self.labels} labels, seed {self.seed}"]
+        for examples in dict.fromkeys(score.examples for score in self.scores):
+            lines += ["", f"{examples}, measured on {self._of(examples)[0].measured_on}", head]
+            lines += [_line(score) for score in self._of(examples)]
+        lines.append("\nECE: expected calibration error, 15 bins. outside: AUROC of telling tickets of no label apart.")
+        return "\n".join(lines)
+
+    def plot(self, path: Path) -> None:
+        """Write a reliability diagram (PNG): how often the triage is right when it says that it is p % sure."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(5, 5), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="honest")
+        sure, right, tickets = (np.array(column) for column in zip(*self.reliability, strict=True))
+        axes.plot(sure, right, marker="o", markersize=3, label="triage")
+        axes.bar(sure, tickets / tickets.sum(), width=0.8 / BINS, alpha=0.25, label="share of tickets")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability given", ylabel="share that was right", title=self.path)
+        axes.legend(loc="upper left")
+        figure.savefig(path, format="png", dpi=150)
+
+    def _of(self, examples: str) -> list[Score]:
+        return [score for score in self.scores if score.examples == examples]
+
+
+@dataclass(frozen=True)
+class Tickets:
+    """texts (n,), vectors (n, d) of unit length, labels (n,)."""
+
+    texts: np.ndarray
+    vectors: np.ndarray
+    labels: np.ndarray
+
+    def __getitem__(self, rows: np.ndarray) -> Tickets:
+        return Tickets(self.texts[rows], self.vectors[rows], self.labels[rows])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class _Guess:
+    """What one classifier said of some tickets: places of the classes, and what else it knows."""
+
+    labels: np.ndarray
+    probabilities: np.ndarray | None = None
+    novelty: np.ndarray | None = None
+    outside_novelty: np.ndarray | None = None
+
+
+def evaluate_triage(
+    path: Path,
+    *,
+    embeddings: Embeddings,
+    label_field: str = "label",
+    per_class: int = 10,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Report:
+    """Measure on a JSONL file, or a folder of them: ``text``, perhaps ``subject`` or ``title``, and ``label_field``.
+
+    Learns twice: from ``per_class`` tickets of each label, and from all.
+    """
+    tell = progress or (lambda done, total, what: None)
+    texts, labels = read_tickets(path, label_field)
+    vectors = np.concatenate(list(_embedded(embeddings, texts, tell)))
+    tickets = Tickets(np.array(texts, dtype=object), vectors, np.array(labels, dtype=object))
+    return measure(tickets, path=path.name, label_field=label_field, per_class=per_class, seed=seed, progress=tell)
+
+
+def read_tickets(path: Path, label_field: str) -> tuple[list[str], list[str]]:
+    """(texts, labels). Raises `Invalid` and says which line is wrong."""
+    texts, labels = [], []
+    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    for file in files:
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                subject = row.get("subject") or row.get("title") or ""
+                texts.append(f"{subject}\n{row['text']}".strip())
+                labels.append(str(row[label_field]))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                wanted = f"a JSON object with text and {label_field}"
+                raise Invalid(f"{file.name}, line {number}: {wanted} is expected.") from error
+    if not texts:
+        raise Invalid(f"{path} holds no tickets: JSON objects with text and {label_field}, one a line, in *.jsonl.")
+    return texts, labels
+
+
+def measure(
+    tickets: Tickets, *, path: str, label_field: str, per_class: int, seed: int, progress: Progress | None = None
+) -> Report:
+    """As `evaluate_triage`, for tickets that are embedded already."""
+    tell = progress or (lambda done, total, what: None)
+    outside = tickets[tickets.labels == OUTSIDE]
+    inside = tickets[_frequent(tickets.labels) & (tickets.labels != OUTSIDE)]
+    classes = np.unique(inside.labels)
+    if len(classes) < 2:
+        raise Invalid(f"{path} needs at least two labels with {FOLDS} tickets each.")
+    folds = list(_folds(inside.labels, seed))
+    scores: list[Score] = []
+    bins: tuple[tuple[float, float, int], ...] = ()
+    for number, examples in enumerate((f"{per_class} a label", "all")):
+        parts: dict[str, list[_Guess]] = {name: [] for name in METHODS}
+        targets, learned_from = [], []
+        for at, (learn, held) in enumerate(folds):
+            chosen = learn if examples == "all" else _sample(inside.labels, learn, per_class, seed)
+            for name, method in METHODS.items():
+                parts[name].append(method(inside[chosen], inside[held], outside, classes))
+            targets.append(np.searchsorted(classes, inside.labels[held]))
+            learned_from.append(len(chosen))
+            tell(number * len(folds) + at + 1, 2 * len(folds), "Learning")
+        truth = np.concatenate(targets)
+        for name, guesses in parts.items():
+            scores.append(_score(name, examples, int(np.mean(learned_from)), truth, guesses))
+        ours = next(iter(parts.values()))
+        bins = tuple(_reliability(np.concatenate([_sure(guess) for guess in ours]), truth))
+    return Report(path, label_field, len(classes), seed, tuple(scores), bins)
+
+
+def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Expected calibration error over `BINS` equal bins of confidence (Naeini et al. 2015). (n, classes), (n,)."""
+    bins = _reliability(probabilities, targets)
+    return float(sum(abs(sure - right) * tickets for sure, right, tickets in bins) / len(targets))
+
+
+def _reliability(probabilities: np.ndarray, targets: np.ndarray) -> Iterator[tuple[float, float, int]]:
+    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    places = np.minimum((sure * BINS).astype(int), BINS - 1)
+    for place in np.unique(places):
+        inside = places == place
+        yield float(sure[inside].mean()), float(right[inside].mean()), int(inside.sum())
+
+
+def _score(method: str, examples: str, learned_from: int, truth: np.ndarray, guesses: Sequence[_Guess]) -> Score:
+    from sklearn.metrics import f1_score, roc_auc_score
+
+    said = np.concatenate([guess.labels for guess in guesses])
+    score: dict[str, Any] = {}
+    if guesses[0].probabilities is not None:
+        probabilities = np.concatenate([_sure(guess) for guess in guesses])
+        wanted = np.eye(probabilities.shape[1])[truth]
+        score["brier"] = float(((probabilities - wanted) ** 2).sum(axis=1).mean())
+        score["calibration_error"] = calibration_error(probabilities, truth)
+    pairs = [(g.novelty, g.outside_novelty) for g in guesses if g.novelty is not None and g.outside_novelty is not None]
+    if pairs and len(pairs[0][1]):
+        novel = np.concatenate([np.concatenate(pair) for pair in pairs])
+        foreign = np.concatenate([np.repeat([0, 1], [len(own), len(other)]) for own, other in pairs])
+        score["outside_auroc"] = float(roc_auc_score(foreign, novel))
+    return Score(
+        method,
+        examples,
+        learned_from,
+        len(truth),
+        float((said == truth).mean()),
+        float(f1_score(truth, said, average="macro")),
+        **score,
+    )
+
+
+def _sure(guess: _Guess) -> np.ndarray:
+    assert guess.probabilities is not None  # noqa: S101 - asked of the one that gives them
+    return guess.probabilities
+
+
+def _triage_head(learn: Tickets, held: Tickets, outside: Tickets, classes: np.ndarray) -> _Guess:
+    head = fit_head(list(learn.texts), [str(label) for label in learn.labels], vectors=learn.vectors)
+    probabilities = head.predict(list(held.texts), held.vectors)
+    return _Guess(
+        probabilities.argmax(axis=1),
+        probabilities,
+        head.novelty(probabilities, held.vectors),
+        _outside_novelty(head, outside),
+    )
+
+
+def _outside_novelty(head: Head, outside: Tickets) -> np.ndarray:
+    if not len(outside):
+        return np.zeros(0)
+    return head.novelty(head.predict(list(outside.texts), outside.vectors), outside.vectors)
+
+
+def _words_alone(learn: Tickets, held: Tickets, outside: Tickets, classes: np.ndarray) -> _Guess:
+    features = _words(learn)
+    return _linear_svm(features.transform(learn.texts), features.transform(held.texts), learn.labels, classes)
+
+
+def _words_and_meaning(learn: Tickets, held: Tickets, outside: Tickets, classes: np.ndarray) -> _Guess:
+    from scipy import sparse
+
+    features = _words(learn)
+    known, asked = (sparse.hstack([features.transform(part.texts), part.vectors]).tocsr() for part in (learn, held))
+    return _linear_svm(known, asked, learn.labels, classes)
+
+
+def _meaning_alone(learn: Tickets, held: Tickets, outside: Tickets, classes: np.ndarray) -> _Guess:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=10.0, max_iter=1000).fit(learn.vectors, learn.labels.astype(str))
+    probabilities = model.predict_proba(held.vectors)
+    return _Guess(probabilities.argmax(axis=1), probabilities)
+
+
+def _words(learn: Tickets) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_union
+
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    parts = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)
+    return make_union(words, parts).fit(learn.texts)
+
+
+def _linear_svm(learn: Any, held: Any, labels: np.ndarray, classes: np.ndarray) -> _Guess:
+    from sklearn.svm import LinearSVC
+
+    said = LinearSVC(C=1.0, random_state=0).fit(learn, labels.astype(str)).predict(held)
+    return _Guess(np.searchsorted(classes.astype(str), said))
+
+
+METHODS: dict[str, Callable[[Tickets, Tickets, Tickets, np.ndarray], _Guess]] = {
+    "triage": _triage_head,
+    "TF-IDF + SVM": _words_alone,
+    "embedding + logistic": _meaning_alone,
+    "TF-IDF, embedding + SVM": _words_and_meaning,
+}
+
+
+def _frequent(labels: np.ndarray) -> np.ndarray:
+    """(n,) bool: tickets of labels that every fold has some of."""
+    names, counts = np.unique(labels.astype(str), return_counts=True)
+    frequent: np.ndarray = np.isin(labels.astype(str), names[counts >= FOLDS])
+    return frequent
+
+
+def _folds(labels: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels.astype(str))
+    for number, fold in enumerate(folds):
+        if number == 0 or len(labels) < ONE_FOLD_FROM:
+            yield fold
+
+
+def _sample(labels: np.ndarray, rows: np.ndarray, per_class: int, seed: int) -> np.ndarray:
+    """At most ``per_class`` of the rows of each label."""
+    random = np.random.default_rng(seed)
+    shuffled = random.permutation(rows)
+    return np.concatenate([shuffled[labels[shuffled] == label][:per_class] for label in np.unique(labels[rows])])
+
+
+def _embedded(embeddings: Embeddings, texts: list[str], tell: Progress) -> Iterator[np.ndarray]:
+    for start in range(0, len(texts), _EMBED_AT_ONCE):
+        yield np.asarray(embeddings.embed_documents(texts[start : start + _EMBED_AT_ONCE]), dtype=np.float32)
+        tell(min(start + _EMBED_AT_ONCE, len(texts)), len(texts), "Embedding")
+
+
+def _line(score: Score) -> str:
+    def shown(value: float | None, width: int) -> str:
+        return f"{'' if value is None else f'{value:.3f}':>{width}}"
+
+    return (
+        f"{score.method:26}{score.learned_from:>13}{score.accuracy:>10.3f}{score.macro_f1:>10.3f}"
+        f"{shown(score.brier, 8)}{shown(score.calibration_error, 7)}{shown(score.outside_auroc, 9)}"
+    )

@@ -7,8 +7,10 @@ streams are told to end, or they would hold up the shutdown for its whole grace 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
+import sys
 from types import FrameType
 from typing import Any
 
@@ -18,7 +20,7 @@ from gunicorn.app.base import BaseApplication
 from assistant import runtime as wiring
 from assistant.app import create_app
 from assistant.errors import NotReady
-from assistant.settings import Settings
+from assistant.settings import PREFIX, Settings
 from assistant.web.context import EXTENSION, STOPPING
 from assistant.worker import Workers
 
@@ -26,10 +28,16 @@ GRACE = 10  # seconds that requests and jobs in hand get to finish
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises `NotReady` before anything listens if the installation is not usable."""
+    """Serve until SIGTERM or SIGINT; never returns. Raises `NotReady` before that if the installation is not usable.
+
+    The server is this process begun anew. gunicorn forks, and what has run before (the threads of the attachment
+    storage and of the models, the demo's work) does not live on in a fork: the first photo would wait forever.
+    """
     wiring.preflight(settings)
     _check_address(settings.host, settings.port)
-    _Server(settings).run()
+    os.environ |= {f"{PREFIX}HOST": settings.host, f"{PREFIX}PORT": str(settings.port)}
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "assistant.server"])  # noqa: S606 - ourselves, no shell
 
 
 def work(settings: Settings) -> None:
@@ -61,14 +69,8 @@ def configure_logging(settings: Settings) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.LogfmtRenderer(bool_as_flag=False),
         ],
-        logger_factory=structlog.PrintLoggerFactory(file=_stderr()),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )
-
-
-def _stderr() -> Any:
-    import sys
-
-    return sys.stderr
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
@@ -138,3 +140,9 @@ def _check_address(host: str, port: int) -> None:
             reason = error.strerror or str(error)
             message = f"Cannot listen on {host}:{port}: {reason}. Choose another with --port or ASSISTANT_PORT."
             raise NotReady(message) from error
+
+
+if __name__ == "__main__":  # as `serve` begins it
+    _settings = Settings()
+    configure_logging(_settings)
+    _Server(_settings).run()

@@ -73,7 +73,9 @@ def _load(model: str, device: str | None) -> Any:
         _check_hash(folder / "model.safetensors")
         model = str(folder)
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # of reading the file: it would stand in the middle of our own output
     try:
         return SentenceTransformer(model, device=device, trust_remote_code=False, local_files_only=Path(model).is_dir())
     except Exception as error:

@@ -33,6 +33,7 @@ from assistant.services import conversations, drafts, events, triage
 from assistant.services.desk import Desk
 from assistant.services.events import Audience
 from assistant.services.evidence import evidence_of, photos_of, read_photos, to_value
+from assistant.skills import language
 from assistant.skills.answer import (
     Answer,
     AnswerEvent,
@@ -63,6 +64,7 @@ class _Situation:
     state: ConversationState
     ticket_id: int
     needs_human: bool
+    courtesy: str | None  # what to say to a greeting or thanks
     request: AnswerRequest
 
 
@@ -79,7 +81,8 @@ def process_message(desk: Desk, message_id: int) -> None:
     triage.triage_message(desk, message_id)
     situation = _situation(desk, message_id)
     if situation.state is not ConversationState.ASSISTANT:
-        _draft(desk, situation, message_id)
+        if situation.courtesy is None or not situation.request.history:  # "thank you" needs no draft
+            _draft(desk, situation, message_id)
     elif not _has_answer(desk, message):
         _answer(desk, situation)
 
@@ -110,6 +113,9 @@ def _answer(desk: Desk, situation: _Situation) -> None:
     if situation.needs_human:
         _hand_off(desk, situation, HandoffReason.NEEDS_HUMAN)
         return
+    if situation.courtesy is not None:
+        _be_polite(desk, situation, situation.courtesy)
+        return
     started = perf_counter()
     answer = _stream(desk, situation, answer_skill(desk).events(situation.request))
     if answer is None:  # an agent took over, or the customer wrote again
@@ -130,6 +136,13 @@ def _answer(desk: Desk, situation: _Situation) -> None:
             )
         if answer.handoff is not None:
             conversations.hand_off(session, conversation, answer.handoff)
+
+
+def _be_polite(desk: Desk, situation: _Situation, text: str) -> None:
+    with desk.db.begin() as session:
+        conversation = conversations.lock_conversation(session, situation.conversation_id)
+        if conversation.turn == situation.turn:
+            conversations.add_reply(session, conversation, author=Author.ASSISTANT, text=text)
 
 
 def _stream(desk: Desk, situation: _Situation, answer_events: Iterator[AnswerEvent]) -> Answer | None:
@@ -218,6 +231,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
             state=conversation.state,
             ticket_id=ticket.id,
             needs_human=_needs_human(session, message_id),
+            courtesy=None if message.attachments else language.courtesy(message.text),
             request=request,
         )
 

@@ -13,6 +13,7 @@ LANGUAGES = tuple(
     "oc or pa pl ps pt qu ro ru rw se si sk sl sq sr sv sw ta te th tl tr ug uk ur vi vo wa xh zh zu".split()
 )
 _LEAST_LETTERS = 4
+_LONGEST_SMALL_TALK = 80
 _lock = threading.Lock()
 
 # Frequent small words settle what a statistical identifier gets wrong on very short texts.
@@ -27,12 +28,28 @@ _WANTS_PERSON = re.compile(
     r"(?:met\s+een|een\s+echte)\s+(?:mens|persoon|medewerker))\b",
     re.IGNORECASE,
 )
-_GREETING = re.compile(
-    r"(?:(?:hi|hello|hey|good\s+(?:morning|afternoon|evening|day)|thanks?|thank\s+you|thx|ok(?:ay)?|great|perfect|bye|cheers|"
-    r"hallo|guten\s+(?:tag|morgen|abend)|danke(?:\s+schön)?|vielen\s+dank|super|bonjour|salut|merci|hola|gracias|ciao|grazie|"
-    r"olá|obrigad[oa]|hoi|dank\s+je|there|team|very\s+much|so\s+much|a\s+lot|everyone)[\s,.!?:)🙂👍]*)+",
+_THANKS = r"(?:thanks?|thank\s+you|thx|cheers|danke(?:\s+(?:schön|sehr))?|vielen\s+dank|merci|gracias|grazie|obrigad[oa]|dank\s+je)"
+_HELLO = r"(?:hi|hello|hey|good\s+(?:morning|afternoon|evening|day)|hallo|guten\s+(?:tag|morgen|abend)|bonjour|salut|hola|ciao|olá|hoi)"
+_FILLER = r"(?:ok(?:ay)?|great|perfect|super|bye|there|team|very\s+much|so\s+much|a\s+lot|everyone|again|for\s+(?:your|the)\s+help)"
+_GAP = r"[\s,.!?:)🙂👍]*"
+# A name may follow: "Thank you, Alice!"
+_SMALL_TALK = re.compile(
+    rf"{_GAP}(?:(?:{_THANKS}|{_HELLO}|{_FILLER})(?!\w){_GAP})+(?<=[\s,.!?])(?-i:[A-ZÄÖÜÉ]\w+)?{_GAP}"
+    rf"|{_GAP}(?:(?:{_THANKS}|{_HELLO}|{_FILLER})(?!\w){_GAP})+",
     re.IGNORECASE,
 )
+_SAYS_THANKS = re.compile(rf"\b{_THANKS}(?!\w)", re.IGNORECASE)
+_COURTESIES = {
+    "en": (
+        "Hello! Please tell us what happened, or send a photo.",
+        "You are welcome. Just write if there is anything else.",
+    ),
+    "de": (
+        "Guten Tag! Bitte schreiben Sie, was passiert ist, oder schicken Sie ein Foto.",
+        "Gern geschehen. Schreiben Sie einfach, wenn noch etwas ist.",
+    ),
+}
+_GERMAN = re.compile(r"\b(?:hallo|guten|danke|dank)\b", re.IGNORECASE)
 
 
 def detect(text: str) -> tuple[str, float]:
@@ -51,9 +68,12 @@ def wants_person(text: str) -> bool:
     return _WANTS_PERSON.search(text) is not None
 
 
-def is_small_talk(text: str) -> bool:
-    """A greeting or thanks and nothing else."""
-    return len(text) < 80 and _GREETING.fullmatch(text.strip()) is not None
+def courtesy(text: str) -> str | None:
+    """What to say to a text that is a greeting or thanks and nothing else; None for any other."""
+    if len(text) > _LONGEST_SMALL_TALK or _SMALL_TALK.fullmatch(text.strip()) is None:
+        return None
+    welcome, thanks = _COURTESIES["de" if _GERMAN.search(text) else "en"]
+    return thanks if _SAYS_THANKS.search(text) else welcome
 
 
 @cache

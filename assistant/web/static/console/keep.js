@@ -27,7 +27,11 @@ function restore({ typed, opened }) {
   }
   for (const { id, value, isDraft } of typed) {
     const field = document.getElementById(id);
-    if (field && !isChanged(field)) field.value = value;
+    if (field && !isChanged(field)) {
+      field.value = value;
+      // A choice that was about to be sent went with the old panel: it is made again.
+      if (field.tagName === "SELECT") field.dispatchEvent(new Event("change", { bubbles: true }));
+    }
     else if (!field && isDraft) moveToReply(value);
   }
   for (const form of document.querySelectorAll("form.correctable")) markChanged(form);

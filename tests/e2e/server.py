@@ -1,0 +1,70 @@
+"""The real server in a process of its own, as an operator starts it, for tests that need nothing less."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from assistant.settings import PREFIX
+
+STARTS_WITHIN = 60.0
+
+
+class Server:
+    """`assistant serve` on a free port of the loopback, with its data in ``folder``. Close it, whatever happens."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+        named = {"data_dir": folder, "port": self._port, **settings}
+        self._environment = os.environ | {f"{PREFIX}{name.upper()}": str(value) for name, value in named.items()}
+        self._log = (folder.parent / "server.log").open("ab")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Return as soon as it answers."""
+        command = [sys.executable, "-m", "assistant", "serve"]
+        self._process = subprocess.Popen(
+            command, env=self._environment, stdout=self._log, stderr=self._log, start_new_session=True
+        )
+        ends_at = time.monotonic() + STARTS_WITHIN
+        while time.monotonic() < ends_at and self._process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"{self.url}/livez", timeout=1):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.05)
+        self.kill()
+        raise AssertionError(f"The server did not start; its log ends: {self.log()[-2000:]}")
+
+    def kill(self) -> None:
+        """``kill -9``: everything of it, at once."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(10)
+            self._process = None
+
+    def stop(self) -> int:
+        """As the operator stops it. The exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        status = self._process.wait(20)
+        self._process = None
+        return status
+
+    def close(self) -> None:
+        self.kill()
+        self._log.close()
+
+    def log(self) -> str:
+        return Path(self._log.name).read_text(encoding="utf-8", errors="replace")

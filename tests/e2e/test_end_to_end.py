@@ -1,0 +1,163 @@
+"""A customer, an agent and a photo, through the real server in a real browser.
+
+With ``SCREENSHOTS`` set to a folder, what was seen on the way is kept there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Frame, Page, expect, sync_playwright
+
+from assistant import sample
+from assistant.runtime import build
+from assistant.services import knowledge
+from assistant.settings import Settings
+from tests.e2e.server import Server
+from tests.factories import PASSWORD, make_agent
+
+pytestmark = pytest.mark.e2e
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+WAIT = 20_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip("needs a Chromium browser: apt install chromium")
+    expect.set_options(timeout=WAIT)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serving the sample company, with one agent."""
+    folder = tmp_path_factory.mktemp("e2e") / "var"
+    runtime = build(Settings(data_dir=folder))
+    models = runtime.desk.capabilities
+    knowledge.import_folder(
+        runtime.desk.db,
+        path=sample.articles_dir(),
+        source="sample",
+        embeddings=models.embeddings,
+        embedding_model=models.embedding_model,
+    )
+    make_agent(runtime.desk.db, "alice", admin=True)
+    runtime.close()
+    server = Server(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+class Witness:
+    """One person's browser window: takes pictures, and remembers what the browser complained about."""
+
+    def __init__(self, browser: Browser, folder: Path, *, width: int = 1280, height: int = 860) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": height}, locale="en-GB")
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(WAIT)
+        self.complaints: list[str] = []
+        self._folder = folder
+        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def picture(self, name: str) -> None:
+        # Hiding the caret would be an inline style: the browser would refuse it, and complain.
+        self.page.screenshot(path=self._folder / f"{name}.png", caret="initial")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path_factory.mktemp("pictures"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def open_chat(customer: Witness, server: Server) -> Frame:
+    customer.page.goto(f"{server.url}/demo")
+    with customer.page.expect_event("framenavigated", lambda frame: "/widget" in frame.url) as opened:
+        customer.page.get_by_role("button", name="Describe the problem").click()
+    chat: Frame = opened.value
+    expect(chat.locator("#welcome")).to_be_visible()
+    return chat
+
+
+def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
+    browser: Browser, server: Server, pictures: Path
+) -> None:
+    customer, agent = Witness(browser, pictures), Witness(browser, pictures)
+    chat = open_chat(customer, server)
+    chat.locator("#picker").set_input_files(sample.articles_dir().parent / "photos" / "coffee-machine-e21.jpg")
+    expect(chat.locator("#chips li")).to_have_count(1)
+    chat.locator("#text").fill("My coffee machine blinks red, see the photo. What can I do?")
+    customer.picture("1-widget-composed")
+    chat.locator("#send").click()
+    answer = chat.locator("#log .entry.assistant").last
+    expect(answer).to_contain_text(re.compile("tank|pump|E21", re.I), timeout=WAIT)
+    expect(answer.locator("button, a, sup, .cite").first).to_be_visible()
+    customer.picture("2-widget-answered")
+
+    chat.locator("#person").click()
+    expect(chat.locator("body")).to_have_attribute("data-state", "handed_off")
+    customer.picture("3-widget-handed-off")
+
+    page = agent.page
+    page.goto(f"{server.url}/console/")
+    page.get_by_label("E-mail address").fill("alice@example.org")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    agent.picture("4-console-queue")
+    page.locator(".queue .main-cell a").first.click()
+    expect(page.locator("#connection")).to_have_text("Live")
+    expect(page.locator(".photo img").first).to_be_visible()
+    expect(page.locator('.evidence input[aria-label][value*="E21"]').first).to_be_visible()
+    expect(page.locator("#triage .field")).to_have_count(8)
+    agent.picture("5-console-ticket")
+
+    page.locator("#status").get_by_role("button", name="Take over").click()
+    expect(chat.locator("body")).to_have_attribute("data-state", "agent")
+    page.locator("#draft summary").first.click()
+    text = page.locator("#draft textarea[data-draft]")
+    if text.count():
+        text.fill(text.input_value() + "\nIf it still blinks, send it to us. Alice")
+        page.locator("#draft").get_by_role("button", name=re.compile("^Send to")).click()
+    else:
+        page.locator("#reply-text").fill("If it still blinks, send it to us. Alice")
+        page.get_by_role("button", name="Send reply").click()
+    expect(chat.locator("#log")).to_contain_text("send it to us. Alice")
+    customer.picture("6-widget-replied")
+
+    chat.locator("#text").fill("Thank you, Alice!")
+    chat.locator("#send").click()
+    expect(page.locator("#thread")).to_contain_text("Thank you, Alice!")  # without a reload
+
+    page.locator("#field-priority").select_option("urgent")
+    expect(page.locator("#triage .field.is-overridden")).to_have_count(1)
+    page.locator("#status").get_by_role("button", name="Solve").click()
+    expect(page.locator("#status")).to_contain_text("Solved")
+    agent.picture("7-console-solved")
+    assert customer.complaints == []
+    assert agent.complaints == []
+
+
+@pytest.mark.parametrize("path", ["/demo", "/console/sign-in", "/api/v1/docs"])
+def test_pages_fit_a_phone(browser: Browser, server: Server, pictures: Path, path: str) -> None:
+    phone = Witness(browser, pictures, width=390, height=800)
+    phone.page.goto(server.url + path)
+    phone.picture(f"phone{path.replace('/', '-')}")
+    assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert phone.complaints == []

@@ -28,25 +28,35 @@ _WANTS_PERSON = re.compile(
     r"(?:met\s+een|een\s+echte)\s+(?:mens|persoon|medewerker))\b",
     re.IGNORECASE,
 )
-_THANKS = r"(?:thanks?|thank\s+you|thx|cheers|danke(?:\s+(?:schön|sehr))?|vielen\s+dank|merci|gracias|grazie|obrigad[oa]|dank\s+je)"
-_HELLO = r"(?:hi|hello|hey|good\s+(?:morning|afternoon|evening|day)|hallo|guten\s+(?:tag|morgen|abend)|bonjour|salut|hola|ciao|olá|hoi)"
-_FILLER = r"(?:ok(?:ay)?|great|perfect|super|bye|there|team|very\s+much|so\s+much|a\s+lot|everyone|again|for\s+(?:your|the)\s+help)"
+_THANKS = (
+    r"(?:thanks?|thank\s+you|thx|cheers|danke(?:\s+(?:schön|sehr))?|vielen\s+dank|merci(?:\s+beaucoup)?|gracias|grazie|"
+    r"obrigad[oa]|dank\s+je)"
+)
+_HELLO = (
+    r"(?:hi|hello|hey|good\s+(?:morning|afternoon|evening|day)|hallo|guten\s+(?:tag|morgen|abend)|bonjour|salut|hola|"
+    r"ciao|olá|hoi)"
+)
+_FILLER = (
+    r"(?:ok(?:ay)?|great|perfect|super|bye|there|team|very\s+much|so\s+much|a\s+lot|everyone|again|"
+    r"for\s+(?:your|the)\s+help)"
+)
 _GAP = r"[\s,.!?:)🙂👍]*"
 # A name may follow: "Thank you, Alice!"
 _SMALL_TALK = re.compile(
-    rf"{_GAP}(?:(?:{_THANKS}|{_HELLO}|{_FILLER})(?!\w){_GAP})+(?<=[\s,.!?])(?-i:[A-ZÄÖÜÉ]\w+)?{_GAP}"
+    rf"{_GAP}(?:(?:{_THANKS}|{_HELLO}|{_FILLER})(?!\w){_GAP})+(?<=[\s,.!?])(?-i:[A-ZÄÖÜÉ][a-zäöüßéèç]+)?{_GAP}"
     rf"|{_GAP}(?:(?:{_THANKS}|{_HELLO}|{_FILLER})(?!\w){_GAP})+",
     re.IGNORECASE,
 )
+_SAYS_HELLO = re.compile(rf"\b{_HELLO}(?!\w)", re.IGNORECASE)
 _SAYS_THANKS = re.compile(rf"\b{_THANKS}(?!\w)", re.IGNORECASE)
 _COURTESIES = {
     "en": (
         "Hello! Please tell us what happened, or send a photo.",
-        "You are welcome. Just write if there is anything else.",
+        "All right. Just write if there is anything else.",
     ),
     "de": (
         "Guten Tag! Bitte schreiben Sie, was passiert ist, oder schicken Sie ein Foto.",
-        "Gern geschehen. Schreiben Sie einfach, wenn noch etwas ist.",
+        "Gerne. Schreiben Sie einfach, wenn noch etwas ist.",
     ),
 }
 _GERMAN = re.compile(r"\b(?:hallo|guten|danke|dank)\b", re.IGNORECASE)
@@ -73,7 +83,7 @@ def courtesy(text: str) -> str | None:
     if len(text) > _LONGEST_SMALL_TALK or _SMALL_TALK.fullmatch(text.strip()) is None:
         return None
     welcome, thanks = _COURTESIES["de" if _GERMAN.search(text) else "en"]
-    return thanks if _SAYS_THANKS.search(text) else welcome
+    return welcome if _SAYS_HELLO.search(text) and not _SAYS_THANKS.search(text) else thanks
 
 
 @cache

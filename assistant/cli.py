@@ -278,6 +278,20 @@ def openapi() -> None:
             click.echo(json.dumps(openapi_document(), ensure_ascii=False, indent=2))
 
 
+@main.group()
+def jobs() -> None:
+    """Background work."""
+
+
+@jobs.command("retry")
+def jobs_retry() -> None:
+    """Queue again every job that failed for good, e.g. once the disk has room or the model is back."""
+    from assistant.services.queue import retry_dead
+
+    with _database() as database:
+        click.echo(f"{retry_dead(database)} jobs are queued again.")
+
+
 @main.group("eval")
 def evaluate() -> None:
     """Measure on labelled data."""

@@ -190,7 +190,13 @@ def kb_search(query: str, product: str | None, internal: bool, limit: int, as_js
 @main.command()
 @click.option("--text", required=True, help="What the customer wrote.")
 @click.option("--subject", default="", help="The ticket's subject.")
-@click.option("--photo", "photos", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--photo",
+    "photos",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A photo of it; may be given several times.",
+)
 @json_option
 def triage(text: str, subject: str, photos: tuple[Path, ...], as_json: bool) -> None:
     """Read a ticket with its photos: evidence, triage, passages and draft. Stores nothing, needs no server."""

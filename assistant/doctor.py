@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from assistant import engine, sample
-from assistant.db import Database, check
+from assistant.db import Database, check, current_revision
 from assistant.errors import AssistantError
 from assistant.models import JobStatus
 from assistant.services import queue
@@ -83,6 +83,9 @@ def _models(settings: Settings) -> Iterator[Check]:
 def _database(settings: Settings) -> Iterator[Check]:
     database = Database(settings.sqlalchemy_url)
     try:
+        if current_revision(database) is None:
+            yield Check("database", "warn", "there is none yet", "`assistant serve` and `assistant demo` make it.")
+            return
         problems = check(database)
         yield from (Check("database", "fail", problem) for problem in problems)
         if not problems:

@@ -172,7 +172,7 @@ def kb_import(path: Path, source: str | None, as_json: bool) -> None:
 @click.argument("query")
 @click.option("--product", help="Prefer passages about this product.")
 @click.option("--internal", is_flag=True, help="Also search articles that only agents may read.")
-@click.option("--limit", default=5, show_default=True, type=click.IntRange(1, 50))
+@click.option("--limit", default=5, show_default=True, type=click.IntRange(1, 50), help="Passages to print.")
 @json_option
 def kb_search(query: str, product: str | None, internal: bool, limit: int, as_json: bool) -> None:
     """Print the passages that QUERY finds, with scores and why they matched."""

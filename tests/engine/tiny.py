@@ -135,6 +135,8 @@ def _save(architecture: Any, config: Any, tokenizer: Any, folder: Path, seed: in
         for parameter in model.parameters():  # further apart than training starts: what is seen must show in the logits
             if parameter.ndim > 1:
                 parameter.mul_(3.0)
+                if not parameter.any():  # Gemma 3's projection of the photo begins at zero: it would be blind
+                    parameter.normal_(0.0, 0.2)
     settings = model.generation_config
     settings.update(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, **generation)
     model.save_pretrained(folder)

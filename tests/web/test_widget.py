@@ -1,0 +1,194 @@
+"""The customer's side over HTTP: conversations, messages, photos, streams, and whose they are."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import func, select
+
+from assistant.db import Database
+from assistant.models import Conversation, ConversationState, Message
+from assistant.runtime import Runtime
+from assistant.services import conversations
+from assistant.services.desk import Desk
+from assistant.worker import run_until_idle
+from tests.factories import Persona, bearer, make_articles, make_photo
+
+API = "/widget/v1"
+Token = dict[str, str]
+
+
+@pytest.fixture
+def start(client: FlaskClient) -> Callable[[], Token]:
+    """A new conversation's token, as a header."""
+
+    def begin() -> Token:
+        response = client.post(f"{API}/conversations", json={"name": "Rosa"})
+        assert response.status_code == 201
+        return bearer(response.json["token"])
+
+    return begin
+
+
+@pytest.fixture
+def rosa(start: Callable[[], Token]) -> Token:
+    return start()
+
+
+def message(text: str, *photos: tuple[str, bytes], client_id: str = "") -> dict[str, Any]:
+    files = [(io.BytesIO(data), name) for name, data in photos]
+    return {"data": {"text": text, "client_id": client_id, "photos": files}, "content_type": "multipart/form-data"}
+
+
+def events(stream: str) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for block in stream.split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(":"))
+        if "event" in lines:
+            found.append((lines["event"], json.loads(lines["data"])))
+    return found
+
+
+def read_stream(
+    client: FlaskClient, token: Token, *, since: int, messages: int = 1
+) -> list[tuple[str, dict[str, Any]]]:
+    """What has happened since, until so many messages have been told."""
+    response = client.get(f"{API}/events", headers={**token, "Last-Event-ID": str(since)}, buffered=False)
+    assert response.mimetype == "text/event-stream"
+    frames = iter(response.response)
+    text = ""
+    while text.count("event: message.created") < messages or not text.endswith("\n\n"):
+        frame = next(frames)
+        text += frame.decode() if isinstance(frame, bytes) else frame
+    response.close()
+    return events(text)
+
+
+def test_photo_and_text_are_answered_with_a_citation(
+    client: FlaskClient, rosa: Token, desk: Desk, tmp_path: Path
+) -> None:
+    make_articles(desk, tmp_path / "articles")
+    sent = client.post(f"{API}/messages", headers=rosa, **message("What does E21 mean?", ("p.jpg", make_photo("E21"))))
+    assert (sent.status_code, sent.json["rejected"]) == (201, [])
+    run_until_idle(desk)
+    shown = client.get(f"{API}/conversation", headers=rosa).json
+    assert [said["author"] for said in shown["messages"]] == ["customer", "assistant"]
+    answer = shown["messages"][1]
+    assert "draws no water" in answer["text"]
+    assert answer["citations"][0]["article_title"] == "BrewMaster 300: error codes"
+    assert answer["citations"][0]["quote"]
+    assert (shown["state"], shown["mode"]) == ("assistant", "no_vlm")
+
+
+def test_a_message_sent_twice_is_stored_once(client: FlaskClient, rosa: Token, db: Database) -> None:
+    sent = [client.post(f"{API}/messages", headers=rosa, **message("It leaks.", client_id="m-1")) for _ in range(3)]
+    assert [response.status_code for response in sent] == [201, 200, 200]
+    assert len({response.json["message"]["id"] for response in sent}) == 1
+    with db.read() as session:
+        assert session.scalar(select(func.count()).select_from(Message)) == 1
+
+
+def test_a_file_that_is_refused_does_not_take_the_message_with_it(client: FlaskClient, rosa: Token) -> None:
+    files = (("good.jpg", make_photo("ok")), ("bad.jpg", b"\xff\xd8\xff\xe0 not a photo"))
+    sent = client.post(f"{API}/messages", headers=rosa, **message("See both", *files))
+    assert sent.status_code == 201
+    assert [file["filename"] for file in sent.json["message"]["attachments"]] == ["good.jpg"]
+    refused = sent.json["rejected"][0]
+    assert refused["filename"] == "bad.jpg"
+    assert 400 <= refused["status"] < 500
+    assert refused["detail"]
+
+
+def test_an_empty_message_is_refused(client: FlaskClient, rosa: Token, db: Database) -> None:
+    assert client.post(f"{API}/messages", headers=rosa, **message("  ")).status_code == 422
+    assert client.post(f"{API}/messages", headers=rosa, **message("x" * 30_000)).status_code == 422
+    with db.read() as session:
+        assert session.scalar(select(func.count()).select_from(Message)) == 0
+
+
+def test_asking_for_a_person_hands_off_once_and_says_so(client: FlaskClient, rosa: Token, desk: Desk) -> None:
+    assert client.post(f"{API}/handoff", headers=rosa).status_code == 409  # about what?
+    client.post(f"{API}/messages", headers=rosa, **message("It leaks."))
+    for _ in range(2):
+        asked = client.post(f"{API}/handoff", headers=rosa)
+        assert (asked.json["state"], asked.json["place"], asked.json["reason"]) == ("handed_off", 1, "customer_asked")
+    run_until_idle(desk)
+    said = client.get(f"{API}/conversation", headers=rosa).json["messages"]
+    assert [entry["author"] for entry in said] == ["customer", "system"]  # no answer by the assistant any more
+
+
+def test_a_stream_begins_where_the_client_stopped(client: FlaskClient, rosa: Token) -> None:
+    client.post(f"{API}/messages", headers=rosa, **message("first"))
+    seen = client.get(f"{API}/conversation", headers=rosa).json["last_event_id"]
+    client.post(f"{API}/messages", headers=rosa, **message("second"))
+    texts = [data["text"] for name, data in read_stream(client, rosa, since=seen) if name == "message.created"]
+    assert texts == ["second"]
+    texts = [data["text"] for name, data in read_stream(client, rosa, since=0, messages=2) if name == "message.created"]
+    assert texts == ["first", "second"]
+
+
+def test_customer_cannot_read_another_customers_conversation_or_photo(
+    client: FlaskClient, start: Callable[[], Token], db: Database
+) -> None:
+    rosa, mallory = start(), start()
+    sent = client.post(f"{API}/messages", headers=rosa, **message("secret", ("p.jpg", make_photo("secret"))))
+    client.post(f"{API}/messages", headers=mallory, **message("hello"))
+    photo = sent.json["message"]["attachments"][0]["id"]
+    assert client.get(f"{API}/attachments/{photo}", headers=rosa).status_code == 200
+    assert client.get(f"{API}/attachments/{photo}", headers=mallory).status_code == 404
+    shown = client.get(f"{API}/conversation", headers=mallory).get_data(as_text=True)
+    assert "secret" not in shown
+    streamed = json.dumps(read_stream(client, mallory, since=0))
+    assert "secret" not in streamed
+
+
+@pytest.mark.parametrize("header", [{}, bearer("x"), bearer("eyJhbGciOiJub25lIn0.e30."), {"Authorization": "Basic x"}])
+def test_a_token_that_is_none_is_refused(client: FlaskClient, header: Token) -> None:
+    for path in ("conversation", "events", "attachments/att_1"):
+        assert client.get(f"{API}/{path}", headers=header).status_code == 401
+    assert client.post(f"{API}/messages", headers=header, **message("x")).status_code == 401
+
+
+def test_notes_of_agents_never_reach_the_customer(
+    client: FlaskClient, rosa: Token, db: Database, alice: Persona
+) -> None:
+    from assistant.models import Author, MessageVisibility
+
+    client.post(f"{API}/messages", headers=rosa, **message("It leaks."))
+    with db.begin() as session:
+        conversation = session.scalars(select(Conversation)).one()
+        for text, visibility in (("internal!", MessageVisibility.INTERNAL), ("Hello Rosa", MessageVisibility.PUBLIC)):
+            conversations.add_reply(
+                session, conversation, author=Author.AGENT, agent=alice.principal, text=text, visibility=visibility
+            )
+    shown = client.get(f"{API}/conversation", headers=rosa).get_data(as_text=True)
+    streamed = json.dumps(read_stream(client, rosa, since=0))
+    assert "Hello Rosa" in shown
+    assert "internal!" not in shown + streamed
+
+
+def test_only_configured_sites_may_frame_the_widget(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., Any]
+) -> None:
+    client = make_app(make_runtime(widget_origins=["https://shop.example"])).test_client()
+    policy = client.get("/widget/").headers["Content-Security-Policy"]
+    assert "frame-ancestors 'self' https://shop.example" in policy
+    assert "unsafe" not in policy
+    elsewhere = client.get("/console/sign-in").headers["Content-Security-Policy"]
+    assert "shop.example" not in elsewhere
+
+
+def test_a_customer_who_comes_back_reopens(client: FlaskClient, rosa: Token, db: Database, alice: Persona) -> None:
+    client.post(f"{API}/messages", headers=rosa, **message("It leaks."))
+    with db.begin() as session:
+        conversation = session.scalars(select(Conversation)).one()
+        conversations.close(session, conversation)
+    client.post(f"{API}/messages", headers=rosa, **message("It leaks again."))
+    with db.read() as session:
+        assert session.scalars(select(Conversation)).one().state is ConversationState.ASSISTANT

@@ -27,11 +27,7 @@ function restore({ typed, opened }) {
   }
   for (const { id, value, isDraft } of typed) {
     const field = document.getElementById(id);
-    if (field && !isChanged(field)) {
-      field.value = value;
-      // A choice that was about to be sent went with the old panel: it is made again.
-      if (field.tagName === "SELECT") field.dispatchEvent(new Event("change", { bubbles: true }));
-    }
+    if (field && !isChanged(field)) field.value = value;
     else if (!field && isDraft) moveToReply(value);
   }
   for (const form of document.querySelectorAll("form.correctable")) markChanged(form);
@@ -60,10 +56,19 @@ function fit(area) {
   area.rows = Math.max(Number(area.dataset.rows ?? (area.dataset.rows = area.rows)), area.value.split("\n").length);
 }
 
+/** A choice in this panel is about to be sent. It is left alone: the answer to that brings the news, too. */
+function isChoosing(panel) {
+  return [...panel.querySelectorAll('form[hx-trigger^="change"] select')].some(isChanged);
+}
+
 const remembered = new WeakMap();
 document.addEventListener("htmx:before:swap", (event) => {
   const { ctx } = event.detail;
   const isAction = ctx.request?.method === "POST";
+  if (!isAction && isChoosing(ctx.sourceElement)) {
+    event.preventDefault();
+    return;
+  }
   remembered.set(ctx, remember(isAction ? ctx.sourceElement.closest("form") : null));
 });
 document.addEventListener("htmx:after:swap", (event) => {

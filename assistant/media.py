@@ -33,7 +33,7 @@ from assistant.errors import AssistantError, Invalid, TooLarge, Unsupported
 
 THUMBNAIL_SIDE = 320
 _JPEG_QUALITY = 90
-# As sharp as bicubic where a photo only shrinks, in half the time of Lanczos: most of what a request with a photo takes.
+# Nearly as sharp as Lanczos where a photo only shrinks, in half the time: most of what a request with a photo takes.
 _SHRINK = Image.Resampling.HAMMING
 _DECODERS = {"JPEG": "JPEG", "PNG": "PNG", "WebP": "WEBP", "GIF": "GIF", "HEIC": "HEIF"}
 _BOMB = "would unpack to far too much. Please send a smaller photo."

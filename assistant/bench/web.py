@@ -18,7 +18,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import count, repeat
 from pathlib import Path
@@ -215,39 +215,37 @@ def _statements(runtime: Runtime, key: str, path: str) -> int:
 def _timed(
     port: int, key: str, lists: dict[str, str], *, statements: dict[str, int], requests: int, tell: Progress
 ) -> Iterator[Timing]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     headers = {"Authorization": f"Bearer {key}"}
     sources: dict[str, Iterator[bytes | None]] = {"open, no photo": repeat(None)}
     sources |= {f"open, {name}": photos(file, size, kind) for name, (file, size, kind) in _PHOTOS.items()}
-    total, done = len(lists) + len(sources), 0
-    for name, source in sources.items():
+    total = len(lists) + len(sources)
+    for done, (name, source) in enumerate(sources.items(), start=1):
         made = (_ticket_form(number, photo) for number, photo in zip(range(requests + _WARM_UP), source, strict=False))
         sent = (("POST", "/api/v1/tickets", body, headers | {"Content-Type": kind}) for body, kind in made)
-        yield _timing(name, connection, sent, expect=201)
-        done += 1
+        yield _timing(name, port, sent, expect=201)
         tell(done, total, "Asking")
-    for name, path in lists.items():
+    for done, (name, path) in enumerate(lists.items(), start=1 + len(sources)):
         asked = (("GET", path, b"", headers) for _ in range(requests + _WARM_UP))
-        yield _timing(name, connection, asked, expect=200, statements=statements[name])
-        done += 1
+        yield _timing(name, port, asked, expect=200, statements=statements[name])
         tell(done, total, "Asking")
-    connection.close()
 
 
 def _timing(
     name: str,
-    connection: http.client.HTTPConnection,
+    port: int,
     requests: Iterator[tuple[str, str, bytes, dict[str, str]]],
     *,
     expect: int,
     statements: int | None = None,
 ) -> Timing:
+    """Each request on a connection of its own: making the next photo can take longer than the server keeps one."""
     seconds = []
     for method, path, body, headers in requests:
         started = time.perf_counter()
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        said = answer.read()
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            said = answer.read()
         seconds.append(time.perf_counter() - started)
         if answer.status != expect:
             raise NotReady(f"{name}: {answer.status} {said[:200].decode(errors='replace')}")

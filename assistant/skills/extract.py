@@ -26,13 +26,16 @@ _STEP = re.compile(r"\s*(?:\d+[.)]|[-*•])\s+")
 
 @dataclass(frozen=True)
 class Unit:
-    """What is quoted whole: a sentence, a list of steps, or a table row. ``quote`` is the passage's own text."""
+    """What is quoted whole: a sentence, a list of steps, a table row, or the answer to a listed question.
+
+    ``quote`` is the passage's own text: with an answer, its question too.
+    """
 
     text: str
     quote: str
     passage: int
     position: int
-    kind: str  # sentence, steps, row
+    kind: str  # sentence, steps, row, answer
     codes: frozenset[str] = frozenset()
 
 
@@ -93,8 +96,28 @@ def _steps(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
     first = next(index for index, line in enumerate(lines) if _STEP.match(line))
     intro = " ".join(line.strip() for line in lines[:first])
     found = [Unit(intro, intro, passage, position, "sentence")] if intro else []
+    answers = _answers(lines[first:], passage, position + len(found))
+    if answers:
+        return [*found, *answers]
     steps = "\n".join(_plain(line) for line in lines[first:])
     return [*found, Unit(steps, "\n".join(lines[first:]), passage, position + len(found), "steps")]
+
+
+def _answers(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
+    """A list of questions, each with its answer, is no list of steps: each answer stands for itself.
+
+    Empty if not every item of the list asks something and answers it.
+    """
+    starts = [index for index, line in enumerate(lines) if _STEP.match(line)]
+    items = [lines[start:end] for start, end in zip(starts, [*starts[1:], len(lines)], strict=True)]
+    found = []
+    for number, item in enumerate(items):
+        whole = _STEP.sub("", _plain(" ".join(line.strip() for line in item)), count=1)
+        question, mark, answer = whole.partition("? ")
+        if not mark or not answer.strip():
+            return []
+        found.append(Unit(answer.strip(), f"{question}? {answer.strip()}", passage, position + number, "answer"))
+    return found
 
 
 def _plain(text: str) -> str:
@@ -126,7 +149,7 @@ def _scores(
     question: str, codes: set[str], candidates: Sequence[Unit], passages: Sequence[Document], embeddings: Embeddings
 ) -> np.ndarray:
     """How well each unit answers: its meaning, its passage's score, and codes it shares with the question."""
-    texts = [f"{passages[unit.passage].metadata.get('heading', '')}\n{unit.text}" for unit in candidates]
+    texts = [f"{passages[unit.passage].metadata.get('heading', '')}\n{_compared(unit)}" for unit in candidates]
     vectors = np.asarray(embeddings.embed_documents(texts), dtype=np.float32)
     meaning = vectors @ np.asarray(embeddings.embed_query(question), dtype=np.float32)
     passage = np.array([float(passages[unit.passage].metadata.get("score", 0.0)) for unit in candidates])
@@ -135,8 +158,17 @@ def _scores(
     return scores
 
 
+def _compared(unit: Unit) -> str:
+    """The question that an answer belongs to says best what it answers."""
+    return unit.quote if unit.kind == "answer" else unit.text
+
+
 def _stretch(candidates: Sequence[Unit], best: int, scores: np.ndarray) -> list[Unit]:
-    """The best unit with its neighbours in the same passage, as far as they help and the length allows."""
+    """The best unit with its neighbours in the same passage, as far as they help and the length allows.
+
+    The answer to one question does not lead on to that of the next."""
+    if candidates[best].kind == "answer":
+        return [candidates[best]]
     chosen = {best}
     words = _words(candidates[best])
     if candidates[best].kind == "steps" and _adjacent(candidates, best - 1, best):
@@ -144,7 +176,12 @@ def _stretch(candidates: Sequence[Unit], best: int, scores: np.ndarray) -> list[
     for index in range(best + 1, len(candidates)):
         follows = _adjacent(candidates, index - 1, index)
         helps = candidates[index].kind == "steps" or scores[index] >= 0.72 * scores[best]
-        if not follows or not helps or words + _words(candidates[index]) > _MOST_WORDS:
+        if (
+            not follows
+            or not helps
+            or candidates[index].kind == "answer"
+            or words + _words(candidates[index]) > _MOST_WORDS
+        ):
             break
         chosen.add(index)
         words += _words(candidates[index])

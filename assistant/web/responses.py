@@ -45,11 +45,20 @@ def problem_from(error: AssistantError) -> Response:
 def problem_from_http(error: HTTPException) -> Response:
     """Flask's own refusals (404, 405, 413, ...) in the same form."""
     status = error.code or 500
-    response = problem(status, _code(status), error.description or "")
+    detail = _too_large(error) if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else error.description or ""
+    response = problem(status, _code(status), detail)
     allow = getattr(error, "valid_methods", None)
     if allow:
         response.headers["Allow"] = ", ".join(allow)
     return response
+
+
+def _too_large(error: HTTPException) -> str:
+    limit = request.max_content_length
+    if request.content_length is None or limit is None or request.content_length <= limit:
+        return "The form's text is larger than is taken. Please shorten it."
+    size = f"{limit / 1e6:.0f} MB"
+    return f"The request is larger than {size}. Send less text, smaller files, or fewer at once."
 
 
 def register_problems(app: Flask, *, page: Callable[[int, str], Response]) -> None:

@@ -76,6 +76,8 @@ class Witness:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def picture(self, name: str) -> None:
+        if "SCREENSHOTS" in os.environ:
+            self.page.wait_for_timeout(600)  # what fades in, and thumbnails: nothing that the test itself looks at
         # Hiding the caret would be an inline style: the browser would refuse it, and complain.
         self.page.screenshot(path=self._folder / f"{name}.png", caret="initial")
 
@@ -120,6 +122,7 @@ def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
     page.get_by_label("E-mail address").fill("alice@example.org")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#connection")).to_have_text("Live")
     agent.picture("4-console-queue")
     page.locator(".queue .main-cell a").first.click()
     expect(page.locator("#connection")).to_have_text("Live")

@@ -301,3 +301,9 @@ def test_a_database_that_is_gone_is_a_problem_without_inner_details(
     response = client.get(TICKETS, headers=key)
     assert is_problem(response, 500)
     assert "api_keys" not in response.text
+
+
+def test_a_request_that_is_too_large_is_told_how_large_it_may_be(client: FlaskClient, key: dict[str, str]) -> None:
+    answer = client.post("/api/v1/tickets", headers=key, data=b"x" * 1_100_000, content_type="application/json")
+    assert answer.status_code == 413
+    assert "larger than 1 MB" in answer.json["detail"]  # type: ignore[index]

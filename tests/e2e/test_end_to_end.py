@@ -98,6 +98,14 @@ def open_chat(customer: Witness, server: Server) -> Frame:
     return chat
 
 
+def sign_in(agent: Witness, server: Server) -> None:
+    page = agent.page
+    page.goto(f"{server.url}/console/")
+    page.get_by_label("E-mail address").fill("alice@example.org")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+
+
 def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
     browser: Browser, server: Server, pictures: Path
 ) -> None:
@@ -118,10 +126,7 @@ def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
     customer.picture("3-widget-handed-off")
 
     page = agent.page
-    page.goto(f"{server.url}/console/")
-    page.get_by_label("E-mail address").fill("alice@example.org")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(agent, server)
     expect(page.locator("#connection")).to_have_text("Live")
     agent.picture("4-console-queue")
     page.locator(".queue .main-cell a").first.click()
@@ -163,4 +168,20 @@ def test_pages_fit_a_phone(browser: Browser, server: Server, pictures: Path, pat
     phone.page.goto(server.url + path)
     phone.picture(f"phone{path.replace('/', '-')}")
     assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert phone.complaints == []
+
+
+def test_an_agent_can_work_on_a_phone(browser: Browser, server: Server, pictures: Path) -> None:
+    """On the ticket that the test above has left behind."""
+    phone = Witness(browser, pictures, width=390, height=800)
+    sign_in(phone, server)
+    page = phone.page
+    page.goto(f"{server.url}/console/?tab=all")
+    expect(page.locator(".queue .main-cell a").first).to_be_visible()
+    phone.picture("phone-console-queue")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator(".queue .main-cell a").first.click()
+    expect(page.locator("#triage .field")).to_have_count(8)
+    phone.picture("phone-console-ticket")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert phone.complaints == []

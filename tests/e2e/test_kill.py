@@ -24,8 +24,10 @@ from tests.e2e.server import Server
 from tests.factories import make_articles, make_key, make_photo
 
 TICKETS, KILLS = 50, 20
+# How long is waited before it counts as lost: far more than it takes, on a machine that is busy with other things too.
 # A killed worker's job is taken up again when its lease of 30 seconds has run out.
-SETTLES_WITHIN = 90.0
+ACKNOWLEDGED_WITHIN = 600.0
+SETTLES_WITHIN = 240.0
 
 
 def submit(url: str, key: str, number: int) -> str:
@@ -44,7 +46,7 @@ def submit(url: str, key: str, number: int) -> str:
         "Idempotency-Key": f"ticket-{number}",
     }
     request = urllib.request.Request(f"{url}/api/v1/tickets", b"".join(parts), headers)
-    ends_at = time.monotonic() + 120
+    ends_at = time.monotonic() + ACKNOWLEDGED_WITHIN
     while time.monotonic() < ends_at:
         try:
             with urllib.request.urlopen(request, timeout=10) as response:
@@ -64,7 +66,8 @@ def test_every_acknowledged_ticket_is_there_once_with_triage_and_draft(tmp_path:
     make_articles(runtime.desk, tmp_path / "articles")
     key = make_key(runtime.desk.db, Scope.TICKETS_WRITE)
     runtime.close()
-    server, moments = Server(folder, rate_limit="10000 per minute", log_level="error"), random.Random(7)
+    server = Server(folder, at_once=True, rate_limit="10000 per minute", log_level="error")
+    moments = random.Random(7)
     acknowledged: list[str] = []
     failures: list[BaseException] = []
     allowed = threading.Semaphore(0)
@@ -87,7 +90,7 @@ def test_every_acknowledged_ticket_is_there_once_with_triage_and_draft(tmp_path:
             time.sleep(moments.uniform(0.0, 0.8))
             server.kill()
         server.start()
-        sender.join(60)
+        sender.join(ACKNOWLEDGED_WITHIN)
         assert failures == []
         assert len(acknowledged) == TICKETS
         database = Database(Settings(data_dir=folder).sqlalchemy_url)

@@ -87,6 +87,8 @@ _UNITS = {
 }  # fmt: skip
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _NUMBER = re.compile(r"([$€£])?\s?(\d+(?:[.,]\d+)*)\s?(%|°\s?[CF]\b|[€$£]|[^\W\d_]+)?", re.IGNORECASE)
+# A word and, looked at only, the next one: every word of a text is once the first of two.
+_BEFORE_WORD = re.compile(r"\b([^\W\d_]+)\b(?=\s+([^\W\d_]+))")
 _CODE = re.compile(r"\b(?=\w*\d)(?=\w*[A-Za-z])\w[\w-]*\b")
 _CITATION = re.compile(r"\s*\[\d+\]")
 _LIST_MARK = re.compile(r"(?:(?<=\s)|^)\(?\d{1,2}[.)]\s")
@@ -216,7 +218,7 @@ def _numbers(text: str) -> dict[str, frozenset[str]]:
     for code in _codes(text):
         text = text.replace(code, " ")
     text = _LIST_MARK.sub(" ", text)
-    text = re.sub(r"\b([^\W\d_]+)\s+([^\W\d_]+)", _in_digits, text)
+    text = _BEFORE_WORD.sub(_in_digits, text)
     found: dict[str, frozenset[str]] = {}
     for currency, number, after in _NUMBER.findall(text):
         units = {_UNITS[unit] for unit in (currency, after.lower().replace(" ", "")) if unit in _UNITS}
@@ -227,9 +229,7 @@ def _numbers(text: str) -> dict[str, frozenset[str]]:
 
 def _in_digits(match: re.Match[str]) -> str:
     number, unit = match.groups()
-    if number.lower() in _NUMBER_WORDS and unit.lower() in _UNITS:
-        return f"{_NUMBER_WORDS[number.lower()]} {unit}"
-    return match.group()
+    return _NUMBER_WORDS[number.lower()] if number.lower() in _NUMBER_WORDS and unit.lower() in _UNITS else number
 
 
 def _codes(text: str) -> list[str]:

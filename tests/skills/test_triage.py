@@ -1,0 +1,119 @@
+"""Triage of a ticket: probabilities over exactly the allowed labels, whatever is asked and whatever a model says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assistant import sample
+from assistant.engine.embeddings import SentenceEmbeddings
+from assistant.errors import EngineFailed, NotReady
+from assistant.ports import Capabilities
+from assistant.skills.cues import is_dangerous, is_legal
+from assistant.skills.taxonomy import Taxonomy, load_taxonomy
+from assistant.skills.triage import FIELDS, TriagedField, allowed_values, triage
+from tests.fakes import FakeDecisions, fake_capabilities
+
+TAXONOMY = load_taxonomy(sample.taxonomy_path())
+
+
+def run(text: str, *, taxonomy: Taxonomy = TAXONOMY, **parts: Any) -> dict[str, TriagedField]:
+    capabilities: Capabilities = fake_capabilities(**parts)
+    return {field.name: field for field in triage(text, taxonomy=taxonomy, capabilities=capabilities)}
+
+
+@pytest.fixture(scope="module")
+def real() -> SentenceEmbeddings:
+    """The offline sentence embeddings: where meaning is judged, the real thing is."""
+    return SentenceEmbeddings("auto", device="cpu")
+
+
+def check(fields: dict[str, TriagedField]) -> None:
+    assert tuple(fields) == tuple(FIELDS)
+    for field in fields.values():
+        allowed = set(allowed_values(TAXONOMY, field.name))
+        assert field.value in allowed
+        assert set(field.probabilities) <= allowed
+        assert sum(field.probabilities.values()) == pytest.approx(1.0, abs=1e-3)
+        assert 0.0 <= field.probability <= 1.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(max_size=300))
+def test_a_label_outside_the_taxonomy_is_impossible_for_any_text(text: str) -> None:
+    check(run(text))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.dictionaries(st.sampled_from([*FIELDS, "nonsense"]), st.dictionaries(st.text(max_size=5), st.floats(0, 1))))
+def test_it_is_impossible_for_any_decision_of_a_model(answers: dict[str, Any]) -> None:
+    check(run("It shows E21", decisions=FakeDecisions(answers)))
+
+
+def test_a_model_that_fails_leaves_the_triage_by_similarity() -> None:
+    failing = run("It shows E21", decisions=FakeDecisions(error=EngineFailed("down")))
+    check(failing)
+    assert {name: field.value for name, field in failing.items()} == {
+        name: field.value for name, field in run("It shows E21").items()
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "There is smoke coming out of the machine!",
+        "The battery is swollen and hot.",
+        "I got an electric shock from it.",
+        "Aus dem Gerät kommt Rauch.",
+        "My daughter was injured by the lid.",
+    ],
+)
+def test_danger_is_urgent_and_for_a_person(text: str) -> None:
+    fields = run(text)
+    assert is_dangerous(text)
+    assert (fields["priority"].value, fields["needs_human"].value) == ("urgent", "yes")
+    assert not fields["priority"].abstained
+
+
+@pytest.mark.parametrize(
+    "text", ["There is no smoke and no fire.", "Which smoke detector fits?", "It shows E21.", "The light is red."]
+)
+def test_what_is_no_danger_is_not_taken_for_one(text: str) -> None:
+    assert not is_dangerous(text)
+
+
+def test_lawyers_are_for_a_person() -> None:
+    assert is_legal("My lawyer will contact you.")
+    assert run("My lawyer will contact you.")["needs_human"].value == "yes"
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("The coffee machine does not heat up any more and shows an error.", "device_fault"),
+        ("Where is my parcel? It should have come a week ago.", "delivery"),
+    ],
+)
+def test_plain_tickets_find_their_category(real: SentenceEmbeddings, text: str, category: str) -> None:
+    field = run(text, embeddings=real, embedding_model=real.name)["category"]
+    assert field.value == category
+
+
+def test_a_ticket_about_nothing_we_do_is_not_guessed(real: SentenceEmbeddings) -> None:
+    found = run("Please recommend a good novel about sailors.", embeddings=real, embedding_model=real.name)
+    assert found["category"].abstained
+
+
+def test_the_product_that_is_named_is_the_product() -> None:
+    assert run("My BrewMaster 300 leaks.")["product"].value == "brewmaster-300"
+
+
+@pytest.mark.parametrize("content", ["= broken", "[[categories]]\nkey = 1", "", "\x00"])
+def test_a_taxonomy_that_is_none_is_one_clear_error(tmp_path: Any, content: str) -> None:
+    file = tmp_path / "taxonomy.toml"
+    file.write_text(content)
+    with pytest.raises(NotReady, match=r"taxonomy\.toml"):
+        load_taxonomy(file)

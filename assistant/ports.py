@@ -7,9 +7,11 @@ these, the skills use them, the tests fake them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -85,6 +87,32 @@ class DecisionModel(Protocol):
     def decide(self, state: str, photos: Sequence[bytes], questions: Sequence[Question]) -> list[Decision]:
         """One decision a question, in order. ``photos`` are encoded images as `media` normalises them."""
         ...
+
+
+class Priority(IntEnum):
+    """Who waits for a model's work: lower is sooner."""
+
+    INTERACTIVE = 0  # a customer who looks at a typing sign
+    DRAFT = 1  # an agent who will look at the ticket
+    BATCH = 2  # nobody in particular
+
+
+_priority: ContextVar[Priority] = ContextVar("priority", default=Priority.INTERACTIVE)
+
+
+def current_priority() -> Priority:
+    """The priority of the work that the calling thread is about."""
+    return _priority.get()
+
+
+@contextmanager
+def at_priority(priority: Priority) -> Iterator[None]:
+    """Whatever is asked of the models within is asked at this priority."""
+    token = _priority.set(priority)
+    try:
+        yield
+    finally:
+        _priority.reset(token)
 
 
 class HandoffReason(StrEnum):

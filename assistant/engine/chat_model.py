@@ -9,21 +9,27 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LangSmithParams
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
+from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from pydantic import ConfigDict
+from langchain_core.runnables import Runnable
+from pydantic import BaseModel, ConfigDict
 
-from assistant.engine.runner import Done, GenerationRequest, Piece
-from assistant.engine.scheduler import Engine
+from assistant.engine.engine import Engine
+from assistant.engine.request import Done, GenerationRequest, Piece, TokenLogprob
 from assistant.errors import Invalid
+from assistant.ports import current_priority
 from assistant.settings import Settings
 
 
 class EngineChatModel(BaseChatModel):
     """Text and images in, text out, streamed. Images: LangChain's image blocks or OpenAI's ``image_url`` with a
-    ``data:`` URL; an address is never fetched."""
+    ``data:`` URL; an address is never fetched.
+
+    ``response_format`` (OpenAI's ``json_schema``) makes the text match a schema, ``logprobs`` and ``top_logprobs`` tell
+    log-probabilities in ``response_metadata``. Asked at the caller's priority (`ports.at_priority`)."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -96,7 +102,24 @@ class EngineChatModel(BaseChatModel):
             top_p=options.get("top_p", self.top_p),
             seed=options.get("seed", self.seed),
             stop=tuple(stop or self.stop or ()),
+            schema=_schema(options.get("response_format")),
+            logprobs=options.get("top_logprobs", 0) if options.get("logprobs") else None,
+            priority=current_priority(),
         )
+
+    def with_structured_output(
+        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """Answers that match ``schema``, a JSON schema or a pydantic class, by masking every token that would not."""
+        if include_raw or kwargs.get("method", "json_schema") != "json_schema":
+            raise Invalid("Only the method json_schema is known, without the raw answer.", field="method")
+        parser: Any = JsonOutputParser()
+        if isinstance(schema, type) and issubclass(schema, BaseModel):
+            parser = PydanticOutputParser(pydantic_object=schema)
+            schema = schema.model_json_schema()
+        bound = self.bind(response_format={"type": "json_schema", "json_schema": {"schema": schema}})
+        structured: Runnable[LanguageModelInput, dict[str, Any] | BaseModel] = bound | parser
+        return structured
 
 
 def remote_chat_model(settings: Settings) -> BaseChatModel:
@@ -125,10 +148,28 @@ def _chunk(item: Piece | Done, model_name: str) -> ChatGenerationChunk:
         input_tokens=item.input_tokens,
         output_tokens=item.output_tokens,
         total_tokens=item.input_tokens + item.output_tokens,
+        input_token_details=InputTokenDetails(cache_read=item.cached_tokens),
     )
-    ending = {"finish_reason": item.reason, "model_name": model_name}
+    ending: dict[str, Any] = {"finish_reason": item.reason, "model_name": model_name}
+    if item.logprobs:
+        ending["logprobs"] = {"content": [_logprob(token) for token in item.logprobs]}
     message = AIMessageChunk(content="", usage_metadata=usage, response_metadata=ending, chunk_position="last")
     return ChatGenerationChunk(message=message, generation_info={"finish_reason": item.reason})
+
+
+def _logprob(token: TokenLogprob) -> dict[str, Any]:
+    """In OpenAI's form."""
+    top = [{"token": text, "logprob": value} for text, value in token.top]
+    return {"token": token.token, "logprob": token.logprob, "top_logprobs": top}
+
+
+def _schema(response_format: Any) -> dict[str, Any] | None:
+    if response_format is None or response_format.get("type") == "text":
+        return None
+    schema = response_format.get("json_schema", {}).get("schema")
+    if response_format.get("type") != "json_schema" or not isinstance(schema, dict):
+        raise Invalid("response_format must be of type json_schema and hold a schema.", field="response_format")
+    return schema
 
 
 def _chat_message(message: BaseMessage, images: list[Any]) -> dict[str, Any]:

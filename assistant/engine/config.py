@@ -20,7 +20,7 @@ from assistant.ports import Capabilities, Mode
 from assistant.settings import Settings
 
 if TYPE_CHECKING:
-    from assistant.engine.scheduler import EngineStats
+    from assistant.engine.stats import EngineStats
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -209,7 +209,7 @@ def _local(
     from assistant.engine import loader
     from assistant.engine.chat_model import EngineChatModel
     from assistant.engine.decisions import EngineDecisions
-    from assistant.engine.scheduler import Engine
+    from assistant.engine.engine import Engine
 
     engine = Engine(
         lambda: loader.load(chosen, settings), queue_size=settings.engine_queue, timeout=settings.engine_timeout

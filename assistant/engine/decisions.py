@@ -1,7 +1,8 @@
 """Typed decisions: a probability for every option of every question, from the model's own next-token probabilities.
 
-In this process through transformers' decision pipeline, the reference that later, faster ways are compared with. On a
-remote server through the log-probabilities of the option's letter; a server that gives none is asked for JSON.
+In this process the state of affairs, ticket and photos, is read once, and all questions branch from there in one
+batch; the prompts are those of transformers' decision pipeline, and so are the answers. On a remote server through the
+log-probabilities of the option's letter; a server that gives none is asked for JSON.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
 
+import numpy as np
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage
 
-from assistant.engine import runner
 from assistant.engine.chat_model import open_image
+from assistant.engine.engine import Engine
 from assistant.engine.loader import LoadedModel
-from assistant.engine.scheduler import Engine
+from assistant.engine.prompt import Prompt, prompt_of, rendered, to_model
+from assistant.engine.work import Branches
 from assistant.errors import EngineFailed, EngineTimeout, Invalid
 from assistant.ports import Decision, Question
 
@@ -36,7 +40,6 @@ class EngineDecisions:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._pipeline: Any = None
 
     def decide(self, state: str, photos: Sequence[bytes], questions: Sequence[Question]) -> list[Decision]:
         """Raises `Invalid` for questions that cannot be asked, else what the engine raises."""
@@ -44,16 +47,11 @@ class EngineDecisions:
         if not questions:
             return []
         images = [open_image(photo) for photo in photos]
-        answers = self._engine.call(
-            lambda loaded: self._made(loaded)(_request(loaded.without_control_tokens(state), images, questions))
+        found = self._engine.decide(
+            lambda loaded: branches(loaded, state, images, questions),
+            lambda loaded: by_pipeline(loaded, state, images, questions),
         )
-        return [_read(question, answers[str(number)]) for number, question in enumerate(questions)]
-
-    def _made(self, loaded: LoadedModel) -> Any:
-        """The pipeline around the loaded model; only ever touched in the engine thread."""
-        if self._pipeline is None:
-            self._pipeline = _pipeline(loaded)
-        return self._pipeline
+        return [_decision(question, scores) for question, scores in zip(questions, found, strict=True)]
 
 
 class RemoteDecisions:
@@ -134,7 +132,75 @@ def by_letter(question: Question, logprobs: Any) -> Decision | None:
     return _normalised(question, weights) if sum(weights.values()) >= _LEAST_MASS else None
 
 
-def _pipeline(loaded: LoadedModel) -> Any:
+def branches(loaded: LoadedModel, state: str, images: Sequence[Any], questions: Sequence[Question]) -> Branches:
+    """The prompts of all questions, photos turned into pixels once, cut where they begin to differ."""
+    from transformers.decision import label_token_ids
+
+    asked = _asked_of(loaded, state, questions)
+    first, *others = [_question_text(loaded, question, state, images) for question in asked]
+    whole = prompt_of(loaded, first.prompt, images)
+    prompts = [whole.tokens, *(_tokens_like(loaded, whole, first, other, images) for other in others)]
+    shortest = min(map(len, prompts)) - 1  # each keeps one token at least: what comes after it is the answer
+    alike = np.all([tokens[:shortest] == prompts[0][:shortest] for tokens in prompts], axis=0)
+    length = shortest if alike.all() else int(np.argmin(alike))
+    if np.any(whole.tokens[length:] == whole.image_token):
+        raise Invalid("The questions begin before the photos.", field="questions")
+    labels = [label_token_ids(loaded.tokenizer, tuple(question.labels)) for question in asked]
+    return Branches(whole.head(length), [tokens[length:] for tokens in prompts], labels)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A prompt in the model's template, and the part of it behind the photos."""
+
+    prompt: str
+    tail: str
+
+
+def _asked_of(loaded: LoadedModel, state: str, questions: Sequence[Question]) -> list[Any]:
+    """The questions in the pipeline's form, in order."""
+    from transformers.decision import DecisionConfig, parse_questions
+
+    request = _request(loaded.without_control_tokens(state), (), questions)
+    return list(parse_questions(request["questions"], DecisionConfig()))
+
+
+def _question_text(loaded: LoadedModel, question: Any, state: str, images: Sequence[Any]) -> _Text:
+    """What the pipeline would ask: its prompt, with the photos before the text."""
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from transformers.decision import DECISION_PROMPT
+
+    told = _request(loaded.without_control_tokens(state), images, ())["state"]
+    template = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(DECISION_PROMPT)
+    text = template.render(state=told, question=question)
+    content: list[dict[str, Any]] = []
+    for number in range(1, len(images) + 1):
+        before, text = text.split(f"<photo {number}>", 1)
+        content += [{"type": "text", "text": before}] if before else []
+        content.append({"type": "image"})
+    content.append({"type": "text", "text": text})
+    prompt = rendered(loaded, [{"role": "user", "content": content}])
+    place = prompt.rfind(text)
+    return _Text(prompt, prompt[place:] if place >= 0 else "")
+
+
+def _tokens_like(loaded: LoadedModel, whole: Prompt, first: _Text, other: _Text, images: Sequence[Any]) -> np.ndarray:
+    """The tokens of another question's prompt. Its photos are those of the first one: only the text behind them is
+    tokenized, if tokens of the first one show that this may be done."""
+    with loaded.processing:
+        known = loaded.tokenizer(first.tail, add_special_tokens=False)["input_ids"]
+        tail = loaded.tokenizer(other.tail, add_special_tokens=False)["input_ids"]
+    same_start = first.prompt.removesuffix(first.tail) == other.prompt.removesuffix(other.tail)
+    if first.tail and other.tail and same_start and whole.tokens[-len(known) :].tolist() == known:
+        return np.concatenate([whole.tokens[: -len(known)], np.asarray(tail, dtype=np.int64)])
+    return prompt_of(loaded, other.prompt, images).tokens
+
+
+def by_pipeline(
+    loaded: LoadedModel, state: str, images: Sequence[Any], questions: Sequence[Question]
+) -> list[list[float]]:
+    """The same by transformers' pipeline, one forward pass a question: for models that cannot be run in a batch, and
+    what the others are compared with."""
     from transformers.decision import DecisionConfig
     from transformers.pipelines.decision import DecisionPipeline
 
@@ -143,16 +209,18 @@ def _pipeline(loaded: LoadedModel) -> Any:
 
         def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
             prompts = super().preprocess(request)["prompts"]
-            return {"prompts": [(runner.to_model(loaded, inputs), asked) for inputs, asked in prompts]}
+            return {"prompts": [(to_model(loaded, inputs), asked) for inputs, asked in prompts]}
 
     # We take control tokens out of the state ourselves: the pipeline's way of doing it loses the photo's token
     # offsets that Idefics3's processor needs.
-    return Pipeline(
+    pipeline = Pipeline(
         model=loaded.model,
         tokenizer=loaded.tokenizer,
         processor=loaded.processor,
         decision_config=DecisionConfig(sanitize_control_tokens=False),
     )
+    answers = pipeline(_request(loaded.without_control_tokens(state), images, questions))
+    return [_scores(question, answers[str(number)]) for number, question in enumerate(questions)]
 
 
 def _request(state: str, images: Sequence[Any], questions: Sequence[Question]) -> dict[str, Any]:
@@ -178,13 +246,18 @@ def _asked(question: Question) -> dict[str, Any]:
     return {"type": "choice", "instructions": question.text, "criteria": criteria}
 
 
-def _read(question: Question, answer: Mapping[str, Any]) -> Decision:
+def _scores(question: Question, answer: Mapping[str, Any]) -> list[float]:
+    """The pipeline's answer as `branches` orders it: options as they stand, yes before no."""
     if answer["type"] == "noul":
-        return _normalised(question, {"yes": answer["noul"], "no": 1 - answer["noul"]})
-    probabilities = answer["probabilities"]
+        return [answer["noul"], 1 - answer["noul"]]
     if answer["type"] == "score":
-        probabilities = {option: probabilities[str(level)] for level, option in enumerate(question.options)}
-    return _normalised(question, probabilities)
+        return [answer["probabilities"][str(level)] for level in range(len(question.options))]
+    return [answer["probabilities"][option] for option in question.options]
+
+
+def _decision(question: Question, scores: Sequence[float]) -> Decision:
+    options = ("yes", "no") if _is_yes_no(question) else question.options
+    return _normalised(question, dict(zip(options, scores, strict=True)))
 
 
 def _is_yes_no(question: Question) -> bool:

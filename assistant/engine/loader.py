@@ -6,7 +6,9 @@ quantizing them costs reading and saves little. A checkpoint that is already qua
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+import threading
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -21,14 +23,27 @@ _ROUTERS = ("router", "gate")
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model and its processor, ready on their device."""
+    """A model and its processor, ready on their device. ``processing``: held while the processor is used, which is not
+    made for several threads."""
 
     model: Any
     processor: Any
+    processing: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
     @property
     def tokenizer(self) -> Any:
         return self.processor.tokenizer
+
+    @cached_property
+    def forward_names(self) -> frozenset[str]:
+        """What the model's forward pass takes."""
+        return frozenset(inspect.signature(self.model.forward).parameters)
+
+    @cached_property
+    def pixel_names(self) -> frozenset[str]:
+        """What its vision tower takes of what the processor makes."""
+        parameters = inspect.signature(self.model.get_image_features).parameters
+        return frozenset(name for name in parameters if name not in ("self", "kwargs"))
 
     @cached_property
     def control_tokens(self) -> tuple[str, ...]:

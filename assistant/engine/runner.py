@@ -1,264 +1,231 @@
-"""Running the model: messages and photos to tensors, tokens to text. Knows tensors, knows no queue.
+"""Running the model on several requests at once, each at its own place in its own text. Knows tensors, knows no queue.
 
-Decoding is incremental: a piece of text goes out once no later token can change it, so a reader never sees half a
-character or half a stop string.
+Works on a model of transformers as it is: a cache whose rows have lengths of their own (`cache`), a mask of four
+dimensions, and explicit positions. Photos are encoded by themselves and given to the language model piece by piece.
+Whether an architecture can be run like this is not believed but tried, when it is loaded (`Runner.check`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import torch
+
+from assistant.engine.cache import Features, SlotCache
 from assistant.engine.loader import LoadedModel
-from assistant.errors import TooLarge
+from assistant.engine.prompt import PhotoInput, Prompt, image_token_of, processed, prompt_of, rendered, to_model
+
+# Both ways of running a model may differ by rounding, and by nothing more: this share of the logits' spread.
+_TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 8e-2, torch.float16: 3e-2}
 
 
 @dataclass(frozen=True)
-class GenerationRequest:
-    """Chat messages in transformers' form, the photos they refer to (PIL images, in order), and limits."""
+class Chunk:
+    """``count`` tokens of a prompt from ``start`` on, for one slot. ``features``: all photos of the prompt."""
 
-    messages: list[dict[str, Any]]
-    images: list[Any] = field(default_factory=list)
-    max_new_tokens: int = 512
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
+    prompt: Prompt
+    start: int
+    count: int
+    features: tuple[Features, ...] = ()
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Text that is final: no broken characters, no part of a stop string."""
+class Runner:
+    """One model with a `SlotCache`. Only ever used by one thread."""
 
-    text: str
+    def __init__(self, loaded: LoadedModel, *, slots: int, capacity: int) -> None:
+        config = loaded.model.config.get_text_config()
+        self.loaded = loaded
+        self.cache = SlotCache(layers=config.num_hidden_layers, slots=slots, capacity=capacity)
+        self._device = loaded.model.device
+        self._window = getattr(config, "sliding_window", None)
+        unsaid = ["sliding_attention" if self._window else "full_attention"]
+        self._kinds = set(getattr(config, "layer_types", None) or unsaid)
+        self._eager = loaded.model.config._attn_implementation == "eager"
+        self._filler = 1 if image_token_of(loaded) == 0 else 0  # behind shorter rows; must not look like a photo
+
+    @torch.inference_mode()
+    def encode(self, photo: PhotoInput) -> Features:
+        """The photo as the language model sees it: one row for each of its placeholders."""
+        found = self.loaded.model.get_image_features(**to_model(self.loaded, photo.pixels), return_dict=True)
+        pooled = found.pooler_output
+        deep = tuple(_rows(part) for part in getattr(found, "deepstack_features", None) or ())
+        features = Features(_rows(pooled), deep, listed=not isinstance(pooled, torch.Tensor))
+        if len(features.rows) != photo.tokens:
+            raise ValueError(f"a photo of {photo.tokens} tokens was encoded as {len(features.rows)}")
+        return features
+
+    @torch.inference_mode()
+    def prefill(self, first: int, chunks: Sequence[Chunk]) -> torch.Tensor:
+        """Read one chunk into each of the slots from ``first`` on. Returns the logits (rows, vocabulary) after each."""
+        longest = max(chunk.count for chunk in chunks)
+        self.cache.window.first = first
+        self.cache.window.starts = [chunk.start for chunk in chunks]
+        self.cache.window.counts = [chunk.count for chunk in chunks]
+        tokens = np.stack([_padded(_part(chunk, chunk.prompt.tokens), longest, fill=self._filler) for chunk in chunks])
+        positions = np.stack([_padded(_part(chunk, chunk.prompt.positions), longest) for chunk in chunks], axis=1)
+        mask = self._prefill_masks(chunks, longest)
+        last = torch.as_tensor([[chunk.count - 1] for chunk in chunks], device=self._device)
+        return self._forward(tokens, positions, mask, self.cache, keep=last, images=_images(chunks))
+
+    @torch.inference_mode()
+    def decode(self, first: int, tokens: Sequence[int], positions: np.ndarray, lengths: Sequence[int]) -> torch.Tensor:
+        """One more token in each of the slots from ``first`` on, which have ``lengths`` tokens already.
+
+        ``positions``: (d, rows). Returns logits (rows, vocabulary)."""
+        self.cache.window.first = first
+        self.cache.window.starts = list(lengths)
+        self.cache.window.counts = [1] * len(tokens)
+        known = torch.as_tensor(lengths, device=self._device)[:, None]
+        places = torch.arange(self.cache.window.length, device=self._device)[None]
+        mask = self._masks((places <= known)[:, None, :], places[None], known[:, :, None])
+        rows = np.asarray(tokens, dtype=np.int64)[:, None]
+        return self._forward(rows, positions[:, :, None], mask, self.cache, keep=1, images=None)
+
+    @torch.inference_mode()
+    def branch(self, slot: int, trunk: Prompt, tails: Sequence[np.ndarray]) -> torch.Tensor:
+        """Several continuations of what a slot has read, as one batch; none is kept.
+
+        ``trunk``: what the slot has read; ``tails``: the tokens of each. Returns the logits (rows, vocabulary)
+        after each."""
+        longest, start = max(map(len, tails)), len(trunk)
+        tokens = np.stack([_padded(tail, longest, fill=self._filler) for tail in tails])
+        places = np.arange(trunk.next_position, trunk.next_position + longest)
+        positions = np.tile(places, (len(trunk.positions), len(tails), 1))
+        queries = torch.arange(start, start + longest, device=self._device)[None, :, None]
+        keys = torch.arange(start + longest, device=self._device)[None, None, :]
+        mask = self._masks((keys <= queries).expand(len(tails), -1, -1), keys, queries)
+        last = torch.as_tensor([[len(tail) - 1] for tail in tails], device=self._device)
+        return self._forward(tokens, positions, mask, self.cache.branch(slot, start), keep=last, images=None)
+
+    def check(self) -> None:
+        """Read a small photo and a text both ways and compare. Raises what goes wrong, `ValueError` if they differ.
+
+        What is written into the cache on the way makes its memory, so that nothing grows later."""
+        prompt, reference = _probe(self.loaded)
+        features = tuple(self.encode(photo) for photo in prompt.photos)
+        middle = prompt.whole_blocks(len(prompt) * 2 // 3, start=0)
+        for start, end in ((0, middle), (middle, len(prompt))):
+            logits = self.prefill(0, [Chunk(prompt, start, end - start, features)])[0].float()
+        spread = float((reference.max() - reference.min()).clamp(min=1e-6))
+        difference = float((logits - reference).abs().max()) / spread
+        if not difference <= _TOLERANCE.get(self.loaded.model.dtype, 8e-2):
+            raise ValueError(f"logits differ by {difference:.3g} of their spread")
+
+    def _forward(
+        self,
+        tokens: np.ndarray,
+        positions: np.ndarray,
+        mask: Any,
+        cache: Any,
+        *,
+        keep: Any,
+        images: dict[str, Any] | None,
+    ) -> torch.Tensor:
+        """tokens (rows, q), positions (d, rows, q). Returns the logits (rows, vocabulary) at ``keep``."""
+        places = torch.as_tensor(positions, device=self._device)
+        more = {"mm_encoder_outputs": images} if images is not None else {}
+        logits: torch.Tensor = self.loaded.model(
+            input_ids=torch.as_tensor(tokens, device=self._device),
+            attention_mask=mask,
+            position_ids=places[0] if len(places) == 1 else places,
+            cache=cache,
+            use_cache=True,
+            logits_to_keep=keep,
+            **more,
+        ).logits
+        return logits[:, -1]
+
+    def _prefill_masks(self, chunks: Sequence[Chunk], longest: int) -> Any:
+        starts = torch.as_tensor([chunk.start for chunk in chunks], device=self._device)[:, None, None]
+        queries = starts + torch.arange(longest, device=self._device)[None, :, None]
+        keys = torch.arange(self.cache.window.length, device=self._device)[None, None, :]
+        allowed = keys <= queries
+        if any(chunk.prompt.blocks is not None for chunk in chunks):
+            allowed = allowed | self._same_photo(chunks, longest)
+        return self._masks(allowed, keys, queries)
+
+    def _same_photo(self, chunks: Sequence[Chunk], longest: int) -> torch.Tensor:
+        """(rows, q, kv): whether two tokens are of one photo."""
+        length = self.cache.window.length
+        asking, asked = [], []
+        for chunk in chunks:
+            blocks = chunk.prompt.blocks
+            read = np.full(length, -1) if blocks is None else blocks[: chunk.start + chunk.count]
+            asking.append(_padded(read[chunk.start :], longest, fill=-1))
+            asked.append(_padded(read, length, fill=-1))
+        q, kv = (torch.as_tensor(np.stack(part), device=self._device) for part in (asking, asked))
+        return (q[:, :, None] == kv[:, None, :]) & (q[:, :, None] >= 0)
+
+    def _masks(self, allowed: torch.Tensor, keys: torch.Tensor, queries: torch.Tensor) -> Any:
+        """Masks for attention from ``allowed`` (rows, q, kv); by kind of layer where there are several."""
+        if self._kinds == {"full_attention"}:
+            return self._as_mask(allowed)
+        near = allowed & (keys > queries - self._window) if self._window else allowed
+        masks = {"full_attention": self._as_mask(allowed), "sliding_attention": self._as_mask(near)}
+        return masks if len(self._kinds) > 1 else masks[next(iter(self._kinds))]
+
+    def _as_mask(self, allowed: torch.Tensor) -> torch.Tensor:
+        """(rows, 1, q, kv): bool for fused attention, else what is added to the scores."""
+        if not self._eager:
+            return allowed[:, None]
+        dtype = self.loaded.model.dtype
+        return torch.where(allowed, 0.0, torch.finfo(dtype).min).to(dtype)[:, None]
 
 
-@dataclass(frozen=True)
-class Done:
-    """The end of a generation: the model ended it, it reached its length, or it was interrupted."""
+def _probe(loaded: LoadedModel) -> tuple[Prompt, torch.Tensor]:
+    """A prompt with a photo, and the logits (vocabulary,) after it as the model itself gives them."""
+    from PIL import Image
 
-    reason: Literal["stop", "length", "interrupted"]
-    input_tokens: int
-    output_tokens: int
-
-
-def generate(
-    loaded: LoadedModel,
-    request: GenerationRequest,
-    *,
-    emit: Callable[[Piece], None],
-    interrupted: Callable[[], bool],
-) -> Done:
-    """Run one request. ``interrupted`` is asked after every token; what was emitted until then stays."""
-    import torch
-    from transformers import StoppingCriteriaList
-
-    inputs = prepare(loaded, request.messages, request.images)
-    input_tokens = int(inputs["input_ids"].shape[1])
-    room = _room(loaded, input_tokens, request.max_new_tokens)
-    stream = _Stream(loaded.tokenizer, request.stop, emit)
-    stopping = _Stopping(interrupted, stream)
-    if request.seed is not None:
-        torch.manual_seed(request.seed)
+    gradient = np.linspace(0, 255, 96 * 96 * 3).reshape(96, 96, 3).astype(np.uint8)
+    photo = Image.fromarray(gradient)
+    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What does this show? " * 4}]}]
+    text = rendered(loaded, messages)
     with torch.inference_mode():
-        loaded.model.generate(
-            **inputs,
-            generation_config=_generation_config(request, room),
-            streamer=stream,
-            stopping_criteria=StoppingCriteriaList([stopping]),
-        )
-    if stopping.interrupted:
-        return Done("interrupted", input_tokens, stream.tokens)
-    ended = stream.stopped or stream.tokens < room or stream.last_token in _end_tokens(loaded)
-    return Done("stop" if ended else "length", input_tokens, stream.tokens)
+        inputs = to_model(loaded, processed(loaded, text, [photo]))
+        logits = loaded.model(**inputs, logits_to_keep=1).logits[0, -1]
+    return prompt_of(loaded, text, [photo]), logits.float()
 
 
-def prepare(loaded: LoadedModel, messages: list[dict[str, Any]], images: list[Any]) -> dict[str, Any]:
-    """Everything the processor makes of messages and photos, on the model's device: not the token ids alone, or the
-    photos would silently vanish."""
-    text = _rendered(loaded, _alternating([_safe(loaded, message) for message in messages]))
-    arguments: dict[str, Any] = {"text": [text], "return_tensors": "pt"}
-    start = loaded.tokenizer.bos_token
-    if start and text.startswith(start):  # the template wrote it: the tokenizer must not write it again
-        arguments["add_special_tokens"] = False
-    if images:
-        arguments["images"] = [images]
-    return to_model(loaded, loaded.processor(**arguments))
+def _rows(features: Any) -> torch.Tensor:
+    """(n, d): the features of all photos, one row a placeholder."""
+    parts = [features] if isinstance(features, torch.Tensor) else list(features)
+    return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])
 
 
-def to_model(loaded: LoadedModel, batch: Any) -> dict[str, Any]:
-    """Tensors on the model's device, pixels in its precision."""
-    device, dtype = loaded.model.device, loaded.model.dtype
-    return {
-        name: value.to(device, dtype) if value.is_floating_point() else value.to(device)
-        for name, value in batch.items()
-        if hasattr(value, "is_floating_point")
-    }
+def _part(chunk: Chunk, values: np.ndarray) -> np.ndarray:
+    return values[..., chunk.start : chunk.start + chunk.count]
 
 
-def _safe(loaded: LoadedModel, message: dict[str, Any]) -> dict[str, Any]:
-    content = [
-        {**block, "text": loaded.without_control_tokens(block["text"])} if block["type"] == "text" else block
-        for block in message["content"]
-    ]
-    return {**message, "content": content}
+def _padded(values: np.ndarray, length: int, *, fill: int = 0) -> np.ndarray:
+    missing = length - values.shape[-1]
+    widths = [(0, 0)] * (values.ndim - 1) + [(0, missing)]
+    return np.pad(values, widths, constant_values=fill) if missing else values
 
 
-def _alternating(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Neighbours of the same role as one message: several templates refuse two in a row."""
-    merged: list[dict[str, Any]] = []
-    for message in messages:
-        if merged and merged[-1]["role"] == message["role"]:
-            between = [{"type": "text", "text": "\n\n"}]
-            merged[-1] = {**message, "content": [*merged[-1]["content"], *between, *message["content"]]}
-        else:
-            merged.append(message)
-    return merged
+def _images(chunks: Sequence[Chunk]) -> dict[str, Any] | None:
+    """What `get_image_features` would have given for the placeholders in these chunks, row after row."""
+    parts: list[Features] = []
+    for chunk in chunks:
+        first, last = chunk.prompt.photo_tokens(chunk.start, chunk.start + chunk.count)
+        if last > first:
+            parts.append(_cut(chunk.features, first, last))
+    if not parts:
+        return None
+    from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+    rows = torch.cat([part.rows for part in parts])
+    found = BaseModelOutputWithPooling(pooler_output=[rows] if parts[0].listed else rows)
+    if parts[0].deep:
+        layers = zip(*(part.deep for part in parts), strict=True)
+        found.deepstack_features = [[torch.cat(layer)] for layer in layers]
+    return {"image": found}
 
 
-def _rendered(loaded: LoadedModel, messages: list[dict[str, Any]]) -> str:
-    """The prompt in the model's own template; instructions go into the first turn where it knows no system role."""
-    from jinja2 import TemplateError
-
-    # Reasoning before the answer would be streamed to the reader.
-    options = {"enable_thinking": False} if "enable_thinking" in str(loaded.processor.chat_template) else {}
-
-    def render(turns: list[dict[str, Any]]) -> str:
-        return str(loaded.processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False, **options))
-
-    try:
-        return render(messages)
-    except TemplateError:
-        if messages[0]["role"] != "system":
-            raise
-        return render(_alternating([{**messages[0], "role": "user"}, *messages[1:]]))
-
-
-def _room(loaded: LoadedModel, input_tokens: int, wanted: int) -> int:
-    """How many tokens may be written: no more than the model has positions for."""
-    positions: int | None = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-    if positions is None:
-        return wanted
-    if input_tokens >= positions:
-        raise TooLarge("The text and photos are too long for the model. Send less.", limit=positions)
-    return min(wanted, positions - input_tokens)
-
-
-def _generation_config(request: GenerationRequest, room: int) -> Any:
-    """The request's limits; what it leaves open is filled in from the checkpoint's own configuration."""
-    from transformers import GenerationConfig
-
-    if request.temperature > 0:
-        return GenerationConfig(
-            max_new_tokens=room, do_sample=True, temperature=request.temperature, top_p=request.top_p
-        )
-    # The neutral values say that the checkpoint's are not meant; else each request would be warned about.
-    return GenerationConfig(max_new_tokens=room, do_sample=False, temperature=1.0, top_p=1.0, top_k=50)
-
-
-def _end_tokens(loaded: LoadedModel) -> set[int]:
-    configured = loaded.model.generation_config.eos_token_id
-    if configured is None:
-        return set()
-    return set(configured) if isinstance(configured, list) else {configured}
-
-
-class _Stream:
-    """transformers' streamer interface (`put`, `end`): token ids in, final pieces of text out."""
-
-    def __init__(self, tokenizer: Any, stop: tuple[str, ...], emit: Callable[[Piece], None]) -> None:
-        self._detokenizer = Detokenizer(tokenizer)
-        self._stop = stop
-        self._emit = emit
-        self._pending = ""  # text that a stop string may have begun in
-        self._is_prompt = True
-        self.tokens = 0
-        self.last_token: int | None = None
-        self.stopped = False
-
-    def put(self, value: Any) -> None:
-        if self._is_prompt:  # the first call carries the prompt
-            self._is_prompt = False
-            return
-        tokens = value.flatten().tolist()
-        self.tokens += len(tokens)
-        self.last_token = tokens[-1]
-        if not self.stopped:
-            self._take(self._detokenizer.add(tokens))
-            self._send(len(self._pending) - max((overlap(self._pending, stop) for stop in self._stop), default=0))
-
-    def end(self) -> None:
-        if not self.stopped:
-            self._take(self._detokenizer.rest())
-            self._send(len(self._pending))
-
-    def _take(self, text: str) -> None:
-        self._pending += text
-        places = [place for stop in self._stop if (place := self._pending.find(stop)) >= 0]
-        if places:
-            self._send(min(places))
-            self._pending = ""
-            self.stopped = True
-
-    def _send(self, length: int) -> None:
-        if length > 0:
-            self._emit(Piece(self._pending[:length]))
-            self._pending = self._pending[length:]
-
-
-class Detokenizer:
-    """Tokens to text, a few at a time. The pieces joined are what decoding all tokens at once gives.
-
-    Decoding starts at the last piece's first token, because some tokenizers write a word differently at the beginning
-    of a text than inside it.
-    """
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        self._tokens: list[int] = []
-        self._known = 0  # how many of them are text already
-
-    def add(self, tokens: list[int]) -> str:
-        """The text that these tokens complete; empty while the last character is not whole."""
-        self._tokens += tokens
-        new = self._new()
-        if not new or new.endswith("\ufffd"):
-            return ""
-        self._tokens = self._tokens[self._known :]
-        self._known = len(self._tokens)
-        return new
-
-    def rest(self) -> str:
-        """What is left at the end, whole or not."""
-        return self._new()
-
-    def _new(self) -> str:
-        return self._decode(self._tokens)[len(self._decode(self._tokens[: self._known])) :]
-
-    def _decode(self, tokens: list[int]) -> str:
-        return str(self._tokenizer.decode(tokens, skip_special_tokens=True)) if tokens else ""
-
-
-class _Stopping:
-    """transformers' stopping criterion: asked after every token."""
-
-    def __init__(self, should_stop: Callable[[], bool], stream: _Stream) -> None:
-        self._should_stop = should_stop
-        self._stream = stream
-        self.interrupted = False
-
-    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
-        import torch
-
-        self.interrupted = not self._stream.stopped and self._should_stop()
-        stop = self.interrupted or self._stream.stopped
-        return torch.full((input_ids.shape[0],), stop, dtype=torch.bool, device=input_ids.device)
-
-
-def overlap(text: str, stop: str) -> int:
-    """The length of the longest end of ``text`` that ``stop`` begins with."""
-    for length in range(min(len(text), len(stop) - 1), 0, -1):
-        if text.endswith(stop[:length]):
-            return length
-    return 0
+def _cut(features: Sequence[Features], first: int, last: int) -> Features:
+    """Rows ``first`` to ``last`` of several photos' features."""
+    rows = torch.cat([one.rows for one in features])[first:last]
+    deep = tuple(torch.cat(layer)[first:last] for layer in zip(*(one.deep for one in features), strict=True))
+    return Features(rows, deep, listed=features[0].listed)

@@ -13,9 +13,10 @@ from PIL import Image, ImageDraw
 
 from assistant.engine import loader
 from assistant.engine.checkpoint import Checkpoint
+from assistant.engine.engine import Engine
 from assistant.engine.loader import LoadedModel
-from assistant.engine.runner import GenerationRequest
-from assistant.engine.scheduler import Engine
+from assistant.engine.prompt import processed, rendered, to_model
+from assistant.engine.request import GenerationRequest
 from assistant.settings import Settings
 from tests.engine import tiny
 
@@ -65,6 +66,11 @@ def engine(load: Callable[..., LoadedModel]) -> Iterator[Engine]:
 
 def cpu_settings(folder: Path, **fields: Any) -> Settings:
     return Settings(model=str(folder), device="cpu", **{"quantize": "none", **fields})
+
+
+def inputs_of(loaded: LoadedModel, messages: list[dict[str, Any]], images: list[Image.Image]) -> dict[str, Any]:
+    """What the model's own `generate` takes."""
+    return to_model(loaded, processed(loaded, rendered(loaded, messages), images))
 
 
 def picture(colour: str = "red", text: str = "", *, size: tuple[int, int] = (64, 64)) -> Image.Image:

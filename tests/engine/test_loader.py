@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from assistant.engine import checkpoint, loader, runner
+from assistant.engine import checkpoint, loader
 from assistant.engine.checkpoint import Checkpoint, choose_default
 from assistant.engine.loader import LoadedModel
 from assistant.errors import NotReady
 from assistant.settings import Settings
-from tests.engine.conftest import cpu_settings, picture
+from tests.engine.conftest import cpu_settings, inputs_of, picture
 
 Load = Callable[..., LoadedModel]
 GIB = 2**30
@@ -30,7 +30,7 @@ def test_the_photo_reaches_the_model(load: Load, quantize: str) -> None:
     for image in (picture("red", "E21"), picture("green", "E04"), picture("red", "E21")):
         messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "what is the code"}]}]
         with torch.inference_mode():
-            seen.append(loaded.model(**runner.prepare(loaded, messages, [image])).logits[0, -1].float())
+            seen.append(loaded.model(**inputs_of(loaded, messages, [image])).logits[0, -1].float())
     assert not torch.allclose(seen[0], seen[1], atol=1e-4)
     assert torch.equal(seen[0], seen[2])
 
@@ -42,7 +42,7 @@ def test_the_photo_reaches_the_model_in_every_architecture(loaded: LoadedModel) 
     for image in (picture("red"), picture("blue", "E04")):
         messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "what is it"}]}]
         with torch.inference_mode():
-            seen.append(loaded.model(**runner.prepare(loaded, messages, [image])).logits[0, -1].float())
+            seen.append(loaded.model(**inputs_of(loaded, messages, [image])).logits[0, -1].float())
     assert not torch.allclose(seen[0], seen[1], atol=1e-5)
 
 

@@ -121,7 +121,113 @@ def save_qwen3_vl(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-ARCHITECTURES = {"idefics3": save_idefics3, "gemma3": save_gemma3, "qwen3_vl": save_qwen3_vl}
+def save_llava_onevision(folder: Path, *, seed: int = 0) -> Path:
+    """SigLIP tower, tiles chosen by the photo's shape, Qwen2 text model."""
+    from transformers import (
+        LlavaOnevisionConfig,
+        LlavaOnevisionForConditionalGeneration,
+        LlavaOnevisionImageProcessorPil,
+        LlavaOnevisionProcessor,
+    )
+
+    tokenizer = _tokenizer("<image>", "<video>")
+    image, video = tokenizer.convert_tokens_to_ids(["<image>", "<video>"])
+    vision = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+    shapes = [[32, 64], [64, 32], [64, 64]]
+    config = LlavaOnevisionConfig(
+        image_token_index=image,
+        video_token_index=video,
+        image_grid_pinpoints=shapes,
+        vision_config={"model_type": "siglip_vision_model", **vision, "image_size": 32, "patch_size": 16},
+        text_config={"model_type": "qwen2", **_TEXT, **_token_ids(tokenizer)},
+    )
+    pixels = {"size": {"height": 32, "width": 32}, "image_grid_pinpoints": shapes}
+    processor = _for_photos_only(LlavaOnevisionProcessor)(
+        LlavaOnevisionImageProcessorPil(**pixels),
+        tokenizer,
+        num_image_tokens=4,
+        vision_feature_select_strategy="full",
+        chat_template=_IDEFICS3,
+    )
+    _save(LlavaOnevisionForConditionalGeneration, config, tokenizer, folder, seed)
+    processor.save_pretrained(folder)
+    _write(folder, "video_preprocessor_config.json", video_processor_type="LlavaOnevisionVideoProcessor", **pixels)
+    return folder
+
+
+def save_internvl(folder: Path, *, seed: int = 0) -> Path:
+    """InternVL's own tower, pixel shuffle, Qwen2 text model."""
+    from transformers import (
+        GotOcr2ImageProcessorPil,
+        InternVLConfig,
+        InternVLForConditionalGeneration,
+        InternVLProcessor,
+    )
+
+    named = {
+        "start_image_token": "<img>",
+        "end_image_token": "</img>",
+        "context_image_token": "<IMG_CONTEXT>",
+        "video_token": "<video>",
+    }
+    tokenizer = _tokenizer(extra_special_tokens=named)
+    vision = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = InternVLConfig(
+        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        image_seq_length=4,
+        vision_config={**vision, "image_size": [64, 64], "patch_size": [16, 16]},
+        text_config={"model_type": "qwen2", **_TEXT, **_token_ids(tokenizer)},
+    )
+    image_processor = GotOcr2ImageProcessorPil(size={"height": 64, "width": 64}, max_patches=2)
+    processor = _for_photos_only(InternVLProcessor)(
+        image_processor, tokenizer, image_seq_length=4, chat_template=_IDEFICS3.replace("<image>", "<IMG_CONTEXT>")
+    )
+    _save(InternVLForConditionalGeneration, config, tokenizer, folder, seed)
+    processor.save_pretrained(folder)
+    _write(folder, "video_preprocessor_config.json", video_processor_type="InternVLVideoProcessor")
+    return folder
+
+
+def save_mllama(folder: Path, *, seed: int = 0) -> Path:
+    """Photos by cross attention, which have no place in the text: cannot be run in a batch."""
+    from transformers import MllamaConfig, MllamaForConditionalGeneration, MllamaImageProcessorPil, MllamaProcessor
+
+    tokenizer = _tokenizer("<|image|>")
+    vision = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_global_layers": 1}
+    text = {**_TEXT, **_token_ids(tokenizer), "cross_attention_layers": [1]}
+    config = MllamaConfig(
+        image_token_index=tokenizer.convert_tokens_to_ids("<|image|>"),
+        vision_config={
+            **vision, "attention_heads": 2, "image_size": 32, "patch_size": 16, "max_num_tiles": 1,
+            "intermediate_layers_indices": [0], "vision_output_dim": 128, "supported_aspect_ratios": [[1, 1]],
+        },
+        text_config={**text, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}},
+    )  # fmt: skip
+    image_processor = MllamaImageProcessorPil(size={"height": 32, "width": 32}, max_image_tiles=1)
+    processor = MllamaProcessor(image_processor, tokenizer, chat_template=_IDEFICS3.replace("<image>", "<|image|>"))
+    _save(MllamaForConditionalGeneration, config, tokenizer, folder, seed)
+    processor.save_pretrained(folder)
+    return folder
+
+
+# Those that are run in a batch.
+ARCHITECTURES = {
+    "idefics3": save_idefics3,
+    "gemma3": save_gemma3,
+    "qwen3_vl": save_qwen3_vl,
+    "llava_onevision": save_llava_onevision,
+    "internvl": save_internvl,
+}
+SAVERS = {**ARCHITECTURES, "mllama": save_mllama}
+
+
+def _for_photos_only(whole: Any) -> Any:
+    """The processor without its part for videos, which needs torchvision."""
+
+    def parts(_: Any) -> list[str]:
+        return ["image_processor", "tokenizer"]
+
+    return type(whole.__name__, (whole,), {"get_attributes": classmethod(parts)})
 
 
 def _save(architecture: Any, config: Any, tokenizer: Any, folder: Path, seed: int, **generation: Any) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from assistant.engine.engine import Engine, Generation
 from assistant.engine.loader import LoadedModel
-from assistant.engine.runner import Done, Piece
-from assistant.engine.scheduler import Engine, Generation
+from assistant.engine.request import Done, Piece
 from assistant.errors import EngineBusy, EngineFailed, EngineTimeout, NotReady
-from tests.engine.conftest import asking, picture
+from tests.engine.conftest import asking, inputs_of, picture
 
 
 def text_of(generation: Generation) -> str:
@@ -38,13 +38,11 @@ def held(engine: Engine) -> Iterator[Callable[[], None]]:
 
 
 def test_what_is_streamed_is_what_generate_would_say(engine: Engine, load: Callable[..., LoadedModel]) -> None:
-    from assistant.engine import runner
-
     loaded, request = load(), asking("what does the display show", picture("red", "E21"))
     items = list(engine.generate(request))
     done = items[-1]
     assert isinstance(done, Done)
-    inputs = runner.prepare(loaded, request.messages, request.images)
+    inputs = inputs_of(loaded, request.messages, request.images)
     tokens = loaded.model.generate(**inputs, max_new_tokens=12, do_sample=False)[0, inputs["input_ids"].shape[1] :]
     said = "".join(item.text for item in items if isinstance(item, Piece))
     assert said == loaded.tokenizer.decode(tokens, skip_special_tokens=True)
@@ -72,7 +70,7 @@ def test_a_reader_who_goes_away_frees_the_engine(engine: Engine) -> None:
     next(generation)
     generation.close()
     assert engine.call(lambda _model: "free", timeout=10.0) == "free"
-    assert engine.stats().cancelled == 1
+    assert engine.stats().counters.cancelled == 1
 
 
 def test_a_deadline_ends_a_generation_with_a_timeout(engine: Engine) -> None:

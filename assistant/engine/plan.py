@@ -1,0 +1,82 @@
+"""How a loaded model is run: in a batch if it can be, with as many slots as fit into memory.
+
+Whether it can is tried, with a small photo, and every figure about its cache is taken from that trial.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from assistant.engine.batch import Batch
+from assistant.engine.device import free_gpu_memory, free_memory
+from assistant.engine.loader import LoadedModel
+from assistant.engine.runner import Runner
+from assistant.engine.scheduler import Scheduler
+from assistant.engine.single import Single
+from assistant.engine.stats import Counters
+from assistant.errors import NotReady
+
+if TYPE_CHECKING:
+    from assistant.engine.engine import Limits
+
+log = structlog.get_logger(__name__)
+
+# Of the memory that slots may take, so much more is for prompts that were read, and for photos that were seen.
+_PREFIX_SHARE, _PHOTO_SHARE = 0.25, 0.1
+
+
+def make_batch(
+    loaded: LoadedModel,
+    scheduler: Scheduler,
+    *,
+    limits: Limits,
+    lock: AbstractContextManager[Any],
+    counters: Counters,
+) -> Batch | Single:
+    """Raises `NotReady` if not even one slot fits beside the model."""
+    positions = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    capacity = min(limits.capacity, positions or limits.capacity)
+    try:
+        runner = Runner(loaded, slots=1, capacity=capacity)
+        runner.check()
+    except Exception as error:
+        if _is_out_of_memory(error):
+            raise _does_not_fit(loaded, capacity) from error
+        log.warning("engine.one_at_a_time", architecture=type(loaded.model).__name__, why=f"{error}"[:300])
+        return Single(loaded, scheduler, lock=lock, counters=counters)
+    slot = runner.cache.bytes_per_token * capacity
+    free = _free(loaded) * limits.memory_share
+    if slot > free:
+        raise _does_not_fit(loaded, capacity)
+    slots = int(min(limits.slots, max(1, free * (1 - _PREFIX_SHARE - _PHOTO_SHARE) // slot)))
+    runner.cache.resize(slots)
+    log.info("engine.ready", slots=slots, capacity=capacity, kv_bytes=slots * slot)
+    return Batch(
+        runner,
+        scheduler,
+        lock=lock,
+        counters=counters,
+        chunk_seconds=limits.chunk_seconds,
+        prefix_bytes=min(free * _PREFIX_SHARE, 4.0 * slots * slot),
+        photo_bytes=free * _PHOTO_SHARE,
+    )
+
+
+def _free(loaded: LoadedModel) -> float:
+    device = loaded.model.device
+    return free_gpu_memory(str(device)) if device.type == "cuda" else free_memory()
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+
+
+def _does_not_fit(loaded: LoadedModel, capacity: int) -> NotReady:
+    free = _free(loaded) / 1e9
+    return NotReady(
+        f"Beside the model there is no room for one conversation of {capacity} tokens ({free:.1f} GB free). Choose a "
+        "smaller model, quantize it (ASSISTANT_QUANTIZE=nf4), or lower ASSISTANT_CONTEXT_TOKENS."
+    )

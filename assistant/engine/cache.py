@@ -39,11 +39,11 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers ships no
 
     is_sliding = False  # also where attention is: the mask sees to it, the cache keeps everything
 
-    def __init__(self, window: Window, *, slots: int, capacity: int) -> None:
+    def __init__(self, window: Window) -> None:
         super().__init__()
         self._window = window
-        self._slots = slots
-        self._capacity = capacity
+        self._slots = 0
+        self._capacity = 0
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         # Zeros, not whatever was there: attention multiplies what is masked by zero, and zero times NaN is NaN.
@@ -57,11 +57,12 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers ships no
         )
         self.is_initialized = True
 
-    def resize(self, slots: int) -> None:
-        self._slots = slots
-        kinds = self.keys[:1, :, :0].clone(), self.values[:1, :, :0].clone()
-        del self.keys, self.values  # before the new ones are made: both might not fit
-        self.lazy_initialization(*kinds)
+    def resize(self, slots: int, capacity: int) -> None:
+        self._slots, self._capacity = slots, capacity
+        if self.is_initialized:
+            kinds = self.keys[:1, :, :0].clone(), self.values[:1, :, :0].clone()
+            del self.keys, self.values  # before the new ones are made: both might not fit
+            self.lazy_initialization(*kinds)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -125,13 +126,13 @@ class BranchLayer(CacheLayerMixin):  # type: ignore[misc]
 
 
 class SlotCache(Cache):  # type: ignore[misc]
-    """A slot each for up to ``slots`` conversations of up to ``capacity`` tokens."""
+    """A slot each for up to ``slots`` conversations of up to ``capacity`` tokens; none before `resize`."""
 
-    def __init__(self, *, layers: int, slots: int, capacity: int) -> None:
+    def __init__(self, *, layers: int) -> None:
         self.window = Window()
-        self.slots = slots
-        self.capacity = capacity
-        super().__init__(layers=[SlotLayer(self.window, slots=slots, capacity=capacity) for _ in range(layers)])
+        self.slots = 0
+        self.capacity = 0
+        super().__init__(layers=[SlotLayer(self.window) for _ in range(layers)])
 
     @property
     def bytes_per_token(self) -> int:
@@ -140,11 +141,11 @@ class SlotCache(Cache):  # type: ignore[misc]
         states = [state for pair in pairs for state in pair]
         return sum(state.shape[1] * state.shape[3] * state.element_size() for state in states)
 
-    def resize(self, slots: int) -> None:
-        """Begin anew with so many slots, of which all memory is taken now."""
-        self.slots = slots
+    def resize(self, *, slots: int, capacity: int) -> None:
+        """Begin anew with so many slots. Their memory is taken now, or at the first forward pass, and never grows."""
+        self.slots, self.capacity = slots, capacity
         for layer in self.layers:
-            layer.resize(slots)
+            layer.resize(slots, capacity)
 
     def branch(self, slot: int, length: int) -> Cache:
         """A cache for continuations of the first ``length`` tokens of a slot."""

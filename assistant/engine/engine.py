@@ -114,6 +114,7 @@ class Engine:
         self._changed = threading.Condition(threading.RLock())  # guards everything below
         self._scheduler = Scheduler(slots=0, moves=Moves(lambda *_: None, lambda *_: None))
         self._calls: deque[Call] = deque()
+        self._call: Call | None = None  # being run
         self._thread: threading.Thread | None = None
         self._closed = False
         self._loading = False
@@ -241,18 +242,24 @@ class Engine:
     # The thread
 
     def _live(self) -> None:
-        """Serve until closed. Whatever ends the thread otherwise, another one takes over."""
+        """Serve until closed. Whatever ends the thread otherwise, another one takes over: who was being served fails,
+        who waits is served by that one."""
+        ended = EngineFailed("The model failed. Please try again.")
         try:
             while self._wait():
                 self._turn()
+            ended = EngineFailed(_CLOSING)
         finally:
+            if self._call is not None:
+                self._call.put(ended)
+            if self._batch is not None:
+                self._batch.fail_all(ended)
             with self._changed:
                 if not self._closed:
+                    self._counters.restarts += 1
                     self._failures += 1
                     self._thread = None
                     self._ensure_thread()
-        if self._batch is not None:
-            self._batch.fail_all(EngineFailed(_CLOSING))
 
     def _wait(self) -> bool:
         """Wait for something to do. False when the engine is closed."""
@@ -284,6 +291,7 @@ class Engine:
             call.put(call.timeout())
             return
         call.started = True
+        self._call = call
         try:
             outcome = call.run(loaded)
             self._counters.finished += 1
@@ -292,6 +300,7 @@ class Engine:
 
             self._counters.failed += 1
             outcome = as_engine_error(error)
+        self._call = None
         call.put(outcome)
 
     def _recover(self, batch: Batch | Single, error: Exception) -> None:

@@ -40,7 +40,7 @@ def make_batch(
     positions = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
     capacity = min(limits.capacity, positions or limits.capacity)
     try:
-        runner = Runner(loaded, slots=1, capacity=capacity)
+        runner = Runner(loaded)
         runner.check()
     except Exception as error:
         if _is_out_of_memory(error):
@@ -52,7 +52,7 @@ def make_batch(
     if slot > free:
         raise _does_not_fit(loaded, capacity)
     slots = int(min(limits.slots, max(1, free * (1 - _PREFIX_SHARE - _PHOTO_SHARE) // slot)))
-    runner.cache.resize(slots)
+    runner.cache.resize(slots=slots, capacity=capacity)
     log.info("engine.ready", slots=slots, capacity=capacity, kv_bytes=slots * slot)
     return Batch(
         runner,

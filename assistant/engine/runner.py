@@ -35,10 +35,10 @@ class Chunk:
 class Runner:
     """One model with a `SlotCache`. Only ever used by one thread."""
 
-    def __init__(self, loaded: LoadedModel, *, slots: int, capacity: int) -> None:
+    def __init__(self, loaded: LoadedModel) -> None:
         config = loaded.model.config.get_text_config()
         self.loaded = loaded
-        self.cache = SlotCache(layers=config.num_hidden_layers, slots=slots, capacity=capacity)
+        self.cache = SlotCache(layers=config.num_hidden_layers)
         self._device = loaded.model.device
         self._window = getattr(config, "sliding_window", None)
         unsaid = ["sliding_attention" if self._window else "full_attention"]
@@ -103,8 +103,9 @@ class Runner:
     def check(self) -> None:
         """Read a small photo and a text both ways and compare. Raises what goes wrong, `ValueError` if they differ.
 
-        What is written into the cache on the way makes its memory, so that nothing grows later."""
+        Leaves the cache with one small slot, from which is known how much memory a token takes."""
         prompt, reference = _probe(self.loaded)
+        self.cache.resize(slots=1, capacity=len(prompt))
         features = tuple(self.encode(photo) for photo in prompt.photos)
         middle = prompt.whole_blocks(len(prompt) * 2 // 3, start=0)
         for start, end in ((0, middle), (middle, len(prompt))):

@@ -29,7 +29,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
     def get(architecture: str) -> Path:
         if architecture not in made:
             folder = tmp_path_factory.mktemp("checkpoint") / architecture
-            made[architecture] = tiny.ARCHITECTURES[architecture](folder)
+            made[architecture] = tiny.SAVERS[architecture](folder)
         return made[architecture]
 
     return get

@@ -343,6 +343,43 @@ def bench() -> None:
     """Measure speed on this machine."""
 
 
+@bench.command("engine")
+@click.option("--model", default="random:small", show_default=True, help="A checkpoint's folder, or random:NAME.")
+@click.option(
+    "--tickets", type=click.Path(exists=True, path_type=Path), help="JSONL with text (default: the sample's)."
+)
+@click.option(
+    "--photos", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder (default: the sample's)."
+)
+@click.option("--chats", default=16, show_default=True, type=click.IntRange(1, 256), help="With a photo each.")
+@click.option("--slots", default=16, show_default=True, type=click.IntRange(1, 256), help="Worked on at once.")
+@click.option(
+    "--within", type=click.FloatRange(0), help="Seconds in which they come (default: a twentieth of `generate`'s time)."
+)
+@json_option
+def bench_engine(
+    model: str, tickets: Path | None, photos: Path | None, chats: int, slots: int, within: float | None, as_json: bool
+) -> None:
+    """The engine beside transformers' generate, static batches, server and decision pipeline, in one run.
+
+    random:small, random:smolvlm-256m and random:qwen3-vl-8b have random weights of real shapes: speed and memory do not
+    depend on the values. Quantization and device are those of the settings.
+    """
+    from assistant import sample
+    from assistant.bench.engine import Workload, measure
+    from assistant.evaluation.triage import read_tickets
+
+    examples = sample.demo_tickets()
+    texts = read_tickets(tickets, "text")[0] if tickets is not None else [example.text for example in examples]
+    files = (
+        sorted(photos.iterdir()) if photos is not None else [path for example in examples for path in example.photos]
+    )
+    images = [file.read_bytes() for file in files if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")]
+    with _progress(quiet=as_json) as progress:
+        report = measure(model, _settings(), Workload(texts, images, chats, slots, within), progress=progress)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
 @bench.command("web")
 @click.option("--tickets", default=100_000, show_default=True, type=click.IntRange(100), help="In the database.")
 @click.option("--requests", default=60, show_default=True, type=click.IntRange(5), help="Of each kind.")

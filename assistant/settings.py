@@ -67,6 +67,10 @@ class Settings(BaseSettings):
     quantize: Literal["auto", "nf4", "none"] = Field(
         "auto", description="NF4 with bitsandbytes: `auto` is on a GPU only."
     )
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        "auto",
+        description="What weights that are not quantized are computed in: `auto` is bf16 (or fp16) on a GPU, fp32 on a CPU.",
+    )
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
     remote_url: str | None = Field(
         None, description="Base URL of an OpenAI-compatible model server, used instead of the engine."
@@ -74,6 +78,15 @@ class Settings(BaseSettings):
     remote_model: str | None = Field(None, description="Model name on the remote server.")
     remote_api_key: SecretStr | None = Field(None, description="Key for the remote server.")
     engine_queue: int = Field(32, ge=1, description="Generations that may wait; more are refused as busy.")
+    engine_slots: int = Field(
+        16, ge=1, le=256, description="Requests that the model works on at once; fewer if memory is short."
+    )
+    engine_memory: float = Field(
+        0.6, gt=0, le=0.95, description="Share of the memory left beside the model that conversations may fill."
+    )
+    engine_chunk: float = Field(
+        0.15, ge=0, le=10, description="Seconds that a long prompt may hold up those who are being answered, a step."
+    )
     engine_timeout: float = Field(120.0, gt=0, description="Seconds a generation may take, waiting included.")
     context_tokens: int = Field(4096, ge=512, description="Token budget of a prompt and its answer.")
     embeddings: str = Field(

@@ -198,11 +198,11 @@ class Batch:
         self._choose(work, logits)
 
     def _decide(self, work: Deciding) -> None:
-        tails = work.open_tails
-        rows = max(1, self._budget() // max(map(len, tails)))
         slot = self._scheduler.rows.index(work)
-        work.answer(self._runner.branch(slot, work.known_prompt, tails[:rows]))
-        if not work.open_tails:
+        asked = work.next_tails(self._budget())
+        tails = [work.branches.tails[number] for number in asked]
+        work.answer(asked, self._runner.branch(slot, work.known_prompt, tails))
+        if work.scores is not None:
             self._keep(work.known_prompt.identity, slot)
             self._end(work, work.scores)
 

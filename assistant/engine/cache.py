@@ -22,16 +22,21 @@ _LEAST_PREFIX = 16
 
 @dataclass
 class Window:
-    """Which slots the forward pass at hand is about: ``starts`` tokens each has already, ``counts`` it gets."""
+    """Which slots the forward pass at hand is about, the same for all layers."""
 
     first: int = 0
     starts: Sequence[int] = ()
     counts: Sequence[int] = ()
+    length: int = 0  # tokens of the longest row, the new ones included
+    rows: torch.Tensor | None = None  # (r,) the slots, and
+    places: torch.Tensor | None = None  # (r,) where in them a single new token goes
 
-    @property
-    def length(self) -> int:
-        """Tokens of the longest row, the new ones included."""
-        return max(start + count for start, count in zip(self.starts, self.counts, strict=True))
+    def set(self, first: int, starts: Sequence[int], counts: Sequence[int], device: Any) -> None:
+        """``starts``: tokens each row has already, ``counts``: how many it gets."""
+        self.first, self.starts, self.counts = first, starts, counts
+        self.length = max(start + count for start, count in zip(starts, counts, strict=True))
+        self.rows = torch.arange(first, first + len(starts), device=device)
+        self.places = torch.as_tensor(starts, device=device)
 
 
 class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers ships no types
@@ -74,13 +79,11 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers ships no
         first, last = window.first, window.first + rows
         for states, new in ((self.keys, key_states), (self.values, value_states)):
             if new.shape[2] == 1:
-                places = torch.as_tensor(window.starts, device=new.device)
-                states[torch.arange(first, last, device=new.device), :, places] = new[:, :, 0]
+                states[window.rows, :, window.places] = new[:, :, 0]
             else:
                 for row, (start, count) in enumerate(zip(window.starts, window.counts, strict=True)):
                     states[first + row, :, start : start + count] = new[row, :, :count]
-        length = window.length
-        return self.keys[first:last, :, :length], self.values[first:last, :, :length]
+        return self.keys[first:last, :, : window.length], self.values[first:last, :, : window.length]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self._window.length, 0

@@ -209,10 +209,18 @@ def _local(
     from assistant.engine import loader
     from assistant.engine.chat_model import EngineChatModel
     from assistant.engine.decisions import EngineDecisions
-    from assistant.engine.engine import Engine
+    from assistant.engine.engine import Engine, Limits
 
     engine = Engine(
-        lambda: loader.load(chosen, settings), queue_size=settings.engine_queue, timeout=settings.engine_timeout
+        lambda: loader.load(chosen, settings),
+        queue_size=settings.engine_queue,
+        timeout=settings.engine_timeout,
+        limits=Limits(
+            slots=settings.engine_slots,
+            capacity=settings.context_tokens,
+            memory_share=settings.engine_memory,
+            chunk_seconds=settings.engine_chunk,
+        ),
     )
     precision = "+nf4" if _quantizes(settings) and not checkpoint.is_quantized(chosen) else ""
     capabilities = Capabilities(

@@ -11,6 +11,7 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from string import ascii_uppercase
 from typing import Any
 
@@ -167,12 +168,8 @@ def _asked_of(loaded: LoadedModel, state: str, questions: Sequence[Question]) ->
 
 def _question_text(loaded: LoadedModel, question: Any, state: str, images: Sequence[Any]) -> _Text:
     """What the pipeline would ask: its prompt, with the photos before the text."""
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-    from transformers.decision import DECISION_PROMPT
-
     told = _request(loaded.without_control_tokens(state), images, ())["state"]
-    template = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(DECISION_PROMPT)
-    text = template.render(state=told, question=question)
+    text = _template().render(state=told, question=question)
     content: list[dict[str, Any]] = []
     for number in range(1, len(images) + 1):
         before, text = text.split(f"<photo {number}>", 1)
@@ -182,6 +179,15 @@ def _question_text(loaded: LoadedModel, question: Any, state: str, images: Seque
     prompt = rendered(loaded, [{"role": "user", "content": content}])
     place = prompt.rfind(text)
     return _Text(prompt, prompt[place:] if place >= 0 else "")
+
+
+@cache
+def _template() -> Any:
+    """The pipeline's prompt, compiled once: that takes longer than small models take to answer."""
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from transformers.decision import DECISION_PROMPT
+
+    return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(DECISION_PROMPT)
 
 
 def _tokens_like(loaded: LoadedModel, whole: Prompt, first: _Text, other: _Text, images: Sequence[Any]) -> np.ndarray:

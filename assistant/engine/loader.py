@@ -123,7 +123,7 @@ def _load(name: str, settings: Settings, source: dict[str, Any]) -> LoadedModel:
         name,
         config=config,
         use_safetensors=True,
-        dtype=_dtype(settings),
+        dtype=dtype_for(settings),
         device_map=_device_map(settings),
         **_quantization(config, settings),
         **source,
@@ -145,13 +145,13 @@ def _processor(name: str, config: Any, source: dict[str, Any]) -> Any:
     except ImportError as error:
         if type(config) not in PROCESSOR_MAPPING or "torchvision" not in str(error).lower():
             raise
-        processor = _for_photos_only(PROCESSOR_MAPPING[type(config)]).from_pretrained(name, **source)
+        processor = for_photos_only(PROCESSOR_MAPPING[type(config)]).from_pretrained(name, **source)
     if getattr(processor, "chat_template", None) is None:
         processor.chat_template = processor.tokenizer.chat_template
     return processor
 
 
-def _for_photos_only(whole: Any) -> Any:
+def for_photos_only(whole: Any) -> Any:
     """The processor class without the parts it has for videos and sound."""
 
     def parts(_: Any) -> list[str]:
@@ -178,13 +178,23 @@ def _path(model: Any, module: Any) -> str:
     return next((path for path, part in model.named_modules() if part is module), "")
 
 
-def _dtype(settings: Settings) -> Any:
-    """bf16 where the GPU computes in it, else fp16; fp32 on a CPU, where it is fastest."""
+def dtype_for(settings: Settings) -> Any:
+    """As the setting says; left open, bf16 where the GPU computes in it, else fp16, and fp32 on a CPU, where it is
+    fastest for one request (bf16 is faster for many on processors that have it)."""
     import torch
 
+    if settings.precision != "auto":
+        return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[settings.precision]
     if not is_gpu(settings.device):
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def device_for(settings: Settings) -> str:
+    """The one device that settings mean; the first GPU for ``auto``."""
+    if settings.device != "auto":
+        return settings.device
+    return "cuda:0" if is_gpu(settings.device) else "cpu"
 
 
 def _device_map(settings: Settings) -> Any:
@@ -204,7 +214,7 @@ def _quantization(config: Any, settings: Settings) -> dict[str, Any]:
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=_dtype(settings),
+            bnb_4bit_compute_dtype=dtype_for(settings),
             llm_int8_skip_modules=modules_kept_precise(config),
         )
     }

@@ -53,4 +53,5 @@ class Done:
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0  # of the input, how many an earlier request had read already
+    first_token_seconds: float = 0.0  # from the request's arrival
     logprobs: tuple[TokenLogprob, ...] = ()

@@ -61,9 +61,8 @@ class Runner:
     def prefill(self, first: int, chunks: Sequence[Chunk]) -> torch.Tensor:
         """Read one chunk into each of the slots from ``first`` on. Returns the logits (rows, vocabulary) after each."""
         longest = max(chunk.count for chunk in chunks)
-        self.cache.window.first = first
-        self.cache.window.starts = [chunk.start for chunk in chunks]
-        self.cache.window.counts = [chunk.count for chunk in chunks]
+        starts, counts = [chunk.start for chunk in chunks], [chunk.count for chunk in chunks]
+        self.cache.window.set(first, starts, counts, self._device)
         tokens = np.stack([_padded(_part(chunk, chunk.prompt.tokens), longest, fill=self._filler) for chunk in chunks])
         positions = np.stack([_padded(_part(chunk, chunk.prompt.positions), longest) for chunk in chunks], axis=1)
         mask = self._prefill_masks(chunks, longest)
@@ -75,9 +74,7 @@ class Runner:
         """One more token in each of the slots from ``first`` on, which have ``lengths`` tokens already.
 
         ``positions``: (d, rows). Returns logits (rows, vocabulary)."""
-        self.cache.window.first = first
-        self.cache.window.starts = list(lengths)
-        self.cache.window.counts = [1] * len(tokens)
+        self.cache.window.set(first, lengths, [1] * len(tokens), self._device)
         known = torch.as_tensor(lengths, device=self._device)[:, None]
         places = torch.arange(self.cache.window.length, device=self._device)[None]
         mask = self._masks((places <= known)[:, None, :], places[None], known[:, :, None])

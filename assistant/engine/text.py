@@ -6,9 +6,14 @@ So a reader never sees half a character or half a stop string.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from assistant.engine.request import Piece
+
+# Pieces go out so many seconds apart at least, but the first at once: nobody reads faster, and waking every reader for
+# every token takes the time that the tokens are made in.
+_APART = 0.03
 
 
 class TextStream:
@@ -19,32 +24,40 @@ class TextStream:
         self._stop = stop
         self._emit = emit
         self._pending = ""  # text that a stop string may have begun in
+        self._ready = ""  # text that is final and has not gone out
+        self._sent_at = 0.0
         self.stopped = False
 
     def push(self, tokens: list[int]) -> None:
         """Take tokens; those after a stop string are ignored."""
         if not self.stopped:
             self._take(self._detokenizer.add(tokens))
-            self._send(len(self._pending) - max((overlap(self._pending, stop) for stop in self._stop), default=0))
+            self._settle(len(self._pending) - max((overlap(self._pending, stop) for stop in self._stop), default=0))
+            if monotonic() - self._sent_at >= _APART:
+                self._send()
 
     def end(self) -> None:
         """Give out what was held back."""
         if not self.stopped:
             self._take(self._detokenizer.rest())
-            self._send(len(self._pending))
+            self._settle(len(self._pending))
+        self._send()
 
     def _take(self, text: str) -> None:
         self._pending += text
         places = [place for stop in self._stop if (place := self._pending.find(stop)) >= 0]
         if places:
-            self._send(min(places))
+            self._settle(min(places))
             self._pending = ""
             self.stopped = True
 
-    def _send(self, length: int) -> None:
-        if length > 0:
-            self._emit(Piece(self._pending[:length]))
-            self._pending = self._pending[length:]
+    def _settle(self, length: int) -> None:
+        self._ready, self._pending = self._ready + self._pending[:length], self._pending[length:]
+
+    def _send(self) -> None:
+        if self._ready:
+            self._emit(Piece(self._ready))
+            self._ready, self._sent_at = "", monotonic()
 
 
 class Detokenizer:

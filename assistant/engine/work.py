@@ -191,7 +191,8 @@ class Writing(PromptWork):
         stopped = by_model or self.stream.stopped or (self.sampler is not None and self.sampler.is_complete)
         logprobs = tuple(self.sampler.logprobs) if self.sampler is not None else ()
         reason = "stop" if stopped else "length"
-        return Done(reason, self._input_tokens, len(self.tokens), self.reused, logprobs)  # type: ignore[arg-type]
+        waited = (self.first_token_at or monotonic()) - self.arrived_at
+        return Done(reason, self._input_tokens, len(self.tokens), self.reused, waited, logprobs)  # type: ignore[arg-type]
 
     def _make(self, loaded: LoadedModel) -> Prompt:
         return make_prompt(loaded, self.request.messages, self.request.images)
@@ -231,20 +232,32 @@ class Deciding(PromptWork):
         self._branches = branches
         self.alone = alone
         self.branches: Branches  # from `prepare` on
-        self.scores: list[list[float]] = []
+        self._answered: dict[int, list[float]] = {}
 
-    @property
-    def open_tails(self) -> list[np.ndarray]:
-        """Of the questions that have not been answered."""
-        return list(self.branches.tails[len(self.scores) :])
+    def next_tails(self, budget: int) -> list[int]:
+        """Which questions to answer next, within a budget of tokens, padding included; the longest first, so that those
+        of one pass are alike in length. Empty when all are answered."""
+        left = [number for number in range(len(self.branches.tails)) if number not in self._answered]
+        left.sort(key=lambda number: -len(self.branches.tails[number]))
+        if not left:
+            return []
+        longest = len(self.branches.tails[left[0]])
+        alike = [number for number in left if len(self.branches.tails[number]) >= longest / 2]
+        return alike[: max(1, budget // longest)]
 
-    def answer(self, logits: Any) -> None:
-        """Take the logits (rows, vocabulary) of the next open questions."""
-        for row in logits.float():
-            scores = row[list(self.branches.labels[len(self.scores)])]
+    def answer(self, numbers: Sequence[int], logits: Any) -> None:
+        """Take the logits (rows, vocabulary) of these questions."""
+        for number, row in zip(numbers, logits.float(), strict=True):
+            scores = row[list(self.branches.labels[number])]
             if not bool(scores.isfinite().all()):
                 raise EngineFailed("The model gave no sound probabilities. Please try again.")
-            self.scores.append(scores.softmax(-1).tolist())
+            self._answered[number] = scores.softmax(-1).tolist()
+
+    @property
+    def scores(self) -> list[list[float]] | None:
+        """The probabilities of each question's options; None while some are open."""
+        done = len(self._answered) == len(self.branches.tails)
+        return [self._answered[number] for number in range(len(self._answered))] if done else None
 
     def _make(self, loaded: LoadedModel) -> Prompt:
         self.branches = self._branches(loaded)

@@ -89,7 +89,7 @@ class DecisionModel(Protocol):
         ...
 
 
-class Priority(IntEnum):
+class WorkPriority(IntEnum):
     """Who waits for a model's work: lower is sooner."""
 
     INTERACTIVE = 0  # a customer who looks at a typing sign
@@ -97,16 +97,16 @@ class Priority(IntEnum):
     BATCH = 2  # nobody in particular
 
 
-_priority: ContextVar[Priority] = ContextVar("priority", default=Priority.INTERACTIVE)
+_priority: ContextVar[WorkPriority] = ContextVar("priority", default=WorkPriority.INTERACTIVE)
 
 
-def current_priority() -> Priority:
+def current_priority() -> WorkPriority:
     """The priority of the work that the calling thread is about."""
     return _priority.get()
 
 
 @contextmanager
-def at_priority(priority: Priority) -> Iterator[None]:
+def at_priority(priority: WorkPriority) -> Iterator[None]:
     """Whatever is asked of the models within is asked at this priority."""
     token = _priority.set(priority)
     try:

@@ -116,6 +116,19 @@ def _describe_files(chosen: Checkpoint, settings: Settings) -> Iterator[Fact]:
     count = checkpoint.parameter_count(chosen) or 0
     does = "reads photos, decides and writes" if _writes(chosen, settings) else "reads photos and decides"
     yield Fact("model", "ok", f"{chosen.revision}, {count / 1e9:.2f} billion parameters: {does}")
+    yield from _describe_batching(chosen, settings)
+
+
+def _describe_batching(chosen: Checkpoint, settings: Settings) -> Iterator[Fact]:
+    """Whether several requests can be answered at once, as far as the architecture tells; loading tries it."""
+    from assistant.engine import loader
+
+    name, can = loader.can_batch(chosen)
+    if can:
+        yield Fact("batching", "ok", f"up to {settings.engine_slots} requests at once ({name})")
+    elif name:
+        advice = "Idefics3, SmolVLM, Qwen3-VL, Gemma 3, LLaVA-OneVision and InternVL answer several at once."
+        yield Fact("batching", "warn", f"one request at a time: {name} cannot be batched", advice)
 
 
 def _describe_memory(chosen: Checkpoint, settings: Settings) -> Fact:

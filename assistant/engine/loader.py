@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from assistant.engine.checkpoint import Checkpoint, check_folder
+from assistant.engine.checkpoint import Checkpoint, check_folder, files
 from assistant.engine.device import is_gpu
 from assistant.errors import AssistantError, EngineFailed, NotReady
 from assistant.settings import Settings
@@ -86,6 +86,21 @@ def quantizes(settings: Settings) -> bool:
     if settings.quantize == "auto":
         return is_gpu(settings.device)
     return settings.quantize == "nf4"
+
+
+def can_batch(checkpoint: Checkpoint) -> tuple[str, bool]:
+    """(name of the architecture, whether it takes photos that were encoded apart). ("", False) if it is none that
+    transformers knows, or its files are not here."""
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    folder = files(checkpoint)
+    try:
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        architecture = AutoModelForImageTextToText._model_mapping[type(config)]
+    except (OSError, ValueError, KeyError):
+        return "", False
+    takes = inspect.signature(architecture.forward).parameters
+    return architecture.__name__, "mm_encoder_outputs" in takes and hasattr(architecture, "get_image_features")
 
 
 def modules_kept_precise(config: Any) -> list[str]:

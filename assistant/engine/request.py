@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from assistant.ports import Priority
+from assistant.ports import WorkPriority
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
     logprobs: int | None = None
-    priority: Priority = Priority.INTERACTIVE
+    priority: WorkPriority = WorkPriority.INTERACTIVE
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from assistant.ports import Priority
+from assistant.ports import WorkPriority
 
 # Seconds of waiting that are worth one class of priority: nobody waits for ever behind the more important.
 AGEING = 20.0
@@ -20,7 +20,7 @@ _MOST_PADDING = 0.5
 class Work(Protocol):
     """What is scheduled. ``length`` tokens to be read or written so far, ``cached`` of them in its slot."""
 
-    priority: Priority
+    priority: WorkPriority
     arrived_at: float
     cached: int
 

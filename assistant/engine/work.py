@@ -18,7 +18,7 @@ from assistant.engine.prompt import Prompt, make_prompt
 from assistant.engine.request import Done, GenerationRequest
 from assistant.engine.text import TextStream
 from assistant.errors import EngineFailed, EngineTimeout, TooLarge
-from assistant.ports import Priority
+from assistant.ports import WorkPriority
 
 if TYPE_CHECKING:
     from assistant.engine.cache import Features
@@ -32,7 +32,7 @@ _GRACE = 2.0
 class Work:
     """The part that every kind has. ``deadline`` and ``arrived_at`` are times of `monotonic`."""
 
-    def __init__(self, *, deadline: float, priority: Priority = Priority.INTERACTIVE) -> None:
+    def __init__(self, *, deadline: float, priority: WorkPriority = WorkPriority.INTERACTIVE) -> None:
         self.deadline = deadline
         self.priority = priority
         self.arrived_at = monotonic()
@@ -80,7 +80,7 @@ class Call(Work):
 class PromptWork(Work):
     """Work that begins with reading a prompt. ``cached``: how many of its tokens are in its slot."""
 
-    def __init__(self, *, deadline: float, priority: Priority) -> None:
+    def __init__(self, *, deadline: float, priority: WorkPriority) -> None:
         super().__init__(deadline=deadline, priority=priority)
         self.prompt: Prompt | None = None
         self.cached = 0
@@ -226,7 +226,7 @@ class Deciding(PromptWork):
         alone: Callable[[LoadedModel], list[list[float]]],
         *,
         deadline: float,
-        priority: Priority,
+        priority: WorkPriority,
     ) -> None:
         super().__init__(deadline=deadline, priority=priority)
         self._branches = branches

@@ -27,7 +27,7 @@ from assistant.models import (
     TriageResult,
     Visibility,
 )
-from assistant.ports import HandoffReason
+from assistant.ports import HandoffReason, WorkPriority, at_priority
 from assistant.retrieval.index import Filters
 from assistant.services import conversations, drafts, events, triage
 from assistant.services.desk import Desk
@@ -77,14 +77,15 @@ def process_message(desk: Desk, message_id: int) -> None:
         live = session.get_one(Conversation, message.conversation_id).state is ConversationState.ASSISTANT
     if live:
         _tell_typing(desk, message)
-    read_photos(desk, message_id)
-    triage.triage_message(desk, message_id)
-    situation = _situation(desk, message_id)
-    if situation.state is not ConversationState.ASSISTANT:
-        if situation.courtesy is None or not situation.request.history:  # "thank you" needs no draft
-            _draft(desk, situation, message_id)
-    elif not _has_answer(desk, message):
-        _answer(desk, situation)
+    with at_priority(WorkPriority.INTERACTIVE if live else WorkPriority.DRAFT):
+        read_photos(desk, message_id)
+        triage.triage_message(desk, message_id)
+        situation = _situation(desk, message_id)
+        if situation.state is not ConversationState.ASSISTANT:
+            if situation.courtesy is None or not situation.request.history:  # "thank you" needs no draft
+                _draft(desk, situation, message_id)
+        elif not _has_answer(desk, message):
+            _answer(desk, situation)
 
 
 def give_up(desk: Desk, message_id: int) -> None:

@@ -143,6 +143,8 @@ class _Metrics:
         tokens = ["purpose", "mode", "direction"]
         self._tokens = Gauge("assistant_tokens", "Tokens that the models read and wrote.", tokens, **shared)
         self._spent = Gauge("assistant_generation_seconds", "Time in the models.", ["purpose", "mode"], **shared)
+        self._engine: dict[str, Gauge] = {}  # made when there is an engine that has something to tell
+        self._outcomes = Gauge("assistant_engine_requests", "Requests to the engine by outcome.", ["outcome"], **shared)
 
     def update(self) -> None:
         """Read what the database knows."""
@@ -161,3 +163,17 @@ class _Metrics:
             self._tokens.labels(run.purpose, run.mode, "input").set(run.input_tokens)
             self._tokens.labels(run.purpose, run.mode, "output").set(run.output_tokens)
             self._spent.labels(run.purpose, run.mode).set(run.seconds)
+        self._update_engine()
+
+    def _update_engine(self) -> None:
+        """Read what the engine in this process counts; nothing if there is none."""
+        installed = runtime().installed
+        stats = installed.stats() if installed is not None else None
+        if stats is None:
+            return
+        for name, meaning, value in stats.metrics():
+            if name not in self._engine:
+                self._engine[name] = Gauge(f"assistant_engine_{name}", meaning, registry=self.registry)
+            self._engine[name].set(value)
+        for outcome, count in stats.outcomes().items():
+            self._outcomes.labels(outcome).set(count)

@@ -17,7 +17,7 @@ from assistant.engine.engine import Engine, Generation, Limits
 from assistant.engine.loader import LoadedModel
 from assistant.engine.request import Done, GenerationRequest, Piece
 from assistant.errors import EngineFailed, TooLarge
-from assistant.ports import Priority
+from assistant.ports import WorkPriority
 from tests.engine import tiny
 from tests.engine.conftest import asking, inputs_of, picture
 
@@ -159,7 +159,7 @@ def test_a_long_prompt_does_not_hold_up_those_who_are_being_answered(load: Load)
 def test_the_more_important_is_served_first_and_who_gave_way_goes_on_where_it_was(load: Load) -> None:
     loaded = load()
     with running(loaded, Limits(slots=1, capacity=512)) as engine:
-        slow = replace(asking("the pump", max_new_tokens=300), priority=Priority.BATCH)
+        slow = replace(asking("the pump", max_new_tokens=300), priority=WorkPriority.BATCH)
         generation = engine.generate(slow)
         next(generation)
         urgent = asking("red light", PICTURES[0], max_new_tokens=3)

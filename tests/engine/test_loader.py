@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from assistant.engine import checkpoint, loader
+from assistant.engine import checkpoint, describe, loader
 from assistant.engine.checkpoint import Checkpoint, choose_default
 from assistant.engine.loader import LoadedModel
 from assistant.errors import NotReady
 from assistant.settings import Settings
+from tests.engine import tiny
 from tests.engine.conftest import cpu_settings, inputs_of, picture
 
 Load = Callable[..., LoadedModel]
@@ -96,6 +97,14 @@ def test_code_of_a_checkpoint_is_never_run(checkpoints: Callable[[str], Path], t
     with pytest.raises(NotReady):
         loader.load(Checkpoint(str(folder)), cpu_settings(folder))
     assert not trace.exists()
+
+
+@pytest.mark.parametrize("architecture", sorted(tiny.SAVERS))
+def test_the_doctor_says_whether_several_are_answered_at_once(
+    checkpoints: Callable[[str], Path], architecture: str
+) -> None:
+    facts = {fact.name: fact for fact in describe(cpu_settings(checkpoints(architecture)))}
+    assert facts["batching"].status == ("ok" if architecture in tiny.ARCHITECTURES else "warn")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"model_type": "bert"}'])

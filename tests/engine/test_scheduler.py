@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant.engine.scheduler import AGEING, Moves, Scheduler
-from assistant.ports import Priority
+from assistant.ports import WorkPriority
 
 
 @dataclass(eq=False)
 class Request:
     name: str
-    priority: Priority = Priority.INTERACTIVE
+    priority: WorkPriority = WorkPriority.INTERACTIVE
     arrived_at: float = 0.0
     length: int = 10
     cached: int = 0
@@ -61,10 +61,10 @@ class Desk:
 def test_the_more_important_come_first_and_of_equals_who_came_first() -> None:
     desk = Desk(slots=3)
     desk.come(
-        Request("batch", Priority.BATCH, 0.0),
-        Request("draft", Priority.DRAFT, 1.0),
-        Request("late", Priority.INTERACTIVE, 3.0),
-        Request("early", Priority.INTERACTIVE, 2.0),
+        Request("batch", WorkPriority.BATCH, 0.0),
+        Request("draft", WorkPriority.DRAFT, 1.0),
+        Request("late", WorkPriority.INTERACTIVE, 3.0),
+        Request("early", WorkPriority.INTERACTIVE, 2.0),
     )
     assert desk.admit(now=4.0) == ["early", "late", "draft"]
     assert [request.name for request in desk.scheduler.waiting] == ["batch"]
@@ -72,27 +72,27 @@ def test_the_more_important_come_first_and_of_equals_who_came_first() -> None:
 
 def test_waiting_makes_more_important_so_that_nobody_waits_for_ever() -> None:
     desk = Desk(slots=1)
-    desk.come(Request("old", Priority.BATCH, 0.0), Request("new", Priority.INTERACTIVE, 3 * AGEING))
+    desk.come(Request("old", WorkPriority.BATCH, 0.0), Request("new", WorkPriority.INTERACTIVE, 3 * AGEING))
     assert desk.admit(now=3 * AGEING) == ["old"]
 
 
 def test_a_request_knows_its_place() -> None:
     desk = Desk(slots=0)
     first, second = Request("first", arrived_at=1.0), Request("second", arrived_at=2.0)
-    draft = Request("draft", Priority.DRAFT, 0.0)
+    draft = Request("draft", WorkPriority.DRAFT, 0.0)
     desk.come(second, draft, first)
     assert [desk.scheduler.place(request, 3.0) for request in (first, second, draft)] == [0, 1, 2]
 
 
 def test_of_the_least_important_the_youngest_gives_way_and_only_to_somebody_more_important() -> None:
     desk = Desk(slots=2)
-    older, younger = Request("older", Priority.BATCH, 0.0), Request("younger", Priority.BATCH, 1.0)
+    older, younger = Request("older", WorkPriority.BATCH, 0.0), Request("younger", WorkPriority.BATCH, 1.0)
     desk.come(older, younger)
     desk.admit()
     assert desk.scheduler.to_preempt(2.0) is None
-    desk.come(Request("same", Priority.BATCH, 2.0))
+    desk.come(Request("same", WorkPriority.BATCH, 2.0))
     assert desk.scheduler.to_preempt(3.0) is None
-    desk.come(Request("urgent", Priority.INTERACTIVE, 3.0))
+    desk.come(Request("urgent", WorkPriority.INTERACTIVE, 3.0))
     assert desk.scheduler.to_preempt(3.0) is younger
     younger.cached = 7
     desk.scheduler.requeue(younger)
@@ -127,10 +127,10 @@ def test_a_photo_that_must_be_read_at_once_is() -> None:
 
 def test_the_more_important_is_read_before_what_was_begun_earlier() -> None:
     desk = Desk(slots=3)
-    batch = Request("batch", Priority.BATCH, cached=4)
+    batch = Request("batch", WorkPriority.BATCH, cached=4)
     desk.come(batch)
     desk.admit()
-    desk.come(Request("urgent", Priority.INTERACTIVE, 1.0))
+    desk.come(Request("urgent", WorkPriority.INTERACTIVE, 1.0))
     desk.admit()
     assert [request.name for request in desk.scheduler.reading] == ["urgent", "batch"]
     desk.check()
@@ -144,7 +144,7 @@ def test_whatever_happens_every_slot_holds_its_own_and_writers_come_first(steps:
     for number, (step, which) in enumerate(steps):
         rows: list[Any] = scheduler.rows
         if step == "come":
-            desk.come(Request(str(number), Priority(which % 3), float(number)))
+            desk.come(Request(str(number), WorkPriority(which % 3), float(number)))
         elif step == "admit":
             desk.admit(float(number))
         elif step == "promote" and scheduler.reading:

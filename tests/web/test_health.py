@@ -15,6 +15,7 @@ from sqlalchemy import text, update
 
 from assistant.db import Database
 from assistant.engine import Installed
+from assistant.engine.stats import Counters, EngineStats
 from assistant.models import Job, JobStatus
 from assistant.runtime import Runtime
 from assistant.services import queue
@@ -109,6 +110,18 @@ def test_a_broken_engine_is_degraded_and_says_why(runtime: Runtime, make_app: Ca
     ready = make_app(replace(runtime, installed=broken)).test_client().get("/readyz")
     assert ready.status_code == 200  # answers are quoted meanwhile: it still serves
     assert (ready.json["status"], ready.json["engine"]) == ("degraded", "The GPU is out of memory.")
+
+
+def test_metrics_tell_what_the_engine_counts(runtime: Runtime, make_app: Callable[..., APIFlask]) -> None:
+    counters = Counters(finished=3, refused=1, tokens_written=120, rows=40, steps=10)
+    stats = EngineStats(counters, waiting=2, running=4, slots=8, capacity=100, kv_tokens=200)
+    installed = Installed(runtime.desk.capabilities, stats=lambda: stats)
+    told = make_app(replace(runtime, installed=installed)).test_client().get("/metrics").text
+    assert value(told, "assistant_engine_queue_depth") == 2
+    assert value(told, "assistant_engine_tokens_written") == 120
+    assert value(told, "assistant_engine_batch_occupancy") == 4
+    assert value(told, "assistant_engine_kv_use") == 0.25
+    assert value(told, 'assistant_engine_requests{outcome="refused"}') == 1
 
 
 def test_metrics_count_requests_jobs_conversations_and_generations(

@@ -1,0 +1,40 @@
+"""The engine on an accelerator: the same requests, quantized, several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assistant.engine import loader
+from assistant.engine.checkpoint import Checkpoint
+from assistant.engine.device import gpu_count
+from assistant.engine.engine import Engine, Limits
+from assistant.engine.request import Done
+from assistant.settings import Settings
+from tests.engine import tiny
+from tests.engine.conftest import asking, checkpoints, picture
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(gpu_count() == 0, reason="there is no GPU")]
+
+__all__ = ["checkpoints"]  # the fixture
+
+
+@pytest.mark.parametrize("architecture", sorted(tiny.ARCHITECTURES))
+def test_every_architecture_is_batched_and_reads_as_the_model_alone_does(
+    checkpoints: Callable[[str], Path],
+    architecture: str,
+) -> None:
+    folder = checkpoints(architecture)
+    settings = Settings(model=str(folder), device="cuda", quantize="nf4")
+    loaded = loader.load(Checkpoint(str(folder)), settings)
+    engine = Engine(lambda: loaded, timeout=120.0, limits=Limits(slots=4, capacity=512))
+    begun = [engine.generate(asking("the display", picture(colour))) for colour in ("red", "green", "blue")]
+    for generation in begun:
+        *_, done = generation
+        assert isinstance(done, Done)
+        assert done.output_tokens > 0
+    # The logits were compared with the model's own when it was loaded: otherwise it would not be batched.
+    assert engine.stats().batched
+    engine.close()

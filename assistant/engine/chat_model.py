@@ -1,4 +1,4 @@
-"""The model as a LangChain chat model: in this process, or on an OpenAI-compatible server."""
+"""The model in this process as a LangChain chat model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from assistant.engine.engine import Engine
 from assistant.engine.request import Done, GenerationRequest, Piece, TokenLogprob
 from assistant.errors import Invalid
 from assistant.ports import current_priority
-from assistant.settings import Settings
 
 
 class EngineChatModel(BaseChatModel):
@@ -120,25 +119,6 @@ class EngineChatModel(BaseChatModel):
         bound = self.bind(response_format={"type": "json_schema", "json_schema": {"schema": schema}})
         structured: Runnable[LanguageModelInput, dict[str, Any] | BaseModel] = bound | parser
         return structured
-
-
-def remote_chat_model(settings: Settings) -> BaseChatModel:
-    """A chat model on an OpenAI-compatible server, e.g. vLLM."""
-    from langchain.chat_models import init_chat_model
-
-    key = settings.remote_api_key.get_secret_value() if settings.remote_api_key is not None else "none"
-    model = init_chat_model(
-        settings.remote_model,
-        model_provider="openai",
-        base_url=settings.remote_url,
-        api_key=key,
-        timeout=settings.engine_timeout,
-        max_retries=2,
-        temperature=0.0,
-        stream_usage=True,
-    )
-    assert isinstance(model, BaseChatModel)  # noqa: S101  (what it returns when the model is named)
-    return model
 
 
 def _chunk(item: Piece | Done, model_name: str) -> ChatGenerationChunk:

@@ -15,7 +15,7 @@ from assistant.engine import ocr as optical
 from assistant.engine.checkpoint import NO_MODEL, Checkpoint
 from assistant.engine.device import free_gpu_memory, free_memory, is_gpu
 from assistant.engine.embeddings import SentenceEmbeddings
-from assistant.errors import NotReady
+from assistant.errors import EngineError, NotReady
 from assistant.ports import Capabilities, Mode
 from assistant.settings import Settings
 
@@ -74,7 +74,8 @@ def choose_model(settings: Settings) -> Checkpoint | None:
 
 
 def describe(settings: Settings) -> Iterator[Fact]:
-    """Model, device and memory, OCR and embeddings, each with what to do if it is not right. Loads nothing."""
+    """Model, device and memory, OCR and embeddings, each with what to do if it is not right. Loads nothing; a
+    remote server is asked whether it is there."""
     yield from _describe_model(settings)
     yield _describe_ocr(settings)
     yield _describe_embeddings(settings)
@@ -82,10 +83,7 @@ def describe(settings: Settings) -> Iterator[Fact]:
 
 def _describe_model(settings: Settings) -> Iterator[Fact]:
     if settings.remote_url:
-        if settings.remote_model:
-            yield Fact("model", "ok", f"{settings.remote_model} at {settings.remote_url} (remote, not asked)")
-        else:
-            yield Fact("model", "fail", "ASSISTANT_REMOTE_URL is set", "Name the model in ASSISTANT_REMOTE_MODEL.")
+        yield _describe_server(settings)
         return
     try:
         chosen = choose_model(settings)
@@ -104,6 +102,27 @@ def _describe_model(settings: Settings) -> Iterator[Fact]:
     else:
         yield from _describe_files(chosen, settings)
     yield _describe_memory(chosen, settings)
+
+
+def _describe_server(settings: Settings) -> Fact:
+    """Asks the server, briefly, whether it is there and has the model."""
+    if not settings.remote_model:
+        return Fact("model", "fail", "ASSISTANT_REMOTE_URL is set", "Name the model in ASSISTANT_REMOTE_MODEL.")
+    from assistant.engine.remote import ModelServer
+
+    where = f"{settings.remote_model} at {settings.remote_url}"
+    server = ModelServer(settings)
+    try:
+        served = server.models()
+    except EngineError as error:
+        said = error.message.removesuffix(" Please try again.")
+        return Fact("model", "fail", f"{where}: {said}", "Until it answers, answers are quoted. Is the address right?")
+    finally:
+        server.close()
+    if served and settings.remote_model not in served:
+        listed = ", ".join(served[:5])
+        return Fact("model", "warn", f"{where} answers, but lists only: {listed}", "Is ASSISTANT_REMOTE_MODEL right?")
+    return Fact("model", "ok", f"{where} answers")
 
 
 def _describe_files(chosen: Checkpoint, settings: Settings) -> Iterator[Fact]:
@@ -198,22 +217,21 @@ def _reading_revision(reader: optical.RapidOCR | None) -> str:
 def _remote(settings: Settings, texts: SentenceEmbeddings, reader: optical.RapidOCR | None) -> Installed:
     if not settings.remote_model:
         raise NotReady("ASSISTANT_REMOTE_URL is set but ASSISTANT_REMOTE_MODEL is not. Name the model to use there.")
-    from assistant.engine.chat_model import remote_chat_model
-    from assistant.engine.decisions import RemoteDecisions
+    from assistant.engine.remote import ModelServer, RemoteDecisions, remote_chat_model
 
-    chat_model = remote_chat_model(settings)
-    return Installed(
-        Capabilities(
-            mode=Mode.REMOTE,
-            model=settings.remote_model,
-            revision=f"remote:{settings.remote_model}+{_reading_revision(reader)}",
-            embeddings=texts,
-            embedding_model=texts.name,
-            ocr=reader,
-            chat_model=chat_model,
-            decisions=RemoteDecisions(chat_model),
-        )
+    server = ModelServer(settings)
+    chat_model = remote_chat_model(server)
+    capabilities = Capabilities(
+        mode=Mode.REMOTE,
+        model=settings.remote_model,
+        revision=f"remote:{settings.remote_model}+{_reading_revision(reader)}",
+        embeddings=texts,
+        embedding_model=texts.name,
+        ocr=reader,
+        chat_model=chat_model,
+        decisions=RemoteDecisions(chat_model),
     )
+    return Installed(capabilities, server.close, server.trouble)
 
 
 def _local(

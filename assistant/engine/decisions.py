@@ -1,14 +1,11 @@
 """Typed decisions: a probability for every option of every question, from the model's own next-token probabilities.
 
-In this process the state of affairs, ticket and photos, is read once, and all questions branch from there in one
-batch; the prompts are those of transformers' decision pipeline, and so are the answers. On a remote server through the
-log-probabilities of the option's letter; a server that gives none is asked for JSON.
+The state of affairs, ticket and photos, is read once, and all questions branch from there in one batch; the prompts are
+those of transformers' decision pipeline, and so are the answers.
 """
 
 from __future__ import annotations
 
-import base64
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,24 +13,16 @@ from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage, HumanMessage
 
 from assistant.engine.chat_model import open_image
 from assistant.engine.engine import Engine
 from assistant.engine.loader import LoadedModel
 from assistant.engine.prompt import Prompt, prompt_of, rendered, to_model
 from assistant.engine.work import Branches
-from assistant.errors import EngineFailed, EngineTimeout, Invalid
+from assistant.errors import Invalid
 from assistant.ports import Decision, Question
 
 MOST_OPTIONS = len(ascii_uppercase)
-# What the chosen option gets when a server tells its choice but not how sure it is.
-_UNSTATED = 0.7
-# So much of the probability must lie on the letters of options for it to mean anything.
-_LEAST_MASS = 0.05
-# Requests to a server at a time: it batches them.
-_AT_ONCE = 8
 
 
 class EngineDecisions:
@@ -55,60 +44,6 @@ class EngineDecisions:
         return [_decision(question, scores) for question, scores in zip(questions, found, strict=True)]
 
 
-class RemoteDecisions:
-    """A `DecisionModel` on an OpenAI-compatible server: one short completion a question."""
-
-    def __init__(self, chat_model: BaseChatModel) -> None:
-        self._model = chat_model
-        self._gives_probabilities = True
-
-    def decide(self, state: str, photos: Sequence[bytes], questions: Sequence[Question]) -> list[Decision]:
-        """Raises `Invalid` for questions that cannot be asked, `EngineFailed` or `EngineTimeout` for the server."""
-        check_questions(questions)
-        messages: list[list[BaseMessage]] = [[_remote_message(state, photos, question)] for question in questions]
-        found = self._by_letter(messages, questions) if self._gives_probabilities else [None] * len(questions)
-        return [
-            decision or self._by_name(message, question)
-            for decision, message, question in zip(found, messages, questions, strict=True)
-        ]
-
-    def _by_letter(self, messages: list[list[BaseMessage]], questions: Sequence[Question]) -> list[Decision | None]:
-        """By the probabilities of the first token; None where the server gives none, or none to an option."""
-        import openai
-
-        asking = self._model.bind(max_tokens=1, logprobs=True, top_logprobs=20)
-        try:
-            replies = asking.batch(list(messages), {"max_concurrency": _AT_ONCE})
-        except openai.BadRequestError:  # what a server says that does not do this
-            self._gives_probabilities = False
-            return [None] * len(questions)
-        except Exception as error:
-            raise _server_failed(error) from error
-        return [
-            by_letter(question, reply.response_metadata.get("logprobs"))
-            for question, reply in zip(questions, replies, strict=True)
-        ]
-
-    def _by_name(self, message: list[BaseMessage], question: Question) -> Decision:
-        """By the option that is named in JSON, which says nothing of how sure the model is."""
-        schema = {
-            "title": "decision",
-            "type": "object",
-            "properties": {"choice": {"type": "string", "enum": list(question.options)}},
-            "required": ["choice"],
-            "additionalProperties": False,
-        }
-        try:
-            answer = self._model.with_structured_output(schema, method="json_schema").invoke(message)
-        except Exception as error:
-            raise _server_failed(error) from error
-        chosen = answer.get("choice") if isinstance(answer, Mapping) else None
-        if chosen not in question.options:
-            raise EngineFailed("The model server named none of the options.")
-        rest = (1 - _UNSTATED) / (len(question.options) - 1)
-        return Decision(question.key, {option: _UNSTATED if option == chosen else rest for option in question.options})
-
-
 def check_questions(questions: Sequence[Question]) -> None:
     """Raise `Invalid` for what cannot be asked: unknown answers would be the model's invention."""
     keys = [question.key for question in questions]
@@ -119,18 +54,6 @@ def check_questions(questions: Sequence[Question]) -> None:
             raise Invalid(f"{question.key} needs 2 to {MOST_OPTIONS} different options.", field="questions")
         if question.descriptions and len(question.descriptions) != len(question.options):
             raise Invalid(f"{question.key} needs a description for every option, or none.", field="questions")
-
-
-def by_letter(question: Question, logprobs: Any) -> Decision | None:
-    """Log-probabilities in OpenAI's form to a decision; None if they are missing or lie on no option's letter."""
-    places = (logprobs or {}).get("content") or [{}]
-    letters = dict(zip(ascii_uppercase, question.options, strict=False))
-    weights = dict.fromkeys(question.options, 0.0)
-    for token in places[0].get("top_logprobs") or []:
-        letter = str(token["token"]).strip().strip(".()").upper()
-        if letter in letters:
-            weights[letters[letter]] += math.exp(token["logprob"])
-    return _normalised(question, weights) if sum(weights.values()) >= _LEAST_MASS else None
 
 
 def branches(loaded: LoadedModel, state: str, images: Sequence[Any], questions: Sequence[Question]) -> Branches:
@@ -263,41 +186,15 @@ def _scores(question: Question, answer: Mapping[str, Any]) -> list[float]:
 
 def _decision(question: Question, scores: Sequence[float]) -> Decision:
     options = ("yes", "no") if _is_yes_no(question) else question.options
-    return _normalised(question, dict(zip(options, scores, strict=True)))
+    return normalised(question, dict(zip(options, scores, strict=True)))
 
 
 def _is_yes_no(question: Question) -> bool:
     return question.kind == "yes_no" and set(question.options) == {"yes", "no"}
 
 
-def _normalised(question: Question, weights: Mapping[str, float]) -> Decision:
+def normalised(question: Question, weights: Mapping[str, float]) -> Decision:
     """Over the question's own options, none of them impossible."""
     some = {option: max(float(weights[option]), 1e-9) for option in question.options}
     total = sum(some.values())
     return Decision(question.key, {option: weight / total for option, weight in some.items()})
-
-
-def _remote_message(state: str, photos: Sequence[bytes], question: Question) -> HumanMessage:
-    descriptions = question.descriptions or ("",) * len(question.options)
-    lines = [
-        f"{letter}. {option}: {described}" if described else f"{letter}. {option}"
-        for letter, option, described in zip(ascii_uppercase, question.options, descriptions, strict=False)
-    ]
-    last = ascii_uppercase[len(question.options) - 1]
-    text = "\n".join(
-        [state, "", question.text, *lines, f"Answer with the letter of the best option (A to {last}) only."]
-    )
-    return HumanMessage(content=[*(_image_block(photo) for photo in photos), {"type": "text", "text": text}])
-
-
-def _image_block(photo: bytes) -> dict[str, Any]:
-    mime_type = "image/png" if photo.startswith(b"\x89PNG") else "image/jpeg"
-    return {"type": "image", "base64": base64.b64encode(photo).decode("ascii"), "mime_type": mime_type}
-
-
-def _server_failed(error: Exception) -> EngineFailed | EngineTimeout:
-    import openai
-
-    if isinstance(error, openai.APITimeoutError):
-        return EngineTimeout("The model server did not answer in time. Please try again.")
-    return EngineFailed("The model server did not answer. Please try again.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,34 @@ def save_idefics3(folder: Path, *, seed: int = 0) -> Path:
     image_processor = Idefics3ImageProcessorPil(do_image_splitting=False, size=size, max_image_size=size)
     processor = Idefics3Processor(image_processor, tokenizer, image_seq_len=4, chat_template=_IDEFICS3)
     _save(Idefics3ForConditionalGeneration, config, tokenizer, folder, seed)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def save_saying(folder: Path, text: str, *, ends: bool = True) -> Path:
+    """An Idefics3 that says ``text`` to everything, a token a word, over and over unless it ``ends``. What comes next
+    is told by the last token alone, so no word may be in it twice."""
+    import torch
+    from transformers import AutoProcessor, Idefics3ForConditionalGeneration
+
+    save_idefics3(folder)
+    model, processor = Idefics3ForConditionalGeneration.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+    tokenizer, words = processor.tokenizer, re.findall(r"\s*\S+", text)
+    tokenizer.add_tokens(words)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    said = tokenizer.convert_tokens_to_ids([":", *words])  # the prompt's last token, then what is said
+    heard, told = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    assert len(set(said)) == len(said) < heard.shape[1]
+    with torch.no_grad():
+        for layer in model.model.text_model.layers:  # no token learns of another
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        told.zero_()
+        following = [*said[1:], tokenizer.eos_token_id if ends else said[1]]
+        for place, (last, following_one) in enumerate(zip(said, following, strict=True)):
+            heard[last] = torch.eye(heard.shape[1])[place]
+            told[following_one, place] = 1.0
+    model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
 

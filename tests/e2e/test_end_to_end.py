@@ -25,7 +25,7 @@ pytestmark = pytest.mark.e2e
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-WAIT = 20_000
+WAIT = 60_000
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,9 @@ from sqlalchemy import select
 
 from assistant import sample, worker
 from assistant.media import Upload
-from assistant.models import Agent, AgentRole, APIKey, Ticket
+from assistant.models import Agent, AgentRole, APIKey, SourceKind, Ticket
 from assistant.runtime import Runtime
-from assistant.services import access, knowledge, tickets
+from assistant.services import access, sources, tickets
 from assistant.services.access import MachinePrincipal, Scope
 from assistant.services.knowledge import ImportReport
 from assistant.services.tickets import NewTicket
@@ -66,14 +66,9 @@ def run(runtime: Runtime, *, progress: Progress) -> DemoReport:
     """Import the sample articles, open the sample tickets and do all the work they lead to."""
     started = perf_counter()
     desk = runtime.desk
-    articles = knowledge.import_folder(
-        desk.db,
-        path=sample.articles_dir(),
-        source="sample",
-        embeddings=desk.capabilities.embeddings,
-        embedding_model=desk.capabilities.embedding_model,
-        progress=progress,
-    )
+    with desk.db.begin() as session:
+        source = sources.add_source(session, kind=SourceKind.FOLDER, location=str(sample.articles_dir()), name="sample")
+    articles = sources.sync(desk, source.id, progress=progress)
     machine = _demo_machine(runtime)
     opened = _open_tickets(runtime, machine, progress)
     with desk.db.read() as session:

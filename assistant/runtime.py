@@ -13,8 +13,10 @@ from assistant import sample
 from assistant.db import Database, migrate, utcnow
 from assistant.engine import Installed, install
 from assistant.media import Limits
+from assistant.outbound import Fetch, fetcher
 from assistant.ports import Capabilities
 from assistant.retrieval.index import Index
+from assistant.retrieval.sources.website import USER_AGENT
 from assistant.services import access
 from assistant.services.desk import Desk
 from assistant.settings import Settings
@@ -37,7 +39,11 @@ class Runtime:
 
 
 def build(
-    settings: Settings, *, capabilities: Capabilities | None = None, now: Callable[[], datetime] = utcnow
+    settings: Settings,
+    *,
+    capabilities: Capabilities | None = None,
+    now: Callable[[], datetime] = utcnow,
+    fetch: Fetch | None = None,
 ) -> Runtime:
     """Open the database (upgrading it), the storage, the taxonomy and the models.
 
@@ -62,6 +68,8 @@ def build(
         message_max_chars=settings.message_max_chars,
         context_tokens=settings.context_tokens,
         now=now,
+        fetch=fetch or fetcher(user_agent=USER_AGENT, private=settings.kb_private_addresses),
+        fetch_pause=settings.kb_pause,
     )
     return Runtime(settings, desk, installed)
 

@@ -100,6 +100,15 @@ class Settings(BaseSettings):
     answer_threshold: float = Field(
         0.35, ge=0, le=1, description="Least support (0 to 1) a passage must give before the assistant answers from it."
     )
+    kb_private_addresses: bool = Field(
+        False, description="Also import websites that lie in the private network or on this machine."
+    )
+    kb_pause: float = Field(
+        1.0,
+        ge=0,
+        le=60,
+        description="Seconds between two requests to a website that is imported; its own rules may ask for more.",
+    )
 
     photo_max_bytes: int = Field(15_000_000, ge=1_000, description="Largest upload taken, per file.")
     photo_max_pixels: int = Field(50_000_000, ge=10_000, description="Largest photo decoded, in pixels.")

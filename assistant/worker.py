@@ -12,7 +12,7 @@ from datetime import timedelta
 import structlog
 
 from assistant.errors import AssistantError
-from assistant.services import conversations, events, queue, triage, turns
+from assistant.services import conversations, events, gaps, queue, sources, triage, turns
 from assistant.services.desk import Desk
 from assistant.services.queue import ClaimedJob
 
@@ -28,6 +28,8 @@ Handler = Callable[[Desk, dict[str, int]], None]
 HANDLERS: dict[str, Handler] = {
     conversations.PROCESS_MESSAGE: lambda desk, payload: turns.process_message(desk, payload["message_id"]),
     triage.LEARN: lambda desk, _payload: _learn(desk),
+    sources.SYNC: lambda desk, payload: sources.sync_job(desk, payload["source_id"]),
+    gaps.LOOK: lambda desk, _payload: gaps.look_job(desk),
 }
 # What is done when a job has failed for good.
 LAST_RESORTS: dict[str, Handler] = {

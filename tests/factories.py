@@ -14,8 +14,19 @@ from sqlalchemy import insert, select
 
 from assistant.db import Database, new_public_id, utcnow
 from assistant.media import Upload
-from assistant.models import Agent, AgentRole, Conversation, ConversationState, Customer, Team, Ticket
-from assistant.services import access, knowledge, tickets
+from assistant.models import (
+    Agent,
+    AgentRole,
+    Article,
+    Conversation,
+    ConversationState,
+    Customer,
+    Figure,
+    SourceKind,
+    Team,
+    Ticket,
+)
+from assistant.services import access, knowledge, sources, tickets
 from assistant.services.access import AgentPrincipal, MachinePrincipal, Scope
 from assistant.services.desk import Desk
 from assistant.services.tickets import NewTicket
@@ -151,6 +162,20 @@ def make_articles(desk: Desk, folder: Path, articles: Mapping[str, str] | None =
         desk.db, path=folder, source=folder.name, embeddings=models.embeddings, embedding_model=models.embedding_model
     )
     desk.index.refresh()
+
+
+def make_figure(desk: Desk, folder: Path, *, visibility: str = "public", text: str = "VALVE") -> str:
+    """The public id of a figure in an article of its own, imported as the source ``folder``'s name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "valve.png").write_bytes(make_photo(text, kind="PNG"))
+    text = "# Valve\n\nTurn the valve to the left.\n\n![The valve behind the flap](valve.png)\n"
+    (folder / "valve.md").write_text(f"---\nvisibility: {visibility}\n---\n{text}", encoding="utf-8")
+    with desk.db.begin() as session:
+        source = sources.add_source(session, kind=SourceKind.FOLDER, location=str(folder))
+    sources.sync(desk, source.id)
+    with desk.db.read() as session:
+        query = select(Figure.public_id).join(Figure.article).where(Article.source == source.name)
+        return session.execute(query).scalar_one()
 
 
 def make_customer(db: Database, **fields: Any) -> Customer:

@@ -13,7 +13,23 @@ from assistant.models.conversations import (
     MessageVisibility,
 )
 from assistant.models.jobs import Event, IdempotencyKey, Job, JobStatus
-from assistant.models.knowledge import Article, Passage, Visibility
+from assistant.models.knowledge import (
+    Article,
+    Figure,
+    Gap,
+    GapKind,
+    GapQuestion,
+    GapState,
+    Passage,
+    PassageFigure,
+    SolvedAnswer,
+    SolvedState,
+    Source,
+    SourceFile,
+    SourceKind,
+    SourcePage,
+    Visibility,
+)
 from assistant.models.people import Agent, AgentRole, APIKey, Customer, Team
 from assistant.models.tickets import (
     Draft,
@@ -46,6 +62,11 @@ __all__ = [
     "Event",
     "Evidence",
     "EvidenceState",
+    "Figure",
+    "Gap",
+    "GapKind",
+    "GapQuestion",
+    "GapState",
     "Generation",
     "IdempotencyKey",
     "Job",
@@ -53,7 +74,14 @@ __all__ = [
     "Message",
     "MessageVisibility",
     "Passage",
+    "PassageFigure",
     "Priority",
+    "SolvedAnswer",
+    "SolvedState",
+    "Source",
+    "SourceFile",
+    "SourceKind",
+    "SourcePage",
     "Team",
     "Ticket",
     "TicketStatus",

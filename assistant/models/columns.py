@@ -32,6 +32,7 @@ def enum_type(enum: type[StrEnum], name: str) -> Enum:
     )
 
 
-def reference(target: str, *, ondelete: str, nullable: bool = False) -> Mapped[Any]:
-    """An indexed foreign key to ``table.id``."""
-    return mapped_column(ForeignKey(f"{target}.id", ondelete=ondelete), index=True, nullable=nullable)
+def reference(target: str, *, ondelete: str, nullable: bool = False, unique: bool = False) -> Mapped[Any]:
+    """An indexed foreign key to ``table.id``; ``unique``: at most one row points there."""
+    key = ForeignKey(f"{target}.id", ondelete=ondelete)
+    return mapped_column(key, index=not unique, nullable=nullable, unique=unique or None)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from assistant.db import Base, utcnow
 from assistant.models.columns import JSONType, enum_type, public_id, reference
+from assistant.models.knowledge import Figure
 from assistant.models.people import Agent, Customer
 from assistant.ports import HandoffReason
 
@@ -81,6 +82,7 @@ class Message(Base):
         enum_type(MessageVisibility, "visibility"), default=MessageVisibility.PUBLIC
     )
     text: Mapped[str] = mapped_column(Text)
+    helpful: Mapped[bool | None]  # what the customer says of an answer
     # The sender's own id for the message: sent twice, it is stored once.
     client_id: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
@@ -131,6 +133,15 @@ class Citation(Base):
     quote: Mapped[str] = mapped_column(Text)
     url: Mapped[str | None] = mapped_column(Text)
     support: Mapped[float]
+    # What stands beside the passage, as long as the passage is there.
+    figures: Mapped[list[Figure]] = relationship(
+        secondary="passage_figures",
+        primaryjoin="Citation.passage_id == PassageFigure.passage_id",
+        secondaryjoin="PassageFigure.figure_id == Figure.id",
+        order_by="Figure.id",
+        viewonly=True,
+        lazy="selectin",
+    )
 
 
 class Evidence(Base):

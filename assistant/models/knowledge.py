@@ -1,15 +1,16 @@
-"""Articles of the knowledge base and the passages they are retrieved by."""
+"""Articles of the knowledge base, the passages they are retrieved by, their figures, and where they come from."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Index, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from assistant.db import Base, utcnow
-from assistant.models.columns import enum_type, public_id, reference
+from assistant.models.columns import JSONType, enum_type, public_id, reference
 
 
 class Visibility(StrEnum):
@@ -55,3 +56,168 @@ class Passage(Base):
     content_hash: Mapped[str] = mapped_column(Text)
     embedding_model: Mapped[str] = mapped_column(Text)
     embedding: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Figure(Base):
+    """A picture of an article. The bytes lie in storage, normalised like a customer's photo: without any metadata.
+
+    The same picture in a new version of its article keeps its row and its public id."""
+
+    __tablename__ = "figures"
+    __table_args__ = (UniqueConstraint("article_id", "sha256"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("fig")
+    article_id: Mapped[int] = reference("articles", ondelete="CASCADE")
+    article: Mapped[Article] = relationship()
+    sha256: Mapped[str] = mapped_column(Text)
+    thumbnail_sha256: Mapped[str] = mapped_column(Text)
+    content_type: Mapped[str] = mapped_column(Text)
+    width: Mapped[int]
+    height: Mapped[int]
+    alt: Mapped[str] = mapped_column(Text)  # what it shows, in words: alt text or caption
+    caption: Mapped[str] = mapped_column(Text)
+
+
+class PassageFigure(Base):
+    """A figure that belongs beside a passage: it stands there, or the passage is what was read in it."""
+
+    __tablename__ = "passage_figures"
+
+    passage_id: Mapped[int] = mapped_column(ForeignKey("passages.id", ondelete="CASCADE"), primary_key=True)
+    figure_id: Mapped[int] = mapped_column(ForeignKey("figures.id", ondelete="CASCADE"), primary_key=True, index=True)
+
+
+class SourceKind(StrEnum):
+    FOLDER = "folder"  # a file or folder on this machine
+    WEBSITE = "website"  # by its sitemap
+    FILES = "files"  # sent through the console
+    SOLVED = "solved_tickets"  # questions and answers that an agent has approved
+
+
+class Source(Base):
+    """Where articles come from, and how the last import of them went. `Article.source` is its name."""
+
+    __tablename__ = "sources"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("src")
+    name: Mapped[str] = mapped_column(Text, unique=True)
+    kind: Mapped[SourceKind] = mapped_column(enum_type(SourceKind, "kind"))
+    location: Mapped[str] = mapped_column(Text, default="")  # a path, or an address
+    every_minutes: Mapped[int | None]  # imported again so often; None: when asked
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]  # None while an import runs, and after one that was killed
+    next_at: Mapped[datetime | None]
+    done: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int] = mapped_column(default=0)
+    report: Mapped[dict[str, Any] | None] = mapped_column(JSONType)  # of the last import that ended well
+    error: Mapped[str | None] = mapped_column(Text)  # why the last one did not
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    @property
+    def is_running(self) -> bool:
+        return self.started_at is not None and self.finished_at is None
+
+    @property
+    def every(self) -> timedelta | None:
+        return timedelta(minutes=self.every_minutes) if self.every_minutes is not None else None
+
+
+class SourceFile(Base):
+    """A file of a source of kind `FILES`, its bytes in storage."""
+
+    __tablename__ = "source_files"
+    __table_args__ = (UniqueConstraint("source_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    source_id: Mapped[int] = reference("sources", ondelete="CASCADE")
+    name: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(Text)
+    byte_size: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class SourcePage(Base):
+    """A page of a website, when it was last read, and what the site gave to ask it again by (ETag, Last-Modified)."""
+
+    __tablename__ = "source_pages"
+    __table_args__ = (UniqueConstraint("source_id", "url"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    source_id: Mapped[int] = reference("sources", ondelete="CASCADE")
+    url: Mapped[str] = mapped_column(Text)
+    validators: Mapped[dict[str, Any]] = mapped_column(JSONType)
+    read_at: Mapped[datetime]
+
+
+class SolvedState(StrEnum):
+    PROPOSED = "proposed"
+    APPROVED = "approved"  # an article of the knowledge base
+    REJECTED = "rejected"
+
+
+class SolvedAnswer(Base):
+    """A solved ticket's question and answer, personal data masked, that may become an article once an agent says so.
+
+    It goes when its ticket is erased, and the article with it at the next import."""
+
+    __tablename__ = "solved_answers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("slv")
+    ticket_id: Mapped[int] = reference("tickets", ondelete="CASCADE", unique=True)
+    question: Mapped[str] = mapped_column(Text)
+    answer: Mapped[str] = mapped_column(Text)
+    product: Mapped[str | None] = mapped_column(Text)
+    language: Mapped[str] = mapped_column(Text)
+    state: Mapped[SolvedState] = mapped_column(
+        enum_type(SolvedState, "state"), default=SolvedState.PROPOSED, index=True
+    )
+    agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
+    decided_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class GapState(StrEnum):
+    OPEN = "open"
+    DONE = "done"  # an article was written; asked again after that, it is open again
+
+
+class Gap(Base):
+    """An article that is missing: questions about one thing that the knowledge base does not answer."""
+
+    __tablename__ = "gaps"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("gap")
+    title: Mapped[str] = mapped_column(Text)  # the question that is nearest to all of them
+    state: Mapped[GapState] = mapped_column(enum_type(GapState, "state"), default=GapState.OPEN, index=True)
+    done_at: Mapped[datetime | None]
+    agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    questions: Mapped[list[GapQuestion]] = relationship(
+        order_by="GapQuestion.asked_at.desc()", back_populates="gap", cascade="all, delete-orphan", passive_deletes=True
+    )
+
+
+class GapKind(StrEnum):
+    NOT_FOUND = "not_found"  # no passage answers it
+    REWRITTEN = "rewritten"  # an agent put another answer in the draft's place
+    NOT_HELPFUL = "not_helpful"  # the customer says so
+
+
+class GapQuestion(Base):
+    """A question behind a gap, personal data masked. ``embedding`` is float32, little-endian, unit length."""
+
+    __tablename__ = "gap_questions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    gap_id: Mapped[int] = reference("gaps", ondelete="CASCADE")
+    gap: Mapped[Gap] = relationship(back_populates="questions")
+    message_id: Mapped[int] = reference("messages", ondelete="CASCADE", unique=True)
+    kind: Mapped[GapKind] = mapped_column(enum_type(GapKind, "kind"))
+    text: Mapped[str] = mapped_column(Text)
+    embedding_model: Mapped[str] = mapped_column(Text)
+    embedding: Mapped[bytes] = mapped_column(LargeBinary)
+    asked_at: Mapped[datetime]

@@ -1,7 +1,9 @@
 """Cutting articles into passages: along headings, never through a table or a list of steps unless it is too long.
 
-A passage aims at `TARGET` words and has at most `MOST`. Its heading is the article's title and the headings above it;
-title and heading are part of what is indexed, so "Error codes" under "WashPro 8" is found for the washing machine.
+A passage aims at `TARGET` words and has at most `MOST`; numbered steps and lists may have `MOST_OF_STEPS`, because half
+a procedure is none. Its heading is the product, where the title does not name it, what the article stands under, its
+title and the headings above the text; it is part of what is indexed, so "Error codes" under "WashPro 8" is found for
+the washing machine. A picture is a passage of its own: `FigureText`.
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from assistant.retrieval.identifiers import spot
-from assistant.retrieval.loaders import ArticleSource, Section
+from assistant.retrieval.sources.article import ArticleSource, Picture, Section
 
 # To be raised with every change that gives other passages or identifiers: articles are then indexed anew.
-REVISION = 2
+REVISION = 3
 TARGET = 140
 MOST = 240
+MOST_OF_STEPS = 400
 _LEAD_IN = 40
 SEPARATOR = " > "
 
@@ -41,40 +44,139 @@ class PassageText:
         return hashlib.sha256(self.indexed.encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class FigureText:
+    """A picture of an article and the place of the passage beside which it stands; -1 where there is none."""
+
+    heading: str
+    picture: Picture
+    beside: int
+
+    def passages(self, read: str) -> list[PassageText]:
+        """What is found by the picture: its caption, what it is said to show, the text around it and ``read``, what was
+        read in it. Nothing for a picture of which nothing but the text around it is known: that is found anyway."""
+        if self.picture.is_page:
+            section = Section((), tuple(block for block in read.split("\n\n") if block.strip()))
+            return [PassageText(self.heading, text) for text, _ in _pack(section)]
+        said = [*dict.fromkeys(part for part in (self.picture.caption, self.picture.alt) if part)]
+        seen = [f"{_SHOWS}: {' · '.join(read.split(chr(10)))}"] if read.strip() else []
+        if not said and not seen:
+            return []
+        parts = [*said, *([self.picture.nearby] if self.picture.nearby else []), *seen]
+        text = "\n".join(parts)
+        return [PassageText(self.heading, part) for part in (_parts(text) if _words(text) > MOST else [text])]
+
+
+_SHOWS = "The picture shows"
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """An article in pieces, in reading order."""
+
+    passages: list[PassageText]
+    figures: list[FigureText]
+
+
 def split(article: ArticleSource) -> list[PassageText]:
-    """The article's passages in reading order."""
-    return [
-        PassageText(SEPARATOR.join((article.title, *section.headings)), text)
-        for section in article.sections
-        for text in _pack(section)
-    ]
+    """The passages of the article's text, in reading order."""
+    return cut(article).passages
 
 
-def _pack(section: Section) -> Iterator[str]:
+def cut(article: ArticleSource) -> Pieces:
+    passages: list[PassageText] = []
+    figures: list[FigureText] = []
+    above = _above(article)
+    for section in article.sections:
+        heading = SEPARATOR.join((*above, *section.headings))
+        packed = list(_pack(section))
+        figures += [FigureText(heading, one, _beside(one, packed, len(passages))) for one in section.pictures]
+        passages += [PassageText(heading, text) for text, _ in packed]
+    return Pieces(passages, figures)
+
+
+def _above(article: ArticleSource) -> tuple[str, ...]:
+    """The product, if the title does not name it, the trail, the title."""
+    product = re.sub(r"[-_]+", " ", article.product or "").strip()
+    named = _letters(" ".join((*article.trail, article.title)))
+    return (*((product,) if product and _letters(product) not in named else ()), *article.trail, article.title)
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"\W+", "", text.lower())
+
+
+def _beside(picture: Picture, packed: list[tuple[str, int]], first: int) -> int:
+    """The position of the passage that holds the block before the picture, else of the section's first."""
+    place = next((n for n, (_, blocks) in enumerate(packed) if blocks >= picture.after), len(packed) - 1)
+    return first + place if packed else first - 1
+
+
+def _pack(section: Section) -> Iterator[tuple[str, int]]:
     """Blocks joined until the target is reached; a block that is too long is cut into parts first. What ends in a
-    colon stays with what it announces."""
+    colon stays with what it announces. With each text, how many blocks of the section have come with it."""
     packed: list[str] = []
     words = 0
-    for part in (part for block in section.blocks for part in _parts(block)):
+    before = 0
+    for number, part in ((n, part) for n, block in enumerate(section.blocks, start=1) for part in _parts(block)):
         length = _words(part)
-        if packed and (words + length > MOST or words >= TARGET):
-            lead_in = [packed.pop()] if packed[-1].endswith(":") and _words(packed[-1]) <= _LEAD_IN else []
+        if packed and (words + length > _room(part) or words >= TARGET):
+            lead_in = [packed.pop()] if _is_lead_in(packed[-1]) else []
             if packed:
-                yield "\n\n".join(packed)
+                yield "\n\n".join(packed), before - len(lead_in)
             packed, words = lead_in, sum(map(_words, lead_in))
         packed.append(part)
         words += length
+        before = number
     if packed:
-        yield "\n\n".join(packed)
+        yield "\n\n".join(packed), len(section.blocks)
+
+
+def _is_lead_in(block: str) -> bool:
+    return block.endswith(":") and _words(block) <= _LEAD_IN
+
+
+def _room(block: str) -> int:
+    return MOST_OF_STEPS + _LEAD_IN if _is_list(block) and _words(block) > MOST else MOST
+
+
+def _is_list(block: str) -> bool:
+    return _ITEM.match(block) is not None
+
+
+_ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s")
 
 
 def _parts(block: str) -> Iterator[str]:
-    if _words(block) <= MOST:
+    if _words(block) <= (MOST_OF_STEPS if _is_list(block) else MOST):
         yield block
     elif block.lstrip().startswith("|"):
         yield from _table_parts(block)
+    elif _is_list(block):
+        yield from _list_parts(block)
     else:
         yield from _text_parts(block)
+
+
+def _list_parts(block: str) -> Iterator[str]:
+    """Items in groups, never through one unless it is too long by itself. Ordered items keep their numbers."""
+    items: list[str] = []
+    for line in block.split("\n"):
+        if not items or (_ITEM.match(line) and not line.startswith(" ")):
+            items.append(line)
+        else:
+            items[-1] += f"\n{line}"
+    group: list[str] = []
+    for item in items:
+        if group and _words("\n".join([*group, item])) > MOST:
+            yield "\n".join(group)
+            group = []
+        if _words(item) > MOST:
+            yield from _text_parts(item)
+        else:
+            group.append(item)
+    if group:
+        yield "\n".join(group)
 
 
 def _table_parts(table: str) -> Iterator[str]:

@@ -28,6 +28,7 @@ from assistant.models import (
     Conversation,
     ConversationState,
     Customer,
+    Figure,
     Generation,
     Message,
     MessageVisibility,
@@ -157,6 +158,24 @@ def add_reply(
     return _add(session, conversation, message)
 
 
+def rate_answer(session: Session, customer: CustomerPrincipal, public_id: str, *, helpful: bool | None) -> Message:
+    """The customer says whether an answer helped, or takes that back. Only what the assistant said can be rated."""
+    query = select(Message).where(
+        Message.public_id == public_id,
+        Message.conversation_id == customer.conversation_id,
+        Message.author == Author.ASSISTANT,
+        Message.visibility == MessageVisibility.PUBLIC,
+    )
+    message = session.scalar(query)
+    if message is None:
+        raise NotFound("There is no such answer.")
+    if message.helpful is not helpful:
+        message.helpful = helpful
+        payload = {"message": message.public_id, "helpful": helpful}
+        events.append(session, "message.rated", payload, conversation_id=message.conversation_id)
+    return message
+
+
 def hand_off(session: Session, conversation: Conversation, reason: HandoffReason) -> None:
     """Give the conversation to a person and tell the customer. A no-op if a person has it or is being waited for."""
     if conversation.state is not ConversationState.ASSISTANT:
@@ -269,6 +288,7 @@ def message_payload(message: Message) -> dict[str, Any]:
         "author_name": message.agent.name if message.agent is not None else None,
         "visibility": message.visibility.value,
         "text": message.text,
+        "helpful": message.helpful,
         "created_at": message.created_at.isoformat(),
         "attachments": [attachment_payload(attachment) for attachment in message.attachments],
         "citations": [citation_payload(citation) for citation in message.citations],
@@ -297,7 +317,12 @@ def citation_payload(citation: Citation) -> dict[str, Any]:
         "quote": citation.quote,
         "url": citation.url,
         "support": round(citation.support, 4),
+        "figures": [figure_payload(figure) for figure in citation.figures],
     }
+
+
+def figure_payload(figure: Figure) -> dict[str, Any]:
+    return {"id": figure.public_id, "alt": figure.alt, "width": figure.width, "height": figure.height}
 
 
 def new_ticket_conversation(session: Session, customer: Customer) -> Conversation:

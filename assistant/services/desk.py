@@ -8,6 +8,7 @@ from datetime import datetime
 
 from assistant.db import Database
 from assistant.media import Limits
+from assistant.outbound import Fetch
 from assistant.ports import Capabilities
 from assistant.retrieval.index import Index
 from assistant.skills.taxonomy import Taxonomy
@@ -28,3 +29,5 @@ class Desk:
     message_max_chars: int
     context_tokens: int
     now: Callable[[], datetime]
+    fetch: Fetch  # of pages of websites
+    fetch_pause: float  # seconds between them

@@ -42,18 +42,33 @@ class ClaimedJob:
 
 
 def enqueue(
-    session: Session, name: str, payload: dict[str, Any], *, key: str | None = None, priority: int = DRAFT
+    session: Session,
+    name: str,
+    payload: dict[str, Any],
+    *,
+    key: str | None = None,
+    priority: int = DRAFT,
+    run_at: datetime | None = None,
 ) -> None:
-    """Add work to the caller's transaction. With a ``key``, work that is already waiting is not added twice."""
+    """Add work to the caller's transaction, to be done from ``run_at`` on (now, if not given). With a ``key``, work
+    that is already waiting is not added twice, but done at the earlier of both times."""
+    run_at = run_at or utcnow()
     if key is not None:
         waiting = session.scalar(select(Job).where(Job.key == key))
         if waiting is not None and waiting.status is JobStatus.QUEUED:
+            waiting.run_at = min(waiting.run_at, run_at)
+            announce(session, TOPIC)
             return
         if waiting is not None:
             waiting.key = None  # running or finished: it may have missed what this one is about
             session.flush()
-    session.add(Job(name=name, payload=payload, key=key, priority=priority))
+    session.add(Job(name=name, payload=payload, key=key, priority=priority, run_at=run_at))
     announce(session, TOPIC)
+
+
+def cancel(session: Session, key: str) -> None:
+    """Take work back that nobody has begun. A no-op if there is none."""
+    session.execute(delete(Job).where(Job.key == key, Job.status == JobStatus.QUEUED))
 
 
 def claim(db: Database, *, now: datetime, lease: timedelta = LEASE) -> ClaimedJob | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Any
 
+from langchain_core.retrievers import BaseRetriever
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -28,6 +29,7 @@ from assistant.models import (
     Visibility,
 )
 from assistant.ports import HandoffReason, WorkPriority, at_priority
+from assistant.retrieval.context import NeighbourRetriever
 from assistant.retrieval.index import Filters
 from assistant.services import conversations, drafts, events, triage
 from assistant.services.desk import Desk
@@ -99,7 +101,9 @@ def give_up(desk: Desk, message_id: int) -> None:
 
 def answer_skill(desk: Desk) -> AnswerSkill:
     """The answer skill over this desk's public articles: drafts too are meant for customers."""
-    retriever = desk.index.retriever(Filters(visibilities=(Visibility.PUBLIC,)), limit=PASSAGES)
+    retriever: BaseRetriever = desk.index.retriever(Filters(visibilities=(Visibility.PUBLIC,)), limit=PASSAGES)
+    if desk.capabilities.writes_answers:
+        retriever = NeighbourRetriever(db=desk.db, inner=retriever)
     return AnswerSkill(
         desk.capabilities,
         retriever,

@@ -23,7 +23,7 @@ from assistant.skills.taxonomy import Label
 from assistant.skills.triage import FIELDS, allowed_values
 from assistant.web import auth
 from assistant.web.context import desk
-from assistant.web.responses import attachment_response
+from assistant.web.responses import attachment_response, figure_response
 from assistant.web.schemas import (
     ArticleQuery,
     AssessmentOut,
@@ -293,6 +293,17 @@ def search_articles() -> Any:
     hits = knowledge.search_articles(desk().index, query.q, product=query.product, limit=query.limit)
     models = desk().capabilities
     return {"model": models.embedding_model, "mode": models.mode.value, "passages": [hit.to_json() for hit in hits]}
+
+
+@blueprint.get("/figures/<public_id:figure_id>")
+@blueprint.doc(tags=["Knowledge"], responses=_BYTES)
+def get_figure(figure_id: str) -> Response:
+    """The bytes of a public article's figure, as JPEG or PNG."""
+    auth.machine(Scope.KNOWLEDGE_READ)
+    query = _query(AttachmentQuery)
+    with desk().db.read() as session:
+        figure = knowledge.get_figure(session, figure_id)
+    return figure_response(desk(), figure, thumbnail=query.thumbnail)
 
 
 @blueprint.get("/taxonomy")

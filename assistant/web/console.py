@@ -1,4 +1,5 @@
-"""The agents' side: signing in, the queue, the articles. A ticket's own page is in `console_ticket`.
+"""The agents' side: signing in and the queue. A ticket's own page is in `console_ticket`, the articles' in
+`console_knowledge`.
 
 Pages are rendered on the server and panels renewed by htmx, live by server-sent events. Everything also works without
 scripts, by forms and redirects.
@@ -16,13 +17,13 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from assistant.errors import AssistantError, Unauthenticated
 from assistant.models import ConversationState, Priority, Ticket, TicketStatus
-from assistant.services import access, evidence, knowledge, tickets
+from assistant.services import access, evidence, tickets
 from assistant.services.access import AgentPrincipal
 from assistant.services.events import last_event_id
 from assistant.services.tickets import TicketFilters
 from assistant.services.triage import current_triage
 from assistant.skills.triage import allowed_values
-from assistant.web import auth, console_ticket, console_words
+from assistant.web import auth, console_knowledge, console_ticket, console_words
 from assistant.web.console_live import news_stream
 from assistant.web.context import desk, runtime
 from assistant.web.limits import address, limiter
@@ -30,6 +31,7 @@ from assistant.web.responses import attachment_response
 
 blueprint = Blueprint("console", __name__, url_prefix="/console")
 blueprint.register_blueprint(console_ticket.blueprint)
+blueprint.register_blueprint(console_knowledge.blueprint)
 
 Reply = str | BaseResponse | tuple[str, int]
 
@@ -239,16 +241,7 @@ def _choices() -> dict[str, list[tuple[str, str]]]:
     }
 
 
-# Articles and files
-
-
-@blueprint.get("/knowledge")
-def knowledge_search() -> Reply:
-    text = request.args.get("q", "").replace("\0", "").strip()[:500]
-    hits = knowledge.search_articles(desk().index, text, internal=True, limit=12) if text else []
-    with desk().db.read() as session:
-        count = knowledge.count_articles(session)
-    return render_template("console/knowledge.html", q=text, hits=[hit.to_json() for hit in hits], count=count)
+# Files
 
 
 @blueprint.get("/attachments/<public_id:attachment_id>")

@@ -58,6 +58,7 @@ class Source:
     quote: str
     url: str | None
     support: float
+    figures: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,4 +117,5 @@ def _source(number: int, citation: dict[str, Any]) -> Source:
         quote=citation["quote"],
         url=url if url.startswith(("https://", "http://", "/")) else None,
         support=citation["support"],
+        figures=tuple(citation.get("figures", ())),
     )

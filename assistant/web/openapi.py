@@ -22,6 +22,7 @@ _QUERIES: dict[str, type[BaseModel]] = {
     "/api/v1/tickets": schemas.TicketQuery,
     "/api/v1/articles": schemas.ArticleQuery,
     "/api/v1/attachments/{attachment_id}": schemas.AttachmentQuery,
+    "/api/v1/figures/{figure_id}": schemas.AttachmentQuery,
 }
 # Opening and adding answer 200 instead of 201 when they have been done before.
 _REPEATABLE = {"/api/v1/tickets", "/api/v1/tickets/{ticket_id}/messages"}

@@ -13,7 +13,7 @@ from flask import Flask, Response, request, stream_with_context
 from werkzeug.exceptions import HTTPException
 
 from assistant.errors import AssistantError, Invalid, NotReady, RateLimited
-from assistant.models import Attachment, AttachmentKind, Event
+from assistant.models import Attachment, AttachmentKind, Event, Figure
 from assistant.services import events
 from assistant.services.desk import Desk
 from assistant.services.events import Audience
@@ -150,12 +150,25 @@ def attachment_response(desk: Desk, attachment: Attachment, *, thumbnail: bool =
     sha256 = attachment.thumbnail_sha256 if thumbnail and attachment.thumbnail_sha256 else attachment.sha256
     data = desk.storage.get(sha256)
     content_type = "image/jpeg" if sha256 == attachment.thumbnail_sha256 else attachment.content_type
-    response = Response(data, mimetype=content_type if is_photo else "application/octet-stream")
+    response = _inert(data, content_type if is_photo else "application/octet-stream")
+    disposition = "inline" if is_photo else "attachment"
+    response.headers.set("Content-Disposition", disposition, filename=attachment.filename)
+    return response
+
+
+def figure_response(desk: Desk, figure: Figure, *, thumbnail: bool = False) -> Response:
+    """The bytes of an article's figure, normalised like a photo: no metadata, never anything but pixels."""
+    if thumbnail:
+        return _inert(desk.storage.get(figure.thumbnail_sha256), "image/jpeg")
+    return _inert(desk.storage.get(figure.sha256), figure.content_type)
+
+
+def _inert(data: bytes, content_type: str) -> Response:
+    """Bytes that a browser shows and never runs. They are named by what they are: they do not change."""
+    response = Response(data, mimetype=content_type)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
     response.headers["Cache-Control"] = "private, max-age=86400, immutable"
-    disposition = "inline" if is_photo else "attachment"
-    response.headers.set("Content-Disposition", disposition, filename=attachment.filename)
     return response
 
 

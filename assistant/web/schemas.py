@@ -162,6 +162,15 @@ class AttachmentOut(_Out):
     evidence: EvidenceOut | None = None
 
 
+class FigureOut(_Out):
+    """A picture of an article, beside the passage that is cited: `/api/v1/figures/{id}`."""
+
+    id: str
+    alt: str
+    width: int
+    height: int
+
+
 class CitationOut(_Out):
     sentence_index: int
     sentence: str
@@ -172,6 +181,7 @@ class CitationOut(_Out):
     url: str | None
     support: float
     passage_id: str | None = None
+    figures: list[FigureOut] = Field(default_factory=list)
 
 
 class MessageOut(_Out):
@@ -181,6 +191,7 @@ class MessageOut(_Out):
     author_name: str | None
     visibility: Literal["public", "internal"]
     text: str
+    helpful: bool | None = Field(None, description="What the customer said of an answer.")
     created_at: datetime
     attachments: list[AttachmentOut]
     citations: list[CitationOut]

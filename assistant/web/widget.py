@@ -14,13 +14,13 @@ from assistant.errors import Conflict, Invalid
 from assistant.media import Upload
 from assistant.models import Conversation, ConversationState
 from assistant.ports import HandoffReason
-from assistant.services import access, conversations, events
+from assistant.services import access, conversations, events, knowledge
 from assistant.services.attachments import RejectedFile
 from assistant.services.events import Audience
 from assistant.web import auth
 from assistant.web.context import desk, runtime
 from assistant.web.limits import OpenStreams, address, limiter
-from assistant.web.responses import attachment_response, event_stream, too_many_requests
+from assistant.web.responses import attachment_response, event_stream, figure_response, too_many_requests
 
 blueprint = Blueprint("widget", __name__)
 
@@ -118,6 +118,29 @@ def get_attachment(public_id: str) -> Response:
     with desk().db.read() as session:
         attachment = access.access_attachment(session, principal, public_id)
     return attachment_response(desk(), attachment, thumbnail=request.args.get("thumbnail") == "1")
+
+
+@blueprint.get("/widget/v1/figures/<public_id:figure_id>")
+@limiter.limit("600 per minute")
+def get_figure(figure_id: str) -> Response:
+    """A picture of a public article, for the citation that it stands beside."""
+    auth.customer()
+    with desk().db.read() as session:
+        figure = knowledge.get_figure(session, figure_id)
+    return figure_response(desk(), figure, thumbnail=request.args.get("thumbnail") == "1")
+
+
+@blueprint.put("/widget/v1/messages/<public_id:message_id>/helpful")
+def rate_answer(message_id: str) -> tuple[Response, int]:
+    """Whether an answer helped: ``{"helpful": true}``, false, or null to take it back."""
+    principal = auth.customer()
+    given = request.get_json(silent=True)
+    helpful = given.get("helpful", ...) if isinstance(given, dict) else ...
+    if helpful is not None and not isinstance(helpful, bool):
+        raise Invalid("Send a JSON object with helpful: true, false or null.", field="helpful")
+    with desk().db.begin() as session:
+        message = conversations.rate_answer(session, principal, message_id, helpful=helpful)
+        return jsonify(conversations.message_payload(message)), 200
 
 
 # Pages

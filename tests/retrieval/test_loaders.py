@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from assistant.errors import Invalid, NotFound
 from assistant.retrieval.loaders import MAX_BYTES, ArticleSource, load
+from tests.factories import make_photo
 
 PAGE = """<html><head><title>Reset | Shop</title></head><body><header>Shop</header><nav>Home</nav>
 <article><header><h1>Reset</h1></header><p>First<br>second.</p><div>Press <b>OK</b> twice.<!-- note --> Wait.</div>
@@ -65,7 +67,7 @@ def test_a_page_gives_its_content_without_what_surrounds_it(tmp_path: Path) -> N
     assert article.sections[0].blocks == ("First second.", "Press OK twice. Wait.")
     table, steps = article.sections[1].blocks
     assert table == "| Code | What |\n|---|---|\n| F1 | No water Open the tap |"
-    assert steps == "1. Open the lid\n2. Close"
+    assert steps == "1. Open\n   - the lid\n2. Close"
 
 
 @pytest.mark.parametrize("left_out", ["Shop", "Home", "Imprint", "Ignore", "note"])
@@ -190,3 +192,55 @@ def test_real_manuals_are_read(data_sets: Path, name: str, articles: int) -> Non
     assert len(loaded.articles) == articles
     assert {reason for _, reason in loaded.failed} <= {"has no text"}
     assert all(article.title and article.sections for article in loaded.articles)
+
+
+PIXEL = f"data:image/png;base64,{base64.b64encode(make_photo(size=(8, 8), kind='PNG')).decode('ascii')}"
+
+
+def test_pictures_beside_a_page_are_its_figures_with_caption_alt_and_what_stands_before(tmp_path: Path) -> None:
+    (tmp_path / "img").mkdir()
+    (tmp_path / "img" / "a b.png").write_bytes(b"pixels")
+    html = (
+        "<main><h1>T</h1><p>Open the flap.</p><figure><img src='img/a%20b.png' alt='Flap'>"
+        f"<figcaption>Fig. 1: The flap</figcaption></figure><p>More.</p><img src='{PIXEL}'></main>"
+    )
+    article = _one(tmp_path, "a.html", html)
+    first, second = article.sections[0].pictures
+    assert (first.alt, first.caption, first.after, first.nearby) == ("Flap", "Fig. 1: The flap", 1, "Open the flap.")
+    assert first.read() == b"pixels"
+    assert second.read().startswith(b"\x89PNG")
+
+
+def test_pictures_of_markdown_are_figures_and_their_markup_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"pixels")
+    inline, alone = "Press ![the button](a.png) once.", "![Inside](a.png 'Seen from above')"
+    markdown = "\n\n".join(["# T", inline, alone, "![gone](b.png)", "```\n![x](a.png)\n```"])
+    article = _one(tmp_path, "a.md", markdown)
+    assert article.sections[0].blocks == ("Press the button once.", "gone", "```\n![x](a.png)\n```")
+    assert [(picture.alt, picture.after) for picture in article.sections[0].pictures] == [("the button", 1)]
+
+
+def test_only_pictures_below_the_folder_are_read(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(b"pixels")
+    folder = tmp_path / "kb"
+    folder.mkdir()
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "notes.txt").write_text("no picture")
+    places = (
+        "../secret.png",
+        "link.png",
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "http://x.org/a.png",
+        "notes.txt",
+        "\\0",
+    )
+    (folder / "a.md").write_text("# T\n\nText.\n\n" + "\n\n".join(f"![a]({place})" for place in places))
+    assert load(folder).articles[0].sections[0].pictures == ()
+
+
+def test_a_changed_picture_changes_its_article(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"one")
+    before = _one(tmp_path, "a.md", "Text.\n\n![A](a.png)").content_hash
+    (tmp_path / "a.png").write_bytes(b"another")
+    assert load(tmp_path).articles[0].content_hash != before

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from assistant.retrieval.loaders import ArticleSource, load
-from assistant.retrieval.splitting import MOST, split
+from assistant.retrieval.loaders import ArticleSource, Picture, Section, load
+from assistant.retrieval.splitting import MOST, MOST_OF_STEPS, FigureText, cut, split
 
 SENTENCE = "Turn the small wheel slowly until the arrow meets the second mark. "
 
@@ -70,3 +70,55 @@ def test_a_wall_of_text_without_blanks_is_cut_too(tmp_path: Path) -> None:
 def test_the_same_text_under_another_heading_has_another_hash(tmp_path: Path) -> None:
     first, second = split(_article(tmp_path, "# T\n\n## A\n\nSame.\n\n## B\n\nSame."))
     assert first.content_hash != second.content_hash
+
+
+def test_a_long_procedure_is_one_passage(tmp_path: Path) -> None:
+    steps = "\n".join(f"{number}. {SENTENCE}" for number in range(1, 29))
+    assert MOST < _words(steps) <= MOST_OF_STEPS
+    passages = split(_article(tmp_path, f"# T\n\n{SENTENCE * 4}\n\nDo this in order:\n\n{steps}\n\n{SENTENCE * 4}"))
+    whole = next(passage for passage in passages if "1. Turn" in passage.text)
+    assert "28. Turn" in whole.text
+    assert "Do this in order:\n\n1. Turn" in whole.text
+
+
+def test_a_procedure_that_is_too_long_is_cut_between_its_steps(tmp_path: Path) -> None:
+    steps = "\n".join(f"{number}. {SENTENCE.strip()}\n   {SENTENCE.strip()}" for number in range(1, 41))
+    passages = split(_article(tmp_path, f"# T\n\n{steps}"))
+    assert len(passages) > 2
+    for passage in passages:
+        assert re.match(r"\d+\. Turn", passage.text)
+        assert passage.text.count(SENTENCE.strip()) == 2 * len(re.findall(r"^\d+\.", passage.text, re.M))
+
+
+def test_product_and_place_are_part_of_the_heading_where_the_title_does_not_say_them() -> None:
+    section = Section(("E21",), ("Fill the tank.",))
+    article = ArticleSource("k", "Error codes", (section,), product="brewmaster-300", trail=("Coffee",))
+    assert split(article)[0].heading == "brewmaster 300 > Coffee > Error codes > E21"
+    named = ArticleSource("k", "BrewMaster 300: errors", (section,), product="brewmaster-300")
+    assert split(named)[0].heading == "BrewMaster 300: errors > E21"
+
+
+def _figure(picture: Picture, blocks: tuple[str, ...] = ("One.", "Two.")) -> FigureText:
+    return cut(ArticleSource("k", "T", (Section(("S",), blocks, (picture,)),))).figures[0]
+
+
+def test_a_figure_is_found_by_caption_description_surroundings_and_what_is_read_in_it() -> None:
+    figure = _figure(Picture("d", 1, alt="A valve", caption="Fig. 2", nearby="Turn it left."))
+    [passage] = figure.passages("OPEN\nCLOSED")
+    assert passage.heading == "T > S"
+    assert passage.text == "Fig. 2\nA valve\nTurn it left.\nThe picture shows: OPEN · CLOSED"
+
+
+def test_a_figure_of_which_nothing_is_known_is_no_passage() -> None:
+    assert _figure(Picture("d", 1, nearby="Turn it left.")).passages("") == []
+
+
+def test_a_figure_stands_beside_the_passage_with_the_text_before_it() -> None:
+    blocks = tuple(SENTENCE * 12 for _ in range(3))
+    assert [_figure(Picture("d", after), blocks).beside for after in (0, 1, 2, 3)] == [0, 0, 1, 2]
+
+
+def test_the_text_of_a_page_that_is_a_picture_is_cut_like_any_text() -> None:
+    passages = _figure(Picture("d", 0, is_page=True)).passages("\n\n".join([SENTENCE * 10] * 4))
+    assert len(passages) == 4 or len(passages) == 2
+    assert "The picture shows" not in passages[0].text

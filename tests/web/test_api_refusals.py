@@ -45,6 +45,7 @@ NEEDS: list[tuple[str, str, Scope]] = [
     ("get", "/attachments/att_00000000000000000000", Scope.TICKETS_READ),
     ("post", "/triage", Scope.TRIAGE),
     ("get", "/articles?q=x", Scope.KNOWLEDGE_READ),
+    ("get", "/figures/fig_00000000000000000000", Scope.KNOWLEDGE_READ),
     ("get", "/taxonomy", Scope.TRIAGE),
 ]
 

@@ -21,7 +21,7 @@ from schemathesis.generation.modes import GenerationMode
 
 from assistant.services.desk import Desk
 from assistant.worker import run_until_idle
-from tests.factories import make_articles, make_photo, make_ticket, make_upload
+from tests.factories import make_articles, make_figure, make_photo, make_ticket, make_upload
 
 Document = dict[str, Any]
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -118,7 +118,8 @@ CHECKED = (
 def known(client: FlaskClient, key: dict[str, str], desk: Desk, tmp_path: Path) -> Callable[[], dict[str, str]]:
     """Makes a worked ticket and tells its ids: what is generated must also get past the 404s."""
     make_articles(desk, tmp_path / "articles")
-    return lambda: make_known(client, key, desk)
+    figure_id = make_figure(desk, tmp_path / "manual")
+    return lambda: {**make_known(client, key, desk), "figure_id": figure_id}
 
 
 def make_known(client: FlaskClient, key: dict[str, str], desk: Desk) -> dict[str, str]:

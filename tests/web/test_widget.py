@@ -18,7 +18,7 @@ from assistant.runtime import Runtime
 from assistant.services import conversations
 from assistant.services.desk import Desk
 from assistant.worker import run_until_idle
-from tests.factories import Persona, bearer, make_articles, make_photo
+from tests.factories import Persona, bearer, make_articles, make_figure, make_photo
 
 API = "/widget/v1"
 Token = dict[str, str]
@@ -192,3 +192,49 @@ def test_a_customer_who_comes_back_reopens(client: FlaskClient, rosa: Token, db:
     client.post(f"{API}/messages", headers=rosa, **message("It leaks again."))
     with db.read() as session:
         assert session.scalars(select(Conversation)).one().state is ConversationState.ASSISTANT
+
+
+@pytest.fixture
+def answered(client: FlaskClient, rosa: Token, desk: Desk, tmp_path: Path) -> dict[str, Any]:
+    """An answer of the assistant that cites a passage with a figure beside it."""
+    make_figure(desk, tmp_path / "manual")
+    client.post(f"{API}/messages", headers=rosa, **message("How do I turn the valve?"))
+    run_until_idle(desk)
+    answer: dict[str, Any] = client.get(f"{API}/conversation", headers=rosa).json["messages"][1]
+    return answer
+
+
+def test_the_figure_beside_a_cited_passage_can_be_seen(
+    client: FlaskClient, rosa: Token, answered: dict[str, Any], desk: Desk, tmp_path: Path
+) -> None:
+    [figure] = answered["citations"][0]["figures"]
+    assert (figure["alt"], figure["width"]) == ("The valve behind the flap", 640)
+    seen = client.get(f"{API}/figures/{figure['id']}", headers=rosa)
+    assert (seen.mimetype, seen.data[:4]) == ("image/png", b"\x89PNG")
+    assert client.get(f"{API}/figures/{figure['id']}?thumbnail=1", headers=rosa).mimetype == "image/jpeg"
+    assert client.get(f"{API}/figures/{figure['id']}").status_code == 401
+    internal = make_figure(desk, tmp_path / "internal", visibility="internal", text="SECRET")
+    assert client.get(f"{API}/figures/{internal}", headers=rosa).status_code == 404
+
+
+def test_a_customer_says_whether_an_answer_helped_and_takes_it_back(
+    client: FlaskClient, rosa: Token, answered: dict[str, Any]
+) -> None:
+    address = f"{API}/messages/{answered['id']}/helpful"
+    for helpful in (False, True, True, None):
+        said = client.put(address, headers=rosa, json={"helpful": helpful})
+        assert (said.status_code, said.json["helpful"]) == (200, helpful)
+        shown = client.get(f"{API}/conversation", headers=rosa).json["messages"][1]
+        assert shown["helpful"] is helpful
+
+
+def test_only_answers_of_the_own_conversation_can_be_rated(
+    client: FlaskClient, start: Callable[[], Token], rosa: Token, answered: dict[str, Any]
+) -> None:
+    address = f"{API}/messages/{answered['id']}/helpful"
+    assert client.put(address, headers=start(), json={"helpful": True}).status_code == 404
+    assert client.put(address, json={"helpful": True}).status_code == 401
+    own = client.get(f"{API}/conversation", headers=rosa).json["messages"][0]["id"]
+    assert client.put(f"{API}/messages/{own}/helpful", headers=rosa, json={"helpful": True}).status_code == 404
+    for body in ({}, {"helpful": "yes"}, {"helpful": 1}, [], "text"):
+        assert client.put(address, headers=rosa, json=body).status_code == 422

@@ -58,6 +58,17 @@ export class Api {
     return response.blob();
   }
 
+  /** A picture of an article, beside the passage that is cited. */
+  async figure(id, { thumbnail = false } = {}) {
+    const response = await this.#request(`figures/${encodeURIComponent(id)}${thumbnail ? "?thumbnail=1" : ""}`);
+    return response.blob();
+  }
+
+  /** Say whether an answer helped: true, false, or null to take it back. */
+  rate(id, helpful) {
+    return this.#json(`messages/${encodeURIComponent(id)}/helpful`, { method: "PUT", json: { helpful } });
+  }
+
   /** The open response of the event stream; the caller reads its body. */
   events(lastEventId, signal) {
     const headers = { Accept: "text/event-stream" };

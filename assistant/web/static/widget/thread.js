@@ -14,6 +14,7 @@ export class Thread {
   #newest;
   #photo;
   #onOpenPhoto;
+  #onRate;
   #byId = new Map();
   #byClientId = new Map();
   #lastDay = null;
@@ -25,14 +26,16 @@ export class Thread {
    * @param elements {log, scroller, writing, newest}
    * @param photo resolves an attachment (id, {thumbnail}) to an object URL
    * @param onOpenPhoto called with an attachment and the address of its thumbnail
+   * @param onRate says whether an answer helped (id, true | false | null); resolves when the server has it
    */
-  constructor({ log, scroller, writing, newest }, { photo, onOpenPhoto }) {
+  constructor({ log, scroller, writing, newest }, { photo, onOpenPhoto, onRate }) {
     this.#log = log;
     this.#scroller = scroller;
     this.#writing = writing;
     this.#newest = newest;
     this.#photo = photo;
     this.#onOpenPhoto = onOpenPhoto;
+    this.#onRate = onRate;
     scroller.addEventListener("scroll", () => this.#noticeScroll(), { passive: true });
     newest.addEventListener("click", () => this.scrollToEnd());
     new ResizeObserver(() => this.#isAtEnd && this.#jumpToEnd()).observe(log);
@@ -212,13 +215,42 @@ export class Thread {
     const photos = this.#photos(message.attachments);
     if (photos) entry.append(photos);
     // Whoever reads a source stays there.
-    const sources = new Sources(message.citations, () => (this.#isAtEnd = false));
+    const figure = (one) => this.#thumbnail({ ...one, filename: one.alt || t("figure") });
+    const sources = new Sources(message.citations, () => (this.#isAtEnd = false), figure);
     const bubble = make("div.bubble", {}, prose(message.text, message.citations, (passage) => sources.toggle(passage, true)));
     bubble.hidden = !message.text;
     entry.append(bubble);
     if (sources.element) entry.append(sources.element);
+    if (message.author === "assistant" && message.citations.length) entry.append(this.#rating(message));
     if (message.author === "customer") entry.append(make("p.delivery"));
     return entry;
+  }
+
+  /** Did this help? Pressed again, it is taken back. */
+  #rating(message) {
+    const holder = make("div.rating", { role: "group", "aria-label": t("helpful") });
+    const buttons = [true, false].map((value) => {
+      const label = t(value ? "helpful_yes" : "helpful_no");
+      const button = make("button", { type: "button", "aria-label": label, title: label }, icon(value ? "up" : "down"));
+      button.addEventListener("click", () => rate(helpful === value ? null : value));
+      return [value, button];
+    });
+    let helpful = message.helpful ?? null;
+    const show = () => {
+      for (const [value, button] of buttons) button.setAttribute("aria-pressed", String(helpful === value));
+    };
+    const rate = (value) => {
+      const before = helpful;
+      helpful = value;
+      show();
+      this.#onRate(message.id, value).catch(() => {
+        helpful = before;
+        show();
+      });
+    };
+    show();
+    holder.append(make("span", {}, t("helpful")), ...buttons.map(([, button]) => button));
+    return holder;
   }
 
   #photos(attachments) {
@@ -258,9 +290,13 @@ export class Thread {
 class Sources {
   #rows = new Map();
   #onOpen;
+  #figure;
+  #show = new Map(); // what to do when a source with figures is opened
 
-  constructor(citations, onOpen) {
+  /** @param figure makes the element that shows a figure */
+  constructor(citations, onOpen, figure) {
     this.#onOpen = onOpen;
+    this.#figure = figure;
     const passages = passagesOf(citations);
     this.element = passages.length ? make("div.sources", {}, make("p.sources-title", {}, t("sources"))) : null;
     for (const passage of passages) this.element.append(this.#row(passage));
@@ -273,6 +309,7 @@ class Sources {
     row.classList.toggle("open", open);
     button.setAttribute("aria-expanded", String(open));
     if (!open) return;
+    this.#show.get(passage.number)?.();
     this.#onOpen();
     if (focus) button.focus({ preventScroll: true });
     row.scrollIntoView({ block: "nearest" });
@@ -286,6 +323,15 @@ class Sources {
     const number = make("span.number", {}, `${passage.number}`);
     const button = make("button.source", { type: "button", "aria-expanded": "false", "aria-controls": id }, number, name, icon("chevron"));
     const panel = make("div.passage", { id, hidden: true }, make("blockquote", {}, passage.quote));
+    // Fetched when the source is opened, not before.
+    const figures = passage.figures ?? [];
+    if (figures.length) {
+      const holder = make("div.figures");
+      panel.append(holder);
+      this.#show.set(passage.number, () => {
+        if (!holder.childElementCount) holder.append(...figures.map((figure) => this.#figure(figure)));
+      });
+    }
     const href = safeLink(passage.url);
     if (href) {
       const properties = { href, target: "_blank", rel: "noopener noreferrer" };

@@ -17,11 +17,16 @@ const find = (id) => document.getElementById(id);
 const config = JSON.parse(document.body.dataset.config);
 
 const api = new Api(config.api);
-const photo = keepAddresses((id, options) => api.attachment(id, options));
+// Ids say what they name: photos of the conversation, or figures of articles.
+const photo = keepAddresses((id, options) => (id.startsWith("fig_") ? api.figure(id, options) : api.attachment(id, options)));
 const viewer = new Viewer(find("viewer"), { photo, onToggle: (open) => parentPage.tell("resize", { large: open }) });
 const thread = new Thread(
   { log: find("log"), scroller: find("scroller"), writing: find("writing"), newest: find("newest") },
-  { photo, onOpenPhoto: (attachment, thumbnail) => viewer.open(attachment, thumbnail) },
+  {
+    photo,
+    onOpenPhoto: (attachment, thumbnail) => viewer.open(attachment, thumbnail),
+    onRate: (id, helpful) => api.rate(id, helpful),
+  },
 );
 const chat = new Chat({
   api,

@@ -1,0 +1,68 @@
+"""The passages around those that were found: a model that writes an answer sees where a procedure goes on.
+
+What is quoted needs no context, so quoted answers do without. Neighbours are of the same article, so that nobody sees
+what they may not; they stand right behind the passage they belong to, with no score of their own.
+"""
+
+from __future__ import annotations
+
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from pydantic import ConfigDict
+from sqlalchemy import and_, or_, select
+from sqlalchemy.orm import aliased
+
+from assistant.db import Database
+from assistant.models import Passage
+
+# The first passages get neighbours: further ones are seldom what the answer stands on.
+_FIRST = 3
+
+
+class NeighbourRetriever(BaseRetriever):
+    """What ``inner`` finds, with the passage before and the one behind each of the first."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    db: Database
+    inner: BaseRetriever
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun | None = None, product: str | None = None
+    ) -> list[Document]:
+        found = self.inner.invoke(query, product=product)
+        around = _around(self.db, [str(document.id) for document in found[:_FIRST]])
+        seen = {document.id for document in found}
+        documents = []
+        for document in found:
+            documents.append(document)
+            for neighbour in around.get(str(document.id), ()):
+                if neighbour.public_id not in seen:
+                    seen.add(neighbour.public_id)
+                    documents.append(_document(neighbour, document))
+        return documents
+
+
+def _around(db: Database, passage_ids: list[str]) -> dict[str, list[Passage]]:
+    """Public id to the neighbours in reading order; one statement."""
+    other = aliased(Passage)
+    near = or_(other.position == Passage.position - 1, other.position == Passage.position + 1)
+    query = (
+        select(Passage.public_id, other.public_id, other.heading, other.text)
+        .join(other, and_(other.article_id == Passage.article_id, near))
+        .where(Passage.public_id.in_(passage_ids))
+        .order_by(other.position)
+    )
+    found: dict[str, list[Passage]] = {}
+    with db.read() as session:
+        for passage_id, public_id, heading, text in session.execute(query):
+            found.setdefault(passage_id, []).append(Passage(public_id=public_id, heading=heading, text=text))
+    return found
+
+
+def _document(neighbour: Passage, found: Document) -> Document:
+    own = {"passage_id": neighbour.public_id, "heading": neighbour.heading}
+    nothing = {"score": 0.0, "similarity": None, "words": [], "codes": []}
+    metadata = {**found.metadata, **own, **nothing}
+    return Document(page_content=neighbour.text, id=neighbour.public_id, metadata=metadata)

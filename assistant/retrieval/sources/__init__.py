@@ -1,0 +1,1 @@
+"""Where articles come from: one module a kind of file or place. The face is `assistant.retrieval.loaders`."""

@@ -1,0 +1,191 @@
+"""What every source gives: articles as sections under their headings, with the pictures that stand in them.
+
+A source finds articles before it reads them (`Found`): what has not changed since the last import need not be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from assistant.errors import Invalid
+
+MOST_TITLE = 300
+MOST_HEADING = 200
+# Words of the text around a picture that help to find it.
+_NEARBY_WORDS = 30
+_MOST_PICTURES = 300
+_VISIBILITIES = {"public", "internal"}
+
+# To be raised with every change that reads other text out of the same file: articles are then read anew.
+REVISION = 3
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in an article, behind the first ``after`` blocks of its section.
+
+    ``digest`` changes when the picture does. ``is_page``: the picture of a whole page that has no text of its own: what
+    is read in it is the article's text. ``read`` gives the encoded image, or raises an `AssistantError`."""
+
+    digest: str
+    after: int
+    alt: str = ""
+    caption: str = ""
+    nearby: str = ""
+    is_page: bool = False
+    read: Callable[[], bytes] = field(default=lambda: b"", compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Section:
+    """``headings``: the path above the text, outermost first, without the article's title. ``blocks`` stay whole."""
+
+    headings: tuple[str, ...]
+    blocks: tuple[str, ...]
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True)
+class ArticleSource:
+    """An article as it was found. ``key`` names it within its source. ``trail``: what it stands under there, e.g.
+    category and section of a help centre, outermost first. ``validators``: what a website gave to ask it again by."""
+
+    key: str
+    title: str
+    sections: tuple[Section, ...]
+    url: str | None = None
+    product: str | None = None
+    language: str = "en"
+    visibility: str = "public"
+    trail: tuple[str, ...] = ()
+    validators: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+
+    @property
+    def content_hash(self) -> str:
+        """Changes when anything that is stored or searched changes."""
+        parts = [self.title, self.url, self.product, self.language, self.visibility, self.trail, self.sections]
+        return digest_of(*(str(part) for part in parts))
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(section.blocks or section.pictures for section in self.sections)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An article that is there, not read yet. ``content_hash`` is None where only reading tells whether it changed;
+    then ``read`` gives None for an article that is as it was. ``read`` raises an `AssistantError` with the reason."""
+
+    key: str
+    content_hash: str | None
+    read: Callable[[], ArticleSource | None]
+
+
+@dataclass
+class Listing:
+    """What a source holds now: articles, and for each file or row that could not be read why.
+
+    ``doubtful``: keys of articles, and of whole files, that may be there but could not be read: they have not been
+    taken out on purpose."""
+
+    found: list[Found] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    doubtful: set[str] = field(default_factory=set)
+
+    def fail(self, place: str, reason: str, *, doubtful: str) -> None:
+        self.failed.append((place, reason))
+        self.doubtful.add(doubtful)
+
+    def add(self, article: ArticleSource) -> None:
+        """An article that had to be read to be found."""
+        self.found.append(Found(article.key, article.content_hash, lambda: article))
+
+
+def digest_of(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
+def make_article(
+    key: str, meta: Mapping[str, Any], title: str, sections: tuple[Section, ...], *, trail: tuple[str, ...] = ()
+) -> ArticleSource:
+    """An article of what a file says about itself. ``meta`` may know title, url, product, language, visibility."""
+    visibility = str(meta.get("visibility") or "public").lower()
+    if visibility not in _VISIBILITIES:
+        raise Invalid(f"has the visibility {visibility!r}; it is public or internal")
+    return ArticleSource(
+        key=key,
+        title=" ".join(str(meta.get("title") or title).split())[:MOST_TITLE],
+        sections=sections,
+        url=str(meta["url"]) if meta.get("url") else None,
+        product=str(meta["product"]) if meta.get("product") else None,
+        language=re.split(r"[-_.]", str(meta.get("language") or "en").strip().lower())[0] or "en",
+        visibility=visibility,
+        trail=trail,
+    )
+
+
+def name_of(key: str) -> str:
+    """A title for what has none: the file's name in words."""
+    name = re.split(r"[/\\]", key)[-1]
+    return name.rsplit(".", 1)[0].replace("-", " ").replace("_", " ")
+
+
+class Outline:
+    """Collects headings, blocks and pictures in reading order."""
+
+    def __init__(self) -> None:
+        self.title: str | None = None
+        self._path: list[tuple[int, str]] = []
+        self._blocks: list[str] = []
+        self._pictures: list[Picture] = []
+        self._sections: list[Section] = []
+        self._seen: set[str] = set()
+
+    def heading(self, level: int, text: str) -> None:
+        self._end_section()
+        if self.title is None and level == 1 and not self._sections:
+            self.title = text
+            return
+        self._path = [(above, name) for above, name in self._path if above < level]
+        self._path.append((level, " ".join(text.split())[:MOST_HEADING]))
+
+    def block(self, text: str) -> None:
+        if text.strip():
+            self._blocks.append(text.rstrip())
+
+    def picture(self, picture: Picture) -> None:
+        """``after`` and ``nearby`` are known here; the same picture again, e.g. a bullet or a logo, is left out."""
+        if picture.digest in self._seen or len(self._seen) >= _MOST_PICTURES:
+            return
+        self._seen.add(picture.digest)
+        self._pictures.append(Picture(**{**picture.__dict__, "after": len(self._blocks)}))
+
+    def sections(self) -> tuple[Section, ...]:
+        self._end_section()
+        return tuple(self._sections)
+
+    def _end_section(self) -> None:
+        if self._blocks or self._pictures:
+            pictures = tuple(
+                Picture(**{**picture.__dict__, "nearby": _nearby(self._blocks, picture)}) for picture in self._pictures
+            )
+            headings = tuple(name for _, name in self._path)
+            self._sections.append(Section(headings, tuple(self._blocks), pictures))
+            self._blocks, self._pictures = [], []
+
+
+def _nearby(blocks: list[str], picture: Picture) -> str:
+    """The end of the block before the picture, else the beginning of the one behind it; its caption is no news."""
+    before = next((block for block in reversed(blocks[: picture.after]) if block != picture.caption), None)
+    if before is not None:
+        return " ".join(before.split()[-_NEARBY_WORDS:])
+    behind = next((block for block in blocks[picture.after :] if block != picture.caption), "")
+    return " ".join(behind.split()[:_NEARBY_WORDS])

@@ -1,0 +1,65 @@
+"""Markdown: blocks are paragraphs, whole lists and whole tables, as written."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from assistant.retrieval.sources.article import Outline, Section
+from assistant.retrieval.sources.images import NamedPicture, PictureFinder, no_pictures
+
+_COMMENT = re.compile(r"^[ ]{0,3}<!--.*?-->", re.DOTALL | re.MULTILINE)
+_IMAGE = re.compile(r"!\[([^\]]*)\]\(\s*<?([^)\s>]*)>?(?:\s+[\"'(]([^)\"']*)[\"')])?\s*\)")
+
+
+def read_markdown(text: str, pictures: PictureFinder = no_pictures) -> tuple[str | None, tuple[Section, ...]]:
+    """The first top heading and the sections."""
+    from markdown_it import MarkdownIt
+
+    # A comment is not part of the page: what it says was never meant to be read.
+    text = _COMMENT.sub("", text)
+    tokens = MarkdownIt("commonmark", {"html": False}).enable("table").parse(text)
+    lines = text.split("\n")
+    outline = Outline()
+    index = 0
+    while index < len(tokens):
+        token = tokens[index]
+        if token.type == "heading_open":
+            outline.heading(int(token.tag[1]), _plain(tokens[index + 1].content))
+        elif token.level == 0 and token.map is not None and not token.type.endswith("_close"):
+            block = "\n".join(lines[token.map[0] : token.map[1]])
+            _add(outline, block, pictures, is_code=token.type in ("fence", "code_block"))
+        index = _past(tokens, index)
+    return outline.title, outline.sections()
+
+
+def _add(outline: Outline, block: str, pictures: PictureFinder, *, is_code: bool) -> None:
+    """The block's text, with pictures as their descriptions, then the pictures. A picture alone is no text."""
+    if is_code:
+        outline.block(block)
+        return
+    if _IMAGE.sub("", block).strip():
+        outline.block(_IMAGE.sub(r"\1", block))
+    for alt, reference, title in _IMAGE.findall(block):
+        picture = pictures(NamedPicture(reference, _plain(alt), _plain(title)))
+        if picture is not None:
+            outline.picture(picture)
+        elif alt and not _IMAGE.sub("", block).strip():
+            outline.block(alt)  # what it shows is still worth knowing
+
+
+def _past(tokens: list[Any], index: int) -> int:
+    """The index behind the block that begins at ``index``."""
+    if tokens[index].nesting != 1:
+        return index + 1
+    depth = 0
+    while index < len(tokens):
+        depth += tokens[index].nesting
+        index += 1
+        if depth == 0:
+            break
+    return index
+
+
+def _plain(inline: str) -> str:
+    return re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", re.sub(r"[*`]|(?<!\w)_+|_+(?!\w)", "", inline)).strip()

@@ -1,0 +1,51 @@
+"""Bytes to text, and front matter."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+from assistant.errors import Invalid
+
+_CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]+)""", re.IGNORECASE)
+_FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
+
+
+def decode(data: bytes, *, charset: str | None = None) -> str:
+    """Text with plain line ends. UTF-8, UTF-16 with its mark, what the page declares, else Western European."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = data.decode("utf-16", errors="replace")
+    elif b"\0" in data[:4096]:
+        raise Invalid("is not a text file")
+    else:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode(charset or "cp1252", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+
+
+def declared_charset(data: bytes) -> str | None:
+    match = _CHARSET.search(data[:4096])
+    return known_charset(match.group(1).decode("ascii")) if match else None
+
+
+def known_charset(name: str) -> str | None:
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        return None
+
+
+def front_matter(text: str) -> tuple[dict[str, str], str]:
+    match = _FRONT_MATTER.match(text)
+    if match is None:
+        return {}, text
+    pairs = (line.split(":", 1) for line in match.group(1).splitlines() if ":" in line)
+    meta = {name.strip().lower(): value.strip().strip("\"'") for name, value in pairs}
+    return meta, text[match.end() :]
+
+
+def storable(text: str) -> str:
+    """Without what no database takes: NUL, and lone surrogates, which JSON can escape."""
+    return text.replace("\0", "").encode("utf-8", "ignore").decode("utf-8")

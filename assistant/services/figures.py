@@ -1,0 +1,101 @@
+"""Pictures of articles: normalised and stored like a customer's photo, and read once.
+
+What was read is kept as evidence, by the picture's bytes and the model's revision: an import that is killed, or an
+article that changes around its pictures, does not read them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from assistant.errors import AssistantError, Unsupported
+from assistant.media import Photo, Upload, normalise
+from assistant.models import Evidence, Figure, Passage, PassageFigure
+from assistant.ports import TextLine
+from assistant.retrieval.loaders import Picture
+from assistant.services import evidence
+from assistant.services.desk import Desk
+from assistant.services.imports import KeptPicture
+from assistant.skills.read_photo import PhotoEvidence, read_photo
+
+# Smaller ones are icons and bullets: pixels on the shorter side.
+_LEAST_SIDE = 64
+
+
+def keep_picture(desk: Desk, picture: Picture) -> KeptPicture | None:
+    """Store a picture and read it. None for decoration. Raises an `AssistantError` if it is no picture that we take."""
+    photo = normalise(Upload("picture", None, picture.read()), desk.photo_limits)
+    if not isinstance(photo, Photo):
+        raise Unsupported("it is in no format that is taken: JPEG, PNG, WebP, GIF or HEIC")
+    if min(photo.width, photo.height) < _LEAST_SIDE:
+        return None
+    sha256, thumbnail = desk.storage.put(photo.data), desk.storage.put(photo.thumbnail)
+    found = _read(desk, photo, sha256)
+    read = (_paragraphs(found.visible_text) if picture.is_page else _words(desk, found)) if found is not None else ""
+    return KeptPicture(sha256, thumbnail, photo.content_type, photo.width, photo.height, read)
+
+
+def figures_beside(session: Session, passage_ids: Sequence[str]) -> dict[str, list[Figure]]:
+    """Public ids of passages to the figures that belong beside them; one statement."""
+    query = (
+        select(Passage.public_id, Figure)
+        .join(PassageFigure, PassageFigure.passage_id == Passage.id)
+        .join(Figure, Figure.id == PassageFigure.figure_id)
+        .where(Passage.public_id.in_(passage_ids))
+        .order_by(Figure.id)
+    )
+    found: dict[str, list[Figure]] = {}
+    for passage_id, figure in session.execute(query):
+        found.setdefault(passage_id, []).append(figure)
+    return found
+
+
+def _read(desk: Desk, photo: Photo, sha256: str) -> PhotoEvidence | None:
+    """What can be read in the picture, with no transaction open; None if the reader fails: the rest still goes in."""
+    capabilities = desk.capabilities
+    with desk.db.read() as session:
+        query = select(Evidence).where(Evidence.sha256 == sha256, Evidence.revision == capabilities.revision)
+        known = session.scalar(query)
+    if known is not None:
+        return evidence.to_value(known)
+    try:
+        read = read_photo(photo.data, capabilities=capabilities, taxonomy=desk.taxonomy)
+    except AssistantError:
+        return None
+    row = Evidence(
+        sha256=sha256,
+        revision=capabilities.revision,
+        model=capabilities.model,
+        mode=capabilities.mode.value,
+        fields=read.to_fields(),
+        visible_text=read.visible_text_json(),
+    )
+    try:
+        with desk.db.begin() as session:
+            session.add(row)
+    except IntegrityError:
+        pass  # another import has read the same picture meanwhile
+    return read
+
+
+def _words(desk: Desk, read: PhotoEvidence) -> str:
+    """What the picture shows: the model's caption, if one has looked at it, and the text in it."""
+    caption = [read.caption.value] if desk.capabilities.writes_answers else []
+    return "\n".join([*caption, *(line.text for line in read.visible_text)])
+
+
+def _paragraphs(lines: Sequence[TextLine]) -> str:
+    """The text of a page: lines with more than a line's height between them are paragraphs of their own."""
+    if not lines:
+        return ""
+    height = median(line.box.bottom - line.box.top for line in lines)
+    text = lines[0].text
+    for above, below in pairwise(lines):
+        text += ("\n\n" if below.box.top - above.box.bottom > height else "\n") + below.text
+    return text

@@ -1,0 +1,224 @@
+"""The agents' side of the knowledge base: searching it, where it comes from, what is missing, answers to approve.
+
+Every agent may search, see how imports went, close gaps and approve answers of tickets they may see. Only admins add,
+import and remove sources: what is imported is what customers are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from assistant.errors import AssistantError, Invalid, NotAllowed
+from assistant.media import Upload
+from assistant.models import GapState
+from assistant.retrieval.loaders import SUFFIXES
+from assistant.services import figures, gaps, knowledge, solved, sources
+from assistant.web import auth
+from assistant.web.context import desk
+from assistant.web.responses import figure_response
+
+blueprint = Blueprint("knowledge", __name__, url_prefix="/knowledge")
+
+Reply = str | BaseResponse | tuple[str, int]
+
+# What may be chosen for how often a source is imported again: minutes, in words.
+INTERVALS = {0: "only when asked", 60: "every hour", 360: "every 6 hours", 1440: "every day", 10080: "every week"}
+
+
+@blueprint.get("")
+def search() -> Reply:
+    text = request.args.get("q", "").replace("\0", "").strip()[:500]
+    hits = knowledge.search_articles(desk().index, text, internal=True, limit=12) if text else []
+    found = [hit.to_json() for hit in hits]
+    with desk().db.read() as session:
+        count = knowledge.count_articles(session)
+        pictures = figures.figures_beside(session, [hit["passage_id"] for hit in found])
+    return render_template("console/knowledge.html", q=text, hits=found, count=count, pictures=pictures)
+
+
+@blueprint.get("/figures/<public_id:figure_id>")
+def figure(figure_id: str) -> Response:
+    with desk().db.read() as session:
+        found = knowledge.get_figure(session, figure_id, internal=True)
+    return figure_response(desk(), found, thumbnail=request.args.get("thumbnail") == "1")
+
+
+# Sources
+
+
+@blueprint.get("/sources")
+def source_list() -> Reply:
+    return render_template("console/knowledge_sources.html", **_sources())
+
+
+@blueprint.get("/sources/rows")
+def source_rows() -> Reply:
+    """What of the page changes while an import runs."""
+    return render_template("console/_sources.html", **_sources())
+
+
+@blueprint.post("/sources/website")
+def add_website() -> Reply:
+    def add() -> str:
+        with desk().db.begin() as session:
+            every = request.form.get("every", type=int, default=0)
+            source = sources.add_website(session, address=_field("address"), name=_field("name") or None, every=every)
+            sources.request_sync(session, source)
+            return f"{source.name} is being read, one page a second."
+
+    return _managed(add)
+
+
+@blueprint.post("/sources/files")
+def add_files() -> Reply:
+    def add() -> str:
+        chosen = [file for file in request.files.getlist("files") if file.filename]
+        sent = [Upload(file.filename or "", file.mimetype, file.read()) for file in chosen]
+        source = sources.add_files(desk(), sent, name=_field("name") or "files")
+        return f"{len(sent)} files are being imported into {source.name}."
+
+    return _managed(add)
+
+
+@blueprint.post("/sources/solved")
+def add_solved() -> Reply:
+    def add() -> str:
+        with desk().db.begin() as session:
+            sources.request_solved(session)
+        return "Solved tickets are being looked through. Proposals appear under Answers to approve."
+
+    return _managed(add)
+
+
+@blueprint.post("/sources/<public_id:source_id>/sync")
+def sync_source(source_id: str) -> Reply:
+    def sync() -> str:
+        with desk().db.begin() as session:
+            source = sources.get_source(session, source_id)
+            sources.request_sync(session, source)
+            return f"{source.name} will be imported as soon as a worker is free."
+
+    return _managed(sync)
+
+
+@blueprint.post("/sources/<public_id:source_id>/interval")
+def set_interval(source_id: str) -> Reply:
+    def change() -> str:
+        minutes = request.form.get("every", type=int)
+        if minutes is None:
+            raise Invalid("Choose how often.", field="every")
+        with desk().db.begin() as session:
+            source = sources.get_source(session, source_id)
+            sources.set_interval(session, source, minutes or None, now=desk().now())
+            return f"{source.name} is imported {INTERVALS.get(minutes, f'every {minutes} minutes')}."
+
+    return _managed(change)
+
+
+@blueprint.post("/sources/<public_id:source_id>/files/remove")
+def remove_file(source_id: str) -> Reply:
+    def remove() -> str:
+        with desk().db.begin() as session:
+            source = sources.get_source(session, source_id)
+            sources.remove_file(session, source, _field("file"))
+            return "The file is taken out; its articles go within moments."
+
+    return _managed(remove)
+
+
+@blueprint.post("/sources/<public_id:source_id>/remove")
+def remove_source(source_id: str) -> Reply:
+    def remove() -> str:
+        with desk().db.begin() as session:
+            source = sources.get_source(session, source_id)
+            return f"{source.name} and its {sources.remove_source(session, source)} articles are removed."
+
+    return _managed(remove)
+
+
+def _sources() -> dict[str, Any]:
+    with desk().db.read() as session:
+        states = sources.list_sources(session)
+        files = {state.source.id: sources.files_of(session, state.source) for state in states}
+    shown = [{**state.to_json(), "files": files[state.source.id]} for state in states]
+    return {
+        "sources": shown,
+        "running": any(state["state"] == "running" for state in shown),
+        "intervals": INTERVALS,
+        "suffixes": ",".join(sorted(SUFFIXES)),
+        "error": None,
+    }
+
+
+def _managed(action: Callable[[], str]) -> Reply:
+    """Do what only admins may, then show the sources, with what was done or what is wrong."""
+    if not auth.agent().is_admin:
+        raise NotAllowed("Only admins change where articles come from.")
+    try:
+        flash(action())
+    except AssistantError as error:
+        shown = {**_sources(), "error": error.message}
+        return render_template("console/knowledge_sources.html", **shown), error.status
+    return redirect(url_for("console.knowledge.source_list"))
+
+
+# Gaps
+
+
+@blueprint.get("/gaps")
+def gap_list() -> Reply:
+    done = request.args.get("state") == GapState.DONE.value
+    with desk().db.begin() as session:
+        gaps.request_look(session)  # what came since the last look is there when the page is opened again
+        found = gaps.list_gaps(session, state=GapState.DONE if done else GapState.OPEN)
+    return render_template("console/knowledge_gaps.html", gaps=[gap.to_json() for gap in found], done=done)
+
+
+@blueprint.post("/gaps/<public_id:gap_id>/done")
+def finish_gap(gap_id: str) -> Reply:
+    with desk().db.begin() as session:
+        gap = gaps.finish_gap(session, gap_id, by=auth.agent())
+        flash(f"Done: {gap.title}")
+    return redirect(url_for("console.knowledge.gap_list"))
+
+
+# Answers of solved tickets
+
+
+@blueprint.get("/answers")
+def answer_list() -> Reply:
+    return _answers()
+
+
+@blueprint.post("/answers/<public_id:answer_id>/approve")
+def approve_answer(answer_id: str) -> Reply:
+    try:
+        with desk().db.begin() as session:
+            solved.approve(session, auth.agent(), answer_id, question=_field("question"), answer=_field("answer"))
+            sources.request_solved(session)
+    except Invalid as error:
+        return _answers(error.message), error.status
+    flash("Approved: it is an article within moments.")
+    return redirect(url_for("console.knowledge.answer_list"))
+
+
+@blueprint.post("/answers/<public_id:answer_id>/reject")
+def reject_answer(answer_id: str) -> Reply:
+    with desk().db.begin() as session:
+        solved.reject(session, auth.agent(), answer_id)
+    flash("Put away: it will not be proposed again.")
+    return redirect(url_for("console.knowledge.answer_list"))
+
+
+def _answers(error: str | None = None) -> str:
+    with desk().db.read() as session:
+        proposed = solved.list_proposed(session, auth.agent())
+    return render_template("console/knowledge_answers.html", proposed=proposed, error=error)
+
+
+def _field(name: str) -> str:
+    return request.form.get(name, "").replace("\r\n", "\n").replace("\0", "").strip()

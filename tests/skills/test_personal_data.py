@@ -1,0 +1,88 @@
+"""Personal data is found by its form, and masked by what it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assistant.skills.personal_data import Kind, find, mask
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Write to rosa.m+shop@example.co.uk please", "Write to [e-mail] please"),
+        ("Card 4111 1111 1111 1111, thanks", "Card [card], thanks"),
+        ("IBAN DE89 3704 0044 0532 0130 00.", "IBAN [account]."),
+        ("Call me on +49 30 901820 tonight", "Call me on [phone] tonight"),
+        ("My number: (212) 555-0134", "My number: [phone]"),
+        ("SSN 123-45-6789", "SSN [social security number]"),
+        ("from 192.168.17.4 and fe80::1:2", "from [IP address] and [IP address]"),
+        ("My name is Rosa Miller and it leaks.", "My name is [name] and it leaks."),
+        ("Dear Mrs. Miller, it is on its way", "Dear Mrs. [name], it is on its way"),
+        ("Viele Grüße\nPaul Krämer", "Viele Grüße\n[name]"),
+        ("Send it to 12 Baker Street, London", "Send it to [address]"),
+        ("Lindenstraße 14, 10969 Berlin", "[address]"),
+    ],
+)
+def test_personal_data_is_masked_by_its_kind(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The display shows E-21 and then 404.",
+        "BrewMaster 300, order 2024-118, serial 88412-0",
+        "Hi there, thanks for your help! I am not sure.",
+        "Press Start for 3 seconds, then wait 10-15 minutes at 1.5 bar.",
+        "Version 1.2.3.4.5 of the firmware",
+    ],
+)
+def test_what_is_none_is_left_alone(text: str) -> None:
+    assert mask(text) == text
+
+
+def test_known_people_are_masked_wherever_they_are_named() -> None:
+    text = "Rosa said that miller will call. Rosalind is another."
+    assert mask(text, names=["Rosa Miller"]) == "[name] said that [name] will call. Rosalind is another."
+
+
+@given(st.text(max_size=300))
+def test_spans_lie_in_the_text_and_never_overlap(text: str) -> None:
+    position = 0
+    for span in find(text):
+        assert position <= span.start < span.end <= len(text)
+        position = span.end
+
+
+# Least shares of what is found in texts that were not written for this. Names and addresses in free text are not found
+# by form: that is why an agent reads before anything is published.
+LEAST = {
+    "EMAIL_ADDRESS": 0.98,
+    "CREDIT_CARD": 0.98,
+    "IBAN_CODE": 0.98,
+    "US_SSN": 0.98,
+    "IP_ADDRESS": 0.98,
+    "PHONE_NUMBER": 0.9,
+}
+
+
+def test_what_has_a_form_is_found_in_other_peoples_texts(data_sets: Path) -> None:
+    found: dict[str, list[bool]] = {}
+    wrong = 0
+    for line in (data_sets / "pii" / "data.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        spans = find(row["text"])
+        for real in row["spans"]:
+            covered = any(span.start <= real["start"] and span.end >= real["end"] for span in spans)
+            found.setdefault(real["type"], []).append(covered)
+        wrong += sum(not any(r["start"] < s.end and s.start < r["end"] for r in row["spans"]) for s in spans)
+    shares = {kind: sum(hits) / len(hits) for kind, hits in found.items()}
+    assert {kind: shares[kind] for kind in LEAST if kind in shares and shares[kind] < LEAST[kind]} == {}
+    assert wrong <= 5
+    assert Kind.EMAIL.value == "e-mail"

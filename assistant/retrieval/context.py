@@ -6,6 +6,8 @@ what they may not; they stand right behind the passage they belong to, with no s
 
 from __future__ import annotations
 
+from typing import Any
+
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
@@ -63,6 +65,6 @@ def _around(db: Database, passage_ids: list[str]) -> dict[str, list[Passage]]:
 
 def _document(neighbour: Passage, found: Document) -> Document:
     own = {"passage_id": neighbour.public_id, "heading": neighbour.heading}
-    nothing = {"score": 0.0, "similarity": None, "words": [], "codes": []}
+    nothing: dict[str, Any] = {"score": 0.0, "similarity": None, "words": [], "codes": []}
     metadata = {**found.metadata, **own, **nothing}
     return Document(page_content=neighbour.text, id=neighbour.public_id, metadata=metadata)

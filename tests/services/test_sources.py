@@ -405,5 +405,7 @@ def test_a_visit_that_is_killed_goes_on_where_it_was(desk: Desk, site: str, tmp_
     done = _visit(folder, f"{site}/sitemap.xml")
     output, _ = done.communicate(timeout=60)
     assert output.splitlines()[-1] == f"{_Site.pages - before} {before}"
-    assert len([path for path in _Site.asked if path.startswith("/p")]) == _Site.pages - before
+    asked = len([path for path in _Site.asked if path.startswith("/p")])
+    # A kill between storing a page and noting that it was read costs one request more.
+    assert _Site.pages - before <= asked <= _Site.pages - before + 1
     assert len(_texts(desk.db)) == _Site.pages

@@ -338,6 +338,35 @@ def eval_triage(path: Path, label_field: str, per_class: int, seed: int, plot: P
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
 
 
+@evaluate.command("retrieval")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap, and of the misspelt codes.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a chart with intervals (PNG).")
+@json_option
+def eval_retrieval(paths: tuple[Path, ...], seed: int, plot: Path | None, as_json: bool) -> None:
+    """Recall@5, MRR@10, nDCG@10 and latency of the search, beside BM25, embeddings and rank fusion.
+
+    Each of PATHS is a folder with articles (JSON lines with id and text, Markdown, HTML) and questions (JSON lines with
+    question and gold: ids of the right articles). A list of codes makes its own questions: the codes as people spell
+    and readers misread them. Your database is not touched.
+    """
+    from assistant.engine import install
+    from assistant.evaluation.retrieval import evaluate_retrieval
+
+    capabilities = install(_settings()).capabilities
+    with _progress(quiet=as_json) as progress:
+        report = evaluate_retrieval(
+            paths,
+            embeddings=capabilities.embeddings,
+            embedding_model=capabilities.embedding_model,
+            seed=seed,
+            progress=progress,
+        )
+    if plot is not None:
+        report.plot(plot)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
 @main.group()
 def bench() -> None:
     """Measure speed on this machine."""

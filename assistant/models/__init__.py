@@ -13,7 +13,7 @@ from assistant.models.conversations import (
     MessageVisibility,
 )
 from assistant.models.jobs import Event, IdempotencyKey, Job, JobStatus
-from assistant.models.knowledge import Article, Passage, Visibility
+from assistant.models.knowledge import Article, Passage, Vector, Visibility
 from assistant.models.people import Agent, AgentRole, APIKey, Customer, Team
 from assistant.models.tickets import (
     Draft,
@@ -62,5 +62,6 @@ __all__ = [
     "TriageFieldState",
     "TriageHead",
     "TriageResult",
+    "Vector",
     "Visibility",
 ]

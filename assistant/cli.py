@@ -146,7 +146,7 @@ def kb() -> None:
 @json_option
 def kb_import(path: Path, source: str | None, as_json: bool) -> None:
     """Import a folder of Markdown and HTML articles (or a JSONL file). Unchanged articles cost nothing."""
-    from assistant.services import knowledge
+    from assistant.services import indexing, knowledge
 
     with _runtime(_settings()) as runtime, _progress(quiet=as_json) as progress:
         capabilities = runtime.desk.capabilities
@@ -154,6 +154,12 @@ def kb_import(path: Path, source: str | None, as_json: bool) -> None:
             runtime.desk.db,
             path=path,
             source=source or path.resolve().name,
+            embeddings=capabilities.embeddings,
+            embedding_model=capabilities.embedding_model,
+            progress=progress,
+        )
+        indexing.embed_headings(
+            runtime.desk.db,
             embeddings=capabilities.embeddings,
             embedding_model=capabilities.embedding_model,
             progress=progress,
@@ -353,15 +359,9 @@ def eval_retrieval(paths: tuple[Path, ...], seed: int, plot: Path | None, as_jso
     from assistant.engine import install
     from assistant.evaluation.retrieval import evaluate_retrieval
 
-    capabilities = install(_settings()).capabilities
+    models = install(_settings()).capabilities
     with _progress(quiet=as_json) as progress:
-        report = evaluate_retrieval(
-            paths,
-            embeddings=capabilities.embeddings,
-            embedding_model=capabilities.embedding_model,
-            seed=seed,
-            progress=progress,
-        )
+        report = evaluate_retrieval(paths, models=models, seed=seed, progress=progress)
     if plot is not None:
         report.plot(plot)
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())

@@ -23,6 +23,7 @@ from assistant.models import Agent, AgentRole, APIKey, Ticket
 from assistant.runtime import Runtime
 from assistant.services import access, knowledge, tickets
 from assistant.services.access import MachinePrincipal, Scope
+from assistant.services.indexing import embed_headings
 from assistant.services.knowledge import ImportReport
 from assistant.services.tickets import NewTicket
 from assistant.settings import Settings
@@ -74,6 +75,7 @@ def run(runtime: Runtime, *, progress: Progress) -> DemoReport:
         embedding_model=desk.capabilities.embedding_model,
         progress=progress,
     )
+    embed_headings(desk.db, embeddings=desk.capabilities.embeddings, embedding_model=desk.capabilities.embedding_model)
     machine = _demo_machine(runtime)
     opened = _open_tickets(runtime, machine, progress)
     with desk.db.read() as session:

@@ -20,7 +20,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -34,8 +34,10 @@ from assistant.db import Database, migrate
 from assistant.evaluation.misspelling import questions as spellings
 from assistant.evaluation.retrieval_set import Question, RetrievalSet, read_set
 from assistant.models import Article, Passage
+from assistant.ports import Capabilities
 from assistant.retrieval.index import Index
 from assistant.retrieval.words import query_words, stem, stems
+from assistant.services.indexing import embed_headings
 from assistant.services.knowledge import import_folder
 
 OURS, WORDS, MEANING, RANKS = "ours", "BM25", "embeddings", "RRF"
@@ -176,36 +178,35 @@ class Report:
 def evaluate_retrieval(
     paths: Sequence[Path],
     *,
-    embeddings: Embeddings,
-    embedding_model: str,
+    models: Capabilities,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Report:
-    """Measure on folders as `retrieval_set` reads them. Raises `Invalid` if one of them is none."""
+    """Measure on folders as `retrieval_set` reads them. Raises `Invalid` if one of them is none.
+
+    ``models``: whose embeddings are used."""
     tell = progress or (lambda done, total, what: None)
     labelled = [read_set(path) for path in paths]
-    return Report(seed, tuple(_set_report(one, embeddings, embedding_model, seed=seed, tell=tell) for one in labelled))
+    return Report(seed, tuple(_set_report(one, models, seed=seed, tell=tell) for one in labelled))
 
 
-def _set_report(labelled: RetrievalSet, embeddings: Embeddings, model: str, *, seed: int, tell: Progress) -> SetReport:
+def _set_report(labelled: RetrievalSet, models: Capabilities, *, seed: int, tell: Progress) -> SetReport:
     asked = dict(labelled.questions)
     if labelled.codes:
         asked[CODES] = tuple(
             Question(text, labelled.codes[code]) for code, text in spellings(labelled.codes, seed=seed)
         )
-    known = _KnownEmbeddings(embeddings)
+    known = _KnownEmbeddings(models.embeddings)
     known.learn([question.text for questions in asked.values() for question in questions], tell)
-    with _imported(labelled, known, model, tell) as (db, index):
-        corpus = _Corpus.read(db, model)
+    with _imported(labelled, replace(models, embeddings=known), tell) as (db, index):
+        corpus = _Corpus.read(db, models.embedding_model)
         methods = _methods(index, corpus, known)
         measured = [_measured(name, asked[name], methods, seed=seed, tell=tell) for name in sorted(asked)]
     return SetReport(labelled.folder.name, len(corpus.names), len(corpus.owner), known.median_ms, tuple(measured))
 
 
 @contextmanager
-def _imported(
-    labelled: RetrievalSet, embeddings: Embeddings, model: str, tell: Progress
-) -> Iterator[tuple[Database, Index]]:
+def _imported(labelled: RetrievalSet, models: Capabilities, tell: Progress) -> Iterator[tuple[Database, Index]]:
     """The articles in a database of their own, through the import that everybody uses."""
     with tempfile.TemporaryDirectory(prefix="retrieval-") as folder:
         for file in labelled.articles:
@@ -220,11 +221,13 @@ def _imported(
                 db,
                 path=Path(folder, "articles"),
                 source="set",
-                embeddings=embeddings,
-                embedding_model=model,
+                embeddings=models.embeddings,
+                embedding_model=models.embedding_model,
                 progress=tell,
             )
-            yield db, Index(db, embeddings, model)
+            index = Index(db, models.embeddings, models.embedding_model, languages=models.embedding_languages)
+            embed_headings(db, embeddings=models.embeddings, embedding_model=models.embedding_model, progress=tell)
+            yield db, index
         finally:
             db.close()
 

@@ -1,4 +1,4 @@
-"""The column that holds a vector: bytes in Python on both databases, a ``halfvec`` on PostgreSQL that can be indexed."""
+"""The column of a vector: bytes in Python on both databases, a ``halfvec`` on PostgreSQL that can be indexed."""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ READ_AT_MOST = 10_000
 _COLUMN_WEIGHTS = "bm25(2.0, 1.0, 0.0, 0.0)"
 # Weights of D (identifiers), C (unused), B (text) and A (heading) in PostgreSQL's ts_rank.
 _RANK_WEIGHTS = "{0, 0, 0.5, 1.0}"
-_MAY_BE_FOUND = """a.visibility = ANY(:visibilities)
+# Which passages may be found at all, on PostgreSQL; `bound` gives the values.
+MAY_BE_FOUND = """a.visibility = ANY(:visibilities)
         AND (cardinality(CAST(:languages AS text[])) = 0 OR lower(a.language) = ANY(:languages))"""
 _WORD = re.compile(r"\w+")
 _STOP_WORDS = frozenset(
@@ -107,10 +108,10 @@ def find(session: Session, words: Sequence[str], *, filters: Filters, limit: int
         return _ids(session, statement, match=_scoped(match, filters), limit=limit)
     statement = f"""
         SELECT p.id FROM passages p JOIN articles a ON a.id = p.article_id, to_tsquery('english', :match) query
-        WHERE p.fts_words @@ query AND {_MAY_BE_FOUND}
+        WHERE p.fts_words @@ query AND {MAY_BE_FOUND}
         ORDER BY ts_rank('{_RANK_WEIGHTS}', p.fts_words, query, 1) DESC, p.id LIMIT :limit
     """  # noqa: S608
-    return _ids(session, statement, match=" | ".join(f"'{word}':AB" for word in words), limit=limit, **_bound(filters))
+    return _ids(session, statement, match=" | ".join(f"'{word}':AB" for word in words), limit=limit, **bound(filters))
 
 
 def find_code(session: Session, code: str, *, filters: Filters, limit: int) -> list[int]:
@@ -120,9 +121,9 @@ def find_code(session: Session, code: str, *, filters: Filters, limit: int) -> l
         return _ids(session, statement, match=_scoped(f'codes : "{code.lower()}"', filters), limit=limit)
     statement = f"""
         SELECT p.id FROM passages p JOIN articles a ON a.id = p.article_id
-        WHERE p.fts_words @@ to_tsquery('simple', :match) AND {_MAY_BE_FOUND} ORDER BY p.id LIMIT :limit
+        WHERE p.fts_words @@ to_tsquery('simple', :match) AND {MAY_BE_FOUND} ORDER BY p.id LIMIT :limit
     """  # noqa: S608
-    return _ids(session, statement, match=f"'{code.lower()}':D", limit=limit, **_bound(filters))
+    return _ids(session, statement, match=f"'{code.lower()}':D", limit=limit, **bound(filters))
 
 
 def _is_sqlite(session: Session) -> bool:
@@ -140,7 +141,7 @@ def _scoped(match: str, filters: Filters) -> str:
     return " AND ".join([f"({match})", *clauses])
 
 
-def _bound(filters: Filters) -> dict[str, list[str]]:
+def bound(filters: Filters) -> dict[str, list[str]]:
     return {
         "visibilities": [visibility.value for visibility in filters.visibilities],
         "languages": [language.lower() for language in filters.languages],

@@ -13,7 +13,7 @@ from assistant.errors import Invalid
 from assistant.evaluation.misspelling import CONFUSED, questions
 from assistant.evaluation.retrieval import CODES, OTHERS, OURS, Report, evaluate_retrieval, judge
 from assistant.evaluation.retrieval_set import read_set
-from tests.fakes import HashEmbeddings
+from tests.fakes import HashEmbeddings, fake_capabilities
 
 THINGS = ("kettle", "toaster", "mixer", "grinder", "oven", "fridge", "freezer", "blender")
 
@@ -41,7 +41,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(labelled: Path) -> Report:
-    return evaluate_retrieval([labelled], embeddings=HashEmbeddings(128), embedding_model="hash")
+    return evaluate_retrieval([labelled], models=fake_capabilities(embeddings=HashEmbeddings(128)))
 
 
 def test_ours_is_measured_beside_the_usual_methods_on_the_same_questions(report: Report) -> None:
@@ -82,7 +82,7 @@ def test_measures_are_those_of_the_books() -> None:
 
 def test_a_list_of_codes_asks_by_itself(tmp_path: Path) -> None:
     _write(tmp_path / "codes.jsonl", [{"code": f"XX{n}", "text": f"Problem number {n % 7}."} for n in range(201, 231)])
-    report = evaluate_retrieval([tmp_path], embeddings=HashEmbeddings(64), embedding_model="hash")
+    report = evaluate_retrieval([tmp_path], models=fake_capabilities(embeddings=HashEmbeddings(64)))
     (asked,) = report.sets[0].asked
     assert (asked.name, asked.questions) == (CODES, 180)
     assert asked.scores[0].top_1 >= 0.95
@@ -108,7 +108,7 @@ def test_pages_are_articles_by_their_path_and_notes_about_the_folder_are_none(tm
     (tmp_path / "manual" / "kettle.md").write_text("# Kettle\n\nBoil water.", encoding="utf-8")
     (tmp_path / "README.md").write_text("# About\n\nBoil water.", encoding="utf-8")
     _write(tmp_path / "labels.jsonl", [{"alt": "a kettle that boils", "gold_pages": ["manual/kettle"]}])
-    report = evaluate_retrieval([tmp_path], embeddings=HashEmbeddings(64), embedding_model="hash")
+    report = evaluate_retrieval([tmp_path], models=fake_capabilities(embeddings=HashEmbeddings(64)))
     assert report.sets[0].articles == 1
     assert report.sets[0].asked[0].scores[0].top_1 == 1.0
 

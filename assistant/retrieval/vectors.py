@@ -175,7 +175,8 @@ def _renewed(session: Session, model: str, version: int, old: Vectors | None) ->
         owner = np.array([article.id for article in old.articles], dtype=np.int64)[old.places]
         kept = np.isin(owner, list(same))
         ids, owners = np.concatenate([old.ids[kept], ids]), np.concatenate([owner[kept], owners])
-        matrix = np.concatenate([old.matrix[kept], matrix]) if len(matrix) else old.matrix[kept]
+        before = old.matrix[kept] if len(old.matrix) else old.matrix
+        matrix = np.concatenate([before, matrix]) if len(matrix) and len(before) else (matrix if len(matrix) else before)
     order = np.argsort(ids, kind="stable")
     if np.any(order[1:] < order[:-1]):
         ids, owners = ids[order], owners[order]

@@ -393,6 +393,22 @@ def bench_web(tickets: int, requests: int, workers: int, database_url: str | Non
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
 
 
+@bench.command("retrieval")
+@click.option("--passages", default=100_000, show_default=True, type=click.IntRange(100), help="Made up, by a seed.")
+@click.option("--queries", default=100, show_default=True, type=click.IntRange(5), help="Searches to time.")
+@click.option(
+    "--database-url", help="An empty PostgreSQL database to measure on (default: SQLite in a folder of its own)."
+)
+@json_option
+def bench_retrieval(passages: int, queries: int, database_url: str | None, as_json: bool) -> None:
+    """Time and memory of a search on very many passages, and how near it is to an exact one."""
+    from assistant.bench.retrieval import measure
+
+    with _progress(quiet=as_json) as progress:
+        report = measure(passages=passages, queries=queries, database_url=database_url, progress=progress)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
 def _settings(**overrides: Any) -> Settings:
     """Settings from the environment and file, or one line for each that is wrong and exit code 2."""
     from pydantic import ValidationError

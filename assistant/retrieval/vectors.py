@@ -176,7 +176,9 @@ def _renewed(session: Session, model: str, version: int, old: Vectors | None) ->
         kept = np.isin(owner, list(same))
         ids, owners = np.concatenate([old.ids[kept], ids]), np.concatenate([owner[kept], owners])
         before = old.matrix[kept] if len(old.matrix) else old.matrix
-        matrix = np.concatenate([before, matrix]) if len(matrix) and len(before) else (matrix if len(matrix) else before)
+        matrix = (
+            np.concatenate([before, matrix]) if len(matrix) and len(before) else (matrix if len(matrix) else before)
+        )
     order = np.argsort(ids, kind="stable")
     if np.any(order[1:] < order[:-1]):
         ids, owners = ids[order], owners[order]

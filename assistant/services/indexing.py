@@ -6,12 +6,13 @@ passage is ranked without it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from assistant.db import Database
@@ -21,6 +22,11 @@ from assistant.retrieval.vectors import text_hash
 Progress = Callable[[int, int, str], None]
 
 _AT_ONCE = 64
+# Passages from which PostgreSQL gets an index of vectors, and the memory to build it with.
+INDEX_FROM = 20_000
+_BUILD_MEMORY = "2GB"
+# An index that was being built when its process died is there, but not used.
+_INVALID = "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('{name}') AND NOT indisvalid"
 
 
 def embed_headings(
@@ -76,3 +82,35 @@ def _insert_one(db: Database, row: dict[str, Any]) -> None:
         key = (Vector.content_hash == row["content_hash"], Vector.embedding_model == row["embedding_model"])
         session.execute(delete(Vector).where(*key))
         session.add(Vector(**row))
+
+
+def index_vectors(db: Database, *, embedding_model: str) -> bool:
+    """On PostgreSQL, make the HNSW index of this model's passages once there are `INDEX_FROM`; while it is made, they
+    are searched and changed as before. Returns whether there is one. Below that an exact search is as fast, and exact.
+    """
+    if db.is_sqlite:
+        return False
+    with db.read() as session:
+        passages = select(Passage.embedding).where(Passage.embedding_model == embedding_model)
+        if len(session.scalars(passages.limit(1)).all()) == 0:
+            return False
+        dimensions = len(session.scalars(passages.limit(1)).one()) // 4
+        count = session.execute(select(func.count()).select_from(passages.subquery())).scalar_one()
+    if count < INDEX_FROM:
+        return False
+    name = f"fts_hnsw_{hashlib.sha256(f'{embedding_model} {dimensions}'.encode()).hexdigest()[:16]}"
+    quoted = embedding_model.replace("'", "''")
+    # Outside of a transaction: PostgreSQL wants it so, for an index that is built beside the work.
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(
+            f"DROP INDEX IF EXISTS {name}"
+            if connection.exec_driver_sql(_INVALID.format(name=name)).scalar_one_or_none()
+            else "SELECT 1"
+        )
+        connection.exec_driver_sql(f"SET maintenance_work_mem = '{_BUILD_MEMORY}'")
+        connection.exec_driver_sql(
+            f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON passages USING hnsw "
+            f"((embedding::halfvec({dimensions})) halfvec_ip_ops) WHERE embedding_model = '{quoted}'"
+        )
+        connection.exec_driver_sql("RESET maintenance_work_mem")
+    return True

@@ -30,7 +30,7 @@ from assistant.retrieval.identifiers import certain, other_forms, spot
 from assistant.retrieval.languages import detect
 from assistant.retrieval.meaning import InDatabase, InMemory, meaning_of
 from assistant.retrieval.vectors import HeadingVectors, VectorCache, Vectors, occurrences
-from assistant.retrieval.words import Filters, clean, find, find_code, query_words, rarest, stem, stems
+from assistant.retrieval.words import Filters, clean, find, find_code, query_words, known_stems, rarest, stem
 
 __all__ = ["Filters", "Hit", "Index", "PassageRetriever", "query_words"]
 
@@ -116,7 +116,8 @@ class Index:
         self, session: Session, vectors: Vectors, *, query: _Query, found: _Found, filters: Filters, limit: int
     ) -> list[Hit]:
         """The candidates scored, best first. Ones that were removed a moment ago are left out."""
-        texts = _texts(session, vectors.ids[found.rows].tolist())
+        wanted = {stem(word) for word in found.counts}
+        texts = _texts(session, vectors.ids[found.rows].tolist(), wanted)
         rows = found.rows[[passage_id in texts for passage_id in vectors.ids[found.rows].tolist()]]
         passages = [texts[passage_id] for passage_id in vectors.ids[rows].tolist()]
         similarities = found.meaning.cosines(rows)
@@ -211,9 +212,13 @@ def _carrying(find_form: Callable[[str], list[int]], code: str) -> list[int]:
     return next((found for form in (code, *other_forms(code)) if (found := find_form(form))), [])
 
 
-def _texts(session: Session, ids: Sequence[int]) -> dict[int, _Text]:
+def _texts(session: Session, ids: Sequence[int], wanted: set[str]) -> dict[int, _Text]:
+    """Passage id to its heading and the stems in it, those that are ``wanted``."""
     query = select(Passage.id, Passage.heading, Passage.text).where(Passage.id.in_(ids))
-    return {row[0]: _Text(row[1], stems(row[1]), stems(row[2])) for row in session.execute(query)}
+    return {
+        row[0]: _Text(row[1], known_stems(row[1], wanted), known_stems(row[2], wanted))
+        for row in session.execute(query)
+    }
 
 
 def _passages(session: Session, ids: Sequence[int]) -> dict[int, Passage]:

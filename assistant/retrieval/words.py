@@ -18,7 +18,7 @@ from assistant.models import Visibility
 # Of a long message, so many different words are looked at.
 QUERY_WORDS = 64
 # The search reads about so many entries of the word index: rare words first, common ones as far as this goes.
-READ_AT_MOST = 10_000
+READ_AT_MOST = 5_000
 # BM25 weights of the columns heading, text, codes, scope: codes have their own search, a scope only filters.
 _COLUMN_WEIGHTS = "bm25(2.0, 1.0, 0.0, 0.0)"
 # Weights of D (identifiers), C (unused), B (text) and A (heading) in PostgreSQL's ts_rank.

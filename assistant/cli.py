@@ -428,6 +428,29 @@ def eval_triage(path: Path, label_field: str, per_class: int, seed: int, plot: P
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
 
 
+@evaluate.command("retrieval")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap, and of the misspelt codes.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a chart with intervals (PNG).")
+@json_option
+def eval_retrieval(paths: tuple[Path, ...], seed: int, plot: Path | None, as_json: bool) -> None:
+    """Recall@5, MRR@10, nDCG@10 and latency of the search, beside BM25, embeddings and rank fusion.
+
+    Each of PATHS is a folder with articles (JSON lines with id and text, Markdown, HTML) and questions (JSON lines with
+    question and gold: ids of the right articles). A list of codes makes its own questions: the codes as people spell
+    and readers misread them. Your database is not touched.
+    """
+    from assistant.engine import install
+    from assistant.evaluation.retrieval import evaluate_retrieval
+
+    models = install(_settings()).capabilities
+    with _progress(quiet=as_json) as progress:
+        report = evaluate_retrieval(paths, models=models, seed=seed, progress=progress)
+    if plot is not None:
+        report.plot(plot)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
 @main.group()
 def bench() -> None:
     """Measure speed on this machine."""
@@ -488,6 +511,22 @@ def bench_web(tickets: int, requests: int, workers: int, database_url: str | Non
         report = measure(
             tickets=tickets, requests=requests, workers=workers, database_url=database_url, progress=progress
         )
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
+@bench.command("retrieval")
+@click.option("--passages", default=100_000, show_default=True, type=click.IntRange(100), help="Made up, by a seed.")
+@click.option("--queries", default=100, show_default=True, type=click.IntRange(5), help="Searches to time.")
+@click.option(
+    "--database-url", help="An empty PostgreSQL database to measure on (default: SQLite in a folder of its own)."
+)
+@json_option
+def bench_retrieval(passages: int, queries: int, database_url: str | None, as_json: bool) -> None:
+    """Time and memory of a search on very many passages, and how near it is to an exact one."""
+    from assistant.bench.retrieval import measure
+
+    with _progress(quiet=as_json) as progress:
+        report = measure(passages=passages, queries=queries, database_url=database_url, progress=progress)
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
 
 

@@ -146,6 +146,7 @@ class Capabilities:
     revision: str
     embeddings: Embeddings
     embedding_model: str
+    embedding_languages: tuple[str, ...] = ()  # that the embeddings read; none: all
     ocr: OCR | None = None
     chat_model: BaseChatModel | None = None
     decisions: DecisionModel | None = None

@@ -60,7 +60,12 @@ def build(
         storage=Storage.open(settings.attachments_url),
         capabilities=capabilities,
         taxonomy=taxonomy,
-        index=Index(db, capabilities.embeddings, capabilities.embedding_model),
+        index=Index(
+            db,
+            capabilities.embeddings,
+            capabilities.embedding_model,
+            languages=capabilities.embedding_languages,
+        ),
         company=settings.company,
         answer_threshold=settings.answer_threshold,
         photo_limits=Limits(settings.photo_max_bytes, settings.photo_max_pixels, settings.photo_max_side),

@@ -29,6 +29,7 @@ from assistant.models import (
 from assistant.services import access, knowledge, sources, tickets
 from assistant.services.access import AgentPrincipal, MachinePrincipal, Scope
 from assistant.services.desk import Desk
+from assistant.services.indexing import embed_headings
 from assistant.services.tickets import NewTicket
 
 PASSWORD = "correct horse battery"
@@ -161,6 +162,7 @@ def make_articles(desk: Desk, folder: Path, articles: Mapping[str, str] | None =
     knowledge.import_folder(
         desk.db, path=folder, source=folder.name, embeddings=models.embeddings, embedding_model=models.embedding_model
     )
+    embed_headings(desk.db, embeddings=models.embeddings, embedding_model=models.embedding_model)
     desk.index.refresh()
 
 

@@ -206,6 +206,7 @@ def _without_model(texts: SentenceEmbeddings, reader: optical.RapidOCR | None) -
         revision=_reading_revision(reader),
         embeddings=texts,
         embedding_model=texts.name,
+        embedding_languages=texts.languages,
         ocr=reader,
     )
 
@@ -227,6 +228,7 @@ def _remote(settings: Settings, texts: SentenceEmbeddings, reader: optical.Rapid
         revision=f"remote:{settings.remote_model}+{_reading_revision(reader)}",
         embeddings=texts,
         embedding_model=texts.name,
+        embedding_languages=texts.languages,
         ocr=reader,
         chat_model=chat_model,
         decisions=RemoteDecisions(chat_model),
@@ -260,6 +262,7 @@ def _local(
         revision=f"{chosen.revision}{precision}+{_reading_revision(reader)}",
         embeddings=texts,
         embedding_model=texts.name,
+        embedding_languages=texts.languages,
         ocr=reader,
         chat_model=EngineChatModel(engine=engine, model_name=chosen.label),
         decisions=EngineDecisions(engine),

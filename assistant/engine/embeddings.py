@@ -37,6 +37,11 @@ class SentenceEmbeddings(Embeddings):
         """What vectors are kept under: vectors of different names are never compared."""
         return f"{OFFLINE_NAME}@{OFFLINE_SHA256[:8]}" if self._model_name == "auto" else self._model_name
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that it reads; none: all. Of a model that the operator chose we take that it fits."""
+        return ("en",) if self._model_name == "auto" else ()
+
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         if not texts:
             return []

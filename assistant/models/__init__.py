@@ -28,6 +28,7 @@ from assistant.models.knowledge import (
     SourceFile,
     SourceKind,
     SourcePage,
+    Vector,
     Visibility,
 )
 from assistant.models.people import Agent, AgentRole, APIKey, Customer, Team
@@ -90,5 +91,6 @@ __all__ = [
     "TriageFieldState",
     "TriageHead",
     "TriageResult",
+    "Vector",
     "Visibility",
 ]

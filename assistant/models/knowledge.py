@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from assistant.db import Base, utcnow
 from assistant.models.columns import JSONType, enum_type, public_id, reference
+from assistant.models.vector_column import UnitVector
 
 
 class Visibility(StrEnum):
@@ -40,7 +41,7 @@ class Article(Base):
 
 
 class Passage(Base):
-    """A retrieved piece of an article. ``embedding`` is float32, little-endian, unit length, by ``embedding_model``."""
+    """A retrieved piece of an article. ``embedding`` is that of heading and text, by ``embedding_model``."""
 
     __tablename__ = "passages"
     __table_args__ = (Index("ix_passages_content_hash_embedding_model", "content_hash", "embedding_model"),)
@@ -55,7 +56,7 @@ class Passage(Base):
     codes: Mapped[str] = mapped_column(Text, default="")  # exact identifiers in it, canonical, separated by spaces
     content_hash: Mapped[str] = mapped_column(Text)
     embedding_model: Mapped[str] = mapped_column(Text)
-    embedding: Mapped[bytes] = mapped_column(LargeBinary)
+    embedding: Mapped[bytes] = mapped_column(UnitVector)
 
 
 class Figure(Base):
@@ -221,3 +222,16 @@ class GapQuestion(Base):
     embedding_model: Mapped[str] = mapped_column(Text)
     embedding: Mapped[bytes] = mapped_column(LargeBinary)
     asked_at: Mapped[datetime]
+
+
+class Vector(Base):
+    """An embedding of something that is no passage as it is served: a heading, a passage by the embedding model that
+    will be served next, a picture. ``content_hash`` is the SHA-256 of the text or of the picture's bytes."""
+
+    __tablename__ = "vectors"
+    __table_args__ = (UniqueConstraint("content_hash", "embedding_model"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    content_hash: Mapped[str] = mapped_column(Text)
+    embedding_model: Mapped[str] = mapped_column(Text, index=True)
+    embedding: Mapped[bytes] = mapped_column(UnitVector)

@@ -1,9 +1,9 @@
 """The index: passages found by exact identifiers, by words (BM25) and by meaning (embeddings), in one ranking.
 
 Words and identifiers are found by the database (FTS5 or tsvector), meaning by an exact search over unit vectors that
-are kept in one matrix. Each gives candidates; `fusion` scores all of them alike. Filters by visibility and language
-apply before anything is ranked: a passage that may not be seen is never a candidate, and a second check stands behind
-the database's. Products are a preference: those asked for, and those that the query names.
+are kept in one matrix, or by PostgreSQL. Each gives candidates; `fusion` scores all of them alike. Filters by
+visibility and language apply before anything is ranked: a passage that may not be seen is never a candidate, and a
+second check stands behind the database's. Products are a preference: those asked for, and those that the query names.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,18 @@ from assistant.db import Database
 from assistant.models import Passage
 from assistant.retrieval import fusion
 from assistant.retrieval.identifiers import certain, other_forms, spot
-from assistant.retrieval.vectors import VectorCache, Vectors, occurrences
-from assistant.retrieval.words import Filters, clean, find, find_code, query_words, rarest, stem, stems
+from assistant.retrieval.languages import detect
+from assistant.retrieval.meaning import InDatabase, InMemory, meaning_of
+from assistant.retrieval.vectors import HeadingVectors, VectorCache, Vectors, occurrences
+from assistant.retrieval.words import Filters, clean, find, find_code, known_stems, query_words, rarest, stem
 
 __all__ = ["Filters", "Hit", "Index", "PassageRetriever", "query_words"]
 
 # Candidates that words, meaning and each identifier give to the fusion.
 CANDIDATES = 60
 _MOST_CODES = 16
+# Languages of short texts are mixed up: below this an English question is taken for one.
+_SURE_OF_LANGUAGE = 0.6
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Hit:
     similarity: float | None
     words: tuple[str, ...]
     codes: tuple[str, ...]
+    # The language of the query if the embedder does not read it: found by words and identifiers more than by meaning.
+    unread_language: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         metadata = self.document.metadata
@@ -56,16 +63,22 @@ class Hit:
             "similarity": None if self.similarity is None else round(self.similarity, 4),
             "words": list(self.words),
             "codes": list(self.codes),
+            "unread_language": self.unread_language,
         }
 
 
 class Index:
-    """Thread-safe. One per process; all see the same database."""
+    """Thread-safe. One per process; all see the same database. ``languages``: that the embedder reads; none: all."""
 
-    def __init__(self, db: Database, embeddings: Embeddings, embedding_model: str) -> None:
+    def __init__(
+        self, db: Database, embeddings: Embeddings, embedding_model: str, *, languages: tuple[str, ...] = ()
+    ) -> None:
         self._db = db
         self._embeddings = embeddings
+        self._model = embedding_model
+        self._languages = languages
         self._cache = VectorCache(embedding_model)
+        self._headings = HeadingVectors(embedding_model)
 
     def search(self, query: str, *, filters: Filters | None = None, limit: int = 8) -> list[Hit]:
         """The best passages first; empty for an empty query or knowledge base."""
@@ -74,14 +87,14 @@ class Index:
             return []
         filters = filters or Filters()
         # No transaction is open while the model works.
-        vector = np.asarray(self._embeddings.embed_query(query), dtype=np.float32)
+        asked = _Query(query, np.asarray(self._embeddings.embed_query(query), dtype=np.float32), self._unread(query))
         with self._db.read() as session:
             vectors = self._cache.current(session)
             if not len(vectors):
                 return []
             filters = replace(filters, products=(*filters.products, *vectors.products_in(query)))
-            found = _find(session, vectors, query=query, vector=vector, filters=filters)
-            return _hits(session, vectors, query=query, found=found, filters=filters, limit=limit)
+            found = _find(session, vectors, query=asked, model=self._model, filters=filters)
+            return self._hits(session, vectors, query=asked, found=found, filters=filters, limit=limit)
 
     def retriever(self, filters: Filters | None = None, *, limit: int = 8) -> PassageRetriever:
         """The index as a LangChain retriever with fixed filters."""
@@ -91,6 +104,41 @@ class Index:
         """Read what has changed in the database since the last search, so that the next one need not."""
         with self._db.read() as session:
             return self._cache.current(session)
+
+    def _unread(self, query: str) -> str | None:
+        """The query's language, if it is surely one that the embedder does not read."""
+        if not self._languages:
+            return None
+        language, sure = detect(query)
+        return language if sure > _SURE_OF_LANGUAGE and language not in self._languages else None
+
+    def _hits(
+        self, session: Session, vectors: Vectors, *, query: _Query, found: _Found, filters: Filters, limit: int
+    ) -> list[Hit]:
+        """The candidates scored, best first. Ones that were removed a moment ago are left out."""
+        wanted = {stem(word) for word in found.counts}
+        texts = _texts(session, vectors.ids[found.rows].tolist(), wanted)
+        rows = found.rows[[passage_id in texts for passage_id in vectors.ids[found.rows].tolist()]]
+        passages = [texts[passage_id] for passage_id in vectors.ids[rows].tolist()]
+        similarities = found.meaning.cosines(rows)
+        headings = self._headings.cosines(session, [passage.heading for passage in passages], query.vector)
+        scores = _scores(
+            vectors, rows, passages, query=query, found=found, filters=filters, cosines=(similarities, headings)
+        )
+        best = np.lexsort((rows, -scores))[:limit].tolist()
+        whole = _passages(session, vectors.ids[rows[best]].tolist())
+        return [
+            _hit(
+                whole[int(vectors.ids[rows[place]])],
+                score=float(scores[place]),
+                similarity=float(similarities[place]),
+                words=tuple(word for word in found.counts if stem(word) in passages[place].words),
+                codes=tuple(code for code, carrying in found.codes.items() if rows[place] in carrying),
+                unread_language=query.unread_language,
+            )
+            for place in best
+            if int(vectors.ids[rows[place]]) in whole
+        ]
 
 
 class PassageRetriever(BaseRetriever):
@@ -112,35 +160,51 @@ class PassageRetriever(BaseRetriever):
 
 
 @dataclass(frozen=True)
+class _Query:
+    """``vector``: (d,) float32. ``unread_language``: as in `Hit`."""
+
+    text: str
+    vector: np.ndarray
+    unread_language: str | None
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A candidate's heading, and the stems of heading and text."""
+
+    heading: str
+    head: list[str]
+    body: list[str]
+
+    @cached_property
+    def words(self) -> set[str]:
+        return {*self.head, *self.body}
+
+
+@dataclass(frozen=True)
 class _Found:
-    """Candidates: rows of `Vectors` with all cosines, the words' counts, and by identifier the rows that carry it."""
+    """Candidates: rows of `Vectors`, the words' counts, and by identifier the rows that carry it."""
 
     rows: np.ndarray
-    similarities: np.ndarray  # of all passages
+    meaning: InMemory | InDatabase
     lead: float
     counts: Mapping[str, int]
     codes: Mapping[str, np.ndarray]
 
 
-def _find(session: Session, vectors: Vectors, *, query: str, vector: np.ndarray, filters: Filters) -> _Found:
+def _find(session: Session, vectors: Vectors, *, query: _Query, model: str, filters: Filters) -> _Found:
     """What words, meaning and identifiers each propose, of what may be found."""
     allowed = vectors.allowed(filters)
-    similarities = vectors.matrix @ vector
-    counts = occurrences(session, vectors, query_words(query))
+    meaning = meaning_of(session, vectors, query.vector, model=model)
+    near = meaning.near(filters, CANDIDATES)
+    counts = occurrences(session, vectors, query_words(query.text))
     by_words = vectors.rows(find(session, rarest(counts), filters=filters, limit=CANDIDATES))
-    by_meaning = _nearest(similarities, allowed, CANDIDATES)
     codes = {}
-    for code in spot(query)[:_MOST_CODES]:
+    for code in spot(query.text)[:_MOST_CODES]:
         rows = vectors.rows(_carrying(lambda form: find_code(session, form, filters=filters, limit=CANDIDATES), code))
         codes[code] = rows[allowed[rows]]
-    rows = np.unique(np.concatenate([by_words, by_meaning, *codes.values()]))
-    return _Found(
-        rows=rows[allowed[rows]],
-        similarities=similarities,
-        lead=fusion.lead(similarities[allowed]),
-        counts=counts,
-        codes=codes,
-    )
+    rows = np.unique(np.concatenate([by_words, near.rows, *codes.values()]))
+    return _Found(rows=rows[allowed[rows]], meaning=meaning, lead=near.lead, counts=counts, codes=codes)
 
 
 def _carrying(find_form: Callable[[str], list[int]], code: str) -> list[int]:
@@ -148,43 +212,13 @@ def _carrying(find_form: Callable[[str], list[int]], code: str) -> list[int]:
     return next((found for form in (code, *other_forms(code)) if (found := find_form(form))), [])
 
 
-def _nearest(similarities: np.ndarray, allowed: np.ndarray, number: int) -> np.ndarray:
-    masked = np.where(allowed, similarities, -2.0)
-    if len(masked) <= number:
-        return np.arange(len(masked))
-    nearest: np.ndarray = np.argpartition(-masked, number)[:number]
-    return nearest
-
-
-def _hits(session: Session, vectors: Vectors, *, query: str, found: _Found, filters: Filters, limit: int) -> list[Hit]:
-    """The candidates scored, best first. Ones that were removed a moment ago are left out."""
-    texts = _texts(session, vectors.ids[found.rows].tolist())
-    rows = found.rows[[passage_id in texts for passage_id in vectors.ids[found.rows].tolist()]]
-    passages = [texts[passage_id] for passage_id in vectors.ids[rows].tolist()]
-    scores = _scores(vectors, rows, texts=passages, query=query, found=found, filters=filters)
-    best = np.lexsort((rows, -scores))[:limit].tolist()
-    whole = _passages(session, vectors.ids[rows[best]].tolist())
-    hits = []
-    for place, passage in ((place, whole.get(int(vectors.ids[rows[place]]))) for place in best):
-        if passage is None:
-            continue
-        present = {*passages[place][0], *passages[place][1]}
-        hits.append(
-            _hit(
-                passage,
-                score=float(scores[place]),
-                similarity=float(found.similarities[rows[place]]),
-                words=tuple(word for word in found.counts if stem(word) in present),
-                codes=tuple(code for code, carrying in found.codes.items() if rows[place] in carrying),
-            )
-        )
-    return hits
-
-
-def _texts(session: Session, ids: Sequence[int]) -> dict[int, tuple[list[str], list[str]]]:
-    """Passage id to the stems of its heading and of its text."""
+def _texts(session: Session, ids: Sequence[int], wanted: set[str]) -> dict[int, _Text]:
+    """Passage id to its heading and the stems in it, those that are ``wanted``."""
     query = select(Passage.id, Passage.heading, Passage.text).where(Passage.id.in_(ids))
-    return {row[0]: (stems(row[1]), stems(row[2])) for row in session.execute(query)}
+    return {
+        row[0]: _Text(row[1], known_stems(row[1], wanted), known_stems(row[2], wanted))
+        for row in session.execute(query)
+    }
 
 
 def _passages(session: Session, ids: Sequence[int]) -> dict[int, Passage]:
@@ -195,15 +229,17 @@ def _passages(session: Session, ids: Sequence[int]) -> dict[int, Passage]:
 def _scores(
     vectors: Vectors,
     rows: np.ndarray,
+    passages: Sequence[_Text],
     *,
-    texts: Sequence[tuple[list[str], list[str]]],
-    query: str,
+    query: _Query,
     found: _Found,
     filters: Filters,
+    cosines: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
-    """(len(rows),) 0 to 1."""
-    words = fusion.query_of(found.counts, passages=len(vectors))
-    sure = certain(query)
+    """(len(rows),) 0 to 1. ``cosines``: of the passages and of their headings."""
+    reads = query.unread_language is None
+    words = fusion.query_of(found.counts, passages=len(vectors), only_known=not reads)
+    sure = certain(query.text)
     bonuses = np.zeros(len(rows), dtype=np.float32)
     if filters.products:
         bonuses += fusion.PRODUCT_BONUS * vectors.about(rows, filters.products)
@@ -215,16 +251,25 @@ def _scores(
         else:
             bonuses += fusion.NUMBER_BONUS * rarity * np.isin(rows, carrying)
     scores = fusion.fuse(
-        similarities=found.similarities[rows],
-        matches=np.array([fusion.word_match(words, heading=head, text=body) for head, body in texts], dtype=np.float32),
-        query=words,
+        similarities=cosines[0],
+        headings=cosines[1],
+        matches=[fusion.word_match(words, heading=passage.head, text=passage.body) for passage in passages],
         lead=found.lead,
         bonuses=bonuses,
+        reads=reads,
     )
     return fusion.identifiers_first(scores, identifiers)
 
 
-def _hit(passage: Passage, *, score: float, similarity: float, words: tuple[str, ...], codes: tuple[str, ...]) -> Hit:
+def _hit(
+    passage: Passage,
+    *,
+    score: float,
+    similarity: float,
+    words: tuple[str, ...],
+    codes: tuple[str, ...],
+    unread_language: str | None,
+) -> Hit:
     article = passage.article
     metadata = {
         "passage_id": passage.public_id,
@@ -239,6 +284,7 @@ def _hit(passage: Passage, *, score: float, similarity: float, words: tuple[str,
         "similarity": similarity,
         "words": list(words),
         "codes": list(codes),
+        "unread_language": unread_language,
     }
     document = Document(page_content=passage.text, id=passage.public_id, metadata=metadata)
-    return Hit(document, score, similarity, words, codes)
+    return Hit(document, score, similarity, words, codes, unread_language)

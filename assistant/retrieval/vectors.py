@@ -1,4 +1,4 @@
-"""The vectors of all passages in one matrix, as they are in the database now.
+"""The vectors of all passages in one matrix, as they are in the database now; on PostgreSQL they stay there.
 
 Kept in memory and renewed article by article: a counter in the database, raised by triggers with every change, says
 that something changed, and an article's ``updated_at`` says which. Passages never change otherwise: whoever replaces
@@ -7,6 +7,7 @@ them says so on their article.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from collections.abc import Sequence
@@ -18,11 +19,12 @@ import numpy as np
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from assistant.models import Article, Passage
+from assistant.models import Article, Passage, Vector
 from assistant.retrieval.words import Filters, count
 
 _ARTICLES_AT_ONCE = 500
 _MOST_MASKS = 32
+_MOST_HEADINGS = 20_000
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Vectors:
 
     version: int
     ids: np.ndarray  # (n,) int64, passage ids, ascending
-    matrix: np.ndarray  # (n, d) float32, unit length
+    matrix: np.ndarray  # (n, d) float32, unit length; (0, 0) if they stay in the database
     places: np.ndarray  # (n,) int32, into ``articles``
     articles: tuple[ArticleRow, ...]
     counts: dict[str, int] = field(default_factory=dict)  # word: how many passages have it; filled as it is asked
@@ -39,6 +41,10 @@ class Vectors:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def in_memory(self) -> bool:
+        return len(self.matrix) == len(self.ids)
 
     def allowed(self, filters: Filters) -> np.ndarray:
         """(n,) bool: what may be found at all."""
@@ -114,6 +120,33 @@ class VectorCache:
             return self._vectors
 
 
+class HeadingVectors:
+    """Vectors of headings, read from the database as they are asked for and kept. Thread-safe."""
+
+    def __init__(self, embedding_model: str) -> None:
+        self._model = embedding_model
+        self._known: dict[str, np.ndarray] = {}
+
+    def cosines(self, session: Session, headings: Sequence[str], query: np.ndarray) -> np.ndarray:
+        """(n,) cosines with the query; -1 where a heading has no vector yet."""
+        digests = [text_hash(heading) for heading in headings]
+        known = self._known
+        missing = sorted(set(digests) - known.keys())
+        if missing:
+            if len(known) > _MOST_HEADINGS:
+                known = self._known = {}
+                missing = sorted(set(digests))
+            columns = select(Vector.content_hash, Vector.embedding)
+            read = columns.where(Vector.content_hash.in_(missing), Vector.embedding_model == self._model)
+            known.update({digest: np.frombuffer(blob, dtype="<f4") for digest, blob in session.execute(read)})
+        return np.array([known[one] @ query if one in known else -1.0 for one in digests], dtype=np.float32)
+
+
+def text_hash(words: str) -> str:
+    """What a text's vector is kept under."""
+    return hashlib.sha256(words.encode()).hexdigest()
+
+
 def occurrences(session: Session, vectors: Vectors, words: Sequence[str]) -> dict[str, int]:
     """How many passages have each word; asked of the database once a snapshot."""
     for word in words:
@@ -142,10 +175,14 @@ def _renewed(session: Session, model: str, version: int, old: Vectors | None) ->
         owner = np.array([article.id for article in old.articles], dtype=np.int64)[old.places]
         kept = np.isin(owner, list(same))
         ids, owners = np.concatenate([old.ids[kept], ids]), np.concatenate([owner[kept], owners])
-        matrix = np.concatenate([old.matrix[kept], matrix]) if len(matrix) else old.matrix[kept]
+        before = old.matrix[kept] if len(old.matrix) else old.matrix
+        matrix = (
+            np.concatenate([before, matrix]) if len(matrix) and len(before) else (matrix if len(matrix) else before)
+        )
     order = np.argsort(ids, kind="stable")
     if np.any(order[1:] < order[:-1]):
-        ids, matrix, owners = ids[order], matrix[order], owners[order]
+        ids, owners = ids[order], owners[order]
+        matrix = matrix[order] if len(matrix) else matrix
     article_ids = np.array([article.id for article in articles], dtype=np.int64)
     places = np.searchsorted(article_ids, owners).astype(np.int32)
     return Vectors(version=version, ids=ids, matrix=matrix, places=places, articles=tuple(articles))
@@ -159,18 +196,18 @@ def _articles(session: Session) -> list[ArticleRow]:
 
 
 def _read(session: Session, model: str, articles: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids (n,), vectors (n, d) and article ids (n,) of the articles' passages."""
+    """Ids (n,), vectors (n, d) and article ids (n,) of the articles' passages. On PostgreSQL without the vectors."""
+    in_memory = session.get_bind().dialect.name == "sqlite"
     ids: list[int] = []
     owners: list[int] = []
     blobs: list[bytes] = []
+    columns = (Passage.id, Passage.article_id, Passage.embedding) if in_memory else (Passage.id, Passage.article_id)
     for start in range(0, len(articles), _ARTICLES_AT_ONCE):
         some = articles[start : start + _ARTICLES_AT_ONCE]
-        query = select(Passage.id, Passage.article_id, Passage.embedding).where(
-            Passage.article_id.in_(some), Passage.embedding_model == model
-        )
-        for passage_id, article_id, blob in session.execute(query):
-            ids.append(passage_id)
-            owners.append(article_id)
-            blobs.append(blob)
+        query = select(*columns).where(Passage.article_id.in_(some), Passage.embedding_model == model)
+        for row in session.execute(query):
+            ids.append(row[0])
+            owners.append(row[1])
+            blobs.extend(row[2:])
     matrix = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), -1) if blobs else np.zeros((0, 0), "<f4")
     return np.array(ids, dtype=np.int64), matrix, np.array(owners, dtype=np.int64)

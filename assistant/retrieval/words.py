@@ -6,7 +6,7 @@ Any text may come in: only word characters reach the index, always quoted, and v
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,12 +18,13 @@ from assistant.models import Visibility
 # Of a long message, so many different words are looked at.
 QUERY_WORDS = 64
 # The search reads about so many entries of the word index: rare words first, common ones as far as this goes.
-READ_AT_MOST = 10_000
+READ_AT_MOST = 5_000
 # BM25 weights of the columns heading, text, codes, scope: codes have their own search, a scope only filters.
 _COLUMN_WEIGHTS = "bm25(2.0, 1.0, 0.0, 0.0)"
 # Weights of D (identifiers), C (unused), B (text) and A (heading) in PostgreSQL's ts_rank.
 _RANK_WEIGHTS = "{0, 0, 0.5, 1.0}"
-_MAY_BE_FOUND = """a.visibility = ANY(:visibilities)
+# Which passages may be found at all, on PostgreSQL; `bound` gives the values.
+MAY_BE_FOUND = """a.visibility = ANY(:visibilities)
         AND (cardinality(CAST(:languages AS text[])) = 0 OR lower(a.language) = ANY(:languages))"""
 _WORD = re.compile(r"\w+")
 _STOP_WORDS = frozenset(
@@ -59,6 +60,13 @@ def query_words(query: str) -> list[str]:
 def stems(passage: str) -> list[str]:
     """The words of a text in order, cut to what their forms have in common."""
     return [stem(word) for word in _WORD.findall(passage.lower())]
+
+
+def known_stems(passage: str, wanted: Collection[str]) -> list[str]:
+    """As `stems`, with nothing in the place of words that are surely not ``wanted``: most need no stemming then."""
+    # A stem has its word's first two letters, or is a single one.
+    begin = {one[:2] for one in wanted}
+    return [stem(word) if word[:2] in begin or word[:1] in begin else "" for word in _WORD.findall(passage.lower())]
 
 
 @lru_cache(maxsize=50_000)
@@ -107,10 +115,10 @@ def find(session: Session, words: Sequence[str], *, filters: Filters, limit: int
         return _ids(session, statement, match=_scoped(match, filters), limit=limit)
     statement = f"""
         SELECT p.id FROM passages p JOIN articles a ON a.id = p.article_id, to_tsquery('english', :match) query
-        WHERE p.fts_words @@ query AND {_MAY_BE_FOUND}
+        WHERE p.fts_words @@ query AND {MAY_BE_FOUND}
         ORDER BY ts_rank('{_RANK_WEIGHTS}', p.fts_words, query, 1) DESC, p.id LIMIT :limit
     """  # noqa: S608
-    return _ids(session, statement, match=" | ".join(f"'{word}':AB" for word in words), limit=limit, **_bound(filters))
+    return _ids(session, statement, match=" | ".join(f"'{word}':AB" for word in words), limit=limit, **bound(filters))
 
 
 def find_code(session: Session, code: str, *, filters: Filters, limit: int) -> list[int]:
@@ -120,9 +128,9 @@ def find_code(session: Session, code: str, *, filters: Filters, limit: int) -> l
         return _ids(session, statement, match=_scoped(f'codes : "{code.lower()}"', filters), limit=limit)
     statement = f"""
         SELECT p.id FROM passages p JOIN articles a ON a.id = p.article_id
-        WHERE p.fts_words @@ to_tsquery('simple', :match) AND {_MAY_BE_FOUND} ORDER BY p.id LIMIT :limit
+        WHERE p.fts_words @@ to_tsquery('simple', :match) AND {MAY_BE_FOUND} ORDER BY p.id LIMIT :limit
     """  # noqa: S608
-    return _ids(session, statement, match=f"'{code.lower()}':D", limit=limit, **_bound(filters))
+    return _ids(session, statement, match=f"'{code.lower()}':D", limit=limit, **bound(filters))
 
 
 def _is_sqlite(session: Session) -> bool:
@@ -140,7 +148,7 @@ def _scoped(match: str, filters: Filters) -> str:
     return " AND ".join([f"({match})", *clauses])
 
 
-def _bound(filters: Filters) -> dict[str, list[str]]:
+def bound(filters: Filters) -> dict[str, list[str]]:
     return {
         "visibilities": [visibility.value for visibility in filters.visibilities],
         "languages": [language.lower() for language in filters.languages],

@@ -39,7 +39,7 @@ from assistant.ports import HandoffReason
 from assistant.services import queue
 from assistant.services.access import AgentPrincipal
 from assistant.services.desk import Desk
-from assistant.services.imports import to_bytes
+from assistant.services.indexing import to_bytes
 from assistant.skills import language, personal_data
 
 LOOK = "look_for_gaps"

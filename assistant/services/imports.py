@@ -10,12 +10,11 @@ Passages of many articles are embedded together, sorted by length: a batch is as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, perf_counter
 from typing import Any
 
-import numpy as np
 from langchain_core.embeddings import Embeddings
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
@@ -26,6 +25,7 @@ from assistant.errors import AssistantError, NotFound
 from assistant.models import Article, Figure, Passage, PassageFigure, Visibility
 from assistant.retrieval.loaders import ArticleSource, Found, Listing, Picture
 from assistant.retrieval.splitting import REVISION, FigureText, PassageText, cut
+from assistant.services.indexing import to_bytes
 
 # Called with how many are done, of how many, and what is being done.
 Progress = Callable[[int, int, str], None]
@@ -315,12 +315,6 @@ def _known_vectors(db: Database, digests: Sequence[str], *, embedding_model: str
 
 def _slices(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def to_bytes(vector: Iterable[float]) -> bytes:
-    """A vector as it is stored: float32, little-endian, unit length."""
-    row = np.asarray(list(vector), dtype="<f4")
-    return bytes((row / max(float(np.linalg.norm(row)), 1e-12)).astype("<f4").tobytes())
 
 
 def _save(db: Database, source: str, new: _Prepared, vectors: Mapping[str, bytes], embedding_model: str) -> None:

@@ -31,6 +31,7 @@ from assistant.retrieval.sources.website import list_website
 from assistant.services import figures, queue, solved
 from assistant.services.desk import Desk
 from assistant.services.imports import Importer, ImportReport, Progress
+from assistant.services.indexing import embed_headings, index_vectors
 
 log = structlog.get_logger(__name__)
 
@@ -223,6 +224,9 @@ def sync(desk: Desk, source_id: int, *, progress: Progress = lambda _done, _tota
                 stored=partial(_note_page, desk, source) if source.kind is SourceKind.WEBSITE else _nothing,
             )
             report = importer.run(listing)
+        models = desk.capabilities
+        embed_headings(desk.db, embeddings=models.embeddings, embedding_model=models.embedding_model, progress=progress)
+        index_vectors(desk.db, embedding_model=models.embedding_model)
     except Exception as error:
         reason = error.message if isinstance(error, AssistantError) else f"{type(error).__name__}: {error}"
         _end(desk, source_id, error=reason[:1000])

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import re
-import threading
-from functools import cache
-from typing import Any
 
-LANGUAGES = tuple(
-    "af am an ar as az be bg bn br bs ca cs cy da de dz el en eo es et eu fa fi fo fr ga gl gu he hi "
-    "hr ht hu hy id is it ja jv ka kk km kn ko ku ky la lb lo lt lv mg mk ml mn mr ms mt ne nl nn no "
-    "oc or pa pl ps pt qu ro ru rw se si sk sl sq sr sv sw ta te th tl tr ug uk ur vi vo wa xh zh zu".split()
-)
-_LEAST_LETTERS = 4
+from assistant.retrieval.languages import LANGUAGES, detect
+
+__all__ = ["LANGUAGES", "courtesy", "detect", "wants_person"]
+
 _LONGEST_SMALL_TALK = 80
-_lock = threading.Lock()
-
 # Frequent small words settle what a statistical identifier gets wrong on very short texts.
 _WANTS_PERSON = re.compile(
     r"\b(?:(?:speak|talk|chat|connect|transfer|pass)\w*\b.{0,25}\b(?:human|person|agent|someone|somebody|representative|"
@@ -62,17 +55,6 @@ _COURTESIES = {
 _GERMAN = re.compile(r"\b(?:hallo|guten|danke|dank)\b", re.IGNORECASE)
 
 
-def detect(text: str) -> tuple[str, float]:
-    """(ISO 639-1 code, probability). A text with hardly any letters is ("en", 0)."""
-    letters = sum(character.isalpha() for character in text)
-    if letters < _LEAST_LETTERS:
-        return "en", 0.0
-    with _lock:  # the identifier keeps state while it works
-        language, probability = _identifier().classify(text[:2000])
-    # Its probabilities are near 1 even for two words: trust grows with the length of the text.
-    return str(language), float(probability) * min(1.0, 0.5 + letters / 80)
-
-
 def wants_person(text: str) -> bool:
     """Whether the customer asks for a human being, in one of seven European languages."""
     return _WANTS_PERSON.search(text) is not None
@@ -84,13 +66,3 @@ def courtesy(text: str) -> str | None:
         return None
     welcome, thanks = _COURTESIES["de" if _GERMAN.search(text) else "en"]
     return welcome if _SAYS_HELLO.search(text) and not _SAYS_THANKS.search(text) else thanks
-
-
-@cache
-def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    # Its many small languages and dialects win short texts by chance.
-    identifier.set_languages(sorted(set(identifier.labels) & set(LANGUAGES)))
-    return identifier

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def _query(counts: dict[str, int] | None = None) -> fusion.QueryWords:
 
 
 def _match(text: str, *, heading: str = "", query: fusion.QueryWords | None = None) -> float:
-    return fusion.word_match(query or _query(), heading=stems(heading), text=stems(text))
+    return fusion.word_match(query or _query(), heading=stems(heading), text=stems(text)).match
 
 
 def test_rarity_is_the_idf_of_bm25() -> None:
@@ -40,8 +41,8 @@ def test_forms_of_a_word_match() -> None:
     assert _match("Nothing of the kind") == 0.0
 
 
-def test_words_in_the_heading_count_more() -> None:
-    assert _match("Pour it in.", heading="Descale") > _match("Descale: pour it in.")
+def test_words_of_the_heading_count_as_words_of_the_passage() -> None:
+    assert _match("Pour it in.", heading="Descale") == pytest.approx(_match("Descale: pour it in."))
 
 
 def test_neighbours_in_the_question_count_more_as_neighbours() -> None:
@@ -69,17 +70,51 @@ def test_lead_is_0_without_and_1_with_a_certain_winner() -> None:
     assert fusion.lead(np.array([])) == 0.0
 
 
+def _fused(**changes: Any) -> np.ndarray:
+    arguments: dict[str, Any] = {
+        "similarities": np.array([0.8, 0.5]),
+        "headings": np.array([-1.0, -1.0]),
+        "matches": [fusion.WordMatch(0.0, 0.0), fusion.WordMatch(0.6, 0.9)],
+        "lead": 0.0,
+        "bonuses": np.zeros(2),
+    }
+    return fusion.fuse(**(arguments | changes))
+
+
 def test_words_decide_less_where_meaning_is_sure() -> None:
-    arguments = {"similarities": np.array([0.8, 0.5]), "matches": np.array([0.0, 0.6]), "bonuses": np.zeros(2)}
-    unsure = fusion.fuse(query=_query(), lead=0.0, **arguments)
-    sure = fusion.fuse(query=_query(), lead=0.6, **arguments)
+    unsure, sure = _fused(), _fused(lead=0.6)
     assert unsure[1] > unsure[0]
     assert sure[0] > sure[1]
 
 
+def test_words_decide_less_where_no_passage_has_most_of_them() -> None:
+    matches = [fusion.WordMatch(0.0, 0.0), fusion.WordMatch(0.3, 0.3)]
+    spoken = [fusion.WordMatch(0.0, 1.0), fusion.WordMatch(0.3, 0.3)]
+    unspoken, known = _fused(matches=matches), _fused(matches=spoken)
+    assert known[1] - unspoken[1] > 0.1
+
+
+def test_a_heading_near_the_question_lifts_its_passage_and_a_far_one_does_no_harm() -> None:
+    plain, headed = _fused(lead=1.0), _fused(lead=1.0, headings=np.array([0.1, 0.9]))
+    assert headed[1] > plain[1]
+    assert headed[0] == plain[0]
+
+
+def test_for_a_language_that_is_not_read_words_count_whatever_meaning_says() -> None:
+    scores = _fused(reads=False, lead=1.0, matches=[fusion.WordMatch(0.0, 0.0), fusion.WordMatch(0.5, 0.5)])
+    assert scores[1] > scores[0]
+
+
+def test_words_that_are_foreign_are_not_missing() -> None:
+    counts = {"wie": 0, "entkalke": 0, "brewmaster": 2}
+    query = fusion.query_of(counts, passages=100, only_known=True)
+    assert list(query.rarity) == ["brewmaster"]
+    assert _match("The BrewMaster.", query=query) > 2 * _match("The BrewMaster.", query=_query(counts))
+
+
 def test_scores_stay_between_0_and_1() -> None:
-    scores = fusion.fuse(
-        similarities=np.array([-0.5, 1.0]), matches=np.array([0.0, 1.0]), query=_query(), lead=0.0, bonuses=np.ones(2)
+    scores = _fused(
+        similarities=np.array([-0.5, 1.0]), matches=[fusion.WordMatch(1.0, 1.0)] * 2, bonuses=np.array([-1.0, 1.0])
     )
     assert scores.min() >= 0.0
     assert scores.max() <= 1.0

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from assistant.db import Database
 from assistant.models import Visibility
 from assistant.retrieval.index import Filters, Index
-from assistant.retrieval.words import QUERY_WORDS, READ_AT_MOST, clean, count, find, query_words, rarest, stem
+from assistant.retrieval.words import (
+    QUERY_WORDS,
+    READ_AT_MOST,
+    clean,
+    count,
+    find,
+    known_stems,
+    query_words,
+    rarest,
+    stem,
+    stems,
+)
 from assistant.services.desk import Desk
 from tests.factories import make_articles
 
@@ -80,3 +91,16 @@ def test_words_in_code_and_scope_columns_are_not_counted_as_words(index: Index, 
         assert count(session, "vpublic0") == 0
         assert find(session, ["vpublic0", "len0"], filters=EVERYTHING, limit=5) == []
         assert count(session, "pump") == 1
+
+
+@given(passage=st.text(max_size=200), query=st.text(max_size=60))
+def test_stemming_only_what_may_be_wanted_finds_the_same(passage: str, query: str) -> None:
+    wanted = set(stems(query)) | set(stems(passage)[::3])
+    found = known_stems(passage, wanted)
+    assert [word if word in wanted else "" for word in found] == [
+        word if word in wanted else "" for word in stems(passage)
+    ]
+
+
+def test_a_word_of_which_little_is_left_is_found() -> None:
+    assert known_stems("singly", {stem("singly")}) == [stem("singly")]

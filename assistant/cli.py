@@ -556,6 +556,103 @@ def _show_reports(reports: list[Any], lines: list[str], *, as_json: bool, single
             click.echo(f"skipped  {failure['key']}: {failure['reason']}", err=True)
 
 
+@evaluate.command("photos")
+@click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option("--scenes", type=click.IntRange(1), default=200, show_default=True, help="How many to draw without PATH.")
+@click.option("--first", default=0, show_default=True, help="The scene to begin with.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write calibration and abstention (PNG).")
+@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write the worst read photos (PNG).")
+@json_option
+def eval_photos(
+    path: Path | None, scenes: int, first: int, plot: Path | None, sheet: Path | None, as_json: bool
+) -> None:
+    """Accuracy by field, exact codes, calibration and regions of reading photos.
+
+    PATH is a JSONL file, or a folder of them, with rows like {"photo": "a.jpg", "expected": {"product": "…"}}.
+    Without it, scenes of the sample company are drawn that the bundled model was never trained on.
+    """
+    from assistant.evaluation import photos
+
+    settings = _settings()
+    with _runtime(settings) as runtime, _progress(quiet=as_json) as progress:
+        desk = runtime.desk
+        parts = {"capabilities": desk.capabilities, "taxonomy": desk.taxonomy, "progress": progress}
+        if path is None:
+            from assistant.evaluation.scenes import drawn, evaluate_scenes
+
+            made = drawn(scenes, first=first)
+            cases, report = [one.case for one in made], evaluate_scenes(made, **parts)
+        else:
+            cases = photos.read_cases(path, limits=desk.photo_limits)
+            report = photos.evaluate_photos(cases, path=path.name, **parts)
+    if plot is not None:
+        report.plot(plot)
+    if sheet is not None:
+        photos.contact_sheet(report, cases, sheet)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
+@main.command()
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="How long."
+)
+@click.option("--resume", is_flag=True, help="Go on where the last run in the folder ended.")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="State, log and result (default: in the data folder).",
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--photos", type=click.IntRange(1), default=8, show_default=True, help="Scenes a step.")
+@click.option("--base", help="Fine-tune this model instead: a folder, a hub id, or bundled.")
+@click.option("--tickets", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSONL to fine-tune on.")
+@click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Of fine-tuning.")
+def train(
+    minutes: float, resume: bool, folder: Path | None, device: str, photos: int,
+    base: str | None, tickets: Path | None, epochs: int,
+) -> None:  # fmt: skip
+    """Train the bundled model from nothing on scenes it draws, or fine-tune a model on tickets (--base, --tickets).
+
+    A fine-tuned adapter that answers held-back tickets worse than its base is not kept, and the exit code is 1.
+    """
+    if (base is None) != (tickets is None):
+        raise click.UsageError("Fine-tuning needs both --base and --tickets.")
+    settings = _settings()
+    folder = folder or settings.data_dir / ("training" if base is None else "adapter")
+    if base is not None and tickets is not None:
+        _fine_tune(settings, base, tickets, folder=folder, epochs=epochs)
+        return
+    from assistant.training.plots import plot_losses
+    from assistant.training.trainer import Plan, train
+
+    plan = Plan(folder, minutes, resume=resume, device=device, photos=photos)
+    with _progress(quiet=False) as progress:
+        model = train(plan, report=lambda done: progress(int(done.minutes * 60), int(minutes * 60), "Training"))
+    plot_losses(folder / "log.jsonl", folder / "loss.png")
+    click.echo(f"The model is in {model}; ASSISTANT_MODEL={model} uses it. Losses: {folder / 'loss.png'}")
+
+
+def _fine_tune(settings: Settings, base: str, tickets: Path, *, folder: Path, epochs: int) -> None:
+    from assistant import sample
+    from assistant.engine.checkpoint import named
+    from assistant.skills.taxonomy import load_taxonomy
+    from assistant.training.adapter import fine_tune, read_lessons
+
+    settings = settings.model_copy(update={"model": base})
+    lessons = read_lessons(tickets, load_taxonomy(settings.taxonomy or sample.taxonomy_path()))
+    with _progress(quiet=False) as progress:
+        outcome = fine_tune(
+            named(settings), lessons, settings=settings, folder=folder, epochs=epochs, progress=progress
+        )
+    for when, marks in (("before", outcome.before), ("after", outcome.after)):
+        click.echo(
+            f"{when:<7} {marks.accuracy:.1%} right, loss {marks.loss:.3f} on {outcome.measured_on} held-back answers"
+        )
+    if not outcome.better:
+        raise click.ClickException("The adapter is not better than the model without it, and was not kept.")
+    click.echo(f"The adapter is in {folder}; ASSISTANT_MODEL={folder} uses it.")
+
+
 def _settings(**overrides: Any) -> Settings:
     """Settings from the environment and file, or one line for each that is wrong and exit code 2."""
     from pydantic import ValidationError

@@ -26,6 +26,7 @@ from assistant.services.access import MachinePrincipal, Scope
 from assistant.services.knowledge import ImportReport
 from assistant.services.tickets import NewTicket
 from assistant.settings import Settings
+from assistant.skills.read_photo import FIELDS
 from assistant.web.schemas import ticket_json
 
 Progress = Callable[[int, int, str], None]
@@ -187,8 +188,10 @@ def _evidence_lines(evidence: Iterable[dict[str, Any]]) -> list[Text]:
     lines = []
     for photo in evidence:
         text = Text.assemble(("Photo ", "bold"), (photo.get("filename", ""), "bold cyan"), "\n")
-        for name in ("caption", "product", "condition", "quality"):
-            field = photo[name]
+        for name in FIELDS:
+            field = photo.get(name)
+            if field is None:
+                continue
             text.append(f"  {name:<10} {field['value']} ({field['confidence']:.0%})\n")
         seen = " · ".join(line["text"] for line in photo["visible_text"]) or "none"
         text.append(f"  {'text':<10} {seen}")

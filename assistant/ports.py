@@ -115,6 +115,32 @@ def at_priority(priority: WorkPriority) -> Iterator[None]:
         _priority.reset(token)
 
 
+@dataclass(frozen=True)
+class Sought:
+    """Something that was read in a photo. ``kind`` says what ``value`` is: a product's key, a light's colour, a damage
+    or a line of text."""
+
+    kind: Literal["product", "light", "damage", "text"]
+    value: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where it is, how sure that is (0 to 1), and a map of it: rows of digits from 0 (not there) to 9."""
+
+    box: Box
+    confidence: float
+    heat: tuple[str, ...]
+
+
+class Regions(Protocol):
+    """Says where in a photo the model sees what was read."""
+
+    def locate(self, photo: bytes, sought: Sequence[Sought]) -> list[Found | None]:
+        """One for each, in order; None for what is nowhere to be seen. ``photo`` as `media` normalises it."""
+        ...
+
+
 class HandoffReason(StrEnum):
     """Why a conversation went to a person. Said to the agent, counted in reports."""
 
@@ -150,6 +176,11 @@ class Capabilities:
     ocr: OCR | None = None
     chat_model: BaseChatModel | None = None
     decisions: DecisionModel | None = None
+    regions: Regions | None = None
+    # Whether the model was taught the reading prompt: a caption, lights and lines of text as JSON.
+    reads_by_prompt: bool = False
+    # Whether its decisions about a ticket's text count; one that only knows photos would add noise.
+    triages: bool = True
 
     @property
     def writes_answers(self) -> bool:

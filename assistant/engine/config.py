@@ -243,6 +243,7 @@ def _local(
     from assistant.engine.chat_model import EngineChatModel
     from assistant.engine.decisions import EngineDecisions
     from assistant.engine.engine import Engine, Limits
+    from assistant.engine.regions import EngineRegions, read_probes
 
     engine = Engine(
         lambda: loader.load(chosen, settings),
@@ -255,6 +256,7 @@ def _local(
             chunk_seconds=settings.engine_chunk,
         ),
     )
+    probes = read_probes(chosen)
     precision = "+nf4" if _quantizes(settings) and not checkpoint.is_quantized(chosen) else ""
     capabilities = Capabilities(
         mode=Mode.FULL_VLM if _writes(chosen, settings) else Mode.SMALL_VLM,
@@ -266,5 +268,9 @@ def _local(
         ocr=reader,
         chat_model=EngineChatModel(engine=engine, model_name=chosen.label),
         decisions=EngineDecisions(engine),
+        regions=EngineRegions(engine, probes) if probes is not None else None,
+        # Who has probes was trained by our own recipe, on the reading prompt.
+        reads_by_prompt=probes is not None,
+        triages=probes is None,
     )
     return Installed(capabilities, engine.close, engine.trouble, engine.stats)

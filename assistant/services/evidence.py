@@ -18,9 +18,7 @@ from assistant.models import Attachment, AttachmentKind, Evidence, EvidenceState
 from assistant.services import events
 from assistant.services.access import AgentPrincipal, access_attachment
 from assistant.services.desk import Desk
-from assistant.skills.read_photo import PhotoEvidence, read_photo
-
-FIELDS = ("caption", "product", "condition", "quality")
+from assistant.skills.read_photo import FIELDS, PhotoEvidence, read_photo
 
 
 def read_photos(desk: Desk, message_id: int) -> list[PhotoEvidence]:
@@ -78,7 +76,7 @@ def correct_evidence(
     *,
     lines: Mapping[int, str] | None = None,
 ) -> Evidence:
-    """Replace what was read by what the agent sees. Field names: caption, product, condition, quality.
+    """Replace what was read by what the agent sees. Field names: `read_photo.FIELDS`.
 
     ``lines`` replaces lines of the visible text by their index; an empty one is removed, the others keep their region.
     """

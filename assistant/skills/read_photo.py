@@ -1,8 +1,9 @@
-"""Reading a photo into evidence: caption, visible text, product, condition, quality, each with a confidence.
+"""Reading a photo into evidence: caption, visible text, product, lights, condition, quality, each with a confidence.
 
 Without a VLM, OCR reads the text and the photo's pixels tell its quality; what neither can know is "cannot tell". With
-a VLM that decides, product and condition are typed decisions; with one that writes, it also writes the caption. What a
-model says is checked; what does not hold is replaced by what OCR read. Reading never fails for a model's sake.
+a VLM that decides, product, lights and condition are typed decisions; with one that writes, it also writes the caption,
+and one that was taught to reads lines of text beside OCR. What a model says is checked; what does not hold is replaced
+by what OCR read. Reading never fails for a model's sake.
 """
 
 from __future__ import annotations
@@ -11,31 +12,43 @@ import base64
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from assistant.errors import AssistantError
 from assistant.media import assess_quality
-from assistant.ports import Box, Capabilities, Question, TextLine
+from assistant.ports import Box, Capabilities, Found, Question, Sought, TextLine
 from assistant.retrieval.identifiers import spot
 from assistant.skills import prompts
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
+from assistant.skills.text_lines import fused
 
 CANNOT_TELL = "cannot tell"
 CONDITIONS = ("intact", "damaged", "leaking", "fault light or code", CANNOT_TELL)
+DIFFERENT = "different"
+LIGHTS = ("green", "red", "amber", "blue", "white", "off", DIFFERENT, CANNOT_TELL)
+CONDITION_QUESTION = Question("condition", "In which condition is what the photo shows?", CONDITIONS)
+LIGHTS_QUESTION = Question("lights", "What colour is the light?", LIGHTS)
 _CAPTION_TEXT = 160
+# Tokens of the model's reading: a sentence, some colours and lines.
+_READING_TOKENS = 120
 _LEAST_CONFIDENCE = 0.5
 # A product named in the photo is read, not guessed; still, the reader may err.
 _NAMED = 0.95
 
 
+FIELDS = ("caption", "product", "lights", "condition", "quality")
+
+
 @dataclass(frozen=True)
 class Reading:
-    """One field of the evidence. ``region`` is where in the photo, if known."""
+    """One field of the evidence. ``region`` is where in the photo, if known, and ``heat`` a map of it: rows of digits
+    from 0 (it did not look there) to 9."""
 
     value: str
     confidence: float
     region: Box | None = None
+    heat: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,7 @@ class PhotoEvidence:
     condition: Reading
     quality: Reading
     visible_text: tuple[TextLine, ...] = ()
+    lights: Reading | None = None  # only a model sees lights
 
     @property
     def codes(self) -> list[str]:
@@ -60,11 +74,13 @@ class PhotoEvidence:
         """The evidence in words, for queries, triage and prompts. Untrusted: a photo can show any text."""
         parts = [self.caption.value]
         parts += [reading.value for reading in (self.product, self.condition) if reading.value != CANNOT_TELL]
+        if self.lights is not None and self.lights.value != CANNOT_TELL:
+            parts.append(f"lights: {self.lights.value}")
         return "\n".join([*parts, self.text]).strip()
 
     def to_fields(self) -> dict[str, Any]:
-        names = ("caption", "product", "condition", "quality")
-        return {name: _reading_json(getattr(self, name)) for name in names}
+        readings = {name: getattr(self, name) for name in FIELDS}
+        return {name: _reading_json(reading) for name, reading in readings.items() if reading is not None}
 
     def visible_text_json(self) -> list[dict[str, Any]]:
         return [
@@ -75,7 +91,8 @@ class PhotoEvidence:
     @classmethod
     def from_json(cls, fields: dict[str, Any], visible_text: list[dict[str, Any]]) -> PhotoEvidence:
         readings = {
-            name: Reading(field["value"], field["confidence"], _box(field["region"])) for name, field in fields.items()
+            name: Reading(field["value"], field["confidence"], _box(field["region"]), tuple(field.get("heat", ())))
+            for name, field in fields.items()
         }
         lines = tuple(
             TextLine(line["text"], line["confidence"], _box(line["region"]) or Box(0, 0, 1, 1)) for line in visible_text
@@ -99,9 +116,18 @@ def read_photo(photo: bytes, *, capabilities: Capabilities, taxonomy: Taxonomy) 
     )
     if capabilities.decisions is not None:
         evidence = _decided(evidence, photo, capabilities, taxonomy)
-    if capabilities.writes_answers:
+    if capabilities.reads_by_prompt:
+        evidence = _read_by_model(evidence, photo, capabilities)
+    elif capabilities.writes_answers:
         evidence = _captioned(evidence, photo, capabilities)
-    return evidence
+    return _located(evidence, photo, capabilities)
+
+
+def product_question(taxonomy: Taxonomy) -> Question:
+    """Which of the company's products the photo shows, or none."""
+    keys = (*(product.key for product in taxonomy.products), NO_PRODUCT)
+    names = (*(product.description or product.name for product in taxonomy.products), "none of these")
+    return Question("product", "Which product does the photo show?", keys, names)
 
 
 def _caption_from(lines: Sequence[TextLine], *, ocr: bool) -> Reading:
@@ -126,43 +152,91 @@ def _product_from(lines: Sequence[TextLine], taxonomy: Taxonomy) -> Reading:
 
 
 def _decided(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
-    """Product and condition as typed decisions of the model; a product that is written on the photo stands."""
-    products = (*(product.key for product in taxonomy.products), NO_PRODUCT)
-    names = (*(product.description or product.name for product in taxonomy.products), "none of these")
-    questions = [
-        Question("product", "Which product does the photo show?", products, names),
-        Question("condition", "In which condition is what the photo shows?", CONDITIONS),
-    ]
+    """Product, lights and condition as typed decisions of the model; a product that is written on the photo stands."""
+    questions = [product_question(taxonomy), LIGHTS_QUESTION, CONDITION_QUESTION]
     try:
         decisions = capabilities.decisions.decide(evidence.text, [photo], questions) if capabilities.decisions else []
     except AssistantError:
         return evidence
-    by_key = {decision.key: decision for decision in decisions}
-    product, condition = evidence.product, evidence.condition
-    if "product" in by_key and product.value == CANNOT_TELL:
-        best = by_key["product"]
-        product = Reading(CANNOT_TELL if best.best == NO_PRODUCT else best.best, best.probability)
-    if "condition" in by_key:
-        condition = Reading(by_key["condition"].best, by_key["condition"].probability)
-    return PhotoEvidence(evidence.caption, product, condition, evidence.quality, evidence.visible_text)
+    readings = {decision.key: Reading(decision.best, decision.probability) for decision in decisions}
+    product = readings.get("product", evidence.product)
+    if evidence.product.value != CANNOT_TELL:
+        product = evidence.product
+    elif product.value == NO_PRODUCT:
+        product = replace(product, value=CANNOT_TELL)
+    return replace(
+        evidence,
+        product=product,
+        lights=readings.get("lights"),
+        condition=readings.get("condition", evidence.condition),
+    )
+
+
+def _read_by_model(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities) -> PhotoEvidence:
+    """What a model that was taught to read says in its own words: caption, lights where they differ, lines of text."""
+    said = _json_of(_asked(prompts.render("read_photo.j2"), photo, capabilities, first="photo"))
+    caption, lights, lines = _sentence(said.get("caption")), _words(said.get("lights")), _words(said.get("text"))
+    if caption is not None:
+        # As sure as the decisions about the same photo.
+        sure = min(evidence.product.confidence, evidence.condition.confidence)
+        evidence = replace(evidence, caption=Reading(caption, sure))
+    if evidence.lights is not None and evidence.lights.value == DIFFERENT and len(set(lights)) > 1:
+        evidence = replace(evidence, lights=replace(evidence.lights, value=", ".join(lights)))
+    found = _found(photo, [Sought("text", line) for line in lines], capabilities)
+    read = [
+        TextLine(line, place.confidence, place.box)
+        for line, place in zip(lines, found, strict=True)
+        if place is not None and place.confidence >= _LEAST_CONFIDENCE
+    ]
+    return replace(evidence, visible_text=fused(evidence.visible_text, read))
 
 
 def _captioned(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities) -> PhotoEvidence:
     """The model's own caption, if it is one sentence that can be taken for a caption."""
+    prompt = prompts.render("caption.j2", visible_text=evidence.text)
+    caption = _sentence(_json_of(_asked(prompt, photo, capabilities, first="text")).get("caption"))
+    return evidence if caption is None else replace(evidence, caption=Reading(caption, 0.8))
+
+
+def _asked(prompt: str, photo: bytes, capabilities: Capabilities, *, first: str) -> str:
+    """What the model answers; nothing if it is down or fails: what OCR read still stands."""
     from langchain_core.messages import HumanMessage
 
-    assert capabilities.chat_model is not None  # noqa: S101  (writes_answers)
-    prompt = prompts.render("caption.j2", visible_text=evidence.text)
-    message = HumanMessage(content=[{"type": "text", "text": prompt}, image_block(photo)])
+    assert capabilities.chat_model is not None  # noqa: S101  (who reads or writes has one)
+    blocks: list[str | dict[str, Any]] = [{"type": "text", "text": prompt}, image_block(photo)]
+    message = HumanMessage(content=blocks[::-1] if first == "photo" else blocks)
     try:
-        reply = capabilities.chat_model.invoke([message])
-    except Exception:  # the model is down or failed: what OCR read still stands
-        return evidence
-    caption = _checked_caption(str(reply.text))
-    if caption is None:
-        return evidence
-    fields = (evidence.product, evidence.condition, evidence.quality, evidence.visible_text)
-    return PhotoEvidence(Reading(caption, 0.8), *fields)
+        return str(capabilities.chat_model.invoke([message], max_tokens=_READING_TOKENS).text)
+    except Exception:
+        return ""
+
+
+def _located(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities) -> PhotoEvidence:
+    """With the places where the model sees product, lights and damage."""
+    sought = {
+        "product": Sought("product", evidence.product.value),
+        "condition": Sought("damage", evidence.condition.value),
+        **({"lights": Sought("light", evidence.lights.value)} if evidence.lights is not None else {}),
+    }
+    wanted = {
+        name: one for name, one in sought.items()
+        if one.value != CANNOT_TELL and getattr(evidence, name).region is None
+    }  # fmt: skip
+    found = _found(photo, list(wanted.values()), capabilities)
+    places = {name: place for name, place in zip(wanted, found, strict=True) if place is not None}
+    located = {
+        name: replace(getattr(evidence, name), region=place.box, heat=place.heat) for name, place in places.items()
+    }
+    return replace(evidence, **located)
+
+
+def _found(photo: bytes, sought: Sequence[Sought], capabilities: Capabilities) -> list[Found | None]:
+    if capabilities.regions is None or not sought:
+        return [None] * len(sought)
+    try:
+        return capabilities.regions.locate(photo, sought)
+    except AssistantError:
+        return [None] * len(sought)
 
 
 def image_block(photo: bytes) -> dict[str, Any]:
@@ -171,23 +245,34 @@ def image_block(photo: bytes) -> dict[str, Any]:
     return {"type": "image", "base64": base64.b64encode(photo).decode("ascii"), "mime_type": mime_type}
 
 
-def _checked_caption(text: str) -> str | None:
-    """The caption out of the model's JSON; None if it is not what was asked for."""
+def _json_of(text: str) -> dict[str, Any]:
+    """The JSON object in the model's answer; empty if there is none."""
     match = re.search(r"\{.*\}", text, re.DOTALL)
-    if match is None:
-        return None
     try:
-        caption = json.loads(match.group()).get("caption")
-    except (json.JSONDecodeError, AttributeError):
-        return None
+        found = json.loads(match.group()) if match is not None else {}
+    except json.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _sentence(caption: Any) -> str | None:
+    """What can be taken for a caption; None else."""
     if not isinstance(caption, str) or not 5 <= len(caption.strip()) <= 300:
         return None
     return " ".join(caption.split())
 
 
+def _words(found: Any) -> list[str]:
+    """Short texts, at most a dozen; what is none is left out."""
+    if not isinstance(found, list):
+        return []
+    return [" ".join(item.split()) for item in found[:12] if isinstance(item, str) and 0 < len(item.strip()) <= 80]
+
+
 def _reading_json(reading: Reading) -> dict[str, Any]:
     region = _region(reading.region) if reading.region is not None else None
-    return {"value": reading.value, "confidence": round(reading.confidence, 4), "region": region}
+    shown = {"value": reading.value, "confidence": round(reading.confidence, 4), "region": region}
+    return {**shown, "heat": list(reading.heat)} if reading.heat else shown
 
 
 def _region(box: Box) -> list[float]:

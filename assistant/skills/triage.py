@@ -274,12 +274,8 @@ def _team(category: TriagedField, ticket: _Ticket, taxonomy: Taxonomy, head: Hea
     return _made("team", distribution, unsure=category.abstained and max(distribution.values()) < 0.7)
 
 
-def _decide(
-    ticket: _Ticket, photos: Sequence[bytes], capabilities: Capabilities, taxonomy: Taxonomy
-) -> dict[str, Mapping[str, float]]:
-    """The model's typed decisions over text and photos; none if there is no model or it failed."""
-    if capabilities.decisions is None:
-        return {}
+def questions(taxonomy: Taxonomy) -> list[Question]:
+    """The typed questions about a ticket that a model can be asked."""
     asked = {
         "category": "Which category does the ticket belong to?",
         "type": "What type of ticket is it?",
@@ -288,14 +284,23 @@ def _decide(
         "needs_human": "Must a person handle it?",
         "product": "Which product is it about?",
     }
-    questions = []
+    found = []
     for name, text in asked.items():
         options = _options(taxonomy, name)
         if 2 <= len(options) <= 26:
             keys = tuple(label.key for label in options)
-            questions.append(Question(name, text, keys, tuple(label.description or label.name for label in options)))
+            found.append(Question(name, text, keys, tuple(label.description or label.name for label in options)))
+    return found
+
+
+def _decide(
+    ticket: _Ticket, photos: Sequence[bytes], capabilities: Capabilities, taxonomy: Taxonomy
+) -> dict[str, Mapping[str, float]]:
+    """The model's typed decisions over text and photos; none if there is no model or it failed."""
+    if capabilities.decisions is None or not capabilities.triages:
+        return {}
     try:
-        decisions = capabilities.decisions.decide(ticket.whole, photos, questions)
+        decisions = capabilities.decisions.decide(ticket.whole, photos, questions(taxonomy))
     except AssistantError:
         return {}
     return {decision.key: decision.probabilities for decision in decisions}

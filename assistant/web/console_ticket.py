@@ -18,7 +18,7 @@ from assistant.models import Conversation, ConversationState, DraftStatus, Ticke
 from assistant.services import access, conversations, drafts, evidence, tickets, triage
 from assistant.services.events import last_event_id
 from assistant.services.tickets import TicketFilters
-from assistant.skills.read_photo import CANNOT_TELL, CONDITIONS
+from assistant.skills.read_photo import CANNOT_TELL, CONDITIONS, FIELDS, LIGHTS
 from assistant.skills.triage import allowed_values
 from assistant.web import auth, console_words
 from assistant.web.console_live import news_stream
@@ -174,7 +174,7 @@ def correct_evidence(ticket_id: str, attachment_id: str) -> Reply:
 
 def _corrections(form: Mapping[str, str], lines: list[dict[str, Any]]) -> tuple[dict[str, str], dict[int, str]]:
     """What differs from what the agent was shown (``was-…``). Lines are those of this reading, or it is a conflict."""
-    fields = {name: _typed(form, name) for name in evidence.FIELDS if _differs(form, name)}
+    fields = {name: _typed(form, name) for name in FIELDS if _differs(form, name)}
     changed = {}
     for number in range(len(lines)):
         name = f"line-{number}"
@@ -308,4 +308,5 @@ def _evidence_options() -> dict[str, list[tuple[str, str]]]:
     return {
         "product": [*products, (CANNOT_TELL, CANNOT_TELL)],
         "condition": [(value, value) for value in CONDITIONS],
+        "lights": [(value, value) for value in LIGHTS],
     }

@@ -131,6 +131,7 @@ class ReadingOut(_Out):
     value: str
     confidence: float
     region: list[float] | None = Field(description="left, top, right, bottom as fractions of the photo")
+    heat: list[str] | None = Field(default=None, description="where the model sees it: rows of digits, 0 to 9")
 
 
 class VisibleLine(_Out):
@@ -143,6 +144,7 @@ class EvidenceOut(_Out):
     filename: str | None = None
     caption: ReadingOut
     product: ReadingOut
+    lights: ReadingOut | None = None
     condition: ReadingOut
     quality: ReadingOut
     visible_text: list[VisibleLine]

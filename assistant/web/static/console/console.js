@@ -57,12 +57,15 @@ setInterval(() => {
   }
 }, 20_000);
 
-// A line of visible text and its place in the photo point at each other.
+// A line of visible text, or a field, points at its place in the photo; a field shows where the model sees it.
 for (const [name, on] of [["mouseover", true], ["focusin", true], ["mouseout", false], ["focusout", false]]) {
   document.addEventListener(name, (event) => {
     const line = event.target.closest?.(".evidence [data-line]");
     const box = line?.closest("[data-photo]").querySelector(`.overlay [data-line="${line.dataset.line}"]`);
     box?.classList.toggle("is-pointed-at", on);
+    const field = event.target.closest?.(".evidence [data-field]");
+    const place = field?.closest("[data-photo]").querySelector(`.overlay [data-field="${field.dataset.field}"]`);
+    place?.classList.toggle("is-shown", on);
   });
 }
 

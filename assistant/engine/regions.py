@@ -1,0 +1,201 @@
+"""Where in a photo the model sees something: linear probes on the features of its vision tower.
+
+A probe is one linear layer, trained beside the model on photos whose every patch is known (`training.patches`) and
+kept in the checkpoint's folder; only the bundled model has them. What they show is what the tower's features hold
+at a place, which the answers are made of; that an answer was made of just that place they do not prove. Their grain is
+a patch, a sixteenth of the photo's side, and half a patch for signs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assistant.engine.chat_model import open_image
+from assistant.engine.checkpoint import Checkpoint, files
+from assistant.engine.engine import Engine
+from assistant.engine.loader import LoadedModel
+from assistant.ports import Box, Found, Sought
+
+FILE = "probes.safetensors"
+# A patch belongs to a region if the probe finds it at least so likely there, and half as likely as the surest patch.
+_LEAST = 0.25
+# So alike must the signs that were found be to the text that is sought.
+_ALIKE = 0.5
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Linear layers by name, (classes, width) and (classes,), and what each class is called; class 0 is "nothing"."""
+
+    weights: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    classes: Mapping[str, Sequence[str]]
+
+
+def read_probes(checkpoint: Checkpoint) -> Probes | None:
+    """None for a checkpoint that has none."""
+    folder = files(checkpoint)
+    if folder is None or not (folder / FILE).is_file():
+        return None
+    return _read(folder / FILE)
+
+
+class EngineRegions:
+    """`Regions` on the engine in this process."""
+
+    def __init__(self, engine: Engine, probes: Probes) -> None:
+        self._engine = engine
+        self._probes = probes
+
+    def locate(self, photo: bytes, sought: Sequence[Sought]) -> list[Found | None]:
+        image = open_image(photo)
+        features = self._engine.call(lambda loaded: tower_features(loaded, image))
+        return [find(one, features, self._probes) for one in sought]
+
+
+def tower_features(loaded: LoadedModel, image: Any) -> np.ndarray:
+    """(patches, width) of the vision tower, in reading order."""
+    import torch
+
+    pixels = loaded.processor.image_processor(images=[[image]], return_tensors="pt")["pixel_values"][0]
+    tower = loaded.model.model.vision_model
+    with torch.inference_mode():
+        features = tower(pixels.to(tower.device, tower.dtype)).last_hidden_state[0]
+    return np.asarray(features.float().cpu().numpy())
+
+
+def find(sought: Sought, features: np.ndarray, probes: Probes) -> Found | None:
+    """Where the probe of its kind sees it."""
+    if sought.kind == "text":
+        return _text(sought.value, features, probes)
+    name = {"product": "bodies", "light": "lights", "damage": "damages"}[sought.kind]
+    shares = _shares(name, features, probes)  # (grid, grid, classes)
+    classes = list(probes.classes[name])
+    wanted = [classes.index(value) + 1 for value in sought.value.split(", ") if value in classes]
+    there = shares[..., wanted].sum(-1) if wanted else 1 - shares[..., 0]
+    return _region(there, whole=sought.kind != "light")
+
+
+def _text(text: str, features: np.ndarray, probes: Probes) -> Found | None:
+    """The signs that make up the text, wherever in the photo they stand side by side."""
+    shares = _cells(features, probes)
+    signs = "".join(probes.classes["glyphs"])
+    wanted = [character for character in text.upper() if character in signs]
+    best: tuple[float, list[tuple[int, int]]] = (0.0, [])
+    for line in _lines(shares):
+        read = "".join(signs[int(shares[row, column, 1:].argmax())] for row, column in line)
+        for start, end in _windows(read, len(wanted)):
+            alike = SequenceMatcher(None, read[start:end], "".join(wanted)).ratio()
+            if alike > best[0]:
+                best = (alike, line[start:end])
+    if best[0] < _ALIKE:
+        return None
+    cells = best[1]
+    heat = np.zeros(shares.shape[:2])
+    for row, column in cells:
+        heat[row, column] = 1 - shares[row, column, 0]
+    side = len(heat)
+    rows, columns = [row for row, _ in cells], [column for _, column in cells]
+    box = Box(min(columns) / side, (min(rows) - 0.5) / side, (max(columns) + 1) / side, (max(rows) + 1.5) / side)
+    return Found(_clipped(box), best[0], _digits(heat))
+
+
+def _windows(read: str, length: int) -> list[tuple[int, int]]:
+    """Stretches of a line that may be the text: of its length, one sign more or less."""
+    lengths = {length - 1, length, length + 1} & set(range(1, len(read) + 1)) or {len(read)}
+    return [(start, start + size) for size in sorted(lengths) for start in range(len(read) - size + 1)]
+
+
+def _lines(shares: np.ndarray) -> list[list[tuple[int, int]]]:
+    """Cells with a sign, (row, column), line by line: neighbours in height belong together, left to right."""
+    there = 1 - shares[..., 0]
+    cells = [(int(row), int(column)) for row, column in np.argwhere(there >= 0.5)]
+    lines: list[list[tuple[int, int]]] = []
+    for cell in sorted(cells, key=lambda place: (place[1], place[0])):
+        near = [line for line in lines if abs(line[-1][0] - cell[0]) <= 1 and 0 < cell[1] - line[-1][1] <= 5]
+        if near:
+            max(near, key=len).append(cell)
+        else:
+            lines.append([cell])
+    return lines
+
+
+def _region(there: np.ndarray, *, whole: bool) -> Found | None:
+    """The surest patch and, for what covers many, those that touch it."""
+    peak = float(there.max())
+    if peak < _LEAST:
+        return None
+    row, column = (int(place) for place in np.unravel_index(there.argmax(), there.shape))
+    side = len(there)
+    if whole:
+        rows, columns = _touching(there >= max(_LEAST, peak / 2), row, column)
+        box = Box(min(columns) / side, min(rows) / side, (max(columns) + 1) / side, (max(rows) + 1) / side)
+    else:
+        x, y = _middle(there, row, column)
+        box = _clipped(Box((x - 1) / side, (y - 1) / side, (x + 1) / side, (y + 1) / side))
+    return Found(box, peak, _digits(there))
+
+
+def _middle(there: np.ndarray, row: int, column: int) -> tuple[float, float]:
+    """(x, y) in patches: the mean of the surest patch and its neighbours, each as it is sure."""
+    rows = range(max(0, row - 1), min(len(there), row + 2))
+    columns = range(max(0, column - 1), min(len(there), column + 2))
+    places = [(there[r, c], c + 0.5, r + 0.5) for r in rows for c in columns]
+    total = sum(share for share, _, _ in places)
+    return sum(s * x for s, x, _ in places) / total, sum(s * y for s, _, y in places) / total
+
+
+def _touching(there: np.ndarray, row: int, column: int) -> tuple[list[int], list[int]]:
+    """Rows and columns of the patches that hang together with the one given."""
+    waiting, known = [(row, column)], {(row, column)}
+    while waiting:
+        r, c = waiting.pop()
+        for place in ((r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)):
+            inside = 0 <= place[0] < len(there) and 0 <= place[1] < len(there)
+            if inside and place not in known and there[place]:
+                known.add(place)
+                waiting.append(place)
+    return [r for r, _ in known], [c for _, c in known]
+
+
+def _cells(features: np.ndarray, probes: Probes) -> np.ndarray:
+    """(2 grid, 2 grid, classes) of the probe for signs, which tells four cells of a patch apart."""
+    weight, bias = probes.weights["glyphs"]
+    grid = round(len(features) ** 0.5)
+    logits = (features @ weight.T + bias).reshape(grid, grid, 2, 2, -1).transpose(0, 2, 1, 3, 4)
+    return _softmax(logits.reshape(2 * grid, 2 * grid, -1))
+
+
+def _shares(name: str, features: np.ndarray, probes: Probes) -> np.ndarray:
+    weight, bias = probes.weights[name]
+    grid = round(len(features) ** 0.5)
+    return _softmax((features @ weight.T + bias).reshape(grid, grid, -1))
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(powers / powers.sum(-1, keepdims=True))
+
+
+def _digits(there: np.ndarray) -> tuple[str, ...]:
+    return tuple("".join(str(min(9, int(share * 10))) for share in row) for row in there)
+
+
+def _clipped(box: Box) -> Box:
+    left, top, right, bottom = (min(1.0, max(0.0, edge)) for edge in (box.left, box.top, box.right, box.bottom))
+    return Box(left, top, right, bottom)
+
+
+def _read(path: Path) -> Probes:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as kept:
+        classes = json.loads(kept.metadata()["classes"])
+        weights = {name: (kept.get_tensor(f"{name}.weight"), kept.get_tensor(f"{name}.bias")) for name in classes}
+    return Probes(weights, classes)

@@ -1,0 +1,98 @@
+"""The evaluation set that is made, not kept: scenes of the sample company's world from seeds that training never draws.
+
+Beside the reading, typed questions are asked of each photo, and asked again with the photo withheld: what is right
+then, was guessed.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from assistant.errors import Invalid
+from assistant.evaluation.photos import Case, Outcome, Progress, Report, evaluate_photos, reported
+from assistant.ports import Box, Capabilities
+from assistant.skills.read_photo import CANNOT_TELL
+from assistant.skills.taxonomy import Taxonomy
+from assistant.training.drawing import Item
+from assistant.training.questions import Asked, light, typed
+from assistant.training.scenes import photograph
+from assistant.training.world import FIRST_EVALUATION_SEED, Scene
+
+# As phones send them, about; the model sees less.
+LONG_SIDE = 800
+WITHHELD = "without the photo"
+_TEXTS = ("code", "serial", "model", "order", "error")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    case: Case
+    asked: tuple[Asked, ...]
+
+
+def drawn(count: int, *, first: int = 0, kind: str | None = None) -> list[Drawn]:
+    """``count`` scenes from the evaluation seed number ``first`` on."""
+    return [_drawn(FIRST_EVALUATION_SEED + first + number, kind) for number in range(count)]
+
+
+def evaluate_scenes(
+    scenes: Sequence[Drawn], *, capabilities: Capabilities, taxonomy: Taxonomy, progress: Progress | None = None
+) -> Report:
+    """As `evaluate_photos`, with typed questions. Raises `Invalid` without a model that decides."""
+    if capabilities.decisions is None:
+        raise Invalid("No vision-language model is installed. Set ASSISTANT_MODEL, or name a folder of photos.")
+    cases = [scene.case for scene in scenes]
+    read = evaluate_photos(cases, path="generated", capabilities=capabilities, taxonomy=taxonomy, progress=progress)
+    outcomes = list(read.outcomes)
+    for number, scene in enumerate(scenes, start=1):
+        outcomes += _decided(scene, [scene.case.photo], capabilities, "question: {}")
+        outcomes += _decided(scene, [], capabilities, f"question {WITHHELD}")
+        if progress is not None:
+            progress(number, len(scenes), "Asking questions")
+    return reported(read.path, read.model, outcomes, photos=read.photos, seconds=read.seconds_a_photo)
+
+
+def _drawn(seed: int, kind: str | None) -> Drawn:
+    photo, scene = photograph(seed, long_side=LONG_SIDE, kind=kind)
+    stream = io.BytesIO()
+    photo.save(stream, "JPEG", quality=88)
+    asked = tuple(typed(Random(seed), scene))
+    return Drawn(
+        Case(f"scene-{seed - FIRST_EVALUATION_SEED}", stream.getvalue(), _expected(scene), _boxes(scene)), asked
+    )
+
+
+def _expected(scene: Scene) -> dict[str, str]:
+    kind = light(scene)
+    lights = ", ".join(scene.lights) if kind == "different" else kind
+    fields = {"product": scene.product or CANNOT_TELL, "lights": lights, "condition": scene.condition}
+    return fields | {name: value for name in _TEXTS if (value := getattr(scene, name))}
+
+
+def _boxes(scene: Scene) -> dict[str, tuple[Box, ...]]:
+    kinds = {"product": "body", "lights": "light", "condition": "damage"}
+    boxes = {name: tuple(_box(item) for item in scene.items if item.kind == kind) for name, kind in kinds.items()}
+    for name in _TEXTS:
+        value = getattr(scene, name)
+        boxes[name] = tuple(_box(item) for item in scene.items if item.kind == "line" and value and value in item.value)
+    return boxes
+
+
+def _box(item: Item) -> Box:
+    return Box(*item.bounds)
+
+
+def _decided(scene: Drawn, photos: Sequence[bytes], capabilities: Capabilities, field: str) -> list[Outcome]:
+    found = []
+    for asked in scene.asked:
+        assert capabilities.decisions is not None  # noqa: S101  (asked for above)
+        decision = capabilities.decisions.decide(asked.state, photos, [asked.question])[0]
+        right = decision.best == asked.answer
+        name = field.format(asked.name)
+        found.append(
+            Outcome(scene.case.name, name, asked.answer, decision.best, decision.probability, right, float(right))
+        )
+    return found

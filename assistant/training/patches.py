@@ -1,0 +1,131 @@
+"""What is in each patch of a photo: targets that teach the vision tower directly, and the throw-away heads for them.
+
+A photo is seen as SIDE x SIDE pixels in patches of PATCH; glyphs are told apart in cells of half a patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from assistant.training.drawing import Item
+from assistant.training.products import PRODUCTS
+from assistant.training.world import DAMAGES, LIGHTS, PAPERS, Scene
+
+SIDE, PATCH = 256, 16
+GRID, CELLS = SIDE // PATCH, 2 * SIDE // PATCH
+GLYPHS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-.:/"
+BODIES = (*PRODUCTS, *PAPERS)
+IGNORE = -100
+# What each class above 0 is called, for the maps that are kept with the model.
+PROBES = {"glyphs": list(GLYPHS), "lights": list(LIGHTS), "damages": list(DAMAGES), "bodies": list(BODIES)}
+# Narrower or lower glyphs, in pixels of what the model sees, are not asked for.
+_LEAST_WIDTH, _LEAST_HEIGHT = 3.5, 6.0
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Class 0 is "nothing" in every map. Shapes: glyphs (CELLS, CELLS), the others (GRID, GRID); whole (3,): what the
+    photo is of, its damage, its least usual light."""
+
+    glyphs: np.ndarray
+    lights: np.ndarray
+    damages: np.ndarray
+    bodies: np.ndarray
+    whole: np.ndarray
+
+
+def targets(scene: Scene) -> Targets:
+    glyphs = np.zeros((CELLS, CELLS), np.int64)
+    lights, damages, bodies = (np.zeros((GRID, GRID), np.int64) for _ in range(3))
+    for item in scene.items:
+        if item.kind == "glyph":
+            _put_glyph(glyphs, item)
+        elif item.kind == "light":
+            column, row = (min(GRID - 1, int(part * GRID)) for part in item.centre)
+            lights[row, column] = 1 + list(LIGHTS).index(item.value)
+        elif item.kind == "damage":
+            damages[_covered(item)] = 1 + DAMAGES.index(item.value)
+        elif item.kind == "body":
+            bodies[_covered(item)] = 1 + BODIES.index(item.value)
+    of = scene.product if scene.kind == "product" else scene.kind
+    whole = [1 + BODIES.index(of) if of in BODIES else 0, 1 + DAMAGES.index(scene.damage) if scene.damage else 0]
+    return Targets(glyphs, lights, damages, bodies, np.array(whole, np.int64))
+
+
+def _put_glyph(glyphs: np.ndarray, item: Item) -> None:
+    left, top, right, bottom = item.bounds
+    column, row = (min(CELLS - 1, int(part * CELLS)) for part in item.centre)
+    known = GLYPHS.find(item.value.upper()) + 1
+    large = (right - left) * SIDE >= _LEAST_WIDTH and (bottom - top) * SIDE >= _LEAST_HEIGHT
+    narrow = item.value in "1IilJj-.:/"
+    readable = known and (large or (narrow and (bottom - top) * SIDE >= _LEAST_HEIGHT)) and glyphs[row, column] == 0
+    glyphs[row, column] = known if readable else IGNORE
+
+
+def _covered(item: Item) -> tuple[slice, slice]:
+    left, top, right, bottom = (max(0.0, min(1.0, edge)) * GRID for edge in item.bounds)
+    columns = slice(round(left), max(round(left) + 1, round(right)))
+    return slice(round(top), max(round(top) + 1, round(bottom))), columns
+
+
+class Heads(nn.Module):
+    """From patch features (n, GRID * GRID, width) to the logits of all targets."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.glyphs = nn.Linear(width, 4 * (1 + len(GLYPHS)))
+        self.lights = nn.Linear(width, 1 + len(LIGHTS))
+        self.damages = nn.Linear(width, 1 + len(DAMAGES))
+        self.bodies = nn.Linear(width, 1 + len(BODIES))
+        self.pool = nn.Linear(width, 2)
+        self.of, self.damage = nn.Linear(width, 1 + len(BODIES)), nn.Linear(width, 1 + len(DAMAGES))
+
+    def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
+        count = len(features)
+        weights = self.pool(features).softmax(1)  # (n, patches, 2)
+        pooled = torch.einsum("npk,npw->nkw", weights, features)
+        cells = self.glyphs(features).view(count, GRID, GRID, 2, 2, -1)
+        return {
+            "glyphs": cells.permute(0, 1, 3, 2, 4, 5).reshape(count, CELLS, CELLS, -1),
+            "lights": self.lights(features).view(count, GRID, GRID, -1),
+            "damages": self.damages(features).view(count, GRID, GRID, -1),
+            "bodies": self.bodies(features).view(count, GRID, GRID, -1),
+            "of": self.of(pooled[:, 0]),
+            "damage": self.damage(pooled[:, 1]),
+        }
+
+
+def loss(logits: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
+    """The sum of all losses, and what is right so far (shares of what is there, by target)."""
+    total = torch.zeros(())
+    right: dict[str, float] = {}
+    for name in ("glyphs", "lights", "damages", "bodies", "of", "damage"):
+        predicted, wanted = logits[name].float().flatten(0, -2), batch[name].flatten()
+        # What is there and what is not weigh the same, however rare it is.
+        there, absent = wanted > 0, wanted == 0
+        each = nn.functional.cross_entropy(predicted, wanted, ignore_index=IGNORE, reduction="none")
+        if name in ("of", "damage"):
+            total = total + each.mean()
+            right[name] = float((predicted.argmax(-1) == wanted).float().mean())
+            continue
+        share = each[there].sum() / max(1, int(there.sum())) + each[absent].sum() / max(1, int(absent.sum()))
+        total = total + share * (2.0 if name == "glyphs" else 1.0)
+        if there.any():
+            right[name] = float((predicted.argmax(-1) == wanted)[there].float().mean())
+        if name in ("glyphs", "lights"):
+            right[f"{name} false"] = float((predicted.argmax(-1) > 0)[absent].float().mean())
+    return total, right
+
+
+def stack(found: Sequence[Targets]) -> dict[str, torch.Tensor]:
+    maps = {
+        name: torch.from_numpy(np.stack([getattr(one, name) for one in found]))
+        for name in ("glyphs", "lights", "damages", "bodies")
+    }
+    whole = torch.from_numpy(np.stack([one.whole for one in found]))
+    return {**maps, "of": whole[:, 0], "damage": whole[:, 1]}

@@ -1,0 +1,96 @@
+"""Tokens for training: the photo once, then several turns about it that do not see each other.
+
+Each turn sees what it would see if it were asked alone: same tokens, same positions. So a photo is read once a step,
+and what is learned is what is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from assistant.training.architecture import IMAGE_TOKENS
+from assistant.training.patches import IGNORE
+from assistant.training.prompts import END, Turn
+
+_PHOTO = "User:<fake_token_around_image><global-img>" + "<image>" * IMAGE_TOKENS + "<fake_token_around_image>"
+# Words of an answer in text weigh less than the one letter of a decision: there are many of them.
+_LETTER, _WORD = 3.0, 0.3
+
+
+@dataclass(frozen=True)
+class Packed:
+    """``ids``, ``positions``, ``labels`` and ``weights`` are (n, length); ``sees`` is (n, 1, length, length).
+
+    ``labels`` are those of the next token, `patches.IGNORE` where nothing is asked. ``names`` has, for each label that
+    is a decision, the row, the place and the question's name.
+    """
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    labels: torch.Tensor
+    weights: torch.Tensor
+    sees: torch.Tensor
+    names: tuple[tuple[int, int, str], ...]
+
+
+def pack(tokenizer: Any, photos: Sequence[Sequence[Turn]]) -> Packed:
+    rows = [_row(tokenizer, turns) for turns in photos]
+    length = max(len(row.ids) for row in rows)
+    ids = torch.full((len(rows), length), tokenizer.pad_token_id)
+    positions, segments = torch.zeros_like(ids), torch.full_like(ids, -1)
+    labels, weights = torch.full_like(ids, IGNORE), torch.zeros(ids.shape)
+    for number, row in enumerate(rows):
+        end = len(row.ids)
+        ids[number, :end], positions[number, :end] = torch.tensor(row.ids), torch.tensor(row.positions)
+        segments[number, :end], labels[number, :end] = torch.tensor(row.segments), torch.tensor(row.labels)
+        weights[number, :end] = torch.tensor(row.weights)
+    names = tuple((number, place, name) for number, row in enumerate(rows) for place, name in row.names)
+    return Packed(ids, positions, labels, weights, _sees(segments), names)
+
+
+def _sees(segments: torch.Tensor) -> torch.Tensor:
+    """What is before, in the photo or in the same turn; padding sees itself alone, so that no row is empty."""
+    own, other = segments[:, :, None], segments[:, None, :]
+    before = torch.ones(segments.shape[1], segments.shape[1], dtype=torch.bool).tril()
+    seen = before & ((own == other) | ((other == 0) & (own > 0)))
+    return (seen | torch.eye(segments.shape[1], dtype=torch.bool)).unsqueeze(1)
+
+
+class _Row:
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.positions: list[int] = []
+        self.segments: list[int] = []
+        self.labels: list[int] = []
+        self.weights: list[float] = []
+        self.names: list[tuple[int, str]] = []
+
+
+def _row(tokenizer: Any, turns: Sequence[Turn]) -> _Row:
+    row = _Row()
+    start = _tokens(tokenizer, _PHOTO)
+    row.ids, row.positions, row.segments = list(start), list(range(len(start))), [0] * len(start)
+    row.labels, row.weights = [IGNORE] * len(start), [0.0] * len(start)
+    for number, turn in enumerate(turns, start=1):
+        asked = _tokens(tokenizer, f"{turn.text}{END}\nAssistant:")
+        answer = _tokens(tokenizer, turn.answer + END)
+        decided = len(answer) == 2 and len(turn.answer) in (1, 2, 3) and turn.text.endswith("only.")
+        tokens = asked + answer[:-1]
+        labels = [IGNORE] * (len(asked) - 1) + answer
+        if decided:
+            labels[-1] = IGNORE  # only the letter is ever read
+            row.names.append((len(row.ids) + len(asked) - 1, turn.name))
+        row.ids += tokens
+        row.positions += list(range(len(start), len(start) + len(tokens)))
+        row.segments += [number] * len(tokens)
+        row.labels += labels
+        row.weights += [_LETTER if decided else _WORD] * len(tokens)
+    return row
+
+
+def _tokens(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,0 +1,270 @@
+"""Trains the bundled model from nothing: first the vision tower alone, then everything together.
+
+A run goes on where the last one ended. Each ends by letting the learning rate fall, and keeps both: the cooled weights,
+which are the model, and the state before, from which a later run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+
+from assistant.engine.regions import FILE as PROBES
+from assistant.training import architecture, data, patches, questions, sequences
+from assistant.training import tokenizer as tokens
+from assistant.training.patches import IGNORE
+from assistant.training.prompts import Turn, decision_turn, evidence_turn, open_turn
+from assistant.training.scenes import photograph
+from assistant.training.world import Scene
+
+# Steps of the tower alone. Before it tells colours and signs apart, the rest learns to do without it.
+TOWER_STEPS = 5000
+_WARM_UP, _COOLING = 100, 0.2
+# Of the photos, pages of signs that mean nothing: they teach to read.
+_PAGES = 0.25
+# What the tower's own targets weigh beside the answers.
+_TOWER_SHARE = 0.4
+_SEED = 0
+_TOKENIZER_SCENES = 1500
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train. ``folder`` keeps state, log and model; ``minutes`` of this run."""
+
+    folder: Path
+    minutes: float
+    resume: bool = False
+    device: str = "cpu"
+    photos: int = 8  # a step: many small steps learn signs sooner than few large ones
+    turns: int = 3  # a photo, once the whole model learns
+    rate: float = 8e-4
+    tower_steps: int = TOWER_STEPS
+    fresh: float = 0.5  # share of photos in a step that were never seen; the others are drawn from the last ones
+    workers: int = 1
+    tokenizer_scenes: int = _TOKENIZER_SCENES
+    cool: bool = True
+    save_every: float = 120.0  # seconds
+
+
+@dataclass(frozen=True)
+class Progress:
+    step: int
+    minutes: float
+    figures: dict[str, float]
+
+
+@dataclass
+class _State:
+    model: Any
+    heads: patches.Heads
+    tokenizer: Any
+    optimizer: torch.optim.AdamW
+    step: int = 0
+    seed: int = 0
+    seen: list[data.Example] = field(default_factory=list)
+
+
+def train(plan: Plan, *, report: Callable[[Progress], None] = lambda progress: None) -> Path:
+    """Train for the plan's minutes. Returns the folder of the model."""
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(_SEED)
+    state = _restored(plan) if plan.resume else _begun(plan)
+    examples = data.loader(state.seed, pages=_PAGES, workers=plan.workers)
+    started = saved = monotonic()
+    figures: dict[str, float] = {}
+    cooling = False
+    while (used := (monotonic() - started) / 60) < plan.minutes:
+        left = 1 - used / plan.minutes
+        if plan.cool and left < _COOLING and not cooling:
+            cooling = True
+            _save(plan, state)
+        share = left / _COOLING if cooling else 1.0
+        _set_rate(state, plan.rate * min(1.0, (state.step + 1) / _WARM_UP) * max(0.05, share))
+        batch = _batch(plan, state, examples)
+        for name, value in _step(plan, state, batch).items():
+            figures[name] = 0.98 * figures.get(name, value) + 0.02 * value
+        state.step += 1
+        if state.step % 50 == 0:
+            _log(plan, Progress(state.step, used, figures), report)
+        if not cooling and monotonic() - saved > plan.save_every:
+            _save(plan, state)
+            saved = monotonic()
+    if not cooling:
+        _save(plan, state)
+    return export(state, plan.folder / "model")
+
+
+def export(state: _State, folder: Path) -> Path:
+    """Weights in bfloat16, processor and tokenizer: what `AutoModelForImageTextToText` and `AutoProcessor` load."""
+    import copy
+
+    model = copy.deepcopy(state.model).to("cpu", torch.bfloat16)
+    model.generation_config.update(
+        eos_token_id=state.tokenizer.eos_token_id, pad_token_id=state.tokenizer.pad_token_id, bos_token_id=None
+    )
+    model.save_pretrained(folder)
+    tokens.processor(state.tokenizer).save_pretrained(folder)
+    _save_probes(state.heads, folder)
+    return folder
+
+
+def _save_probes(heads: patches.Heads, folder: Path) -> None:
+    """The linear layers that tell what is in a patch: `engine.regions` shows with them where something is."""
+    from safetensors.torch import save_file
+
+    weights = {
+        f"{name}.{part}": getattr(getattr(heads, name), part).detach().float().cpu().contiguous()
+        for name in patches.PROBES
+        for part in ("weight", "bias")
+    }
+    save_file(weights, folder / PROBES, metadata={"classes": json.dumps(patches.PROBES)})
+
+
+def _begun(plan: Plan) -> _State:
+    truths = [photograph(seed, long_side=160)[1] for seed in range(plan.tokenizer_scenes)]
+    tokenizer = tokens.train(truths)
+    tokenizer.save_pretrained(plan.folder / "tokenizer")
+    return _built(plan, tokenizer)
+
+
+def _restored(plan: Plan) -> _State:
+    from transformers import AutoTokenizer
+
+    kept = torch.load(plan.folder / "state.pt", weights_only=True, map_location=plan.device)
+    state = _built(plan, AutoTokenizer.from_pretrained(plan.folder / "tokenizer", local_files_only=True))
+    state.model.load_state_dict(kept["model"])
+    state.heads.load_state_dict(kept["heads"])
+    state.optimizer.load_state_dict(kept["optimizer"])
+    state.step, state.seed = kept["step"], kept["seed"]
+    return state
+
+
+def _built(plan: Plan, tokenizer: Any) -> _State:
+    from transformers import Idefics3ForConditionalGeneration
+
+    model = Idefics3ForConditionalGeneration(architecture.configuration(tokenizer)).to(plan.device)
+    architecture.prepare_tower(model.model.vision_model)
+    heads = patches.Heads(architecture.WIDTH).to(plan.device)
+    parameters = [*model.parameters(), *heads.parameters()]
+    groups = [
+        {"params": [one for one in parameters if one.ndim > 1], "weight_decay": 0.05},
+        {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return _State(model, heads, tokenizer, torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98)))
+
+
+def _save(plan: Plan, state: _State) -> None:
+    """Whole or not at all: a run that is killed while saving loses nothing."""
+    kept = {
+        "model": state.model.state_dict(), "heads": state.heads.state_dict(), "optimizer": state.optimizer.state_dict(),
+        "step": state.step, "seed": state.seed,
+    }  # fmt: skip
+    unfinished = plan.folder / "state.part"
+    torch.save(kept, unfinished)
+    unfinished.replace(plan.folder / "state.pt")
+
+
+def _set_rate(state: _State, rate: float) -> None:
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _batch(plan: Plan, state: _State, examples: Iterator[data.Example]) -> list[data.Example]:
+    random = Random(f"{_SEED}-{state.step}")
+    fresh = plan.photos if len(state.seen) < 10 * plan.photos else max(1, round(plan.fresh * plan.photos))
+    drawn = [next(examples) for _ in range(fresh)]
+    state.seed += fresh
+    batch = drawn + [random.choice(state.seen) for _ in range(plan.photos - fresh)]
+    state.seen = (state.seen + drawn)[-250 * plan.photos :]
+    return batch
+
+
+def _step(plan: Plan, state: _State, batch: list[data.Example]) -> dict[str, float]:
+    whole = state.step >= plan.tower_steps
+    pixels = data.pixel_values([pixels for pixels, _, _ in batch]).to(plan.device)
+    wanted = {name: value.to(plan.device) for name, value in patches.stack([found for _, found, _ in batch]).items()}
+    with torch.autocast(torch.device(plan.device).type, torch.bfloat16):
+        features = state.model.model.vision_model(pixels).last_hidden_state
+        logits = state.heads(features)
+    loss, figures = patches.loss(logits, wanted)
+    figures["tower"] = float(loss.detach())
+    if whole:
+        turns = [_turns(plan, state.step, number, scene) for number, (_, _, scene) in enumerate(batch)]
+        spoken, more = answer_loss(state.model, features, sequences.pack(state.tokenizer, turns), plan.device)
+        loss = _TOWER_SHARE * loss + spoken
+        figures |= more
+    state.optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    torch.nn.utils.clip_grad_norm_([*state.model.parameters(), *state.heads.parameters()], 1.0)
+    state.optimizer.step()
+    return figures
+
+
+def answer_loss(
+    model: Any, features: torch.Tensor, packed: sequences.Packed, device: str
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Of the answers only, given the tower's features (n, patches, width) of the photos."""
+    inner = model.model
+    ids, labels = packed.ids.to(device), packed.labels.to(device)
+    with torch.autocast(torch.device(device).type, torch.bfloat16):
+        seen = inner.connector(features)
+        embedded = inner.text_model.get_input_embeddings()(ids)
+        embedded = embedded.masked_scatter((ids == model.config.image_token_id)[..., None], seen.to(embedded.dtype))
+        hidden = inner.text_model(
+            inputs_embeds=embedded,
+            attention_mask=packed.sees.to(device),
+            position_ids=packed.positions.to(device),
+            use_cache=False,
+        ).last_hidden_state
+        asked = labels != IGNORE
+        logits = model.lm_head(hidden[asked]).float()
+    each = torch.nn.functional.cross_entropy(logits, labels[asked], reduction="none")
+    weights = packed.weights.to(device)[asked]
+    right = (logits.argmax(-1) == labels[asked]).float()
+    figures = {"answers": float((each.detach() * weights).sum() / weights.sum()), "tokens": float(right.mean())}
+    return (each * weights).sum() / weights.sum(), figures | _by_name(packed, asked, right)
+
+
+def _by_name(packed: sequences.Packed, asked: torch.Tensor, right: torch.Tensor) -> dict[str, float]:
+    """The share of right decisions, by question."""
+    order = asked.flatten().cumsum(0).view(asked.shape) - 1
+    found: dict[str, list[float]] = {}
+    for row, place, name in packed.names:
+        found.setdefault(f"? {name}", []).append(float(right[order[row, place]]))
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def _turns(plan: Plan, step: int, number: int, scene: Scene) -> list[Turn]:
+    """The reading, and some questions."""
+    random = Random(f"{step}-{number}")
+    turns = [evidence_turn(scene)] if random.random() < 0.7 else []
+    usual = questions.read_photo_questions(scene, _read_by_ocr(random, scene))
+    others = [decision_turn(one) for one in questions.typed(random, scene)]
+    others += [open_turn(one) for one in questions.open_questions(random, scene)[:2]]
+    turns.append(decision_turn(random.choice(usual)))
+    turns += random.sample(others, min(len(others), plan.turns - len(turns)))
+    return turns
+
+
+def _read_by_ocr(random: Random, scene: Scene) -> str:
+    """What OCR might give beside the photo: often nothing."""
+    if random.random() < 0.6:
+        return ""
+    return "\n".join(line for line in scene.text if random.random() < 0.8)[:160]
+
+
+def _log(plan: Plan, progress: Progress, report: Callable[[Progress], None]) -> None:
+    row = {"step": progress.step, "minutes": round(progress.minutes, 2)}
+    row |= {name: round(value, 4) for name, value in progress.figures.items()}
+    with (plan.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps(row) + "\n")
+    report(progress)

@@ -1,0 +1,66 @@
+"""Where something is, by probes on made features: each patch says what is in it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from assistant.engine.regions import Probes, find
+from assistant.ports import Sought
+
+GRID, SIGNS = 8, "0123456789E"
+
+
+def probes() -> Probes:
+    """Feature 0 says "a red light", 1 "a crack"; the others stand for one sign in one of a patch's four cells."""
+    width = 2 + 4 * len(SIGNS)
+    light, damage = np.zeros((2, width)), np.zeros((2, width))
+    light[1, 0] = damage[1, 1] = 12.0
+    signs = np.zeros((4 * (1 + len(SIGNS)), width))
+    for cell in range(4):
+        for number in range(len(SIGNS)):
+            signs[cell * (1 + len(SIGNS)) + 1 + number, 2 + cell * len(SIGNS) + number] = 12.0
+    quiet = np.array([6.0, 0.0])
+    bias = np.tile([6.0, *[0.0] * len(SIGNS)], 4)
+    weights = {"lights": (light, quiet), "damages": (damage, quiet), "bodies": (damage, quiet), "glyphs": (signs, bias)}
+    return Probes(weights, {"lights": ["red"], "damages": ["crack"], "bodies": ["hub"], "glyphs": list(SIGNS)})
+
+
+def features() -> np.ndarray:
+    return np.zeros((GRID * GRID, 2 + 4 * len(SIGNS)))
+
+
+def test_a_light_is_where_its_patch_is() -> None:
+    seen = features()
+    seen[2 * GRID + 5, 0] = 1.0
+    found = find(Sought("light", "red"), seen, probes())
+    assert found is not None
+    middle = (found.box.left + found.box.right) / 2, (found.box.top + found.box.bottom) / 2
+    assert middle == pytest.approx((5.5 / GRID, 2.5 / GRID), abs=0.01)
+    assert found.heat[2][5] == "9"
+
+
+def test_damage_takes_in_the_patches_that_hang_together() -> None:
+    seen = features()
+    for row, column in ((3, 3), (3, 4), (4, 4), (0, 0)):
+        seen[row * GRID + column, 1] = 1.0
+    seen[3 * GRID + 3, 1] = 2.0
+    found = find(Sought("damage", "damaged"), seen, probes())
+    assert found is not None
+    assert (found.box.left, found.box.top, found.box.right, found.box.bottom) == (3 / 8, 3 / 8, 5 / 8, 5 / 8)
+
+
+def test_a_text_is_where_its_signs_stand_and_as_sure_as_they_are_alike() -> None:
+    seen = features()
+    for place, (cell, sign) in {19: (0, "E"), 20: (1, "2"), 21: (0, "1")}.items():
+        seen[place, 2 + cell * len(SIGNS) + SIGNS.index(sign)] = 1.0
+    found = find(Sought("text", "E21"), seen, probes())
+    assert found is not None
+    assert found.confidence == 1.0
+    assert 2 / 8 <= (found.box.top + found.box.bottom) / 2 <= 3 / 8
+    assert find(Sought("text", "7777"), seen, probes()) is None
+
+
+def test_what_is_nowhere_has_no_place() -> None:
+    assert find(Sought("light", "red"), features(), probes()) is None
+    assert find(Sought("text", "E21"), features(), probes()) is None

@@ -1,0 +1,96 @@
+"""`assistant eval photos`: what it reads, compares and shows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from assistant import sample
+from assistant.errors import Invalid
+from assistant.evaluation.photos import (
+    Case,
+    Report,
+    compared,
+    contact_sheet,
+    evaluate_photos,
+    read_cases,
+)
+from assistant.evaluation.scenes import drawn, evaluate_scenes
+from assistant.media import Limits
+from assistant.ports import Box, Capabilities, TextLine
+from assistant.skills.read_photo import PhotoEvidence, Reading
+from assistant.skills.taxonomy import load_taxonomy
+
+TAXONOMY = load_taxonomy(sample.taxonomy_path())
+EVIDENCE = PhotoEvidence(
+    caption=Reading("A machine.", 0.9),
+    product=Reading("brewmaster-300", 0.8, Box(0.1, 0.1, 0.5, 0.5)),
+    condition=Reading("intact", 0.7),
+    quality=Reading("good", 0.9),
+    visible_text=(TextLine("SN: DP4O718256", 0.6, Box(0, 0, 1, 0.1)), TextLine("E21", 0.9, Box(0.4, 0.4, 0.6, 0.6))),
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    source = sample.demo_tickets()[0].photos[0]
+    (tmp_path / "a.jpg").write_bytes(source.read_bytes())
+    row = {"photo": "a.jpg", "expected": {"product": "none", "code": "E21", "lights": ["red"]}}
+    (tmp_path / "photos.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def report(folder: Path, capabilities: Capabilities) -> tuple[Report, list[Case]]:
+    cases = read_cases(folder, limits=Limits())
+    without = replace(capabilities, ocr=None)
+    return evaluate_photos(cases, path="set", capabilities=without, taxonomy=TAXONOMY), cases
+
+
+def test_fields_codes_and_signs_are_compared_each_in_its_way() -> None:
+    expected = {"product": "washpro-8", "condition": "intact", "code": "E21", "serial": "DP40718256"}
+    found = {one.field: one for one in compared(Case("a", b"", expected, {}), EVIDENCE)}
+    assert {field: one.right for field, one in found.items()} == {
+        "product": False, "condition": True, "code": True, "serial": False,
+    }  # fmt: skip
+    assert found["serial"].alike == pytest.approx(0.9)
+    assert found["serial"].read == "SN: DP4O718256"
+
+
+@pytest.mark.parametrize(("box", "inside"), [(Box(0.2, 0.2, 0.4, 0.4), True), (Box(0.6, 0.6, 0.9, 0.9), False)])
+def test_a_region_counts_if_its_centre_lies_in_the_true_box(box: Box, inside: bool) -> None:
+    case = Case("a", b"", {"product": "brewmaster-300"}, {"product": (box,)})
+    assert [one.inside for one in compared(case, EVIDENCE)] == [inside]
+
+
+def test_a_labelled_folder_is_read_and_what_was_wrong_is_shown(
+    report: tuple[Report, list[Case]], tmp_path: Path
+) -> None:
+    measured, cases = report
+    scores = {score.field: score for score in measured.scores}
+    assert scores["product"].accuracy == 1.0  # nobody looked, and "none" was expected
+    assert scores["code"].accuracy == 0.0
+    assert [one["field"] for one in measured.to_json()["wrong"]] == ["code", "lights"]
+    assert "product" in measured.render()
+    measured.plot(tmp_path / "plot.png")
+    contact_sheet(measured, cases, tmp_path / "sheet.png")
+    for name in ("plot.png", "sheet.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"photo": "a.jpg"}', '{"photo": "gone.jpg", "expected": {}}'])
+def test_a_line_that_is_no_photo_is_named(folder: Path, line: str) -> None:
+    file = folder / "photos.jsonl"
+    file.write_text(file.read_text(encoding="utf-8") + "\n" + line, encoding="utf-8")
+    with pytest.raises(Invalid, match=r"photos\.jsonl, line 2"):
+        read_cases(folder, limits=Limits())
+
+
+def test_drawn_scenes_need_a_model_that_decides(capabilities: Capabilities) -> None:
+    scenes = drawn(2)
+    assert [scene.case.photo[:2] for scene in scenes] == [b"\xff\xd8"] * 2
+    with pytest.raises(Invalid, match="ASSISTANT_MODEL"):
+        evaluate_scenes(scenes, capabilities=replace(capabilities, decisions=None), taxonomy=TAXONOMY)

@@ -1,0 +1,135 @@
+"""The recipe of the bundled model, on a few scenes and steps: what is drawn, asked, trained and written."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+
+from assistant.engine import decisions
+from assistant.engine.checkpoint import Checkpoint
+from assistant.engine.loader import load
+from assistant.engine.regions import read_probes
+from assistant.settings import Settings
+from assistant.skills.read_photo import CANNOT_TELL
+from assistant.training import data, patches, prompts, questions, sequences, trainer
+from assistant.training import tokenizer as tokens
+from assistant.training.patches import CELLS, GRID, IGNORE
+from assistant.training.plots import plot_losses
+from assistant.training.scenes import KINDS, photograph
+from assistant.training.world import FIRST_EVALUATION_SEED, LIGHTS
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> trainer.Plan:
+    """A model that has been trained for moments: three steps at least, the tower alone for the first."""
+    made = trainer.Plan(
+        tmp_path_factory.mktemp("training"), minutes=0.04, photos=2, tower_steps=1, workers=0, tokenizer_scenes=80
+    )
+    trainer.train(made)
+    return made
+
+
+def test_a_seed_gives_the_same_photo_and_truth_and_another_gives_another() -> None:
+    (first, truth), (again, same), (other, _) = (photograph(seed, long_side=160) for seed in (7, 7, 8))
+    assert truth == same
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first.resize((64, 64)), other.resize((64, 64)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_scene_is_drawn_with_what_it_shows_inside_the_frame(kind: str) -> None:
+    for seed in range(4):
+        _, scene = photograph(seed, long_side=160, kind=kind)
+        assert scene.kind == kind
+        for item in scene.items:
+            if item.kind in ("glyph", "light", "damage"):
+                assert all(0 < part < 1 for part in item.centre)
+        assert not scene.code or scene.code in scene.text
+
+
+def test_lights_and_signs_are_where_the_targets_say() -> None:
+    _, scene = photograph(3, long_side=160, kind="product")
+    found = patches.targets(scene)
+    for item in scene.items:
+        column, row = item.centre
+        if item.kind == "light":
+            assert found.lights[int(row * GRID), int(column * GRID)] == 1 + list(LIGHTS).index(item.value)
+        if item.kind == "glyph":
+            assert found.glyphs[int(row * CELLS), int(column * CELLS)] != 0
+
+
+def test_training_refuses_scenes_of_the_evaluation() -> None:
+    with pytest.raises(ValueError, match="evaluation"):
+        next(iter(data.Scenes(FIRST_EVALUATION_SEED)))
+
+
+def test_a_foreign_photo_teaches_to_say_cannot_tell() -> None:
+    _, scene = photograph(0, long_side=160, kind="foreign")
+    answers = {asked.name: asked.answer for asked in questions.read_photo_questions(scene)}
+    assert answers == {"product": "none", "lights": CANNOT_TELL, "condition": CANNOT_TELL}
+    assert json.loads(questions.evidence_answer(scene))["text"] == []
+
+
+def test_what_is_trained_on_is_what_the_engine_asks(plan: trainer.Plan) -> None:
+    from transformers.decision import DecisionConfig
+
+    photo, scene = photograph(6, long_side=160, kind="product")
+    processor = tokens.processor(trainer._restored(plan).tokenizer)
+    for asked in [*questions.read_photo_questions(scene, "E21"), *questions.typed(Random(0), scene)]:
+        state = f"<photo 1>\n{asked.state}"
+        request = {"state": state, "questions": {"0": decisions._asked(asked.question)}, "assets": {"<photo 1>": photo}}
+        served, _ = DecisionConfig(sanitize_control_tokens=False).prepare_inputs(request, processor)[0]
+        packed = sequences.pack(processor.tokenizer, [[prompts.decision_turn(asked)]])
+        assert packed.ids[0, :-1].tolist() == served["input_ids"][0].tolist(), asked.name
+        letter = packed.labels[0, -2]
+        assert processor.tokenizer.decode([int(letter)]) == prompts.decision_turn(asked).answer
+
+
+def test_turns_about_one_photo_do_not_see_each_other(plan: trainer.Plan) -> None:
+    state = trainer._restored(plan)
+    pixels, _, scene = data.example(6, kind="product")
+    turns = [prompts.decision_turn(asked) for asked in questions.typed(Random(0), scene)]
+    model = state.model.eval()
+    with torch.no_grad():
+        features = model.model.vision_model(data.pixel_values([pixels])).last_hidden_state
+        together, _ = trainer.answer_loss(model, features, sequences.pack(state.tokenizer, [turns]), "cpu")
+        alone = [
+            trainer.answer_loss(model, features, sequences.pack(state.tokenizer, [[turn]]), "cpu")[0] for turn in turns
+        ]
+    # bfloat16: what differs is rounding.
+    assert float(together) == pytest.approx(float(torch.stack(alone).mean()), rel=0.02)
+
+
+def test_only_answers_are_learned(plan: trainer.Plan) -> None:
+    _, scene = photograph(1, long_side=160, kind="label")
+    tokenizer = trainer._restored(plan).tokenizer
+    packed = sequences.pack(tokenizer, [[prompts.evidence_turn(scene)]])
+    learned = tokenizer.decode(packed.labels[packed.labels != IGNORE])
+    assert learned == questions.evidence_answer(scene) + prompts.END
+
+
+def test_training_goes_on_where_it_ended(plan: trainer.Plan) -> None:
+    before = trainer._restored(plan)
+    steps: list[int] = []
+    again = trainer.Plan(plan.folder, minutes=0.02, resume=True, photos=2, tower_steps=1, workers=0)
+    trainer.train(again, report=lambda progress: steps.append(progress.step))
+    after = trainer._restored(plan)
+    assert after.step > before.step
+    assert after.seed > before.seed
+    plot_losses(plan.folder / "log.jsonl", plan.folder / "loss.png")
+    assert (plan.folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("quantize", ["none", "nf4"])
+def test_the_model_loads_as_any_other_and_knows_its_probes(plan: trainer.Plan, quantize: str) -> None:
+    checkpoint = Checkpoint(str(plan.folder / "model"))
+    loaded = load(checkpoint, Settings(model=checkpoint.name, quantize=quantize))
+    assert type(loaded.model).__name__ == "Idefics3ForConditionalGeneration"
+    probes = read_probes(checkpoint)
+    assert probes is not None
+    assert list(probes.classes["lights"]) == list(LIGHTS)
+    assert sum(file.stat().st_size for file in (plan.folder / "model").iterdir()) < 20e6

@@ -569,7 +569,7 @@ def eval_photos(
     """Accuracy by field, exact codes, calibration and regions of reading photos.
 
     PATH is a JSONL file, or a folder of them, with rows like {"photo": "a.jpg", "expected": {"product": "…"}}.
-    Without it, scenes of the sample company are drawn that the bundled model was never trained on.
+    Without it, scenes of the sample company are drawn that `assistant train` never trains on.
     """
     from assistant.evaluation import photos
 
@@ -604,14 +604,14 @@ def eval_photos(
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--photos", type=click.IntRange(1), default=8, show_default=True, help="Scenes a step.")
-@click.option("--base", help="Fine-tune this model instead: a folder, a hub id, or bundled.")
+@click.option("--base", help="Fine-tune this model instead: a folder or a hub id.")
 @click.option("--tickets", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSONL to fine-tune on.")
 @click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Of fine-tuning.")
 def train(
     minutes: float, resume: bool, folder: Path | None, device: str, photos: int,
     base: str | None, tickets: Path | None, epochs: int,
 ) -> None:  # fmt: skip
-    """Train the bundled model from nothing on scenes it draws, or fine-tune a model on tickets (--base, --tickets).
+    """Train a small model from nothing on scenes it draws, or fine-tune a model on tickets (--base, --tickets).
 
     A fine-tuned adapter that answers held-back tickets worse than its base is not kept, and the exit code is 1.
     """

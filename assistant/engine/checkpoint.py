@@ -19,7 +19,6 @@ from assistant.errors import NotReady
 from assistant.settings import Settings
 
 NO_MODEL = "none"
-BUNDLED = "bundled"
 
 # Parts of the names of weights that are not quantized, for the estimate; the loader looks at the architecture itself.
 _PRECISE = ("vision", "visual", "image", "connector", "projector", "merger", "aligner", "embed", "lm_head", "router")
@@ -63,11 +62,6 @@ DEFAULTS = (
 )
 
 
-def bundled() -> Checkpoint:
-    """The small model that comes with the product."""
-    return Checkpoint(str(Path(__file__).parents[1] / BUNDLED))
-
-
 def choose_default(free_gpu_bytes: float) -> Checkpoint | None:
     """The largest default that fits; None if none does."""
     return next((checkpoint for needed, checkpoint in DEFAULTS if free_gpu_bytes >= needed), None)
@@ -75,8 +69,6 @@ def choose_default(free_gpu_bytes: float) -> Checkpoint | None:
 
 def named(settings: Settings) -> Checkpoint:
     """The checkpoint that ``settings.model`` names. Raises `NotReady` if it cannot be one, or is not pinned."""
-    if settings.model == BUNDLED:
-        return bundled()
     name, commit = settings.model, settings.model_revision
     checkpoint = Checkpoint(name, commit)
     if checkpoint.folder is not None:

@@ -1,1 +1,1 @@
-"""How the bundled model is made from nothing, and how a large one is fine-tuned on tickets. May use torch."""
+"""How the small model is made from nothing, and how a large one is fine-tuned on tickets. May use torch."""

@@ -1,4 +1,4 @@
-"""The bundled model's shape: Idefics3 as transformers has it, small, with dimensions that NF4 accepts."""
+"""The small model's shape: Idefics3 as transformers has it, small, with dimensions that NF4 accepts."""
 
 from __future__ import annotations
 

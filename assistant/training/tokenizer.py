@@ -1,4 +1,4 @@
-"""The bundled model's tokenizer: byte-level BPE over what the product asks and the model answers.
+"""The small model's tokenizer: byte-level BPE over what the product asks and the model answers.
 
 Digits are tokens of their own, and so are the letters that stand for options: a code is read sign by sign.
 """

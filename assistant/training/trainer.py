@@ -1,4 +1,4 @@
-"""Trains the bundled model from nothing: first the vision tower alone, then everything together.
+"""Trains the small model from nothing: first the vision tower alone, then everything together.
 
 A run goes on where the last one ended. Each ends by letting the learning rate fall, and keeps both: the cooled weights,
 which are the model, and the state before, from which a later run goes on.

@@ -1,4 +1,4 @@
-"""The recipe of the bundled model, on a few scenes and steps: what is drawn, asked, trained and written."""
+"""The recipe of the small model, on a few scenes and steps: what is drawn, asked, trained and written."""
 
 from __future__ import annotations
 

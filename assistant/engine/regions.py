@@ -2,9 +2,8 @@
 
 A probe is one linear layer, trained beside the model on photos whose every patch is known (`training.patches`) and
 kept in the checkpoint's folder; only the small model of `training` has them. What they show is what the tower's
-features hold
-at a place, which the answers are made of; that an answer was made of just that place they do not prove. Their grain is
-a patch, a sixteenth of the photo's side, and half a patch for signs.
+features hold at a place, which the answers are made of; that an answer was made of just that place they do not prove.
+Their grain is a patch, a sixteenth of the photo's side, and half a patch for signs.
 """
 
 from __future__ import annotations

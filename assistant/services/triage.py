@@ -6,6 +6,7 @@ labels that the learned heads are fitted on.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 
@@ -260,7 +261,13 @@ def _labelled(session: Session) -> dict[str, list[tuple[str, str]]]:
     for row, text in session.execute(query):
         if row.label is not None:
             labelled.setdefault(row.name, []).append((text, row.label))
-    return labelled
+    return {name: _repeated(pairs) for name, pairs in labelled.items()}
+
+
+def _repeated(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Without labels that only one ticket has: nothing can be learned of them, and nothing be held back."""
+    counts = Counter(label for _, label in pairs)
+    return [(text, label) for text, label in pairs if counts[label] > 1]
 
 
 def _learn_when_due(session: Session) -> None:

@@ -162,7 +162,16 @@ class _Made:
         return unit
 
     def words(self, number: int) -> str:
-        return " ".join(f"w{place}x" for place in np.searchsorted(self._odds, self._random.random(number)))
+        return " ".join(_word(int(place)) for place in np.searchsorted(self._odds, self._random.random(number)))
+
+
+def _word(number: int) -> str:
+    """Letters only: with a digit it would be an identifier. Ends so that the stemmers leave it as it is."""
+    letters = ""
+    while number:
+        number, place = divmod(number, 20)
+        letters += "bcdfghjklmnpqrtvwxza"[place]
+    return f"o{letters}ok"
 
 
 def _fill(db: Database, made: _Made, passages: int, progress: Progress) -> None:

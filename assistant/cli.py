@@ -650,7 +650,7 @@ def _fine_tune(settings: Settings, base: str, tickets: Path, *, folder: Path, ep
         )
     if not outcome.better:
         raise click.ClickException("The adapter is not better than the model without it, and was not kept.")
-    click.echo(f"The adapter is in {folder}; ASSISTANT_MODEL={folder} uses it.")
+    click.echo(f"The adapter is in {folder}. Merge it into its base (peft: merge_and_unload) to serve it.")
 
 
 def _settings(**overrides: Any) -> Settings:

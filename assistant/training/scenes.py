@@ -16,7 +16,7 @@ from assistant.training.papers import PAPERS, Printed
 from assistant.training.products import BLACK, PRODUCTS, WHITE, Look
 from assistant.training.world import CODES, LIGHTS, Scene, code_for
 
-KINDS = {"product": 0.62, "label": 0.08, "receipt": 0.07, "error dialog": 0.06, "parcel": 0.06, "foreign": 0.11}
+KINDS = {"product": 0.54, "label": 0.08, "receipt": 0.07, "error dialog": 0.06, "parcel": 0.06, "foreign": 0.19}
 _FONTS_ON_DEVICES = ("pillow", "pillow", "sans", "bold")
 _IDLE = ("", "", "", "12:45", "00:30", "60", "-18")
 _WALLS = (

@@ -133,11 +133,36 @@ class Found:
     heat: tuple[str, ...]
 
 
-class Regions(Protocol):
-    """Says where in a photo the model sees what was read."""
+@dataclass(frozen=True)
+class Seen:
+    """What a model's own vision tells of a photo, each value with its probability.
 
-    def locate(self, photo: bytes, sought: Sequence[Sought]) -> list[Found | None]:
-        """One for each, in order; None for what is nowhere to be seen. ``photo`` as `media` normalises it."""
+    ``familiar``: whether the photo is like those the model learned from; if not, the rest means nothing. ``of``: a
+    product's key or a sort of paper, "" for neither. ``damage``: "" for none. ``lights``: colours in reading order.
+    """
+
+    familiar: bool
+    of: tuple[str, float]
+    damage: tuple[str, float]
+    lights: tuple[tuple[str, float], ...] = ()
+
+
+class Look(Protocol):
+    """One look at one photo."""
+
+    @property
+    def seen(self) -> Seen: ...
+
+    def locate(self, sought: Sequence[Sought]) -> list[Found | None]:
+        """Where the model sees what was read: one for each, in order; None for what is nowhere to be seen."""
+        ...
+
+
+class Sight(Protocol):
+    """A model that tells what it sees without words."""
+
+    def look(self, photo: bytes) -> Look:
+        """``photo`` as `media` normalises it."""
         ...
 
 
@@ -176,7 +201,7 @@ class Capabilities:
     ocr: OCR | None = None
     chat_model: BaseChatModel | None = None
     decisions: DecisionModel | None = None
-    regions: Regions | None = None
+    sight: Sight | None = None
     # Whether the model was taught the reading prompt: a caption, lights and lines of text as JSON.
     reads_by_prompt: bool = False
     # Whether its decisions about a ticket's text count; one that only knows photos would add noise.

@@ -24,7 +24,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
-from assistant.ports import Box, Capabilities, Decision, Mode, Question, TextLine
+from assistant.ports import Box, Capabilities, Decision, Found, Mode, Question, Seen, Sought, TextLine
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,24 @@ class FakeDecisions:
             raise AssertionError(f"{answer!r} is no option of {question.key}: {options}")
         rest = 0.1 / (len(options) - 1) if len(options) > 1 else 0.0
         return {option: (0.9 if rest else 1.0) if option == answer else rest for option in options}
+
+
+@dataclass(frozen=True)
+class FakeSight:
+    """Sees the same in every photo, and every text of ``readable`` in the middle of it."""
+
+    seen: Seen
+    readable: tuple[str, ...] = ()
+    error: Exception | None = None
+
+    def look(self, photo: bytes) -> FakeSight:
+        if self.error is not None:
+            raise self.error
+        return self
+
+    def locate(self, sought: Sequence[Sought]) -> list[Found | None]:
+        middle = Found(Box(0.4, 0.4, 0.6, 0.6), 0.8, ("09", "90"))
+        return [middle if one.kind != "text" or one.value in self.readable else None for one in sought]
 
 
 @dataclass

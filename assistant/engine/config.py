@@ -243,7 +243,7 @@ def _local(
     from assistant.engine.chat_model import EngineChatModel
     from assistant.engine.decisions import EngineDecisions
     from assistant.engine.engine import Engine, Limits
-    from assistant.engine.regions import EngineRegions, read_probes
+    from assistant.engine.sight import EngineSight, read_probes
 
     engine = Engine(
         lambda: loader.load(chosen, settings),
@@ -268,7 +268,7 @@ def _local(
         ocr=reader,
         chat_model=EngineChatModel(engine=engine, model_name=chosen.label),
         decisions=EngineDecisions(engine),
-        regions=EngineRegions(engine, probes) if probes is not None else None,
+        sight=EngineSight(engine, probes) if probes is not None else None,
         # Who has probes was trained by our own recipe, on the reading prompt.
         reads_by_prompt=probes is not None,
         triages=probes is None,

@@ -1,9 +1,10 @@
 """Reading a photo into evidence: caption, visible text, product, lights, condition, quality, each with a confidence.
 
 Without a VLM, OCR reads the text and the photo's pixels tell its quality; what neither can know is "cannot tell". With
-a VLM that decides, product, lights and condition are typed decisions; with one that writes, it also writes the caption,
-and one that was taught to reads lines of text beside OCR. What a model says is checked; what does not hold is replaced
-by what OCR read. Reading never fails for a model's sake.
+a VLM that decides, product, lights and condition are typed decisions; with one that writes, it also writes the caption.
+The small model tells them by its own sight instead, reads lines of text beside OCR, and says nothing of a photo that is
+unlike all it learned from. What a model says is checked; what does not hold is replaced by what OCR read. Reading never
+fails for a model's sake.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from assistant.errors import AssistantError
 from assistant.media import assess_quality
-from assistant.ports import Box, Capabilities, Found, Question, Sought, TextLine
+from assistant.ports import Box, Capabilities, Look, Question, Seen, Sought, TextLine
 from assistant.retrieval.identifiers import spot
 from assistant.skills import prompts
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
@@ -114,13 +115,11 @@ def read_photo(photo: bytes, *, capabilities: Capabilities, taxonomy: Taxonomy) 
         quality=Reading(*assess_quality(photo)),
         visible_text=lines,
     )
+    if capabilities.sight is not None:
+        return _by_sight(evidence, photo, capabilities, taxonomy)
     if capabilities.decisions is not None:
         evidence = _decided(evidence, photo, capabilities, taxonomy)
-    if capabilities.reads_by_prompt:
-        evidence = _read_by_model(evidence, photo, capabilities)
-    elif capabilities.writes_answers:
-        evidence = _captioned(evidence, photo, capabilities)
-    return _located(evidence, photo, capabilities)
+    return _captioned(evidence, photo, capabilities) if capabilities.writes_answers else evidence
 
 
 def product_question(taxonomy: Taxonomy) -> Question:
@@ -172,17 +171,71 @@ def _decided(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities, 
     )
 
 
-def _read_by_model(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities) -> PhotoEvidence:
-    """What a model that was taught to read says in its own words: caption, lights where they differ, lines of text."""
+def _by_sight(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
+    """What a model that tells what it sees makes of a photo that is not foreign to it."""
+    assert capabilities.sight is not None  # noqa: S101  (asked for by who calls)
+    try:
+        look = capabilities.sight.look(photo)
+        seen = look.seen
+    except AssistantError:
+        return evidence
+    if not seen.familiar:
+        return evidence
+    evidence = _seen(evidence, seen, taxonomy)
+    if capabilities.reads_by_prompt:
+        evidence = _read_by_model(evidence, photo, look, capabilities)
+    return _located(evidence, look)
+
+
+def _seen(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> PhotoEvidence:
+    """Product, lights and condition from what was seen; a product that is written on the photo stands."""
+    of, sure = seen.of
+    product = Reading(of if of in _keys(taxonomy) else CANNOT_TELL, sure)
+    colours = list(dict.fromkeys(colour for colour, _ in seen.lights))
+    lights = Reading(CANNOT_TELL, sure)
+    if colours:
+        value = colours[0] if len(colours) == 1 else ", ".join(colour for colour, _ in seen.lights)
+        lights = Reading(value, min(probability for _, probability in seen.lights))
+    return replace(
+        evidence,
+        product=product if evidence.product.value == CANNOT_TELL else evidence.product,
+        lights=lights,
+        condition=_condition(evidence, seen, taxonomy),
+    )
+
+
+def _condition(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Reading:
+    """Damage before a fault light or code, and that before nothing amiss."""
+    (of, sure), (damage, likely) = seen.of, seen.damage
+    if damage:
+        return Reading("leaking" if damage == "leak" else "damaged", likely)
+    faults = [probability for colour, probability in seen.lights if colour in ("red", "amber")]
+    if of == "error dialog" or (of in _keys(taxonomy) and _shows_code(evidence, taxonomy)):
+        faults.append(sure)
+    if faults:
+        return Reading("fault light or code", max(faults) * likely)
+    return Reading(CANNOT_TELL if of in ("", "label", "receipt") else "intact", sure * likely)
+
+
+def _keys(taxonomy: Taxonomy) -> set[str]:
+    return {product.key for product in taxonomy.products}
+
+
+def _shows_code(evidence: PhotoEvidence, taxonomy: Taxonomy) -> bool:
+    """Whether an identifier is visible that is not a part of a product's name."""
+    names = {code for product in taxonomy.products for code in spot(product.name)}
+    return bool(set(evidence.codes) - names)
+
+
+def _read_by_model(evidence: PhotoEvidence, photo: bytes, look: Look, capabilities: Capabilities) -> PhotoEvidence:
+    """What a model that was taught to read says in its own words: a caption, and lines of text where it sees them."""
     said = _json_of(_asked(prompts.render("read_photo.j2"), photo, capabilities, first="photo"))
-    caption, lights, lines = _sentence(said.get("caption")), _words(said.get("lights")), _words(said.get("text"))
+    caption, lines = _sentence(said.get("caption")), _words(said.get("text"))
     if caption is not None:
-        # As sure as the decisions about the same photo.
+        # As sure as what was seen in the same photo.
         sure = min(evidence.product.confidence, evidence.condition.confidence)
         evidence = replace(evidence, caption=Reading(caption, sure))
-    if evidence.lights is not None and evidence.lights.value == DIFFERENT and len(set(lights)) > 1:
-        evidence = replace(evidence, lights=replace(evidence.lights, value=", ".join(lights)))
-    found = _found(photo, [Sought("text", line) for line in lines], capabilities)
+    found = look.locate([Sought("text", line) for line in lines])
     read = [
         TextLine(line, place.confidence, place.box)
         for line, place in zip(lines, found, strict=True)
@@ -211,7 +264,7 @@ def _asked(prompt: str, photo: bytes, capabilities: Capabilities, *, first: str)
         return ""
 
 
-def _located(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities) -> PhotoEvidence:
+def _located(evidence: PhotoEvidence, look: Look) -> PhotoEvidence:
     """With the places where the model sees product, lights and damage."""
     sought = {
         "product": Sought("product", evidence.product.value),
@@ -222,21 +275,12 @@ def _located(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities) 
         name: one for name, one in sought.items()
         if one.value != CANNOT_TELL and getattr(evidence, name).region is None
     }  # fmt: skip
-    found = _found(photo, list(wanted.values()), capabilities)
+    found = look.locate(list(wanted.values()))
     places = {name: place for name, place in zip(wanted, found, strict=True) if place is not None}
     located = {
         name: replace(getattr(evidence, name), region=place.box, heat=place.heat) for name, place in places.items()
     }
     return replace(evidence, **located)
-
-
-def _found(photo: bytes, sought: Sequence[Sought], capabilities: Capabilities) -> list[Found | None]:
-    if capabilities.regions is None or not sought:
-        return [None] * len(sought)
-    try:
-        return capabilities.regions.locate(photo, sought)
-    except AssistantError:
-        return [None] * len(sought)
 
 
 def image_block(photo: bytes) -> dict[str, Any]:

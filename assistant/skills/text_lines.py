@@ -5,12 +5,12 @@ OCR reads lines better than a small model does; what it missed altogether, the m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
 from assistant.ports import TextLine
 
-# A line of the model that is so much like one of OCR's is the same line, read worse.
+# A line of the model that is so much like a part of OCR's is the same, read worse.
 _SAME = 0.6
 
 
@@ -21,7 +21,16 @@ def fused(ocr: Sequence[TextLine], model: Sequence[TextLine]) -> tuple[TextLine,
 
 
 def _is_known(text: str, known: Sequence[str]) -> bool:
-    return any(text in other or SequenceMatcher(None, text, other).ratio() >= _SAME for other in known)
+    return any(text in other or any(_alike(text, part) for part in _parts(other, len(text))) for other in known)
+
+
+def _alike(text: str, other: str) -> bool:
+    return SequenceMatcher(None, text, other).ratio() >= _SAME
+
+
+def _parts(line: str, length: int) -> Iterator[str]:
+    """Every stretch of a line that is as long as what may stand in it."""
+    return (line[start : start + length] for start in range(max(1, len(line) - length + 1)))
 
 
 def _bare(text: str) -> str:

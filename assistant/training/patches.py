@@ -1,4 +1,4 @@
-"""What is in each patch of a photo: targets that teach the vision tower directly, and the throw-away heads for them.
+"""What is in each patch of a photo: targets that teach the vision tower directly, and the heads that tell it.
 
 A photo is seen as SIDE x SIDE pixels in patches of PATCH; glyphs are told apart in cells of half a patch.
 """
@@ -21,8 +21,11 @@ GRID, CELLS = SIDE // PATCH, 2 * SIDE // PATCH
 GLYPHS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-.:/"
 BODIES = (*PRODUCTS, *PAPERS)
 IGNORE = -100
-# What each class above 0 is called, for the maps that are kept with the model.
-PROBES = {"glyphs": list(GLYPHS), "lights": list(LIGHTS), "damages": list(DAMAGES), "bodies": list(BODIES)}
+# What each class above 0 is called.
+CLASSES = {
+    "glyphs": list(GLYPHS), "lights": list(LIGHTS), "damages": list(DAMAGES), "bodies": list(BODIES),
+    "of": list(BODIES), "damage": list(DAMAGES),
+}  # fmt: skip
 # Narrower or lower glyphs, in pixels of what the model sees, are not asked for.
 _LEAST_WIDTH, _LEAST_HEIGHT = 3.5, 6.0
 
@@ -46,8 +49,7 @@ def targets(scene: Scene) -> Targets:
         if item.kind == "glyph":
             _put_glyph(glyphs, item)
         elif item.kind == "light":
-            column, row = (min(GRID - 1, int(part * GRID)) for part in item.centre)
-            lights[row, column] = 1 + list(LIGHTS).index(item.value)
+            _put_light(lights, item)
         elif item.kind == "damage":
             damages[_covered(item)] = 1 + DAMAGES.index(item.value)
         elif item.kind == "body":
@@ -55,6 +57,14 @@ def targets(scene: Scene) -> Targets:
     of = scene.product if scene.kind == "product" else scene.kind
     whole = [1 + BODIES.index(of) if of in BODIES else 0, 1 + DAMAGES.index(scene.damage) if scene.damage else 0]
     return Targets(glyphs, lights, damages, bodies, np.array(whole, np.int64))
+
+
+def _put_light(lights: np.ndarray, item: Item) -> None:
+    """In the patch of its middle; the other patches that it shines in may say what they like."""
+    around = lights[_covered(item)]
+    around[around == 0] = IGNORE
+    column, row = (min(GRID - 1, int(part * GRID)) for part in item.centre)
+    lights[row, column] = 1 + list(LIGHTS).index(item.value)
 
 
 def _put_glyph(glyphs: np.ndarray, item: Item) -> None:
@@ -104,17 +114,20 @@ def loss(logits: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> tup
     """The sum of all losses, and what is right so far (shares of what is there, by target)."""
     total = torch.zeros(())
     right: dict[str, float] = {}
-    for name in ("glyphs", "lights", "damages", "bodies", "of", "damage"):
+    for name in CLASSES:
         predicted, wanted = logits[name].float().flatten(0, -2), batch[name].flatten()
-        # What is there and what is not weigh the same, however rare it is.
         there, absent = wanted > 0, wanted == 0
         each = nn.functional.cross_entropy(predicted, wanted, ignore_index=IGNORE, reduction="none")
         if name in ("of", "damage"):
             total = total + each.mean()
             right[name] = float((predicted.argmax(-1) == wanted).float().mean())
             continue
-        share = each[there].sum() / max(1, int(there.sum())) + each[absent].sum() / max(1, int(absent.sum()))
-        total = total + share * (2.0 if name == "glyphs" else 1.0)
+        few, many = max(1, int(there.sum())), max(1, int(absent.sum()))
+        # What covers much weighs as much as what it does not cover. Of signs and lights most patches have none:
+        # weighing those by the root of how many they are finds what is there and does not see it everywhere.
+        rarity = (many / few) ** 0.5 if name in ("glyphs", "lights") else 1.0
+        share = each[there].sum() / few + rarity * each[absent].sum() / many
+        total = total + share * (2.0 if name == "glyphs" else 1.0) * 2 / (1 + rarity)
         if there.any():
             right[name] = float((predicted.argmax(-1) == wanted)[there].float().mean())
         if name in ("glyphs", "lights"):

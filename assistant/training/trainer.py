@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from assistant.engine.regions import FILE as PROBES
+from assistant.engine.sight import Familiar, Probes, write_probes
 from assistant.training import architecture, data, patches, questions, sequences
 from assistant.training import tokenizer as tokens
 from assistant.training.patches import IGNORE
 from assistant.training.prompts import Turn, decision_turn, evidence_turn, open_turn
-from assistant.training.scenes import photograph
-from assistant.training.world import Scene
+from assistant.training.scenes import KINDS, photograph
+from assistant.training.world import FIRST_EVALUATION_SEED, Scene
 
 # Steps of the tower alone. Before it tells colours and signs apart, the rest learns to do without it.
 TOWER_STEPS = 5000
@@ -34,6 +34,8 @@ _PAGES = 0.25
 _TOWER_SHARE = 0.4
 _SEED = 0
 _TOKENIZER_SCENES = 1500
+# Of the photos of its own world, this share is to be told as such; the others are the price of knowing foreign ones.
+_FAMILIAR, _FAMILIAR_SCENES = 0.99, 1000
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Plan:
     fresh: float = 0.5  # share of photos in a step that were never seen; the others are drawn from the last ones
     workers: int = 1
     tokenizer_scenes: int = _TOKENIZER_SCENES
+    familiar_scenes: int = _FAMILIAR_SCENES
     cool: bool = True
     save_every: float = 120.0  # seconds
 
@@ -100,10 +103,10 @@ def train(plan: Plan, *, report: Callable[[Progress], None] = lambda progress: N
             saved = monotonic()
     if not cooling:
         _save(plan, state)
-    return export(state, plan.folder / "model")
+    return export(state, plan.folder / "model", scenes=plan.familiar_scenes)
 
 
-def export(state: _State, folder: Path) -> Path:
+def export(state: _State, folder: Path, *, scenes: int = _FAMILIAR_SCENES) -> Path:
     """Weights in bfloat16, processor and tokenizer: what `AutoModelForImageTextToText` and `AutoProcessor` load."""
     import copy
 
@@ -113,20 +116,43 @@ def export(state: _State, folder: Path) -> Path:
     )
     model.save_pretrained(folder)
     tokens.processor(state.tokenizer).save_pretrained(folder)
-    _save_probes(state.heads, folder)
+    write_probes(_probes(state, scenes), folder)
     return folder
 
 
-def _save_probes(heads: patches.Heads, folder: Path) -> None:
-    """The linear layers that tell what is in a patch: `engine.regions` shows with them where something is."""
-    from safetensors.torch import save_file
-
+def _probes(state: _State, scenes: int) -> Probes:
+    """The heads, and how its world looks to the tower: the middle from ``scenes`` photos, the limit from half more."""
     weights = {
-        f"{name}.{part}": getattr(getattr(heads, name), part).detach().float().cpu().contiguous()
-        for name in patches.PROBES
-        for part in ("weight", "bias")
+        name: (_numbers(getattr(state.heads, name).weight), _numbers(getattr(state.heads, name).bias))
+        for name in (*patches.CLASSES, "pool")
     }
-    save_file(weights, folder / PROBES, metadata={"classes": json.dumps(patches.PROBES)})
+    own = _mean_features(state, 3 * scenes // 2)
+    middle, others = own[:scenes], own[scenes:]
+    mean, spread = middle.mean(0), np.cov(middle.T)
+    # A little of the mean variance in every direction: few photos say little about the directions that vary least.
+    spread += 0.01 * np.trace(spread) / len(spread) * np.eye(len(spread))
+    familiar = Familiar(mean, np.linalg.inv(spread), 0.0)
+    limit = float(np.quantile([familiar.distance(one[None]) for one in others], _FAMILIAR))
+    return Probes(weights, patches.CLASSES, replace(familiar, limit=limit))
+
+
+def _mean_features(state: _State, scenes: int) -> np.ndarray:
+    """(scenes, width) of photos that were never trained on, none of them foreign."""
+    kinds = [kind for kind in KINDS if kind != "foreign"]
+    random, found = Random(_SEED), []
+    seeds = range(FIRST_EVALUATION_SEED - scenes, FIRST_EVALUATION_SEED)
+    tower = state.model.model.vision_model
+    for seed in seeds:
+        kind = random.choices(kinds, weights=[KINDS[kind] for kind in kinds])[0]
+        pixels, _, _ = data.example(seed, kind=kind)
+        with torch.inference_mode():
+            features = tower(data.pixel_values([pixels]).to(tower.device)).last_hidden_state[0]
+        found.append(_numbers(features.mean(0)))
+    return np.stack(found)
+
+
+def _numbers(values: torch.Tensor) -> np.ndarray:
+    return np.asarray(values.detach().float().cpu().numpy())
 
 
 def _begun(plan: Plan) -> _State:

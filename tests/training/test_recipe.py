@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from assistant.engine import decisions
 from assistant.engine.checkpoint import Checkpoint
 from assistant.engine.loader import load
-from assistant.engine.regions import read_probes
+from assistant.engine.sight import read_probes
 from assistant.settings import Settings
 from assistant.skills.read_photo import CANNOT_TELL
 from assistant.training import data, patches, prompts, questions, sequences, trainer
@@ -27,7 +28,13 @@ from assistant.training.world import FIRST_EVALUATION_SEED, LIGHTS
 def plan(tmp_path_factory: pytest.TempPathFactory) -> trainer.Plan:
     """A model that has been trained for moments: three steps at least, the tower alone for the first."""
     made = trainer.Plan(
-        tmp_path_factory.mktemp("training"), minutes=0.04, photos=2, tower_steps=1, workers=0, tokenizer_scenes=80
+        tmp_path_factory.mktemp("training"),
+        minutes=0.04,
+        photos=2,
+        tower_steps=1,
+        workers=0,
+        tokenizer_scenes=80,
+        familiar_scenes=8,
     )
     trainer.train(made)
     return made
@@ -115,7 +122,7 @@ def test_only_answers_are_learned(plan: trainer.Plan) -> None:
 def test_training_goes_on_where_it_ended(plan: trainer.Plan) -> None:
     before = trainer._restored(plan)
     steps: list[int] = []
-    again = trainer.Plan(plan.folder, minutes=0.02, resume=True, photos=2, tower_steps=1, workers=0)
+    again = replace(plan, minutes=0.02, resume=True)
     trainer.train(again, report=lambda progress: steps.append(progress.step))
     after = trainer._restored(plan)
     assert after.step > before.step

@@ -1,9 +1,14 @@
-"""Where in a photo the model sees something: linear probes on the features of its vision tower.
+"""What the small model sees in a photo, before it says a word: linear probes on the features of its vision tower.
 
 A probe is one linear layer, trained beside the model on photos whose every patch is known (`training.patches`) and
-kept in the checkpoint's folder; only the small model of `training` has them. What they show is what the tower's
-features hold at a place, which the answers are made of; that an answer was made of just that place they do not prove.
-Their grain is a patch, a sixteenth of the photo's side, and half a patch for signs.
+kept in the checkpoint's folder; only the small model of `training` has them. Some tell what the whole photo is of,
+some what is at a place. What they show is what the tower's features hold, which the answers are made of; that an
+answer was made of just that place they do not prove. Their grain is a patch, a sixteenth of the photo's side, and half
+a patch for signs.
+
+Of a photo unlike all that it learned from, nothing that the model says means anything. How unlike a photo is: the
+Mahalanobis distance of the tower's mean features to those of the photos of training (Lee et al. 2018, "A simple unified
+framework for detecting out-of-distribution samples").
 """
 
 from __future__ import annotations
@@ -21,21 +26,46 @@ from assistant.engine.chat_model import open_image
 from assistant.engine.checkpoint import Checkpoint, files
 from assistant.engine.engine import Engine
 from assistant.engine.loader import LoadedModel
-from assistant.ports import Box, Found, Sought
+from assistant.ports import Box, Found, Seen, Sought
 
 FILE = "probes.safetensors"
+# The patches of a map, of the half patches of signs, and of the whole photo.
+MAPS, WHOLE = ("glyphs", "lights", "damages", "bodies"), ("of", "damage")
 # A patch belongs to a region if the probe finds it at least so likely there, and half as likely as the surest patch.
 _LEAST = 0.25
+# So likely a light must be at its place.
+_LIT = 0.5
 # So alike must the signs that were found be to the text that is sought.
 _ALIKE = 0.5
 
 
 @dataclass(frozen=True)
+class Familiar:
+    """The photos that were learned from: mean (width,) and inverse covariance (width, width) of the tower's mean
+    features, and the distance that only a hundredth of them exceeds."""
+
+    mean: np.ndarray
+    precision: np.ndarray
+    limit: float
+
+    def distance(self, features: np.ndarray) -> float:
+        """Of a photo's features (patches, width)."""
+        apart = features.mean(0) - self.mean
+        return float(np.sqrt(apart @ self.precision @ apart))
+
+    def knows(self, features: np.ndarray) -> bool:
+        return self.distance(features) <= self.limit
+
+
+@dataclass(frozen=True)
 class Probes:
-    """Linear layers by name, (classes, width) and (classes,), and what each class is called; class 0 is "nothing"."""
+    """Linear layers by name, (classes, width) and (classes,), and what each class is called; class 0 is "nothing".
+
+    Layer ``pool`` has a row for each of `WHOLE`: it says how much each patch counts."""
 
     weights: Mapping[str, tuple[np.ndarray, np.ndarray]]
     classes: Mapping[str, Sequence[str]]
+    familiar: Familiar
 
 
 def read_probes(checkpoint: Checkpoint) -> Probes | None:
@@ -46,17 +76,49 @@ def read_probes(checkpoint: Checkpoint) -> Probes | None:
     return _read(folder / FILE)
 
 
-class EngineRegions:
-    """`Regions` on the engine in this process."""
+def write_probes(probes: Probes, folder: Path) -> None:
+    """Beside the model's weights."""
+    from safetensors.numpy import save_file
+
+    kept = {f"{name}.{part}": values for name, pair in probes.weights.items()
+            for part, values in zip(("weight", "bias"), pair, strict=True)}  # fmt: skip
+    kept |= {"familiar.mean": probes.familiar.mean, "familiar.precision": probes.familiar.precision}
+    kept["familiar.limit"] = np.array([probes.familiar.limit], np.float32)
+    contiguous = {name: np.ascontiguousarray(values, np.float32) for name, values in kept.items()}
+    classes = {name: list(values) for name, values in probes.classes.items()}
+    save_file(contiguous, folder / FILE, metadata={"classes": json.dumps(classes)})
+
+
+class EngineSight:
+    """`Sight` on the engine in this process."""
 
     def __init__(self, engine: Engine, probes: Probes) -> None:
         self._engine = engine
         self._probes = probes
 
-    def locate(self, photo: bytes, sought: Sequence[Sought]) -> list[Found | None]:
+    def look(self, photo: bytes) -> EngineLook:
         image = open_image(photo)
-        features = self._engine.call(lambda loaded: tower_features(loaded, image))
-        return [find(one, features, self._probes) for one in sought]
+        return EngineLook(self._engine.call(lambda loaded: tower_features(loaded, image)), self._probes)
+
+
+@dataclass(frozen=True)
+class EngineLook:
+    """`Look`: a photo's features (patches, width), in reading order."""
+
+    features: np.ndarray
+    probes: Probes
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(
+            familiar=self.probes.familiar.knows(self.features),
+            of=_whole("of", self.features, self.probes),
+            damage=_whole("damage", self.features, self.probes),
+            lights=_lights(self.features, self.probes),
+        )
+
+    def locate(self, sought: Sequence[Sought]) -> list[Found | None]:
+        return [find(one, self.features, self.probes) for one in sought]
 
 
 def tower_features(loaded: LoadedModel, image: Any) -> np.ndarray:
@@ -68,6 +130,41 @@ def tower_features(loaded: LoadedModel, image: Any) -> np.ndarray:
     with torch.inference_mode():
         features = tower(pixels.to(tower.device, tower.dtype)).last_hidden_state[0]
     return np.asarray(features.float().cpu().numpy())
+
+
+def _whole(name: str, features: np.ndarray, probes: Probes) -> tuple[str, float]:
+    """The likeliest class of the photo as a whole, "" for class 0, with its probability."""
+    rows, offsets = (part[WHOLE.index(name)] for part in probes.weights["pool"])
+    weight, bias = probes.weights[name]
+    shares = _softmax(weight @ (_softmax(features @ rows + offsets) @ features) + bias)
+    best = int(shares.argmax())
+    return ("", *probes.classes[name])[best], float(shares[best])
+
+
+def _lights(features: np.ndarray, probes: Probes) -> tuple[tuple[str, float], ...]:
+    """Colour and probability of each light, in reading order: where the probe is surest among neighbours."""
+    shares = _shares("lights", features, probes)
+    there = 1 - shares[..., 0]
+    peaks: list[tuple[int, int]] = []
+    for place in np.argsort(-there, axis=None):
+        row, column = (int(part) for part in np.unravel_index(place, there.shape))
+        if there[row, column] < _LIT:
+            break
+        if all(max(abs(row - r), abs(column - c)) > 1 for r, c in peaks):
+            peaks.append((row, column))
+    found = []
+    for row, column in _in_line(peaks):
+        around = shares[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2, 1:].sum((0, 1))
+        colour = int(around.argmax())
+        found.append((probes.classes["lights"][colour], float(there[row, column] * around[colour] / around.sum())))
+    return tuple(found)
+
+
+def _in_line(places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(row, column) from left to right, or from top to bottom if they stand above each other."""
+    rows, columns = [row for row, _ in places], [column for _, column in places]
+    upright = bool(places) and max(rows) - min(rows) > max(columns) - min(columns)
+    return sorted(places, key=lambda place: place if upright else place[::-1])
 
 
 def find(sought: Sought, features: np.ndarray, probes: Probes) -> Found | None:
@@ -197,5 +294,7 @@ def _read(path: Path) -> Probes:
 
     with safe_open(path, framework="np") as kept:
         classes = json.loads(kept.metadata()["classes"])
-        weights = {name: (kept.get_tensor(f"{name}.weight"), kept.get_tensor(f"{name}.bias")) for name in classes}
-    return Probes(weights, classes)
+        values = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118  (no mapping)
+    weights = {name: (values[f"{name}.weight"], values[f"{name}.bias"]) for name in (*classes, "pool")}
+    limit = float(values["familiar.limit"][0])
+    return Probes(weights, classes, Familiar(values["familiar.mean"], values["familiar.precision"], limit))

@@ -1,11 +1,11 @@
-"""Where something is, by probes on made features: each patch says what is in it."""
+"""What is seen and where, by probes on made features: each patch says what is in it."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from assistant.engine.regions import Probes, find
+from assistant.engine.sight import EngineLook, Familiar, Probes, find
 from assistant.ports import Sought
 
 GRID, SIGNS = 8, "0123456789E"
@@ -23,7 +23,10 @@ def probes() -> Probes:
     quiet = np.array([6.0, 0.0])
     bias = np.tile([6.0, *[0.0] * len(SIGNS)], 4)
     weights = {"lights": (light, quiet), "damages": (damage, quiet), "bodies": (damage, quiet), "glyphs": (signs, bias)}
-    return Probes(weights, {"lights": ["red"], "damages": ["crack"], "bodies": ["hub"], "glyphs": list(SIGNS)})
+    weights |= {"of": (damage, quiet), "damage": (damage, quiet), "pool": (10 * damage, np.zeros(2))}
+    classes = {"lights": ["red"], "damages": ["crack"], "bodies": ["hub"], "glyphs": list(SIGNS)}
+    familiar = Familiar(np.zeros(width), np.eye(width), limit=0.5)
+    return Probes(weights, {**classes, "of": ["hub"], "damage": ["crack"]}, familiar)
 
 
 def features() -> np.ndarray:
@@ -64,3 +67,25 @@ def test_a_text_is_where_its_signs_stand_and_as_sure_as_they_are_alike() -> None
 def test_what_is_nowhere_has_no_place() -> None:
     assert find(Sought("light", "red"), features(), probes()) is None
     assert find(Sought("text", "E21"), features(), probes()) is None
+
+
+def test_lights_are_told_from_left_to_right_and_neighbours_are_one() -> None:
+    seen = features()
+    for column in (1, 2, 6):
+        seen[4 * GRID + column, 0] = 1.0
+    assert [colour for colour, _ in EngineLook(seen, probes()).seen.lights] == ["red", "red"]
+    assert EngineLook(features(), probes()).seen.lights == ()
+
+
+def test_the_patches_that_count_tell_what_the_whole_photo_shows() -> None:
+    seen = features()
+    seen[9, 1] = 1.0
+    look = EngineLook(seen, probes()).seen
+    assert look.damage[0] == "crack"
+    assert look.damage[1] > 0.9
+    assert EngineLook(features(), probes()).seen.damage == ("", pytest.approx(1.0, abs=0.01))
+
+
+def test_a_photo_unlike_those_of_training_is_foreign() -> None:
+    assert EngineLook(features(), probes()).seen.familiar
+    assert not EngineLook(features() + 1.0, probes()).seen.familiar

@@ -1,0 +1,129 @@
+"""Reading a photo into evidence, on every rung: OCR alone, a model that decides, one that writes, and the small one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from assistant import sample
+from assistant.errors import EngineFailed
+from assistant.ports import Box, Mode, Seen, TextLine
+from assistant.skills.read_photo import CANNOT_TELL, DIFFERENT, PhotoEvidence, read_photo
+from assistant.skills.taxonomy import load_taxonomy
+from assistant.skills.text_lines import fused
+from tests.factories import make_photo
+from tests.fakes import FakeDecisions, FakeOCR, FakeSight, ScriptedChatModel, fake_capabilities
+
+TAXONOMY = load_taxonomy(sample.taxonomy_path())
+HUB = Seen(True, ("homelink-x1", 0.9), ("", 0.95), (("green", 0.9), ("red", 0.8)))
+
+
+def read(mode: Mode = Mode.SMALL_VLM, **parts: Any) -> PhotoEvidence:
+    return read_photo(make_photo(), capabilities=fake_capabilities(mode, **parts), taxonomy=TAXONOMY)
+
+
+def saying(text: str) -> ScriptedChatModel:
+    return ScriptedChatModel(default=text)
+
+
+def test_without_a_model_what_is_not_written_cannot_be_told() -> None:
+    evidence = read(Mode.NO_VLM, ocr=FakeOCR("HomeLink X1", "E21"))
+    assert evidence.product.value == "homelink-x1"
+    assert evidence.product.region is not None
+    assert evidence.condition.value == CANNOT_TELL
+    assert evidence.lights is None
+    assert "E21" in evidence.codes
+
+
+def test_a_model_decides_what_is_not_written() -> None:
+    answers = {"product": "homelink-x1", "lights": DIFFERENT, "condition": "damaged"}
+    evidence = read(Mode.FULL_VLM, decisions=FakeDecisions(answers), chat_model=saying("no json at all"))
+    assert (evidence.product.value, evidence.condition.value) == ("homelink-x1", "damaged")
+    assert evidence.lights is not None
+    assert evidence.lights.value == DIFFERENT
+    assert evidence.caption.value == "A photo in which no text could be read."
+
+
+@pytest.mark.parametrize(
+    ("said", "caption"),
+    [
+        ('Here: {"caption": "A hub with a  red light."}', "A hub with a red light."),
+        ('{"caption": ["a", "list"]}', "A photo in which no text could be read."),
+        ('{"caption": "broken', "A photo in which no text could be read."),
+    ],
+)
+def test_a_caption_is_taken_if_it_is_one(said: str, caption: str) -> None:
+    assert read(Mode.FULL_VLM, chat_model=saying(said)).caption.value == caption
+
+
+def test_the_small_model_tells_what_it_sees() -> None:
+    said = '{"caption": "A HomeLink X1; light green, red.", "lights": [], "text": ["E21", "Q99"]}'
+    evidence = read(sight=FakeSight(HUB, readable=("E21",)), reads_by_prompt=True, chat_model=saying(said))
+    assert (evidence.product.value, evidence.product.confidence) == ("homelink-x1", 0.9)
+    assert evidence.lights is not None
+    assert (evidence.lights.value, evidence.lights.confidence) == ("green, red", 0.8)
+    assert evidence.condition.value == "fault light or code"
+    assert evidence.caption.value == "A HomeLink X1; light green, red."
+    # A line that the model says but does not see anywhere is not read.
+    assert [line.text for line in evidence.visible_text] == ["E21"]
+    assert evidence.lights.region == Box(0.4, 0.4, 0.6, 0.6)
+    assert evidence.lights.heat == ("09", "90")
+
+
+@pytest.mark.parametrize(
+    ("seen", "condition"),
+    [
+        (Seen(True, ("voltbank-500", 0.9), ("swollen battery", 0.9)), "damaged"),
+        (Seen(True, ("washpro-8", 0.9), ("leak", 0.9), (("red", 0.9),)), "leaking"),
+        (Seen(True, ("washpro-8", 0.9), ("", 0.9), (("green", 0.9),)), "intact"),
+        (Seen(True, ("error dialog", 0.9), ("", 0.9)), "fault light or code"),
+        (Seen(True, ("parcel", 0.9), ("", 0.9)), "intact"),
+        (Seen(True, ("receipt", 0.9), ("", 0.9)), CANNOT_TELL),
+        (Seen(True, ("", 0.9), ("", 0.9)), CANNOT_TELL),
+    ],
+)
+def test_the_condition_follows_from_what_is_seen(seen: Seen, condition: str) -> None:
+    assert read(sight=FakeSight(seen)).condition.value == condition
+
+
+def test_a_code_on_the_display_is_a_fault_and_a_name_on_the_body_is_none() -> None:
+    hub = Seen(True, ("homelink-x1", 0.9), ("", 0.9), (("green", 0.9),))
+    assert read(sight=FakeSight(hub), ocr=FakeOCR("HomeLink X1")).condition.value == "intact"
+    assert read(sight=FakeSight(hub), ocr=FakeOCR("HomeLink X1", "E21")).condition.value == "fault light or code"
+
+
+def test_of_a_foreign_photo_only_what_is_written_is_told() -> None:
+    foreign = Seen(False, ("homelink-x1", 1.0), ("crack", 1.0), (("red", 1.0),))
+    evidence = read(sight=FakeSight(foreign), ocr=FakeOCR("WashPro 8"), reads_by_prompt=True)
+    assert (evidence.product.value, evidence.condition.value, evidence.lights) == ("washpro-8", CANNOT_TELL, None)
+
+
+def test_a_product_that_is_written_stands_against_what_is_seen() -> None:
+    assert read(sight=FakeSight(HUB), ocr=FakeOCR("WashPro 8")).product.value == "washpro-8"
+
+
+def test_a_product_of_another_taxonomy_is_not_told() -> None:
+    assert read(sight=FakeSight(Seen(True, ("kettle-9", 0.9), ("", 0.9)))).product.value == CANNOT_TELL
+
+
+@pytest.mark.parametrize("part", ["sight", "decisions"])
+def test_a_model_that_fails_leaves_what_ocr_read(part: str) -> None:
+    down = EngineFailed("down")
+    broken = {"sight": FakeSight(HUB, error=down), "decisions": FakeDecisions(error=down)}[part]
+    evidence = read(ocr=FakeOCR("E21"), **{part: broken})
+    assert evidence.codes == ["E21"]
+    assert evidence.condition.value == CANNOT_TELL
+
+
+def test_evidence_comes_back_from_json_as_it_was() -> None:
+    evidence = read(sight=FakeSight(HUB), ocr=FakeOCR("WashPro 8"))
+    again = PhotoEvidence.from_json(evidence.to_fields(), evidence.visible_text_json())
+    assert again.to_fields() == evidence.to_fields()
+    assert again.text == evidence.text
+
+
+def test_a_line_that_ocr_has_better_is_not_read_twice() -> None:
+    box = Box(0, 0, 1, 1)
+    ocr, model = [TextLine("Serial: BM-3001", 0.9, box)], [TextLine("BM-3007", 0.6, box), TextLine("E21", 0.6, box)]
+    assert [line.text for line in fused(ocr, model)] == ["Serial: BM-3001", "E21"]

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from random import Random
 
 from assistant.training.drawing import FONTS, Colour, Pen, mix, varied
 from assistant.training.products import BLACK, WHITE
-from assistant.training.world import MODELS, digits, products
-
-
-@dataclass(frozen=True)
-class Printed:
-    """What stands on a paper or a screen, as `world.Scene` has it."""
-
-    product: str = ""
-    serial: str = ""
-    model: str = ""
-    order: str = ""
-    date: str = ""
-    total: str = ""
-    error: str = ""
-    title: str = ""
-    damage: str = ""
+from assistant.training.world import MODELS, Printed, digits, products
 
 
 def label(pen: Pen, random: Random) -> Printed:

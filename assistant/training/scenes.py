@@ -12,9 +12,9 @@ from PIL import Image
 from assistant.training import foreign
 from assistant.training.camera import shoot
 from assistant.training.drawing import Canvas, Edges, Item, Pen, mix, varied
-from assistant.training.papers import PAPERS, Printed
+from assistant.training.papers import PAPERS
 from assistant.training.products import BLACK, PRODUCTS, WHITE, Look
-from assistant.training.world import CODES, LIGHTS, Scene, code_for
+from assistant.training.world import CODES, LIGHTS, Printed, Scene, code_for
 
 KINDS = {"product": 0.54, "label": 0.08, "receipt": 0.07, "error dialog": 0.06, "parcel": 0.06, "foreign": 0.19}
 _FONTS_ON_DEVICES = ("pillow", "pillow", "sans", "bold")
@@ -43,7 +43,7 @@ def photograph(seed: int, *, long_side: int = 336, kind: str | None = None) -> t
         draw = foreign.page if kind == "page" else foreign.draw
         canvas = draw(random, (side, side * size[1] // size[0]))
         photo, items = shoot(canvas, random, frame=(0, 0, *canvas.image.size), size=size)
-        return photo, Scene("foreign", text=_lines(items), items=items)
+        return photo, Scene(text=_lines(items), items=items)
     if kind == "product":
         return _product(random, side, size)
     return _paper(random, kind, side, size)
@@ -71,7 +71,7 @@ def _product(random: Random, side: int, size: tuple[int, int]) -> tuple[Image.Im
     seen = [item for item in items if item.kind == "light"]
     texts = _lines(items)
     return photo, Scene(
-        "product",
+        kind="product",
         product=product,
         lights=tuple(item.value for item in seen),
         code=code if code in texts else "",
@@ -97,7 +97,7 @@ def _paper(random: Random, kind: str, side: int, size: tuple[int, int]) -> tuple
     }  # fmt: skip
     named = printed.model in joined if kind == "label" else False
     return photo, Scene(
-        kind, product=printed.product if named else "", damage=printed.damage, text=texts, items=items, **known
+        kind=kind, product=printed.product if named else "", damage=printed.damage, text=texts, items=items, **known
     )
 
 

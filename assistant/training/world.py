@@ -40,18 +40,10 @@ FIRST_EVALUATION_SEED = 1 << 40
 
 
 @dataclass(frozen=True)
-class Scene:
-    """The truth about one photo. Fields that do not apply are empty.
+class Printed:
+    """What stands on a paper or a screen, with what it is about. Fields that do not apply are empty."""
 
-    ``kind``: ``product``, one of `PAPERS`, or ``foreign``. ``text`` are the lines that can be read in the frame, and
-    ``items`` everything of `drawing.Item` in fractions of the photo's width and height.
-    """
-
-    kind: str
     product: str = ""
-    lights: tuple[str, ...] = ()
-    code: str = ""
-    damage: str = ""
     serial: str = ""
     model: str = ""
     order: str = ""
@@ -59,6 +51,20 @@ class Scene:
     total: str = ""
     error: str = ""
     title: str = ""
+    damage: str = ""
+
+
+@dataclass(frozen=True)
+class Scene(Printed):
+    """The truth about one photo.
+
+    ``kind``: ``product``, one of `PAPERS`, or ``foreign``. ``text`` are the lines that can be read in the frame, and
+    ``items`` everything of `drawing.Item` in fractions of the photo's width and height.
+    """
+
+    kind: str = "foreign"
+    lights: tuple[str, ...] = ()
+    code: str = ""
     text: tuple[str, ...] = ()
     items: tuple[Item, ...] = ()
 

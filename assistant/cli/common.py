@@ -1,0 +1,109 @@
+"""What every command needs: settings, the database, progress, and failures in one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from assistant.errors import AssistantError
+
+if TYPE_CHECKING:
+    from assistant.runtime import Runtime
+    from assistant.settings import Settings
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+class Commands(click.Group):
+    """Turns every failure into one clear line: exit code 2 for wrong use, 1 for everything else, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
+            raise
+        except AssistantError as error:
+            raise click.ClickException(error.message) from error
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader of our output has gone: nothing to say, and nobody to say it to
+            sys.exit(0)
+        except Exception as error:
+            if ctx.params.get("debug"):
+                raise
+            raise click.ClickException(one_line(error)) from error
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Settings from the environment and file, or one line for each that is wrong and exit code 2."""
+    from pydantic import ValidationError
+
+    from assistant.settings import Settings, unknown_variables
+
+    for name in unknown_variables():
+        click.echo(f"warning: {name} is not a setting; see the table in README.md", err=True)
+    try:
+        settings = Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        lines = [f"ASSISTANT_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        raise click.UsageError("Wrong settings.\n" + "\n".join(lines)) from error
+    except ValueError as error:  # a TOML file that is not TOML
+        raise click.UsageError(f"The settings file cannot be read: {error}") from error
+    from assistant.server import configure_logging
+
+    configure_logging(settings)
+    return settings
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Runtime]:
+    from assistant.runtime import build
+
+    runtime = build(settings)
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+
+
+@contextmanager
+def migrated() -> Iterator[Any]:
+    """The migrated database alone: these commands need no model."""
+    from assistant.runtime import open_database
+
+    database = open_database(read_settings())
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def progress_bar(*, quiet: bool) -> Iterator[Any]:
+    """A progress bar as a function: ``progress(done, total, what)``. On standard error, so that output stays clean."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as bar:
+        tasks: dict[str, Any] = {}
+
+        def progress(done: int, total: int, what: str) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield progress
+
+
+def one_line(error: Exception) -> str:
+    """An unexpected failure in one line, with how to see more."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if "database or disk is full" in text or "No space left" in text:
+        return "The disk is full. Free some space and try again; nothing that was stored is lost."
+    if type(error).__name__ == "OperationalError":
+        return f"The database cannot be used: {text[:300]}. Check ASSISTANT_DATABASE_URL and the data folder."
+    return f"{type(error).__name__}: {text[:400]} (run again as `assistant --debug …` for details)"

@@ -1,0 +1,181 @@
+"""``assistant kb``: what the assistant knows."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from assistant.cli.common import json_option, migrated, progress_bar, read_settings, running
+from assistant.errors import AssistantError
+
+
+@click.group()
+def kb() -> None:
+    """The knowledge base: import articles, keep them up to date, search them, see what is missing."""
+
+
+@kb.command("import")
+@click.argument("place", required=False)
+@click.option("--source", help="Name of this import; importing again under it updates it (default: the folder's name).")
+@click.option("--every", type=click.IntRange(0), help="Import again every so many minutes, by a worker; 0: no more.")
+@click.option("--solved-tickets", is_flag=True, help="Import approved answers of solved tickets, and propose new ones.")
+@json_option
+def kb_import(place: str | None, source: str | None, every: int | None, solved_tickets: bool, as_json: bool) -> None:
+    """Import the articles at PLACE and remember it as a source. Unchanged articles cost nothing.
+
+    PLACE is a file or folder (Markdown, HTML, PDF, DOCX, CSV or JSONL with questions and answers, a help centre's
+    export as JSON), or the https:// address of a website or its sitemap.
+    """
+    if (place is None) != solved_tickets:
+        raise click.UsageError("Name a file, a folder or a website, or give --solved-tickets.")
+    from assistant.services import sources
+
+    with running(read_settings()) as runtime, progress_bar(quiet=as_json) as progress:
+        with runtime.desk.db.begin() as session:
+            source_id = _add_source(session, place, name=source, every=every).id
+        report = sources.sync(runtime.desk, source_id, progress=progress)
+    _show_reports([report.to_json()], [report.summary()], as_json=as_json, single=True)
+    if report.failed and not (report.added or report.updated or report.unchanged):
+        sys.exit(1)
+
+
+@kb.command("sync")
+@click.argument("names", nargs=-1)
+@json_option
+def kb_sync(names: tuple[str, ...], as_json: bool) -> None:
+    """Import the sources called NAMES again now, or all of them. One that fails does not stop the others."""
+    from assistant.services import sources
+
+    failed = False
+    reports, lines = [], []
+    with running(read_settings()) as runtime, progress_bar(quiet=as_json) as progress:
+        with runtime.desk.db.read() as session:
+            every = [sources.find_source(session, name) for name in names]
+            chosen = every or [state.source for state in sources.list_sources(session)]
+        for source in chosen:
+            try:
+                report = sources.sync(runtime.desk, source.id, progress=progress)
+            except AssistantError as error:
+                failed = True
+                reports.append({"source": source.name, "error": error.message})
+                lines.append(f"Knowledge base {source.name!r}: {error.message}")
+            else:
+                reports.append(report.to_json())
+                lines.append(report.summary())
+    _show_reports(
+        reports, lines or ["There are no sources yet. Begin with: assistant kb import PLACE"], as_json=as_json
+    )
+    if failed:
+        sys.exit(1)
+
+
+@kb.command("status")
+@json_option
+def kb_status(as_json: bool) -> None:
+    """Print every source: how many articles it has, how its last import went, when the next one is due."""
+    from assistant.services import sources
+
+    with migrated() as database, database.read() as session:
+        states = [state.to_json() for state in sources.list_sources(session)]
+    if as_json:
+        click.echo(json.dumps(states, ensure_ascii=False, indent=2))
+        return
+    if not states:
+        click.echo("There are no sources yet. Begin with: assistant kb import PLACE")
+    for state in states:
+        colour = {"failed": "red", "running": "yellow"}.get(state["state"])
+        click.echo(f"{state['name']:<24} {state['articles']:>6} articles  {click.style(state['state'], fg=colour)}")
+        for name in ("location", "finished_at", "next_at", "error"):
+            if state[name]:
+                click.echo(f"{'':<4}{name.replace('_', ' '):<12} {state[name]}")
+        for failure in (state["report"] or {}).get("failed", [])[:5]:
+            click.echo(f"{'':<4}skipped      {failure['key']}: {failure['reason']}")
+
+
+@kb.command("gaps")
+@click.option("--done", "finished", help="Mark the gap with this id as done: its article is written.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="Gaps to print.")
+@json_option
+def kb_gaps(finished: str | None, limit: int, as_json: bool) -> None:
+    """Print articles to write: what customers asked and no article answered, most asked first, with examples."""
+    from assistant.services import gaps
+
+    if finished is not None:
+        with migrated() as database, database.begin() as session:
+            title = gaps.finish_gap(session, finished).title
+        click.echo(f"Done: {title}")
+        return
+    with running(read_settings()) as runtime:
+        gaps.look(runtime.desk)
+        with runtime.desk.db.read() as session:
+            found = [gap.to_json() for gap in gaps.list_gaps(session, limit=limit)]
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        return
+    if not found:
+        click.echo("No gaps: every question so far found an article.")
+    for gap in found:
+        click.echo(f"{click.style(str(gap['count']), bold=True):>4} ×  {gap['title']}   {gap['id']}")
+        for example in gap["examples"][1:4]:
+            click.echo(f"{'':<8}{example[:140]}")
+
+
+@kb.command("remove")
+@click.argument("name")
+@click.confirmation_option(prompt="Remove the source and all its articles?", help="Do not ask.")
+def kb_remove(name: str) -> None:
+    """Forget the source called NAME and remove its articles."""
+    from assistant.services import sources
+
+    with migrated() as database, database.begin() as session:
+        count = sources.remove_source(session, sources.find_source(session, name))
+    click.echo(f"{name!r} and its {count} articles are removed.")
+
+
+@kb.command("search")
+@click.argument("query")
+@click.option("--product", help="Prefer passages about this product.")
+@click.option("--internal", is_flag=True, help="Also search articles that only agents may read.")
+@click.option("--limit", default=5, show_default=True, type=click.IntRange(1, 50), help="Passages to print.")
+@json_option
+def kb_search(query: str, product: str | None, internal: bool, limit: int, as_json: bool) -> None:
+    """Print the passages that QUERY finds, with scores and why they matched."""
+    from assistant import demo as demonstration
+    from assistant.services import knowledge
+
+    with running(read_settings()) as runtime:
+        hits = knowledge.search_articles(runtime.desk.index, query, product=product, internal=internal, limit=limit)
+    if as_json:
+        click.echo(json.dumps([hit.to_json() for hit in hits], ensure_ascii=False, indent=2))
+    else:
+        demonstration.show_hits(hits)
+
+
+def _add_source(session: Any, place: str | None, *, name: str | None, every: int | None) -> Any:
+    """The source that an import's arguments name."""
+    from assistant.models import SourceKind
+    from assistant.services import sources
+
+    if place is None:
+        return sources.add_source(session, kind=SourceKind.SOLVED, name=name, every=every)
+    if place.startswith(("https://", "http://")):
+        return sources.add_website(session, address=place, name=name, every=every)
+    path = Path(place)
+    if not path.exists():
+        raise click.BadParameter(f"There is no file or folder {place}.", param_hint="PLACE")
+    return sources.add_source(session, kind=SourceKind.FOLDER, location=str(path.resolve()), name=name, every=every)
+
+
+def _show_reports(reports: list[Any], lines: list[str], *, as_json: bool, single: bool = False) -> None:
+    if as_json:
+        click.echo(json.dumps(reports[0] if single else reports, ensure_ascii=False, indent=2))
+        return
+    for line in lines:
+        click.echo(line)
+    for report in reports:
+        for failure in report.get("failed", ()):
+            click.echo(f"skipped  {failure['key']}: {failure['reason']}", err=True)

@@ -1,0 +1,253 @@
+"""``assistant eval``, ``bench`` and ``train``: how good and how fast it is, and making the small model better."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from assistant.cli.common import json_option, progress_bar, read_settings, running
+
+if TYPE_CHECKING:
+    from assistant.settings import Settings
+
+
+@click.group("eval")
+def evaluate() -> None:
+    """Measure on labelled data."""
+
+
+@evaluate.command("triage")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--label", "label_field", default="label", show_default=True, help="The field that holds the label.")
+@click.option(
+    "--per-class",
+    type=click.IntRange(2),
+    default=10,
+    show_default=True,
+    help="Learn from so many of each label, then from all.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the split into learned-from and measured-on.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a reliability diagram (PNG).")
+@json_option
+def eval_triage(path: Path, label_field: str, per_class: int, seed: int, plot: Path | None, as_json: bool) -> None:
+    """Accuracy, macro-F1, Brier score and calibration of the learned triage, beside the usual classifiers.
+
+    PATH is a JSONL file, or a folder of them, with text and label. The label "oos" means: of no label.
+    """
+    from assistant.engine import install
+    from assistant.evaluation.triage import evaluate_triage
+
+    with progress_bar(quiet=as_json) as progress:
+        report = evaluate_triage(
+            path,
+            embeddings=install(read_settings()).capabilities.embeddings,
+            label_field=label_field,
+            per_class=per_class,
+            seed=seed,
+            progress=progress,
+        )
+    if plot is not None:
+        report.plot(plot)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
+@evaluate.command("retrieval")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap, and of the misspelt codes.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a chart with intervals (PNG).")
+@json_option
+def eval_retrieval(paths: tuple[Path, ...], seed: int, plot: Path | None, as_json: bool) -> None:
+    """Recall@5, MRR@10, nDCG@10 and latency of the search, beside BM25, embeddings and rank fusion.
+
+    Each of PATHS is a folder with articles (JSON lines with id and text, Markdown, HTML) and questions (JSON lines with
+    question and gold: ids of the right articles). A list of codes makes its own questions: the codes as people spell
+    and readers misread them. Your database is not touched.
+    """
+    from assistant.engine import install
+    from assistant.evaluation.retrieval import evaluate_retrieval
+
+    models = install(read_settings()).capabilities
+    with progress_bar(quiet=as_json) as progress:
+        report = evaluate_retrieval(paths, models=models, seed=seed, progress=progress)
+    if plot is not None:
+        report.plot(plot)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
+@click.group()
+def bench() -> None:
+    """Measure speed on this machine."""
+
+
+@bench.command("engine")
+@click.option("--model", default="random:small", show_default=True, help="A checkpoint's folder, or random:NAME.")
+@click.option(
+    "--tickets", type=click.Path(exists=True, path_type=Path), help="JSONL with text (default: the sample's)."
+)
+@click.option(
+    "--photos", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder (default: the sample's)."
+)
+@click.option("--chats", default=16, show_default=True, type=click.IntRange(1, 256), help="With a photo each.")
+@click.option("--slots", default=16, show_default=True, type=click.IntRange(1, 256), help="Worked on at once.")
+@click.option(
+    "--within", type=click.FloatRange(0), help="Seconds in which they come (default: a twentieth of `generate`'s time)."
+)
+@json_option
+def bench_engine(
+    model: str, tickets: Path | None, photos: Path | None, chats: int, slots: int, within: float | None, as_json: bool
+) -> None:
+    """The engine beside transformers' generate, static batches, server and decision pipeline, in one run.
+
+    random:small, random:smolvlm-256m and random:qwen3-vl-8b have random weights of real shapes: speed and memory do not
+    depend on the values. Quantization and device are those of the settings.
+    """
+    from assistant import sample
+    from assistant.bench.engine import Workload, measure
+    from assistant.evaluation.triage import read_tickets
+
+    examples = sample.demo_tickets()
+    texts = read_tickets(tickets, "text")[0] if tickets is not None else [example.text for example in examples]
+    files = (
+        sorted(photos.iterdir()) if photos is not None else [path for example in examples for path in example.photos]
+    )
+    images = [file.read_bytes() for file in files if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")]
+    with progress_bar(quiet=as_json) as progress:
+        report = measure(model, read_settings(), Workload(texts, images, chats, slots, within), progress=progress)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
+@bench.command("web")
+@click.option("--tickets", default=100_000, show_default=True, type=click.IntRange(100), help="In the database.")
+@click.option("--requests", default=60, show_default=True, type=click.IntRange(5), help="Of each kind.")
+@click.option(
+    "--workers", default=0, show_default=True, type=click.IntRange(0, 32), help="Reading and drafting meanwhile."
+)
+@click.option(
+    "--database-url", help="An empty PostgreSQL database to measure on (default: SQLite in a folder of its own)."
+)
+@json_option
+def bench_web(tickets: int, requests: int, workers: int, database_url: str | None, as_json: bool) -> None:
+    """Time of the API's requests: opening tickets with photos, listing 100 of very many."""
+    from assistant.bench.web import measure
+
+    with progress_bar(quiet=as_json) as progress:
+        report = measure(
+            tickets=tickets, requests=requests, workers=workers, database_url=database_url, progress=progress
+        )
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
+@bench.command("retrieval")
+@click.option("--passages", default=100_000, show_default=True, type=click.IntRange(100), help="Made up, by a seed.")
+@click.option("--queries", default=100, show_default=True, type=click.IntRange(5), help="Searches to time.")
+@click.option(
+    "--database-url", help="An empty PostgreSQL database to measure on (default: SQLite in a folder of its own)."
+)
+@json_option
+def bench_retrieval(passages: int, queries: int, database_url: str | None, as_json: bool) -> None:
+    """Time and memory of a search on very many passages, and how near it is to an exact one."""
+    from assistant.bench.retrieval import measure
+
+    with progress_bar(quiet=as_json) as progress:
+        report = measure(passages=passages, queries=queries, database_url=database_url, progress=progress)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
+@evaluate.command("photos")
+@click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option("--scenes", type=click.IntRange(1), default=200, show_default=True, help="How many to draw without PATH.")
+@click.option("--first", default=0, show_default=True, help="The scene to begin with.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write calibration and abstention (PNG).")
+@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write the worst read photos (PNG).")
+@json_option
+def eval_photos(
+    path: Path | None, scenes: int, first: int, plot: Path | None, sheet: Path | None, as_json: bool
+) -> None:
+    """Accuracy by field, exact codes, calibration and regions of reading photos.
+
+    PATH is a JSONL file, or a folder of them, with rows like {"photo": "a.jpg", "expected": {"product": "…"}}.
+    Without it, scenes of the sample company are drawn that `assistant train` never trains on.
+    """
+    from assistant.evaluation import photos
+
+    settings = read_settings()
+    with running(settings) as runtime, progress_bar(quiet=as_json) as progress:
+        desk = runtime.desk
+        parts = {"capabilities": desk.capabilities, "taxonomy": desk.taxonomy, "progress": progress}
+        if path is None:
+            from assistant.evaluation.scenes import drawn, evaluate_scenes
+
+            made = drawn(scenes, first=first)
+            cases, report = [one.case for one in made], evaluate_scenes(made, **parts)
+        else:
+            cases = photos.read_cases(path, limits=desk.photo_limits)
+            report = photos.evaluate_photos(cases, path=path.name, **parts)
+    if plot is not None:
+        report.plot(plot)
+    if sheet is not None:
+        photos.contact_sheet(report, cases, sheet)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
+@click.command()
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="How long."
+)
+@click.option("--resume", is_flag=True, help="Go on where the last run in the folder ended.")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="State, log and result (default: in the data folder).",
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--photos", type=click.IntRange(1), default=8, show_default=True, help="Scenes a step.")
+@click.option("--base", help="Fine-tune this model instead: a folder or a hub id.")
+@click.option("--tickets", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSONL to fine-tune on.")
+@click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Of fine-tuning.")
+def train(
+    minutes: float, resume: bool, folder: Path | None, device: str, photos: int,
+    base: str | None, tickets: Path | None, epochs: int,
+) -> None:  # fmt: skip
+    """Train a small model from nothing on scenes it draws, or fine-tune a model on tickets (--base, --tickets).
+
+    A fine-tuned adapter that answers held-back tickets worse than its base is not kept, and the exit code is 1.
+    """
+    if (base is None) != (tickets is None):
+        raise click.UsageError("Fine-tuning needs both --base and --tickets.")
+    settings = read_settings()
+    folder = folder or settings.data_dir / ("training" if base is None else "adapter")
+    if base is not None and tickets is not None:
+        _fine_tune(settings, base, tickets, folder=folder, epochs=epochs)
+        return
+    from assistant.training.plots import plot_losses
+    from assistant.training.trainer import Plan, train
+
+    plan = Plan(folder, minutes, resume=resume, device=device, photos=photos)
+    with progress_bar(quiet=False) as progress:
+        model = train(plan, report=lambda done: progress(int(done.minutes * 60), int(minutes * 60), "Training"))
+    plot_losses(folder / "log.jsonl", folder / "loss.png")
+    click.echo(f"The model is in {model}; ASSISTANT_MODEL={model} uses it. Losses: {folder / 'loss.png'}")
+
+
+def _fine_tune(settings: Settings, base: str, tickets: Path, *, folder: Path, epochs: int) -> None:
+    from assistant import sample
+    from assistant.engine.checkpoint import named
+    from assistant.skills.taxonomy import load_taxonomy
+    from assistant.training.adapter import fine_tune, read_lessons
+
+    settings = settings.model_copy(update={"model": base})
+    lessons = read_lessons(tickets, load_taxonomy(settings.taxonomy or sample.taxonomy_path()))
+    with progress_bar(quiet=False) as progress:
+        outcome = fine_tune(
+            named(settings), lessons, settings=settings, folder=folder, epochs=epochs, progress=progress
+        )
+    for when, marks in (("before", outcome.before), ("after", outcome.after)):
+        click.echo(
+            f"{when:<7} {marks.accuracy:.1%} right, loss {marks.loss:.3f} on {outcome.measured_on} held-back answers"
+        )
+    if not outcome.better:
+        raise click.ClickException("The adapter is not better than the model without it, and was not kept.")
+    click.echo(f"The adapter is in {folder}. Merge it into its base (peft: merge_and_unload) to serve it.")

@@ -37,6 +37,8 @@ __all__ = ["Filters", "Hit", "Index", "PassageRetriever", "query_words"]
 # Candidates that words, meaning and each identifier give to the fusion.
 CANDIDATES = 60
 _MOST_CODES = 16
+# An identifier in so many passages of an article may be its name.
+_NAMES_FROM = 3
 # Languages of short texts are mixed up: below this an English question is taken for one.
 _SURE_OF_LANGUAGE = 0.6
 
@@ -134,6 +136,7 @@ class Index:
                 similarity=float(similarities[place]),
                 words=tuple(word for word in found.counts if stem(word) in passages[place].words),
                 codes=tuple(code for code, carrying in found.codes.items() if rows[place] in carrying),
+                names=tuple(code for code, named in found.named.items() if vectors.places[rows[place]] in named),
                 unread_language=query.unread_language,
             )
             for place in best
@@ -142,7 +145,8 @@ class Index:
 
 
 class PassageRetriever(BaseRetriever):
-    """Documents with ``metadata`` as `Hit.to_json` names it, and ``id`` the passage's public id.
+    """Documents with ``metadata`` as `Hit.to_json` names it, ``names`` the identifiers that name the whole article, and
+    ``id`` the passage's public id.
 
     ``invoke(query, product=...)`` prefers passages of that product; it never widens what may be seen."""
 
@@ -183,13 +187,15 @@ class _Text:
 
 @dataclass(frozen=True)
 class _Found:
-    """Candidates: rows of `Vectors`, the words' counts, and by identifier the rows that carry it."""
+    """Candidates: rows of `Vectors`, the words' counts, and by identifier the rows that carry it and the articles
+    that it names."""
 
     rows: np.ndarray
     meaning: InMemory | InDatabase
     lead: float
     counts: Mapping[str, int]
     codes: Mapping[str, np.ndarray]
+    named: Mapping[str, np.ndarray]
 
 
 def _find(session: Session, vectors: Vectors, *, query: _Query, model: str, filters: Filters) -> _Found:
@@ -204,7 +210,18 @@ def _find(session: Session, vectors: Vectors, *, query: _Query, model: str, filt
         rows = vectors.rows(_carrying(lambda form: find_code(session, form, filters=filters, limit=CANDIDATES), code))
         codes[code] = rows[allowed[rows]]
     rows = np.unique(np.concatenate([by_words, near.rows, *codes.values()]))
-    return _Found(rows=rows[allowed[rows]], meaning=meaning, lead=near.lead, counts=counts, codes=codes)
+    named = {code: _named(vectors, carrying) for code, carrying in codes.items()}
+    return _Found(rows[allowed[rows]], meaning=meaning, lead=near.lead, counts=counts, codes=codes, named=named)
+
+
+def _named(vectors: Vectors, carrying: np.ndarray) -> np.ndarray:
+    """Places of the articles that an identifier names, as "X4" does the manual of the TrailMaster X4: it stands in the
+    first passage and in several others. All of such an article is about it, whether a passage repeats it or not."""
+    places, counts = np.unique(vectors.places[carrying], return_counts=True)
+    often = places[counts >= _NAMES_FROM]
+    first = np.array([np.argmax(vectors.places == place) for place in often], dtype=np.int64)
+    named: np.ndarray = often[np.isin(first, carrying)]
+    return named
 
 
 def _carrying(find_form: Callable[[str], list[int]], code: str) -> list[int]:
@@ -246,10 +263,11 @@ def _scores(
     identifiers = np.zeros(len(rows), dtype=np.float32)
     for code, carrying in found.codes.items():
         rarity = 1.0 / (1.0 + math.log1p(len(carrying)))
+        about = np.isin(rows, carrying) | np.isin(vectors.places[rows], found.named[code])
         if code in sure:
-            identifiers += rarity * np.isin(rows, carrying)
+            identifiers += rarity * about
         else:
-            bonuses += fusion.NUMBER_BONUS * rarity * np.isin(rows, carrying)
+            bonuses += fusion.NUMBER_BONUS * rarity * about
     scores = fusion.fuse(
         similarities=cosines[0],
         headings=cosines[1],
@@ -268,6 +286,7 @@ def _hit(
     similarity: float,
     words: tuple[str, ...],
     codes: tuple[str, ...],
+    names: tuple[str, ...],
     unread_language: str | None,
 ) -> Hit:
     article = passage.article
@@ -284,6 +303,7 @@ def _hit(
         "similarity": similarity,
         "words": list(words),
         "codes": list(codes),
+        "names": list(names),
         "unread_language": unread_language,
     }
     document = Document(page_content=passage.text, id=passage.public_id, metadata=metadata)

@@ -11,8 +11,9 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 from gunicorn.app.base import BaseApplication
@@ -69,8 +70,20 @@ def configure_logging(settings: Settings) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.LogfmtRenderer(bool_as_flag=False),
         ],
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", _Log())),
     )
+
+
+class _Log:
+    """Standard error; but a log on a disk that is full, or that nobody reads any more, is no request's failure."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types

@@ -77,8 +77,13 @@ def register_problems(app: Flask, *, page: Callable[[int, str], Response]) -> No
             return answer(NotReady("The disk is full. Nothing was stored; please tell the operator and try again."))
         return page(500, message) if request.path.startswith("/console") else problem(500, "internal", message)
 
+    def refused(error: HTTPException) -> Response:
+        """Also what no handler of its own caught, such as a failure while another was handled."""
+        cause = getattr(error, "original_exception", None)
+        return unexpected(cause) if cause is not None else answer(error)
+
     app.register_error_handler(AssistantError, answer)
-    app.register_error_handler(HTTPException, answer)
+    app.register_error_handler(HTTPException, refused)
     app.register_error_handler(Exception, unexpected)
 
 

@@ -49,7 +49,8 @@ class Runner:
     @torch.inference_mode()
     def encode(self, photo: PhotoInput) -> Features:
         """The photo as the language model sees it: one row for each of its placeholders."""
-        found = self.loaded.model.get_image_features(**to_model(self.loaded, photo.pixels), return_dict=True)
+        with self.loaded.packed:
+            found = self.loaded.model.get_image_features(**to_model(self.loaded, photo.pixels), return_dict=True)
         pooled = found.pooler_output
         deep = tuple(_rows(part) for part in getattr(found, "deepstack_features", None) or ())
         features = Features(_rows(pooled), deep, listed=not isinstance(pooled, torch.Tensor))
@@ -125,15 +126,16 @@ class Runner:
         """tokens (rows, q), positions (d, rows, q). Returns the logits (rows, vocabulary) at ``keep``."""
         places = torch.as_tensor(positions, device=self._device)
         more = {"mm_encoder_outputs": images} if images is not None else {}
-        logits: torch.Tensor = self.loaded.model(
-            input_ids=torch.as_tensor(tokens, device=self._device),
-            attention_mask=mask,
-            position_ids=places[0] if len(places) == 1 else places,
-            cache=cache,
-            use_cache=True,
-            logits_to_keep=keep,
-            **more,
-        ).logits
+        with self.loaded.packed:
+            logits: torch.Tensor = self.loaded.model(
+                input_ids=torch.as_tensor(tokens, device=self._device),
+                attention_mask=mask,
+                position_ids=places[0] if len(places) == 1 else places,
+                cache=cache,
+                use_cache=True,
+                logits_to_keep=keep,
+                **more,
+            ).logits
         return logits[:, -1]
 
     def _prefill_masks(self, chunks: Sequence[Chunk], longest: int) -> Any:

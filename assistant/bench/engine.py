@@ -295,6 +295,7 @@ def _ours(
         run = _run("ours", seconds, [chat.request for chat in plan], decode=decode, firsts=firsts)
         described = {
             "slots": f"{stats.slots} of {stats.capacity} tokens, {stats.kv_bytes / 2**30:.2f} GiB",
+            "threads": stats.threads,
             "rows a step": f"{stats.occupancy:.1f}",
             "prompt tokens read": counters.prompt_tokens_read,
             "prompt tokens reused": counters.prompt_tokens_reused,

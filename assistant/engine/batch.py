@@ -20,6 +20,7 @@ import structlog
 import torch
 
 from assistant.engine.cache import PhotoStore, Prefix, PrefixStore
+from assistant.engine.device import use_threads
 from assistant.engine.loader import LoadedModel
 from assistant.engine.runner import Chunk, Runner
 from assistant.engine.sampling import Constraint, Sampler, grammar_tokenizer
@@ -78,6 +79,7 @@ class Batch:
         cache, prefixes, photos = self._runner.cache, self._prefixes, self._photos
         return replace(
             stats,
+            threads=self._runner.threads,
             slots=cache.slots,
             capacity=cache.capacity,
             kv_tokens=sum(work.cached for work in self._scheduler.rows),
@@ -93,6 +95,7 @@ class Batch:
 
     def step(self) -> None:
         """Do a little for everybody. Returns soon; raises only what concerns all."""
+        use_threads(self._runner.threads)
         sweep(self._scheduler, self._lock, self._counters)
         self._admit()
         self._read()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -33,17 +34,19 @@ class Chunk:
 
 
 class Runner:
-    """One model with a `SlotCache`. Only ever used by one thread."""
+    """One model with a `SlotCache`. Only ever used by one thread. ``threads``: of torch, for its passes on a CPU."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         config = loaded.model.config.get_text_config()
         self.loaded = loaded
         self.cache = SlotCache(layers=config.num_hidden_layers)
+        self.threads = torch.get_num_threads()
         self._device = loaded.model.device
         self._window = getattr(config, "sliding_window", None)
         unsaid = ["sliding_attention" if self._window else "full_attention"]
         self._kinds = set(getattr(config, "layer_types", None) or unsaid)
         self._eager = loaded.model.config._attn_implementation == "eager"
+        self._dimensions = 1  # of a position; known after `check`
         self._filler = 1 if image_token_of(loaded) == 0 else 0  # behind shorter rows; must not look like a photo
 
     @torch.inference_mode()
@@ -103,6 +106,7 @@ class Runner:
 
         Leaves the cache with one small slot, from which is known how much memory a token takes."""
         prompt, reference = _probe(self.loaded)
+        self._dimensions = len(prompt.positions)
         self.cache.resize(slots=1, capacity=len(prompt))
         features = tuple(self.encode(photo) for photo in prompt.photos)
         middle = prompt.whole_blocks(len(prompt) * 2 // 3, start=0)
@@ -112,6 +116,13 @@ class Runner:
         difference = float((logits - reference).abs().max()) / spread
         if not difference <= _TOLERANCE.get(self.loaded.model.dtype, 8e-2):
             raise ValueError(f"logits differ by {difference:.3g} of their spread")
+
+    def step_seconds(self) -> float:
+        """How long writing a token in every slot takes; for a trial, before anybody has one."""
+        slots, length = self.cache.slots, self.cache.capacity // 8
+        started = perf_counter()
+        self.decode(0, [self._filler] * slots, np.full((self._dimensions, slots), length), [length] * slots)
+        return perf_counter() - started
 
     def _forward(
         self,

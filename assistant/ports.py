@@ -7,10 +7,11 @@ these, the skills use them, the tests fake them.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -185,6 +186,17 @@ class Mode(StrEnum):
     REMOTE = "remote"  # as FULL_VLM, through an OpenAI-compatible server
 
 
+def image_block(photo: bytes) -> dict[str, str]:
+    """A photo as LangChain's standard image content block. ``photo`` as `media` normalises it."""
+    mime_type = "image/png" if photo.startswith(b"\x89PNG") else "image/jpeg"
+    return {"type": "image", "base64": base64.b64encode(photo).decode("ascii"), "mime_type": mime_type}
+
+
+def reading_revision(ocr: OCR | None) -> str:
+    """The revision that evidence has which OCR alone has read."""
+    return ocr.name if ocr is not None else "no-ocr"
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What is installed. ``model`` and ``mode`` are said in every response and stored with every result.
@@ -206,6 +218,21 @@ class Capabilities:
     reads_by_prompt: bool = False
     # Whether its decisions about a ticket's text count; one that only knows photos would add noise.
     triages: bool = True
+
+    @property
+    def without_model(self) -> Capabilities:
+        """What is left of it while the model fails."""
+        return replace(
+            self,
+            mode=Mode.NO_VLM,
+            model=self.ocr.name if self.ocr is not None else "none",
+            revision=reading_revision(self.ocr),
+            chat_model=None,
+            decisions=None,
+            sight=None,
+            reads_by_prompt=False,
+            triages=True,
+        )
 
     @property
     def writes_answers(self) -> bool:

@@ -12,7 +12,7 @@ from datetime import timedelta
 import structlog
 
 from assistant.errors import AssistantError
-from assistant.services import conversations, events, gaps, queue, sources, triage, turns
+from assistant.services import conversations, events, evidence, gaps, queue, sources, triage, turns
 from assistant.services.desk import Desk
 from assistant.services.queue import ClaimedJob
 
@@ -27,6 +27,7 @@ Handler = Callable[[Desk, dict[str, int]], None]
 
 HANDLERS: dict[str, Handler] = {
     conversations.PROCESS_MESSAGE: lambda desk, payload: turns.process_message(desk, payload["message_id"]),
+    evidence.READ_AGAIN: lambda desk, payload: evidence.read_again(desk, payload["message_id"], tries=payload["tries"]),
     triage.LEARN: lambda desk, _payload: _learn(desk),
     sources.SYNC: lambda desk, payload: sources.sync_job(desk, payload["source_id"]),
     gaps.LOOK: lambda desk, _payload: gaps.look_job(desk),

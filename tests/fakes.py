@@ -185,13 +185,13 @@ class FakeDecisions:
         self, answers: Mapping[str, str | Mapping[str, float]] | None = None, *, error: Exception | None = None
     ) -> None:
         self.answers = dict(answers or {})
-        self._error = error
+        self.error = error
         self.asked: list[tuple[str, tuple[bytes, ...], tuple[Question, ...]]] = []
 
     def decide(self, state: str, photos: Sequence[bytes], questions: Sequence[Question]) -> list[Decision]:
         self.asked.append((state, tuple(photos), tuple(questions)))
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         return [Decision(question.key, self._probabilities(question)) for question in questions]
 
     def _probabilities(self, question: Question) -> dict[str, float]:

@@ -295,6 +295,7 @@ def _ours(
         run = _run("ours", seconds, [chat.request for chat in plan], decode=decode, firsts=firsts)
         described = {
             "slots": f"{stats.slots} of {stats.capacity} tokens, {stats.kv_bytes / 2**30:.2f} GiB",
+            "threads": stats.threads,
             "rows a step": f"{stats.occupancy:.1f}",
             "prompt tokens read": counters.prompt_tokens_read,
             "prompt tokens reused": counters.prompt_tokens_reused,
@@ -333,7 +334,9 @@ def _done(generation: Generation) -> Done:
 
 
 def _triage(loaded: LoadedModel, load: Workload, settings: Settings) -> dict[str, float]:
-    """A ticket of usual length, each way three times, the median: ours with nothing kept of earlier times."""
+    """A ticket of usual length, each way three times, the median: ours with nothing kept of earlier times.
+
+    Both have answered about something else before."""
     from assistant.engine.chat_model import open_image
 
     text = sorted(load.texts[: load.chats], key=len)[min(len(load.texts), load.chats) // 2]
@@ -342,6 +345,7 @@ def _triage(loaded: LoadedModel, load: Workload, settings: Settings) -> dict[str
     by_pipeline(loaded, text, [image], QUESTIONS[:1])
     for _ in range(3):
         with _engine(loaded, load.slots, settings) as engine:
+            EngineDecisions(engine).decide("hello", load.photos[1:2], QUESTIONS)
             started = perf_counter()
             EngineDecisions(engine).decide(text, [photo], QUESTIONS)
             ours.append(perf_counter() - started)

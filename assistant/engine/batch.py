@@ -20,6 +20,7 @@ import structlog
 import torch
 
 from assistant.engine.cache import PhotoStore, Prefix, PrefixStore
+from assistant.engine.device import use_threads
 from assistant.engine.loader import LoadedModel
 from assistant.engine.runner import Chunk, Runner
 from assistant.engine.sampling import Constraint, Sampler, grammar_tokenizer
@@ -57,6 +58,7 @@ class Batch:
         self._counters = counters
         self._chunk_seconds = chunk_seconds
         self._rate: float | None = None  # tokens of prompts read in a second
+        self._photo_seconds = 0.0  # that the last photo took
         self._prefixes = PrefixStore(prefix_bytes)
         self._photos = PhotoStore(photo_bytes)
         self._grammar_tokenizer: Any = None
@@ -77,6 +79,7 @@ class Batch:
         cache, prefixes, photos = self._runner.cache, self._prefixes, self._photos
         return replace(
             stats,
+            threads=self._runner.threads,
             slots=cache.slots,
             capacity=cache.capacity,
             kv_tokens=sum(work.cached for work in self._scheduler.rows),
@@ -92,6 +95,7 @@ class Batch:
 
     def step(self) -> None:
         """Do a little for everybody. Returns soon; raises only what concerns all."""
+        use_threads(self._runner.threads)
         sweep(self._scheduler, self._lock, self._counters)
         self._admit()
         self._read()
@@ -154,23 +158,34 @@ class Batch:
     # Reading prompts
 
     def _read(self) -> None:
-        """One photo, one piece of some prompts, or some questions: what fits into the budget."""
-        head = next(iter(self._scheduler.reading), None)
-        if head is None:
-            return
+        """Photos, pieces of prompts and questions, one after the other: what fits into the budget.
+
+        Nothing is begun that would not fit, except the first: so all who came meanwhile write in the same steps."""
+        started, spent = perf_counter(), 0.0
+        while (head := next(iter(self._scheduler.reading), None)) is not None:
+            needs = self._photo_seconds if head.missing_photos else self._chunk_seconds / 2
+            if spent and spent + needs > self._chunk_seconds:
+                return
+            self._read_some(head, self._budget(self._chunk_seconds - spent))
+            spent = perf_counter() - started
+
+    def _read_some(self, head: PromptWork, budget: int) -> None:
+        """One photo, one piece of some prompts, or some questions; ``budget``: in tokens."""
         if head.missing_photos:
             self._guard(head, partial(self._encode, head))
         elif isinstance(head, Deciding) and head.cached == head.length:
-            self._guard(head, partial(self._decide, head))
+            self._guard(head, partial(self._decide, head, budget))
         else:
-            chosen = self._scheduler.read_next(self._budget())
+            chosen = self._scheduler.read_next(budget)
             self._prefill(list(takewhile(lambda pair: _can_be_read(*pair), chosen)))
 
     def _encode(self, work: PromptWork) -> None:
         photo = work.known_prompt.photos[len(work.features)]
         features = self._photos.get(photo.key)
         if features is None:
+            started = perf_counter()
             features = self._runner.encode(photo)
+            self._photo_seconds = perf_counter() - started
             self._counters.photos_encoded += 1
             self._photos.put(photo.key, features)
         work.features.append(features)
@@ -197,9 +212,9 @@ class Batch:
             return
         self._choose(work, logits)
 
-    def _decide(self, work: Deciding) -> None:
+    def _decide(self, work: Deciding, budget: int) -> None:
         slot = self._scheduler.rows.index(work)
-        asked = work.next_tails(self._budget())
+        asked = work.next_tails(budget)
         tails = [work.branches.tails[number] for number in asked]
         work.answer(asked, self._runner.branch(slot, work.known_prompt, tails))
         if work.scores is not None:
@@ -311,12 +326,13 @@ class Batch:
 
     # How much at a time
 
-    def _budget(self) -> int:
+    def _budget(self, seconds: float) -> int:
+        """How many tokens of prompts may be read in so many seconds."""
         if not self._scheduler.ready:
             return _MOST_READ
         if self._rate is None:
             return 4 * _LEAST_READ
-        return int(min(_MOST_READ, max(_LEAST_READ, self._rate * self._chunk_seconds)))
+        return int(min(_MOST_READ, max(_LEAST_READ, self._rate * seconds)))
 
     def _measure(self, rate: float) -> None:
         self._rate = rate if self._rate is None else (1 - _NEWEST) * self._rate + _NEWEST * rate

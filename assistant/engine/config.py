@@ -16,7 +16,7 @@ from assistant.engine.checkpoint import NO_MODEL, Checkpoint
 from assistant.engine.device import free_gpu_memory, free_memory, is_gpu
 from assistant.engine.embeddings import SentenceEmbeddings
 from assistant.errors import EngineError, NotReady
-from assistant.ports import Capabilities, Mode
+from assistant.ports import Capabilities, Mode, reading_revision
 from assistant.settings import Settings
 
 if TYPE_CHECKING:
@@ -203,16 +203,12 @@ def _without_model(texts: SentenceEmbeddings, reader: optical.RapidOCR | None) -
     return Capabilities(
         mode=Mode.NO_VLM,
         model=reader.name if reader is not None else NO_MODEL,
-        revision=_reading_revision(reader),
+        revision=reading_revision(reader),
         embeddings=texts,
         embedding_model=texts.name,
         embedding_languages=texts.languages,
         ocr=reader,
     )
-
-
-def _reading_revision(reader: optical.RapidOCR | None) -> str:
-    return reader.name if reader is not None else "no-ocr"
 
 
 def _remote(settings: Settings, texts: SentenceEmbeddings, reader: optical.RapidOCR | None) -> Installed:
@@ -225,7 +221,7 @@ def _remote(settings: Settings, texts: SentenceEmbeddings, reader: optical.Rapid
     capabilities = Capabilities(
         mode=Mode.REMOTE,
         model=settings.remote_model,
-        revision=f"remote:{settings.remote_model}+{_reading_revision(reader)}",
+        revision=f"remote:{settings.remote_model}+{reading_revision(reader)}",
         embeddings=texts,
         embedding_model=texts.name,
         embedding_languages=texts.languages,
@@ -261,7 +257,7 @@ def _local(
     capabilities = Capabilities(
         mode=Mode.FULL_VLM if _writes(chosen, settings) else Mode.SMALL_VLM,
         model=chosen.label,
-        revision=f"{chosen.revision}{precision}+{_reading_revision(reader)}",
+        revision=f"{chosen.revision}{precision}+{reading_revision(reader)}",
         embeddings=texts,
         embedding_model=texts.name,
         embedding_languages=texts.languages,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 # NVIDIA, NVIDIA under WSL, AMD.
 _DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -48,3 +50,23 @@ def free_memory() -> float:
         return float("inf")
     values = {line.split(":")[0]: float(line.split()[1]) * 1024 for line in lines}
     return values.get("MemAvailable", float("inf"))
+
+
+def use_threads(count: int) -> None:
+    """Let torch use so many threads for what the calling thread computes; other threads are not concerned."""
+    import torch
+
+    if count == torch.get_num_threads():
+        return
+    usual: list[int] = []
+    _elsewhere(lambda: usual.append(torch.get_num_threads()))
+    torch.set_num_threads(count)
+    # torch gives the number that was set last to threads that have not computed yet.
+    _elsewhere(lambda: torch.set_num_threads(usual[0]))
+
+
+def _elsewhere(action: Callable[[], None]) -> None:
+    """Do something in a thread of its own."""
+    thread = Thread(target=action)
+    thread.start()
+    thread.join()

@@ -10,12 +10,15 @@ import inspect
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assistant.engine.checkpoint import Checkpoint, check_folder, files
 from assistant.engine.device import is_gpu
 from assistant.errors import AssistantError, EngineFailed, NotReady
 from assistant.settings import Settings
+
+if TYPE_CHECKING:
+    from assistant.engine.packed import Packed
 
 # What routes between experts is small, and one wrong choice costs more than the memory.
 _ROUTERS = ("router", "gate")
@@ -44,6 +47,13 @@ class LoadedModel:
         """What its vision tower takes of what the processor makes."""
         parameters = inspect.signature(self.model.get_image_features).parameters
         return frozenset(name for name in parameters if name not in ("self", "kwargs"))
+
+    @cached_property
+    def packed(self) -> Packed:
+        """Its weights as this processor multiplies them fastest; copies beside them, made when first asked for."""
+        from assistant.engine.packed import Packed
+
+        return Packed(self.model)
 
     @cached_property
     def control_tokens(self) -> tuple[str, ...]:

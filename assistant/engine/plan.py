@@ -9,9 +9,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import structlog
+import torch
 
 from assistant.engine.batch import Batch
-from assistant.engine.device import free_gpu_memory, free_memory
+from assistant.engine.device import free_gpu_memory, free_memory, use_threads
 from assistant.engine.loader import LoadedModel
 from assistant.engine.runner import Runner
 from assistant.engine.scheduler import Scheduler
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+# Twice the threads must be so many times as fast: requests are prepared, read and answered on the same processors, and
+# threads of torch that wait for one that has lost its processor cost more than they bring.
+_WORTH_DOUBLING = 1.5
+# A step that takes longer gains by every thread there is.
+_LARGE_STEP = 0.1
+_TRIALS = 5
 # Of the memory that slots may take, so much more is for prompts that were read, and for photos that were seen.
 _PREFIX_SHARE, _PHOTO_SHARE = 0.25, 0.1
 
@@ -53,7 +60,8 @@ def make_batch(
         raise _does_not_fit(loaded, capacity)
     slots = int(min(limits.slots, max(1, free * (1 - _PREFIX_SHARE - _PHOTO_SHARE) // slot)))
     runner.cache.resize(slots=slots, capacity=capacity)
-    log.info("engine.ready", slots=slots, capacity=capacity, kv_bytes=slots * slot)
+    runner.threads = fastest_threads(runner)
+    log.info("engine.ready", slots=slots, capacity=capacity, kv_bytes=slots * slot, threads=runner.threads)
     return Batch(
         runner,
         scheduler,
@@ -63,6 +71,28 @@ def make_batch(
         prefix_bytes=min(free * _PREFIX_SHARE, 4.0 * slots * slot),
         photo_bytes=free * _PHOTO_SHARE,
     )
+
+
+def fastest_threads(runner: Runner) -> int:
+    """How many threads a step on a CPU is to use: tried, with every slot taken."""
+    most = torch.get_num_threads()
+    if runner.loaded.model.device.type != "cpu" or most == 1:
+        return most
+    best, fastest = most, _step_seconds(runner, most)
+    while best > 1 and fastest < _LARGE_STEP:
+        fewer = best // 2
+        seconds = _step_seconds(runner, fewer)
+        if seconds > fastest * _WORTH_DOUBLING:
+            break
+        best, fastest = fewer, seconds
+    return best
+
+
+def _step_seconds(runner: Runner, threads: int) -> float:
+    """The shortest step of some."""
+    use_threads(threads)
+    first = runner.step_seconds()
+    return min(first, *(runner.step_seconds() for _ in range(_TRIALS))) if first < _LARGE_STEP else first
 
 
 def _free(loaded: LoadedModel) -> float:

@@ -8,7 +8,6 @@ without waiting. Whatever goes wrong is an `EngineError`. What is asked, and wha
 
 from __future__ import annotations
 
-import base64
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +33,7 @@ from pydantic import PrivateAttr
 from assistant.engine.breaker import Breaker, Permit, State
 from assistant.engine.decisions import check_questions, normalised
 from assistant.errors import EngineBusy, EngineError, EngineFailed, EngineTimeout
-from assistant.ports import Decision, Question
+from assistant.ports import Decision, Question, image_block
 from assistant.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -352,12 +351,7 @@ def _message(state: str, photos: Sequence[bytes], question: Question, how: str) 
         for letter, option, described in zip(ascii_uppercase, question.options, descriptions, strict=False)
     ]
     text = "\n".join([state, "", question.text, *lines, how])
-    return HumanMessage(content=[*(_image_block(photo) for photo in photos), {"type": "text", "text": text}])
-
-
-def _image_block(photo: bytes) -> dict[str, Any]:
-    mime_type = "image/png" if photo.startswith(b"\x89PNG") else "image/jpeg"
-    return {"type": "image", "base64": base64.b64encode(photo).decode("ascii"), "mime_type": mime_type}
+    return HumanMessage(content=[*(image_block(photo) for photo in photos), {"type": "text", "text": text}])
 
 
 class _Deadline:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -33,23 +34,26 @@ class Chunk:
 
 
 class Runner:
-    """One model with a `SlotCache`. Only ever used by one thread."""
+    """One model with a `SlotCache`. Only ever used by one thread. ``threads``: of torch, for its passes on a CPU."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         config = loaded.model.config.get_text_config()
         self.loaded = loaded
         self.cache = SlotCache(layers=config.num_hidden_layers)
+        self.threads = torch.get_num_threads()
         self._device = loaded.model.device
         self._window = getattr(config, "sliding_window", None)
         unsaid = ["sliding_attention" if self._window else "full_attention"]
         self._kinds = set(getattr(config, "layer_types", None) or unsaid)
         self._eager = loaded.model.config._attn_implementation == "eager"
+        self._dimensions = 1  # of a position; known after `check`
         self._filler = 1 if image_token_of(loaded) == 0 else 0  # behind shorter rows; must not look like a photo
 
     @torch.inference_mode()
     def encode(self, photo: PhotoInput) -> Features:
         """The photo as the language model sees it: one row for each of its placeholders."""
-        found = self.loaded.model.get_image_features(**to_model(self.loaded, photo.pixels), return_dict=True)
+        with self.loaded.packed:
+            found = self.loaded.model.get_image_features(**to_model(self.loaded, photo.pixels), return_dict=True)
         pooled = found.pooler_output
         deep = tuple(_rows(part) for part in getattr(found, "deepstack_features", None) or ())
         features = Features(_rows(pooled), deep, listed=not isinstance(pooled, torch.Tensor))
@@ -102,6 +106,7 @@ class Runner:
 
         Leaves the cache with one small slot, from which is known how much memory a token takes."""
         prompt, reference = _probe(self.loaded)
+        self._dimensions = len(prompt.positions)
         self.cache.resize(slots=1, capacity=len(prompt))
         features = tuple(self.encode(photo) for photo in prompt.photos)
         middle = prompt.whole_blocks(len(prompt) * 2 // 3, start=0)
@@ -111,6 +116,13 @@ class Runner:
         difference = float((logits - reference).abs().max()) / spread
         if not difference <= _TOLERANCE.get(self.loaded.model.dtype, 8e-2):
             raise ValueError(f"logits differ by {difference:.3g} of their spread")
+
+    def step_seconds(self) -> float:
+        """How long writing a token in every slot takes; for a trial, before anybody has one."""
+        slots, length = self.cache.slots, self.cache.capacity // 8
+        started = perf_counter()
+        self.decode(0, [self._filler] * slots, np.full((self._dimensions, slots), length), [length] * slots)
+        return perf_counter() - started
 
     def _forward(
         self,
@@ -125,15 +137,16 @@ class Runner:
         """tokens (rows, q), positions (d, rows, q). Returns the logits (rows, vocabulary) at ``keep``."""
         places = torch.as_tensor(positions, device=self._device)
         more = {"mm_encoder_outputs": images} if images is not None else {}
-        logits: torch.Tensor = self.loaded.model(
-            input_ids=torch.as_tensor(tokens, device=self._device),
-            attention_mask=mask,
-            position_ids=places[0] if len(places) == 1 else places,
-            cache=cache,
-            use_cache=True,
-            logits_to_keep=keep,
-            **more,
-        ).logits
+        with self.loaded.packed:
+            logits: torch.Tensor = self.loaded.model(
+                input_ids=torch.as_tensor(tokens, device=self._device),
+                attention_mask=mask,
+                position_ids=places[0] if len(places) == 1 else places,
+                cache=cache,
+                use_cache=True,
+                logits_to_keep=keep,
+                **more,
+            ).logits
         return logits[:, -1]
 
     def _prefill_masks(self, chunks: Sequence[Chunk], longest: int) -> Any:

@@ -127,7 +127,7 @@ def tower_features(loaded: LoadedModel, image: Any) -> np.ndarray:
 
     pixels = loaded.processor.image_processor(images=[[image]], return_tensors="pt")["pixel_values"][0]
     tower = loaded.model.model.vision_model
-    with torch.inference_mode():
+    with torch.inference_mode(), loaded.packed:
         features = tower(pixels.to(tower.device, tower.dtype)).last_hidden_state[0]
     return np.asarray(features.float().cpu().numpy())
 

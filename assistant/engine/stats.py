@@ -38,6 +38,7 @@ class EngineStats:
     running: int = 0
     loaded: bool = False
     batched: bool = False
+    threads: int = 0  # of torch, for the passes of a batch on a CPU
     slots: int = 0
     capacity: int = 0  # tokens of a slot
     kv_tokens: int = 0  # in the slots that are taken

@@ -227,6 +227,15 @@ def queue_place(session: Session, conversation: Conversation) -> int:
     return session.execute(waiting).scalar_one()
 
 
+def messages_before(session: Session, conversation: Conversation) -> int | None:
+    """How many messages and other work the assistant does before the customer's newest message here; None once it
+    works on that, or has."""
+    newest = last_customer_message(session, conversation.id)
+    if newest is None:
+        return None
+    return queue.before(session, PROCESS_MESSAGE, {"message_id": newest.id}, now=utcnow())
+
+
 def lock_conversation(session: Session, conversation_id: int) -> Conversation:
     """The conversation as it is now, ours until the transaction ends: two writers to one conversation take turns."""
     query = select(Conversation).where(Conversation.id == conversation_id)

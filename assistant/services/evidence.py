@@ -6,6 +6,7 @@ An agent's correction counts for every attachment with the same bytes and is nev
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from time import perf_counter
 from typing import Any
 
@@ -15,14 +16,30 @@ from sqlalchemy.orm import Session
 from assistant.db import utcnow
 from assistant.errors import Invalid, NotFound
 from assistant.models import Attachment, AttachmentKind, Evidence, EvidenceState, Generation, Message
-from assistant.services import events
+from assistant.ports import Capabilities, WorkPriority, at_priority
+from assistant.services import events, queue
 from assistant.services.access import AgentPrincipal, access_attachment
 from assistant.services.desk import Desk
 from assistant.skills.read_photo import FIELDS, PhotoEvidence, read_photo
 
+READ_AGAIN = "read_again"  # the job that reads photos at which the model failed
+_FIRST_PAUSE, _MOST_TRIES = timedelta(minutes=1), 9  # 1, 2, 4 ... 256 minutes: over eight hours
+
 
 def read_photos(desk: Desk, message_id: int) -> list[PhotoEvidence]:
-    """Read the photos of a message that have not been read yet. Returns the evidence of all of them, in order."""
+    """Read the photos of a message that have not been read yet. Returns the evidence of all of them, in order.
+
+    What the model could not look at, because it failed, is read again later."""
+    return _read_photos(desk, message_id, tries=0)
+
+
+def read_again(desk: Desk, message_id: int, *, tries: int) -> None:
+    """The job that reads photos at which the model failed before, so many times already."""
+    with at_priority(WorkPriority.BATCH):
+        _read_photos(desk, message_id, tries=tries + 1)
+
+
+def _read_photos(desk: Desk, message_id: int, *, tries: int) -> list[PhotoEvidence]:
     revision = desk.capabilities.revision
     with desk.db.read() as session:
         photos = photos_of(session, [message_id])
@@ -30,7 +47,13 @@ def read_photos(desk: Desk, message_id: int) -> list[PhotoEvidence]:
     for photo in photos:
         if photo.sha256 not in known:
             known[photo.sha256] = _read(desk, photo)
+    if any(not _is_whole(known[photo.sha256], revision) for photo in photos):
+        _read_again_later(desk, message_id, tries=tries)
     return [to_value(known[photo.sha256]) for photo in photos]
+
+
+def _is_whole(row: Evidence, revision: str) -> bool:
+    return row.revision == revision or row.state is EvidenceState.CORRECTED
 
 
 def photos_of(session: Session, message_ids: Iterable[int]) -> Sequence[Attachment]:
@@ -62,7 +85,7 @@ def evidence_of(session: Session, photos: Sequence[Attachment], *, revision: str
     found: dict[str, Evidence] = {}
     for row in session.scalars(query):
         current = found.get(row.sha256)
-        usable = revision is None or row.revision == revision or row.state is EvidenceState.CORRECTED
+        usable = revision is None or _is_whole(row, revision)
         if usable and (current is None or current.state is not EvidenceState.CORRECTED):
             found[row.sha256] = row
     return found
@@ -108,34 +131,27 @@ def to_value(row: Evidence) -> PhotoEvidence:
 
 
 def _read(desk: Desk, photo: Attachment) -> Evidence:
-    """Read one photo with no transaction open, then keep what was read."""
+    """Read one photo with no transaction open, then keep what was read; if the model failed, as what OCR read."""
     started = perf_counter()
     read = read_photo(desk.storage.get(photo.sha256), capabilities=desk.capabilities, taxonomy=desk.taxonomy)
     latency_ms = round(1000 * (perf_counter() - started))
-    capabilities = desk.capabilities
+    reader = reader_of(read, desk.capabilities)
     with desk.db.begin() as session:
         conversation_id = session.execute(
             select(Message.conversation_id).where(Message.id == photo.message_id)
         ).scalar_one()
         row = session.scalar(
-            select(Evidence).where(Evidence.sha256 == photo.sha256, Evidence.revision == capabilities.revision)
+            select(Evidence).where(Evidence.sha256 == photo.sha256, Evidence.revision == reader.revision)
         )
-        if row is None:  # else another worker has read the same photo meanwhile
-            row = Evidence(
-                sha256=photo.sha256,
-                revision=capabilities.revision,
-                model=capabilities.model,
-                mode=capabilities.mode.value,
-                fields=read.to_fields(),
-                visible_text=read.visible_text_json(),
-            )
+        if row is None:  # else another worker has read the same photo meanwhile, or the model has failed before
+            row = to_row(read, photo.sha256, reader)
             session.add(row)
             session.add(
                 Generation(
                     purpose="read_photo",
-                    model=capabilities.model,
-                    revision=capabilities.revision,
-                    mode=capabilities.mode.value,
+                    model=reader.model,
+                    revision=reader.revision,
+                    mode=reader.mode.value,
                     conversation_id=conversation_id,
                     latency_ms=latency_ms,
                 )
@@ -143,3 +159,34 @@ def _read(desk: Desk, photo: Attachment) -> Evidence:
         session.flush()
         events.append(session, "evidence.read", {"attachment": photo.public_id}, conversation_id=conversation_id)
         return row
+
+
+def reader_of(read: PhotoEvidence, capabilities: Capabilities) -> Capabilities:
+    """What has read it: all that is installed, or what was left of it while the model failed."""
+    return capabilities if read.whole else capabilities.without_model
+
+
+def to_row(read: PhotoEvidence, sha256: str, reader: Capabilities) -> Evidence:
+    return Evidence(
+        sha256=sha256,
+        revision=reader.revision,
+        model=reader.model,
+        mode=reader.mode.value,
+        fields=read.to_fields(),
+        visible_text=read.visible_text_json(),
+    )
+
+
+def _read_again_later(desk: Desk, message_id: int, *, tries: int) -> None:
+    """Some photo of the message has not been seen by the model: try again, at growing intervals, for some hours."""
+    if tries >= _MOST_TRIES:
+        return
+    with desk.db.begin() as session:
+        queue.enqueue(
+            session,
+            READ_AGAIN,
+            {"message_id": message_id, "tries": tries},
+            key=f"{READ_AGAIN}:{message_id}",
+            priority=queue.BATCH,
+            run_at=desk.now() + _FIRST_PAUSE * 2**tries,
+        )

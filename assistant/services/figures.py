@@ -68,14 +68,7 @@ def _read(desk: Desk, photo: Photo, sha256: str) -> PhotoEvidence | None:
         read = read_photo(photo.data, capabilities=capabilities, taxonomy=desk.taxonomy)
     except AssistantError:
         return None
-    row = Evidence(
-        sha256=sha256,
-        revision=capabilities.revision,
-        model=capabilities.model,
-        mode=capabilities.mode.value,
-        fields=read.to_fields(),
-        visible_text=read.visible_text_json(),
-    )
+    row = evidence.to_row(read, sha256, evidence.reader_of(read, capabilities))
     try:
         with desk.db.begin() as session:
             session.add(row)

@@ -21,13 +21,13 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from assistant.errors import AssistantError, EngineFailed
-from assistant.ports import Capabilities, HandoffReason
+from assistant.ports import Capabilities, HandoffReason, image_block
 from assistant.retrieval.identifiers import spot
 from assistant.retrieval.words import query_words, stem, stems
 from assistant.skills import language, prompts
 from assistant.skills.extract import extract
 from assistant.skills.grounding import SUPPORTED, best_support, sentences, support
-from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, image_block
+from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence
 
 _NO_ANSWER = "NO_ANSWER"
 _REFERENCE = re.compile(r"\[(\d{1,2})\]")

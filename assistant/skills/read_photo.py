@@ -4,21 +4,20 @@ Without a VLM, OCR reads the text and the photo's pixels tell its quality; what 
 a VLM that decides, product, lights and condition are typed decisions; with one that writes, it also writes the caption.
 The small model tells them by its own sight instead, reads lines of text beside OCR, and says nothing of a photo that is
 unlike all it learned from. What a model says is checked; what does not hold is replaced by what OCR read. Reading never
-fails for a model's sake.
+fails for a model's sake: when one fails, what OCR read is all there is, and said to be (`PhotoEvidence.whole`).
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assistant.errors import AssistantError
+from assistant.errors import AssistantError, EngineFailed
 from assistant.media import assess_quality
-from assistant.ports import Box, Capabilities, Look, Question, Seen, Sought, TextLine
+from assistant.ports import Box, Capabilities, DecisionModel, Look, Question, Seen, Sought, TextLine, image_block
 from assistant.retrieval.identifiers import spot
 from assistant.skills import prompts
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
@@ -60,6 +59,7 @@ class PhotoEvidence:
     quality: Reading
     visible_text: tuple[TextLine, ...] = ()
     lights: Reading | None = None  # only a model sees lights
+    whole: bool = True  # False if the model that should have looked at it failed; not kept
 
     @property
     def codes(self) -> list[str]:
@@ -91,7 +91,7 @@ class PhotoEvidence:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any], visible_text: list[dict[str, Any]]) -> PhotoEvidence:
-        readings = {
+        readings: dict[str, Any] = {
             name: Reading(field["value"], field["confidence"], _box(field["region"]), tuple(field.get("heat", ())))
             for name, field in fields.items()
         }
@@ -102,24 +102,12 @@ class PhotoEvidence:
 
 
 def read_photo(photo: bytes, *, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
-    """Everything this deployment can read in a normalised photo."""
-    lines = tuple(
-        line
-        for line in (capabilities.ocr.read(photo) if capabilities.ocr is not None else ())
-        if line.confidence >= _LEAST_CONFIDENCE
-    )
-    evidence = PhotoEvidence(
-        caption=_caption_from(lines, ocr=capabilities.ocr is not None),
-        product=_product_from(lines, taxonomy),
-        condition=Reading(CANNOT_TELL, 1.0),
-        quality=Reading(*assess_quality(photo)),
-        visible_text=lines,
-    )
-    if capabilities.sight is not None:
-        return _by_sight(evidence, photo, capabilities, taxonomy)
-    if capabilities.decisions is not None:
-        evidence = _decided(evidence, photo, capabilities, taxonomy)
-    return _captioned(evidence, photo, capabilities) if capabilities.writes_answers else evidence
+    """Everything this deployment can read in a normalised photo; what OCR reads alone if the model fails."""
+    evidence = _by_ocr(photo, capabilities, taxonomy)
+    try:
+        return _by_model(evidence, photo, capabilities, taxonomy)
+    except AssistantError:
+        return replace(evidence, whole=False)
 
 
 def product_question(taxonomy: Taxonomy) -> Question:
@@ -127,6 +115,30 @@ def product_question(taxonomy: Taxonomy) -> Question:
     keys = (*(product.key for product in taxonomy.products), NO_PRODUCT)
     names = (*(product.description or product.name for product in taxonomy.products), "none of these")
     return Question("product", "Which product does the photo show?", keys, names)
+
+
+def _by_ocr(photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
+    lines = tuple(
+        line
+        for line in (capabilities.ocr.read(photo) if capabilities.ocr is not None else ())
+        if line.confidence >= _LEAST_CONFIDENCE
+    )
+    return PhotoEvidence(
+        caption=_caption_from(lines, ocr=capabilities.ocr is not None),
+        product=_product_from(lines, taxonomy),
+        condition=Reading(CANNOT_TELL, 1.0),
+        quality=Reading(*assess_quality(photo)),
+        visible_text=lines,
+    )
+
+
+def _by_model(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
+    """What the model, if there is one, adds to what OCR read. Raises an `AssistantError` if it fails."""
+    if capabilities.sight is not None:
+        return _by_sight(evidence, photo, capabilities, taxonomy)
+    if capabilities.decisions is not None:
+        evidence = _decided(evidence, photo, capabilities.decisions, taxonomy)
+    return _captioned(evidence, photo, capabilities) if capabilities.writes_answers else evidence
 
 
 def _caption_from(lines: Sequence[TextLine], *, ocr: bool) -> Reading:
@@ -150,13 +162,10 @@ def _product_from(lines: Sequence[TextLine], taxonomy: Taxonomy) -> Reading:
     return Reading(found[0], _NAMED * 0.9) if found else Reading(CANNOT_TELL, 1.0)
 
 
-def _decided(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
+def _decided(evidence: PhotoEvidence, photo: bytes, model: DecisionModel, taxonomy: Taxonomy) -> PhotoEvidence:
     """Product, lights and condition as typed decisions of the model; a product that is written on the photo stands."""
     questions = [product_question(taxonomy), LIGHTS_QUESTION, CONDITION_QUESTION]
-    try:
-        decisions = capabilities.decisions.decide(evidence.text, [photo], questions) if capabilities.decisions else []
-    except AssistantError:
-        return evidence
+    decisions = model.decide(evidence.text, [photo], questions)
     readings = {decision.key: Reading(decision.best, decision.probability) for decision in decisions}
     product = readings.get("product", evidence.product)
     if evidence.product.value != CANNOT_TELL:
@@ -174,11 +183,8 @@ def _decided(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities, 
 def _by_sight(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
     """What a model that tells what it sees makes of a photo that is not foreign to it."""
     assert capabilities.sight is not None  # noqa: S101  (asked for by who calls)
-    try:
-        look = capabilities.sight.look(photo)
-        seen = look.seen
-    except AssistantError:
-        return evidence
+    look = capabilities.sight.look(photo)
+    seen = look.seen
     if not seen.familiar:
         return evidence
     evidence = _seen(evidence, seen, taxonomy)
@@ -252,7 +258,7 @@ def _captioned(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities
 
 
 def _asked(prompt: str, photo: bytes, capabilities: Capabilities, *, first: str) -> str:
-    """What the model answers; nothing if it is down or fails: what OCR read still stands."""
+    """What the model answers. Raises `EngineFailed` whatever went wrong there."""
     from langchain_core.messages import HumanMessage
 
     assert capabilities.chat_model is not None  # noqa: S101  (who reads or writes has one)
@@ -260,8 +266,8 @@ def _asked(prompt: str, photo: bytes, capabilities: Capabilities, *, first: str)
     message = HumanMessage(content=blocks[::-1] if first == "photo" else blocks)
     try:
         return str(capabilities.chat_model.invoke([message], max_tokens=_READING_TOKENS).text)
-    except Exception:
-        return ""
+    except Exception as error:
+        raise EngineFailed("The model did not answer.") from error
 
 
 def _located(evidence: PhotoEvidence, look: Look) -> PhotoEvidence:
@@ -281,12 +287,6 @@ def _located(evidence: PhotoEvidence, look: Look) -> PhotoEvidence:
         name: replace(getattr(evidence, name), region=place.box, heat=place.heat) for name, place in places.items()
     }
     return replace(evidence, **located)
-
-
-def image_block(photo: bytes) -> dict[str, Any]:
-    """A photo as LangChain's standard image content block."""
-    mime_type = "image/png" if photo.startswith(b"\x89PNG") else "image/jpeg"
-    return {"type": "image", "base64": base64.b64encode(photo).decode("ascii"), "mime_type": mime_type}
 
 
 def _json_of(text: str) -> dict[str, Any]:

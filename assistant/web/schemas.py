@@ -271,6 +271,10 @@ class TicketSummary(_Out):
 
 
 class TicketOut(TicketSummary):
+    before: int | None = Field(
+        description="how much other work is done before reading, triage and draft of the newest message; null once "
+        "they have begun"
+    )
     messages: list[MessageOut]
     triage: TriageOut | None
     drafts: list[DraftOut]
@@ -391,6 +395,7 @@ def ticket_json(session: Any, ticket: Ticket) -> dict[str, Any]:
     found = evidence_of(session, photos_of(session, [message.id for message in messages]))
     return {
         **summary_json(ticket),
+        "before": conversations.messages_before(session, ticket.conversation),
         "messages": [message_json(message, found) for message in messages],
         "triage": triage_json(ticket),
         "drafts": [draft_json(draft) for draft in ticket.drafts],

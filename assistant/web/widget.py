@@ -63,6 +63,7 @@ def get_conversation() -> Response:
         messages = conversations.public_messages(session, conversation.id)
         body = {
             **_state_payload(conversation, place=conversations.queue_place(session, conversation)),
+            "before": conversations.messages_before(session, conversation),
             "messages": [conversations.message_payload(message) for message in messages],
             "last_event_id": last_event_id,
             **_about(),

@@ -185,3 +185,25 @@ def test_an_agent_can_work_on_a_phone(browser: Browser, server: Server, pictures
     phone.picture("phone-console-ticket")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert phone.complaints == []
+
+
+def test_a_customer_who_waits_sees_how_many_are_before_them(browser: Browser, tmp_path: Path, pictures: Path) -> None:
+    server = Server(tmp_path / "var", at_once=True, workers=0)  # nobody works: all wait
+    customer = Witness(browser, pictures)
+    try:
+        server.start()
+        machine = customer.context.request
+        for _ in range(2):
+            token = machine.post(f"{server.url}/widget/v1/conversations", data={"name": "Rosa"}).json()["token"]
+            bearer = {"Authorization": f"Bearer {token}"}
+            asked = machine.post(f"{server.url}/widget/v1/messages", headers=bearer, multipart={"text": "It leaks"})
+            assert asked.status == 201
+        chat = open_chat(customer, server)
+        chat.locator("#text").fill("What does E21 mean?")
+        chat.locator("#send").click()
+        expect(chat.locator(".status", has_text="In line: 2 before you")).to_be_visible()
+        customer.picture("waiting")
+        assert customer.complaints == []
+    finally:
+        customer.context.close()
+        server.close()

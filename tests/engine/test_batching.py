@@ -156,6 +156,24 @@ def test_a_long_prompt_does_not_hold_up_those_who_are_being_answered(load: Load)
         writing.close()
 
 
+def test_short_prompts_that_wait_together_are_read_in_one_step_and_written_in_the_same_ones(load: Load) -> None:
+    loaded = load()
+    with running(loaded, Limits(slots=3, capacity=400, chunk_seconds=60.0)) as engine:
+        held, going = threading.Event(), threading.Event()
+        waiting = threading.Thread(target=engine.call, args=[lambda _: (going.set(), held.wait(20.0))])
+        waiting.start()
+        going.wait(20.0)
+        requests = [asking(text, photo, max_new_tokens=6) for text, photo in zip("abc", PICTURES, strict=False)]
+        generations = [engine.generate(request) for request in requests]
+        held.set()
+        for request, generation in zip(requests, generations, strict=True):
+            check_alike(loaded, request, generation)
+        waiting.join()
+        assert engine.stats().counters.photos_encoded == 3
+        assert engine.stats().counters.steps == 5  # the first token of each comes with its prompt
+        assert engine.stats().occupancy == 3
+
+
 def test_the_more_important_is_served_first_and_who_gave_way_goes_on_where_it_was(load: Load) -> None:
     loaded = load()
     with running(loaded, Limits(slots=1, capacity=512)) as engine:

@@ -114,6 +114,20 @@ def test_a_model_that_fails_leaves_what_ocr_read(part: str) -> None:
     evidence = read(ocr=FakeOCR("E21"), **{part: broken})
     assert evidence.codes == ["E21"]
     assert evidence.condition.value == CANNOT_TELL
+    assert not evidence.whole
+
+
+def test_what_a_model_said_before_it_failed_is_not_taken_for_what_ocr_read() -> None:
+    decides, down = FakeDecisions({"condition": "damaged"}), ScriptedChatModel().enqueue(EngineFailed("down"))
+    evidence = read(Mode.REMOTE, decisions=decides, chat_model=down)
+    assert decides.asked
+    assert evidence.condition.value == CANNOT_TELL
+    assert not evidence.whole
+
+
+def test_an_answer_that_is_no_caption_is_no_failure() -> None:
+    said = ScriptedChatModel().enqueue("I cannot see it")
+    assert read(Mode.REMOTE, decisions=FakeDecisions(), chat_model=said).whole
 
 
 def test_evidence_comes_back_from_json_as_it_was() -> None:

@@ -17,7 +17,7 @@ from assistant.db import Database
 from assistant.models import Attachment, Customer, Evidence, IdempotencyKey, Job, JobStatus, Message, Ticket
 from assistant.services import triage
 from assistant.services.desk import Desk
-from assistant.worker import run_until_idle
+from assistant.worker import run_once, run_until_idle
 from tests.factories import Persona, make_articles, make_noise, make_photo, make_ticket, make_upload
 
 TICKETS = "/api/v1/tickets"
@@ -203,6 +203,19 @@ def test_the_same_request_from_many_threads_at_once_opens_one_ticket(app: APIFla
 
 
 # Reading
+
+
+def test_a_ticket_tells_how_much_is_done_before_it(client: FlaskClient, key: Key, desk: Desk) -> None:
+    def before(ticket: Ticket) -> int | None:
+        told: int | None = client.get(f"{TICKETS}/{ticket.public_id}", headers=key).json["before"]
+        return told
+
+    tickets = [make_ticket(desk, text) for text in ("one", "two", "three")]
+    assert [before(ticket) for ticket in tickets] == [0, 1, 2]
+    run_once(desk)
+    assert [before(ticket) for ticket in tickets] == [None, 0, 1]
+    run_until_idle(desk)
+    assert [before(ticket) for ticket in tickets] == [None, None, None]
 
 
 def test_a_worked_ticket_shows_evidence_triage_and_a_cited_draft(

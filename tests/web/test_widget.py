@@ -17,7 +17,7 @@ from assistant.models import Conversation, ConversationState, Message
 from assistant.runtime import Runtime
 from assistant.services import conversations
 from assistant.services.desk import Desk
-from assistant.worker import run_until_idle
+from assistant.worker import run_once, run_until_idle
 from tests.factories import Persona, bearer, make_articles, make_figure, make_photo
 
 API = "/widget/v1"
@@ -121,6 +121,25 @@ def test_asking_for_a_person_hands_off_once_and_says_so(client: FlaskClient, ros
     run_until_idle(desk)
     said = client.get(f"{API}/conversation", headers=rosa).json["messages"]
     assert [entry["author"] for entry in said] == ["customer", "system"]  # no answer by the assistant any more
+
+
+def test_who_waits_is_told_how_many_are_before_them(
+    client: FlaskClient, rosa: Token, start: Callable[[], Token], desk: Desk
+) -> None:
+    def before() -> int | None:
+        told: int | None = client.get(f"{API}/conversation", headers=rosa).json["before"]
+        return told
+
+    for text in ("one", "two"):
+        client.post(f"{API}/messages", headers=start(), **message(text))
+    assert before() is None  # nothing has been asked
+    client.post(f"{API}/messages", headers=rosa, **message("What does E21 mean?"))
+    client.post(f"{API}/messages", headers=start(), **message("three"))
+    assert before() == 2
+    run_once(desk)
+    assert before() == 1
+    run_until_idle(desk)
+    assert before() is None
 
 
 def test_a_stream_begins_where_the_client_stopped(client: FlaskClient, rosa: Token) -> None:

@@ -7,6 +7,7 @@ import { t } from "./texts.js";
 
 const SLOW = 20_000; // after this long the customer hears that it is still being worked on
 const ASK_PLACE_EVERY = 30_000;
+const ASK_BEFORE_EVERY = 3_000; // how many are answered before this customer
 const FIRST_RETRY = 2_000;
 const LAST_RETRY = 30_000;
 
@@ -26,6 +27,7 @@ export class Chat {
   #retry = { timer: null, pause: FIRST_RETRY };
   #awaits = null; // the text that is shown while an answer is awaited, else null
   #slowTimer = null;
+  #beforeTimer = null;
   #syncTimer = null;
   #hearsWholeAnswer = false; // words are shown only if their beginning was heard
 
@@ -211,14 +213,17 @@ export class Chat {
   }
 
   #answerBegins() {
+    clearTimeout(this.#beforeTimer);
     this.#hearsWholeAnswer = true;
     this.#thread.restartWords();
     if (this.#awaits === null) this.#await("writing");
+    else this.#thread.showWriting(t(this.#awaits));
   }
 
   /** Show that an answer is on its way (a text of `texts`), or null: none is. */
   #await(text) {
     clearTimeout(this.#slowTimer);
+    clearTimeout(this.#beforeTimer);
     this.#awaits = this.state.state === "assistant" || this.state.state === "closed" ? text : null;
     if (this.#awaits === null) {
       this.#hearsWholeAnswer = false;
@@ -227,6 +232,19 @@ export class Chat {
     }
     this.#thread.showWriting(t(text));
     this.#slowTimer = setTimeout(() => this.#thread.showWriting(t("writing_long")), SLOW);
+    this.#beforeTimer = setTimeout(() => this.#askBefore(), ASK_BEFORE_EVERY);
+  }
+
+  /** Say how many are before the customer, until it is their turn. */
+  async #askBefore() {
+    const timer = this.#beforeTimer;
+    const now = document.hidden || !this.#api.token ? null : await this.#api.conversation().catch(() => null);
+    if (timer !== this.#beforeTimer || this.#awaits === null || this.#hearsWholeAnswer) return;
+    if (now?.before > 0) {
+      clearTimeout(this.#slowTimer);
+      this.#thread.showWriting(t("writing_before", { n: now.before }));
+    }
+    this.#beforeTimer = setTimeout(() => this.#askBefore(), ASK_BEFORE_EVERY);
   }
 
   #setState({ state, place = null, agent_name = null, reason = null }) {

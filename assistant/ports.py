@@ -7,7 +7,7 @@ these, the skills use them, the tests fake them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -186,6 +186,18 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True)
+class Embedder:
+    """Sentence embeddings and what they are called. ``name`` is identity and revision: vectors are kept under it, and
+    those of different names are never compared. ``source``: the setting that loads it. ``languages``: that it reads;
+    none: all."""
+
+    embeddings: Embeddings
+    name: str
+    source: str = ""
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """What is installed. ``model`` and ``mode`` are said in every response and stored with every result.
 
@@ -198,6 +210,9 @@ class Capabilities:
     embeddings: Embeddings
     embedding_model: str
     embedding_languages: tuple[str, ...] = ()  # that the embeddings read; none: all
+    embedding_source: str = ""  # the setting that loads them
+    # Another embedder by its source, loaded on first use; None if it is not on this machine.
+    reopen_embedder: Callable[[str], Embedder | None] = lambda _source: None
     ocr: OCR | None = None
     chat_model: BaseChatModel | None = None
     decisions: DecisionModel | None = None
@@ -206,6 +221,10 @@ class Capabilities:
     reads_by_prompt: bool = False
     # Whether its decisions about a ticket's text count; one that only knows photos would add noise.
     triages: bool = True
+
+    @property
+    def embedder(self) -> Embedder:
+        return Embedder(self.embeddings, self.embedding_model, self.embedding_source, self.embedding_languages)
 
     @property
     def writes_answers(self) -> bool:

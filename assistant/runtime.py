@@ -15,9 +15,10 @@ from assistant.engine import Installed, install
 from assistant.media import Limits
 from assistant.outbound import Fetch, fetcher
 from assistant.ports import Capabilities
+from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
 from assistant.retrieval.sources.website import USER_AGENT
-from assistant.services import access
+from assistant.services import access, embedding
 from assistant.services.desk import Desk
 from assistant.settings import Settings
 from assistant.skills.taxonomy import Taxonomy, load_taxonomy
@@ -55,17 +56,15 @@ def build(
     db = open_database(settings)
     taxonomy = load_taxonomy(settings.taxonomy or sample.taxonomy_path())
     _sync_teams(db, taxonomy)
+    embedders = Embedders(capabilities.embedder, capabilities.reopen_embedder)
+    embedding.adopt(db, embedders)
     desk = Desk(
         db=db,
         storage=Storage.open(settings.attachments_url),
         capabilities=capabilities,
         taxonomy=taxonomy,
-        index=Index(
-            db,
-            capabilities.embeddings,
-            capabilities.embedding_model,
-            languages=capabilities.embedding_languages,
-        ),
+        embedders=embedders,
+        index=Index(db, embedders),
         company=settings.company,
         answer_threshold=settings.answer_threshold,
         photo_limits=Limits(settings.photo_max_bytes, settings.photo_max_pixels, settings.photo_max_side),

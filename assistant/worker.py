@@ -12,7 +12,7 @@ from datetime import timedelta
 import structlog
 
 from assistant.errors import AssistantError
-from assistant.services import conversations, events, gaps, queue, sources, triage, turns
+from assistant.services import conversations, embedding, events, gaps, indexing, queue, sources, triage, turns
 from assistant.services.desk import Desk
 from assistant.services.queue import ClaimedJob
 
@@ -29,6 +29,7 @@ HANDLERS: dict[str, Handler] = {
     conversations.PROCESS_MESSAGE: lambda desk, payload: turns.process_message(desk, payload["message_id"]),
     triage.LEARN: lambda desk, _payload: _learn(desk),
     sources.SYNC: lambda desk, payload: sources.sync_job(desk, payload["source_id"]),
+    embedding.EMBED: lambda desk, _payload: embedding.embed_job(desk),
     gaps.LOOK: lambda desk, _payload: gaps.look_job(desk),
 }
 # What is done when a job has failed for good.
@@ -139,6 +140,7 @@ class Workers:
                     swept_at = now
                     queue.sweep(self._desk.db, now=now)
                     events.sweep(self._desk.db, now=now)
+                    indexing.sweep_vectors(self._desk.db)
             except Exception:
                 log.exception("worker.keeping_failed")
 

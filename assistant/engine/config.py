@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from assistant.engine import checkpoint
 from assistant.engine import embeddings as sentence_embeddings
@@ -60,7 +61,7 @@ def install(settings: Settings) -> Installed:
         return _remote(settings, texts, reader)
     chosen = choose_model(settings)
     if chosen is None:
-        return Installed(_without_model(texts, reader))
+        return Installed(_without_model(settings, texts, reader))
     return _local(settings, chosen, texts, reader)
 
 
@@ -199,14 +200,23 @@ def _writes(chosen: Checkpoint, settings: Settings) -> bool:
     return (checkpoint.parameter_count(chosen) or 0) >= WRITES_FROM
 
 
-def _without_model(texts: SentenceEmbeddings, reader: optical.RapidOCR | None) -> Capabilities:
+def _embedding(texts: SentenceEmbeddings, settings: Settings) -> dict[str, Any]:
+    """The fields of `Capabilities` about embeddings."""
+    return {
+        "embeddings": texts,
+        "embedding_model": texts.name,
+        "embedding_languages": texts.languages,
+        "embedding_source": settings.embeddings,
+        "reopen_embedder": partial(sentence_embeddings.reopen, device=settings.device),
+    }
+
+
+def _without_model(settings: Settings, texts: SentenceEmbeddings, reader: optical.RapidOCR | None) -> Capabilities:
     return Capabilities(
         mode=Mode.NO_VLM,
         model=reader.name if reader is not None else NO_MODEL,
         revision=_reading_revision(reader),
-        embeddings=texts,
-        embedding_model=texts.name,
-        embedding_languages=texts.languages,
+        **_embedding(texts, settings),
         ocr=reader,
     )
 
@@ -226,9 +236,7 @@ def _remote(settings: Settings, texts: SentenceEmbeddings, reader: optical.Rapid
         mode=Mode.REMOTE,
         model=settings.remote_model,
         revision=f"remote:{settings.remote_model}+{_reading_revision(reader)}",
-        embeddings=texts,
-        embedding_model=texts.name,
-        embedding_languages=texts.languages,
+        **_embedding(texts, settings),
         ocr=reader,
         chat_model=chat_model,
         decisions=RemoteDecisions(chat_model),
@@ -262,9 +270,7 @@ def _local(
         mode=Mode.FULL_VLM if _writes(chosen, settings) else Mode.SMALL_VLM,
         model=chosen.label,
         revision=f"{chosen.revision}{precision}+{_reading_revision(reader)}",
-        embeddings=texts,
-        embedding_model=texts.name,
-        embedding_languages=texts.languages,
+        **_embedding(texts, settings),
         ocr=reader,
         chat_model=EngineChatModel(engine=engine, model_name=chosen.label),
         decisions=EngineDecisions(engine),

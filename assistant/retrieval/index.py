@@ -11,21 +11,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
-from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 from sqlalchemy import select
-from sqlalchemy.orm import Session, defer, joinedload
+from sqlalchemy.orm import Session, joinedload
 
 from assistant.db import Database
 from assistant.models import Passage
+from assistant.ports import Embedder
 from assistant.retrieval import fusion
+from assistant.retrieval.embedders import Embedders, served
 from assistant.retrieval.identifiers import certain, other_forms, spot
 from assistant.retrieval.languages import detect
 from assistant.retrieval.meaning import InDatabase, InMemory, meaning_of
@@ -68,17 +70,17 @@ class Hit:
 
 
 class Index:
-    """Thread-safe. One per process; all see the same database. ``languages``: that the embedder reads; none: all."""
+    """Thread-safe. One per process; all see the same database, which says which embedder is served."""
 
-    def __init__(
-        self, db: Database, embeddings: Embeddings, embedding_model: str, *, languages: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, db: Database, embedders: Embedders) -> None:
         self._db = db
-        self._embeddings = embeddings
-        self._model = embedding_model
-        self._languages = languages
-        self._cache = VectorCache(embedding_model)
-        self._headings = HeadingVectors(embedding_model)
+        self._embedders = embedders
+        self._side = _Side(embedders.own, None)
+
+    @property
+    def embedding_model(self) -> str:
+        """The name of the embedder that queries are embedded with, as of the last search."""
+        return self._side.embedder.name
 
     def search(self, query: str, *, filters: Filters | None = None, limit: int = 8) -> list[Hit]:
         """The best passages first; empty for an empty query or knowledge base."""
@@ -86,15 +88,23 @@ class Index:
         if not query or limit < 1:
             return []
         filters = filters or Filters()
-        # No transaction is open while the model works.
-        asked = _Query(query, np.asarray(self._embeddings.embed_query(query), dtype=np.float32), self._unread(query))
-        with self._db.read() as session:
-            vectors = self._cache.current(session)
-            if not len(vectors):
-                return []
-            filters = replace(filters, products=(*filters.products, *vectors.products_in(query)))
-            found = _find(session, vectors, query=asked, model=self._model, filters=filters)
-            return self._hits(session, vectors, query=asked, found=found, filters=filters, limit=limit)
+        while True:
+            # No transaction is open while the model works.
+            side = self._side
+            asked = _query(query, side.embedder)
+            with self._db.read() as session:
+                current = self._current(session)
+                if current.embedder is side.embedder:
+                    return self._found(session, side=current, asked=asked, filters=filters, limit=limit)
+                # Another embedder is served since the last search: the query is embedded anew.
+
+    def _found(self, session: Session, *, side: _Side, asked: _Query, filters: Filters, limit: int) -> list[Hit]:
+        vectors = side.cache.current(session)
+        if not len(vectors):
+            return []
+        filters = replace(filters, products=(*filters.products, *vectors.products_in(asked.text)))
+        found = _find(session, vectors, query=asked, model=side.embedder.name, filters=filters)
+        return _hits(session, vectors, side.headings, query=asked, found=found, filters=filters, limit=limit)
 
     def retriever(self, filters: Filters | None = None, *, limit: int = 8) -> PassageRetriever:
         """The index as a LangChain retriever with fixed filters."""
@@ -103,42 +113,16 @@ class Index:
     def refresh(self) -> Vectors:
         """Read what has changed in the database since the last search, so that the next one need not."""
         with self._db.read() as session:
-            return self._cache.current(session)
+            return self._current(session).cache.current(session)
 
-    def _unread(self, query: str) -> str | None:
-        """The query's language, if it is surely one that the embedder does not read."""
-        if not self._languages:
-            return None
-        language, sure = detect(query)
-        return language if sure > _SURE_OF_LANGUAGE and language not in self._languages else None
-
-    def _hits(
-        self, session: Session, vectors: Vectors, *, query: _Query, found: _Found, filters: Filters, limit: int
-    ) -> list[Hit]:
-        """The candidates scored, best first. Ones that were removed a moment ago are left out."""
-        wanted = {stem(word) for word in found.counts}
-        texts = _texts(session, vectors.ids[found.rows].tolist(), wanted)
-        rows = found.rows[[passage_id in texts for passage_id in vectors.ids[found.rows].tolist()]]
-        passages = [texts[passage_id] for passage_id in vectors.ids[rows].tolist()]
-        similarities = found.meaning.cosines(rows)
-        headings = self._headings.cosines(session, [passage.heading for passage in passages], query.vector)
-        scores = _scores(
-            vectors, rows, passages, query=query, found=found, filters=filters, cosines=(similarities, headings)
-        )
-        best = np.lexsort((rows, -scores))[:limit].tolist()
-        whole = _passages(session, vectors.ids[rows[best]].tolist())
-        return [
-            _hit(
-                whole[int(vectors.ids[rows[place]])],
-                score=float(scores[place]),
-                similarity=float(similarities[place]),
-                words=tuple(word for word in found.counts if stem(word) in passages[place].words),
-                codes=tuple(code for code, carrying in found.codes.items() if rows[place] in carrying),
-                unread_language=query.unread_language,
-            )
-            for place in best
-            if int(vectors.ids[rows[place]]) in whole
-        ]
+    def _current(self, session: Session) -> _Side:
+        """What is searched with now; the snapshots of another embedder, or of one that was incomplete, are let go."""
+        model = served(session)
+        if self._side.since != (model.changed_at if model is not None else None):
+            # One that cannot be had here has no vectors of ours: the search goes by words then.
+            embedder = self._embedders.find(model) or self._embedders.own
+            self._side = _Side(embedder, model.changed_at if model is not None else None)
+        return self._side
 
 
 class PassageRetriever(BaseRetriever):
@@ -159,6 +143,16 @@ class PassageRetriever(BaseRetriever):
         return [hit.document for hit in self.index.search(query, filters=filters, limit=self.limit)]
 
 
+class _Side:
+    """An embedder that is served ``since`` then, and what was read of its vectors."""
+
+    def __init__(self, embedder: Embedder, since: datetime | None) -> None:
+        self.embedder = embedder
+        self.since = since
+        self.cache = VectorCache(embedder.name)
+        self.headings = HeadingVectors(embedder.name)
+
+
 @dataclass(frozen=True)
 class _Query:
     """``vector``: (d,) float32. ``unread_language``: as in `Hit`."""
@@ -166,6 +160,19 @@ class _Query:
     text: str
     vector: np.ndarray
     unread_language: str | None
+
+
+def _query(words: str, embedder: Embedder) -> _Query:
+    vector = np.asarray(embedder.embeddings.embed_query(words), dtype=np.float32)
+    return _Query(words, vector, _unread(words, embedder.languages))
+
+
+def _unread(query: str, languages: tuple[str, ...]) -> str | None:
+    """The query's language, if it is surely one that the embedder does not read."""
+    if not languages:
+        return None
+    language, sure = detect(query)
+    return language if sure > _SURE_OF_LANGUAGE and language not in languages else None
 
 
 @dataclass(frozen=True)
@@ -190,6 +197,42 @@ class _Found:
     lead: float
     counts: Mapping[str, int]
     codes: Mapping[str, np.ndarray]
+
+
+def _hits(
+    session: Session,
+    vectors: Vectors,
+    headings: HeadingVectors,
+    *,
+    query: _Query,
+    found: _Found,
+    filters: Filters,
+    limit: int,
+) -> list[Hit]:
+    """The candidates scored, best first. Ones that were removed a moment ago are left out."""
+    wanted = {stem(word) for word in found.counts}
+    texts = _texts(session, vectors.ids[found.rows].tolist(), wanted)
+    rows = found.rows[[passage_id in texts for passage_id in vectors.ids[found.rows].tolist()]]
+    passages = [texts[passage_id] for passage_id in vectors.ids[rows].tolist()]
+    similarities = found.meaning.cosines(rows)
+    heading_cosines = headings.cosines(session, [passage.heading for passage in passages], query.vector)
+    scores = _scores(
+        vectors, rows, passages, query=query, found=found, filters=filters, cosines=(similarities, heading_cosines)
+    )
+    best = np.lexsort((rows, -scores))[:limit].tolist()
+    whole = _passages(session, vectors.ids[rows[best]].tolist())
+    return [
+        _hit(
+            whole[int(vectors.ids[rows[place]])],
+            score=float(scores[place]),
+            similarity=float(similarities[place]),
+            words=tuple(word for word in found.counts if stem(word) in passages[place].words),
+            codes=tuple(code for code, carrying in found.codes.items() if rows[place] in carrying),
+            unread_language=query.unread_language,
+        )
+        for place in best
+        if int(vectors.ids[rows[place]]) in whole
+    ]
 
 
 def _find(session: Session, vectors: Vectors, *, query: _Query, model: str, filters: Filters) -> _Found:
@@ -222,7 +265,7 @@ def _texts(session: Session, ids: Sequence[int], wanted: set[str]) -> dict[int, 
 
 
 def _passages(session: Session, ids: Sequence[int]) -> dict[int, Passage]:
-    query = select(Passage).where(Passage.id.in_(ids)).options(joinedload(Passage.article), defer(Passage.embedding))
+    query = select(Passage).where(Passage.id.in_(ids)).options(joinedload(Passage.article))
     return {passage.id: passage for passage in session.scalars(query)}
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from langchain_core.embeddings import Embeddings
 from sqlalchemy import func, select, tuple_
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session
 
 from assistant.db import Database
 from assistant.errors import NotFound
 from assistant.models import Article, Figure, Passage, Visibility
+from assistant.ports import Embedder
 from assistant.retrieval.index import Filters, Hit, Index
 from assistant.retrieval.loaders import list_articles as list_files
 from assistant.services.imports import Importer, ImportReport, Progress
@@ -23,15 +23,14 @@ def import_folder(
     *,
     path: Path,
     source: str,
-    embeddings: Embeddings,
-    embedding_model: str,
+    embedder: Embedder,
     progress: Progress = lambda _done, _total, _what: None,
 ) -> ImportReport:
     """Make the articles of ``source`` those of the folder (or file) at ``path``, without their pictures.
 
     Raises `NotFound` or `Invalid` if there is nothing to import at all: a mistyped path does not empty the knowledge
     base."""
-    importer = Importer(db, source, embeddings, embedding_model, progress=progress)
+    importer = Importer(db, source, embedder, progress=progress)
     return importer.run(list_files(path))
 
 
@@ -74,9 +73,9 @@ def get_article(session: Session, public_id: str, *, internal: bool = False) -> 
 
 
 def passages_of(session: Session, article: Article) -> list[Passage]:
-    """The article's passages in reading order, without their vectors."""
+    """The article's passages in reading order."""
     query = select(Passage).where(Passage.article_id == article.id).order_by(Passage.position)
-    return list(session.scalars(query.options(defer(Passage.embedding))))
+    return list(session.scalars(query))
 
 
 def get_figure(session: Session, public_id: str, *, internal: bool = False) -> Figure:

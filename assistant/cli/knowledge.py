@@ -76,14 +76,19 @@ def kb_sync(names: tuple[str, ...], as_json: bool) -> None:
 @kb.command("status")
 @json_option
 def kb_status(as_json: bool) -> None:
-    """Print every source: how many articles it has, how its last import went, when the next one is due."""
-    from assistant.services import sources
+    """Print every source: how many articles it has, how its last import went, when the next one is due.
+
+    Above them, the embedder that articles are searched with, and how far the next one is."""
+    from assistant.services import embedding, sources
 
     with migrated() as database, database.read() as session:
         states = [state.to_json() for state in sources.list_sources(session)]
+        embedder = embedding.status(session)
     if as_json:
         click.echo(json.dumps(states, ensure_ascii=False, indent=2))
         return
+    if embedder is not None and states:
+        click.echo(f"Searched with {embedder.describe()}")
     if not states:
         click.echo("There are no sources yet. Begin with: assistant kb import PLACE")
     for state in states:
@@ -94,6 +99,23 @@ def kb_status(as_json: bool) -> None:
                 click.echo(f"{'':<4}{name.replace('_', ' '):<12} {state[name]}")
         for failure in (state["report"] or {}).get("failed", [])[:5]:
             click.echo(f"{'':<4}skipped      {failure['key']}: {failure['reason']}")
+
+
+@kb.command("embed")
+@json_option
+def kb_embed(as_json: bool) -> None:
+    """Embed all articles with the embedder of the settings now, then search with it. A worker does so by itself.
+
+    Until no passage is without its new vector, search goes on with the embedder before. Stopped, it goes on later.
+    """
+    from dataclasses import asdict
+
+    from assistant.services import embedding
+
+    with running(read_settings()) as runtime, progress_bar(quiet=as_json) as progress:
+        state = embedding.embed(runtime.desk, progress=progress)
+    if state is not None:
+        click.echo(json.dumps(asdict(state)) if as_json else f"Searched with {state.describe()}")
 
 
 @kb.command("gaps")

@@ -73,6 +73,9 @@ def _adopt(db: Database, embedders: Embedders) -> None:
             indexing.hold_served(session, own.name, own.source)
             return
         _await(session, models, own)
+        session.execute(update(EmbeddingModel).where(EmbeddingModel.name == own.name).values(source=own.source))
+        if _is_settled(session, own):
+            return
         following = _models(session).get(EmbeddingModelState.NEXT)
         count = session.execute(select(func.count()).select_from(Passage)).scalar_one()
         if following is not None and (not count or embedders.find(current) is None):
@@ -141,7 +144,7 @@ def _is_settled(session: Session, own: Embedder) -> bool:
     models = _models(session)
     following = models.get(EmbeddingModelState.NEXT)
     last = following or models.get(EmbeddingModelState.SERVED)
-    if last is None or last.name != own.name:
+    if last is None or (last.name, last.source) != (own.name, own.source):
         return False
     return (following is None and not last.total) or _at_work(session)
 

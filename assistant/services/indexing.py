@@ -149,8 +149,8 @@ def to_bytes(vector: Iterable[float]) -> bytes:
     return bytes((row / max(float(np.linalg.norm(row)), 1e-12)).astype("<f4").tobytes())
 
 
-def index_vectors(db: Database, *, embedding_model: str) -> bool:
-    """On PostgreSQL, make the HNSW index of this model's passages once there are `INDEX_FROM`; while it is made, they
+def index_vectors(db: Database, *, embedding_model: str, index_from: int = INDEX_FROM) -> bool:
+    """On PostgreSQL, make the HNSW index of this model's passages once there are ``index_from``; while it is made, they
     are searched and changed as before. Returns whether there is one. Below that an exact search is as fast, and exact.
     """
     if db.is_sqlite:
@@ -161,7 +161,7 @@ def index_vectors(db: Database, *, embedding_model: str) -> bool:
         )
         one = session.scalar(vectors.limit(1))
         count = session.execute(select(func.count()).select_from(vectors.subquery())).scalar_one()
-    if one is None or count < INDEX_FROM:
+    if one is None or count < index_from:
         return False
     dimensions = len(one) // 4
     name = _index_name(embedding_model)

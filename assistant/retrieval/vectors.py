@@ -20,7 +20,7 @@ from sqlalchemy import and_, select, text
 from sqlalchemy.orm import Session
 
 from assistant.models import Article, Passage, Vector
-from assistant.retrieval.words import Filters, count
+from assistant.retrieval.words import Filters, count, frequent_lexemes
 
 _ARTICLES_AT_ONCE = 500
 _MOST_MASKS = 32
@@ -39,6 +39,7 @@ class Vectors:
     places: np.ndarray  # (n,) int32, into ``articles``
     articles: tuple[ArticleRow, ...]
     counts: dict[str, int] = field(default_factory=dict)  # word: how many passages have it; filled as it is asked
+    frequent: dict[str, int] = field(default_factory=dict)  # what `frequent_lexemes` gave
     masks: dict[Filters, np.ndarray] = field(default_factory=dict)  # what `allowed` found out
 
     def __len__(self) -> int:
@@ -151,9 +152,12 @@ def text_hash(words: str) -> str:
 
 def occurrences(session: Session, vectors: Vectors, words: Sequence[str]) -> dict[str, int]:
     """How many passages have each word; asked of the database once a snapshot."""
-    for word in words:
-        if word not in vectors.counts:
-            vectors.counts[word] = count(session, word)
+    missing = [word for word in words if word not in vectors.counts]
+    if missing:
+        if not vectors.frequent:
+            vectors.frequent.update(frequent_lexemes(session, passages=len(vectors)))
+        found = count(session, missing, frequent=vectors.frequent, passages=len(vectors))
+        vectors.counts.update(found)
     return {word: vectors.counts[word] for word in words}
 
 

@@ -81,13 +81,45 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 4 and word[-1] == word[-2] else word
 
 
-def count(session: Session, word: str) -> int:
-    """How many passages have the word, whoever may see them."""
+def count(session: Session, words: Sequence[str], *, frequent: Mapping[str, int], passages: int) -> dict[str, int]:
+    """How many passages have each word, whoever may see them. ``frequent``: see `frequent_lexemes`. ``passages``: how
+    many there are; a word that the index leaves out is taken to be in all of them."""
     if _is_sqlite(session):
-        statement = "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH :match"
-        return int(session.execute(text(statement), {"match": f'{{heading text}} : "{word}"'}).scalar_one())
-    statement = "SELECT count(*) FROM passages WHERE fts_words @@ to_tsquery('english', :match)"
-    return int(session.execute(text(statement), {"match": f"'{word}':AB"}).scalar_one())
+        statement = text("SELECT count(*) FROM passages_fts WHERE passages_fts MATCH :match")
+        matches = {word: f'{{heading text}} : "{word}"' for word in words}
+        return {word: int(session.execute(statement, {"match": match}).scalar_one()) for word, match in matches.items()}
+    lexemes = _lexemes(session, words)
+    statement = text("SELECT count(*) FROM passages WHERE fts_words @@ CAST(:match AS tsquery)")
+    counts = {}
+    for word in words:
+        lexeme = lexemes.get(word)
+        if lexeme is None:
+            counts[word] = passages
+        elif lexeme in frequent:
+            counts[word] = frequent[lexeme]
+        else:
+            counts[word] = int(session.execute(statement, {"match": f"'{lexeme}'"}).scalar_one())
+    return counts
+
+
+def frequent_lexemes(session: Session, *, passages: int) -> dict[str, int]:
+    """About how many passages have each of the most frequent words, as PostgreSQL found when it last looked (ANALYZE).
+    Counting them takes longer the more there are; SQLite counts fast."""
+    if _is_sqlite(session):
+        return {}
+    statement = """
+        SELECT lexeme, share
+        FROM pg_stats, unnest(most_common_elems::text::text[], most_common_elem_freqs) s(lexeme, share)
+        WHERE schemaname = current_schema() AND tablename = 'passages' AND attname = 'fts_words' AND lexeme IS NOT NULL
+    """
+    return {row[0]: round(row[1] * passages) for row in session.execute(text(statement))}
+
+
+def _lexemes(session: Session, words: Sequence[str]) -> dict[str, str]:
+    """What PostgreSQL's index has in the place of each word; nothing for those that it leaves out."""
+    statement = "SELECT word, tsvector_to_array(to_tsvector('english', word)) FROM unnest(CAST(:words AS text[])) word"
+    found = session.execute(text(statement), {"words": list(words)})
+    return {word: lexemes[0] for word, lexemes in found if lexemes}
 
 
 def rarest(counts: Mapping[str, int]) -> list[str]:

@@ -197,6 +197,30 @@ class Embedder:
     languages: tuple[str, ...] = ()
 
 
+class PhotoEmbedder(Protocol):
+    """Makes a vector of a photo; photos that look alike lie near each other. Safe to call from several threads."""
+
+    @property
+    def name(self) -> str:
+        """Identity and revision: what vectors are kept under."""
+        ...
+
+    def embed(self, photos: Sequence[bytes]) -> list[list[float]]:
+        """Unit vectors. ``photos``: encoded images as `media` normalises them."""
+        ...
+
+
+class Reranker(Protocol):
+    """Reads question and passage together and says how well they fit. Safe to call from several threads."""
+
+    @property
+    def name(self) -> str: ...
+
+    def scores(self, question: str, passages: Sequence[str], *, seconds: float) -> list[float]:
+        """Of the first passages, as many as are read in about so many seconds; higher fits better."""
+        ...
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What is installed. ``model`` and ``mode`` are said in every response and stored with every result.
@@ -214,6 +238,8 @@ class Capabilities:
     # Another embedder by its source, loaded on first use; None if it is not on this machine.
     reopen_embedder: Callable[[str], Embedder | None] = lambda _source: None
     ocr: OCR | None = None
+    photo_embedder: PhotoEmbedder | None = None
+    reranker: Reranker | None = None
     chat_model: BaseChatModel | None = None
     decisions: DecisionModel | None = None
     sight: Sight | None = None

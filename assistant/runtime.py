@@ -17,6 +17,7 @@ from assistant.outbound import Fetch, fetcher
 from assistant.ports import Capabilities
 from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
+from assistant.retrieval.rerank import Reranking
 from assistant.retrieval.sources.website import USER_AGENT
 from assistant.services import access, embedding
 from assistant.services.desk import Desk
@@ -57,14 +58,19 @@ def build(
     taxonomy = load_taxonomy(settings.taxonomy or sample.taxonomy_path())
     _sync_teams(db, taxonomy)
     embedders = Embedders(capabilities.embedder, capabilities.reopen_embedder)
-    embedding.adopt(db, embedders)
+    embedding.adopt(db, embedders, pictures=capabilities.photo_embedder)
     desk = Desk(
         db=db,
         storage=Storage.open(settings.attachments_url),
         capabilities=capabilities,
         taxonomy=taxonomy,
         embedders=embedders,
-        index=Index(db, embedders),
+        index=Index(
+            db,
+            embedders,
+            photo_embedder=capabilities.photo_embedder,
+            reranking=_reranking(capabilities, settings),
+        ),
         company=settings.company,
         answer_threshold=settings.answer_threshold,
         photo_limits=Limits(settings.photo_max_bytes, settings.photo_max_pixels, settings.photo_max_side),
@@ -89,6 +95,12 @@ def open_database(settings: Settings) -> Database:
     """The database, brought to this version's tables."""
     migrate(settings.sqlalchemy_url)
     return Database(settings.sqlalchemy_url)
+
+
+def _reranking(capabilities: Capabilities, settings: Settings) -> Reranking | None:
+    if capabilities.reranker is None:
+        return None
+    return Reranking(capabilities.reranker, seconds=settings.reranker_seconds)
 
 
 def _sync_teams(db: Database, taxonomy: Taxonomy) -> None:

@@ -159,18 +159,34 @@ def kb_remove(name: str) -> None:
 
 
 @kb.command("search")
-@click.argument("query")
+@click.argument("query", default="")
+@click.option(
+    "--photo",
+    "photos",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A photo of it; may be given several times.",
+)
 @click.option("--product", help="Prefer passages about this product.")
 @click.option("--internal", is_flag=True, help="Also search articles that only agents may read.")
 @click.option("--limit", default=5, show_default=True, type=click.IntRange(1, 50), help="Passages to print.")
 @json_option
-def kb_search(query: str, product: str | None, internal: bool, limit: int, as_json: bool) -> None:
-    """Print the passages that QUERY finds, with scores and why they matched."""
+def kb_search(
+    query: str, photos: tuple[Path, ...], product: str | None, internal: bool, limit: int, as_json: bool
+) -> None:
+    """Print the passages that QUERY and photos find, with scores and why they matched.
+
+    A photo is searched by what is read in it and, with ASSISTANT_PHOTO_EMBEDDINGS, by figures that look like it.
+    """
+    if not query.strip() and not photos:
+        raise click.UsageError("Give a query, or a photo with --photo.")
     from assistant import demo as demonstration
+    from assistant.media import Upload
     from assistant.services import knowledge
 
+    uploads = [Upload(photo.name, None, photo.read_bytes()) for photo in photos]
     with running(read_settings()) as runtime:
-        hits = knowledge.search_articles(runtime.desk.index, query, product=product, internal=internal, limit=limit)
+        hits = knowledge.search_by_photo(runtime.desk, uploads, query, product=product, internal=internal, limit=limit)
     if as_json:
         click.echo(json.dumps([hit.to_json() for hit in hits], ensure_ascii=False, indent=2))
     else:

@@ -16,6 +16,8 @@ from assistant.engine import ocr as optical
 from assistant.engine.checkpoint import NO_MODEL, Checkpoint
 from assistant.engine.device import free_gpu_memory, free_memory, is_gpu
 from assistant.engine.embeddings import SentenceEmbeddings
+from assistant.engine.likeness import PhotoEmbeddings
+from assistant.engine.reranker import CrossEncoderReranker
 from assistant.errors import EngineError, NotReady
 from assistant.ports import Capabilities, Mode
 from assistant.settings import Settings
@@ -80,6 +82,9 @@ def describe(settings: Settings) -> Iterator[Fact]:
     yield from _describe_model(settings)
     yield _describe_ocr(settings)
     yield _describe_embeddings(settings)
+    for name, model in (("photo search", settings.photo_embeddings), ("reranker", settings.reranker)):
+        if model:
+            yield _describe_optional(name, model)
 
 
 def _describe_model(settings: Settings) -> Iterator[Fact]:
@@ -187,6 +192,14 @@ def _describe_embeddings(settings: Settings) -> Fact:
     return Fact("embeddings", "ok", f"{texts.name} (reads English only)")
 
 
+def _describe_optional(name: str, model: str) -> Fact:
+    """Of a part that search does without if it fails."""
+    if sentence_embeddings.is_here(model):
+        return Fact(name, "ok", sentence_embeddings.identity(model))
+    advice = "Search does without until it is there; a hub id is downloaded on first use."
+    return Fact(name, "warn", f"{model} is not on this machine", advice)
+
+
 def _quantizes(settings: Settings) -> bool:
     from assistant.engine import loader
 
@@ -201,13 +214,17 @@ def _writes(chosen: Checkpoint, settings: Settings) -> bool:
 
 
 def _embedding(texts: SentenceEmbeddings, settings: Settings) -> dict[str, Any]:
-    """The fields of `Capabilities` about embeddings."""
+    """The fields of `Capabilities` about what search needs."""
     return {
         "embeddings": texts,
         "embedding_model": texts.name,
         "embedding_languages": texts.languages,
         "embedding_source": settings.embeddings,
         "reopen_embedder": partial(sentence_embeddings.reopen, device=settings.device),
+        "photo_embedder": (
+            PhotoEmbeddings(settings.photo_embeddings, device=settings.device) if settings.photo_embeddings else None
+        ),
+        "reranker": CrossEncoderReranker(settings.reranker, device=settings.device) if settings.reranker else None,
     }
 
 

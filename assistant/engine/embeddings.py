@@ -39,10 +39,7 @@ class SentenceEmbeddings(Embeddings):
     @cached_property
     def name(self) -> str:
         """What vectors are kept under: vectors of different names are never compared."""
-        if self._model_name == "auto":
-            return f"{OFFLINE_NAME}@{OFFLINE_SHA256[:8]}"
-        folder = Path(self._model_name).expanduser()
-        return f"{folder.name}@{_fingerprint(folder)}" if folder.is_dir() else self._model_name
+        return f"{OFFLINE_NAME}@{OFFLINE_SHA256[:8]}" if self._model_name == "auto" else identity(self._model_name)
 
     @property
     def embedder(self) -> Embedder:
@@ -72,12 +69,31 @@ class SentenceEmbeddings(Embeddings):
         return self._loaded
 
 
+def identity(model: str) -> str:
+    """A hub id as it stands; of a folder its name and a fingerprint of what is in it."""
+    folder = Path(model).expanduser()
+    return f"{folder.name}@{_fingerprint(folder)}" if folder.is_dir() else model
+
+
+def place(model: str) -> dict[str, Any]:
+    """A hub id (``id`` or ``id@commit``) or a folder as sentence-transformers' models take it: never code from it."""
+    folder = Path(model).expanduser()
+    name, _, commit = (str(folder), "", "") if folder.is_dir() else model.partition("@")
+    return {
+        "model_name_or_path": name,
+        "revision": commit or None,
+        "trust_remote_code": False,
+        "local_files_only": folder.is_dir(),
+    }
+
+
 def reopen(model: str, *, device: str = "auto") -> Embedder | None:
     """The embedder that the setting ``model`` loads; None if its files are not on this machine. Loads nothing."""
-    return SentenceEmbeddings(model, device=device).embedder if _is_here(model) else None
+    return SentenceEmbeddings(model, device=device).embedder if is_here(model) else None
 
 
-def _is_here(model: str) -> bool:
+def is_here(model: str) -> bool:
+    """Whether its files are on this machine."""
     if model == "auto":
         return offline_folder() is not None
     if Path(model).expanduser().is_dir():
@@ -113,12 +129,8 @@ def _load(model: str, device: str | None) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # of reading the file: it would stand in the middle of our own output
-    folder = Path(model).expanduser()
-    name, _, commit = (str(folder), "", "") if folder.is_dir() else model.partition("@")
     try:
-        return SentenceTransformer(
-            name, device=device, revision=commit or None, trust_remote_code=False, local_files_only=folder.is_dir()
-        )
+        return SentenceTransformer(device=device, **place(model))
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise NotReady(f"The embeddings {model!r} cannot be loaded: {reason}. Check ASSISTANT_EMBEDDINGS.") from error

@@ -25,12 +25,14 @@ from sqlalchemy.orm import Session, joinedload
 
 from assistant.db import Database
 from assistant.models import Passage
-from assistant.ports import Embedder
+from assistant.ports import Embedder, PhotoEmbedder
 from assistant.retrieval import fusion
 from assistant.retrieval.embedders import Embedders, served
 from assistant.retrieval.identifiers import certain, other_forms, spot
 from assistant.retrieval.languages import detect
 from assistant.retrieval.meaning import InDatabase, InMemory, meaning_of
+from assistant.retrieval.pictures import look, resembling
+from assistant.retrieval.rerank import RERANKED, Reranking
 from assistant.retrieval.vectors import HeadingVectors, VectorCache, Vectors, occurrences
 from assistant.retrieval.words import Filters, clean, find, find_code, known_stems, query_words, rarest, stem
 
@@ -52,6 +54,10 @@ class Hit:
     similarity: float | None
     words: tuple[str, ...]
     codes: tuple[str, ...]
+    # How much a figure beside it looks like the query's photo, 0 to 1; None without one that does.
+    resemblance: float | None = None
+    # What the reranker says; None without one, or if it had no time for this passage.
+    reranked: float | None = None
     # The language of the query if the embedder does not read it: found by words and identifiers more than by meaning.
     unread_language: str | None = None
 
@@ -65,6 +71,7 @@ class Hit:
             "similarity": None if self.similarity is None else round(self.similarity, 4),
             "words": list(self.words),
             "codes": list(self.codes),
+            "resemblance": None if self.resemblance is None else round(self.resemblance, 4),
             "unread_language": self.unread_language,
         }
 
@@ -72,9 +79,18 @@ class Hit:
 class Index:
     """Thread-safe. One per process; all see the same database, which says which embedder is served."""
 
-    def __init__(self, db: Database, embedders: Embedders) -> None:
+    def __init__(
+        self,
+        db: Database,
+        embedders: Embedders,
+        *,
+        photo_embedder: PhotoEmbedder | None = None,
+        reranking: Reranking | None = None,
+    ) -> None:
         self._db = db
         self._embedders = embedders
+        self._photo_embedder = photo_embedder
+        self._reranking = reranking
         self._side = _Side(embedders.own, None)
 
     @property
@@ -82,16 +98,27 @@ class Index:
         """The name of the embedder that queries are embedded with, as of the last search."""
         return self._side.embedder.name
 
-    def search(self, query: str, *, filters: Filters | None = None, limit: int = 8) -> list[Hit]:
-        """The best passages first; empty for an empty query or knowledge base."""
+    def search(
+        self, query: str, *, photos: Sequence[bytes] = (), filters: Filters | None = None, limit: int = 8
+    ) -> list[Hit]:
+        """The best passages first; empty for an empty query or knowledge base. ``photos``: what a figure beside the
+        passage may look like, as `media` normalises them; without a photo embedder they say nothing."""
         query = clean(query)
-        if not query or limit < 1:
+        looks = look(self._photo_embedder, photos) if limit > 0 else None
+        if limit < 1 or (not query and looks is None):
             return []
-        filters = filters or Filters()
+        if self._reranking is None or not query:
+            return self._search(query, looks, filters or Filters(), limit)
+        hits = self._search(query, looks, filters or Filters(), max(limit, RERANKED))
+        texts = [f"{hit.document.metadata['heading']}\n{hit.document.page_content}" for hit in hits]
+        ordered = self._reranking.ordered(query, hits, texts, [bool(hit.codes) for hit in hits])
+        return [replace(hit, reranked=score) for hit, score in ordered[:limit]]
+
+    def _search(self, query: str, looks: np.ndarray | None, filters: Filters, limit: int) -> list[Hit]:
         while True:
             # No transaction is open while the model works.
             side = self._side
-            asked = _query(query, side.embedder)
+            asked = _query(query, side.embedder, looks)
             with self._db.read() as session:
                 current = self._current(session)
                 if current.embedder is side.embedder:
@@ -103,7 +130,8 @@ class Index:
         if not len(vectors):
             return []
         filters = replace(filters, products=(*filters.products, *vectors.products_in(asked.text)))
-        found = _find(session, vectors, query=asked, model=side.embedder.name, filters=filters)
+        pictures = self._photo_embedder.name if self._photo_embedder is not None else ""
+        found = _find(session, vectors, query=asked, models=(side.embedder.name, pictures), filters=filters)
         return _hits(session, vectors, side.headings, query=asked, found=found, filters=filters, limit=limit)
 
     def retriever(self, filters: Filters | None = None, *, limit: int = 8) -> PassageRetriever:
@@ -128,7 +156,8 @@ class Index:
 class PassageRetriever(BaseRetriever):
     """Documents with ``metadata`` as `Hit.to_json` names it, and ``id`` the passage's public id.
 
-    ``invoke(query, product=...)`` prefers passages of that product; it never widens what may be seen."""
+    ``invoke(query, product=..., photos=...)`` prefers passages of that product, and those beside figures that look like
+    the photos; it never widens what may be seen."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -137,10 +166,15 @@ class PassageRetriever(BaseRetriever):
     limit: int
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun | None = None, product: str | None = None
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun | None = None,
+        product: str | None = None,
+        photos: Sequence[bytes] = (),
     ) -> list[Document]:
         filters = self.filters if product is None else replace(self.filters, products=(product,))
-        return [hit.document for hit in self.index.search(query, filters=filters, limit=self.limit)]
+        return [hit.document for hit in self.index.search(query, photos=photos, filters=filters, limit=self.limit)]
 
 
 class _Side:
@@ -155,16 +189,20 @@ class _Side:
 
 @dataclass(frozen=True)
 class _Query:
-    """``vector``: (d,) float32. ``unread_language``: as in `Hit`."""
+    """``vector``: (d,) float32; (0,) without text. ``looks``: as `pictures.look` gives them. ``unread_language``: as in
+    `Hit`."""
 
     text: str
     vector: np.ndarray
     unread_language: str | None
+    looks: np.ndarray | None = None
 
 
-def _query(words: str, embedder: Embedder) -> _Query:
+def _query(words: str, embedder: Embedder, looks: np.ndarray | None) -> _Query:
+    if not words:
+        return _Query("", np.zeros(0, dtype=np.float32), None, looks)
     vector = np.asarray(embedder.embeddings.embed_query(words), dtype=np.float32)
-    return _Query(words, vector, _unread(words, embedder.languages))
+    return _Query(words, vector, _unread(words, embedder.languages), looks)
 
 
 def _unread(query: str, languages: tuple[str, ...]) -> str | None:
@@ -190,13 +228,18 @@ class _Text:
 
 @dataclass(frozen=True)
 class _Found:
-    """Candidates: rows of `Vectors`, the words' counts, and by identifier the rows that carry it."""
+    """Candidates: rows of `Vectors`, the words' counts, by identifier the rows that carry it, and by row how much a
+    figure looks like the photo."""
 
     rows: np.ndarray
-    meaning: InMemory | InDatabase
+    meaning: InMemory | InDatabase | None  # None without text
     lead: float
     counts: Mapping[str, int]
     codes: Mapping[str, np.ndarray]
+    alike: Mapping[int, float]
+
+    def cosines(self, rows: np.ndarray) -> np.ndarray:
+        return self.meaning.cosines(rows) if self.meaning is not None else np.zeros(len(rows), dtype=np.float32)
 
 
 def _hits(
@@ -214,8 +257,9 @@ def _hits(
     texts = _texts(session, vectors.ids[found.rows].tolist(), wanted)
     rows = found.rows[[passage_id in texts for passage_id in vectors.ids[found.rows].tolist()]]
     passages = [texts[passage_id] for passage_id in vectors.ids[rows].tolist()]
-    similarities = found.meaning.cosines(rows)
-    heading_cosines = headings.cosines(session, [passage.heading for passage in passages], query.vector)
+    similarities = found.cosines(rows)
+    shown = [passage.heading for passage in passages] if query.text else []
+    heading_cosines = headings.cosines(session, shown, query.vector)
     scores = _scores(
         vectors, rows, passages, query=query, found=found, filters=filters, cosines=(similarities, heading_cosines)
     )
@@ -228,6 +272,7 @@ def _hits(
             similarity=float(similarities[place]),
             words=tuple(word for word in found.counts if stem(word) in passages[place].words),
             codes=tuple(code for code, carrying in found.codes.items() if rows[place] in carrying),
+            resemblance=found.alike.get(int(rows[place])),
             unread_language=query.unread_language,
         )
         for place in best
@@ -235,10 +280,18 @@ def _hits(
     ]
 
 
-def _find(session: Session, vectors: Vectors, *, query: _Query, model: str, filters: Filters) -> _Found:
-    """What words, meaning and identifiers each propose, of what may be found."""
+def _find(session: Session, vectors: Vectors, *, query: _Query, models: tuple[str, str], filters: Filters) -> _Found:
+    """What words, meaning, identifiers and photos each propose, of what may be found. ``models``: the embedder of texts
+    and that of photos."""
     allowed = vectors.allowed(filters)
-    meaning = meaning_of(session, vectors, query.vector, model=model)
+    alike = {}
+    if query.looks is not None:
+        near_photos = resembling(session, query.looks, model=models[1], filters=filters)
+        alike = {row: near_photos[int(vectors.ids[row])] for row in vectors.rows(list(near_photos)).tolist()}
+    pictured = np.array(sorted(alike), dtype=np.int64)
+    if not query.text:
+        return _Found(pictured[allowed[pictured]], None, 0.0, {}, {}, alike)
+    meaning = meaning_of(session, vectors, query.vector, model=models[0])
     near = meaning.near(filters, CANDIDATES)
     counts = occurrences(session, vectors, query_words(query.text))
     by_words = vectors.rows(find(session, rarest(counts), filters=filters, limit=CANDIDATES))
@@ -246,8 +299,8 @@ def _find(session: Session, vectors: Vectors, *, query: _Query, model: str, filt
     for code in spot(query.text)[:_MOST_CODES]:
         rows = vectors.rows(_carrying(lambda form: find_code(session, form, filters=filters, limit=CANDIDATES), code))
         codes[code] = rows[allowed[rows]]
-    rows = np.unique(np.concatenate([by_words, near.rows, *codes.values()]))
-    return _Found(rows=rows[allowed[rows]], meaning=meaning, lead=near.lead, counts=counts, codes=codes)
+    rows = np.unique(np.concatenate([by_words, near.rows, pictured, *codes.values()]))
+    return _Found(rows[allowed[rows]], meaning, near.lead, counts, codes, alike)
 
 
 def _carrying(find_form: Callable[[str], list[int]], code: str) -> list[int]:
@@ -283,7 +336,10 @@ def _scores(
     reads = query.unread_language is None
     words = fusion.query_of(found.counts, passages=len(vectors), only_known=not reads)
     sure = certain(query.text)
-    bonuses = np.zeros(len(rows), dtype=np.float32)
+    alike = np.array([found.alike.get(row, 0.0) for row in rows.tolist()], dtype=np.float32)
+    if not query.text:
+        return alike
+    bonuses = fusion.PICTURE_BONUS * alike
     if filters.products:
         bonuses += fusion.PRODUCT_BONUS * vectors.about(rows, filters.products)
     identifiers = np.zeros(len(rows), dtype=np.float32)
@@ -311,6 +367,7 @@ def _hit(
     similarity: float,
     words: tuple[str, ...],
     codes: tuple[str, ...],
+    resemblance: float | None,
     unread_language: str | None,
 ) -> Hit:
     article = passage.article
@@ -327,7 +384,8 @@ def _hit(
         "similarity": similarity,
         "words": list(words),
         "codes": list(codes),
+        "resemblance": resemblance,
         "unread_language": unread_language,
     }
     document = Document(page_content=passage.text, id=passage.public_id, metadata=metadata)
-    return Hit(document, score, similarity, words, codes, unread_language)
+    return Hit(document, score, similarity, words, codes, resemblance, unread_language=unread_language)

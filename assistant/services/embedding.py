@@ -20,9 +20,9 @@ from sqlalchemy.orm import Session
 from assistant.db import Database, utcnow
 from assistant.errors import NotReady
 from assistant.models import EmbeddingModel, EmbeddingModelState, Job, JobStatus, Passage
-from assistant.ports import Embedder
+from assistant.ports import Embedder, PhotoEmbedder
 from assistant.retrieval.embedders import Embedders, served
-from assistant.services import indexing, queue, triage
+from assistant.services import figures, indexing, queue, triage
 from assistant.services.desk import Desk
 from assistant.services.indexing import Progress
 
@@ -52,8 +52,13 @@ class EmbedderStatus:
         return f"{self.served}, until {self.wanted} is ready: {made}"
 
 
-def adopt(db: Database, embedders: Embedders) -> None:
-    """Make the settings' embedder the one that is, or will be, served. Does nothing if it is already."""
+def adopt(db: Database, embedders: Embedders, *, pictures: PhotoEmbedder | None = None) -> None:
+    """Make the settings' embedder the one that is, or will be, served, and have figures embedded for ``pictures``. Does
+    nothing where all is done."""
+    if pictures is not None:
+        with db.begin() as session:
+            if figures.lacks_vectors(session, pictures.name) and not _at_work(session):
+                queue.enqueue(session, EMBED, {}, priority=queue.BATCH)
     own = embedders.own
     with db.read() as session:
         if _is_settled(session, own):
@@ -113,6 +118,7 @@ def embed(desk: Desk, *, progress: Progress = lambda _done, _total, _what: None)
         if before is not None:
             log.info("embedder.served", name=embedder.name, before=before)
             indexing.drop_index(desk.db, embedding_model=before)
+    figures.embed_pictures(desk, progress=progress)
     indexing.sweep_vectors(desk.db)
     with desk.db.read() as session:
         return status(session)

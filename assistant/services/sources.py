@@ -225,6 +225,8 @@ def sync(desk: Desk, source_id: int, *, progress: Progress = lambda _done, _tota
             report = importer.run(listing)
         indexing.embed_headings(desk.db, importer.embedder, progress=progress)
         indexing.index_vectors(desk.db, embedding_model=importer.embedder.name)
+        if report.figures:
+            figures.embed_pictures(desk, progress=progress)
         if report.updated or report.removed:
             indexing.sweep_vectors(desk.db)
     except Exception as error:

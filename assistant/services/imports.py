@@ -11,7 +11,7 @@ Passages of many articles are embedded together, sorted by length: a batch is as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -26,6 +26,7 @@ from assistant.ports import Embedder
 from assistant.retrieval.loaders import ArticleSource, Found, Listing, Picture
 from assistant.retrieval.splitting import REVISION, FigureText, PassageText, cut
 from assistant.services.indexing import NotServed, hold_served, keep_vectors, known_vectors, to_bytes
+from assistant.skills.taxonomy import Taxonomy
 
 # Called with how many are done, of how many, and what is being done.
 Progress = Callable[[int, int, str], None]
@@ -37,6 +38,8 @@ _WINDOW = 512
 _FLUSH_AFTER = 2.0
 # Texts a call: other threads' queries get their turn between two calls.
 _EMBED_AT_ONCE = 32
+# Characters at the beginning of an article in which it says what it is about.
+_OPENING = 300
 
 
 @dataclass(frozen=True)
@@ -117,12 +120,14 @@ class _Prepared:
 @dataclass
 class Importer:
     """One import of one source. ``embedder``: the one that is served; another one that takes its place meanwhile is
-    got by ``reopen``. ``keep_picture``: without it, pictures are left out."""
+    got by ``reopen``. ``taxonomy``: an article that does not say its product has the one that its title or opening
+    names. ``keep_picture``: without it, pictures are left out."""
 
     db: Database
     source: str
     embedder: Embedder
     reopen: Callable[[EmbeddingModel], Embedder] | None = None
+    taxonomy: Taxonomy | None = None
     keep_picture: KeepPicture | None = None
     progress: Progress = lambda _done, _total, _what: None
     stored: Stored = lambda _key, _article: None
@@ -176,8 +181,9 @@ class Importer:
         return found.content_hash is not None and self._known.get(found.key) == self._digest(found.content_hash)
 
     def _digest(self, content_hash: str) -> str:
-        """Changes when the article does, and when other passages are made of it than before."""
-        return f"{REVISION}{'+' if self.keep_picture is not None else ''}:{content_hash}"
+        """Changes when the article does, and when other passages are made of it than before, or another product."""
+        products = f"-{self.taxonomy.products_hash}" if self.taxonomy is not None else ""
+        return f"{REVISION}{'+' if self.keep_picture is not None else ''}{products}:{content_hash}"
 
     def _take(self, found: Found, listing: Listing, gone: set[str]) -> None:
         """Read an article, with its pictures, unless it turns out to be unchanged."""
@@ -204,6 +210,7 @@ class Importer:
         self.progress(self._done, self._total, "Importing articles")
 
     def _prepare(self, article: ArticleSource, digest: str, listing: Listing) -> _Prepared:
+        article = self._with_product(article)
         pieces = cut(article)
         passages = list(pieces.passages)
         figures = []
@@ -216,6 +223,12 @@ class Importer:
             figures.append(_FigureRow(figure, kept, (*beside, *range(len(passages), len(passages) + len(own)))))
             passages += own
         return _Prepared(article, digest, tuple(passages), tuple(figures))
+
+    def _with_product(self, article: ArticleSource) -> ArticleSource:
+        if article.product is not None or self.taxonomy is None:
+            return article
+        opening = " ".join(block for section in article.sections[:1] for block in section.blocks)[:_OPENING]
+        return replace(article, product=self.taxonomy.product_named(article.title, opening))
 
     def _kept(self, figure: FigureText, article: ArticleSource, listing: Listing) -> KeptPicture | None:
         if self.keep_picture is None:

@@ -218,6 +218,7 @@ def sync(desk: Desk, source_id: int, *, progress: Progress = lambda _done, _tota
                 source.name,
                 embedding.serving(desk),
                 reopen=partial(embedding.opened, desk.embedders),
+                taxonomy=desk.taxonomy,
                 keep_picture=partial(figures.keep_picture, desk),
                 progress=_both(progress, _Teller(desk, source_id)),
                 stored=partial(_note_page, desk, source) if source.kind is SourceKind.WEBSITE else _nothing,

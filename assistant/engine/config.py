@@ -185,6 +185,11 @@ def _describe_ocr(settings: Settings) -> Fact:
 
 def _describe_embeddings(settings: Settings) -> Fact:
     texts = SentenceEmbeddings(settings.embeddings)
+    if settings.embeddings != "auto" and not sentence_embeddings.is_here(settings.embeddings):
+        advice = (
+            "A hub id is downloaded on first use; a folder has to be there. Until then articles cannot be embedded."
+        )
+        return Fact("embeddings", "warn", f"{settings.embeddings} is not on this machine", advice)
     if settings.embeddings != "auto":
         return Fact("embeddings", "ok", texts.name)
     if sentence_embeddings.offline_folder() is None:

@@ -23,10 +23,12 @@ from transformers import (
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
+from assistant.engine.config import describe
 from assistant.engine.embeddings import SentenceEmbeddings, is_here, reopen
 from assistant.engine.likeness import PhotoEmbeddings
 from assistant.engine.reranker import CrossEncoderReranker
 from assistant.errors import NotReady
+from assistant.settings import Settings
 from tests.factories import make_photo
 
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -132,3 +134,16 @@ def test_a_classifier_of_several_labels_is_no_reranker(tmp_path: Path) -> None:
     reranker = CrossEncoderReranker(str(make_text_model(tmp_path / "model", labels=3)), device="cpu")
     with pytest.raises(NotReady, match="gives 3 numbers"):
         reranker.scores("pump", ["valve"], seconds=5)
+
+
+def test_doctor_says_which_models_of_search_are_there(tmp_path: Path) -> None:
+    texts, photos = make_text_model(tmp_path / "texts"), make_photo_model(tmp_path / "photos")
+    settings = Settings(data_dir=tmp_path, model="none", embeddings=str(texts), photo_embeddings=str(photos))
+    facts = {fact.name: fact for fact in describe(settings)}
+    assert facts["embeddings"].status == facts["photo search"].status == "ok"
+    assert facts["photo search"].detail.startswith("photos@")
+    assert "reranker" not in facts
+    gone = settings.model_copy(update={"embeddings": str(tmp_path / "gone"), "reranker": "some/cross-encoder"})
+    facts = {fact.name: fact for fact in describe(gone)}
+    assert (facts["embeddings"].status, facts["reranker"].status) == ("warn", "warn")
+    assert "gone is not on this machine" in facts["embeddings"].detail

@@ -82,6 +82,15 @@ def desk(make_runtime: Callable[..., Runtime], tmp_path: Path) -> Desk:
     return desk
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def either(request: pytest.FixtureRequest, make_runtime: Callable[..., Runtime], tmp_path: Path) -> Desk:
+    """The same on each database."""
+    changes = {"database_url": request.getfixturevalue("postgres_url")} if request.param == "postgresql" else {}
+    desk = make_runtime(capabilities=fake_capabilities(photo_embedder=Colours()), **changes).desk
+    _import(desk, tmp_path / "parts")
+    return desk
+
+
 @pytest.mark.parametrize("colour", ["red", "green", "blue"])
 def test_a_photo_alone_finds_the_article_whose_figure_looks_like_it(desk: Desk, colour: str) -> None:
     hit = desk.index.search("", photos=[_picture(colour, (300, 200))])[0]
@@ -91,7 +100,8 @@ def test_a_photo_alone_finds_the_article_whose_figure_looks_like_it(desk: Desk, 
     assert hit.to_json()["resemblance"] > 0.9
 
 
-def test_a_photo_decides_between_articles_whose_words_are_alike(desk: Desk) -> None:
+def test_a_photo_decides_between_articles_whose_words_are_alike(either: Desk) -> None:
+    desk = either
     assert len(set(_titles(desk.index.search("how to mount it")))) == 4
     for colour in ("red", "green", "blue"):
         found = desk.index.search("how to mount it", photos=[_picture(colour)])
@@ -102,8 +112,9 @@ def test_a_photo_does_not_outweigh_what_was_asked(desk: Desk) -> None:
     assert _titles(desk.index.search("how long does the warranty last", photos=[_picture("red")]))[0] == "Warranty"
 
 
-def test_a_photo_never_widens_what_may_be_seen(desk: Desk) -> None:
+def test_a_photo_never_widens_what_may_be_seen(either: Desk) -> None:
     """The access rule holds for figures too."""
+    desk = either
     everybody, agents = Filters(), Filters(visibilities=tuple(Visibility))
     assert "Part 5b" not in _titles(desk.index.search("", photos=[_picture("black")], filters=everybody))
     assert "Part 5b" not in _titles(desk.index.search("mount", photos=[_picture("black")], filters=everybody))

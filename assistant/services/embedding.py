@@ -69,28 +69,6 @@ def adopt(db: Database, embedders: Embedders, *, pictures: PhotoEmbedder | None 
         _adopt(db, embedders)
 
 
-def _adopt(db: Database, embedders: Embedders) -> None:
-    own = embedders.own
-    with db.begin() as session:
-        models = _models(session, locked=True)
-        current = models.get(EmbeddingModelState.SERVED)
-        if current is None:
-            indexing.hold_served(session, own.name, own.source)
-            return
-        _await(session, models, own)
-        session.execute(update(EmbeddingModel).where(EmbeddingModel.name == own.name).values(source=own.source))
-        if _is_settled(session, own):
-            return
-        following = _models(session).get(EmbeddingModelState.NEXT)
-        count = session.execute(select(func.count()).select_from(Passage)).scalar_one()
-        if following is not None and (not count or embedders.find(current) is None):
-            _serve(session, following)
-            following.total = count
-        if not _at_work(session):
-            queue.enqueue(session, EMBED, {}, priority=queue.BATCH)
-        queue.enqueue(session, triage.LEARN, {}, key=triage.LEARN, priority=queue.BATCH)
-
-
 def serving(desk: Desk) -> Embedder:
     """The embedder that is served. Raises `NotReady` if it cannot be had in this process."""
     with desk.db.read() as session:
@@ -138,6 +116,28 @@ def status(session: Session) -> EmbedderStatus | None:
     if wanted is None:
         return EmbedderStatus(current.name, None, 0, 0)
     return EmbedderStatus(current.name, wanted.name, wanted.done, wanted.total)
+
+
+def _adopt(db: Database, embedders: Embedders) -> None:
+    own = embedders.own
+    with db.begin() as session:
+        models = _models(session, locked=True)
+        current = models.get(EmbeddingModelState.SERVED)
+        if current is None:
+            indexing.hold_served(session, own.name, own.source)
+            return
+        _await(session, models, own)
+        session.execute(update(EmbeddingModel).where(EmbeddingModel.name == own.name).values(source=own.source))
+        if _is_settled(session, own):
+            return
+        following = _models(session).get(EmbeddingModelState.NEXT)
+        count = session.execute(select(func.count()).select_from(Passage)).scalar_one()
+        if following is not None and (not count or embedders.find(current) is None):
+            _serve(session, following)
+            following.total = count
+        if not _at_work(session):
+            queue.enqueue(session, EMBED, {}, priority=queue.BATCH)
+        queue.enqueue(session, triage.LEARN, {}, key=triage.LEARN, priority=queue.BATCH)
 
 
 def _models(session: Session, *, locked: bool = False) -> dict[EmbeddingModelState, EmbeddingModel]:

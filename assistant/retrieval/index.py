@@ -34,7 +34,18 @@ from assistant.retrieval.meaning import InDatabase, InMemory, meaning_of
 from assistant.retrieval.pictures import look, resembling
 from assistant.retrieval.rerank import RERANKED, Reranking
 from assistant.retrieval.vectors import HeadingVectors, VectorCache, Vectors, occurrences
-from assistant.retrieval.words import Filters, clean, find, find_code, known_stems, query_words, rarest, stem
+from assistant.retrieval.words import (
+    READ_AT_MOST,
+    READ_AT_MOST_POSTGRESQL,
+    Filters,
+    clean,
+    find,
+    find_code,
+    known_stems,
+    query_words,
+    rarest,
+    stem,
+)
 
 __all__ = ["Filters", "Hit", "Index", "PassageRetriever", "query_words"]
 
@@ -294,7 +305,8 @@ def _find(session: Session, vectors: Vectors, *, query: _Query, models: tuple[st
     meaning = meaning_of(session, vectors, query.vector, model=models[0])
     near = meaning.near(filters, CANDIDATES)
     counts = occurrences(session, vectors, query_words(query.text))
-    by_words = vectors.rows(find(session, rarest(counts), filters=filters, limit=CANDIDATES))
+    searched = rarest(counts, most=READ_AT_MOST if vectors.in_memory else READ_AT_MOST_POSTGRESQL)
+    by_words = vectors.rows(find(session, searched, filters=filters, limit=CANDIDATES))
     codes = {}
     for code in spot(query.text)[:_MOST_CODES]:
         rows = vectors.rows(_carrying(lambda form: find_code(session, form, filters=filters, limit=CANDIDATES), code))

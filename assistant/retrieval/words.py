@@ -5,6 +5,7 @@ Any text may come in: only word characters reach the index, always quoted, and v
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,12 @@ from assistant.models import Visibility
 # Of a long message, so many different words are looked at.
 QUERY_WORDS = 64
 # The search reads about so many entries of the word index: rare words first, common ones as far as this goes.
+# PostgreSQL fetches each row to rank it, which costs about 7 µs.
 READ_AT_MOST = 5_000
+READ_AT_MOST_POSTGRESQL = 1_500
+# PostgreSQL counts no further: a word that has more, but is not one of the most frequent, lies between this and the
+# least of those.
+_COUNTED = 400
 # BM25 weights of the columns heading, text, codes, scope: codes have their own search, a scope only filters.
 _COLUMN_WEIGHTS = "bm25(2.0, 1.0, 0.0, 0.0)"
 # Weights of D (identifiers), C (unused), B (text) and A (heading) in PostgreSQL's ts_rank.
@@ -89,7 +95,11 @@ def count(session: Session, words: Sequence[str], *, frequent: Mapping[str, int]
         matches = {word: f'{{heading text}} : "{word}"' for word in words}
         return {word: int(session.execute(statement, {"match": match}).scalar_one()) for word, match in matches.items()}
     lexemes = _lexemes(session, words)
-    statement = text("SELECT count(*) FROM passages WHERE fts_words @@ CAST(:match AS tsquery)")
+    least = min(frequent.values(), default=passages)
+    statement = text(
+        "SELECT count(*) FROM (SELECT 1 FROM passages WHERE fts_words @@ CAST(:match AS tsquery) LIMIT :most) found"
+    )
+    most = _COUNTED if frequent else passages
     counts = {}
     for word in words:
         lexeme = lexemes.get(word)
@@ -98,7 +108,8 @@ def count(session: Session, words: Sequence[str], *, frequent: Mapping[str, int]
         elif lexeme in frequent:
             counts[word] = frequent[lexeme]
         else:
-            counts[word] = int(session.execute(statement, {"match": f"'{lexeme}'"}).scalar_one())
+            found = int(session.execute(statement, {"match": f"'{lexeme}'", "most": most}).scalar_one())
+            counts[word] = found if found < most else max(found, round(math.sqrt(found * least)))
     return counts
 
 
@@ -122,13 +133,13 @@ def _lexemes(session: Session, words: Sequence[str]) -> dict[str, str]:
     return {word: lexemes[0] for word, lexemes in found if lexemes}
 
 
-def rarest(counts: Mapping[str, int]) -> list[str]:
-    """The words to search for, rarest first, as many as can be read quickly; at least one, if any is known."""
+def rarest(counts: Mapping[str, int], *, most: int = READ_AT_MOST) -> list[str]:
+    """The words to search for, rarest first, as many as are in ``most`` passages; at least one, if any is known."""
     chosen: list[str] = []
     entries = 0
     for word in sorted((word for word in counts if counts[word]), key=counts.__getitem__):
         entries += counts[word]
-        if chosen and entries > READ_AT_MOST:
+        if chosen and entries > most:
             break
         chosen.append(word)
     return chosen
@@ -145,12 +156,16 @@ def find(session: Session, words: Sequence[str], *, filters: Filters, limit: int
             ORDER BY rank LIMIT :limit
         """  # noqa: S608  (only our own constants are put in)
         return _ids(session, statement, match=_scoped(match, filters), limit=limit)
+    # Best first, and each looked up whether it may be found until there are enough; a join would read every article.
     statement = f"""
-        SELECT p.id FROM passages p JOIN articles a ON a.id = p.article_id, to_tsquery('english', :match) query
-        WHERE p.fts_words @@ query AND {MAY_BE_FOUND}
-        ORDER BY ts_rank('{_RANK_WEIGHTS}', p.fts_words, query, 1) DESC, p.id LIMIT :limit
+        SELECT ranked.id FROM (
+            SELECT p.id, p.article_id FROM passages p, to_tsquery('english', :match) query WHERE p.fts_words @@ query
+            ORDER BY ts_rank('{_RANK_WEIGHTS}', p.fts_words, query, 1) DESC, p.id OFFSET 0
+        ) ranked WHERE (SELECT {MAY_BE_FOUND} FROM articles a WHERE a.id = ranked.article_id) LIMIT :limit
     """  # noqa: S608
-    return _ids(session, statement, match=" | ".join(f"'{word}':AB" for word in words), limit=limit, **bound(filters))
+    # Without weights: they are not in the index, and asking for them reads every row's words twice. Identifiers, which
+    # match too then, count nothing in the ranking.
+    return _ids(session, statement, match=" | ".join(f"'{word}'" for word in words), limit=limit, **bound(filters))
 
 
 def find_code(session: Session, code: str, *, filters: Filters, limit: int) -> list[int]:

@@ -52,6 +52,8 @@ __all__ = ["Filters", "Hit", "Index", "PassageRetriever", "query_words"]
 # Candidates that words, meaning and each identifier give to the fusion.
 CANDIDATES = 60
 _MOST_CODES = 16
+# An identifier in so many passages of an article may be its name.
+_NAMES_FROM = 3
 # Languages of short texts are mixed up: below this an English question is taken for one.
 _SURE_OF_LANGUAGE = 0.6
 
@@ -165,7 +167,8 @@ class Index:
 
 
 class PassageRetriever(BaseRetriever):
-    """Documents with ``metadata`` as `Hit.to_json` names it, and ``id`` the passage's public id.
+    """Documents with ``metadata`` as `Hit.to_json` names it, ``names`` the identifiers that name the whole article, and
+    ``id`` the passage's public id.
 
     ``invoke(query, product=..., photos=...)`` prefers passages of that product, and those beside figures that look like
     the photos; it never widens what may be seen."""
@@ -239,14 +242,15 @@ class _Text:
 
 @dataclass(frozen=True)
 class _Found:
-    """Candidates: rows of `Vectors`, the words' counts, by identifier the rows that carry it, and by row how much a
-    figure looks like the photo."""
+    """Candidates: rows of `Vectors`, the words' counts, by identifier the rows that carry it and the articles that it
+    names, and by row how much a figure looks like the photo."""
 
     rows: np.ndarray
     meaning: InMemory | InDatabase | None  # None without text
     lead: float
     counts: Mapping[str, int]
     codes: Mapping[str, np.ndarray]
+    named: Mapping[str, np.ndarray]
     alike: Mapping[int, float]
 
     def cosines(self, rows: np.ndarray) -> np.ndarray:
@@ -283,6 +287,7 @@ def _hits(
             similarity=float(similarities[place]),
             words=tuple(word for word in found.counts if stem(word) in passages[place].words),
             codes=tuple(code for code, carrying in found.codes.items() if rows[place] in carrying),
+            names=tuple(code for code, named in found.named.items() if vectors.places[rows[place]] in named),
             resemblance=found.alike.get(int(rows[place])),
             unread_language=query.unread_language,
         )
@@ -301,7 +306,7 @@ def _find(session: Session, vectors: Vectors, *, query: _Query, models: tuple[st
         alike = {row: near_photos[int(vectors.ids[row])] for row in vectors.rows(list(near_photos)).tolist()}
     pictured = np.array(sorted(alike), dtype=np.int64)
     if not query.text:
-        return _Found(pictured[allowed[pictured]], None, 0.0, {}, {}, alike)
+        return _Found(pictured[allowed[pictured]], None, 0.0, {}, {}, {}, alike)
     meaning = meaning_of(session, vectors, query.vector, model=models[0])
     near = meaning.near(filters, CANDIDATES)
     counts = occurrences(session, vectors, query_words(query.text))
@@ -312,7 +317,18 @@ def _find(session: Session, vectors: Vectors, *, query: _Query, models: tuple[st
         rows = vectors.rows(_carrying(lambda form: find_code(session, form, filters=filters, limit=CANDIDATES), code))
         codes[code] = rows[allowed[rows]]
     rows = np.unique(np.concatenate([by_words, near.rows, pictured, *codes.values()]))
-    return _Found(rows[allowed[rows]], meaning, near.lead, counts, codes, alike)
+    named = {code: _named(vectors, carrying) for code, carrying in codes.items()}
+    return _Found(rows[allowed[rows]], meaning, near.lead, counts, codes, named, alike)
+
+
+def _named(vectors: Vectors, carrying: np.ndarray) -> np.ndarray:
+    """Places of the articles that an identifier names, as "X4" does the manual of the TrailMaster X4: it stands in the
+    first passage and in several others. All of such an article is about it, whether a passage repeats it or not."""
+    places, counts = np.unique(vectors.places[carrying], return_counts=True)
+    often = places[counts >= _NAMES_FROM]
+    first = np.array([np.argmax(vectors.places == place) for place in often], dtype=np.int64)
+    named: np.ndarray = often[np.isin(first, carrying)]
+    return named
 
 
 def _carrying(find_form: Callable[[str], list[int]], code: str) -> list[int]:
@@ -357,10 +373,11 @@ def _scores(
     identifiers = np.zeros(len(rows), dtype=np.float32)
     for code, carrying in found.codes.items():
         rarity = 1.0 / (1.0 + math.log1p(len(carrying)))
+        about = np.isin(rows, carrying) | np.isin(vectors.places[rows], found.named[code])
         if code in sure:
-            identifiers += rarity * np.isin(rows, carrying)
+            identifiers += rarity * about
         else:
-            bonuses += fusion.NUMBER_BONUS * rarity * np.isin(rows, carrying)
+            bonuses += fusion.NUMBER_BONUS * rarity * about
     scores = fusion.fuse(
         similarities=cosines[0],
         headings=cosines[1],
@@ -379,6 +396,7 @@ def _hit(
     similarity: float,
     words: tuple[str, ...],
     codes: tuple[str, ...],
+    names: tuple[str, ...],
     resemblance: float | None,
     unread_language: str | None,
 ) -> Hit:
@@ -396,6 +414,7 @@ def _hit(
         "similarity": similarity,
         "words": list(words),
         "codes": list(codes),
+        "names": list(names),
         "resemblance": resemblance,
         "unread_language": unread_language,
     }

@@ -31,6 +31,11 @@ from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, image_block
 
 _NO_ANSWER = "NO_ANSWER"
 _REFERENCE = re.compile(r"\[(\d{1,2})\]")
+_OPINIONS = re.compile(
+    r"(?:(?:customer|user|product)s?['’]? )?(?:reviews|ratings|testimonials):?"
+    r"|(?:(?:kunden)?(?:bewertungen|rezensionen|stimmen)|avis(?: clients)?|opiniones|reseñas|recensioni|avaliações):?",
+    re.IGNORECASE,
+)
 # Visible text of photos that goes into the query, in words: more would drown what the customer asks.
 _QUERY_WORDS_FROM_PHOTOS = 40
 _PHOTOS_TO_MODEL = 4
@@ -39,8 +44,8 @@ _PHOTOS_TO_MODEL = 4
 # whose right article was left out (emanual_tv, stackfaq, anthropic_docs): 68, 48 and 75 % of them are still answered
 # where it were 89, 90 and 99 without, and 94 to 96 % of those that can be answered, where it were all.
 _KNOWN_CODE, _UNKNOWN_CODE, _NOT_ADDRESSED = 0.25, 0.2, 0.2
-# The passages that are judged, the share of all that "few" of them are, and passages of one article that are many.
-_JUDGED, _FEW, _MANY = 5, 0.5, 3
+# The passages that are judged, and the share of all that "few" of them are.
+_JUDGED, _FEW = 5, 0.5
 _SURE_OF_LANGUAGE = 0.6
 # A passage in the customer's language is preferred down to this share of the best score.
 _NEARLY = 0.6
@@ -193,9 +198,10 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
             yield from self._quoted(request, passages)
 
     def _find(self, request: AnswerRequest) -> list[Document]:
-        """The passages, best first; those about another product than the customer's come out."""
+        """The passages, best first; what other customers think, and what is about another product, comes out."""
         product = request.product or product_of(request)
         found = self.retriever.invoke(build_query(request), product=product, photos=request.photos)
+        found = [document for document in found if not _is_opinion(document)]
         if product is not None:
             fitting = [document for document in found if document.metadata.get("product") in (product, None)]
             found = fitting or found
@@ -203,8 +209,10 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         return _in_language(found, spoken) if sure > _SURE_OF_LANGUAGE else found
 
     def _quoted(self, request: AnswerRequest, passages: Sequence[Document]) -> Iterator[AnswerEvent]:
-        codes = _codes(request)
-        chosen = extract(build_query(request), codes, passages, self.capabilities.embeddings)
+        names = {name for passage in passages for name in passage.metadata.get("names", ())}
+        codes = [code for code in _codes(request) if code not in names]
+        telling = set[str]().union(*_telling(request, passages))
+        chosen = extract(build_query(request), codes, passages, self.capabilities.embeddings, telling=telling)
         products = {passages[unit.passage].metadata.get("product") for unit in chosen}
         said: list[CitedSentence] = []
         for unit in chosen:
@@ -284,22 +292,19 @@ def answerability(request: AnswerRequest, passages: Sequence[Document]) -> float
     if not passages:
         return 0.0
     asked = [code for code in spot(f"{request.subject}\n{request.text}") if 2 <= len(code) <= 6 and not code.isdigit()]
-    known = {code for passage in passages for code in passage.metadata.get("codes", ())}
-    if any(code in known and not _is_name(code, passages) for code in _codes(request)):
+    if any(_telling_codes(request, passage) for passage in passages):
         return min(1.0, max(_confidences(request, passages, telling=[])) + _KNOWN_CODE)
+    known = {code for passage in passages for code in passage.metadata.get("codes", ())}
     unknown = bool(asked) and not known.intersection(asked)
     best = max(_confidences(request, passages, telling=_telling(request, passages)))
     return min(1.0, max(0.0, best - (_UNKNOWN_CODE if unknown else 0.0)))
 
 
-def _is_name(code: str, passages: Sequence[Document]) -> bool:
-    """Whether an identifier is part of what an article is about, such as a product's name: every passage of it has
-    the identifier, so that to have it answers nothing."""
-    by_article: dict[Any, list[bool]] = {}
-    for passage in passages:
-        has = code in passage.metadata.get("codes", ())
-        by_article.setdefault(passage.metadata.get("article_id"), []).append(has)
-    return any(len(found) >= _MANY and all(found) for found in by_article.values())
+def _telling_codes(request: AnswerRequest, passage: Document) -> list[str]:
+    """The request's identifiers that the passage has. One that names its article, as a product's name does, says
+    nothing of this passage."""
+    has, names = passage.metadata.get("codes", ()), passage.metadata.get("names", ())
+    return [code for code in _codes(request) if code in has and code not in names]
 
 
 def _confidences(
@@ -338,6 +343,11 @@ def _stems(passage: Document) -> set[str]:
 def _codes(request: AnswerRequest) -> list[str]:
     from_photos = [code for evidence in request.evidence for code in evidence.codes]
     return list(dict.fromkeys([*spot(f"{request.subject}\n{request.text}"), *from_photos]))
+
+
+def _is_opinion(passage: Document) -> bool:
+    """Whether it is reviews that customers wrote: the company does not say what stands there."""
+    return _OPINIONS.fullmatch(str(passage.metadata.get("heading", "")).rsplit(" > ", 1)[-1].strip()) is not None
 
 
 def _in_language(found: Sequence[Document], spoken: str) -> list[Document]:

@@ -60,7 +60,7 @@ def test_a_document_carries_what_an_answer_cites(desk: Desk, folder: Path) -> No
     assert document.metadata | expected == document.metadata
     assert set(document.metadata) == {
         *expected, "article_id", "passage_id", "heading", "visibility", "score", "similarity", "words", "codes",
-        "resemblance", "unread_language",
+        "names", "resemblance", "unread_language",
     }  # fmt: skip
 
 
@@ -146,6 +146,17 @@ def test_a_code_in_everything_does_not_hide_the_one_asked_for(desk: Desk, folder
     pages["e21.md"] = _page("Pump", "Error E21: the pump draws no water.")
     make_articles(desk, folder, pages)
     assert _titles(desk.index, "BW300 shows E21")[0] == "Pump"
+
+
+def test_a_code_that_names_an_article_stands_for_all_of_it(desk: Desk, folder: Path) -> None:
+    manual = _page("Manual 1", "The Trail X4 is a tent.\n\n## Opinions\n\nMy Trail X4 is the best.\n\n## Thanks\n\n"
+                   "Thank you for the Trail X4.\n\n## Data\n\nWeight: 3 kg. Colour: green.")  # fmt: skip
+    other = _page("Manual 2", "The Alp is a tent.\n\n## Data\n\nWeight: 5 kg. Colour: red.")
+    make_articles(desk, folder, {"one.md": manual, "two.md": other})
+    hits = desk.index.search("Weight and colour of the X4")
+    assert {hit.document.metadata["article_title"] for hit in hits[:4]} == {"Manual 1"}
+    data = next(hit.document.metadata for hit in hits if "3 kg" in hit.document.page_content)
+    assert (data["codes"], data["names"]) == ([], ["X4"])
 
 
 def test_a_number_that_may_be_anything_does_not_come_first(desk: Desk, folder: Path) -> None:

@@ -43,3 +43,15 @@ def test_a_list_with_one_question_among_its_steps_stays_whole() -> None:
 def test_items_that_only_ask_are_no_answers() -> None:
     asked = passage("- Is the plug in?\n- Is the tank full?\n")
     assert [unit.kind for unit in units(asked, 0)] == ["steps"]
+
+
+def test_technical_data_are_facts_each_for_itself() -> None:
+    data = "- **Colour**: Green\n- **Floor area**: 80 square feet\n- **Poles:** Aluminium"
+    assert [unit.kind for unit in units(passage(data), 0)] == ["fact"] * 3
+    (chosen,) = extract("How large is the floor?", [], [passage(data)], HashEmbeddings(256), telling={"floor"})
+    assert chosen.text == "Floor area: 80 square feet"
+
+
+def test_a_list_that_says_what_to_do_is_no_list_of_facts() -> None:
+    steps = "- First: switch the machine off and wait.\n- Second: open the door.\n- Third: rinse the filter."
+    assert [unit.kind for unit in units(passage(steps), 0)] == ["steps"]

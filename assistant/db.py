@@ -127,6 +127,8 @@ class Database:
     def read(self) -> Iterator[Session]:
         """A read-only view of one moment. Nothing done in it is kept."""
         with self._sessions() as session:
+            if not self.is_sqlite:  # whose transactions are so by themselves
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session
 
     def close(self) -> None:

@@ -224,7 +224,9 @@ def _draft_lines(draft: dict[str, Any]) -> list[Text]:
 def _passage_lines(passages: Iterable[dict[str, Any]]) -> list[Text]:
     lines = []
     for passage in passages:
-        why = ", ".join([*passage.get("codes", []), *passage.get("words", [])]) or "meaning alone"
+        alike = passage.get("resemblance")
+        pictured = [f"a figure that looks like the photo ({alike:.0%})"] if alike else []
+        why = ", ".join([*passage.get("codes", []), *passage.get("words", []), *pictured]) or "meaning alone"
         lines.append(
             Text.assemble(
                 (f"{passage['score']:.3f} ", "green"),

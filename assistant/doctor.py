@@ -13,7 +13,7 @@ from assistant import engine, sample
 from assistant.db import Database, check, current_revision
 from assistant.errors import AssistantError
 from assistant.models import JobStatus
-from assistant.services import queue
+from assistant.services import embedding, queue
 from assistant.settings import Settings, unknown_variables
 from assistant.skills.taxonomy import load_taxonomy
 from assistant.storage import Storage
@@ -91,6 +91,7 @@ def _database(settings: Settings) -> Iterator[Check]:
         if not problems:
             yield Check("database", "ok", f"{database.engine.dialect.name}, at the current version")
             yield _queue(database)
+            yield from _embedder(database)
     finally:
         database.close()
 
@@ -103,6 +104,17 @@ def _queue(database: Database) -> Check:
         advice = "The log says why. After mending it: assistant jobs retry"
         return Check("queue", "warn", f"{waiting} waiting, {dead} gave up", advice)
     return Check("queue", "ok", f"{waiting} waiting")
+
+
+def _embedder(database: Database) -> Iterator[Check]:
+    """What articles are searched with; `engine.describe` says what the settings name."""
+    with database.read() as session:
+        state = embedding.status(session)
+    if state is not None and state.wanted is not None:
+        advice = "A worker makes them, or: assistant kb embed. `assistant kb status` says how far it is."
+        yield Check("search", "warn", state.describe(), advice)
+    elif state is not None:
+        yield Check("search", "ok", f"with {state.served}")
 
 
 def _sqlite(settings: Settings) -> Iterator[Check]:

@@ -8,7 +8,7 @@ these, the skills use them, the tests fake them.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -198,6 +198,42 @@ def reading_revision(ocr: OCR | None) -> str:
 
 
 @dataclass(frozen=True)
+class Embedder:
+    """Sentence embeddings and what they are called. ``name`` is identity and revision: vectors are kept under it, and
+    those of different names are never compared. ``source``: the setting that loads it. ``languages``: that it reads;
+    none: all."""
+
+    embeddings: Embeddings
+    name: str
+    source: str = ""
+    languages: tuple[str, ...] = ()
+
+
+class PhotoEmbedder(Protocol):
+    """Makes a vector of a photo; photos that look alike lie near each other. Safe to call from several threads."""
+
+    @property
+    def name(self) -> str:
+        """Identity and revision: what vectors are kept under."""
+        ...
+
+    def embed(self, photos: Sequence[bytes]) -> list[list[float]]:
+        """Unit vectors. ``photos``: encoded images as `media` normalises them."""
+        ...
+
+
+class Reranker(Protocol):
+    """Reads question and passage together and says how well they fit. Safe to call from several threads."""
+
+    @property
+    def name(self) -> str: ...
+
+    def scores(self, question: str, passages: Sequence[str], *, seconds: float) -> list[float]:
+        """Of the first passages, as many as are read in about so many seconds; higher fits better."""
+        ...
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """What is installed. ``model`` and ``mode`` are said in every response and stored with every result.
 
@@ -210,7 +246,12 @@ class Capabilities:
     embeddings: Embeddings
     embedding_model: str
     embedding_languages: tuple[str, ...] = ()  # that the embeddings read; none: all
+    embedding_source: str = ""  # the setting that loads them
+    # Another embedder by its source, loaded on first use; None if it is not on this machine.
+    reopen_embedder: Callable[[str], Embedder | None] = lambda _source: None
     ocr: OCR | None = None
+    photo_embedder: PhotoEmbedder | None = None
+    reranker: Reranker | None = None
     chat_model: BaseChatModel | None = None
     decisions: DecisionModel | None = None
     sight: Sight | None = None
@@ -233,6 +274,10 @@ class Capabilities:
             reads_by_prompt=False,
             triages=True,
         )
+
+    @property
+    def embedder(self) -> Embedder:
+        return Embedder(self.embeddings, self.embedding_model, self.embedding_source, self.embedding_languages)
 
     @property
     def writes_answers(self) -> bool:

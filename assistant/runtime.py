@@ -15,9 +15,11 @@ from assistant.engine import Installed, install
 from assistant.media import Limits
 from assistant.outbound import Fetch, fetcher
 from assistant.ports import Capabilities
+from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
+from assistant.retrieval.rerank import Reranking
 from assistant.retrieval.sources.website import USER_AGENT
-from assistant.services import access
+from assistant.services import access, embedding
 from assistant.services.desk import Desk
 from assistant.settings import Settings
 from assistant.skills.taxonomy import Taxonomy, load_taxonomy
@@ -55,16 +57,19 @@ def build(
     db = open_database(settings)
     taxonomy = load_taxonomy(settings.taxonomy or sample.taxonomy_path())
     _sync_teams(db, taxonomy)
+    embedders = Embedders(capabilities.embedder, capabilities.reopen_embedder)
+    embedding.adopt(db, embedders, pictures=capabilities.photo_embedder)
     desk = Desk(
         db=db,
         storage=Storage.open(settings.attachments_url),
         capabilities=capabilities,
         taxonomy=taxonomy,
+        embedders=embedders,
         index=Index(
             db,
-            capabilities.embeddings,
-            capabilities.embedding_model,
-            languages=capabilities.embedding_languages,
+            embedders,
+            photo_embedder=capabilities.photo_embedder,
+            reranking=_reranking(capabilities, settings),
         ),
         company=settings.company,
         answer_threshold=settings.answer_threshold,
@@ -90,6 +95,12 @@ def open_database(settings: Settings) -> Database:
     """The database, brought to this version's tables."""
     migrate(settings.sqlalchemy_url)
     return Database(settings.sqlalchemy_url)
+
+
+def _reranking(capabilities: Capabilities, settings: Settings) -> Reranking | None:
+    if capabilities.reranker is None:
+        return None
+    return Reranking(capabilities.reranker, seconds=settings.reranker_seconds)
 
 
 def _sync_teams(db: Database, taxonomy: Taxonomy) -> None:

@@ -93,6 +93,14 @@ class Settings(BaseSettings):
         "auto",
         description="Sentence embeddings: `auto` (the offline package), a sentence-transformers hub id or a folder.",
     )
+    photo_embeddings: str | None = Field(
+        None,
+        description="Search by how photos look: a CLIP- or SigLIP-class hub id or folder; else photos are searched by what is read in them.",
+    )
+    reranker: str | None = Field(
+        None, description="Cross-encoder that orders the best passages once more: a hub id or a folder; default: none."
+    )
+    reranker_seconds: float = Field(1.0, gt=0, le=30, description="Time that it has for a search.")
     ocr: Literal["auto", "off"] = Field("auto", description="Read text in photos with rapidocr if it is installed.")
     taxonomy: Path | None = Field(
         None, description="TOML file with categories, teams and products; default is the sample's."
@@ -121,12 +129,12 @@ class Settings(BaseSettings):
     rate_limit: str = Field("120 per minute", description="Requests a minute per API key or visitor.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log detail.")
 
-    @field_validator("model", "embeddings")
+    @field_validator("model", "embeddings", "photo_embeddings", "reranker")
     @classmethod
-    def _not_blank(cls, value: str) -> str:
-        if not value.strip():
+    def _not_blank(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
             raise ValueError("is empty; leave it out for the default")
-        return value.strip()
+        return value.strip() if value is not None else None
 
     @classmethod
     def settings_customise_sources(

@@ -12,7 +12,18 @@ from datetime import timedelta
 import structlog
 
 from assistant.errors import AssistantError
-from assistant.services import conversations, events, evidence, gaps, queue, sources, triage, turns
+from assistant.services import (
+    conversations,
+    embedding,
+    events,
+    evidence,
+    gaps,
+    indexing,
+    queue,
+    sources,
+    triage,
+    turns,
+)
 from assistant.services.desk import Desk
 from assistant.services.queue import ClaimedJob
 
@@ -30,6 +41,7 @@ HANDLERS: dict[str, Handler] = {
     evidence.READ_AGAIN: lambda desk, payload: evidence.read_again(desk, payload["message_id"], tries=payload["tries"]),
     triage.LEARN: lambda desk, _payload: _learn(desk),
     sources.SYNC: lambda desk, payload: sources.sync_job(desk, payload["source_id"]),
+    embedding.EMBED: lambda desk, _payload: embedding.embed_job(desk),
     gaps.LOOK: lambda desk, _payload: gaps.look_job(desk),
 }
 # What is done when a job has failed for good.
@@ -140,6 +152,7 @@ class Workers:
                     swept_at = now
                     queue.sweep(self._desk.db, now=now)
                     events.sweep(self._desk.db, now=now)
+                    indexing.sweep_vectors(self._desk.db)
             except Exception:
                 log.exception("worker.keeping_failed")
 

@@ -26,7 +26,7 @@ from assistant.models import (
     Team,
     Ticket,
 )
-from assistant.services import access, knowledge, sources, tickets
+from assistant.services import access, embedding, knowledge, sources, tickets
 from assistant.services.access import AgentPrincipal, MachinePrincipal, Scope
 from assistant.services.desk import Desk
 from assistant.services.indexing import embed_headings
@@ -158,11 +158,9 @@ def make_articles(desk: Desk, folder: Path, articles: Mapping[str, str] | None =
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in (articles or {"brewmaster.md": BREWMASTER}).items():
         (folder / name).write_text(text, encoding="utf-8")
-    models = desk.capabilities
-    knowledge.import_folder(
-        desk.db, path=folder, source=folder.name, embeddings=models.embeddings, embedding_model=models.embedding_model
-    )
-    embed_headings(desk.db, embeddings=models.embeddings, embedding_model=models.embedding_model)
+    embedder = embedding.serving(desk)
+    knowledge.import_folder(desk.db, path=folder, source=folder.name, embedder=embedder)
+    embed_headings(desk.db, embedder)
     desk.index.refresh()
 
 

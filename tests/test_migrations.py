@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from alembic import command
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, inspect, select, text, update
 
 from assistant.db import Database, check, migrate, migration_config
+from assistant.models import EmbeddingModel, Passage, Vector, VectorKind
+from assistant.retrieval.words import Filters, find
+
+ARTICLE = """INSERT INTO articles (id, public_id, source, source_key, title, language, visibility, content_hash,
+    created_at, updated_at) VALUES (1, 'art_1', 's', 'k', 'Valve', 'en', 'public', '', '2026-01-01', '2026-01-01')"""
+PASSAGE = """INSERT INTO passages (public_id, article_id, position, heading, text, codes, content_hash, embedding_model,
+    embedding) VALUES (:id, 1, :position, 'Valve', :text, '', :hash, 'all-MiniLM-L6-v2@53aa5117', :embedding)"""
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -35,3 +43,38 @@ def test_the_way_down_leaves_nothing_behind(url: str) -> None:
     engine = create_engine(url)
     assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
     engine.dispose()
+
+
+def test_articles_of_the_first_version_are_found_after_every_migration(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'assistant.db'}"
+    migrate(url, revision="vectors")
+    engine, vector = create_engine(url), np.array([1.0, 0.0], dtype="<f4").tobytes()
+    with engine.begin() as connection:
+        connection.execute(text(ARTICLE))
+        for number, words in enumerate(("Turn it left.", "Turn it right.", "Turn it left.")):
+            values = {"id": f"psg_{number}", "position": number, "text": words, "hash": words, "embedding": vector}
+            connection.execute(text(PASSAGE), values)
+    engine.dispose()
+    migrate(url)
+    database = Database(url)
+    assert check(database) == []
+    with database.read() as session:
+        assert find(session, ["left"], filters=Filters(), limit=9) == [1, 3]
+        stored = session.scalars(select(Vector).order_by(Vector.content_hash)).all()
+        model = session.scalars(select(EmbeddingModel)).one()
+    assert [(one.content_hash, one.kind, one.embedding) for one in stored] == [
+        ("Turn it left.", VectorKind.PASSAGE, vector),
+        ("Turn it right.", VectorKind.PASSAGE, vector),
+    ]
+    assert (model.name, model.source) == ("all-MiniLM-L6-v2@53aa5117", "auto")
+    with database.begin() as session:  # the word index still learns of changes
+        session.execute(update(Passage).where(Passage.position == 1).values(text="Turn it left, too."))
+    with database.read() as session:
+        assert sorted(find(session, ["left"], filters=Filters(), limit=9)) == [1, 2, 3]
+    database.close()
+    command.downgrade(migration_config(url), "vectors")
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        back = connection.execute(text("SELECT embedding_model, embedding FROM passages ORDER BY position")).all()
+    engine.dispose()
+    assert [tuple(row) for row in back] == [("all-MiniLM-L6-v2@53aa5117", vector)] * 3

@@ -19,11 +19,13 @@ from langchain_core.embeddings import Embeddings
 from sqlalchemy import insert, text
 
 from assistant.db import Database, migrate, new_public_id, utcnow
-from assistant.models import Article, Passage, Visibility
+from assistant.models import Article, Passage, VectorKind, Visibility
+from assistant.ports import Embedder
+from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
 from assistant.retrieval.meaning import meaning_of
 from assistant.retrieval.words import Filters
-from assistant.services.indexing import index_vectors
+from assistant.services.indexing import index_vectors, keep_vectors
 
 _MODEL = "made-up"
 _DIMENSIONS = 384
@@ -108,10 +110,10 @@ def _measure(db: Database, *, passages: int, queries: int, seed: int, progress: 
     index_vectors(db, embedding_model=_MODEL)
     if not db.is_sqlite:
         with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("VACUUM ANALYZE passages")
+            connection.exec_driver_sql("VACUUM ANALYZE passages, vectors, articles")
     indexed = perf_counter()
     known = _Known()
-    index = Index(db, known, _MODEL)
+    index = Index(db, Embedders(Embedder(known, _MODEL)))
     known.vector = made.vectors(1)[0]
     index.search(made.words(_WORDS_A_QUERY))
     first = perf_counter()
@@ -182,7 +184,11 @@ def _fill(db: Database, made: _Made, passages: int, progress: Progress) -> None:
         with db.begin() as session:
             articles = [_article_row(done + place) for place in range(0, number, _PASSAGES_AN_ARTICLE)]
             ids = session.scalars(insert(Article).returning(Article.id), articles).all()
-            session.execute(insert(Passage), list(_passage_rows(made, ids, number)))
+            rows = list(_passage_rows(made, ids, number))
+            session.execute(insert(Passage), rows)
+            hashes = [row["content_hash"] for row in rows]
+            vectors = (vector.astype("<f4").tobytes() for vector in made.vectors(number))
+            keep_vectors(session, VectorKind.PASSAGE, dict(zip(hashes, vectors, strict=True)), embedding_model=_MODEL)
         done += number
 
 
@@ -201,7 +207,6 @@ def _article_row(number: int) -> dict[str, Any]:
 
 
 def _passage_rows(made: _Made, articles: Any, number: int) -> Iterator[dict[str, Any]]:
-    vectors = made.vectors(number).astype("<f4")
     for row in range(number):
         yield {
             "public_id": new_public_id("psg"),
@@ -211,8 +216,6 @@ def _passage_rows(made: _Made, articles: Any, number: int) -> Iterator[dict[str,
             "text": made.words(_WORDS_A_PASSAGE),
             "codes": "",
             "content_hash": new_public_id("x"),
-            "embedding_model": _MODEL,
-            "embedding": vectors[row].tobytes(),
         }
 
 

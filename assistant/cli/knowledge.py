@@ -76,14 +76,19 @@ def kb_sync(names: tuple[str, ...], as_json: bool) -> None:
 @kb.command("status")
 @json_option
 def kb_status(as_json: bool) -> None:
-    """Print every source: how many articles it has, how its last import went, when the next one is due."""
-    from assistant.services import sources
+    """Print every source: how many articles it has, how its last import went, when the next one is due.
+
+    Above them, the embedder that articles are searched with, and how far the next one is."""
+    from assistant.services import embedding, sources
 
     with migrated() as database, database.read() as session:
         states = [state.to_json() for state in sources.list_sources(session)]
+        embedder = embedding.status(session)
     if as_json:
         click.echo(json.dumps(states, ensure_ascii=False, indent=2))
         return
+    if embedder is not None and states:
+        click.echo(f"Searched with {embedder.describe()}")
     if not states:
         click.echo("There are no sources yet. Begin with: assistant kb import PLACE")
     for state in states:
@@ -94,6 +99,23 @@ def kb_status(as_json: bool) -> None:
                 click.echo(f"{'':<4}{name.replace('_', ' '):<12} {state[name]}")
         for failure in (state["report"] or {}).get("failed", [])[:5]:
             click.echo(f"{'':<4}skipped      {failure['key']}: {failure['reason']}")
+
+
+@kb.command("embed")
+@json_option
+def kb_embed(as_json: bool) -> None:
+    """Embed all articles with the embedder of the settings now, then search with it. A worker does so by itself.
+
+    Until no passage is without its new vector, search goes on with the embedder before. Stopped, it goes on later.
+    """
+    from dataclasses import asdict
+
+    from assistant.services import embedding
+
+    with running(read_settings()) as runtime, progress_bar(quiet=as_json) as progress:
+        state = embedding.embed(runtime.desk, progress=progress)
+    if state is not None:
+        click.echo(json.dumps(asdict(state)) if as_json else f"Searched with {state.describe()}")
 
 
 @kb.command("gaps")
@@ -137,18 +159,34 @@ def kb_remove(name: str) -> None:
 
 
 @kb.command("search")
-@click.argument("query")
+@click.argument("query", default="")
+@click.option(
+    "--photo",
+    "photos",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A photo of it; may be given several times.",
+)
 @click.option("--product", help="Prefer passages about this product.")
 @click.option("--internal", is_flag=True, help="Also search articles that only agents may read.")
 @click.option("--limit", default=5, show_default=True, type=click.IntRange(1, 50), help="Passages to print.")
 @json_option
-def kb_search(query: str, product: str | None, internal: bool, limit: int, as_json: bool) -> None:
-    """Print the passages that QUERY finds, with scores and why they matched."""
+def kb_search(
+    query: str, photos: tuple[Path, ...], product: str | None, internal: bool, limit: int, as_json: bool
+) -> None:
+    """Print the passages that QUERY and photos find, with scores and why they matched.
+
+    A photo is searched by what is read in it and, with ASSISTANT_PHOTO_EMBEDDINGS, by figures that look like it.
+    """
+    if not query.strip() and not photos:
+        raise click.UsageError("Give a query, or a photo with --photo.")
     from assistant import demo as demonstration
+    from assistant.media import Upload
     from assistant.services import knowledge
 
+    uploads = [Upload(photo.name, None, photo.read_bytes()) for photo in photos]
     with running(read_settings()) as runtime:
-        hits = knowledge.search_articles(runtime.desk.index, query, product=product, internal=internal, limit=limit)
+        hits = knowledge.search_by_photo(runtime.desk, uploads, query, product=product, internal=internal, limit=limit)
     if as_json:
         click.echo(json.dumps([hit.to_json() for hit in hits], ensure_ascii=False, indent=2))
     else:

@@ -11,6 +11,7 @@ import click
 from assistant.cli.common import json_option, progress_bar, read_settings, running
 
 if TYPE_CHECKING:
+    from assistant.ports import Capabilities
     from assistant.settings import Settings
 
 
@@ -55,26 +56,49 @@ def eval_triage(path: Path, label_field: str, per_class: int, seed: int, plot: P
 
 
 @evaluate.command("retrieval")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap, and of the misspelt codes.")
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--siblings", is_flag=True, help="Measure manuals of similar products instead: made up ones, and those in PATHS."
+)
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap, the misspelt codes, the made up manuals.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a chart with intervals (PNG).")
 @json_option
-def eval_retrieval(paths: tuple[Path, ...], seed: int, plot: Path | None, as_json: bool) -> None:
+def eval_retrieval(paths: tuple[Path, ...], siblings: bool, seed: int, plot: Path | None, as_json: bool) -> None:
     """Recall@5, MRR@10, nDCG@10 and latency of the search, beside BM25, embeddings and rank fusion.
 
     Each of PATHS is a folder with articles (JSON lines with id and text, Markdown, HTML) and questions (JSON lines with
     question and gold: ids of the right articles). A list of codes makes its own questions: the codes as people spell
     and readers misread them. Your database is not touched.
+
+    With --siblings a folder has manuals (Markdown) and a CSV file of products (column name): does the right product's
+    passage come first if the product is known from the ticket, the question, or a photo?
     """
+    if not paths and not siblings:
+        raise click.UsageError("Name a folder, or give --siblings.")
     from assistant.engine import install
     from assistant.evaluation.retrieval import evaluate_retrieval
 
     models = install(read_settings()).capabilities
+    if siblings:
+        _eval_siblings(paths, models, seed=seed, as_json=as_json)
+        return
     with progress_bar(quiet=as_json) as progress:
         report = evaluate_retrieval(paths, models=models, seed=seed, progress=progress)
     if plot is not None:
         report.plot(plot)
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
+def _eval_siblings(paths: tuple[Path, ...], models: Capabilities, *, seed: int, as_json: bool) -> None:
+    from assistant.evaluation.siblings import evaluate_folder, evaluate_made
+
+    with progress_bar(quiet=as_json) as progress:
+        reports = [evaluate_made(models, seed=seed, progress=progress)]
+        reports += [evaluate_folder(path, models, progress=progress) for path in paths]
+    if as_json:
+        click.echo(json.dumps([report.to_json() for report in reports], indent=2))
+    else:
+        click.echo("\n\n".join(report.render() for report in reports))
 
 
 @click.group()

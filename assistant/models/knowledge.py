@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from assistant.db import Base, utcnow
@@ -41,10 +41,9 @@ class Article(Base):
 
 
 class Passage(Base):
-    """A retrieved piece of an article. ``embedding`` is that of heading and text, by ``embedding_model``."""
+    """A retrieved piece of an article. Its vectors, of heading and text, are in `Vector` under its content hash."""
 
     __tablename__ = "passages"
-    __table_args__ = (Index("ix_passages_content_hash_embedding_model", "content_hash", "embedding_model"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     public_id: Mapped[str] = public_id("psg")
@@ -54,9 +53,12 @@ class Passage(Base):
     heading: Mapped[str] = mapped_column(Text)  # the article's title and the headings above it, joined by " > "
     text: Mapped[str] = mapped_column(Text)
     codes: Mapped[str] = mapped_column(Text, default="")  # exact identifiers in it, canonical, separated by spaces
-    content_hash: Mapped[str] = mapped_column(Text)
-    embedding_model: Mapped[str] = mapped_column(Text)
-    embedding: Mapped[bytes] = mapped_column(UnitVector)
+    content_hash: Mapped[str] = mapped_column(Text, index=True)
+
+    @property
+    def indexed(self) -> str:
+        """What is embedded: the heading gives the text its subject."""
+        return f"{self.heading}\n{self.text}"
 
 
 class Figure(Base):
@@ -224,9 +226,16 @@ class GapQuestion(Base):
     asked_at: Mapped[datetime]
 
 
+class VectorKind(StrEnum):
+    PASSAGE = "passage"
+    HEADING = "heading"
+    PICTURE = "picture"
+
+
 class Vector(Base):
-    """An embedding of something that is no passage as it is served: a heading, a passage by the embedding model that
-    will be served next, a picture. ``content_hash`` is the SHA-256 of the text or of the picture's bytes."""
+    """What an embedding model makes of a text or a picture. ``content_hash``: a passage's own, else the SHA-256 of the
+    heading or of the picture's bytes. ``embedding_model``: the name of an `EmbeddingModel`, or of what embeds pictures.
+    """
 
     __tablename__ = "vectors"
     __table_args__ = (UniqueConstraint("content_hash", "embedding_model"),)
@@ -234,4 +243,27 @@ class Vector(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     content_hash: Mapped[str] = mapped_column(Text)
     embedding_model: Mapped[str] = mapped_column(Text, index=True)
+    kind: Mapped[VectorKind] = mapped_column(enum_type(VectorKind, "kind"))
     embedding: Mapped[bytes] = mapped_column(UnitVector)
+
+
+class EmbeddingModelState(StrEnum):
+    SERVED = "served"  # queries are embedded with it
+    NEXT = "next"  # its vectors are being made; it is served as soon as no passage is without one
+
+
+class EmbeddingModel(Base):
+    """An embedder whose vectors are kept. One is served, one may be the next; the unique state says so.
+
+    ``name`` is its identity and revision, ``source`` the setting that loads it."""
+
+    __tablename__ = "embedding_models"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text, unique=True)
+    source: Mapped[str] = mapped_column(Text)
+    state: Mapped[EmbeddingModelState] = mapped_column(enum_type(EmbeddingModelState, "state"), unique=True)
+    # Passages that have a vector, of how many, while they are made; 0 of 0 when all is done.
+    done: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int] = mapped_column(default=0)
+    changed_at: Mapped[datetime] = mapped_column(default=utcnow)  # when it was served, or became complete

@@ -6,6 +6,7 @@ what they may not; they stand right behind the passage they belong to, with no s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -31,9 +32,14 @@ class NeighbourRetriever(BaseRetriever):
     inner: BaseRetriever
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun | None = None, product: str | None = None
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun | None = None,
+        product: str | None = None,
+        photos: Sequence[bytes] = (),
     ) -> list[Document]:
-        found = self.inner.invoke(query, product=product)
+        found = self.inner.invoke(query, product=product, photos=photos)
         around = _around(self.db, [str(document.id) for document in found[:_FIRST]])
         seen = {document.id for document in found}
         documents = []
@@ -65,6 +71,6 @@ def _around(db: Database, passage_ids: list[str]) -> dict[str, list[Passage]]:
 
 def _document(neighbour: Passage, found: Document) -> Document:
     own = {"passage_id": neighbour.public_id, "heading": neighbour.heading}
-    nothing: dict[str, Any] = {"score": 0.0, "similarity": None, "words": [], "codes": []}
+    nothing: dict[str, Any] = {"score": 0.0, "similarity": None, "words": [], "codes": [], "resemblance": None}
     metadata = {**found.metadata, **own, **nothing}
     return Document(page_content=neighbour.text, id=neighbour.public_id, metadata=metadata)

@@ -46,6 +46,8 @@ _K1, _B, _USUAL_WORDS = 1.2, 0.75, 120
 LEAD_OVER = 5
 # The product that the question is about is worth so much, an article about no product half of it.
 PRODUCT_BONUS = 0.25
+# A figure beside it that looks exactly like the photo is worth as much: there was no labelled set to choose it on.
+PICTURE_BONUS = 0.25
 # A number without a sign that it is a code may be a year, a price, a size: it adds, it does not come first.
 NUMBER_BONUS = 0.3
 # The most that meaning, words and a product can give: shown as 1.

@@ -11,26 +11,41 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
-from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 from sqlalchemy import select
-from sqlalchemy.orm import Session, defer, joinedload
+from sqlalchemy.orm import Session, joinedload
 
 from assistant.db import Database
 from assistant.models import Passage
+from assistant.ports import Embedder, PhotoEmbedder
 from assistant.retrieval import fusion
+from assistant.retrieval.embedders import Embedders, served
 from assistant.retrieval.identifiers import certain, other_forms, spot
 from assistant.retrieval.languages import detect
 from assistant.retrieval.meaning import InDatabase, InMemory, meaning_of
+from assistant.retrieval.pictures import look, resembling
+from assistant.retrieval.rerank import RERANKED, Reranking
 from assistant.retrieval.vectors import HeadingVectors, VectorCache, Vectors, occurrences
-from assistant.retrieval.words import Filters, clean, find, find_code, known_stems, query_words, rarest, stem
+from assistant.retrieval.words import (
+    READ_AT_MOST,
+    READ_AT_MOST_POSTGRESQL,
+    Filters,
+    clean,
+    find,
+    find_code,
+    known_stems,
+    query_words,
+    rarest,
+    stem,
+)
 
 __all__ = ["Filters", "Hit", "Index", "PassageRetriever", "query_words"]
 
@@ -52,6 +67,10 @@ class Hit:
     similarity: float | None
     words: tuple[str, ...]
     codes: tuple[str, ...]
+    # How much a figure beside it looks like the query's photo, 0 to 1; None without one that does.
+    resemblance: float | None = None
+    # What the reranker says; None without one, or if it had no time for this passage.
+    reranked: float | None = None
     # The language of the query if the embedder does not read it: found by words and identifiers more than by meaning.
     unread_language: str | None = None
 
@@ -65,38 +84,68 @@ class Hit:
             "similarity": None if self.similarity is None else round(self.similarity, 4),
             "words": list(self.words),
             "codes": list(self.codes),
+            "resemblance": None if self.resemblance is None else round(self.resemblance, 4),
             "unread_language": self.unread_language,
         }
 
 
 class Index:
-    """Thread-safe. One per process; all see the same database. ``languages``: that the embedder reads; none: all."""
+    """Thread-safe. One per process; all see the same database, which says which embedder is served."""
 
     def __init__(
-        self, db: Database, embeddings: Embeddings, embedding_model: str, *, languages: tuple[str, ...] = ()
+        self,
+        db: Database,
+        embedders: Embedders,
+        *,
+        photo_embedder: PhotoEmbedder | None = None,
+        reranking: Reranking | None = None,
     ) -> None:
         self._db = db
-        self._embeddings = embeddings
-        self._model = embedding_model
-        self._languages = languages
-        self._cache = VectorCache(embedding_model)
-        self._headings = HeadingVectors(embedding_model)
+        self._embedders = embedders
+        self._photo_embedder = photo_embedder
+        self._reranking = reranking
+        self._side = _Side(embedders.own, None)
 
-    def search(self, query: str, *, filters: Filters | None = None, limit: int = 8) -> list[Hit]:
-        """The best passages first; empty for an empty query or knowledge base."""
+    @property
+    def embedding_model(self) -> str:
+        """The name of the embedder that queries are embedded with, as of the last search."""
+        return self._side.embedder.name
+
+    def search(
+        self, query: str, *, photos: Sequence[bytes] = (), filters: Filters | None = None, limit: int = 8
+    ) -> list[Hit]:
+        """The best passages first; empty for an empty query or knowledge base. ``photos``: what a figure beside the
+        passage may look like, as `media` normalises them; without a photo embedder they say nothing."""
         query = clean(query)
-        if not query or limit < 1:
+        looks = look(self._photo_embedder, photos) if limit > 0 else None
+        if limit < 1 or (not query and looks is None):
             return []
-        filters = filters or Filters()
-        # No transaction is open while the model works.
-        asked = _Query(query, np.asarray(self._embeddings.embed_query(query), dtype=np.float32), self._unread(query))
-        with self._db.read() as session:
-            vectors = self._cache.current(session)
-            if not len(vectors):
-                return []
-            filters = replace(filters, products=(*filters.products, *vectors.products_in(query)))
-            found = _find(session, vectors, query=asked, model=self._model, filters=filters)
-            return self._hits(session, vectors, query=asked, found=found, filters=filters, limit=limit)
+        if self._reranking is None or not query:
+            return self._search(query, looks, filters or Filters(), limit)
+        hits = self._search(query, looks, filters or Filters(), max(limit, RERANKED))
+        texts = [f"{hit.document.metadata['heading']}\n{hit.document.page_content}" for hit in hits]
+        ordered = self._reranking.ordered(query, hits, texts, [bool(hit.codes) for hit in hits])
+        return [replace(hit, reranked=score) for hit, score in ordered[:limit]]
+
+    def _search(self, query: str, looks: np.ndarray | None, filters: Filters, limit: int) -> list[Hit]:
+        while True:
+            # No transaction is open while the model works.
+            side = self._side
+            asked = _query(query, side.embedder, looks)
+            with self._db.read() as session:
+                current = self._current(session)
+                if current.embedder is side.embedder:
+                    return self._found(session, side=current, asked=asked, filters=filters, limit=limit)
+                # Another embedder is served since the last search: the query is embedded anew.
+
+    def _found(self, session: Session, *, side: _Side, asked: _Query, filters: Filters, limit: int) -> list[Hit]:
+        vectors = side.cache.current(session)
+        if not len(vectors):
+            return []
+        filters = replace(filters, products=(*filters.products, *vectors.products_in(asked.text)))
+        pictures = self._photo_embedder.name if self._photo_embedder is not None else ""
+        found = _find(session, vectors, query=asked, models=(side.embedder.name, pictures), filters=filters)
+        return _hits(session, vectors, side.headings, query=asked, found=found, filters=filters, limit=limit)
 
     def retriever(self, filters: Filters | None = None, *, limit: int = 8) -> PassageRetriever:
         """The index as a LangChain retriever with fixed filters."""
@@ -105,50 +154,24 @@ class Index:
     def refresh(self) -> Vectors:
         """Read what has changed in the database since the last search, so that the next one need not."""
         with self._db.read() as session:
-            return self._cache.current(session)
+            return self._current(session).cache.current(session)
 
-    def _unread(self, query: str) -> str | None:
-        """The query's language, if it is surely one that the embedder does not read."""
-        if not self._languages:
-            return None
-        language, sure = detect(query)
-        return language if sure > _SURE_OF_LANGUAGE and language not in self._languages else None
-
-    def _hits(
-        self, session: Session, vectors: Vectors, *, query: _Query, found: _Found, filters: Filters, limit: int
-    ) -> list[Hit]:
-        """The candidates scored, best first. Ones that were removed a moment ago are left out."""
-        wanted = {stem(word) for word in found.counts}
-        texts = _texts(session, vectors.ids[found.rows].tolist(), wanted)
-        rows = found.rows[[passage_id in texts for passage_id in vectors.ids[found.rows].tolist()]]
-        passages = [texts[passage_id] for passage_id in vectors.ids[rows].tolist()]
-        similarities = found.meaning.cosines(rows)
-        headings = self._headings.cosines(session, [passage.heading for passage in passages], query.vector)
-        scores = _scores(
-            vectors, rows, passages, query=query, found=found, filters=filters, cosines=(similarities, headings)
-        )
-        best = np.lexsort((rows, -scores))[:limit].tolist()
-        whole = _passages(session, vectors.ids[rows[best]].tolist())
-        return [
-            _hit(
-                whole[int(vectors.ids[rows[place]])],
-                score=float(scores[place]),
-                similarity=float(similarities[place]),
-                words=tuple(word for word in found.counts if stem(word) in passages[place].words),
-                codes=tuple(code for code, carrying in found.codes.items() if rows[place] in carrying),
-                names=tuple(code for code, named in found.named.items() if vectors.places[rows[place]] in named),
-                unread_language=query.unread_language,
-            )
-            for place in best
-            if int(vectors.ids[rows[place]]) in whole
-        ]
+    def _current(self, session: Session) -> _Side:
+        """What is searched with now; the snapshots of another embedder, or of one that was incomplete, are let go."""
+        model = served(session)
+        if self._side.since != (model.changed_at if model is not None else None):
+            # One that cannot be had here has no vectors of ours: the search goes by words then.
+            embedder = self._embedders.find(model) or self._embedders.own
+            self._side = _Side(embedder, model.changed_at if model is not None else None)
+        return self._side
 
 
 class PassageRetriever(BaseRetriever):
     """Documents with ``metadata`` as `Hit.to_json` names it, ``names`` the identifiers that name the whole article, and
     ``id`` the passage's public id.
 
-    ``invoke(query, product=...)`` prefers passages of that product; it never widens what may be seen."""
+    ``invoke(query, product=..., photos=...)`` prefers passages of that product, and those beside figures that look like
+    the photos; it never widens what may be seen."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -157,19 +180,51 @@ class PassageRetriever(BaseRetriever):
     limit: int
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun | None = None, product: str | None = None
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun | None = None,
+        product: str | None = None,
+        photos: Sequence[bytes] = (),
     ) -> list[Document]:
         filters = self.filters if product is None else replace(self.filters, products=(product,))
-        return [hit.document for hit in self.index.search(query, filters=filters, limit=self.limit)]
+        return [hit.document for hit in self.index.search(query, photos=photos, filters=filters, limit=self.limit)]
+
+
+class _Side:
+    """An embedder that is served ``since`` then, and what was read of its vectors."""
+
+    def __init__(self, embedder: Embedder, since: datetime | None) -> None:
+        self.embedder = embedder
+        self.since = since
+        self.cache = VectorCache(embedder.name)
+        self.headings = HeadingVectors(embedder.name)
 
 
 @dataclass(frozen=True)
 class _Query:
-    """``vector``: (d,) float32. ``unread_language``: as in `Hit`."""
+    """``vector``: (d,) float32; (0,) without text. ``looks``: as `pictures.look` gives them. ``unread_language``: as in
+    `Hit`."""
 
     text: str
     vector: np.ndarray
     unread_language: str | None
+    looks: np.ndarray | None = None
+
+
+def _query(words: str, embedder: Embedder, looks: np.ndarray | None) -> _Query:
+    if not words:
+        return _Query("", np.zeros(0, dtype=np.float32), None, looks)
+    vector = np.asarray(embedder.embeddings.embed_query(words), dtype=np.float32)
+    return _Query(words, vector, _unread(words, embedder.languages), looks)
+
+
+def _unread(query: str, languages: tuple[str, ...]) -> str | None:
+    """The query's language, if it is surely one that the embedder does not read."""
+    if not languages:
+        return None
+    language, sure = detect(query)
+    return language if sure > _SURE_OF_LANGUAGE and language not in languages else None
 
 
 @dataclass(frozen=True)
@@ -187,31 +242,83 @@ class _Text:
 
 @dataclass(frozen=True)
 class _Found:
-    """Candidates: rows of `Vectors`, the words' counts, and by identifier the rows that carry it and the articles
-    that it names."""
+    """Candidates: rows of `Vectors`, the words' counts, by identifier the rows that carry it and the articles that it
+    names, and by row how much a figure looks like the photo."""
 
     rows: np.ndarray
-    meaning: InMemory | InDatabase
+    meaning: InMemory | InDatabase | None  # None without text
     lead: float
     counts: Mapping[str, int]
     codes: Mapping[str, np.ndarray]
     named: Mapping[str, np.ndarray]
+    alike: Mapping[int, float]
+
+    def cosines(self, rows: np.ndarray) -> np.ndarray:
+        return self.meaning.cosines(rows) if self.meaning is not None else np.zeros(len(rows), dtype=np.float32)
 
 
-def _find(session: Session, vectors: Vectors, *, query: _Query, model: str, filters: Filters) -> _Found:
-    """What words, meaning and identifiers each propose, of what may be found."""
+def _hits(
+    session: Session,
+    vectors: Vectors,
+    headings: HeadingVectors,
+    *,
+    query: _Query,
+    found: _Found,
+    filters: Filters,
+    limit: int,
+) -> list[Hit]:
+    """The candidates scored, best first. Ones that were removed a moment ago are left out."""
+    wanted = {stem(word) for word in found.counts}
+    texts = _texts(session, vectors.ids[found.rows].tolist(), wanted)
+    rows = found.rows[[passage_id in texts for passage_id in vectors.ids[found.rows].tolist()]]
+    passages = [texts[passage_id] for passage_id in vectors.ids[rows].tolist()]
+    similarities = found.cosines(rows)
+    shown = [passage.heading for passage in passages] if query.text else []
+    heading_cosines = headings.cosines(session, shown, query.vector)
+    scores = _scores(
+        vectors, rows, passages, query=query, found=found, filters=filters, cosines=(similarities, heading_cosines)
+    )
+    best = np.lexsort((rows, -scores))[:limit].tolist()
+    whole = _passages(session, vectors.ids[rows[best]].tolist())
+    return [
+        _hit(
+            whole[int(vectors.ids[rows[place]])],
+            score=float(scores[place]),
+            similarity=float(similarities[place]),
+            words=tuple(word for word in found.counts if stem(word) in passages[place].words),
+            codes=tuple(code for code, carrying in found.codes.items() if rows[place] in carrying),
+            names=tuple(code for code, named in found.named.items() if vectors.places[rows[place]] in named),
+            resemblance=found.alike.get(int(rows[place])),
+            unread_language=query.unread_language,
+        )
+        for place in best
+        if int(vectors.ids[rows[place]]) in whole
+    ]
+
+
+def _find(session: Session, vectors: Vectors, *, query: _Query, models: tuple[str, str], filters: Filters) -> _Found:
+    """What words, meaning, identifiers and photos each propose, of what may be found. ``models``: the embedder of texts
+    and that of photos."""
     allowed = vectors.allowed(filters)
-    meaning = meaning_of(session, vectors, query.vector, model=model)
+    alike = {}
+    if query.looks is not None:
+        near_photos = resembling(session, query.looks, model=models[1], filters=filters)
+        alike = {row: near_photos[int(vectors.ids[row])] for row in vectors.rows(list(near_photos)).tolist()}
+    pictured = np.array(sorted(alike), dtype=np.int64)
+    if not query.text:
+        return _Found(pictured[allowed[pictured]], None, 0.0, {}, {}, {}, alike)
+    meaning = meaning_of(session, vectors, query.vector, model=models[0])
     near = meaning.near(filters, CANDIDATES)
     counts = occurrences(session, vectors, query_words(query.text))
-    by_words = vectors.rows(find(session, rarest(counts), filters=filters, limit=CANDIDATES))
+    searched = rarest(counts, most=READ_AT_MOST if vectors.in_memory else READ_AT_MOST_POSTGRESQL)
+    by_words = vectors.rows(find(session, searched, filters=filters, limit=CANDIDATES))
     codes = {}
     for code in spot(query.text)[:_MOST_CODES]:
         rows = vectors.rows(_carrying(lambda form: find_code(session, form, filters=filters, limit=CANDIDATES), code))
         codes[code] = rows[allowed[rows]]
-    rows = np.unique(np.concatenate([by_words, near.rows, *codes.values()]))
+    rows = np.unique(np.concatenate([by_words, near.rows, pictured, *codes.values()]))
     named = {code: _named(vectors, carrying) for code, carrying in codes.items()}
-    return _Found(rows[allowed[rows]], meaning=meaning, lead=near.lead, counts=counts, codes=codes, named=named)
+    return _Found(rows[allowed[rows]], meaning, near.lead, counts, codes, named, alike)
 
 
 def _named(vectors: Vectors, carrying: np.ndarray) -> np.ndarray:
@@ -239,7 +346,7 @@ def _texts(session: Session, ids: Sequence[int], wanted: set[str]) -> dict[int, 
 
 
 def _passages(session: Session, ids: Sequence[int]) -> dict[int, Passage]:
-    query = select(Passage).where(Passage.id.in_(ids)).options(joinedload(Passage.article), defer(Passage.embedding))
+    query = select(Passage).where(Passage.id.in_(ids)).options(joinedload(Passage.article))
     return {passage.id: passage for passage in session.scalars(query)}
 
 
@@ -257,7 +364,10 @@ def _scores(
     reads = query.unread_language is None
     words = fusion.query_of(found.counts, passages=len(vectors), only_known=not reads)
     sure = certain(query.text)
-    bonuses = np.zeros(len(rows), dtype=np.float32)
+    alike = np.array([found.alike.get(row, 0.0) for row in rows.tolist()], dtype=np.float32)
+    if not query.text:
+        return alike
+    bonuses = fusion.PICTURE_BONUS * alike
     if filters.products:
         bonuses += fusion.PRODUCT_BONUS * vectors.about(rows, filters.products)
     identifiers = np.zeros(len(rows), dtype=np.float32)
@@ -287,6 +397,7 @@ def _hit(
     words: tuple[str, ...],
     codes: tuple[str, ...],
     names: tuple[str, ...],
+    resemblance: float | None,
     unread_language: str | None,
 ) -> Hit:
     article = passage.article
@@ -304,7 +415,8 @@ def _hit(
         "words": list(words),
         "codes": list(codes),
         "names": list(names),
+        "resemblance": resemblance,
         "unread_language": unread_language,
     }
     document = Document(page_content=passage.text, id=passage.public_id, metadata=metadata)
-    return Hit(document, score, similarity, words, codes, unread_language)
+    return Hit(document, score, similarity, words, codes, resemblance, unread_language=unread_language)

@@ -18,6 +18,11 @@ from assistant.retrieval.words import MAY_BE_FOUND, Filters, bound
 
 # How many neighbours HNSW keeps in view: measured for a recall of more than 0.95 on a million passages.
 EF_SEARCH = 200
+# For the rest of the transaction. To begin a parallel worker takes longer than a search has, and everything that a
+# search asks for has an index: where PostgreSQL is told to stop after some rows it is too fond of reading the table.
+_TUNED = f"""SELECT set_config('hnsw.ef_search', '{EF_SEARCH}', true),
+    set_config('hnsw.iterative_scan', 'strict_order', true),
+    set_config('max_parallel_workers_per_gather', '0', true), set_config('enable_seqscan', 'off', true)"""
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,12 @@ class InMemory:
 
     def __init__(self, vectors: Vectors, query: np.ndarray) -> None:
         self._vectors = vectors
-        self._cosines = vectors.matrix @ query
+        self._any = vectors.matrix.shape[1] > 0
+        self._cosines = vectors.matrix @ query if self._any else np.zeros(len(vectors), dtype=np.float32)
 
     def near(self, filters: Filters, number: int) -> Near:
+        if not self._any:  # of this embedder there is no vector: words must do
+            return Near(np.zeros(0, dtype=np.int64), 0.0)
         allowed = self._vectors.allowed(filters)
         masked = np.where(allowed, self._cosines, -2.0)
         best = np.argpartition(-masked, number)[:number] if len(masked) > number else np.arange(len(masked))
@@ -54,15 +62,16 @@ class InDatabase:
         self._vectors = vectors
         self._query = str(query.astype(np.float16).astype(np.float32).tolist())
         # Written into the statement, so that the index that was made for this model and length is used.
-        self._distance = f"(p.embedding::halfvec({len(query)})) <#> CAST(:query AS halfvec({len(query)}))"
+        self._distance = f"(v.embedding::halfvec({len(query)})) <#> CAST(:query AS halfvec({len(query)}))"
         self._model = "'" + model.replace("'", "''").replace(":", "\\:") + "'"
 
     def near(self, filters: Filters, number: int) -> Near:
-        self._session.execute(text(f"SET LOCAL hnsw.ef_search = {EF_SEARCH}"))
-        self._session.execute(text("SET LOCAL hnsw.iterative_scan = strict_order"))
+        self._session.execute(text(_TUNED))
         statement = f"""
-            SELECT p.id, {self._distance} AS distance FROM passages p JOIN articles a ON a.id = p.article_id
-            WHERE p.embedding_model = {self._model} AND {MAY_BE_FOUND} ORDER BY {self._distance} LIMIT :limit
+            SELECT p.id, {self._distance} AS distance FROM vectors v
+            JOIN passages p ON p.content_hash = v.content_hash JOIN articles a ON a.id = p.article_id
+            WHERE v.embedding_model = {self._model} AND v.kind = 'passage' AND {MAY_BE_FOUND}
+            ORDER BY {self._distance} LIMIT :limit
         """  # noqa: S608  (only our own constants, a number and a quoted name are put in)
         values = {"query": self._query, "limit": number, **bound(filters)}
         found = self._session.execute(text(statement), values).all()
@@ -72,8 +81,9 @@ class InDatabase:
     def cosines(self, rows: np.ndarray) -> np.ndarray:
         ids = self._vectors.ids[rows].tolist()
         statement = f"""
-            SELECT p.id, -(p.embedding <#> CAST(:query AS halfvec)) FROM passages p
-            WHERE p.id = ANY(:ids) AND p.embedding_model = {self._model}
+            SELECT p.id, -(v.embedding <#> CAST(:query AS halfvec)) FROM passages p
+            JOIN vectors v ON v.content_hash = p.content_hash AND v.embedding_model = {self._model}
+            WHERE p.id = ANY(:ids)
         """  # noqa: S608
         found = self._session.execute(text(statement), {"query": self._query, "ids": ids})
         known = {int(row[0]): float(row[1]) for row in found}

@@ -16,11 +16,11 @@ from datetime import datetime
 from functools import cached_property
 
 import numpy as np
-from sqlalchemy import select, text
+from sqlalchemy import and_, select, text
 from sqlalchemy.orm import Session
 
 from assistant.models import Article, Passage, Vector
-from assistant.retrieval.words import Filters, count
+from assistant.retrieval.words import Filters, count, frequent_lexemes
 
 _ARTICLES_AT_ONCE = 500
 _MOST_MASKS = 32
@@ -33,10 +33,13 @@ class Vectors:
 
     version: int
     ids: np.ndarray  # (n,) int64, passage ids, ascending
-    matrix: np.ndarray  # (n, d) float32, unit length; (0, 0) if they stay in the database
+    # (n, d) float32, unit length, or zero where there is no vector; d = 0 if there is none at all. (0, 0) if they stay
+    # in the database.
+    matrix: np.ndarray
     places: np.ndarray  # (n,) int32, into ``articles``
     articles: tuple[ArticleRow, ...]
     counts: dict[str, int] = field(default_factory=dict)  # word: how many passages have it; filled as it is asked
+    frequent: dict[str, int] = field(default_factory=dict)  # what `frequent_lexemes` gave
     masks: dict[Filters, np.ndarray] = field(default_factory=dict)  # what `allowed` found out
 
     def __len__(self) -> int:
@@ -149,9 +152,12 @@ def text_hash(words: str) -> str:
 
 def occurrences(session: Session, vectors: Vectors, words: Sequence[str]) -> dict[str, int]:
     """How many passages have each word; asked of the database once a snapshot."""
-    for word in words:
-        if word not in vectors.counts:
-            vectors.counts[word] = count(session, word)
+    missing = [word for word in words if word not in vectors.counts]
+    if missing:
+        if not vectors.frequent:
+            vectors.frequent.update(frequent_lexemes(session, passages=len(vectors)))
+        found = count(session, missing, frequent=vectors.frequent, passages=len(vectors))
+        vectors.counts.update(found)
     return {word: vectors.counts[word] for word in words}
 
 
@@ -175,10 +181,7 @@ def _renewed(session: Session, model: str, version: int, old: Vectors | None) ->
         owner = np.array([article.id for article in old.articles], dtype=np.int64)[old.places]
         kept = np.isin(owner, list(same))
         ids, owners = np.concatenate([old.ids[kept], ids]), np.concatenate([owner[kept], owners])
-        before = old.matrix[kept] if len(old.matrix) else old.matrix
-        matrix = (
-            np.concatenate([before, matrix]) if len(matrix) and len(before) else (matrix if len(matrix) else before)
-        )
+        matrix = _stacked(old.matrix[kept] if old.in_memory else old.matrix, matrix)
     order = np.argsort(ids, kind="stable")
     if np.any(order[1:] < order[:-1]):
         ids, owners = ids[order], owners[order]
@@ -186,6 +189,13 @@ def _renewed(session: Session, model: str, version: int, old: Vectors | None) ->
     article_ids = np.array([article.id for article in articles], dtype=np.int64)
     places = np.searchsorted(article_ids, owners).astype(np.int32)
     return Vectors(version=version, ids=ids, matrix=matrix, places=places, articles=tuple(articles))
+
+
+def _stacked(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Rows of vectors; those of none (d = 0) are zero beside others."""
+    width = max(above.shape[1], below.shape[1])
+    parts = [part if part.shape[1] else np.zeros((len(part), width), "<f4") for part in (above, below)]
+    return np.concatenate(parts)
 
 
 def _articles(session: Session) -> list[ArticleRow]:
@@ -200,14 +210,22 @@ def _read(session: Session, model: str, articles: Sequence[int]) -> tuple[np.nda
     in_memory = session.get_bind().dialect.name == "sqlite"
     ids: list[int] = []
     owners: list[int] = []
-    blobs: list[bytes] = []
-    columns = (Passage.id, Passage.article_id, Passage.embedding) if in_memory else (Passage.id, Passage.article_id)
+    blobs: list[bytes | None] = []
+    query = select(Passage.id, Passage.article_id)
+    if in_memory:
+        own = and_(Vector.content_hash == Passage.content_hash, Vector.embedding_model == model)
+        query = query.add_columns(Vector.embedding).outerjoin(Vector, own)
     for start in range(0, len(articles), _ARTICLES_AT_ONCE):
         some = articles[start : start + _ARTICLES_AT_ONCE]
-        query = select(*columns).where(Passage.article_id.in_(some), Passage.embedding_model == model)
-        for row in session.execute(query):
+        for row in session.execute(query.where(Passage.article_id.in_(some))):
             ids.append(row[0])
             owners.append(row[1])
             blobs.extend(row[2:])
-    matrix = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), -1) if blobs else np.zeros((0, 0), "<f4")
-    return np.array(ids, dtype=np.int64), matrix, np.array(owners, dtype=np.int64)
+    return np.array(ids, dtype=np.int64), _matrix(blobs), np.array(owners, dtype=np.int64)
+
+
+def _matrix(blobs: Sequence[bytes | None]) -> np.ndarray:
+    length = max((len(blob) for blob in blobs if blob is not None), default=0)
+    nothing = bytes(length)
+    joined = b"".join(blob if blob is not None else nothing for blob in blobs)
+    return np.frombuffer(joined, dtype="<f4").reshape(len(blobs), length // 4)

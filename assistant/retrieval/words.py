@@ -5,6 +5,7 @@ Any text may come in: only word characters reach the index, always quoted, and v
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,12 @@ from assistant.models import Visibility
 # Of a long message, so many different words are looked at.
 QUERY_WORDS = 64
 # The search reads about so many entries of the word index: rare words first, common ones as far as this goes.
+# PostgreSQL fetches each row to rank it, which costs about 7 µs.
 READ_AT_MOST = 5_000
+READ_AT_MOST_POSTGRESQL = 1_500
+# PostgreSQL counts no further: a word that has more, but is not one of the most frequent, lies between this and the
+# least of those.
+_COUNTED = 400
 # BM25 weights of the columns heading, text, codes, scope: codes have their own search, a scope only filters.
 _COLUMN_WEIGHTS = "bm25(2.0, 1.0, 0.0, 0.0)"
 # Weights of D (identifiers), C (unused), B (text) and A (heading) in PostgreSQL's ts_rank.
@@ -81,22 +87,59 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 4 and word[-1] == word[-2] else word
 
 
-def count(session: Session, word: str) -> int:
-    """How many passages have the word, whoever may see them."""
+def count(session: Session, words: Sequence[str], *, frequent: Mapping[str, int], passages: int) -> dict[str, int]:
+    """How many passages have each word, whoever may see them. ``frequent``: see `frequent_lexemes`. ``passages``: how
+    many there are; a word that the index leaves out is taken to be in all of them."""
     if _is_sqlite(session):
-        statement = "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH :match"
-        return int(session.execute(text(statement), {"match": f'{{heading text}} : "{word}"'}).scalar_one())
-    statement = "SELECT count(*) FROM passages WHERE fts_words @@ to_tsquery('english', :match)"
-    return int(session.execute(text(statement), {"match": f"'{word}':AB"}).scalar_one())
+        statement = text("SELECT count(*) FROM passages_fts WHERE passages_fts MATCH :match")
+        matches = {word: f'{{heading text}} : "{word}"' for word in words}
+        return {word: int(session.execute(statement, {"match": match}).scalar_one()) for word, match in matches.items()}
+    lexemes = _lexemes(session, words)
+    least = min(frequent.values(), default=passages)
+    statement = text(
+        "SELECT count(*) FROM (SELECT 1 FROM passages WHERE fts_words @@ CAST(:match AS tsquery) LIMIT :most) found"
+    )
+    most = _COUNTED if frequent else passages
+    counts = {}
+    for word in words:
+        lexeme = lexemes.get(word)
+        if lexeme is None:
+            counts[word] = passages
+        elif lexeme in frequent:
+            counts[word] = frequent[lexeme]
+        else:
+            found = int(session.execute(statement, {"match": f"'{lexeme}'", "most": most}).scalar_one())
+            counts[word] = found if found < most else max(found, round(math.sqrt(found * least)))
+    return counts
 
 
-def rarest(counts: Mapping[str, int]) -> list[str]:
-    """The words to search for, rarest first, as many as can be read quickly; at least one, if any is known."""
+def frequent_lexemes(session: Session, *, passages: int) -> dict[str, int]:
+    """About how many passages have each of the most frequent words, as PostgreSQL found when it last looked (ANALYZE).
+    Counting them takes longer the more there are; SQLite counts fast."""
+    if _is_sqlite(session):
+        return {}
+    statement = """
+        SELECT lexeme, share
+        FROM pg_stats, unnest(most_common_elems::text::text[], most_common_elem_freqs) s(lexeme, share)
+        WHERE schemaname = current_schema() AND tablename = 'passages' AND attname = 'fts_words' AND lexeme IS NOT NULL
+    """
+    return {row[0]: round(row[1] * passages) for row in session.execute(text(statement))}
+
+
+def _lexemes(session: Session, words: Sequence[str]) -> dict[str, str]:
+    """What PostgreSQL's index has in the place of each word; nothing for those that it leaves out."""
+    statement = "SELECT word, tsvector_to_array(to_tsvector('english', word)) FROM unnest(CAST(:words AS text[])) word"
+    found = session.execute(text(statement), {"words": list(words)})
+    return {word: lexemes[0] for word, lexemes in found if lexemes}
+
+
+def rarest(counts: Mapping[str, int], *, most: int = READ_AT_MOST) -> list[str]:
+    """The words to search for, rarest first, as many as are in ``most`` passages; at least one, if any is known."""
     chosen: list[str] = []
     entries = 0
     for word in sorted((word for word in counts if counts[word]), key=counts.__getitem__):
         entries += counts[word]
-        if chosen and entries > READ_AT_MOST:
+        if chosen and entries > most:
             break
         chosen.append(word)
     return chosen
@@ -113,12 +156,16 @@ def find(session: Session, words: Sequence[str], *, filters: Filters, limit: int
             ORDER BY rank LIMIT :limit
         """  # noqa: S608  (only our own constants are put in)
         return _ids(session, statement, match=_scoped(match, filters), limit=limit)
+    # Best first, and each looked up whether it may be found until there are enough; a join would read every article.
     statement = f"""
-        SELECT p.id FROM passages p JOIN articles a ON a.id = p.article_id, to_tsquery('english', :match) query
-        WHERE p.fts_words @@ query AND {MAY_BE_FOUND}
-        ORDER BY ts_rank('{_RANK_WEIGHTS}', p.fts_words, query, 1) DESC, p.id LIMIT :limit
+        SELECT ranked.id FROM (
+            SELECT p.id, p.article_id FROM passages p, to_tsquery('english', :match) query WHERE p.fts_words @@ query
+            ORDER BY ts_rank('{_RANK_WEIGHTS}', p.fts_words, query, 1) DESC, p.id OFFSET 0
+        ) ranked WHERE (SELECT {MAY_BE_FOUND} FROM articles a WHERE a.id = ranked.article_id) LIMIT :limit
     """  # noqa: S608
-    return _ids(session, statement, match=" | ".join(f"'{word}':AB" for word in words), limit=limit, **bound(filters))
+    # Without weights: they are not in the index, and asking for them reads every row's words twice. Identifiers, which
+    # match too then, count nothing in the ranking.
+    return _ids(session, statement, match=" | ".join(f"'{word}'" for word in words), limit=limit, **bound(filters))
 
 
 def find_code(session: Session, code: str, *, filters: Filters, limit: int) -> list[int]:
@@ -126,11 +173,12 @@ def find_code(session: Session, code: str, *, filters: Filters, limit: int) -> l
     if _is_sqlite(session):
         statement = "SELECT rowid FROM passages_fts WHERE passages_fts MATCH :match LIMIT :limit"
         return _ids(session, statement, match=_scoped(f'codes : "{code.lower()}"', filters), limit=limit)
+    # In no order: a sort by id makes PostgreSQL walk the whole table by id instead of asking the identifiers' index.
     statement = f"""
         SELECT p.id FROM passages p JOIN articles a ON a.id = p.article_id
-        WHERE p.fts_words @@ to_tsquery('simple', :match) AND {MAY_BE_FOUND} ORDER BY p.id LIMIT :limit
+        WHERE string_to_array(p.codes, ' ') @> ARRAY[:code] AND {MAY_BE_FOUND} LIMIT :limit
     """  # noqa: S608
-    return _ids(session, statement, match=f"'{code.lower()}':D", limit=limit, **bound(filters))
+    return sorted(_ids(session, statement, code=code, limit=limit, **bound(filters)))
 
 
 def _is_sqlite(session: Session) -> bool:

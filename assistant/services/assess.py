@@ -137,7 +137,18 @@ def _product(fields: Sequence[TriagedField]) -> str | None:
 def _passage_json(document: Any) -> dict[str, Any]:
     metadata = document.metadata
     similarity = metadata.get("similarity")
-    names = ("passage_id", "article_id", "article_title", "heading", "url", "product", "language", "words", "codes")
+    names = (
+        "passage_id",
+        "article_id",
+        "article_title",
+        "heading",
+        "url",
+        "product",
+        "language",
+        "words",
+        "codes",
+        "resemblance",
+    )
     return {
         **{name: metadata.get(name) for name in names},
         "score": round(float(metadata.get("score", 0.0)), 4),

@@ -10,6 +10,7 @@ from assistant.db import Database
 from assistant.media import Limits
 from assistant.outbound import Fetch
 from assistant.ports import Capabilities
+from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
 from assistant.skills.taxonomy import Taxonomy
 from assistant.storage import Storage
@@ -21,6 +22,7 @@ class Desk:
     storage: Storage
     capabilities: Capabilities
     taxonomy: Taxonomy
+    embedders: Embedders
     index: Index
     company: str
     answer_threshold: float

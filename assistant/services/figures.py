@@ -10,22 +10,24 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
-from sqlalchemy import select
+from sqlalchemy import Select, delete, exists, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assistant.errors import AssistantError, Unsupported
 from assistant.media import Photo, Upload, normalise
-from assistant.models import Evidence, Figure, Passage, PassageFigure
+from assistant.models import Evidence, Figure, Passage, PassageFigure, Vector, VectorKind
 from assistant.ports import TextLine
 from assistant.retrieval.loaders import Picture
 from assistant.services import evidence
 from assistant.services.desk import Desk
 from assistant.services.imports import KeptPicture
+from assistant.services.indexing import Progress, keep_vectors, to_bytes
 from assistant.skills.read_photo import PhotoEvidence, read_photo
 
 # Smaller ones are icons and bullets: pixels on the shorter side.
 _LEAST_SIDE = 64
+_EMBED_AT_ONCE = 8
 
 
 def keep_picture(desk: Desk, picture: Picture) -> KeptPicture | None:
@@ -54,6 +56,38 @@ def figures_beside(session: Session, passage_ids: Sequence[str]) -> dict[str, li
     for passage_id, figure in session.execute(query):
         found.setdefault(passage_id, []).append(figure)
     return found
+
+
+def embed_pictures(desk: Desk, *, progress: Progress = lambda _done, _total, _what: None) -> int:
+    """Make the vectors of figures that have none, for the search by photo; those of another model go. Returns how
+    many. Killed, it goes on where it was."""
+    embedder = desk.capabilities.photo_embedder
+    if embedder is None:
+        return 0
+    with desk.db.read() as session:
+        missing = session.scalars(_without_vector(embedder.name)).all()
+    for start in range(0, len(missing), _EMBED_AT_ONCE):
+        progress(start, len(missing), "Embedding pictures")
+        some = missing[start : start + _EMBED_AT_ONCE]
+        made = embedder.embed([desk.storage.get(sha256) for sha256 in some])
+        vectors = {sha256: to_bytes(vector) for sha256, vector in zip(some, made, strict=True)}
+        with desk.db.begin() as session:
+            keep_vectors(session, VectorKind.PICTURE, vectors, embedding_model=embedder.name)
+    with desk.db.begin() as session:
+        gone = ~exists().where(Figure.sha256 == Vector.content_hash)
+        old = or_(Vector.embedding_model != embedder.name, gone)
+        session.execute(delete(Vector).where(Vector.kind == VectorKind.PICTURE, old))
+    return len(missing)
+
+
+def lacks_vectors(session: Session, name: str) -> bool:
+    """Whether there are figures without a vector of this photo embedder."""
+    return session.scalar(_without_vector(name).limit(1)) is not None
+
+
+def _without_vector(name: str) -> Select[str]:
+    own = (Vector.content_hash == Figure.sha256, Vector.embedding_model == name)
+    return select(Figure.sha256).distinct().where(~exists().where(*own))
 
 
 def _read(desk: Desk, photo: Photo, sha256: str) -> PhotoEvidence | None:

@@ -11,21 +11,22 @@ Passages of many articles are embedded together, sorted by length: a batch is as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic, perf_counter
 from typing import Any
 
-from langchain_core.embeddings import Embeddings
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assistant.db import Database, utcnow
-from assistant.errors import AssistantError, NotFound
-from assistant.models import Article, Figure, Passage, PassageFigure, Visibility
+from assistant.errors import AssistantError, Conflict, NotFound
+from assistant.models import Article, EmbeddingModel, Figure, Passage, PassageFigure, VectorKind, Visibility
+from assistant.ports import Embedder
 from assistant.retrieval.loaders import ArticleSource, Found, Listing, Picture
 from assistant.retrieval.splitting import REVISION, FigureText, PassageText, cut
-from assistant.services.indexing import to_bytes
+from assistant.services.indexing import NotServed, hold_served, keep_vectors, known_vectors, to_bytes
+from assistant.skills.taxonomy import Taxonomy
 
 # Called with how many are done, of how many, and what is being done.
 Progress = Callable[[int, int, str], None]
@@ -37,7 +38,8 @@ _WINDOW = 512
 _FLUSH_AFTER = 2.0
 # Texts a call: other threads' queries get their turn between two calls.
 _EMBED_AT_ONCE = 32
-_LOOK_UP_AT_ONCE = 500
+# Characters at the beginning of an article in which it says what it is about.
+_OPENING = 300
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,15 @@ class _Prepared:
 
 @dataclass
 class Importer:
-    """One import of one source. ``keep_picture``: without it, pictures are left out."""
+    """One import of one source. ``embedder``: the one that is served; another one that takes its place meanwhile is
+    got by ``reopen``. ``taxonomy``: an article that does not say its product has the one that its title or opening
+    names. ``keep_picture``: without it, pictures are left out."""
 
     db: Database
     source: str
-    embeddings: Embeddings
-    embedding_model: str
+    embedder: Embedder
+    reopen: Callable[[EmbeddingModel], Embedder] | None = None
+    taxonomy: Taxonomy | None = None
     keep_picture: KeepPicture | None = None
     progress: Progress = lambda _done, _total, _what: None
     stored: Stored = lambda _key, _article: None
@@ -143,7 +148,7 @@ class Importer:
         Raises `NotFound` if not one article can be read: a mistyped path does not empty the knowledge base."""
         started = perf_counter()
         with self.db.read() as session:
-            self._known = _stored_digests(session, self.source, self.embedding_model)
+            self._known = _stored_digests(session, self.source)
         changed = [found for found in listing.found if not self._is_known(found)]
         self._unchanged = len(listing.found) - len(changed)
         self._flushed_at = monotonic()
@@ -176,8 +181,9 @@ class Importer:
         return found.content_hash is not None and self._known.get(found.key) == self._digest(found.content_hash)
 
     def _digest(self, content_hash: str) -> str:
-        """Changes when the article does, and when other passages are made of it than before."""
-        return f"{REVISION}{'+' if self.keep_picture is not None else ''}:{content_hash}"
+        """Changes when the article does, and when other passages are made of it than before, or another product."""
+        products = f"-{self.taxonomy.products_hash}" if self.taxonomy is not None else ""
+        return f"{REVISION}{'+' if self.keep_picture is not None else ''}{products}:{content_hash}"
 
     def _take(self, found: Found, listing: Listing, gone: set[str]) -> None:
         """Read an article, with its pictures, unless it turns out to be unchanged."""
@@ -204,6 +210,7 @@ class Importer:
         self.progress(self._done, self._total, "Importing articles")
 
     def _prepare(self, article: ArticleSource, digest: str, listing: Listing) -> _Prepared:
+        article = self._with_product(article)
         pieces = cut(article)
         passages = list(pieces.passages)
         figures = []
@@ -216,6 +223,12 @@ class Importer:
             figures.append(_FigureRow(figure, kept, (*beside, *range(len(passages), len(passages) + len(own)))))
             passages += own
         return _Prepared(article, digest, tuple(passages), tuple(figures))
+
+    def _with_product(self, article: ArticleSource) -> ArticleSource:
+        if article.product is not None or self.taxonomy is None:
+            return article
+        opening = " ".join(block for section in article.sections[:1] for block in section.blocks)[:_OPENING]
+        return replace(article, product=self.taxonomy.product_named(article.title, opening))
 
     def _kept(self, figure: FigureText, article: ArticleSource, listing: Listing) -> KeptPicture | None:
         if self.keep_picture is None:
@@ -231,34 +244,40 @@ class Importer:
         return count >= _WINDOW or (count > 0 and monotonic() - self._flushed_at > _FLUSH_AFTER)
 
     def _store(self) -> None:
-        """Embed what is waiting, with no transaction open. Each article is replaced, in a transaction of its own, as
-        soon as all of its passages are embedded."""
-        texts = {passage.content_hash: passage for one in self._waiting for passage in one.passages}
-        vectors = _known_vectors(self.db, list(texts), embedding_model=self.embedding_model)
-        missing = sorted((key for key in texts if key not in vectors), key=lambda key: len(texts[key].indexed))
-        waiting = self._store_complete(self._waiting, vectors)
-        for some in _slices(missing, _EMBED_AT_ONCE):
-            embedded = self.embeddings.embed_documents([texts[key].indexed for key in some])
-            vectors |= {key: to_bytes(vector) for key, vector in zip(some, embedded, strict=True)}
-            waiting = self._store_complete(waiting, vectors)
-        self._waiting.clear()
+        """Embed what is waiting, with no transaction open, and store it. Should another embedder be served by the time
+        an article is stored, what is left is embedded with that one."""
+        while self._waiting:
+            try:
+                self._embed_and_store()
+            except NotServed as other:
+                if self.reopen is None:
+                    raise Conflict(f"The articles are searched with another embedder: {other.served.name}.") from other
+                self.embedder = self.reopen(other.served)
         self._flushed_at = monotonic()
 
-    def _store_complete(self, waiting: Sequence[_Prepared], vectors: Mapping[str, bytes]) -> list[_Prepared]:
-        """Store the articles of which every passage has its vector. Returns the others."""
-        left = []
-        for one in waiting:
+    def _embed_and_store(self) -> None:
+        """Each article is replaced, in a transaction of its own, as soon as all of its passages are embedded."""
+        texts = {passage.content_hash: passage for one in self._waiting for passage in one.passages}
+        vectors = known_vectors(self.db, list(texts), embedding_model=self.embedder.name)
+        missing = sorted((key for key in texts if key not in vectors), key=lambda key: len(texts[key].indexed))
+        self._store_complete(vectors)
+        for some in _slices(missing, _EMBED_AT_ONCE):
+            embedded = self.embedder.embeddings.embed_documents([texts[key].indexed for key in some])
+            vectors |= {key: to_bytes(vector) for key, vector in zip(some, embedded, strict=True)}
+            self._store_complete(vectors)
+
+    def _store_complete(self, vectors: Mapping[str, bytes]) -> None:
+        """Store the articles of which every passage has its vector; the others go on waiting."""
+        for one in tuple(self._waiting):
             if all(passage.content_hash in vectors for passage in one.passages):
                 self._store_one(one, vectors)
-            else:
-                left.append(one)
-        return left
+                self._waiting = [other for other in self._waiting if other is not one]
 
     def _store_one(self, one: _Prepared, vectors: Mapping[str, bytes]) -> None:
         try:
-            _save(self.db, self.source, one, vectors, self.embedding_model)
+            _save(self.db, self.source, one, vectors, self.embedder)
         except IntegrityError:  # another import has just added it
-            _save(self.db, self.source, one, vectors, self.embedding_model)
+            _save(self.db, self.source, one, vectors, self.embedder)
         self._passages += len(one.passages)
         self._figures += len(one.figures)
         if one.article.key in self._known:
@@ -276,13 +295,10 @@ class Importer:
         return len(keys)
 
 
-def _stored_digests(session: Session, source: str, embedding_model: str) -> dict[str, str]:
-    """Key to digest; an empty one where the passages belong to another embedding model and must be made new."""
-    articles = select(Article.id, Article.source_key, Article.content_hash).where(Article.source == source)
-    other = select(Passage.article_id).join(Passage.article)
-    other = other.where(Article.source == source, Passage.embedding_model != embedding_model).distinct()
-    outdated = set(session.scalars(other))
-    return {key: "" if article in outdated else digest for article, key, digest in session.execute(articles)}
+def _stored_digests(session: Session, source: str) -> dict[str, str]:
+    """Key to digest of what is stored."""
+    articles = select(Article.source_key, Article.content_hash).where(Article.source == source)
+    return dict(session.execute(articles).all())
 
 
 def _gone(listing: Listing, stored: Mapping[str, str]) -> list[str]:
@@ -301,25 +317,14 @@ def _files_of(key: str) -> Iterator[str]:
         place = key.find("#", place + 1)
 
 
-def _known_vectors(db: Database, digests: Sequence[str], *, embedding_model: str) -> dict[str, bytes]:
-    """Content hash to vector, for what the database already has."""
-    vectors: dict[str, bytes] = {}
-    with db.read() as session:
-        for some in _slices(digests, _LOOK_UP_AT_ONCE):
-            query = select(Passage.content_hash, Passage.embedding).where(
-                Passage.content_hash.in_(some), Passage.embedding_model == embedding_model
-            )
-            vectors |= dict(session.execute(query).all())
-    return vectors
-
-
 def _slices(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _save(db: Database, source: str, new: _Prepared, vectors: Mapping[str, bytes], embedding_model: str) -> None:
+def _save(db: Database, source: str, new: _Prepared, vectors: Mapping[str, bytes], embedder: Embedder) -> None:
     article = new.article
     with db.begin() as session:
+        hold_served(session, embedder.name, embedder.source)
         # Locked where the database does not serialise writers itself: the other import's passages must be seen.
         query = select(Article).where(Article.source == source, Article.source_key == article.key).with_for_update()
         row = session.scalar(query)
@@ -333,15 +338,15 @@ def _save(db: Database, source: str, new: _Prepared, vectors: Mapping[str, bytes
         # The index asks for the time to know what has changed: it differs even if nothing else does.
         row.content_hash, row.updated_at = new.digest, utcnow()
         session.flush()
-        passages = _passage_rows(row.id, new.passages, vectors, embedding_model)
+        own = {passage.content_hash: vectors[passage.content_hash] for passage in new.passages}
+        keep_vectors(session, VectorKind.PASSAGE, own, embedding_model=embedder.name)
+        passages = _passage_rows(row.id, new.passages)
         session.add_all(passages)
         session.flush()
         _save_figures(session, row.id, new.figures, passages)
 
 
-def _passage_rows(
-    article_id: int, passages: Sequence[PassageText], vectors: Mapping[str, bytes], embedding_model: str
-) -> list[Passage]:
+def _passage_rows(article_id: int, passages: Sequence[PassageText]) -> list[Passage]:
     return [
         Passage(
             article_id=article_id,
@@ -350,8 +355,6 @@ def _passage_rows(
             text=passage.text,
             codes=passage.codes,
             content_hash=passage.content_hash,
-            embedding_model=embedding_model,
-            embedding=vectors[passage.content_hash],
         )
         for position, passage in enumerate(passages)
     ]

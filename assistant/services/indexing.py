@@ -1,27 +1,32 @@
-"""What the index needs beyond the passages' own vectors: those of their headings.
+"""Making what the index needs: vectors of passages and of their headings, and PostgreSQL's index of them.
 
-A heading is embedded once, however many passages stand under it. It is made after the passages: until it is there, a
-passage is ranked without it.
+A vector is made once for each text and embedder, however many passages have it. One of a heading is made after those of
+the passages: until it is there, a passage is ranked without it. Imports hold the served embedder while they store, so
+that it is never another one by the time an article is in (`hold_served`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
-from langchain_core.embeddings import Embeddings
-from sqlalchemy import delete, func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Select, delete, exists, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
 
 from assistant.db import Database
-from assistant.models import Passage, Vector
+from assistant.models import EmbeddingModel, EmbeddingModelState, Passage, Vector, VectorKind
+from assistant.ports import Embedder
 from assistant.retrieval.vectors import text_hash
 
 Progress = Callable[[int, int, str], None]
 
-_AT_ONCE = 64
+# Texts a call: other threads' queries get their turn between two calls.
+_AT_ONCE = 32
+# Passages that are looked at together, sorted by length: a batch is as slow as its longest text.
+_WINDOW = 512
+_REMOVED_AT_ONCE = 2000
 # Passages from which PostgreSQL gets an index of vectors, and the memory to build it with.
 INDEX_FROM = 20_000
 _BUILD_MEMORY = "2GB"
@@ -29,41 +34,113 @@ _BUILD_MEMORY = "2GB"
 _INVALID = "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('{name}') AND NOT indisvalid"
 
 
-def embed_headings(
-    db: Database,
-    *,
-    embeddings: Embeddings,
-    embedding_model: str,
-    progress: Progress = lambda _done, _total, _what: None,
-) -> int:
+class NotServed(Exception):
+    """Another embedder is served than the one whose vectors were to be stored."""
+
+    def __init__(self, served: EmbeddingModel) -> None:
+        super().__init__(served.name)
+        self.served = served
+
+
+def hold_served(session: Session, name: str, source: str = "") -> None:
+    """Keep the embedder called ``name`` served until this transaction ends; with no embedder yet, it is from now on.
+
+    Raises `NotServed` if it is another one."""
+    state = EmbeddingModel.state == EmbeddingModelState.SERVED
+    served = session.scalar(select(EmbeddingModel).where(state).with_for_update(read=True))
+    if served is None:
+        session.add(EmbeddingModel(name=name, source=source, state=EmbeddingModelState.SERVED))
+        session.flush()
+    elif served.name != name:
+        raise NotServed(served)
+
+
+def keep_vectors(session: Session, kind: VectorKind, vectors: Mapping[str, bytes], *, embedding_model: str) -> None:
+    """Store vectors by content hash; those that are there stay as they are."""
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    rows = [
+        {"content_hash": digest, "embedding_model": embedding_model, "kind": kind, "embedding": vector}
+        for digest, vector in vectors.items()
+    ]
+    if rows:
+        session.execute(insert(Vector).on_conflict_do_nothing(), rows)
+
+
+def known_vectors(db: Database, digests: Sequence[str], *, embedding_model: str) -> dict[str, bytes]:
+    """Content hash to vector, for what the database already has."""
+    vectors: dict[str, bytes] = {}
+    columns = select(Vector.content_hash, Vector.embedding).where(Vector.embedding_model == embedding_model)
+    with db.read() as session:
+        for start in range(0, len(digests), _WINDOW):
+            vectors |= dict(
+                session.execute(columns.where(Vector.content_hash.in_(digests[start : start + _WINDOW]))).all()
+            )
+    return vectors
+
+
+def embed_passages(db: Database, embedder: Embedder, *, progress: Progress = lambda _done, _total, _what: None) -> None:
+    """Embed the passages that have no vector of this embedder. Killed, it goes on where it was. Ends early if the
+    embedder is not wanted any more."""
+    done, total = count_embedded(db, embedder.name)
+    last = 0
+    while True:
+        progress(done, total, "Embedding passages")
+        with db.read() as session:
+            query = _without_vector(embedder.name).where(Passage.id > last).order_by(Passage.id).limit(_WINDOW)
+            window = session.scalars(query).all()
+        if not window:
+            return
+        last = window[-1].id
+        texts = {passage.content_hash: passage.indexed for passage in window}
+
+        def tell(stored: int, _total: int, _what: str, before: int = done) -> None:
+            progress(min(before + stored, total), total, "Embedding passages")
+
+        if not _store(db, VectorKind.PASSAGE, texts, embedder, tell):
+            return
+        done += len(window)
+
+
+def embed_headings(db: Database, embedder: Embedder, *, progress: Progress = lambda _done, _total, _what: None) -> int:
     """Embed the headings that have no vector yet. Returns how many. Killed, it goes on where it was."""
     with db.read() as session:
         headings = session.scalars(select(Passage.heading).distinct()).all()
-        known = select(Vector.content_hash).where(Vector.embedding_model == embedding_model)
-        have = set(session.scalars(known))
+        known = select(Vector.content_hash).where(Vector.embedding_model == embedder.name)
+        have = set(session.scalars(known.where(Vector.kind == VectorKind.HEADING)))
     missing = {digest: heading for heading in headings if (digest := text_hash(heading)) not in have}
-    store_vectors(db, missing, embeddings=embeddings, embedding_model=embedding_model, progress=progress)
+    _store(db, VectorKind.HEADING, missing, embedder, progress)
     return len(missing)
 
 
-def store_vectors(
-    db: Database, texts: Mapping[str, str], *, embeddings: Embeddings, embedding_model: str, progress: Progress
-) -> None:
-    """Embed texts, by their hash, in batches, each stored at once. No transaction is open while the model works."""
-    order = sorted(texts, key=lambda digest: len(texts[digest]))  # a batch is as slow as its longest text
-    for start in range(0, len(order), _AT_ONCE):
-        progress(start, len(order), "Embedding headings")
-        some = order[start : start + _AT_ONCE]
-        rows: list[dict[str, Any]] = [
-            {"content_hash": digest, "embedding_model": embedding_model, "embedding": to_bytes(vector)}
-            for digest, vector in zip(some, embeddings.embed_documents([texts[d] for d in some]), strict=True)
-        ]
-        try:
-            _insert(db, rows)
-        except IntegrityError:  # somebody else has made some of them meanwhile
-            for row in rows:
-                _insert_one(db, row)
-    progress(len(order), len(order), "Embedding headings")
+def is_complete(session: Session, embedding_model: str) -> bool:
+    """Whether every passage has a vector of the model."""
+    return session.scalar(_without_vector(embedding_model).limit(1)) is None
+
+
+def count_embedded(db: Database, embedding_model: str) -> tuple[int, int]:
+    """How many passages have a vector of the model, of how many."""
+    with db.read() as session:
+        total = session.execute(select(func.count()).select_from(Passage)).scalar_one()
+        missing = session.execute(select(func.count()).select_from(_without_vector(embedding_model).subquery()))
+        return total - int(missing.scalar_one()), total
+
+
+def sweep_vectors(db: Database) -> None:
+    """Remove vectors of texts that are in no article any more, and of embedders that are not wanted any more."""
+    wanted = select(EmbeddingModel.name)
+    ours = Vector.kind.in_((VectorKind.PASSAGE, VectorKind.HEADING))
+    while _removed(db, select(Vector.id).where(ours, Vector.embedding_model.not_in(wanted)).limit(_REMOVED_AT_ONCE)):
+        pass  # in pieces: the first are many, and others write meanwhile
+    with db.begin() as session:
+        # Held, so that no import takes a vector for known that goes.
+        session.execute(select(EmbeddingModel.id).with_for_update())
+        used = exists().where(Passage.content_hash == Vector.content_hash)
+        session.execute(delete(Vector).where(Vector.kind == VectorKind.PASSAGE, ~used))
+        headings = {text_hash(heading) for heading in session.scalars(select(Passage.heading).distinct())}
+        stored = session.execute(select(Vector.id, Vector.content_hash).where(Vector.kind == VectorKind.HEADING))
+        gone = [row[0] for row in stored if row[1] not in headings]
+        for start in range(0, len(gone), _REMOVED_AT_ONCE):
+            session.execute(delete(Vector).where(Vector.id.in_(gone[start : start + _REMOVED_AT_ONCE])))
 
 
 def to_bytes(vector: Iterable[float]) -> bytes:
@@ -72,45 +149,74 @@ def to_bytes(vector: Iterable[float]) -> bytes:
     return bytes((row / max(float(np.linalg.norm(row)), 1e-12)).astype("<f4").tobytes())
 
 
-def _insert(db: Database, rows: list[dict[str, Any]]) -> None:
-    with db.begin() as session:
-        session.add_all([Vector(**row) for row in rows])
-
-
-def _insert_one(db: Database, row: dict[str, Any]) -> None:
-    with db.begin() as session:
-        key = (Vector.content_hash == row["content_hash"], Vector.embedding_model == row["embedding_model"])
-        session.execute(delete(Vector).where(*key))
-        session.add(Vector(**row))
-
-
-def index_vectors(db: Database, *, embedding_model: str) -> bool:
-    """On PostgreSQL, make the HNSW index of this model's passages once there are `INDEX_FROM`; while it is made, they
+def index_vectors(db: Database, *, embedding_model: str, index_from: int = INDEX_FROM) -> bool:
+    """On PostgreSQL, make the HNSW index of this model's passages once there are ``index_from``; while it is made, they
     are searched and changed as before. Returns whether there is one. Below that an exact search is as fast, and exact.
     """
     if db.is_sqlite:
         return False
     with db.read() as session:
-        passages = select(Passage.embedding).where(Passage.embedding_model == embedding_model)
-        if len(session.scalars(passages.limit(1)).all()) == 0:
-            return False
-        dimensions = len(session.scalars(passages.limit(1)).one()) // 4
-        count = session.execute(select(func.count()).select_from(passages.subquery())).scalar_one()
-    if count < INDEX_FROM:
+        vectors = select(Vector.embedding).where(
+            Vector.embedding_model == embedding_model, Vector.kind == VectorKind.PASSAGE
+        )
+        one = session.scalar(vectors.limit(1))
+        count = session.execute(select(func.count()).select_from(vectors.subquery())).scalar_one()
+    if one is None or count < index_from:
         return False
-    name = f"fts_hnsw_{hashlib.sha256(f'{embedding_model} {dimensions}'.encode()).hexdigest()[:16]}"
-    quoted = embedding_model.replace("'", "''")
+    dimensions = len(one) // 4
+    name = _index_name(embedding_model)
+    quoted = embedding_model.replace("'", "''").replace("%", "%%")
     # Outside of a transaction: PostgreSQL wants it so, for an index that is built beside the work.
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql(
-            f"DROP INDEX IF EXISTS {name}"
-            if connection.exec_driver_sql(_INVALID.format(name=name)).scalar_one_or_none()
-            else "SELECT 1"
-        )
+        if connection.exec_driver_sql(_INVALID.format(name=name)).scalar_one_or_none():
+            connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
         connection.exec_driver_sql(f"SET maintenance_work_mem = '{_BUILD_MEMORY}'")
         connection.exec_driver_sql(
-            f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON passages USING hnsw "
-            f"((embedding::halfvec({dimensions})) halfvec_ip_ops) WHERE embedding_model = '{quoted}'"
+            f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON vectors USING hnsw "
+            f"((embedding::halfvec({dimensions})) halfvec_ip_ops) "
+            f"WHERE embedding_model = '{quoted}' AND kind = 'passage'"
         )
         connection.exec_driver_sql("RESET maintenance_work_mem")
     return True
+
+
+def drop_index(db: Database, *, embedding_model: str) -> None:
+    """Remove this model's index of vectors, if there is one."""
+    if not db.is_sqlite:
+        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {_index_name(embedding_model)}")
+
+
+def _index_name(embedding_model: str) -> str:
+    return f"fts_hnsw_{hashlib.sha256(embedding_model.encode()).hexdigest()[:16]}"
+
+
+def _without_vector(embedding_model: str) -> Select[Passage]:
+    """The passages that have no vector of the model."""
+    own = (Vector.content_hash == Passage.content_hash, Vector.embedding_model == embedding_model)
+    return select(Passage).where(~exists().where(*own))
+
+
+def _store(db: Database, kind: VectorKind, texts: Mapping[str, str], embedder: Embedder, progress: Progress) -> bool:
+    """Embed texts, by their hash, in batches, each stored at once, with no transaction open while the model works.
+    Stops, and returns False, when the model is no longer one of those whose vectors are kept."""
+    order = sorted(texts, key=lambda digest: len(texts[digest]))  # a batch is as slow as its longest text
+    for start in range(0, len(order), _AT_ONCE):
+        progress(start, len(order), f"Embedding {kind.value}s")
+        some = order[start : start + _AT_ONCE]
+        made = embedder.embeddings.embed_documents([texts[digest] for digest in some])
+        vectors = {digest: to_bytes(vector) for digest, vector in zip(some, made, strict=True)}
+        with db.begin() as session:
+            model = select(EmbeddingModel.id).where(EmbeddingModel.name == embedder.name)
+            if session.scalar(model.with_for_update(read=True)) is None:
+                return False
+            keep_vectors(session, kind, vectors, embedding_model=embedder.name)
+    progress(len(order), len(order), f"Embedding {kind.value}s")
+    return True
+
+
+def _removed(db: Database, ids: Select[int]) -> bool:
+    with db.begin() as session:
+        some = session.scalars(ids).all()
+        session.execute(delete(Vector).where(Vector.id.in_(some)))
+    return bool(some)

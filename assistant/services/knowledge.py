@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from langchain_core.embeddings import Embeddings
 from sqlalchemy import func, select, tuple_
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session
 
 from assistant.db import Database
-from assistant.errors import NotFound
+from assistant.errors import NotFound, Unsupported
+from assistant.media import Photo, Upload, normalise
 from assistant.models import Article, Figure, Passage, Visibility
+from assistant.ports import Embedder
 from assistant.retrieval.index import Filters, Hit, Index
 from assistant.retrieval.loaders import list_articles as list_files
+from assistant.services.desk import Desk
 from assistant.services.imports import Importer, ImportReport, Progress
+from assistant.skills.answer import AnswerRequest, build_query, product_of
+from assistant.skills.read_photo import read_photo
 
-__all__ = ["ImportReport", "Progress", "import_folder", "search_articles"]
+__all__ = ["ImportReport", "Progress", "import_folder", "search_articles", "search_by_photo"]
 
 
 def import_folder(
@@ -23,15 +28,14 @@ def import_folder(
     *,
     path: Path,
     source: str,
-    embeddings: Embeddings,
-    embedding_model: str,
+    embedder: Embedder,
     progress: Progress = lambda _done, _total, _what: None,
 ) -> ImportReport:
     """Make the articles of ``source`` those of the folder (or file) at ``path``, without their pictures.
 
     Raises `NotFound` or `Invalid` if there is nothing to import at all: a mistyped path does not empty the knowledge
     base."""
-    importer = Importer(db, source, embeddings, embedding_model, progress=progress)
+    importer = Importer(db, source, embedder, progress=progress)
     return importer.run(list_files(path))
 
 
@@ -42,6 +46,31 @@ def search_articles(
     visibilities = (Visibility.PUBLIC, Visibility.INTERNAL) if internal else (Visibility.PUBLIC,)
     filters = Filters(visibilities=visibilities, products=(product,) if product else ())
     return index.search(query, filters=filters, limit=limit)
+
+
+def search_by_photo(
+    desk: Desk,
+    uploads: Sequence[Upload],
+    query: str = "",
+    *,
+    product: str | None = None,
+    internal: bool = False,
+    limit: int = 8,
+) -> list[Hit]:
+    """Passages for what photos show, and for ``query`` if there is one: by what is read in them and, with a photo
+    embedder, by figures that look like them. Nothing is stored. Raises what is wrong with a file."""
+    photos = []
+    for upload in uploads:
+        photo = normalise(upload, desk.photo_limits)
+        if not isinstance(photo, Photo):
+            raise Unsupported(f"{upload.filename} is no photo.")
+        photos.append(photo.data)
+    read = tuple(read_photo(photo, capabilities=desk.capabilities, taxonomy=desk.taxonomy) for photo in photos)
+    request = AnswerRequest(query, evidence=read, photos=tuple(photos), product=product)
+    named = product or product_of(request)
+    visibilities = tuple(Visibility) if internal else (Visibility.PUBLIC,)
+    filters = Filters(visibilities=visibilities, products=(named,) if named else ())
+    return desk.index.search(build_query(request), photos=photos, filters=filters, limit=limit)
 
 
 def count_articles(session: Session) -> int:
@@ -74,9 +103,9 @@ def get_article(session: Session, public_id: str, *, internal: bool = False) -> 
 
 
 def passages_of(session: Session, article: Article) -> list[Passage]:
-    """The article's passages in reading order, without their vectors."""
+    """The article's passages in reading order."""
     query = select(Passage).where(Passage.article_id == article.id).order_by(Passage.position)
-    return list(session.scalars(query.options(defer(Passage.embedding))))
+    return list(session.scalars(query))
 
 
 def get_figure(session: Session, public_id: str, *, internal: bool = False) -> Figure:

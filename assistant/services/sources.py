@@ -28,10 +28,9 @@ from assistant.media import Upload, safe_filename
 from assistant.models import Article, Source, SourceFile, SourceKind, SourcePage
 from assistant.retrieval.loaders import SUFFIXES, ArticleSource, Listing, list_articles
 from assistant.retrieval.sources.website import list_website
-from assistant.services import figures, queue, solved
+from assistant.services import embedding, figures, indexing, queue, solved
 from assistant.services.desk import Desk
 from assistant.services.imports import Importer, ImportReport, Progress
-from assistant.services.indexing import embed_headings, index_vectors
 
 log = structlog.get_logger(__name__)
 
@@ -217,16 +216,20 @@ def sync(desk: Desk, source_id: int, *, progress: Progress = lambda _done, _tota
             importer = Importer(
                 desk.db,
                 source.name,
-                desk.capabilities.embeddings,
-                desk.capabilities.embedding_model,
+                embedding.serving(desk),
+                reopen=partial(embedding.opened, desk.embedders),
+                taxonomy=desk.taxonomy,
                 keep_picture=partial(figures.keep_picture, desk),
                 progress=_both(progress, _Teller(desk, source_id)),
                 stored=partial(_note_page, desk, source) if source.kind is SourceKind.WEBSITE else _nothing,
             )
             report = importer.run(listing)
-        models = desk.capabilities
-        embed_headings(desk.db, embeddings=models.embeddings, embedding_model=models.embedding_model, progress=progress)
-        index_vectors(desk.db, embedding_model=models.embedding_model)
+        indexing.embed_headings(desk.db, importer.embedder, progress=progress)
+        indexing.index_vectors(desk.db, embedding_model=importer.embedder.name)
+        if report.figures:
+            figures.embed_pictures(desk, progress=progress)
+        if report.updated or report.removed:
+            indexing.sweep_vectors(desk.db)
     except Exception as error:
         reason = error.message if isinstance(error, AssistantError) else f"{type(error).__name__}: {error}"
         _end(desk, source_id, error=reason[:1000])

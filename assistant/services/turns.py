@@ -214,6 +214,11 @@ def _hand_off(desk: Desk, situation: _Situation, reason: HandoffReason) -> None:
             conversations.hand_off(session, conversation, reason)
 
 
+def _needs_photos(desk: Desk) -> bool:
+    """Whether somebody looks at the photos themselves once they are read: the model that writes, or the search."""
+    return desk.capabilities.writes_answers or desk.capabilities.photo_embedder is not None
+
+
 def _situation(desk: Desk, message_id: int) -> _Situation:
     with desk.db.read() as session:
         message = session.get_one(Message, message_id)
@@ -226,7 +231,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
             text=message.text,
             history=tuple(Turn(m.author.value, m.text) for m in earlier if m.author is not Author.SYSTEM),
             evidence=tuple(to_value(rows[photo.sha256]) for photo in photos if photo.sha256 in rows),
-            photos=tuple(desk.storage.get(p.sha256) for p in photos) if desk.capabilities.writes_answers else (),
+            photos=tuple(desk.storage.get(p.sha256) for p in photos) if _needs_photos(desk) else (),
             subject=ticket.subject,
             product=ticket.product,
         )

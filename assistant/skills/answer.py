@@ -133,15 +133,23 @@ AnswerEvent = Token | Cited | HandedOff | Finished | Failed
 
 
 def build_query(request: AnswerRequest) -> str:
-    """What to search for: subject and message, the customer's previous turn if this one is short, codes and text of
-    the photos (lines with identifiers first)."""
+    """What to search for: subject and message, codes and text of the photos (lines with identifiers first). If the
+    message is short, also the customer's previous turn and what else was seen in the photos."""
     parts = [request.subject, request.text]
     if len(request.text.split()) < 6:
         parts.insert(1, next((turn.text for turn in reversed(request.history) if turn.author == "customer"), ""))
+        parts += [evidence.shows for evidence in request.evidence]
     lines = [line.text for evidence in request.evidence for line in evidence.visible_text]
     lines.sort(key=lambda line: not spot(line))
     words = " ".join(lines).split()[:_QUERY_WORDS_FROM_PHOTOS]
     return "\n".join(dict.fromkeys(part for part in (*parts, " ".join(words)) if part.strip()))
+
+
+def product_of(request: AnswerRequest) -> str | None:
+    """The product that the newest photo shows, if any says."""
+    readings = [evidence.product for evidence in reversed(request.evidence)]
+    sure = [reading.value for reading in readings if reading.value != CANNOT_TELL and reading.confidence >= 0.5]
+    return sure[0] if sure else None
 
 
 @dataclass
@@ -191,8 +199,8 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
 
     def _find(self, request: AnswerRequest) -> list[Document]:
         """The passages, best first; what other customers think, and what is about another product, comes out."""
-        product = request.product or _product_of(request)
-        found = self.retriever.invoke(build_query(request), product=product)
+        product = request.product or product_of(request)
+        found = self.retriever.invoke(build_query(request), product=product, photos=request.photos)
         found = [document for document in found if not _is_opinion(document)]
         if product is not None:
             fitting = [document for document in found if document.metadata.get("product") in (product, None)]
@@ -330,13 +338,6 @@ def _telling(request: AnswerRequest, passages: Sequence[Document]) -> list[set[s
 
 def _stems(passage: Document) -> set[str]:
     return set(stems(_whole(passage)))
-
-
-def _product_of(request: AnswerRequest) -> str | None:
-    """The product that the newest photo shows, if any says."""
-    readings = [evidence.product for evidence in reversed(request.evidence)]
-    sure = [reading.value for reading in readings if reading.value != CANNOT_TELL and reading.confidence >= 0.5]
-    return sure[0] if sure else None
 
 
 def _codes(request: AnswerRequest) -> list[str]:

@@ -71,6 +71,14 @@ class PhotoEvidence:
         """The visible text, one line a line."""
         return "\n".join(line.text for line in self.visible_text)
 
+    @property
+    def shows(self) -> str:
+        """Lights and faults that were seen, in the words of articles; empty if there are none."""
+        seen = [] if self.condition.value in (CANNOT_TELL, CONDITIONS[0]) else [self.condition.value]
+        if self.lights is not None and self.lights.value not in (CANNOT_TELL, DIFFERENT):
+            seen.append(f"light {self.lights.value}" if self.lights.value == "off" else f"{self.lights.value} light")
+        return ", ".join(seen)
+
     def as_text(self) -> str:
         """The evidence in words, for queries, triage and prompts. Untrusted: a photo can show any text."""
         parts = [self.caption.value]

@@ -5,6 +5,7 @@ A label outside it is impossible by construction: everything that proposes or st
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from dataclasses import dataclass
@@ -53,6 +54,17 @@ class Taxonomy:
                 found[key] = None
                 text = pattern.sub(" ", text)
         return list(found)
+
+    def product_named(self, title: str, opening: str) -> str | None:
+        """The key of the one product that an article's title names; if it names none, the one that its opening does."""
+        named = self.products_in(title) or self.products_in(opening)
+        return named[0] if len(named) == 1 else None
+
+    @cached_property
+    def products_hash(self) -> str:
+        """Changes when products get other names."""
+        names = sorted((product.key, product.name, *product.aliases) for product in self.products)
+        return hashlib.sha256(repr(names).encode()).hexdigest()[:8]
 
     def product_name(self, key: str) -> str:
         return next((product.name for product in self.products if product.key == key), key)

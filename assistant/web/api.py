@@ -291,8 +291,8 @@ def search_articles() -> Any:
     auth.machine(Scope.KNOWLEDGE_READ)
     query = _query(ArticleQuery)
     hits = knowledge.search_articles(desk().index, query.q, product=query.product, limit=query.limit)
-    models = desk().capabilities
-    return {"model": models.embedding_model, "mode": models.mode.value, "passages": [hit.to_json() for hit in hits]}
+    mode = desk().capabilities.mode
+    return {"model": desk().index.embedding_model, "mode": mode.value, "passages": [hit.to_json() for hit in hits]}
 
 
 @blueprint.get("/figures/<public_id:figure_id>")

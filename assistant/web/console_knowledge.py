@@ -16,7 +16,7 @@ from assistant.errors import AssistantError, Invalid, NotAllowed
 from assistant.media import Upload
 from assistant.models import GapState
 from assistant.retrieval.loaders import SUFFIXES
-from assistant.services import figures, gaps, knowledge, solved, sources
+from assistant.services import embedding, figures, gaps, knowledge, solved, sources
 from assistant.web import auth
 from assistant.web.context import desk
 from assistant.web.responses import figure_response
@@ -144,10 +144,12 @@ def _sources() -> dict[str, Any]:
     with desk().db.read() as session:
         states = sources.list_sources(session)
         files = {state.source.id: sources.files_of(session, state.source) for state in states}
+        embedder = embedding.status(session)
     shown = [{**state.to_json(), "files": files[state.source.id]} for state in states]
     return {
         "sources": shown,
-        "running": any(state["state"] == "running" for state in shown),
+        "embedder": embedder,
+        "running": any(state["state"] == "running" for state in shown) or (embedder is not None and embedder.wanted),
         "intervals": INTERVALS,
         "suffixes": ",".join(sorted(SUFFIXES)),
         "error": None,

@@ -308,6 +308,7 @@ class PassageOut(_Out):
     similarity: float | None
     words: list[str] = Field(description="words of the query that are in it")
     codes: list[str] = Field(description="exact identifiers of the query that are in it, canonical")
+    resemblance: float | None = Field(None, description="how much a figure beside it looks like the photo, 0 to 1")
     unread_language: str | None = Field(
         None, description="the query's language, if the embedding model does not read it"
     )

@@ -45,14 +45,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serving the sample company, with one agent."""
     folder = tmp_path_factory.mktemp("e2e") / "var"
     runtime = build(Settings(data_dir=folder))
-    models = runtime.desk.capabilities
-    knowledge.import_folder(
-        runtime.desk.db,
-        path=sample.articles_dir(),
-        source="sample",
-        embeddings=models.embeddings,
-        embedding_model=models.embedding_model,
-    )
+    embedder = runtime.desk.capabilities.embedder
+    knowledge.import_folder(runtime.desk.db, path=sample.articles_dir(), source="sample", embedder=embedder)
     make_agent(runtime.desk.db, "alice", admin=True)
     runtime.close()
     server = Server(folder)

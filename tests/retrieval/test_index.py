@@ -11,7 +11,9 @@ from langchain_core.runnables import RunnableLambda
 from sqlalchemy import delete, select, text, update
 
 from assistant.db import Database, utcnow
-from assistant.models import Article, Passage, Visibility
+from assistant.models import Article, Passage, Vector, Visibility
+from assistant.ports import Embedder
+from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Filters, Index
 from assistant.services.desk import Desk
 from tests.factories import make_articles
@@ -58,7 +60,7 @@ def test_a_document_carries_what_an_answer_cites(desk: Desk, folder: Path) -> No
     assert document.metadata | expected == document.metadata
     assert set(document.metadata) == {
         *expected, "article_id", "passage_id", "heading", "visibility", "score", "similarity", "words", "codes",
-        "names", "unread_language",
+        "names", "resemblance", "unread_language",
     }  # fmt: skip
 
 
@@ -191,7 +193,7 @@ def test_nothing_is_found_in_nothing(desk: Desk, folder: Path) -> None:
 
 
 def test_another_index_on_the_same_database_sees_changes_at_once(desk: Desk, db: Database, folder: Path) -> None:
-    other = Index(db, desk.capabilities.embeddings, desk.capabilities.embedding_model)
+    other = Index(db, Embedders(desk.capabilities.embedder))
     assert _titles(other, "kettle") == []
     make_articles(desk, folder, {"kettle.md": KETTLE})
     assert _titles(other, "kettle") == ["Kettle"]
@@ -210,14 +212,19 @@ def test_only_changed_articles_are_read_again(desk: Desk, db: Database, folder: 
     assert len(before) == len(after) == 5
     assert desk.index.refresh() is after
     with db.read() as session:
-        stored = {row.id: row.embedding for row in session.scalars(select(Passage))}
+        own = select(Passage.id, Vector.embedding).join(Vector, Vector.content_hash == Passage.content_hash)
+        stored = dict(session.execute(own).all())
     assert after.ids.tolist() == sorted(stored)
     assert all(vector.tobytes() == stored[int(id_)] for id_, vector in zip(after.ids, after.matrix, strict=True))
 
 
 def test_vectors_of_another_model_are_not_compared(desk: Desk, db: Database, folder: Path) -> None:
-    make_articles(desk, folder, {"kettle.md": KETTLE})
-    assert Index(db, HashEmbeddings(64), "hash-64").search("kettle") == []
+    """Whoever cannot embed as the articles are searches by words and identifiers, and says so."""
+    make_articles(desk, folder, {"kettle.md": KETTLE, "toaster.md": TOASTER})
+    index = Index(db, Embedders(Embedder(HashEmbeddings(64), "hash-64")))
+    assert _titles(index, "kettle") == ["Kettle"]
+    assert [hit.similarity for hit in index.search("kettle")] == [0.0]
+    assert index.search("something else") == []
 
 
 def test_the_word_index_forgets_what_is_removed(desk: Desk, db: Database, folder: Path) -> None:

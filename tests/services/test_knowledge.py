@@ -12,11 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 
 from assistant.db import Database
-from assistant.errors import Invalid, NotFound
+from assistant.errors import Conflict, Invalid, NotFound
 from assistant.models import Article, Passage
+from assistant.ports import Embedder
 from assistant.services import knowledge
 from assistant.services.desk import Desk
 from assistant.services.knowledge import ImportReport
@@ -43,7 +44,7 @@ def _write(folder: Path, **pages: str) -> None:
 
 
 def _import(db: Database, folder: Path, embeddings: HashEmbeddings, *, model: str = MODEL) -> ImportReport:
-    return knowledge.import_folder(db, path=folder, source="manuals", embeddings=embeddings, embedding_model=model)
+    return knowledge.import_folder(db, path=folder, source="manuals", embedder=Embedder(embeddings, model))
 
 
 def _counts(report: ImportReport) -> tuple[int, int, int, int]:
@@ -89,7 +90,7 @@ def test_articles_that_left_the_folder_go_and_other_sources_stay(
     other = tmp_path / "faq"
     other.mkdir()
     _write(other, one="Another source.")
-    knowledge.import_folder(db, path=other, source="faq", embeddings=embeddings, embedding_model=MODEL)
+    knowledge.import_folder(db, path=other, source="faq", embedder=Embedder(embeddings, MODEL))
     _import(db, folder, embeddings)
     (folder / "two.md").unlink()
     assert _counts(_import(db, folder, embeddings)) == (0, 0, 1, 1)
@@ -143,22 +144,20 @@ def test_a_mistyped_path_does_not_empty_the_knowledge_base(
     assert list(_state(db)) == ["one.md"]
 
 
-def test_another_embedding_model_embeds_everything_anew(db: Database, folder: Path) -> None:
-    _write(folder, one="Text one.", two="Text two.")
+def test_an_import_with_another_embedder_than_the_one_that_is_served_is_refused(db: Database, folder: Path) -> None:
+    _write(folder, one="Text one.")
     _import(db, folder, HashEmbeddings())
-    small = HashEmbeddings(64)
-    assert _counts(_import(db, folder, small, model="hash-64")) == (0, 2, 0, 0)
-    assert small.embedded == 2
-    with db.read() as session:
-        stored = session.execute(select(Passage.embedding_model, func.length(Passage.embedding))).all()
-    assert set(stored) == {("hash-64", 4 * 64)}
+    _write(folder, one="Text one.", two="Text two.")
+    with pytest.raises(Conflict, match="hash-512"):
+        _import(db, folder, HashEmbeddings(64), model="hash-64")
+    assert list(_state(db)) == ["one.md"]
 
 
 def test_progress_goes_up_to_all_of_it(db: Database, folder: Path, embeddings: HashEmbeddings) -> None:
     _write(folder, one="Text one.", two="Text two.", three="Text three.")
     seen: list[tuple[int, int]] = []
     knowledge.import_folder(
-        db, path=folder, source="manuals", embeddings=embeddings, embedding_model=MODEL,
+        db, path=folder, source="manuals", embedder=Embedder(embeddings, MODEL),
         progress=lambda done, total, _what: seen.append((done, total)),
     )  # fmt: skip
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
@@ -218,6 +217,7 @@ def test_two_imports_at_once_leave_one_of_each(db: Database, folder: Path) -> No
 IMPORT = """
 import sys, time, pathlib
 from assistant.db import Database
+from assistant.ports import Embedder
 from assistant.services.knowledge import import_folder
 from tests.fakes import HashEmbeddings
 
@@ -226,8 +226,10 @@ class Slow(HashEmbeddings):
         time.sleep(0.05)
         return super().embed_documents(texts)
 
-report = import_folder(Database(sys.argv[1]), path=pathlib.Path(sys.argv[2]), source="manuals", embeddings=Slow(),
-                       embedding_model="hash-512", progress=lambda done, total, what: print(done, flush=True))
+import_folder(
+    Database(sys.argv[1]), path=pathlib.Path(sys.argv[2]), source="manuals", embedder=Embedder(Slow(), "hash-512"),
+    progress=lambda done, total, what: print(done, flush=True),
+)
 """
 
 

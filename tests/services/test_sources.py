@@ -409,3 +409,37 @@ def test_a_visit_that_is_killed_goes_on_where_it_was(desk: Desk, site: str, tmp_
     # A kill between storing a page and noting that it was read costs one request more.
     assert _Site.pages - before <= asked <= _Site.pages - before + 1
     assert len(_texts(desk.db)) == _Site.pages
+
+
+def _products(desk: Desk) -> dict[str, str | None]:
+    with desk.db.read() as session:
+        return dict(session.execute(select(Article.source_key, Article.product)).all())
+
+
+def test_an_article_has_the_one_product_that_its_title_or_opening_names(desk: Desk, tmp_path: Path) -> None:
+    pages = {
+        "title.md": "# BrewMaster 300 manual\n\nUnlike the DustPilot R7 it makes coffee.",
+        "opening.md": "# Information about item 12\n\nThank you for choosing the BrewMaster 300.\n\n## More\n\nText.",
+        "said.md": "---\nproduct: dustpilot-r7\n---\n# BrewMaster 300 and its friends\n\nText.",
+        "two.md": "# Our machines\n\nThe BrewMaster 300 and the DustPilot R7.",
+        "late.md": "# Shipping\n\n" + "Parcels take two days. " * 30 + "\n\n## Else\n\nThe BrewMaster 300 is heavy.",
+    }
+    place = tmp_path / "manuals"
+    place.mkdir()
+    for name, page in pages.items():
+        (place / name).write_text(page)
+    source = _add(desk, place)
+    sources.sync(desk, source.id)
+    expected = {
+        "title.md": "brewmaster-300",
+        "opening.md": "brewmaster-300",
+        "said.md": "dustpilot-r7",
+        "two.md": None,
+        "late.md": None,
+    }
+    assert _products(desk) == expected
+    assert sources.sync(desk, source.id).unchanged == 5
+    fewer = dataclasses.replace(desk.taxonomy, products=desk.taxonomy.products[1:])
+    report = sources.sync(dataclasses.replace(desk, taxonomy=fewer), source.id)
+    assert report.updated == 5, "other products, other answers to what an article is about"
+    assert _products(desk)["title.md"] != "brewmaster-300"

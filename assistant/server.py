@@ -21,6 +21,7 @@ from gunicorn.app.base import BaseApplication
 from assistant import runtime as wiring
 from assistant.app import create_app
 from assistant.errors import NotReady
+from assistant.services.desk import Desk
 from assistant.settings import PREFIX, Settings
 from assistant.web.context import EXTENSION, STOPPING
 from assistant.worker import Workers
@@ -45,7 +46,7 @@ def work(settings: Settings) -> None:
     """Work on jobs until SIGTERM or SIGINT."""
     wiring.preflight(settings)
     runtime = wiring.build(settings)
-    workers = Workers(runtime.desk, count=max(1, settings.workers))
+    workers = Workers(runtime.desk, count=settings.workers or _usual_workers(runtime.desk))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         workers.ask_to_stop()
@@ -55,6 +56,11 @@ def work(settings: Settings) -> None:
     workers.run_forever()
     workers.stop(timeout=GRACE)
     runtime.close()
+
+
+def _usual_workers(desk: Desk) -> int:
+    """Threads that work on messages. With a model more of them: they wait for it, and it answers several at once."""
+    return 2 if desk.capabilities.decisions is None else 8
 
 
 def configure_logging(settings: Settings) -> None:
@@ -116,8 +122,10 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 
     def _start_workers(self, worker: Any) -> None:
         app = worker.wsgi
-        if self._settings.workers:
-            self._workers = Workers(app.extensions[EXTENSION].desk, count=self._settings.workers)
+        desk = app.extensions[EXTENSION].desk
+        count = self._settings.workers
+        if count != 0:
+            self._workers = Workers(desk, count=count or _usual_workers(desk))
             self._workers.start()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             _before(number, app.extensions[STOPPING].set)

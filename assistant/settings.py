@@ -50,8 +50,11 @@ class Settings(BaseSettings):
         description="Sites that may embed the widget (JSON list of origins); empty: only our own pages.",
     )
     threads: int = Field(128, ge=4, le=512, description="Web threads; one open live stream takes one.")
-    workers: int = Field(
-        2, ge=0, le=32, description="Worker threads in the `serve` process; 0 if `assistant worker` runs apart."
+    workers: int | None = Field(
+        None,
+        ge=0,
+        le=64,
+        description="Worker threads: how many messages are worked on at once (default: 2; 8 with a model, which answers several at once). 0 in `serve` if `assistant worker` runs apart.",
     )
 
     model: str = Field(

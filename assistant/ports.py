@@ -255,8 +255,6 @@ class Capabilities:
     chat_model: BaseChatModel | None = None
     decisions: DecisionModel | None = None
     sight: Sight | None = None
-    # Whether the model was taught the reading prompt: a caption, lights and lines of text as JSON.
-    reads_by_prompt: bool = False
     # Whether its decisions about a ticket's text count; one that only knows photos would add noise.
     triages: bool = True
 
@@ -271,7 +269,6 @@ class Capabilities:
             chat_model=None,
             decisions=None,
             sight=None,
-            reads_by_prompt=False,
             triages=True,
         )
 

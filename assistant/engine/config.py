@@ -293,8 +293,6 @@ def _local(
         chat_model=EngineChatModel(engine=engine, model_name=chosen.label),
         decisions=EngineDecisions(engine),
         sight=EngineSight(engine, probes) if probes is not None else None,
-        # Who has probes was trained by our own recipe, on the reading prompt.
-        reads_by_prompt=probes is not None,
         triages=probes is None,
     )
     return Installed(capabilities, engine.close, engine.trouble, engine.stats)

@@ -29,12 +29,10 @@ from assistant.engine.loader import LoadedModel
 from assistant.ports import Box, Found, Seen, Sought
 
 FILE = "probes.safetensors"
-# The patches of a map, of the half patches of signs, and of the whole photo.
-MAPS, WHOLE = ("glyphs", "lights", "damages", "bodies"), ("of", "damage")
+# What is told of the whole photo beside its lights.
+WHOLE = ("of", "damage")
 # A patch belongs to a region if the probe finds it at least so likely there, and half as likely as the surest patch.
 _LEAST = 0.25
-# So likely a light must be at its place.
-_LIT = 0.5
 # So alike must the signs that were found be to the text that is sought.
 _ALIKE = 0.5
 
@@ -61,7 +59,8 @@ class Familiar:
 class Probes:
     """Linear layers by name, (classes, width) and (classes,), and what each class is called; class 0 is "nothing".
 
-    Layer ``pool`` has a row for each of `WHOLE`: it says how much each patch counts."""
+    Layer ``pool`` says how much each patch counts: a row for each of `WHOLE`, then one for each light, whose colours
+    are layer ``row``'s."""
 
     weights: Mapping[str, tuple[np.ndarray, np.ndarray]]
     classes: Mapping[str, Sequence[str]]
@@ -142,29 +141,13 @@ def _whole(name: str, features: np.ndarray, probes: Probes) -> tuple[str, float]
 
 
 def _lights(features: np.ndarray, probes: Probes) -> tuple[tuple[str, float], ...]:
-    """Colour and probability of each light, in reading order: where the probe is surest among neighbours."""
-    shares = _shares("lights", features, probes)
-    there = 1 - shares[..., 0]
-    peaks: list[tuple[int, int]] = []
-    for place in np.argsort(-there, axis=None):
-        row, column = (int(part) for part in np.unravel_index(place, there.shape))
-        if there[row, column] < _LIT:
-            break
-        if all(max(abs(row - r), abs(column - c)) > 1 for r, c in peaks):
-            peaks.append((row, column))
-    found = []
-    for row, column in _in_line(peaks):
-        around = shares[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2, 1:].sum((0, 1))
-        colour = int(around.argmax())
-        found.append((probes.classes["lights"][colour], float(there[row, column] * around[colour] / around.sum())))
-    return tuple(found)
-
-
-def _in_line(places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """(row, column) from left to right, or from top to bottom if they stand above each other."""
-    rows, columns = [row for row, _ in places], [column for _, column in places]
-    upright = bool(places) and max(rows) - min(rows) > max(columns) - min(columns)
-    return sorted(places, key=lambda place: place if upright else place[::-1])
+    """Colour and probability of each light, in order. Each has a row of ``pool`` of its own."""
+    rows, offsets = (part[len(WHOLE) :] for part in probes.weights["pool"])
+    weight, bias = probes.weights["row"]
+    pooled = _softmax(rows @ features.T + offsets[:, None]) @ features
+    shares = _softmax(pooled @ weight.T + bias)
+    best = [(int(row.argmax()), float(row.max())) for row in shares]
+    return tuple((probes.classes["row"][place - 1], sure) for place, sure in best if place)
 
 
 def find(sought: Sought, features: np.ndarray, probes: Probes) -> Found | None:

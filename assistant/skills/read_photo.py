@@ -21,7 +21,6 @@ from assistant.ports import Box, Capabilities, DecisionModel, Look, Question, Se
 from assistant.retrieval.identifiers import spot
 from assistant.skills import prompts
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
-from assistant.skills.text_lines import fused
 
 CANNOT_TELL = "cannot tell"
 CONDITIONS = ("intact", "damaged", "leaking", "fault light or code", CANNOT_TELL)
@@ -30,8 +29,8 @@ LIGHTS = ("green", "red", "amber", "blue", "white", "off", DIFFERENT, CANNOT_TEL
 CONDITION_QUESTION = Question("condition", "In which condition is what the photo shows?", CONDITIONS)
 LIGHTS_QUESTION = Question("lights", "What colour is the light?", LIGHTS)
 _CAPTION_TEXT = 160
-# Tokens of the model's reading: a sentence, some colours and lines.
-_READING_TOKENS = 120
+# Tokens of a caption as JSON.
+_CAPTION_TOKENS = 120
 _LEAST_CONFIDENCE = 0.5
 # A product named in the photo is read, not guessed; still, the reader may err.
 _NAMED = 0.95
@@ -155,9 +154,12 @@ def _caption_from(lines: Sequence[TextLine], *, ocr: bool) -> Reading:
         return Reading("A photo that was not read: no reader is installed.", 1.0)
     if not lines:
         return Reading("A photo in which no text could be read.", 1.0)
-    text = " · ".join(line.text for line in lines)
-    short = text if len(text) <= _CAPTION_TEXT else text[: _CAPTION_TEXT - 1].rsplit(" ", 1)[0] + "…"
-    return Reading(f"A photo that shows the text: {short}", sum(line.confidence for line in lines) / len(lines))
+    text = _shortened(" · ".join(line.text for line in lines))
+    return Reading(f"A photo that shows the text: {text}", sum(line.confidence for line in lines) / len(lines))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _CAPTION_TEXT else text[: _CAPTION_TEXT - 1].rsplit(" ", 1)[0] + "…"
 
 
 def _product_from(lines: Sequence[TextLine], taxonomy: Taxonomy) -> Reading:
@@ -195,10 +197,7 @@ def _by_sight(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities,
     seen = look.seen
     if not seen.familiar:
         return evidence
-    evidence = _seen(evidence, seen, taxonomy)
-    if capabilities.reads_by_prompt:
-        evidence = _read_by_model(evidence, photo, look, capabilities)
-    return _located(evidence, look)
+    return _located(_seen(evidence, seen, taxonomy), look)
 
 
 def _seen(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> PhotoEvidence:
@@ -210,12 +209,33 @@ def _seen(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> PhotoEvide
     if colours:
         value = colours[0] if len(colours) == 1 else ", ".join(colour for colour, _ in seen.lights)
         lights = Reading(value, min(probability for _, probability in seen.lights))
-    return replace(
+    evidence = replace(
         evidence,
         product=product if evidence.product.value == CANNOT_TELL else evidence.product,
         lights=lights,
         condition=_condition(evidence, seen, taxonomy),
     )
+    return replace(evidence, caption=_described(evidence, seen, taxonomy))
+
+
+def _described(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Reading:
+    """A sentence of what was seen and read; the words of the other fields, so that it never says anything else."""
+    of = seen.of[0]
+    name = next((product.name for product in taxonomy.products if product.key == evidence.product.value), "")
+    thing = name if of in _keys(taxonomy) else of
+    if not thing:
+        return evidence.caption
+    parts = [f"{_article(thing)} {thing}" + (f" of a {name}" if name and thing != name else "")]
+    parts += [seen.damage[0]] if seen.damage[0] else []
+    parts += [f"lights: {evidence.lights.value}"] if evidence.lights and evidence.lights.value != CANNOT_TELL else []
+    text = " · ".join(line.text for line in evidence.visible_text)
+    parts += [f"text: {_shortened(text)}"] if text else []
+    sure = min(reading.confidence for reading in (evidence.product, evidence.condition, evidence.lights) if reading)
+    return Reading("; ".join(parts) + ".", sure)
+
+
+def _article(thing: str) -> str:
+    return "An" if thing[:1].lower() in "aeiou" else "A"
 
 
 def _condition(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Reading:
@@ -241,39 +261,21 @@ def _shows_code(evidence: PhotoEvidence, taxonomy: Taxonomy) -> bool:
     return bool(set(evidence.codes) - names)
 
 
-def _read_by_model(evidence: PhotoEvidence, photo: bytes, look: Look, capabilities: Capabilities) -> PhotoEvidence:
-    """What a model that was taught to read says in its own words: a caption, and lines of text where it sees them."""
-    said = _json_of(_asked(prompts.render("read_photo.j2"), photo, capabilities, first="photo"))
-    caption, lines = _sentence(said.get("caption")), _words(said.get("text"))
-    if caption is not None:
-        # As sure as what was seen in the same photo.
-        sure = min(evidence.product.confidence, evidence.condition.confidence)
-        evidence = replace(evidence, caption=Reading(caption, sure))
-    found = look.locate([Sought("text", line) for line in lines])
-    read = [
-        TextLine(line, place.confidence, place.box)
-        for line, place in zip(lines, found, strict=True)
-        if place is not None and place.confidence >= _LEAST_CONFIDENCE
-    ]
-    return replace(evidence, visible_text=fused(evidence.visible_text, read))
-
-
 def _captioned(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities) -> PhotoEvidence:
     """The model's own caption, if it is one sentence that can be taken for a caption."""
     prompt = prompts.render("caption.j2", visible_text=evidence.text)
-    caption = _sentence(_json_of(_asked(prompt, photo, capabilities, first="text")).get("caption"))
+    caption = _sentence(_json_of(_asked(prompt, photo, capabilities)).get("caption"))
     return evidence if caption is None else replace(evidence, caption=Reading(caption, 0.8))
 
 
-def _asked(prompt: str, photo: bytes, capabilities: Capabilities, *, first: str) -> str:
+def _asked(prompt: str, photo: bytes, capabilities: Capabilities) -> str:
     """What the model answers. Raises `EngineFailed` whatever went wrong there."""
     from langchain_core.messages import HumanMessage
 
     assert capabilities.chat_model is not None  # noqa: S101  (who reads or writes has one)
     blocks: list[str | dict[str, Any]] = [{"type": "text", "text": prompt}, image_block(photo)]
-    message = HumanMessage(content=blocks[::-1] if first == "photo" else blocks)
     try:
-        return str(capabilities.chat_model.invoke([message], max_tokens=_READING_TOKENS).text)
+        return str(capabilities.chat_model.invoke([HumanMessage(content=blocks)], max_tokens=_CAPTION_TOKENS).text)
     except Exception as error:
         raise EngineFailed("The model did not answer.") from error
 
@@ -312,13 +314,6 @@ def _sentence(caption: Any) -> str | None:
     if not isinstance(caption, str) or not 5 <= len(caption.strip()) <= 300:
         return None
     return " ".join(caption.split())
-
-
-def _words(found: Any) -> list[str]:
-    """Short texts, at most a dozen; what is none is left out."""
-    if not isinstance(found, list):
-        return []
-    return [" ".join(item.split()) for item in found[:12] if isinstance(item, str) and 0 < len(item.strip()) <= 80]
 
 
 def _reading_json(reading: Reading) -> dict[str, Any]:

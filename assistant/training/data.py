@@ -13,6 +13,8 @@ from assistant.training.patches import SIDE, Targets, targets
 from assistant.training.scenes import photograph
 from assistant.training.world import FIRST_EVALUATION_SEED, Scene
 
+_LONG_SIDES = (336, 336, 480, 720)
+
 Example = tuple[np.ndarray, Targets, Scene]
 
 
@@ -31,7 +33,8 @@ class Scenes(IterableDataset[Example]):
             if seed >= FIRST_EVALUATION_SEED:
                 raise ValueError("Training must not draw evaluation seeds.")
             kind = "page" if (seed * 2654435761 % 1000) / 1000 < self._pages else None
-            yield example(seed, kind=kind)
+            # Photos come in many sizes; what becomes of a small light when they are made smaller differs.
+            yield example(seed, kind=kind, long_side=_LONG_SIDES[seed % len(_LONG_SIDES)])
             seed += of
 
 

@@ -24,22 +24,25 @@ IGNORE = -100
 # What each class above 0 is called.
 CLASSES = {
     "glyphs": list(GLYPHS), "lights": list(LIGHTS), "damages": list(DAMAGES), "bodies": list(BODIES),
-    "of": list(BODIES), "damage": list(DAMAGES),
+    "of": list(BODIES), "damage": list(DAMAGES), "row": list(LIGHTS),
 }  # fmt: skip
+# A device's lights, at most; each is looked for on its own.
+MOST_LIGHTS = 4
 # Narrower or lower glyphs, in pixels of what the model sees, are not asked for.
 _LEAST_WIDTH, _LEAST_HEIGHT = 3.5, 6.0
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Class 0 is "nothing" in every map. Shapes: glyphs (CELLS, CELLS), the others (GRID, GRID); whole (3,): what the
-    photo is of, its damage, its least usual light."""
+    """Class 0 is "nothing" in every map. Shapes: glyphs (CELLS, CELLS), the others (GRID, GRID); whole (2,): what the
+    photo is of, and its damage; row (MOST_LIGHTS,): its lights in order."""
 
     glyphs: np.ndarray
     lights: np.ndarray
     damages: np.ndarray
     bodies: np.ndarray
     whole: np.ndarray
+    row: np.ndarray
 
 
 def targets(scene: Scene) -> Targets:
@@ -56,7 +59,9 @@ def targets(scene: Scene) -> Targets:
             bodies[_covered(item)] = 1 + BODIES.index(item.value)
     of = scene.product if scene.kind == "product" else scene.kind
     whole = [1 + BODIES.index(of) if of in BODIES else 0, 1 + DAMAGES.index(scene.damage) if scene.damage else 0]
-    return Targets(glyphs, lights, damages, bodies, np.array(whole, np.int64))
+    row = [1 + list(LIGHTS).index(light) for light in scene.lights][:MOST_LIGHTS]
+    row += [0] * (MOST_LIGHTS - len(row))
+    return Targets(glyphs, lights, damages, bodies, np.array(whole, np.int64), np.array(row, np.int64))
 
 
 def _put_light(lights: np.ndarray, item: Item) -> None:
@@ -92,12 +97,13 @@ class Heads(nn.Module):
         self.lights = nn.Linear(width, 1 + len(LIGHTS))
         self.damages = nn.Linear(width, 1 + len(DAMAGES))
         self.bodies = nn.Linear(width, 1 + len(BODIES))
-        self.pool = nn.Linear(width, 2)
+        self.pool = nn.Linear(width, 2 + MOST_LIGHTS)
         self.of, self.damage = nn.Linear(width, 1 + len(BODIES)), nn.Linear(width, 1 + len(DAMAGES))
+        self.row = nn.Linear(width, 1 + len(LIGHTS))
 
     def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
         count = len(features)
-        weights = self.pool(features).softmax(1)  # (n, patches, 2)
+        weights = self.pool(features).softmax(1)  # (n, patches, 2 + MOST_LIGHTS)
         pooled = torch.einsum("npk,npw->nkw", weights, features)
         cells = self.glyphs(features).view(count, GRID, GRID, 2, 2, -1)
         return {
@@ -107,6 +113,7 @@ class Heads(nn.Module):
             "bodies": self.bodies(features).view(count, GRID, GRID, -1),
             "of": self.of(pooled[:, 0]),
             "damage": self.damage(pooled[:, 1]),
+            "row": self.row(pooled[:, 2:]),
         }
 
 
@@ -118,7 +125,7 @@ def loss(logits: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> tup
         predicted, wanted = logits[name].float().flatten(0, -2), batch[name].flatten()
         there, absent = wanted > 0, wanted == 0
         each = nn.functional.cross_entropy(predicted, wanted, ignore_index=IGNORE, reduction="none")
-        if name in ("of", "damage"):
+        if name in ("of", "damage", "row"):
             total = total + each.mean()
             right[name] = float((predicted.argmax(-1) == wanted).float().mean())
             continue
@@ -140,5 +147,5 @@ def stack(found: Sequence[Targets]) -> dict[str, torch.Tensor]:
         name: torch.from_numpy(np.stack([getattr(one, name) for one in found]))
         for name in ("glyphs", "lights", "damages", "bodies")
     }
-    whole = torch.from_numpy(np.stack([one.whole for one in found]))
-    return {**maps, "of": whole[:, 0], "damage": whole[:, 1]}
+    whole, row = (torch.from_numpy(np.stack([getattr(one, name) for one in found])) for name in ("whole", "row"))
+    return {**maps, "of": whole[:, 0], "damage": whole[:, 1], "row": row}

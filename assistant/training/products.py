@@ -168,7 +168,7 @@ def washpro(pen: Pen, random: Random, look: Look) -> None:
     pen.panel(panel, mix(white, BLACK, 0.05), mix(white, BLACK, 0.1), radius=14)
     pen.text((206, 70), "LUMORA", 34, (60, 64, 72), font=look.font)
     pen.text((206, 124), "WashPro 8", 42, (44, 48, 56), font=look.font)
-    _lamp(pen, random, (236, 204), 15, look.lights[0])
+    _lamp(pen, random, (236, 204), 20, look.lights[0])
     _display(pen, random, (440, 72, 640, 214), look)
     _button(pen, (734, 142), 52)
     for inset, colour in ((0, (170, 175, 182)), (18, (226, 229, 233)), (56, (40, 50, 60))):

@@ -48,6 +48,7 @@ class Plan:
     device: str = "cpu"
     photos: int = 8  # a step: many small steps learn signs sooner than few large ones
     turns: int = 3  # a photo, once the whole model learns
+    turns_every: int = 1  # steps: the steps between teach the tower alone, for a third of the time
     rate: float = 8e-4
     tower_steps: int = TOWER_STEPS
     fresh: float = 0.5  # share of photos in a step that were never seen; the others are drawn from the last ones
@@ -215,7 +216,7 @@ def _batch(plan: Plan, state: _State, examples: Iterator[data.Example]) -> list[
 
 
 def _step(plan: Plan, state: _State, batch: list[data.Example]) -> dict[str, float]:
-    whole = state.step >= plan.tower_steps
+    whole = state.step >= plan.tower_steps and state.step % plan.turns_every == 0
     pixels = data.pixel_values([pixels for pixels, _, _ in batch]).to(plan.device)
     wanted = {name: value.to(plan.device) for name, value in patches.stack([found for _, found, _ in batch]).items()}
     with torch.autocast(torch.device(plan.device).type, torch.bfloat16):

@@ -23,10 +23,12 @@ def probes() -> Probes:
     quiet = np.array([6.0, 0.0])
     bias = np.tile([6.0, *[0.0] * len(SIGNS)], 4)
     weights = {"lights": (light, quiet), "damages": (damage, quiet), "bodies": (damage, quiet), "glyphs": (signs, bias)}
-    weights |= {"of": (damage, quiet), "damage": (damage, quiet), "pool": (10 * damage, np.zeros(2))}
+    # The whole photo looks at cracks; its first two lights at patches of red light, the others at nothing.
+    looks = np.stack([10 * damage[1], 10 * damage[1], 10 * light[1], 10 * light[1], *np.zeros((2, width))])
+    weights |= {"of": (damage, quiet), "damage": (damage, quiet), "row": (light, quiet), "pool": (looks, np.zeros(6))}
     classes = {"lights": ["red"], "damages": ["crack"], "bodies": ["hub"], "glyphs": list(SIGNS)}
     familiar = Familiar(np.zeros(width), np.eye(width), limit=0.5)
-    return Probes(weights, {**classes, "of": ["hub"], "damage": ["crack"]}, familiar)
+    return Probes(weights, {**classes, "of": ["hub"], "damage": ["crack"], "row": ["red"]}, familiar)
 
 
 def features() -> np.ndarray:
@@ -69,11 +71,12 @@ def test_what_is_nowhere_has_no_place() -> None:
     assert find(Sought("text", "E21"), features(), probes()) is None
 
 
-def test_lights_are_told_from_left_to_right_and_neighbours_are_one() -> None:
+def test_each_light_is_told_once_and_none_where_there_is_none() -> None:
     seen = features()
-    for column in (1, 2, 6):
-        seen[4 * GRID + column, 0] = 1.0
-    assert [colour for colour, _ in EngineLook(seen, probes()).seen.lights] == ["red", "red"]
+    seen[4 * GRID + 6, 0] = 1.0
+    lights = EngineLook(seen, probes()).seen.lights
+    assert [colour for colour, _ in lights] == ["red", "red"]
+    assert all(sure > 0.9 for _, sure in lights)
     assert EngineLook(features(), probes()).seen.lights == ()
 
 

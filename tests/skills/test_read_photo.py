@@ -8,10 +8,9 @@ import pytest
 
 from assistant import sample
 from assistant.errors import EngineFailed
-from assistant.ports import Box, Mode, Seen, TextLine
+from assistant.ports import Box, Mode, Seen
 from assistant.skills.read_photo import CANNOT_TELL, DIFFERENT, PhotoEvidence, read_photo
 from assistant.skills.taxonomy import load_taxonomy
-from assistant.skills.text_lines import fused
 from tests.factories import make_photo
 from tests.fakes import FakeDecisions, FakeOCR, FakeSight, ScriptedChatModel, fake_capabilities
 
@@ -57,18 +56,25 @@ def test_a_caption_is_taken_if_it_is_one(said: str, caption: str) -> None:
     assert read(Mode.FULL_VLM, chat_model=saying(said)).caption.value == caption
 
 
-def test_the_small_model_tells_what_it_sees() -> None:
-    said = '{"caption": "A HomeLink X1; light green, red.", "lights": [], "text": ["E21", "Q99"]}'
-    evidence = read(sight=FakeSight(HUB, readable=("E21",)), reads_by_prompt=True, chat_model=saying(said))
+def test_the_small_model_tells_what_it_sees_in_one_sentence_too() -> None:
+    evidence = read(sight=FakeSight(HUB), ocr=FakeOCR("POWER", "CLOUD"))
     assert (evidence.product.value, evidence.product.confidence) == ("homelink-x1", 0.9)
     assert evidence.lights is not None
     assert (evidence.lights.value, evidence.lights.confidence) == ("green, red", 0.8)
     assert evidence.condition.value == "fault light or code"
-    assert evidence.caption.value == "A HomeLink X1; light green, red."
-    # A line that the model says but does not see anywhere is not read.
-    assert [line.text for line in evidence.visible_text] == ["E21"]
+    assert evidence.caption.value == "A HomeLink X1; lights: green, red; text: POWER · CLOUD."
     assert evidence.lights.region == Box(0.4, 0.4, 0.6, 0.6)
     assert evidence.lights.heat == ("09", "90")
+
+
+def test_a_paper_is_described_with_the_product_that_stands_on_it() -> None:
+    receipt = Seen(True, ("receipt", 0.9), ("", 0.9))
+    assert read(sight=FakeSight(receipt), ocr=FakeOCR("SteamGlide 2")).caption.value == (
+        "A receipt of a SteamGlide 2; text: SteamGlide 2."
+    )
+    dialog = Seen(True, ("error dialog", 0.9), ("", 0.9))
+    assert read(sight=FakeSight(dialog)).caption.value == "An error dialog."
+    assert read(sight=FakeSight(Seen(True, ("", 0.9), ("", 0.9)))).caption.value.startswith("A photo in which")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +101,7 @@ def test_a_code_on_the_display_is_a_fault_and_a_name_on_the_body_is_none() -> No
 
 def test_of_a_foreign_photo_only_what_is_written_is_told() -> None:
     foreign = Seen(False, ("homelink-x1", 1.0), ("crack", 1.0), (("red", 1.0),))
-    evidence = read(sight=FakeSight(foreign), ocr=FakeOCR("WashPro 8"), reads_by_prompt=True)
+    evidence = read(sight=FakeSight(foreign), ocr=FakeOCR("WashPro 8"))
     assert (evidence.product.value, evidence.condition.value, evidence.lights) == ("washpro-8", CANNOT_TELL, None)
 
 
@@ -135,9 +141,3 @@ def test_evidence_comes_back_from_json_as_it_was() -> None:
     again = PhotoEvidence.from_json(evidence.to_fields(), evidence.visible_text_json())
     assert again.to_fields() == evidence.to_fields()
     assert again.text == evidence.text
-
-
-def test_a_line_that_ocr_has_better_is_not_read_twice() -> None:
-    box = Box(0, 0, 1, 1)
-    ocr, model = [TextLine("Serial: BM-3001", 0.9, box)], [TextLine("BM-3007", 0.6, box), TextLine("E21", 0.6, box)]
-    assert [line.text for line in fused(ocr, model)] == ["Serial: BM-3001", "E21"]

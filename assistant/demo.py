@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -63,20 +64,29 @@ class Access:
     password: str | None
 
 
-def run(runtime: Runtime, *, progress: Progress) -> DemoReport:
-    """Import the sample articles, open the sample tickets and do all the work they lead to."""
+def run(
+    runtime: Runtime, *, bar: Callable[[], AbstractContextManager[Progress]], tell: Callable[..., None]
+) -> DemoReport:
+    """Import the sample articles, open the sample tickets and do all the work they lead to.
+
+    ``bar``: shows progress while it is open. ``tell`` is called with each ticket, as the API gives it, once it is done.
+    """
     started = perf_counter()
     desk = runtime.desk
     with desk.db.begin() as session:
         source = sources.add_source(session, kind=SourceKind.FOLDER, location=str(sample.articles_dir()), name="sample")
-    articles = sources.sync(desk, source.id, progress=progress)
+    with bar() as progress:
+        articles = sources.sync(desk, source.id, progress=progress)
     machine = _demo_machine(runtime)
-    opened = _open_tickets(runtime, machine, progress)
-    with desk.db.read() as session:
-        loaded = [tickets.load_ticket(session, machine, public_id) for public_id in opened]
-        shown = tuple(ticket_json(session, ticket) for ticket in loaded)
+    done = []
+    examples = sample.demo_tickets()
+    for number, example in enumerate(examples, start=1):
+        with bar() as progress:
+            progress(number - 1, len(examples), "Reading, triaging and drafting")
+            done.append(_worked_on(runtime, machine, example, number))
+        tell(done[-1])
     mode = desk.capabilities.mode.value
-    return DemoReport(desk.capabilities.model, mode, articles, shown, perf_counter() - started)
+    return DemoReport(desk.capabilities.model, mode, articles, tuple(done), perf_counter() - started)
 
 
 def prepare_access(runtime: Runtime) -> Access:
@@ -105,39 +115,38 @@ def _demo_machine(runtime: Runtime) -> MachinePrincipal:
         return MachinePrincipal(key.id, key.name, frozenset(scopes))
 
 
-def _open_tickets(runtime: Runtime, machine: MachinePrincipal, progress: Progress) -> list[str]:
-    examples = sample.demo_tickets()
-    public_ids = []
-    for number, example in enumerate(examples, start=1):
-        uploads = tuple(Upload(path.name, None, path.read_bytes()) for path in example.photos)
-        new = NewTicket(
-            subject=example.subject,
-            text=example.text,
-            requester_name=example.requester_name,
-            requester_email=example.requester_email,
-            uploads=uploads,
-        )
-        opened: Ticket = tickets.open_ticket(runtime.desk, machine, new, idempotency_key=f"demo-{number}").ticket
-        public_ids.append(opened.public_id)
-        progress(number - 1, len(examples), "Reading, triaging and drafting")
-        worker.run_until_idle(runtime.desk)
-    progress(len(examples), len(examples), "Reading, triaging and drafting")
-    return public_ids
+def _worked_on(runtime: Runtime, machine: MachinePrincipal, example: sample.DemoTicket, number: int) -> dict[str, Any]:
+    """One ticket, opened and worked on to the end."""
+    new = NewTicket(
+        subject=example.subject,
+        text=example.text,
+        requester_name=example.requester_name,
+        requester_email=example.requester_email,
+        uploads=tuple(Upload(path.name, None, path.read_bytes()) for path in example.photos),
+    )
+    opened: Ticket = tickets.open_ticket(runtime.desk, machine, new, idempotency_key=f"demo-{number}").ticket
+    worker.run_until_idle(runtime.desk)
+    with runtime.desk.db.read() as session:
+        return ticket_json(session, tickets.load_ticket(session, machine, opened.public_id))
 
 
 # Printing
 
 
+def show_ticket(ticket: dict[str, Any]) -> None:
+    Console(highlight=False).print(_ticket_panel(ticket))
+
+
 def show(report: DemoReport) -> None:
     console = Console(highlight=False)
-    for ticket in report.tickets:
-        console.print(_ticket_panel(ticket))
     console.print(f"\n{report.articles.summary()}")
     console.print(f"{len(report.tickets)} tickets in {report.seconds:.1f} s. Model: {report.model} ({report.mode}).")
     if report.mode == "no_vlm":
         console.print(
             "No vision-language model is installed: photos are read by OCR, answers are quoted from articles."
         )
+    if report.mode == "small_vlm":
+        console.print("The small model knows the sample company's products alone (README.md, What reads the photo).")
 
 
 def show_addresses(settings: Settings, access_to_console: Access) -> None:

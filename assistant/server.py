@@ -44,6 +44,7 @@ def serve(settings: Settings) -> None:
 
 def work(settings: Settings) -> None:
     """Work on jobs until SIGTERM or SIGINT."""
+    configure_logging(settings)
     wiring.preflight(settings)
     runtime = wiring.build(settings)
     workers = Workers(runtime.desk, count=settings.workers or _usual_workers(runtime.desk))

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
 
     model: str = Field(
         "auto",
-        description="The VLM: a hub id, a local folder (`assistant train` makes a small one), `none`, or `auto` (on a GPU, the largest default that fits; else none).",
+        description="The VLM: a hub id, a local folder (`assistant train` makes a small one), `none`, or `auto` (on a GPU, the largest default that fits; else the small one that comes along, if the taxonomy is the sample's).",
     )
     model_revision: str | None = Field(
         None, description="Commit of the hub checkpoint; required for a hub id of your own."

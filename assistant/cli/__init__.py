@@ -59,8 +59,9 @@ def demo(no_serve: bool, host: str | None, port: int | None, as_json: bool) -> N
     from assistant.server import serve as run
 
     settings = read_settings(host=host, port=port)
-    with running(settings) as runtime, progress_bar(quiet=as_json) as progress:
-        report = demonstration.run(runtime, progress=progress)
+    tell = (lambda _ticket: None) if as_json else demonstration.show_ticket
+    with running(settings) as runtime:
+        report = demonstration.run(runtime, bar=lambda: progress_bar(quiet=as_json), tell=tell)
     if as_json:
         click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
     else:

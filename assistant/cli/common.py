@@ -54,7 +54,9 @@ def read_settings(**overrides: Any) -> Settings:
         raise click.UsageError(f"The settings file cannot be read: {error}") from error
     from assistant.server import configure_logging
 
-    configure_logging(settings)
+    # Who reads a command's output reads its failures; what else happens is said only if it is asked for.
+    asked = "log_level" in settings.model_fields_set
+    configure_logging(settings if asked else settings.model_copy(update={"log_level": "warning"}))
     return settings
 
 

@@ -68,12 +68,13 @@ def install(settings: Settings) -> Installed:
 
 
 def choose_model(settings: Settings) -> Checkpoint | None:
-    """The checkpoint that settings name; for ``auto``, the largest default that fits the GPU, None without a GPU."""
+    """The checkpoint that settings name; for ``auto``, the largest default that fits the GPU. Without one, the bundled
+    model for the sample company's taxonomy, and None for any other."""
     if settings.model == NO_MODEL:
         return None
     if settings.model != "auto":
         return checkpoint.named(settings)
-    return checkpoint.choose_default(free_gpu_memory(settings.device))
+    return checkpoint.choose_default(free_gpu_memory(settings.device), sample=settings.taxonomy is None)
 
 
 def describe(settings: Settings) -> Iterator[Fact]:

@@ -33,6 +33,8 @@ FILE = "probes.safetensors"
 WHOLE = ("of", "damage")
 # A patch belongs to a region if the probe finds it at least so likely there, and half as likely as the surest patch.
 _LEAST = 0.25
+# So likely a light must have the colour.
+_LIT = 0.5
 # So alike must the signs that were found be to the text that is sought.
 _ALIKE = 0.5
 
@@ -147,7 +149,7 @@ def _lights(features: np.ndarray, probes: Probes) -> tuple[tuple[str, float], ..
     pooled = _softmax(rows @ features.T + offsets[:, None]) @ features
     shares = _softmax(pooled @ weight.T + bias)
     best = [(int(row.argmax()), float(row.max())) for row in shares]
-    return tuple((probes.classes["row"][place - 1], sure) for place, sure in best if place)
+    return tuple((probes.classes["row"][place - 1], sure) for place, sure in best if place and sure >= _LIT)
 
 
 def find(sought: Sought, features: np.ndarray, probes: Probes) -> Found | None:
@@ -228,7 +230,7 @@ def _middle(there: np.ndarray, row: int, column: int) -> tuple[float, float]:
     columns = range(max(0, column - 1), min(len(there), column + 2))
     places = [(there[r, c], c + 0.5, r + 0.5) for r in rows for c in columns]
     total = sum(share for share, _, _ in places)
-    return sum(s * x for s, x, _ in places) / total, sum(s * y for s, _, y in places) / total
+    return float(sum(s * x for s, x, _ in places) / total), float(sum(s * y for s, _, y in places) / total)
 
 
 def _touching(there: np.ndarray, row: int, column: int) -> tuple[list[int], list[int]]:
@@ -268,7 +270,7 @@ def _digits(there: np.ndarray) -> tuple[str, ...]:
 
 
 def _clipped(box: Box) -> Box:
-    left, top, right, bottom = (min(1.0, max(0.0, edge)) for edge in (box.left, box.top, box.right, box.bottom))
+    left, top, right, bottom = (min(1.0, max(0.0, float(edge))) for edge in (box.left, box.top, box.right, box.bottom))
     return Box(left, top, right, bottom)
 
 

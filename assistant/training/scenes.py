@@ -138,7 +138,7 @@ def _company(canvas: Canvas, random: Random, side: int) -> None:
 
 def _frame(random: Random, canvas: Canvas, size: tuple[int, int], *, whole: bool = False) -> Edges:
     """What the camera takes in: the whole object, or its panel from near. Has the aspect of the photo."""
-    near = not whole and random.random() < 0.6
+    near = not whole and random.random() < 0.45
     target = next(item for item in canvas.items if item.kind == ("panel" if near else "body"))
     left, top, right, bottom = target.bounds
     if whole:  # the damage too, wherever it is
@@ -146,7 +146,7 @@ def _frame(random: Random, canvas: Canvas, size: tuple[int, int], *, whole: bool
             if item.kind == "damage":
                 x0, y0, x1, y1 = item.bounds
                 left, top, right, bottom = min(left, x0), min(top, y0), max(right, x1), max(bottom, y1)
-    room = random.uniform(1.04, 1.2 if near else 1.3)
+    room = random.uniform(1.04, 1.2 if near else 1.7)
     width, height = (right - left) * room, (bottom - top) * room
     aspect = size[0] / size[1]
     if width / height < aspect:

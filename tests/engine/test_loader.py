@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from assistant.engine import checkpoint, describe, loader
-from assistant.engine.checkpoint import Checkpoint, choose_default
+from assistant.engine import checkpoint, config, describe, loader
+from assistant.engine.checkpoint import BUNDLED, Checkpoint, choose_default
 from assistant.engine.loader import LoadedModel
 from assistant.errors import NotReady
 from assistant.settings import Settings
@@ -136,5 +136,11 @@ def test_a_hub_that_cannot_be_reached_is_one_clear_error() -> None:
     ("free", "name"), [(80, "Qwen/Qwen3-VL-8B-Instruct"), (9, "Qwen/Qwen3-VL-4B"), (5, "Qwen/Qwen3-VL-2B"), (2, None)]
 )
 def test_the_largest_default_that_fits_is_chosen(free: float, name: str | None) -> None:
-    chosen = choose_default(free * GIB)
+    chosen = choose_default(free * GIB, sample=False)
     assert chosen is None if name is None else chosen is not None and chosen.name.startswith(name)
+
+
+def test_the_model_that_comes_along_is_for_the_sample_company_alone(tmp_path: Path) -> None:
+    assert config.choose_model(Settings(device="cpu")) == BUNDLED
+    assert config.choose_model(Settings(device="cpu", taxonomy=tmp_path / "own.toml")) is None
+    assert config.choose_model(Settings(device="cpu", model="none")) is None

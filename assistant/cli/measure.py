@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assistant.cli.common import json_option, progress_bar, read_settings, running
+from assistant.cli.common import json_option, migrated, progress_bar, read_settings, running
 
 if TYPE_CHECKING:
     from assistant.ports import Capabilities
@@ -229,21 +229,26 @@ def eval_photos(
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--photos", type=click.IntRange(1), default=8, show_default=True, help="Scenes a step.")
 @click.option("--base", help="Fine-tune this model instead: a folder or a hub id.")
-@click.option("--tickets", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSONL to fine-tune on.")
+@click.option(
+    "--tickets",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSONL to fine-tune on (default: what agents decided here).",
+)
 @click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Of fine-tuning.")
 def train(
     minutes: float, resume: bool, folder: Path | None, device: str, photos: int,
     base: str | None, tickets: Path | None, epochs: int,
 ) -> None:  # fmt: skip
-    """Train a small model from nothing on scenes it draws, or fine-tune a model on tickets (--base, --tickets).
+    """Train a small model from nothing on scenes it draws, or fine-tune a model on what agents decided (--base).
 
     A fine-tuned adapter that answers held-back tickets worse than its base is not kept, and the exit code is 1.
     """
-    if (base is None) != (tickets is None):
-        raise click.UsageError("Fine-tuning needs both --base and --tickets.")
+    if base is None and tickets is not None:
+        raise click.UsageError("To fine-tune on tickets, name the model in --base.")
     settings = read_settings()
     folder = folder or settings.data_dir / ("training" if base is None else "adapter")
-    if base is not None and tickets is not None:
+    if base is not None:
+        tickets = tickets or _decided_here(settings, folder / "lessons")
         _fine_tune(settings, base, tickets, folder=folder, epochs=epochs)
         return
     from assistant.training.plots import plot_losses
@@ -254,6 +259,14 @@ def train(
         model = train(plan, report=lambda done: progress(int(done.minutes * 60), int(minutes * 60), "Training"))
     plot_losses(folder / "log.jsonl", folder / "loss.png")
     click.echo(f"The model is in {model}; ASSISTANT_MODEL={model} uses it. Losses: {folder / 'loss.png'}")
+
+
+def _decided_here(settings: Settings, folder: Path) -> Path:
+    from assistant.services.lessons import export_lessons
+    from assistant.storage import Storage
+
+    with migrated() as database:
+        return export_lessons(database, Storage.open(settings.attachments_url), folder)
 
 
 def _fine_tune(settings: Settings, base: str, tickets: Path, *, folder: Path, epochs: int) -> None:

@@ -42,7 +42,7 @@ LEARN = "learn_triage"  # the job that fits the heads again
 LEARN_EVERY = 10
 LEARN_FROM = 20
 LEARN_AT_MOST = 20_000
-_DECIDED = (TriageFieldState.ACCEPTED, TriageFieldState.OVERRIDDEN)
+DECIDED = (TriageFieldState.ACCEPTED, TriageFieldState.OVERRIDDEN)
 
 
 def triage_message(desk: Desk, message_id: int) -> None:
@@ -242,7 +242,7 @@ def _decided_fields(session: Session, ticket: Ticket) -> dict[str, TriageField]:
     query = (
         select(TriageField)
         .join(TriageField.result)
-        .where(TriageResult.ticket_id == ticket.id, TriageField.state.in_(_DECIDED))
+        .where(TriageResult.ticket_id == ticket.id, TriageField.state.in_(DECIDED))
         .order_by(TriageField.id)
     )
     return {row.name: row for row in session.scalars(query)}
@@ -253,7 +253,7 @@ def _labelled(session: Session) -> dict[str, list[tuple[str, str]]]:
     query = (
         select(TriageField, TriageResult.text)
         .join(TriageField.result)
-        .where(TriageField.state.in_(_DECIDED))
+        .where(TriageField.state.in_(DECIDED))
         .order_by(TriageField.id.desc())
         .limit(LEARN_AT_MOST)
     )
@@ -272,7 +272,7 @@ def _repeated(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _learn_when_due(session: Session) -> None:
     session.flush()
-    count = session.execute(select(func.count()).where(TriageField.state.in_(_DECIDED))).scalar_one()
+    count = session.execute(select(func.count()).where(TriageField.state.in_(DECIDED))).scalar_one()
     if count >= LEARN_FROM and count % LEARN_EVERY == 0:
         queue.enqueue(session, LEARN, {}, key=LEARN, priority=queue.BATCH)
 

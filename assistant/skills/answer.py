@@ -213,6 +213,9 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         codes = [code for code in _codes(request) if code not in names]
         telling = set[str]().union(*_telling(request, passages))
         chosen = extract(build_query(request), codes, passages, self.capabilities.embeddings, telling=telling)
+        # Who asks again was not helped by what was said: what else there is, or a person.
+        told = "\n".join(turn.text for turn in request.history if turn.author != "customer")
+        chosen = [unit for unit in chosen if unit.text not in told]
         products = {passages[unit.passage].metadata.get("product") for unit in chosen}
         said: list[CitedSentence] = []
         for unit in chosen:

@@ -9,7 +9,7 @@ from langchain_core.retrievers import BaseRetriever
 
 from assistant.ports import HandoffReason
 from assistant.retrieval.words import query_words
-from assistant.skills.answer import Answer, AnswerRequest, AnswerSkill, answerability
+from assistant.skills.answer import Answer, AnswerRequest, AnswerSkill, Turn, answerability
 from tests.fakes import HashEmbeddings, fake_capabilities
 
 CARE = "Clean the tent with a sponge and cold water. Let the tent dry before you pack it."
@@ -37,9 +37,9 @@ def passage(text: str, question: str, *, heading: str = "Tent", **metadata: Any)
     return Document(page_content=text, metadata={**known, **metadata})
 
 
-def answered(question: str, *passages: Document) -> Answer:
+def answered(question: str, *passages: Document, history: tuple[Turn, ...] = ()) -> Answer:
     skill = AnswerSkill(fake_capabilities(embeddings=HashEmbeddings(256)), Found(documents=list(passages)))
-    return skill.invoke(AnswerRequest(text=question))
+    return skill.invoke(AnswerRequest(text=question, history=history))
 
 
 def test_passages_that_share_only_the_topic_do_not_answer() -> None:
@@ -89,3 +89,13 @@ def test_what_customers_think_is_not_quoted() -> None:
 def test_neighbours_that_help_are_quoted_too_before_and_after() -> None:
     question = "Clean the tent with a sponge and water, let the tent dry before I pack it?"
     assert answered(question, passage(CARE, question)).text == CARE
+
+
+def test_what_the_customer_was_told_already_is_not_said_again() -> None:
+    question = "Clean the tent with a sponge and water, let the tent dry before I pack it?"
+    said = Turn("assistant", "Clean the tent with a sponge and cold water.")
+    assert answered(question, passage(CARE, question), history=(said,)).text == "Let the tent dry before you pack it."
+    all_of_it = Turn("agent", CARE)
+    assert answered(question, passage(CARE, question), history=(all_of_it,)).handoff is HandoffReason.MISSING_KNOWLEDGE
+    asked = Turn("customer", CARE)
+    assert answered(question, passage(CARE, question), history=(asked,)).text == CARE

@@ -127,7 +127,7 @@ def _worked_on(runtime: Runtime, machine: MachinePrincipal, example: sample.Demo
     opened: Ticket = tickets.open_ticket(runtime.desk, machine, new, idempotency_key=f"demo-{number}").ticket
     worker.run_until_idle(runtime.desk)
     with runtime.desk.db.read() as session:
-        return ticket_json(session, tickets.load_ticket(session, machine, opened.public_id))
+        return ticket_json(session, tickets.load_ticket(session, machine, opened.public_id), runtime.desk.taxonomy)
 
 
 # Printing

@@ -7,18 +7,20 @@ then, was guessed.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from assistant.errors import Invalid
 from assistant.evaluation.photos import Case, Outcome, Progress, Report, evaluate_photos, reported
 from assistant.ports import Box, Capabilities
-from assistant.skills.read_photo import CANNOT_TELL
+from assistant.skills.contradictions import contradictions
+from assistant.skills.read_photo import CANNOT_TELL, read_photo
 from assistant.skills.taxonomy import Taxonomy
 from assistant.training.drawing import Item
 from assistant.training.questions import Asked, light, typed
 from assistant.training.scenes import photograph
+from assistant.training.tickets import claim
 from assistant.training.world import FIRST_EVALUATION_SEED, Scene
 
 # As phones send them, about; the model sees less.
@@ -31,6 +33,7 @@ _TEXTS = ("code", "serial", "model", "order", "error")
 class Drawn:
     case: Case
     asked: tuple[Asked, ...]
+    claims: Mapping[bool, str]  # a text about the photo by whether it lies; empty for a photo of no product
 
 
 def drawn(count: int, *, first: int = 0, kind: str | None = None) -> list[Drawn]:
@@ -48,6 +51,7 @@ def evaluate_scenes(
     read = evaluate_photos(cases, path="generated", capabilities=capabilities, taxonomy=taxonomy, progress=progress)
     outcomes = list(read.outcomes)
     for number, scene in enumerate(scenes, start=1):
+        outcomes += _contradicted(scene, capabilities, taxonomy)
         outcomes += _decided(scene, [scene.case.photo], capabilities, "question: {}")
         outcomes += _decided(scene, [], capabilities, f"question {WITHHELD}")
         if progress is not None:
@@ -60,9 +64,10 @@ def _drawn(seed: int, kind: str | None) -> Drawn:
     stream = io.BytesIO()
     photo.save(stream, "JPEG", quality=88)
     asked = tuple(typed(Random(seed), scene))
-    return Drawn(
-        Case(f"scene-{seed - FIRST_EVALUATION_SEED}", stream.getvalue(), _expected(scene), _boxes(scene)), asked
-    )
+    told = {lies: claim(Random(seed), scene, lies=lies) for lies in (True, False)} if scene.kind == "product" else {}
+    claims = {lies: text for lies, text in told.items() if text is not None}
+    case = Case(f"scene-{seed - FIRST_EVALUATION_SEED}", stream.getvalue(), _expected(scene), _boxes(scene))
+    return Drawn(case, asked, claims)
 
 
 def _expected(scene: Scene) -> dict[str, str]:
@@ -83,6 +88,17 @@ def _boxes(scene: Scene) -> dict[str, tuple[Box, ...]]:
 
 def _box(item: Item) -> Box:
     return Box(*item.bounds)
+
+
+def _contradicted(scene: Drawn, capabilities: Capabilities, taxonomy: Taxonomy) -> list[Outcome]:
+    """Whether it is noticed that a text is not about its photo, and not said of one that is."""
+    found = []
+    evidence = [read_photo(scene.case.photo, capabilities=capabilities, taxonomy=taxonomy)] if scene.claims else []
+    for lies, text in scene.claims.items():
+        said = "yes" if contradictions(text, evidence, taxonomy) else "no"
+        truth, name = ("yes", "contradiction") if lies else ("no", "no contradiction")
+        found.append(Outcome(scene.case.name, name, truth, said, 1.0, said == truth, float(said == truth)))
+    return found
 
 
 def _decided(scene: Drawn, photos: Sequence[bytes], capabilities: Capabilities, field: str) -> list[Outcome]:

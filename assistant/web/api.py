@@ -341,7 +341,7 @@ def openapi_document() -> dict[str, Any]:
 
 def _ticket(machine: MachinePrincipal, ticket_id: str) -> dict[str, Any]:
     with desk().db.read() as session:
-        return ticket_json(session, tickets.load_ticket(session, machine, ticket_id))
+        return ticket_json(session, tickets.load_ticket(session, machine, ticket_id), desk().taxonomy)
 
 
 def _triage(machine: MachinePrincipal, ticket_id: str) -> dict[str, Any]:

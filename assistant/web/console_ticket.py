@@ -261,7 +261,7 @@ def _ticket_page(ticket_id: str) -> dict[str, Any]:
     agent = auth.agent()
     with desk().db.read() as session:
         row = tickets.load_ticket(session, agent, ticket_id)
-        shown = ticket_json(session, row)
+        shown = ticket_json(session, row, desk().taxonomy)
         proposed = [draft for draft in shown["drafts"] if draft["status"] == DraftStatus.PROPOSED]
         taker = row.conversation.agent if row.conversation.state is ConversationState.AGENT else None
         return {

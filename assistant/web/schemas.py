@@ -8,11 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from assistant.models import ConversationState, Draft, Evidence, Message, Priority, Ticket, TicketStatus
+from assistant.models import Author, ConversationState, Draft, Evidence, Message, Priority, Ticket, TicketStatus
 from assistant.services import conversations
 from assistant.services.assess import top_probabilities
 from assistant.services.evidence import evidence_of, photos_of
 from assistant.services.triage import current_triage
+from assistant.skills.contradictions import contradictions
+from assistant.skills.read_photo import PhotoEvidence
+from assistant.skills.taxonomy import Taxonomy
 
 
 def _storable(text: str) -> str:
@@ -199,6 +202,18 @@ class MessageOut(_Out):
     citations: list[CitationOut]
 
 
+class ContradictionOut(_Out):
+    """Where what the customer writes and what the photo shows differ."""
+
+    about: Literal["product", "code", "lights"]
+    written: str
+    shown: str
+
+
+class TicketMessageOut(MessageOut):
+    contradictions: list[ContradictionOut]
+
+
 class TriagedFieldOut(_Out):
     name: str
     value: str
@@ -275,7 +290,7 @@ class TicketOut(TicketSummary):
         description="how much other work is done before reading, triage and draft of the newest message; null once "
         "they have begun"
     )
-    messages: list[MessageOut]
+    messages: list[TicketMessageOut]
     triage: TriageOut | None
     drafts: list[DraftOut]
 
@@ -390,14 +405,17 @@ def summary_json(ticket: Ticket) -> dict[str, Any]:
     }
 
 
-def ticket_json(session: Any, ticket: Ticket) -> dict[str, Any]:
+def ticket_json(session: Any, ticket: Ticket, taxonomy: Taxonomy) -> dict[str, Any]:
     """A whole ticket: messages with attachments and their evidence, triage, drafts with citations."""
     messages = conversations.all_messages(session, ticket.conversation_id)
     found = evidence_of(session, photos_of(session, [message.id for message in messages]))
     return {
         **summary_json(ticket),
         "before": conversations.messages_before(session, ticket.conversation),
-        "messages": [message_json(message, found) for message in messages],
+        "messages": [
+            {**message_json(message, found), "contradictions": _contradictions(message, found, taxonomy)}
+            for message in messages
+        ],
         "triage": triage_json(ticket),
         "drafts": [draft_json(draft) for draft in ticket.drafts],
     }
@@ -409,6 +427,14 @@ def message_json(message: Message, evidence: dict[str, Evidence]) -> dict[str, A
         row = evidence.get(attachment.sha256)
         shown["evidence"] = evidence_json(row, attachment.filename) if row is not None else None
     return payload
+
+
+def _contradictions(message: Message, evidence: dict[str, Evidence], taxonomy: Taxonomy) -> list[dict[str, str]]:
+    rows = (evidence.get(attachment.sha256) for attachment in message.attachments)
+    read = [PhotoEvidence.from_json(row.fields, row.visible_text) for row in rows if row is not None]
+    if not read or message.author is not Author.CUSTOMER:
+        return []
+    return [one.to_json() for one in contradictions(message.text, read, taxonomy)]
 
 
 def evidence_json(row: Evidence, filename: str | None = None) -> dict[str, Any]:

@@ -441,6 +441,17 @@ def test_page_shows_photo_evidence_triage_and_the_cited_draft(
     assert "Photos are read by OCR only; answers are quoted from articles." in html
 
 
+def test_an_agent_is_told_where_text_and_photo_differ(
+    sign_in: SignIn, alice: Persona, desk: Desk, db: Database
+) -> None:
+    opened = make_ticket(desk, "My coffee machine shows E77.", uploads=[make_upload()])
+    worker.run_until_idle(desk)
+    with db.begin() as session:
+        session.get_one(Ticket, opened.id).team_id = access.find_team(session, "technical").id
+    html = sign_in(alice).get(f"/console/tickets/{opened.public_id}").text
+    assert "Code: the customer writes E77, the photo shows E21." in html
+
+
 def test_options_of_a_field_come_likeliest_first_and_only_from_the_taxonomy(
     sign_in: SignIn, alice: Persona, db: Database, desk: Desk, ticket: Ticket, page: str
 ) -> None:

@@ -228,7 +228,7 @@ def _middle(there: np.ndarray, row: int, column: int) -> tuple[float, float]:
     """(x, y) in patches: the mean of the surest patch and its neighbours, each as it is sure."""
     rows = range(max(0, row - 1), min(len(there), row + 2))
     columns = range(max(0, column - 1), min(len(there), column + 2))
-    places = [(there[r, c], c + 0.5, r + 0.5) for r in rows for c in columns]
+    places = [(float(there[r, c]), c + 0.5, r + 0.5) for r in rows for c in columns]
     total = sum(share for share, _, _ in places)
     return float(sum(s * x for s, x, _ in places) / total), float(sum(s * y for s, _, y in places) / total)
 

@@ -54,6 +54,15 @@ def test_a_light_is_where_its_patch_is() -> None:
     assert found.heat[2][5] == "9"
 
 
+def test_several_lights_are_where_all_of_them_are() -> None:
+    seen = features()
+    for column in (1, 4, 6):
+        seen[3 * GRID + column, 0] = 1.0
+    found = find(Sought("light", "green, red, red"), seen, probes())
+    assert found is not None
+    assert (found.box.left, found.box.top, found.box.right, found.box.bottom) == (1 / 8, 3 / 8, 7 / 8, 4 / 8)
+
+
 def test_places_can_be_kept_as_they_come_from_a_tower_of_single_precision() -> None:
     """A place in numpy's float32 could not be stored: the evidence of every photo with a light was lost."""
     seen = features().astype(np.float32)

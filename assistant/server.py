@@ -68,6 +68,8 @@ def configure_logging(settings: Settings) -> None:
     """One line an event on standard error. Third-party libraries speak only from warnings up."""
     level = getattr(logging, settings.log_level.upper())
     logging.basicConfig(level=max(level, logging.WARNING), format="%(levelname)s %(name)s: %(message)s")
+    # It asks the operator to install kernels from the hub, which a machine without a network cannot have.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[

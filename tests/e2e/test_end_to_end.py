@@ -147,6 +147,9 @@ def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
     chat.locator("#send").click()
     expect(page.locator("#thread")).to_contain_text("Thank you, Alice!")  # without a reload
 
+    page.locator("#accept-language").press("Enter")
+    expect(page.locator("#triage .field.is-accepted")).to_have_count(1)
+    expect(page.locator("#field-language")).to_be_focused()  # who works by keyboard stays where they were
     page.locator("#field-priority").select_option("low")
     expect(page.locator("#triage .field.is-overridden")).to_have_count(1)
     page.locator("#status").get_by_role("button", name="Solve").click()

@@ -113,6 +113,7 @@ def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
     answer = chat.locator("#log .entry.assistant").last
     expect(answer).to_contain_text(re.compile("tank|pump|E21", re.I), timeout=WAIT)
     expect(answer.locator("button, a, sup, .cite").first).to_be_visible()
+    expect(answer.locator(".byline")).to_be_in_viewport()  # a long answer is read from its beginning
     customer.picture("2-widget-answered")
 
     chat.locator("#person").click()

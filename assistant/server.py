@@ -36,7 +36,7 @@ def serve(settings: Settings) -> None:
     storage and of the models, the demo's work) does not live on in a fork: the first photo would wait forever.
     """
     wiring.preflight(settings)
-    _check_address(settings.host, settings.port)
+    check_address(settings.host, settings.port)
     os.environ |= {f"{PREFIX}HOST": settings.host, f"{PREFIX}PORT": str(settings.port)}
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "assistant.server"])  # noqa: S606 - ourselves, no shell
@@ -153,8 +153,8 @@ def _before(number: int, action: Any) -> None:
     signal.signal(number, handle)
 
 
-def _check_address(host: str, port: int) -> None:
-    """gunicorn would try five times and then exit with a traceback."""
+def check_address(host: str, port: int) -> None:
+    """Raises `NotReady` if nothing can listen there: gunicorn would try five times and then exit with a traceback."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -183,7 +183,7 @@ class Settings(BaseSettings):
 def config_file() -> Path:
     """The settings file. Raises `ValueError` if one is named that is not there: its settings would be missed unseen."""
     named = os.environ.get(CONFIG_VARIABLE)
-    if named and not Path(named).is_file():
+    if named and (not Path(named).exists() or Path(named).is_dir()):
         raise ValueError(f"There is no settings file {named}. Check {CONFIG_VARIABLE}.")
     return Path(named or DEFAULT_CONFIG)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,15 @@ def test_a_name_in_the_settings_file_that_is_no_setting_is_said(
     assert "port in" not in result.output
 
 
+def test_the_demo_says_that_the_port_is_in_use_before_it_works_for_a_minute() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        result = run("demo", "--port", str(other.getsockname()[1]))
+    assert result.exit_code == 1
+    assert "Choose another with --port" in result.output
+
+
 def test_help_names_every_scope_that_a_key_may_have() -> None:
     shown = " ".join(run("keys", "add", "--help").output.split())
     assert all(scope.value in shown for scope in Scope)
@@ -59,7 +69,8 @@ def test_a_password_may_come_on_standard_input_and_its_lack_is_said() -> None:
     missing = run("agents", "add", "rosa@example.org", standard_input="")
     assert missing.exit_code == 2
     assert "Give --password" in missing.output
-    assert run("agents", "add", "rosa@example.org", standard_input="long enough\n").exit_code == 0
+    added = run("agents", "add", "rosa@example.org", standard_input="long enough\n")
+    assert added.exit_code == 0, added.output
 
 
 def test_a_file_that_may_not_be_written_is_named_with_what_to_do() -> None:

@@ -56,9 +56,12 @@ def worker() -> None:
 def demo(no_serve: bool, host: str | None, port: int | None, as_json: bool) -> None:
     """Install the sample knowledge base, run real tickets with photos through it, then serve everything."""
     from assistant import demo as demonstration
+    from assistant.server import check_address
     from assistant.server import serve as run
 
     settings = read_settings(host=host, port=port)
+    if not no_serve:
+        check_address(settings.host, settings.port)
     tell = (lambda _ticket: None) if as_json else demonstration.show_ticket
     with running(settings) as runtime:
         report = demonstration.run(runtime, bar=lambda: progress_bar(quiet=as_json), tell=tell)

@@ -27,7 +27,7 @@ from assistant.services.access import MachinePrincipal, Scope
 from assistant.services.knowledge import ImportReport
 from assistant.services.tickets import NewTicket
 from assistant.settings import Settings
-from assistant.skills.read_photo import FIELDS
+from assistant.skills.read_photo import CANNOT_TELL, FIELDS
 from assistant.web.schemas import ticket_json
 
 Progress = Callable[[int, int, str], None]
@@ -201,7 +201,8 @@ def _evidence_lines(evidence: Iterable[dict[str, Any]]) -> list[Text]:
             field = photo.get(name)
             if field is None:
                 continue
-            text.append(f"  {name:<10} {field['value']} ({field['confidence']:.0%})\n")
+            sure = f" ({field['confidence']:.0%})" if field["value"] != CANNOT_TELL else ""
+            text.append(f"  {name:<10} {field['value']}{sure}\n")
         seen = " · ".join(line["text"] for line in photo["visible_text"]) or "none"
         text.append(f"  {'text':<10} {seen}")
         lines.append(text)

@@ -14,7 +14,7 @@ from assistant.db import Database, check, current_revision
 from assistant.errors import AssistantError
 from assistant.models import JobStatus
 from assistant.services import embedding, queue
-from assistant.settings import Settings, unknown_variables
+from assistant.settings import Settings, unknown_settings
 from assistant.skills.taxonomy import load_taxonomy
 from assistant.storage import Storage
 
@@ -67,7 +67,7 @@ def _python(_settings: Settings) -> Iterator[Check]:
 
 
 def _settings(settings: Settings) -> Iterator[Check]:
-    for name in unknown_variables():
+    for name in unknown_settings():
         yield Check("settings", "warn", f"{name} is not a setting", "Compare it with the table in README.md.")
     exposed = settings.host not in ("127.0.0.1", "localhost", "::1")
     if exposed and not (settings.public_url or "").startswith("https://"):

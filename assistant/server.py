@@ -36,7 +36,7 @@ def serve(settings: Settings) -> None:
     storage and of the models, the demo's work) does not live on in a fork: the first photo would wait forever.
     """
     wiring.preflight(settings)
-    _check_address(settings.host, settings.port)
+    check_address(settings.host, settings.port)
     os.environ |= {f"{PREFIX}HOST": settings.host, f"{PREFIX}PORT": str(settings.port)}
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "assistant.server"])  # noqa: S606 - ourselves, no shell
@@ -68,6 +68,8 @@ def configure_logging(settings: Settings) -> None:
     """One line an event on standard error. Third-party libraries speak only from warnings up."""
     level = getattr(logging, settings.log_level.upper())
     logging.basicConfig(level=max(level, logging.WARNING), format="%(levelname)s %(name)s: %(message)s")
+    # It asks the operator to install kernels from the hub, which a machine without a network cannot have.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[
@@ -151,8 +153,8 @@ def _before(number: int, action: Any) -> None:
     signal.signal(number, handle)
 
 
-def _check_address(host: str, port: int) -> None:
-    """gunicorn would try five times and then exit with a traceback."""
+def check_address(host: str, port: int) -> None:
+    """Raises `NotReady` if nothing can listen there: gunicorn would try five times and then exit with a traceback."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tomllib
 from pathlib import Path
 from typing import Literal
 
@@ -148,8 +149,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        path = Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -180,10 +180,22 @@ class Settings(BaseSettings):
         return key
 
 
-def unknown_variables() -> list[str]:
-    """Names in the environment that look like ours but are not: almost always a typing error worth a warning."""
+def config_file() -> Path:
+    """The settings file. Raises `ValueError` if one is named that is not there: its settings would be missed unseen."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named and (not Path(named).exists() or Path(named).is_dir()):
+        raise ValueError(f"There is no settings file {named}. Check {CONFIG_VARIABLE}.")
+    return Path(named or DEFAULT_CONFIG)
+
+
+def unknown_settings() -> list[str]:
+    """What looks like a setting of ours and is none, in the environment and in the settings file: almost always a
+    typing error worth a warning."""
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
-    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    variables = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    file = config_file()
+    written = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return variables + [f"{name} in {file}" for name in written if name not in Settings.model_fields]
 
 
 def settings_table() -> str:

@@ -214,6 +214,7 @@ class FakeSight:
     seen: Seen
     readable: tuple[str, ...] = ()
     error: Exception | None = None
+    sought: list[Sought] = field(default_factory=list)
 
     def look(self, photo: bytes) -> FakeSight:
         if self.error is not None:
@@ -221,6 +222,7 @@ class FakeSight:
         return self
 
     def locate(self, sought: Sequence[Sought]) -> list[Found | None]:
+        self.sought.extend(sought)
         middle = Found(Box(0.4, 0.4, 0.6, 0.6), 0.8, ("09", "90"))
         return [middle if one.kind != "text" or one.value in self.readable else None for one in sought]
 

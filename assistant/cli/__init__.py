@@ -56,9 +56,12 @@ def worker() -> None:
 def demo(no_serve: bool, host: str | None, port: int | None, as_json: bool) -> None:
     """Install the sample knowledge base, run real tickets with photos through it, then serve everything."""
     from assistant import demo as demonstration
+    from assistant.server import check_address
     from assistant.server import serve as run
 
     settings = read_settings(host=host, port=port)
+    if not no_serve:
+        check_address(settings.host, settings.port)
     tell = (lambda _ticket: None) if as_json else demonstration.show_ticket
     with running(settings) as runtime:
         report = demonstration.run(runtime, bar=lambda: progress_bar(quiet=as_json), tell=tell)
@@ -150,16 +153,26 @@ def agents() -> None:
 @click.option("--name", default="", help="Shown to customers (default: the address).")
 @click.option("--admin", is_flag=True, help="May see every team's tickets.")
 @click.option("--team", "team_key", help="Key of the team, as in the taxonomy.")
-@click.password_option(help="At least 10 characters; asked for if not given.")
-def agents_add(email: str, name: str, admin: bool, team_key: str | None, password: str) -> None:
+@click.option("--password", help="At least 10 characters; asked for, or read from standard input, if not given.")
+def agents_add(email: str, name: str, admin: bool, team_key: str | None, password: str | None) -> None:
     """Add an agent who signs in with EMAIL."""
     from assistant.models import AgentRole
     from assistant.services import access
 
+    password = password or _asked_password()
     with migrated() as database, database.begin() as session:
         role = AgentRole.ADMIN if admin else AgentRole.AGENT
         access.add_agent(session, email=email, name=name, password=password, role=role, team_key=team_key)
     click.echo(f"{email} can sign in now.")
+
+
+def _asked_password() -> str:
+    if sys.stdin.isatty():
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+    password = sys.stdin.readline().rstrip("\n")
+    if not password:
+        raise click.UsageError("Give --password, or a password on standard input: nobody is there to be asked.")
+    return password
 
 
 @main.group()
@@ -167,9 +180,12 @@ def keys() -> None:
     """API keys of other systems."""
 
 
+_SCOPES = "tickets:read, tickets:write, triage, knowledge:read or metrics; may be given several times."
+
+
 @keys.command("add")
 @click.argument("name", default="api")
-@click.option("--scope", "scopes", multiple=True, required=True, help="May be given several times.")
+@click.option("--scope", "scopes", multiple=True, required=True, help=_SCOPES)
 def keys_add(name: str, scopes: tuple[str, ...]) -> None:
     """Make an API key called NAME and print it, once."""
     from assistant.services import access

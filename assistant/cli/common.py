@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tomllib import TOMLDecodeError
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,17 +42,20 @@ def read_settings(**overrides: Any) -> Settings:
     """Settings from the environment and file, or one line for each that is wrong and exit code 2."""
     from pydantic import ValidationError
 
-    from assistant.settings import Settings, unknown_variables
+    from assistant.settings import Settings, config_file, unknown_settings
 
-    for name in unknown_variables():
-        click.echo(f"warning: {name} is not a setting; see the table in README.md", err=True)
     try:
         settings = Settings(**{name: value for name, value in overrides.items() if value is not None})
+        unknown = unknown_settings()
     except ValidationError as error:
         lines = [f"ASSISTANT_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         raise click.UsageError("Wrong settings.\n" + "\n".join(lines)) from error
-    except ValueError as error:  # a TOML file that is not TOML
+    except TOMLDecodeError as error:
+        raise click.UsageError(f"The settings file {config_file()} is not TOML: {error}") from error
+    except (ValueError, OSError) as error:  # one that is not there, is no text, or may not be read
         raise click.UsageError(f"The settings file cannot be read: {error}") from error
+    for name in unknown:
+        click.echo(f"warning: {name} is not a setting; see the table in README.md", err=True)
     from assistant.server import configure_logging
 
     # Who reads a command's output reads its failures; what else happens is said only if it is asked for.
@@ -106,6 +110,10 @@ def one_line(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if "database or disk is full" in text or "No space left" in text:
         return "The disk is full. Free some space and try again; nothing that was stored is lost."
+    if isinstance(error, PermissionError):
+        place = error.filename or "a file"
+        return f"{place} may not be written or read by this account. Check its owner, or set ASSISTANT_DATA_DIR."
     if type(error).__name__ == "OperationalError":
+        text = text.partition(" (Background on this error")[0]
         return f"The database cannot be used: {text[:300]}. Check ASSISTANT_DATABASE_URL and the data folder."
     return f"{type(error).__name__}: {text[:400]} (run again as `assistant --debug …` for details)"

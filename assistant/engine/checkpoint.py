@@ -69,7 +69,7 @@ BUNDLED = Checkpoint(str(Path(__file__).with_name("small-vlm")))
 def choose_default(free_gpu_bytes: float, *, sample: bool) -> Checkpoint | None:
     """The largest default that fits. If none does, the bundled model for the ``sample`` company; else None."""
     fitting = next((checkpoint for needed, checkpoint in DEFAULTS if free_gpu_bytes >= needed), None)
-    return fitting or (BUNDLED if sample and files(BUNDLED) is not None else None)
+    return fitting or (BUNDLED if sample and BUNDLED.folder is not None else None)
 
 
 def named(settings: Settings) -> Checkpoint:

@@ -14,7 +14,7 @@ framework for detecting out-of-distribution samples").
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -159,9 +159,12 @@ def find(sought: Sought, features: np.ndarray, probes: Probes) -> Found | None:
     name = {"product": "bodies", "light": "lights", "damage": "damages"}[sought.kind]
     shares = _shares(name, features, probes)  # (grid, grid, classes)
     classes = list(probes.classes[name])
-    wanted = [classes.index(value) + 1 for value in sought.value.split(", ") if value in classes]
+    values = sought.value.split(", ")
+    wanted = [classes.index(value) + 1 for value in dict.fromkeys(values) if value in classes]
     there = shares[..., wanted].sum(-1) if wanted else 1 - shares[..., 0]
-    return _region(there, whole=sought.kind != "light")
+    if sought.kind != "light":
+        return _region(there, _hanging_together)
+    return _region(there, _all_of_them if len(values) > 1 else _around_the_middle)
 
 
 def _text(text: str, features: np.ndarray, probes: Probes) -> Found | None:
@@ -208,27 +211,49 @@ def _lines(shares: np.ndarray) -> list[list[tuple[int, int]]]:
     return lines
 
 
-def _region(there: np.ndarray, *, whole: bool) -> Found | None:
-    """The surest patch and, for what covers many, those that touch it."""
+def _region(there: np.ndarray, extent: Callable[[np.ndarray], Box]) -> Found | None:
+    """None where nothing is sure enough; ``extent`` draws the box."""
     peak = float(there.max())
-    if peak < _LEAST:
-        return None
-    row, column = (int(place) for place in np.unravel_index(there.argmax(), there.shape))
+    return Found(extent(there), peak, _digits(there)) if peak >= _LEAST else None
+
+
+def _hanging_together(there: np.ndarray) -> Box:
+    """What covers many patches: the surest one and those that touch it."""
+    row, column = _surest(there)
+    return _around(*_touching(_half_as_sure(there), row, column), len(there))
+
+
+def _all_of_them(there: np.ndarray) -> Box:
+    """What stands in several places, as lights do in a row: all of these."""
+    rows, columns = np.nonzero(_half_as_sure(there))
+    return _around([int(row) for row in rows], [int(column) for column in columns], len(there))
+
+
+def _around_the_middle(there: np.ndarray) -> Box:
+    """What is smaller than a patch."""
     side = len(there)
-    if whole:
-        rows, columns = _touching(there >= max(_LEAST, peak / 2), row, column)
-        box = Box(min(columns) / side, min(rows) / side, (max(columns) + 1) / side, (max(rows) + 1) / side)
-    else:
-        x, y = _middle(there, row, column)
-        box = _clipped(Box((x - 1) / side, (y - 1) / side, (x + 1) / side, (y + 1) / side))
-    return Found(box, peak, _digits(there))
+    x, y = _middle(there, *_surest(there))
+    return _clipped(Box((x - 1) / side, (y - 1) / side, (x + 1) / side, (y + 1) / side))
+
+
+def _around(rows: Sequence[int], columns: Sequence[int], side: int) -> Box:
+    return Box(min(columns) / side, min(rows) / side, (max(columns) + 1) / side, (max(rows) + 1) / side)
+
+
+def _half_as_sure(there: np.ndarray) -> np.ndarray:
+    return np.asarray(there >= max(_LEAST, float(there.max()) / 2))
+
+
+def _surest(there: np.ndarray) -> tuple[int, int]:
+    row, column = np.unravel_index(there.argmax(), there.shape)
+    return int(row), int(column)
 
 
 def _middle(there: np.ndarray, row: int, column: int) -> tuple[float, float]:
     """(x, y) in patches: the mean of the surest patch and its neighbours, each as it is sure."""
     rows = range(max(0, row - 1), min(len(there), row + 2))
     columns = range(max(0, column - 1), min(len(there), column + 2))
-    places = [(there[r, c], c + 0.5, r + 0.5) for r in rows for c in columns]
+    places = [(float(there[r, c]), c + 0.5, r + 0.5) for r in rows for c in columns]
     total = sum(share for share, _, _ in places)
     return float(sum(s * x for s, x, _ in places) / total), float(sum(s * y for s, _, y in places) / total)
 

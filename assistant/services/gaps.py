@@ -117,6 +117,11 @@ def request_look(session: Session, *, run_at: datetime | None = None) -> None:
     queue.enqueue(session, LOOK, {}, key=LOOK, priority=queue.BATCH, run_at=run_at)
 
 
+def is_behind(session: Session) -> bool:
+    """Whether there are questions that the next look will take in."""
+    return bool(_new_questions(session))
+
+
 def list_gaps(
     session: Session, *, state: GapState = GapState.OPEN, limit: int = 50, examples: int = 5
 ) -> list[GapSummary]:

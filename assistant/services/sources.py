@@ -234,6 +234,9 @@ def sync(desk: Desk, source_id: int, *, progress: Progress = lambda _done, _tota
         reason = error.message if isinstance(error, AssistantError) else f"{type(error).__name__}: {error}"
         _end(desk, source_id, error=reason[:1000])
         raise
+    except KeyboardInterrupt:
+        _end(desk, source_id, error="Stopped before the end. What was imported stays; import again to go on.")
+        raise
     _end(desk, source_id, report=report)
     return report
 

@@ -25,6 +25,7 @@ from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 CANNOT_TELL = "cannot tell"
 CONDITIONS = ("intact", "damaged", "leaking", "fault light or code", CANNOT_TELL)
 DIFFERENT = "different"
+_FAULTS = ("red", "amber")
 LIGHTS = ("green", "red", "amber", "blue", "white", "off", DIFFERENT, CANNOT_TELL)
 CONDITION_QUESTION = Question("condition", "In which condition is what the photo shows?", CONDITIONS)
 LIGHTS_QUESTION = Question("lights", "What colour is the light?", LIGHTS)
@@ -243,7 +244,7 @@ def _condition(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Readi
     (of, sure), (damage, likely) = seen.of, seen.damage
     if damage:
         return Reading("leaking" if damage == "leak" else "damaged", likely)
-    faults = [probability for colour, probability in seen.lights if colour in ("red", "amber")]
+    faults = [probability for colour, probability in seen.lights if colour in _FAULTS]
     if of == "error dialog" or (of in _keys(taxonomy) and _shows_code(evidence, taxonomy)):
         faults.append(sure)
     if faults:
@@ -284,12 +285,12 @@ def _located(evidence: PhotoEvidence, look: Look) -> PhotoEvidence:
     """With the places where the model sees product, lights and damage."""
     sought = {
         "product": Sought("product", evidence.product.value),
-        "condition": Sought("damage", evidence.condition.value),
-        **({"lights": Sought("light", evidence.lights.value)} if evidence.lights is not None else {}),
+        "condition": _sign_of(evidence.condition.value),
+        "lights": Sought("light", evidence.lights.value) if evidence.lights is not None else None,
     }
     wanted = {
         name: one for name, one in sought.items()
-        if one.value != CANNOT_TELL and getattr(evidence, name).region is None
+        if one is not None and one.value != CANNOT_TELL and getattr(evidence, name).region is None
     }  # fmt: skip
     found = look.locate(list(wanted.values()))
     places = {name: place for name, place in zip(wanted, found, strict=True) if place is not None}
@@ -297,6 +298,13 @@ def _located(evidence: PhotoEvidence, look: Look) -> PhotoEvidence:
         name: replace(getattr(evidence, name), region=place.box, heat=place.heat) for name, place in places.items()
     }
     return replace(evidence, **located)
+
+
+def _sign_of(condition: str) -> Sought | None:
+    """What shows a condition. Nothing shows that all is well: it is the absence of everything else."""
+    if condition == "fault light or code":
+        return Sought("light", ", ".join(_FAULTS))
+    return Sought("damage", condition) if condition in ("damaged", "leaking") else None
 
 
 def _json_of(text: str) -> dict[str, Any]:

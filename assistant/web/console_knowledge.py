@@ -173,11 +173,22 @@ def _managed(action: Callable[[], str]) -> Reply:
 
 @blueprint.get("/gaps")
 def gap_list() -> Reply:
-    done = request.args.get("state") == GapState.DONE.value
     with desk().db.begin() as session:
-        gaps.request_look(session)  # what came since the last look is there when the page is opened again
-        found = gaps.list_gaps(session, state=GapState.DONE if done else GapState.OPEN)
-    return render_template("console/knowledge_gaps.html", gaps=[gap.to_json() for gap in found], done=done)
+        gaps.request_look(session)  # what came since the last look appears while the page is open
+    return render_template("console/knowledge_gaps.html", **_gaps())
+
+
+@blueprint.get("/gaps/rows")
+def gap_rows() -> Reply:
+    """What of the page changes while the newest questions are looked through."""
+    return render_template("console/_gaps.html", **_gaps())
+
+
+def _gaps() -> dict[str, Any]:
+    state = GapState.DONE if request.args.get("state") == GapState.DONE.value else GapState.OPEN
+    with desk().db.read() as session:
+        found = [gap.to_json() for gap in gaps.list_gaps(session, state=state)]
+        return {"gaps": found, "done": state is GapState.DONE, "behind": gaps.is_behind(session)}
 
 
 @blueprint.post("/gaps/<public_id:gap_id>/done")

@@ -185,7 +185,7 @@ class CitationOut(_Out):
     quote: str
     url: str | None
     support: float
-    passage_id: str | None = None
+    passage_id: str | None = Field(None, description="Only of drafts that are not kept: an article's passages change.")
     figures: list[FigureOut] = Field(default_factory=list)
 
 

@@ -113,6 +113,7 @@ def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
     answer = chat.locator("#log .entry.assistant").last
     expect(answer).to_contain_text(re.compile("tank|pump|E21", re.I), timeout=WAIT)
     expect(answer.locator("button, a, sup, .cite").first).to_be_visible()
+    expect(answer.locator(".byline")).to_be_in_viewport()  # a long answer is read from its beginning
     customer.picture("2-widget-answered")
 
     chat.locator("#person").click()
@@ -147,6 +148,9 @@ def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
     chat.locator("#send").click()
     expect(page.locator("#thread")).to_contain_text("Thank you, Alice!")  # without a reload
 
+    page.locator("#accept-language").press("Enter")
+    expect(page.locator("#triage .field.is-accepted")).to_have_count(1)
+    expect(page.locator("#field-language")).to_be_focused()  # who works by keyboard stays where they were
     page.locator("#field-priority").select_option("low")
     expect(page.locator("#triage .field.is-overridden")).to_have_count(1)
     page.locator("#status").get_by_role("button", name="Solve").click()

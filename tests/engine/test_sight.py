@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -31,6 +34,12 @@ def probes() -> Probes:
     return Probes(weights, {**classes, "of": ["hub"], "damage": ["crack"], "row": ["red"]}, familiar)
 
 
+def single(probes: Probes) -> Probes:
+    """In float32, as they are read from a file."""
+    weights = {name: tuple(part.astype(np.float32) for part in parts) for name, parts in probes.weights.items()}
+    return Probes(weights, probes.classes, probes.familiar)
+
+
 def features() -> np.ndarray:
     return np.zeros((GRID * GRID, 2 + 4 * len(SIGNS)))
 
@@ -43,6 +52,25 @@ def test_a_light_is_where_its_patch_is() -> None:
     middle = (found.box.left + found.box.right) / 2, (found.box.top + found.box.bottom) / 2
     assert middle == pytest.approx((5.5 / GRID, 2.5 / GRID), abs=0.01)
     assert found.heat[2][5] == "9"
+
+
+def test_several_lights_are_where_all_of_them_are() -> None:
+    seen = features()
+    for column in (1, 4, 6):
+        seen[3 * GRID + column, 0] = 1.0
+    found = find(Sought("light", "green, red, red"), seen, probes())
+    assert found is not None
+    assert (found.box.left, found.box.top, found.box.right, found.box.bottom) == (1 / 8, 3 / 8, 7 / 8, 4 / 8)
+
+
+def test_places_can_be_kept_as_they_come_from_a_tower_of_single_precision() -> None:
+    """A place in numpy's float32 could not be stored: the evidence of every photo with a light was lost."""
+    seen = features().astype(np.float32)
+    seen[2 * GRID + 5, :2] = 1.0
+    for sought in (Sought("light", "red"), Sought("damage", "damaged")):
+        found = find(sought, seen, single(probes()))
+        assert found is not None
+        assert json.loads(json.dumps(asdict(found)))["box"]["left"] == pytest.approx(found.box.left)
 
 
 def test_damage_takes_in_the_patches_that_hang_together() -> None:

@@ -181,6 +181,18 @@ def test_what_went_wrong_is_kept_and_what_is_stored_stays(desk: Desk, folder: Pa
     assert _get(desk, source).error is None
 
 
+def test_an_import_that_was_stopped_does_not_seem_to_run_on(desk: Desk, folder: Path) -> None:
+    def stop(_done: int, _total: int, _what: str) -> None:
+        raise KeyboardInterrupt
+
+    source = _add(desk, folder)
+    with pytest.raises(KeyboardInterrupt):
+        sources.sync(desk, source.id, progress=stop)
+    stopped = _get(desk, source)
+    assert not stopped.is_running
+    assert "import again to go on" in str(stopped.error)
+
+
 def _clock(desk: Desk) -> ManualClock:
     assert isinstance(desk.now, ManualClock)
     return desk.now

@@ -130,6 +130,24 @@ def test_what_nobody_wrote_about_goes_to_a_person(quoting: Desk) -> None:
     assert said(quoting)[-1][0] is Author.SYSTEM
 
 
+def test_who_asks_on_is_not_told_the_same_again_but_gets_a_person(quoting: Desk) -> None:
+    say(quoting, "What does E21 mean?")
+    worker.run_until_idle(quoting)
+    say(quoting, "Are you there?", into=conversation(quoting))
+    worker.run_until_idle(quoting)
+    assert [author for author, _ in said(quoting)].count(Author.ASSISTANT) == 1
+    assert conversation(quoting).handoff_reason is HandoffReason.MISSING_KNOWLEDGE
+
+
+def test_who_asks_something_else_gets_another_answer(quoting: Desk, tmp_path: Path) -> None:
+    make_articles(quoting, tmp_path / "more", {"ice.md": "# Ice\n\nError E77 means that the compressor is iced up.\n"})
+    say(quoting, "What does E21 mean?")
+    worker.run_until_idle(quoting)
+    say(quoting, "And what does E77 mean?", into=conversation(quoting))
+    worker.run_until_idle(quoting)
+    assert "iced up" in said(quoting)[-1][1]
+
+
 def test_who_asks_for_a_person_gets_one(quoting: Desk) -> None:
     say(quoting, "I want to talk to a human, please")
     worker.run_until_idle(quoting)

@@ -93,6 +93,22 @@ def test_the_condition_follows_from_what_is_seen(seen: Seen, condition: str) -> 
     assert read(sight=FakeSight(seen)).condition.value == condition
 
 
+@pytest.mark.parametrize(
+    ("seen", "kinds"),
+    [
+        (Seen(True, ("washpro-8", 0.9), ("leak", 0.9)), {"product": "washpro-8", "damage": "leaking"}),
+        (Seen(True, ("washpro-8", 0.9), ("", 0.9), (("red", 0.9),)), {"product": "washpro-8", "light": "red, amber"}),
+        (Seen(True, ("washpro-8", 0.9), ("", 0.9)), {"product": "washpro-8"}),
+    ],
+)
+def test_a_condition_is_sought_by_what_shows_it_and_all_being_well_is_nowhere(
+    seen: Seen, kinds: dict[str, str]
+) -> None:
+    sight = FakeSight(seen)
+    read(sight=sight)
+    assert {one.kind: one.value for one in sight.sought if one.value != "red"} == kinds
+
+
 def test_a_code_on_the_display_is_a_fault_and_a_name_on_the_body_is_none() -> None:
     hub = Seen(True, ("homelink-x1", 0.9), ("", 0.9), (("green", 0.9),))
     assert read(sight=FakeSight(hub), ocr=FakeOCR("HomeLink X1")).condition.value == "intact"

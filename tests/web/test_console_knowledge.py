@@ -159,6 +159,21 @@ def test_gaps_are_shown_with_examples_and_marked_as_done(desk: Desk, sign_in: Si
     assert client.post(f"{BASE}/gaps/gap_00000000000000000000/done").status_code == 404
 
 
+def test_nothing_is_said_to_be_missing_before_the_newest_questions_were_looked_through(
+    desk: Desk, sign_in: SignIn, alice: Persona
+) -> None:
+    make_ticket(desk, "Does the jukebox play vinyl records?")
+    worker.run_until_idle(desk)
+    client = sign_in(alice)
+    page = client.get(f"{BASE}/gaps").text
+    assert "Nothing is missing" not in page
+    assert f'hx-get="{BASE}/gaps/rows"' in page
+    worker.run_until_idle(desk)
+    rows = client.get(f"{BASE}/gaps/rows").text
+    assert "asked once" in rows
+    assert "hx-get" not in rows
+
+
 def test_an_agent_reads_changes_and_approves_an_answer(
     desk: Desk, sign_in: SignIn, alice: Persona, dora: Persona, charlie: Persona
 ) -> None:

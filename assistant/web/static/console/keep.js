@@ -1,5 +1,5 @@
 // When a panel is renewed, what the agent has typed or opened in it stays. If the draft they were editing is gone (sent
-// or replaced by a newer one), their text moves to the reply box.
+// or replaced by a newer one), their text moves to the reply box. Who works by keyboard stays where they were.
 
 const FIELDS = "main textarea[id], main input[id]:not([type=hidden]), main select[id]";
 
@@ -17,10 +17,11 @@ function remember(answeredForm) {
   return {
     typed: typed.map((field) => ({ id: field.id, value: field.value, isDraft: "draft" in field.dataset })),
     opened: [...document.querySelectorAll("details[id]")].map((details) => [details.id, details.open]),
+    places: placesNear(lastAt),
   };
 }
 
-function restore({ typed, opened }) {
+function restore({ typed, opened, places }) {
   for (const [id, open] of opened) {
     const details = document.getElementById(id);
     if (details && open) details.open = true;
@@ -32,6 +33,7 @@ function restore({ typed, opened }) {
   }
   for (const form of document.querySelectorAll("form.correctable")) markChanged(form);
   for (const area of document.querySelectorAll("textarea")) fit(area);
+  refocus(places);
 }
 
 function moveToReply(text) {
@@ -42,6 +44,27 @@ function moveToReply(text) {
   const notice = document.querySelector("#kept");
   notice.textContent = "The draft you were editing is no longer there. Your text is in the reply box.";
   notice.hidden = false;
+}
+
+// The element that the agent was last at: a button that is disabled while its request runs loses the focus.
+let lastAt = null;
+document.addEventListener("focusin", (event) => (lastAt = event.target));
+document.addEventListener("pointerdown", () => (lastAt = null));
+
+/** Ids of where the focus may go when a panel is replaced: the same element, what stood before it, the panel itself. */
+function placesNear(element) {
+  const panel = element?.closest("main section[id]");
+  if (!panel) return [];
+  const stops = [...panel.querySelectorAll("a, button, input:not([type=hidden]), select, textarea, summary")];
+  const before = stops.slice(0, stops.indexOf(element) + 1).reverse();
+  return [...before.map((stop) => stop.id).filter(Boolean), panel.id];
+}
+
+function refocus(places) {
+  if (!places.length || document.activeElement !== document.body) return;
+  const place = places.map((id) => document.getElementById(id)).find(Boolean);
+  if (place?.matches("section")) place.tabIndex = -1;
+  place?.focus({ preventScroll: true });
 }
 
 /** "Save corrections" shows once there is something to save. */

@@ -5,6 +5,8 @@ import { passagesOf, prose } from "./prose.js";
 import { currentLanguage, t, translateNotice } from "./texts.js";
 
 const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif"];
+const MARGIN = 12; // pixels above what begins at the upper edge
+const NEAR = 48; // pixels from the end that still count as there
 let passageCount = 0;
 
 export class Thread {
@@ -161,14 +163,26 @@ export class Thread {
   scrollToEnd() {
     this.#isAtEnd = true;
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.#scroller.scrollTo({ top: this.#scroller.scrollHeight, behavior: calm ? "instant" : "smooth" });
+    this.#scroller.scrollTo({ top: this.#end(), behavior: calm ? "instant" : "smooth" });
     this.#newest.hidden = true;
   }
 
   #jumpToEnd() {
-    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#scroller.scrollTop = Math.max(this.#scroller.scrollTop, this.#end()); // who has read on is not called back
     this.#sizes = this.#measure();
     this.#newest.hidden = true;
+  }
+
+  /** How far to scroll: to the end, but no further than the beginning of what was said to the customer last. */
+  #end() {
+    if (this.isEmpty) return 0;
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    const end = Math.max(0, scrollHeight - clientHeight);
+    const last = this.#log.lastElementChild;
+    const newest = last.matches(".customer") && !this.#writing.hidden ? this.#writing : last;
+    if (!newest.matches(".assistant, .agent")) return end;
+    const above = newest.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top;
+    return Math.max(0, Math.min(end, Math.floor(scrollTop + above) - MARGIN));
   }
 
   #measure() {
@@ -188,8 +202,7 @@ export class Thread {
     const sizes = this.#measure();
     if (this.#isAtEnd && sizes !== this.#sizes) return this.#jumpToEnd(); // it grew: nobody has scrolled
     this.#sizes = sizes;
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    this.#isAtEnd = scrollHeight - scrollTop - clientHeight < 48;
+    this.#isAtEnd = this.#scroller.scrollTop > this.#end() - NEAR;
     if (this.#isAtEnd) this.#newest.hidden = true;
   }
 

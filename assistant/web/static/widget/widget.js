@@ -63,7 +63,7 @@ const parentPage = new ParentPage(config.origins, {
   opened: () => {
     isOpen = true;
     unread = 0;
-    thread.scrollToEnd();
+    if (!thread.isEmpty) thread.scrollToEnd();
     composer.focus();
   },
   closed: () => (isOpen = false),

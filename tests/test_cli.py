@@ -1,0 +1,78 @@
+"""The command line: what is wrong is said in one line, and nothing that was written is passed over."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from assistant.cli import main
+from assistant.cli.common import one_line
+from assistant.services.access import Scope
+from assistant.settings import CONFIG_VARIABLE, PREFIX
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}DATA_DIR", str(tmp_path / "var"))
+
+
+def run(*arguments: str, standard_input: str | None = None) -> Result:
+    return CliRunner().invoke(main, list(arguments), input=standard_input)
+
+
+def test_a_settings_file_that_is_named_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CONFIG_VARIABLE, "missing.toml")
+    result = run("kb", "status")
+    assert result.exit_code == 2
+    assert "no settings file missing.toml" in result.output
+
+
+def test_a_settings_file_that_is_not_toml_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('company = "x\n', encoding="utf-8")
+    monkeypatch.setenv(CONFIG_VARIABLE, str(file))
+    result = run("kb", "status")
+    assert result.exit_code == 2
+    assert f"{file} is not TOML" in result.output
+
+
+def test_a_name_in_the_settings_file_that_is_no_setting_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('compny = "Lumora"\nport = 8001\n', encoding="utf-8")
+    monkeypatch.setenv(CONFIG_VARIABLE, str(file))
+    result = run("kb", "status")
+    assert result.exit_code == 0
+    assert f"compny in {file} is not a setting" in result.output
+    assert "port in" not in result.output
+
+
+def test_the_demo_says_that_the_port_is_in_use_before_it_works_for_a_minute() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        result = run("demo", "--port", str(other.getsockname()[1]))
+    assert result.exit_code == 1
+    assert "Choose another with --port" in result.output
+
+
+def test_help_names_every_scope_that_a_key_may_have() -> None:
+    shown = " ".join(run("keys", "add", "--help").output.split())
+    assert all(scope.value in shown for scope in Scope)
+
+
+def test_a_password_may_come_on_standard_input_and_its_lack_is_said() -> None:
+    missing = run("agents", "add", "rosa@example.org", standard_input="")
+    assert missing.exit_code == 2
+    assert "Give --password" in missing.output
+    added = run("agents", "add", "rosa@example.org", standard_input="long enough\n")
+    assert added.exit_code == 0, added.output
+
+
+def test_a_file_that_may_not_be_written_is_named_with_what_to_do() -> None:
+    said = one_line(PermissionError(13, "Permission denied", "/srv/var"))
+    assert said == "/srv/var may not be written or read by this account. Check its owner, or set ASSISTANT_DATA_DIR."

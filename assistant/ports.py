@@ -118,10 +118,10 @@ def at_priority(priority: WorkPriority) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Sought:
-    """Something that was read in a photo. ``kind`` says what ``value`` is: a product's key, a light's colour, a damage
-    or a line of text."""
+    """Something that was read in a photo. ``kind`` says what ``value`` is: a product's key, a light's colour or a
+    damage."""
 
-    kind: Literal["product", "light", "damage", "text"]
+    kind: Literal["product", "light", "damage"]
     value: str
 
 

@@ -3,8 +3,7 @@
 A probe is one linear layer, trained beside the model on photos whose every patch is known (`training.patches`) and
 kept in the checkpoint's folder; only the small model of `training` has them. Some tell what the whole photo is of,
 some what is at a place. What they show is what the tower's features hold, which the answers are made of; that an
-answer was made of just that place they do not prove. Their grain is a patch, a sixteenth of the photo's side, and half
-a patch for signs.
+answer was made of just that place they do not prove. Their grain is a patch, a sixteenth of the photo's side.
 
 Of a photo unlike all that it learned from, nothing that the model says means anything. How unlike a photo is: the
 Mahalanobis distance of the tower's mean features to those of the photos of training (Lee et al. 2018, "A simple unified
@@ -16,7 +15,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +33,6 @@ WHOLE = ("of", "damage")
 _LEAST = 0.25
 # So likely a light must have the colour.
 _LIT = 0.5
-# So alike must the signs that were found be to the text that is sought.
-_ALIKE = 0.5
 
 
 @dataclass(frozen=True)
@@ -154,8 +150,6 @@ def _lights(features: np.ndarray, probes: Probes) -> tuple[tuple[str, float], ..
 
 def find(sought: Sought, features: np.ndarray, probes: Probes) -> Found | None:
     """Where the probe of its kind sees it."""
-    if sought.kind == "text":
-        return _text(sought.value, features, probes)
     name = {"product": "bodies", "light": "lights", "damage": "damages"}[sought.kind]
     shares = _shares(name, features, probes)  # (grid, grid, classes)
     classes = list(probes.classes[name])
@@ -165,50 +159,6 @@ def find(sought: Sought, features: np.ndarray, probes: Probes) -> Found | None:
     if sought.kind != "light":
         return _region(there, _hanging_together)
     return _region(there, _all_of_them if len(values) > 1 else _around_the_middle)
-
-
-def _text(text: str, features: np.ndarray, probes: Probes) -> Found | None:
-    """The signs that make up the text, wherever in the photo they stand side by side."""
-    shares = _cells(features, probes)
-    signs = "".join(probes.classes["glyphs"])
-    wanted = [character for character in text.upper() if character in signs]
-    best: tuple[float, list[tuple[int, int]]] = (0.0, [])
-    for line in _lines(shares):
-        read = "".join(signs[int(shares[row, column, 1:].argmax())] for row, column in line)
-        for start, end in _windows(read, len(wanted)):
-            alike = SequenceMatcher(None, read[start:end], "".join(wanted)).ratio()
-            if alike > best[0]:
-                best = (alike, line[start:end])
-    if best[0] < _ALIKE:
-        return None
-    cells = best[1]
-    heat = np.zeros(shares.shape[:2])
-    for row, column in cells:
-        heat[row, column] = 1 - shares[row, column, 0]
-    side = len(heat)
-    rows, columns = [row for row, _ in cells], [column for _, column in cells]
-    box = Box(min(columns) / side, (min(rows) - 0.5) / side, (max(columns) + 1) / side, (max(rows) + 1.5) / side)
-    return Found(_clipped(box), best[0], _digits(heat))
-
-
-def _windows(read: str, length: int) -> list[tuple[int, int]]:
-    """Stretches of a line that may be the text: of its length, one sign more or less."""
-    lengths = {length - 1, length, length + 1} & set(range(1, len(read) + 1)) or {len(read)}
-    return [(start, start + size) for size in sorted(lengths) for start in range(len(read) - size + 1)]
-
-
-def _lines(shares: np.ndarray) -> list[list[tuple[int, int]]]:
-    """Cells with a sign, (row, column), line by line: neighbours in height belong together, left to right."""
-    there = 1 - shares[..., 0]
-    cells = [(int(row), int(column)) for row, column in np.argwhere(there >= 0.5)]
-    lines: list[list[tuple[int, int]]] = []
-    for cell in sorted(cells, key=lambda place: (place[1], place[0])):
-        near = [line for line in lines if abs(line[-1][0] - cell[0]) <= 1 and 0 < cell[1] - line[-1][1] <= 5]
-        if near:
-            max(near, key=len).append(cell)
-        else:
-            lines.append([cell])
-    return lines
 
 
 def _region(there: np.ndarray, extent: Callable[[np.ndarray], Box]) -> Found | None:
@@ -269,14 +219,6 @@ def _touching(there: np.ndarray, row: int, column: int) -> tuple[list[int], list
                 known.add(place)
                 waiting.append(place)
     return [r for r, _ in known], [c for _, c in known]
-
-
-def _cells(features: np.ndarray, probes: Probes) -> np.ndarray:
-    """(2 grid, 2 grid, classes) of the probe for signs, which tells four cells of a patch apart."""
-    weight, bias = probes.weights["glyphs"]
-    grid = round(len(features) ** 0.5)
-    logits = (features @ weight.T + bias).reshape(grid, grid, 2, 2, -1).transpose(0, 2, 1, 3, 4)
-    return _softmax(logits.reshape(2 * grid, 2 * grid, -1))
 
 
 def _shares(name: str, features: np.ndarray, probes: Probes) -> np.ndarray:

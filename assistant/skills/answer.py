@@ -233,16 +233,14 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
     def _written(self, request: AnswerRequest, passages: Sequence[Document]) -> Iterator[AnswerEvent]:
         """Stream the model; each finished sentence is said if its passage supports it."""
         said: list[CitedSentence] = []
-        pending, dropped, usage = "", 0, (0, 0)
+        pending, usage = "", (0, 0)
         try:
             for chunk in _model(self.capabilities).stream(self._messages(request, passages)):
                 pending += str(chunk.text)
                 usage = _added(usage, chunk)
                 *done, pending = _cut(pending)
                 for sentence in done:
-                    before = len(said)
                     yield from _say_if_supported(sentence, passages, said)
-                    dropped += len(said) == before
         except Exception as error:
             if said:  # what was said holds; what is missing is a person's
                 reason = HandoffReason.ENGINE_DOWN

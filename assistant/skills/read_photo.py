@@ -2,9 +2,9 @@
 
 Without a VLM, OCR reads the text and the photo's pixels tell its quality; what neither can know is "cannot tell". With
 a VLM that decides, product, lights and condition are typed decisions; with one that writes, it also writes the caption.
-The small model tells them by its own sight instead, reads lines of text beside OCR, and says nothing of a photo that is
-unlike all it learned from. What a model says is checked; what does not hold is replaced by what OCR read. Reading never
-fails for a model's sake: when one fails, what OCR read is all there is, and said to be (`PhotoEvidence.whole`).
+The small model tells them by its own sight instead, and says nothing of a photo unlike all it learned from.
+What a model says is checked; what does not hold is replaced by what OCR read. Reading never fails for a model's sake:
+when one fails, what OCR read is all there is, and said to be (`PhotoEvidence.whole`).
 """
 
 from __future__ import annotations

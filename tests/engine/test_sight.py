@@ -83,20 +83,8 @@ def test_damage_takes_in_the_patches_that_hang_together() -> None:
     assert (found.box.left, found.box.top, found.box.right, found.box.bottom) == (3 / 8, 3 / 8, 5 / 8, 5 / 8)
 
 
-def test_a_text_is_where_its_signs_stand_and_as_sure_as_they_are_alike() -> None:
-    seen = features()
-    for place, (cell, sign) in {19: (0, "E"), 20: (1, "2"), 21: (0, "1")}.items():
-        seen[place, 2 + cell * len(SIGNS) + SIGNS.index(sign)] = 1.0
-    found = find(Sought("text", "E21"), seen, probes())
-    assert found is not None
-    assert found.confidence == 1.0
-    assert 2 / 8 <= (found.box.top + found.box.bottom) / 2 <= 3 / 8
-    assert find(Sought("text", "7777"), seen, probes()) is None
-
-
 def test_what_is_nowhere_has_no_place() -> None:
     assert find(Sought("light", "red"), features(), probes()) is None
-    assert find(Sought("text", "E21"), features(), probes()) is None
 
 
 def test_each_light_is_told_once_and_none_where_there_is_none() -> None:

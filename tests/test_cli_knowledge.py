@@ -44,7 +44,7 @@ def test_a_folder_is_imported_shown_and_removed(kb: object, tmp_path: Path) -> N
     (folder / "a.md").unlink()
     failed = run("sync", "manuals")
     assert (failed.exit_code, "could be read" in failed.output) == (1, True)
-    assert "1 articles are removed" in run("remove", "manuals", "--yes").output
+    assert "1 article with it" in run("remove", "manuals", "--yes").output
     assert "no sources yet" in run("status").output
 
 

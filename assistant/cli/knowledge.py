@@ -93,7 +93,7 @@ def kb_status(as_json: bool) -> None:
         click.echo("There are no sources yet. Begin with: assistant kb import PLACE")
     for state in states:
         colour = {"failed": "red", "running": "yellow"}.get(state["state"])
-        click.echo(f"{state['name']:<24} {state['articles']:>6} articles  {click.style(state['state'], fg=colour)}")
+        click.echo(f"{state['name']:<24} {_articles(state['articles']):>15}  {click.style(state['state'], fg=colour)}")
         for name in ("location", "finished_at", "next_at", "error"):
             if state[name]:
                 click.echo(f"{'':<4}{name.replace('_', ' '):<12} {state[name]}")
@@ -155,7 +155,7 @@ def kb_remove(name: str) -> None:
 
     with migrated() as database, database.begin() as session:
         count = sources.remove_source(session, sources.find_source(session, name))
-    click.echo(f"{name!r} and its {count} articles are removed.")
+    click.echo(f"{name!r} is removed, and {_articles(count)} with it.")
 
 
 @kb.command("search")
@@ -217,3 +217,7 @@ def _show_reports(reports: list[Any], lines: list[str], *, as_json: bool, single
     for report in reports:
         for failure in report.get("failed", ()):
             click.echo(f"skipped  {failure['key']}: {failure['reason']}", err=True)
+
+
+def _articles(count: int) -> str:
+    return "1 article" if count == 1 else f"{count:,} articles"

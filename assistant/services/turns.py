@@ -48,6 +48,7 @@ from assistant.skills.answer import (
     Token,
     Turn,
 )
+from assistant.skills.contradictions import contradictions
 
 # Words are sent on at least this often, in seconds: one row and one wake-up for several tokens.
 FLUSH_EVERY = 0.15
@@ -240,7 +241,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
             turn=conversation.turn,
             state=conversation.state,
             ticket_id=ticket.id,
-            needs_human=_needs_human(session, message_id),
+            needs_human=_needs_human(session, message_id) or _another_product(session, message, desk),
             courtesy=None if message.attachments else language.courtesy(message.text),
             request=request,
         )
@@ -253,6 +254,13 @@ def _needs_human(session: Session, message_id: int) -> bool:
     if field is None or field.state is TriageFieldState.ABSTAINED:
         return False
     return field.value == "yes" and field.probability >= NEEDS_HUMAN_FROM
+
+
+def _another_product(session: Session, message: Message, desk: Desk) -> bool:
+    """Whether the message's photos show another product than it names: an answer would be about the wrong one."""
+    rows = evidence_of(session, message.attachments)
+    evidence = [to_value(row) for row in rows.values()]
+    return any(one.about == "product" for one in contradictions(message.text, evidence, desk.taxonomy))
 
 
 def _has_answer(desk: Desk, message: Message) -> bool:

@@ -82,6 +82,17 @@ def test_what_the_photo_shows_decides_what_is_answered(make_runtime: Callable[..
         assert session.scalars(select(TriageResult)).one()
 
 
+def test_a_photo_of_another_product_than_is_named_goes_to_a_person(
+    make_runtime: Callable[..., Runtime], tmp_path: Path
+) -> None:
+    desk = make_runtime(capabilities=fake_capabilities(ocr=FakeOCR("BrewMaster 300", "E21"))).desk
+    make_articles(desk, tmp_path / "articles")
+    say(desk, "My DustPilot R7 shows E21, what now?", photo=True)
+    worker.run_until_idle(desk)
+    assert conversation(desk).handoff_reason is HandoffReason.NEEDS_HUMAN
+    assert Author.ASSISTANT not in [author for author, _ in said(desk)]
+
+
 def test_a_job_that_runs_again_does_nothing_twice(quoting: Desk) -> None:
     posted = say(quoting, "What does E21 mean?", photo=True)
     worker.run_until_idle(quoting)

@@ -15,12 +15,14 @@ from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
 from assistant.errors import Invalid, NotFound
-from assistant.models import Attachment, AttachmentKind, Evidence, EvidenceState, Generation, Message
+from assistant.models import Attachment, AttachmentKind, Author, Evidence, EvidenceState, Generation, Message
 from assistant.ports import Capabilities, WorkPriority, at_priority
 from assistant.services import events, queue
 from assistant.services.access import AgentPrincipal, access_attachment
 from assistant.services.desk import Desk
+from assistant.skills.contradictions import Contradiction, contradictions
 from assistant.skills.read_photo import FIELDS, PhotoEvidence, read_photo
+from assistant.skills.taxonomy import Taxonomy
 
 READ_AGAIN = "read_again"  # the job that reads photos at which the model failed
 _FIRST_PAUSE, _MOST_TRIES = timedelta(minutes=1), 9  # 1, 2, 4 ... 256 minutes: over eight hours
@@ -128,6 +130,15 @@ def _corrected_lines(read: Sequence[dict[str, Any]], changes: Mapping[int, str])
 
 def to_value(row: Evidence) -> PhotoEvidence:
     return PhotoEvidence.from_json(row.fields, row.visible_text)
+
+
+def contradictions_of(message: Message, rows: Mapping[str, Evidence], taxonomy: Taxonomy) -> list[Contradiction]:
+    """Where a customer's message and its own photos differ. ``rows``: evidence by sha256, as of `evidence_of`."""
+    found = (rows.get(attachment.sha256) for attachment in message.attachments)
+    read = [to_value(row) for row in found if row is not None]
+    if not read or message.author is not Author.CUSTOMER:
+        return []
+    return contradictions(message.text, read, taxonomy)
 
 
 def _read(desk: Desk, photo: Attachment) -> Evidence:

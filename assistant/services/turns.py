@@ -34,7 +34,7 @@ from assistant.retrieval.index import Filters
 from assistant.services import conversations, drafts, events, triage
 from assistant.services.desk import Desk
 from assistant.services.events import Audience
-from assistant.services.evidence import evidence_of, photos_of, read_photos, to_value
+from assistant.services.evidence import contradictions_of, evidence_of, photos_of, read_photos, to_value
 from assistant.skills import language
 from assistant.skills.answer import (
     Answer,
@@ -48,7 +48,6 @@ from assistant.skills.answer import (
     Token,
     Turn,
 )
-from assistant.skills.contradictions import contradictions
 
 # Words are sent on at least this often, in seconds: one row and one wake-up for several tokens.
 FLUSH_EVERY = 0.15
@@ -228,6 +227,8 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
         earlier = [m for m in conversations.public_messages(session, conversation.id) if m.id < message.id]
         photos = photos_of(session, [m.id for m in earlier if m.author is Author.CUSTOMER] + [message.id])
         rows = evidence_of(session, photos)
+        # Of the product that the text names, or of the one in the photo? An answer may be about the wrong one.
+        unclear = any(one.about == "product" for one in contradictions_of(message, rows, desk.taxonomy))
         request = AnswerRequest(
             text=message.text,
             history=tuple(Turn(m.author.value, m.text) for m in earlier if m.author is not Author.SYSTEM),
@@ -241,7 +242,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
             turn=conversation.turn,
             state=conversation.state,
             ticket_id=ticket.id,
-            needs_human=_needs_human(session, message_id) or _another_product(session, message, desk),
+            needs_human=unclear or _needs_human(session, message_id),
             courtesy=None if message.attachments else language.courtesy(message.text),
             request=request,
         )
@@ -254,13 +255,6 @@ def _needs_human(session: Session, message_id: int) -> bool:
     if field is None or field.state is TriageFieldState.ABSTAINED:
         return False
     return field.value == "yes" and field.probability >= NEEDS_HUMAN_FROM
-
-
-def _another_product(session: Session, message: Message, desk: Desk) -> bool:
-    """Whether the message's photos show another product than it names: an answer would be about the wrong one."""
-    rows = evidence_of(session, message.attachments)
-    evidence = [to_value(row) for row in rows.values()]
-    return any(one.about == "product" for one in contradictions(message.text, evidence, desk.taxonomy))
 
 
 def _has_answer(desk: Desk, message: Message) -> bool:

@@ -8,13 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from assistant.models import Author, ConversationState, Draft, Evidence, Message, Priority, Ticket, TicketStatus
+from assistant.models import ConversationState, Draft, Evidence, Message, Priority, Ticket, TicketStatus
 from assistant.services import conversations
 from assistant.services.assess import top_probabilities
-from assistant.services.evidence import evidence_of, photos_of
+from assistant.services.evidence import contradictions_of, evidence_of, photos_of
 from assistant.services.triage import current_triage
-from assistant.skills.contradictions import contradictions
-from assistant.skills.read_photo import PhotoEvidence
 from assistant.skills.taxonomy import Taxonomy
 
 
@@ -413,7 +411,10 @@ def ticket_json(session: Any, ticket: Ticket, taxonomy: Taxonomy) -> dict[str, A
         **summary_json(ticket),
         "before": conversations.messages_before(session, ticket.conversation),
         "messages": [
-            {**message_json(message, found), "contradictions": _contradictions(message, found, taxonomy)}
+            {
+                **message_json(message, found),
+                "contradictions": [one.to_json() for one in contradictions_of(message, found, taxonomy)],
+            }
             for message in messages
         ],
         "triage": triage_json(ticket),
@@ -427,14 +428,6 @@ def message_json(message: Message, evidence: dict[str, Evidence]) -> dict[str, A
         row = evidence.get(attachment.sha256)
         shown["evidence"] = evidence_json(row, attachment.filename) if row is not None else None
     return payload
-
-
-def _contradictions(message: Message, evidence: dict[str, Evidence], taxonomy: Taxonomy) -> list[dict[str, str]]:
-    rows = (evidence.get(attachment.sha256) for attachment in message.attachments)
-    read = [PhotoEvidence.from_json(row.fields, row.visible_text) for row in rows if row is not None]
-    if not read or message.author is not Author.CUSTOMER:
-        return []
-    return [one.to_json() for one in contradictions(message.text, read, taxonomy)]
 
 
 def evidence_json(row: Evidence, filename: str | None = None) -> dict[str, Any]:

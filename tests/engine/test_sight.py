@@ -11,26 +11,20 @@ import pytest
 from assistant.engine.sight import EngineLook, Familiar, Probes, find
 from assistant.ports import Sought
 
-GRID, SIGNS = 8, "0123456789E"
+GRID, WIDTH = 8, 2
 
 
 def probes() -> Probes:
-    """Feature 0 says "a red light", 1 "a crack"; the others stand for one sign in one of a patch's four cells."""
-    width = 2 + 4 * len(SIGNS)
-    light, damage = np.zeros((2, width)), np.zeros((2, width))
+    """Feature 0 says "a red light", 1 "a crack"."""
+    light, damage = np.zeros((2, WIDTH)), np.zeros((2, WIDTH))
     light[1, 0] = damage[1, 1] = 12.0
-    signs = np.zeros((4 * (1 + len(SIGNS)), width))
-    for cell in range(4):
-        for number in range(len(SIGNS)):
-            signs[cell * (1 + len(SIGNS)) + 1 + number, 2 + cell * len(SIGNS) + number] = 12.0
     quiet = np.array([6.0, 0.0])
-    bias = np.tile([6.0, *[0.0] * len(SIGNS)], 4)
-    weights = {"lights": (light, quiet), "damages": (damage, quiet), "bodies": (damage, quiet), "glyphs": (signs, bias)}
+    weights = {"lights": (light, quiet), "damages": (damage, quiet), "bodies": (damage, quiet)}
     # The whole photo looks at cracks; its first two lights at patches of red light, the others at nothing.
-    looks = np.stack([10 * damage[1], 10 * damage[1], 10 * light[1], 10 * light[1], *np.zeros((2, width))])
+    looks = np.stack([10 * damage[1], 10 * damage[1], 10 * light[1], 10 * light[1], *np.zeros((2, WIDTH))])
     weights |= {"of": (damage, quiet), "damage": (damage, quiet), "row": (light, quiet), "pool": (looks, np.zeros(6))}
-    classes = {"lights": ["red"], "damages": ["crack"], "bodies": ["hub"], "glyphs": list(SIGNS)}
-    familiar = Familiar(np.zeros(width), np.eye(width), limit=0.5)
+    classes = {"lights": ["red"], "damages": ["crack"], "bodies": ["hub"]}
+    familiar = Familiar(np.zeros(WIDTH), np.eye(WIDTH), limit=0.5)
     return Probes(weights, {**classes, "of": ["hub"], "damage": ["crack"], "row": ["red"]}, familiar)
 
 
@@ -41,7 +35,7 @@ def single(probes: Probes) -> Probes:
 
 
 def features() -> np.ndarray:
-    return np.zeros((GRID * GRID, 2 + 4 * len(SIGNS)))
+    return np.zeros((GRID * GRID, WIDTH))
 
 
 def test_a_light_is_where_its_patch_is() -> None:

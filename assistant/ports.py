@@ -127,11 +127,14 @@ class Sought:
 
 @dataclass(frozen=True)
 class Found:
-    """Where it is, how sure that is (0 to 1), and a map of it: rows of digits from 0 (not there) to 9."""
+    """Where it is, how sure that is (0 to 1), and a map of it: rows of digits from 0 (not there) to 9.
+
+    ``parts``: where each of several things is, as lights in a row; ``box`` is around all of them then."""
 
     box: Box
     confidence: float
     heat: tuple[str, ...]
+    parts: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)

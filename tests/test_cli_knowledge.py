@@ -34,7 +34,7 @@ def test_a_folder_is_imported_shown_and_removed(kb: object, tmp_path: Path) -> N
     (folder / "bad.pdf").write_bytes(b"no")
     imported = run("import", folder, "--every", "60")
     assert imported.exit_code == 0, imported.output
-    assert "1 articles added" in imported.output
+    assert "1 added, 0 updated" in imported.output
     assert "skipped  bad.pdf: is no PDF" in imported.output
     [state] = json.loads(run("status", "--json").output)
     assert (state["name"], state["state"], state["articles"], state["every_minutes"]) == ("manuals", "ok", 1, 60)

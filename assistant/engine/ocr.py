@@ -1,32 +1,41 @@
 """Reading text in photos with rapidocr: lines with boxes and confidences, in reading order.
 
 The models come with the package; nothing is ever fetched. Loaded once, on first use.
+
+Digits of displays are made of bars that do not touch, and the larger they are, the less the detector takes them for
+text. So every photo is looked at again, small and blurred, which closes the gaps; of what is found there, only what
+looks like a display's reading counts.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageFilter
 
 from assistant.errors import NotReady
 from assistant.ports import Box, TextLine
 
 # Characters of small screenshots are too low for the detector: they are read enlarged to this side.
 _LEAST_SIDE = 900
+# The looks for displays: made smaller to this side, and then blurred by so many pixels, once so and once so.
+_SMALL, _BLURS = 480, (2.0, 2.6)
+_DISPLAY, _LEAST_SURE = re.compile(r"(?=.{2,8}$)[A-Z]{0,3}[ -]?\d{1,4}([.:]\d{1,2})?"), 0.8
 
 
 class RapidOCR:
     """Thread-safe: one photo at a time, onnxruntime uses the cores within it."""
 
     def __init__(self) -> None:
-        self._loaded: Any = None
+        self._loaded: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -39,21 +48,13 @@ class RapidOCR:
     def read(self, photo: bytes) -> list[TextLine]:
         image = _open(photo)
         with self._lock:
-            result = self._engine()(image)
-        if result is None or result.boxes is None:
-            return []
-        height, width = image.shape[:2]
-        lines = [
-            TextLine(text.strip(), float(score), _box(corners, width, height))
-            for corners, text, score in zip(result.boxes, result.txts, result.scores, strict=True)
-            if text.strip()
-        ]
-        return in_reading_order(lines)
-
-    def _engine(self) -> Any:
-        if self._loaded is None:
-            self._loaded = _load()
-        return self._loaded
+            if self._loaded is None:
+                self._loaded = _load(), _load({"Det.limit_type": "max", "Det.limit_side_len": _SMALL})
+            reader, small = self._loaded
+            lines = _lines(reader, image)
+            image.thumbnail((_SMALL, _SMALL))
+            blurred = [line for blur in _BLURS for line in _lines(small, image.filter(ImageFilter.GaussianBlur(blur)))]
+        return in_reading_order(with_displays(lines, blurred))
 
 
 def installed() -> bool:
@@ -74,26 +75,58 @@ def in_reading_order(lines: Sequence[TextLine]) -> list[TextLine]:
     return [line for row in rows for line in sorted(row, key=lambda line: line.box.left)]
 
 
-def _load() -> Any:
+def with_displays(lines: Sequence[TextLine], blurred: Sequence[TextLine]) -> list[TextLine]:
+    """``lines``, and what blurred photos show on displays, in place of what was only a part of it.
+
+    Where two of them show different readings at one place, neither counts."""
+    found = list(lines)
+    displays = [line for line in blurred if line.confidence >= _LEAST_SURE and _DISPLAY.fullmatch(line.text)]
+    for display in displays:
+        others = [line for line in displays if line.text != display.text and _same_place(line.box, display.box)]
+        same = [line for line in found if _same_place(line.box, display.box)]
+        if not others and all(len(line.text) < len(display.text) and line.text in display.text for line in same):
+            found = [line for line in found if line not in same] + [display]
+    return found
+
+
+def _same_place(one: Box, other: Box) -> bool:
+    """Whether they share a third of the smaller one."""
+    across = min(one.right, other.right) - max(one.left, other.left)
+    down = min(one.bottom, other.bottom) - max(one.top, other.top)
+    smaller = min((box.right - box.left) * (box.bottom - box.top) for box in (one, other))
+    return across > 0 and down > 0 and across * down > smaller / 3
+
+
+def _lines(reader: Any, image: Image.Image) -> list[TextLine]:
+    """What ``reader`` reads in an RGB image, which it wants as BGR."""
+    result = reader(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))
+    if result is None or result.boxes is None:
+        return []
+    return [
+        TextLine(text.strip(), float(score), _box(corners, *image.size))
+        for corners, text, score in zip(result.boxes, result.txts, result.scores, strict=True)
+        if text.strip()
+    ]
+
+
+def _load(settings: Mapping[str, Any] | None = None) -> Any:
     if not installed():
         raise NotReady("No OCR is installed. Run: pip install 'photo-support-assistant[demo]'")
     from rapidocr import RapidOCR as Reader
 
     logging.getLogger("RapidOCR").setLevel(logging.ERROR)
-    return Reader(params={"Global.log_level": "error"})
+    return Reader(params={"Global.log_level": "error", **(settings or {})})
 
 
-def _open(photo: bytes) -> Any:
-    """RGB pixels as the reader wants them (BGR), enlarged if the photo is small."""
-    from PIL import Image
-
+def _open(photo: bytes) -> Image.Image:
+    """RGB, enlarged if the photo is small."""
     with Image.open(io.BytesIO(photo)) as image:
         rgb = image.convert("RGB")
     longer = max(rgb.size)
     if longer < _LEAST_SIDE:
         factor = _LEAST_SIDE / longer
         rgb = rgb.resize((round(rgb.width * factor), round(rgb.height * factor)), Image.Resampling.LANCZOS)
-    return np.ascontiguousarray(np.asarray(rgb)[:, :, ::-1])
+    return rgb
 
 
 def _box(corners: Any, width: int, height: int) -> Box:

@@ -2,8 +2,9 @@
 
 A probe is one linear layer, trained beside the model on photos whose every patch is known (`training.patches`) and
 kept in the checkpoint's folder; only the small model of `training` has them. Some tell what the whole photo is of,
-some what is at a place. What they show is what the tower's features hold, which the answers are made of; that an
-answer was made of just that place they do not prove. Their grain is a patch, a sixteenth of the photo's side.
+some what is at a place, some where each light is. What they show is what the tower's features hold, which the answers
+are made of; that an answer was made of just that place they do not prove. Their grain is a patch, a sixteenth of the
+photo's side; only lights, which are as small as that, are placed within their patch.
 
 Of a photo unlike all that it learned from, nothing that the model says means anything. How unlike a photo is: the
 Mahalanobis distance of the tower's mean features to those of the photos of training (Lee et al. 2018, "A simple unified
@@ -13,7 +14,7 @@ framework for detecting out-of-distribution samples").
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,16 @@ from assistant.engine.loader import LoadedModel
 from assistant.ports import Box, Found, Seen, Sought
 
 FILE = "probes.safetensors"
+# Layers that tell no classes.
+UNNAMED = ("pool", "place", "offset")
 # What is told of the whole photo beside its lights.
 WHOLE = ("of", "damage")
 # A patch belongs to a region if the probe finds it at least so likely there, and half as likely as the surest patch.
 _LEAST = 0.25
 # So likely a light must have the colour.
 _LIT = 0.5
+# Half the side of a light's region, in patches: most are smaller than a patch.
+_AROUND_LIGHT = 0.75
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,8 @@ class Probes:
     """Linear layers by name, (classes, width) and (classes,), and what each class is called; class 0 is "nothing".
 
     Layer ``pool`` says how much each patch counts: a row for each of `WHOLE`, then one for each light, whose colours
-    are layer ``row``'s."""
+    are layer ``row``'s. Layer ``place`` has a row for each light too: the patches that it is in. ``offset`` (2, width)
+    says how far right and down of each patch's middle what is in it stands, in patches."""
 
     weights: Mapping[str, tuple[np.ndarray, np.ndarray]]
     classes: Mapping[str, Sequence[str]]
@@ -111,7 +117,7 @@ class EngineLook:
             familiar=self.probes.familiar.knows(self.features),
             of=_whole("of", self.features, self.probes),
             damage=_whole("damage", self.features, self.probes),
-            lights=_lights(self.features, self.probes),
+            lights=tuple((colour, sure) for _, colour, sure in _lights(self.features, self.probes)),
         )
 
     def locate(self, sought: Sequence[Sought]) -> list[Found | None]:
@@ -138,14 +144,15 @@ def _whole(name: str, features: np.ndarray, probes: Probes) -> tuple[str, float]
     return ("", *probes.classes[name])[best], float(shares[best])
 
 
-def _lights(features: np.ndarray, probes: Probes) -> tuple[tuple[str, float], ...]:
-    """Colour and probability of each light, in order. Each has a row of ``pool`` of its own."""
+def _lights(features: np.ndarray, probes: Probes) -> list[tuple[int, str, float]]:
+    """Number, colour and probability of each light that is there, in order."""
     rows, offsets = (part[len(WHOLE) :] for part in probes.weights["pool"])
     weight, bias = probes.weights["row"]
     pooled = _softmax(rows @ features.T + offsets[:, None]) @ features
     shares = _softmax(pooled @ weight.T + bias)
     best = [(int(row.argmax()), float(row.max())) for row in shares]
-    return tuple((probes.classes["row"][place - 1], sure) for place, sure in best if place and sure >= _LIT)
+    colours = probes.classes["row"]
+    return [(number, colours[one - 1], sure) for number, (one, sure) in enumerate(best) if one and sure >= _LIT]
 
 
 def find(sought: Sought, features: np.ndarray, probes: Probes) -> Found | None:
@@ -156,56 +163,44 @@ def find(sought: Sought, features: np.ndarray, probes: Probes) -> Found | None:
     values = sought.value.split(", ")
     wanted = [classes.index(value) + 1 for value in dict.fromkeys(values) if value in classes]
     there = shares[..., wanted].sum(-1) if wanted else 1 - shares[..., 0]
-    if sought.kind != "light":
-        return _region(there, _hanging_together)
-    return _region(there, _all_of_them if len(values) > 1 else _around_the_middle)
+    return _lit(values, there, features, probes) if sought.kind == "light" else _region(there)
 
 
-def _region(there: np.ndarray, extent: Callable[[np.ndarray], Box]) -> Found | None:
-    """None where nothing is sure enough; ``extent`` draws the box."""
+def _lit(colours: Sequence[str], there: np.ndarray, features: np.ndarray, probes: Probes) -> Found | None:
+    """The lights of these colours, each in a box of its own."""
+    lights = [(number, sure) for number, colour, sure in _lights(features, probes) if colour in colours]
+    if not lights:
+        return None
+    points = _points(features, probes)
+    reach = _AROUND_LIGHT / len(there)
+    boxes = [_clipped(Box(x - reach, y - reach, x + reach, y + reach)) for x, y in (points[n] for n, _ in lights)]
+    around = Box(
+        min(box.left for box in boxes), min(box.top for box in boxes),
+        max(box.right for box in boxes), max(box.bottom for box in boxes),
+    )  # fmt: skip
+    return Found(around, min(sure for _, sure in lights), _digits(there), tuple(boxes) if len(boxes) > 1 else ())
+
+
+def _points(features: np.ndarray, probes: Probes) -> np.ndarray:
+    """(lights, 2): where each would be, x and y as fractions of the photo's width and height."""
+    grid = round(len(features) ** 0.5)
+    rows, offsets = probes.weights["place"]
+    weight, bias = probes.weights["offset"]
+    down, right = np.divmod(np.arange(len(features)), grid)
+    middles = np.stack([right, down], axis=-1) + 0.5  # (patches, 2)
+    return np.asarray(_softmax(rows @ features.T + offsets[:, None]) @ (middles + features @ weight.T + bias) / grid)
+
+
+def _region(there: np.ndarray) -> Found | None:
+    """The surest patch and those that hang together with it; None where nothing is sure enough."""
     peak = float(there.max())
-    return Found(extent(there), peak, _digits(there)) if peak >= _LEAST else None
-
-
-def _hanging_together(there: np.ndarray) -> Box:
-    """What covers many patches: the surest one and those that touch it."""
-    row, column = _surest(there)
-    return _around(*_touching(_half_as_sure(there), row, column), len(there))
-
-
-def _all_of_them(there: np.ndarray) -> Box:
-    """What stands in several places, as lights do in a row: all of these."""
-    rows, columns = np.nonzero(_half_as_sure(there))
-    return _around([int(row) for row in rows], [int(column) for column in columns], len(there))
-
-
-def _around_the_middle(there: np.ndarray) -> Box:
-    """What is smaller than a patch."""
+    if peak < _LEAST:
+        return None
+    row, column = (int(place) for place in np.unravel_index(there.argmax(), there.shape))
+    rows, columns = _touching(there >= max(_LEAST, peak / 2), row, column)
     side = len(there)
-    x, y = _middle(there, *_surest(there))
-    return _clipped(Box((x - 1) / side, (y - 1) / side, (x + 1) / side, (y + 1) / side))
-
-
-def _around(rows: Sequence[int], columns: Sequence[int], side: int) -> Box:
-    return Box(min(columns) / side, min(rows) / side, (max(columns) + 1) / side, (max(rows) + 1) / side)
-
-
-def _half_as_sure(there: np.ndarray) -> np.ndarray:
-    return np.asarray(there >= max(_LEAST, float(there.max()) / 2))
-
-
-def _surest(there: np.ndarray) -> tuple[int, int]:
-    row, column = np.unravel_index(there.argmax(), there.shape)
-    return int(row), int(column)
-
-
-def _middle(there: np.ndarray, row: int, column: int) -> tuple[float, float]:
-    """(x, y) in patches: the mean of the surest patch and its neighbours, each as it is sure."""
-    rows = range(max(0, row - 1), min(len(there), row + 2))
-    columns = range(max(0, column - 1), min(len(there), column + 2))
-    places = [(float(there[r, c]), c + 0.5, r + 0.5) for r in rows for c in columns]
-    total = sum(share for share, _, _ in places)
-    return float(sum(s * x for s, x, _ in places) / total), float(sum(s * y for s, _, y in places) / total)
+    box = Box(min(columns) / side, min(rows) / side, (max(columns) + 1) / side, (max(rows) + 1) / side)
+    return Found(box, peak, _digits(there))
 
 
 def _touching(there: np.ndarray, row: int, column: int) -> tuple[list[int], list[int]]:
@@ -247,6 +242,6 @@ def _read(path: Path) -> Probes:
     with safe_open(path, framework="np") as kept:
         classes = json.loads(kept.metadata()["classes"])
         values = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118  (no mapping)
-    weights = {name: (values[f"{name}.weight"], values[f"{name}.bias"]) for name in (*classes, "pool")}
+    weights = {name: (values[f"{name}.weight"], values[f"{name}.bias"]) for name in (*classes, *UNNAMED)}
     limit = float(values["familiar.limit"][0])
     return Probes(weights, classes, Familiar(values["familiar.mean"], values["familiar.precision"], limit))

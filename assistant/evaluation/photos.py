@@ -48,10 +48,10 @@ class Outcome:
     field: str
     expected: str
     read: str
-    confidence: float
+    confidence: float  # 0 where nothing was read
     right: bool
     alike: float
-    inside: bool | None = None  # whether the region's centre lies in the true box; None if there is none of either
+    inside: float | None = None  # share of its regions whose centre lies in a true box; None if there is none of either
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Report:
         honest.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
         for score in self.scores:
             sure, right = _columns(self.outcomes, score.field)
-            bins = list(_reliability(sure, right))
+            bins = list(_reliability(sure[sure > 0], right[sure > 0]))
             honest.plot([one[0] for one in bins], [one[1] for one in bins], marker="o", markersize=3, label=score.field)
             order = np.argsort(-sure, kind="stable")
             kept = np.arange(1, len(order) + 1)
@@ -145,13 +145,15 @@ def reported(path: str, model: str, outcomes: Sequence[Outcome], *, photos: int,
 def compared(case: Case, evidence: PhotoEvidence) -> Iterator[Outcome]:
     for field, expected in case.expected.items():
         if field in EVIDENCE:
+            # A field that was not read at all, as the lights of a foreign photo, claims nothing.
             reading = getattr(evidence, field) or Reading(CANNOT_TELL, 0.0)
             right = _bare(reading.value) == _bare(expected)
             outcome = Outcome(case.name, field, expected, reading.value, reading.confidence, right, float(right))
-            region = reading.region
+            regions = reading.parts or tuple(filter(None, [reading.region]))
         else:
             outcome, region = _in_text(case.name, field, expected, evidence.visible_text)
-        yield replace(outcome, inside=_inside(region, case.boxes.get(field, ())) if outcome.right else None)
+            regions = tuple(filter(None, [region]))
+        yield replace(outcome, inside=_inside(regions, case.boxes.get(field, ())) if outcome.right else None)
 
 
 def read_cases(path: Path, *, limits: Limits) -> list[Case]:
@@ -233,11 +235,16 @@ def _alike(wanted: str, read: str) -> float:
     return sum(block.size for block in blocks) / max(1, len(wanted))
 
 
-def _inside(region: Box | None, boxes: Sequence[Box]) -> bool | None:
-    if region is None or not boxes:
+def _inside(regions: Sequence[Box], boxes: Sequence[Box]) -> float | None:
+    """The share of regions whose centre lies in one of the boxes."""
+    if not regions or not boxes:
         return None
+    return float(np.mean([any(_holds(box, region) for box in boxes) for region in regions]))
+
+
+def _holds(box: Box, region: Box) -> bool:
     x, y = (region.left + region.right) / 2, (region.top + region.bottom) / 2
-    return any(box.left <= x <= box.right and box.top <= y <= box.bottom for box in boxes)
+    return box.left <= x <= box.right and box.top <= y <= box.bottom
 
 
 def _scored(field: str, outcomes: Sequence[Outcome]) -> FieldScore:
@@ -246,7 +253,9 @@ def _scored(field: str, outcomes: Sequence[Outcome]) -> FieldScore:
     inside = [outcome.inside for outcome in own if outcome.inside is not None]
     order = np.argsort(-sure, kind="stable")
     surest = {f"{share:.0%}": float(right[order[: max(1, round(share * len(own)))]].mean()) for share in COVERAGES}
-    error = sum(abs(said - true) * count for said, true, count in _reliability(sure, right)) / len(own)
+    claimed = sure > 0  # the others are no wrong probabilities but none
+    bins = _reliability(sure[claimed], right[claimed])
+    error = sum(abs(said - true) * count for said, true, count in bins) / max(1, int(claimed.sum()))
     return FieldScore(
         field=field,
         photos=len(own),

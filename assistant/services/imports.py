@@ -77,11 +77,10 @@ class ImportReport:
 
     def summary(self) -> str:
         failed = f", {len(self.failed)} could not be read" if self.failed else ""
-        figures = f" and {self.figures} figures" if self.figures else ""
+        figures = f", figures: {self.figures}" if self.figures else ""
         return (
-            f"Knowledge base {self.source!r}: {self.added} articles added, {self.updated} updated, "
-            f"{self.unchanged} unchanged, {self.removed} removed{failed}; {self.passages} passages{figures} indexed "
-            f"in {self.seconds:.1f} s."
+            f"Articles of {self.source!r}: {self.added} added, {self.updated} updated, {self.unchanged} unchanged, "
+            f"{self.removed} removed{failed}. Passages indexed: {self.passages}{figures}, in {self.seconds:.1f} s."
         )
 
     def to_json(self) -> dict[str, Any]:

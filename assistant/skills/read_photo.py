@@ -43,12 +43,13 @@ FIELDS = ("caption", "product", "lights", "condition", "quality")
 @dataclass(frozen=True)
 class Reading:
     """One field of the evidence. ``region`` is where in the photo, if known, and ``heat`` a map of it: rows of digits
-    from 0 (it did not look there) to 9."""
+    from 0 (it did not look there) to 9. Of several things, as lights, ``parts`` has a region for each."""
 
     value: str
     confidence: float
     region: Box | None = None
     heat: tuple[str, ...] = ()
+    parts: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,7 @@ class PhotoEvidence:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any], visible_text: list[dict[str, Any]]) -> PhotoEvidence:
-        readings: dict[str, Any] = {
-            name: Reading(field["value"], field["confidence"], _box(field["region"]), tuple(field.get("heat", ())))
-            for name, field in fields.items()
-        }
+        readings: dict[str, Any] = {name: _reading(field) for name, field in fields.items()}
         lines = tuple(
             TextLine(line["text"], line["confidence"], _box(line["region"]) or Box(0, 0, 1, 1)) for line in visible_text
         )
@@ -295,7 +293,8 @@ def _located(evidence: PhotoEvidence, look: Look) -> PhotoEvidence:
     found = look.locate(list(wanted.values()))
     places = {name: place for name, place in zip(wanted, found, strict=True) if place is not None}
     located = {
-        name: replace(getattr(evidence, name), region=place.box, heat=place.heat) for name, place in places.items()
+        name: replace(getattr(evidence, name), region=place.box, heat=place.heat, parts=place.parts)
+        for name, place in places.items()
     }
     return replace(evidence, **located)
 
@@ -327,7 +326,13 @@ def _sentence(caption: Any) -> str | None:
 def _reading_json(reading: Reading) -> dict[str, Any]:
     region = _region(reading.region) if reading.region is not None else None
     shown = {"value": reading.value, "confidence": round(reading.confidence, 4), "region": region}
-    return {**shown, "heat": list(reading.heat)} if reading.heat else shown
+    shown |= {"heat": list(reading.heat)} if reading.heat else {}
+    return shown | ({"parts": [_region(part) for part in reading.parts]} if reading.parts else {})
+
+
+def _reading(field: dict[str, Any]) -> Reading:
+    heat, parts = tuple(field.get("heat", ())), tuple(Box(*part) for part in field.get("parts", ()))
+    return Reading(field["value"], field["confidence"], _box(field["region"]), heat, parts)
 
 
 def _region(box: Box) -> list[float]:

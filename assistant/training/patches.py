@@ -28,6 +28,8 @@ CLASSES = {
 }  # fmt: skip
 # A device's lights, at most; each is looked for on its own.
 MOST_LIGHTS = 4
+# In patches: nearer than this, how far a light's place is off counts by its square (Huber's loss).
+_NEAR = 0.2
 # Narrower or lower glyphs, in pixels of what the model sees, are not asked for.
 _LEAST_WIDTH, _LEAST_HEIGHT = 3.5, 6.0
 
@@ -35,7 +37,8 @@ _LEAST_WIDTH, _LEAST_HEIGHT = 3.5, 6.0
 @dataclass(frozen=True)
 class Targets:
     """Class 0 is "nothing" in every map. Shapes: glyphs (CELLS, CELLS), the others (GRID, GRID); whole (2,): what the
-    photo is of, and its damage; row (MOST_LIGHTS,): its lights in order."""
+    photo is of, and its damage; row (MOST_LIGHTS,): its lights in order; points (MOST_LIGHTS, 2): their middles as
+    fractions of width and height, NaN for lights that are not there."""
 
     glyphs: np.ndarray
     lights: np.ndarray
@@ -43,6 +46,7 @@ class Targets:
     bodies: np.ndarray
     whole: np.ndarray
     row: np.ndarray
+    points: np.ndarray
 
 
 def targets(scene: Scene) -> Targets:
@@ -61,7 +65,16 @@ def targets(scene: Scene) -> Targets:
     whole = [1 + BODIES.index(of) if of in BODIES else 0, 1 + DAMAGES.index(scene.damage) if scene.damage else 0]
     row = [1 + list(LIGHTS).index(light) for light in scene.lights][:MOST_LIGHTS]
     row += [0] * (MOST_LIGHTS - len(row))
-    return Targets(glyphs, lights, damages, bodies, np.array(whole, np.int64), np.array(row, np.int64))
+    return Targets(glyphs, lights, damages, bodies, np.array(whole), np.array(row), _middles(scene))
+
+
+def _middles(scene: Scene) -> np.ndarray:
+    points = np.full((MOST_LIGHTS, 2), np.nan, np.float32)
+    centres = [item.centre for item in scene.items if item.kind == "light"]
+    # A light that is out of the frame would shift the numbers of the others.
+    if len(centres) == len(scene.lights) <= MOST_LIGHTS and centres:
+        points[: len(centres)] = centres
+    return points
 
 
 def _put_light(lights: np.ndarray, item: Item) -> None:
@@ -89,7 +102,8 @@ def _covered(item: Item) -> tuple[slice, slice]:
 
 
 class Heads(nn.Module):
-    """From patch features (n, GRID * GRID, width) to the logits of all targets."""
+    """From patch features (n, GRID * GRID, width) to the logits of all targets; of ``points`` the places themselves,
+    in patches."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -100,6 +114,10 @@ class Heads(nn.Module):
         self.pool = nn.Linear(width, 2 + MOST_LIGHTS)
         self.of, self.damage = nn.Linear(width, 1 + len(BODIES)), nn.Linear(width, 1 + len(DAMAGES))
         self.row = nn.Linear(width, 1 + len(LIGHTS))
+        self.place, self.offset = nn.Linear(width, MOST_LIGHTS), nn.Linear(width, 2)
+        rows, columns = torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij")
+        middles = torch.stack([columns, rows], dim=-1).view(-1, 2) + 0.5
+        self.register_buffer("middles", middles, persistent=False)  # (patches, 2): x and y in patches
 
     def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
         count = len(features)
@@ -114,7 +132,13 @@ class Heads(nn.Module):
             "of": self.of(pooled[:, 0]),
             "damage": self.damage(pooled[:, 1]),
             "row": self.row(pooled[:, 2:]),
+            "points": self._points(features),
         }
+
+    def _points(self, features: torch.Tensor) -> torch.Tensor:
+        """(n, MOST_LIGHTS, 2)"""
+        weights = self.place(features).softmax(1)
+        return torch.einsum("npk,npc->nkc", weights, self.middles + self.offset(features))
 
 
 def loss(logits: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
@@ -139,6 +163,11 @@ def loss(logits: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> tup
             right[name] = float((predicted.argmax(-1) == wanted)[there].float().mean())
         if name in ("glyphs", "lights"):
             right[f"{name} false"] = float((predicted.argmax(-1) > 0)[absent].float().mean())
+    apart, wanted = logits["points"].float(), GRID * batch["points"]
+    there = ~wanted.isnan()
+    if there.any():
+        total = total + nn.functional.smooth_l1_loss(apart[there], wanted[there], beta=_NEAR)
+        right["points"] = float(((apart - wanted).abs().amax(-1) < 2 * _NEAR)[there.all(-1)].float().mean())
     return total, right
 
 
@@ -147,5 +176,7 @@ def stack(found: Sequence[Targets]) -> dict[str, torch.Tensor]:
         name: torch.from_numpy(np.stack([getattr(one, name) for one in found]))
         for name in ("glyphs", "lights", "damages", "bodies")
     }
-    whole, row = (torch.from_numpy(np.stack([getattr(one, name) for one in found])) for name in ("whole", "row"))
-    return {**maps, "of": whole[:, 0], "damage": whole[:, 1], "row": row}
+    whole, row, points = (
+        torch.from_numpy(np.stack([getattr(one, name) for one in found])) for name in ("whole", "row", "points")
+    )
+    return {**maps, "of": whole[:, 0], "damage": whole[:, 1], "row": row, "points": points}

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from assistant.engine.sight import Familiar, Probes, write_probes
+from assistant.engine.sight import UNNAMED, Familiar, Probes, write_probes
 from assistant.training import architecture, data, patches, questions, sequences
 from assistant.training import tokenizer as tokens
 from assistant.training.patches import IGNORE
@@ -125,7 +125,7 @@ def _probes(state: _State, scenes: int) -> Probes:
     """The heads, and how its world looks to the tower: the middle from ``scenes`` photos, the limit from half more."""
     weights = {
         name: (_numbers(getattr(state.heads, name).weight), _numbers(getattr(state.heads, name).bias))
-        for name in (*patches.CLASSES, "pool")
+        for name in (*patches.CLASSES, *UNNAMED)
     }
     own = _mean_features(state, 3 * scenes // 2)
     middle, others = own[:scenes], own[scenes:]

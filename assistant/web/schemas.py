@@ -133,6 +133,7 @@ class ReadingOut(_Out):
     confidence: float
     region: list[float] | None = Field(description="left, top, right, bottom as fractions of the photo")
     heat: list[str] | None = Field(default=None, description="where the model sees it: rows of digits, 0 to 9")
+    parts: list[list[float]] | None = Field(default=None, description="of several lights, the region of each")
 
 
 class VisibleLine(_Out):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,13 @@ def asking(text: str = "what is the error", *images: Image.Image, **limits: Any)
     content: list[dict[str, Any]] = [{"type": "image"} for _ in images]
     messages = [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
     return GenerationRequest(messages, list(images), **{"max_new_tokens": 12, **limits})
+
+
+def together(work: Callable[[], Any], count: int = 6) -> list[Any]:
+    results: list[Any] = []
+    threads = [threading.Thread(target=lambda: results.append(work())) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return results

@@ -17,12 +17,11 @@ from assistant.engine.decisions import EngineDecisions, by_pipeline
 from assistant.engine.embeddings import SentenceEmbeddings
 from assistant.engine.engine import Engine
 from assistant.engine.loader import LoadedModel
-from assistant.engine.ocr import RapidOCR
 from assistant.engine.sampling import bounded
 from assistant.errors import Invalid
 from assistant.ports import Question
 from tests.engine import tiny
-from tests.engine.conftest import base64_of, encoded, picture
+from tests.engine.conftest import base64_of, encoded, picture, together
 
 STATE = "The customer writes: the machine blinks red"
 QUESTIONS = (
@@ -198,16 +197,6 @@ def embeddings() -> SentenceEmbeddings:
     return SentenceEmbeddings("auto", device="cpu")
 
 
-def together(work: Callable[[], Any], count: int = 6) -> list[Any]:
-    results: list[Any] = []
-    threads = [threading.Thread(target=lambda: results.append(work())) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return results
-
-
 def test_embeddings_load_once_however_many_ask_first(
     embeddings: SentenceEmbeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,20 +217,3 @@ def test_embeddings_are_of_unit_length_and_know_what_is_alike(embeddings: Senten
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-4)
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
     assert embeddings.embed_documents([]) == []
-
-
-def test_ocr_reads_text_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    from assistant.engine import ocr as module
-
-    loads: list[None] = []
-    load = module._load
-    monkeypatch.setattr(module, "_load", lambda: (loads.append(None), load())[1])
-    reader = RapidOCR()
-    photo = encoded(picture("navy", "ERROR E21", size=(640, 320)))
-    readings = together(lambda: reader.read(photo), 3)
-    assert len(loads) == 1
-    for lines in readings:
-        line = next(line for line in lines if "E21" in line.text)
-        assert 0.5 < line.confidence <= 1.0
-        assert 0.0 <= line.box.left < line.box.right <= 1.0
-        assert 0.1 < line.box.top < line.box.bottom < 0.8

@@ -11,18 +11,22 @@ import pytest
 from assistant.engine.sight import EngineLook, Familiar, Probes, find
 from assistant.ports import Sought
 
-GRID, WIDTH = 8, 2
+GRID, WIDTH = 8, 3
 
 
 def probes() -> Probes:
-    """Feature 0 says "a red light", 1 "a crack"."""
+    """Feature 0 says "a red light", 1 "a crack", 2 "not the first light"."""
     light, damage = np.zeros((2, WIDTH)), np.zeros((2, WIDTH))
     light[1, 0] = damage[1, 1] = 12.0
     quiet = np.array([6.0, 0.0])
+    first, second = np.array([10.0, 0.0, -10.0]), np.array([0.0, 0.0, 20.0])
     weights = {"lights": (light, quiet), "damages": (damage, quiet), "bodies": (damage, quiet)}
-    # The whole photo looks at cracks; its first two lights at patches of red light, the others at nothing.
-    looks = np.stack([10 * damage[1], 10 * damage[1], 10 * light[1], 10 * light[1], *np.zeros((2, WIDTH))])
+    # The whole photo looks at cracks; each of its first two lights at its patch, the others at nothing.
+    places = 4 * np.stack([first, second, *np.zeros((2, WIDTH))])
+    looks = np.stack([10 * damage[1], 10 * damage[1], *places])
     weights |= {"of": (damage, quiet), "damage": (damage, quiet), "row": (light, quiet), "pool": (looks, np.zeros(6))}
+    # Lights stand a quarter of a patch right of and above its middle.
+    weights |= {"place": (places, np.zeros(4)), "offset": (np.zeros((2, WIDTH)), np.array([0.25, -0.25]))}
     classes = {"lights": ["red"], "damages": ["crack"], "bodies": ["hub"]}
     familiar = Familiar(np.zeros(WIDTH), np.eye(WIDTH), limit=0.5)
     return Probes(weights, {**classes, "of": ["hub"], "damage": ["crack"], "row": ["red"]}, familiar)
@@ -38,23 +42,29 @@ def features() -> np.ndarray:
     return np.zeros((GRID * GRID, WIDTH))
 
 
-def test_a_light_is_where_its_patch_is() -> None:
+def test_a_light_is_at_its_place_in_its_patch() -> None:
     seen = features()
     seen[2 * GRID + 5, 0] = 1.0
     found = find(Sought("light", "red"), seen, probes())
     assert found is not None
     middle = (found.box.left + found.box.right) / 2, (found.box.top + found.box.bottom) / 2
-    assert middle == pytest.approx((5.5 / GRID, 2.5 / GRID), abs=0.01)
+    assert middle == pytest.approx((5.75 / GRID, 2.25 / GRID), abs=0.01)
     assert found.heat[2][5] == "9"
 
 
-def test_several_lights_are_where_all_of_them_are() -> None:
+def test_of_several_lights_each_has_its_place() -> None:
     seen = features()
-    for column in (1, 4, 6):
-        seen[3 * GRID + column, 0] = 1.0
+    seen[3 * GRID + 1, 0] = 1.0
+    seen[3 * GRID + 6, [0, 2]] = 1.0
     found = find(Sought("light", "green, red, red"), seen, probes())
     assert found is not None
-    assert (found.box.left, found.box.top, found.box.right, found.box.bottom) == (1 / 8, 3 / 8, 7 / 8, 4 / 8)
+    middles = [((part.left + part.right) / 2, (part.top + part.bottom) / 2) for part in found.parts]
+    assert middles == [pytest.approx((column / GRID, 3.25 / GRID), abs=0.01) for column in (1.75, 6.75)]
+    assert (found.box.left, found.box.right) == (found.parts[0].left, found.parts[1].right)
+
+
+def test_a_light_that_is_not_seen_has_no_place() -> None:
+    assert find(Sought("light", "red"), features(), probes()) is None
 
 
 def test_places_can_be_kept_as_they_come_from_a_tower_of_single_precision() -> None:
@@ -85,7 +95,7 @@ def test_each_light_is_told_once_and_none_where_there_is_none() -> None:
     seen = features()
     seen[4 * GRID + 6, 0] = 1.0
     lights = EngineLook(seen, probes()).seen.lights
-    assert [colour for colour, _ in lights] == ["red", "red"]
+    assert [colour for colour, _ in lights] == ["red"]
     assert all(sure > 0.9 for _, sure in lights)
     assert EngineLook(features(), probes()).seen.lights == ()
 

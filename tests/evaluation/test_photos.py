@@ -17,11 +17,12 @@ from assistant.evaluation.photos import (
     contact_sheet,
     evaluate_photos,
     read_cases,
+    reported,
 )
 from assistant.evaluation.scenes import drawn, evaluate_scenes
 from assistant.media import Limits
 from assistant.ports import Box, Capabilities, TextLine
-from assistant.skills.read_photo import PhotoEvidence, Reading
+from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, Reading
 from assistant.skills.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy(sample.taxonomy_path())
@@ -60,10 +61,27 @@ def test_fields_codes_and_signs_are_compared_each_in_its_way() -> None:
     assert found["serial"].read == "SN: DP4O718256"
 
 
-@pytest.mark.parametrize(("box", "inside"), [(Box(0.2, 0.2, 0.4, 0.4), True), (Box(0.6, 0.6, 0.9, 0.9), False)])
-def test_a_region_counts_if_its_centre_lies_in_the_true_box(box: Box, inside: bool) -> None:
+@pytest.mark.parametrize(("box", "inside"), [(Box(0.2, 0.2, 0.4, 0.4), 1.0), (Box(0.6, 0.6, 0.9, 0.9), 0.0)])
+def test_a_region_counts_if_its_centre_lies_in_the_true_box(box: Box, inside: float) -> None:
     case = Case("a", b"", {"product": "brewmaster-300"}, {"product": (box,)})
     assert [one.inside for one in compared(case, EVIDENCE)] == [inside]
+
+
+def test_of_several_lights_each_counts() -> None:
+    boxes = (Box(0.1, 0.1, 0.2, 0.2), Box(0.8, 0.1, 0.9, 0.2))
+    lights = Reading("red, off", 0.9, Box(0.1, 0.1, 0.6, 0.2), parts=(boxes[0], Box(0.4, 0.1, 0.6, 0.2)))
+    case = Case("a", b"", {"lights": "red, off"}, {"lights": boxes})
+    assert [one.inside for one in compared(case, replace(EVIDENCE, lights=lights))] == [0.5]
+
+
+def test_what_was_not_read_at_all_is_no_wrong_probability() -> None:
+    unread = Case("a", b"", {"lights": CANNOT_TELL}, {})
+    red = Case("b", b"", {"lights": "red"}, {})
+    seen = replace(EVIDENCE, lights=Reading("red", 0.9))
+    outcomes = [*compared(unread, EVIDENCE), *compared(red, seen)]
+    (score,) = reported("set", "model", outcomes, photos=2, seconds=0.0).scores
+    assert score.accuracy == 1.0
+    assert score.calibration_error == pytest.approx(0.1)
 
 
 def test_a_labelled_folder_is_read_and_what_was_wrong_is_shown(

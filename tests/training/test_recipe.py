@@ -67,6 +67,10 @@ def test_lights_and_signs_are_where_the_targets_say() -> None:
             assert found.lights[int(row * GRID), int(column * GRID)] == 1 + list(LIGHTS).index(item.value)
         if item.kind == "glyph":
             assert found.glyphs[int(row * CELLS), int(column * CELLS)] != 0
+    lights = [item.centre for item in scene.items if item.kind == "light"]
+    assert lights
+    assert found.points[: len(lights)] == pytest.approx(np.array(lights, np.float32))
+    assert np.isnan(found.points[len(lights) :]).all()
 
 
 def test_training_refuses_scenes_of_the_evaluation() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from assistant.cli import main
-from assistant.cli.common import one_line
+from assistant.cli import common, main
+from assistant.cli.common import one_line, progress_bar
 from assistant.services.access import Scope
 from assistant.settings import CONFIG_VARIABLE, PREFIX
 
@@ -76,3 +76,15 @@ def test_a_password_may_come_on_standard_input_and_its_lack_is_said() -> None:
 def test_a_file_that_may_not_be_written_is_named_with_what_to_do() -> None:
     said = one_line(PermissionError(13, "Permission denied", "/srv/var"))
     assert said == "/srv/var may not be written or read by this account. Check its owner, or set ASSISTANT_DATA_DIR."
+
+
+def test_where_there_is_no_terminal_a_line_now_and_then_says_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with progress_bar(quiet=False) as progress:
+        progress(1, 1_000_000, "Storing passages")
+        monkeypatch.setattr(common, "PROGRESS_SECONDS", 0.0)
+        progress(5000, 1_000_000, "Storing passages")
+    printed = capsys.readouterr()
+    assert printed.err == "Storing passages: 5,000 of 1,000,000\n"
+    assert printed.out == ""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from tomllib import TOMLDecodeError
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ from assistant.errors import AssistantError
 if TYPE_CHECKING:
     from assistant.runtime import Runtime
     from assistant.settings import Settings
+
+# How often a command says how far it is where nobody sees a bar.
+PROGRESS_SECONDS = 15.0
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -89,12 +93,17 @@ def migrated() -> Iterator[Any]:
 
 @contextmanager
 def progress_bar(*, quiet: bool) -> Iterator[Any]:
-    """A progress bar as a function: ``progress(done, total, what)``. On standard error, so that output stays clean."""
+    """A progress bar as a function: ``progress(done, total, what)``. On standard error, so that output stays clean;
+    where that is no terminal, a line now and then."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    console = Console(stderr=True)
+    if not quiet and not console.is_terminal:
+        yield _progress_lines()
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as bar:
+    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
         tasks: dict[str, Any] = {}
 
         def progress(done: int, total: int, what: str) -> None:
@@ -103,6 +112,18 @@ def progress_bar(*, quiet: bool) -> Iterator[Any]:
             bar.update(tasks[what], completed=done, total=total)
 
         yield progress
+
+
+def _progress_lines() -> Callable[[int, int, str], None]:
+    said = monotonic()
+
+    def progress(done: int, total: int, what: str) -> None:
+        nonlocal said
+        if monotonic() - said >= PROGRESS_SECONDS:
+            said = monotonic()
+            click.echo(f"{what}: {done:,} of {total:,}", err=True)
+
+    return progress
 
 
 def one_line(error: Exception) -> str:

@@ -221,6 +221,7 @@ def eval_photos(
     "--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="How long."
 )
 @click.option("--resume", is_flag=True, help="Go on where the last run in the folder ended.")
+@click.option("--freeze-tower", is_flag=True, help="With --resume: teach only its language half, which is faster.")
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
@@ -236,7 +237,7 @@ def eval_photos(
 )
 @click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Of fine-tuning.")
 def train(
-    minutes: float, resume: bool, folder: Path | None, device: str, photos: int,
+    *, minutes: float, resume: bool, freeze_tower: bool, folder: Path | None, device: str, photos: int,
     base: str | None, tickets: Path | None, epochs: int,
 ) -> None:  # fmt: skip
     """Train a small model from nothing on scenes it draws, or fine-tune a model on what agents decided (--base).
@@ -245,6 +246,8 @@ def train(
     """
     if base is None and tickets is not None:
         raise click.UsageError("To fine-tune on tickets, name the model in --base.")
+    if freeze_tower and not resume:
+        raise click.UsageError("A tower that has learned nothing cannot be frozen: go on from a run with --resume.")
     settings = read_settings()
     folder = folder or settings.data_dir / ("training" if base is None else "adapter")
     if base is not None:
@@ -254,7 +257,7 @@ def train(
     from assistant.training.plots import plot_losses
     from assistant.training.trainer import Plan, train
 
-    plan = Plan(folder, minutes, resume=resume, device=device, photos=photos)
+    plan = Plan(folder, minutes, resume=resume, freeze_tower=freeze_tower, device=device, photos=photos)
     with progress_bar(quiet=False) as progress:
         model = train(plan, report=lambda done: progress(int(done.minutes * 60), int(minutes * 60), "Training"))
     plot_losses(folder / "log.jsonl", folder / "loss.png")

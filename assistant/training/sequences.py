@@ -6,8 +6,10 @@ and what is learned is what is served.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from assistant.training.prompts import END, Turn
 _PHOTO = "User:<fake_token_around_image><global-img>" + "<image>" * IMAGE_TOKENS + "<fake_token_around_image>"
 # Words of an answer in text weigh less than the one letter of a decision: there are many of them.
 _LETTER, _WORD = 3.0, 0.3
+_OPTION = re.compile(r"^([A-Z])\. .*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Packed:
     """``ids``, ``positions``, ``labels`` and ``weights`` are (n, length); ``sees`` is (n, 1, length, length).
 
     ``labels`` are those of the next token, `patches.IGNORE` where nothing is asked. ``names`` has, for each label that
-    is a decision, the row, the place and the question's name.
+    is a decision, the row, the place and the question's name; ``options``, for each option of a choice, its row, the
+    place of its last token, the place where its question is answered, its letter's number, and 1 if it is right.
     """
 
     ids: torch.Tensor
@@ -35,6 +39,7 @@ class Packed:
     weights: torch.Tensor
     sees: torch.Tensor
     names: tuple[tuple[int, int, str], ...]
+    options: tuple[tuple[int, int, int, int, int], ...]
 
 
 def pack(tokenizer: Any, photos: Sequence[Sequence[Turn]]) -> Packed:
@@ -49,7 +54,8 @@ def pack(tokenizer: Any, photos: Sequence[Sequence[Turn]]) -> Packed:
         segments[number, :end], labels[number, :end] = torch.tensor(row.segments), torch.tensor(row.labels)
         weights[number, :end] = torch.tensor(row.weights)
     names = tuple((number, place, name) for number, row in enumerate(rows) for place, name in row.names)
-    return Packed(ids, positions, labels, weights, _sees(segments), names)
+    options = tuple((number, *option) for number, row in enumerate(rows) for option in row.options)
+    return Packed(ids, positions, labels, weights, _sees(segments), names, options)
 
 
 def _sees(segments: torch.Tensor) -> torch.Tensor:
@@ -68,6 +74,7 @@ class _Row:
         self.labels: list[int] = []
         self.weights: list[float] = []
         self.names: list[tuple[int, str]] = []
+        self.options: list[tuple[int, int, int, int]] = []
 
 
 def _row(tokenizer: Any, turns: Sequence[Turn]) -> _Row:
@@ -83,13 +90,23 @@ def _row(tokenizer: Any, turns: Sequence[Turn]) -> _Row:
         labels = [IGNORE] * (len(asked) - 1) + answer
         if decided:
             labels[-1] = IGNORE  # only the letter is ever read
-            row.names.append((len(row.ids) + len(asked) - 1, turn.name))
+            at = len(row.ids) + len(asked) - 1
+            row.names.append((at, turn.name))
+            row.options += [(len(row.ids) + end, at, *which) for end, which in _options(tokenizer, turn)]
         row.ids += tokens
         row.positions += list(range(len(start), len(start) + len(tokens)))
         row.segments += [number] * len(tokens)
         row.labels += labels
         row.weights += [_LETTER if decided else _WORD] * len(tokens)
     return row
+
+
+def _options(tokenizer: Any, turn: Turn) -> list[tuple[int, tuple[int, int]]]:
+    """Of each option of a choice: its last token in the turn, and its letter's number and whether it is right."""
+    ends = {match.end(): match[1] for match in _OPTION.finditer(turn.text)}
+    offsets = tokenizer(turn.text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    found = [(place, ends[end]) for place, (start, end) in enumerate(offsets) if end in ends and start < end]
+    return [(place, (ascii_uppercase.index(letter), int(letter == turn.answer))) for place, letter in found]
 
 
 def _tokens(tokenizer: Any, text: str) -> list[int]:

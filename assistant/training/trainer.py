@@ -1,4 +1,5 @@
-"""Trains the small model from nothing: first the vision tower alone, then everything together.
+"""Trains the small model from nothing: first the vision tower alone, then everything together; at the end, if asked,
+the language half alone.
 
 A run goes on where the last one ended. Each ends by letting the learning rate fall, and keeps both: the cooled weights,
 which are the model, and the state before, from which a later run goes on.
@@ -20,6 +21,7 @@ import torch
 from assistant.engine.sight import UNNAMED, Familiar, Probes, write_probes
 from assistant.training import architecture, data, patches, questions, sequences
 from assistant.training import tokenizer as tokens
+from assistant.training.judging import Judges
 from assistant.training.patches import IGNORE
 from assistant.training.prompts import Turn, decision_turn, evidence_turn, open_turn
 from assistant.training.scenes import KINDS, photograph
@@ -51,6 +53,7 @@ class Plan:
     turns_every: int = 1  # steps: the steps between teach the tower alone, for a third of the time
     rate: float = 8e-4
     tower_steps: int = TOWER_STEPS
+    freeze_tower: bool = False  # teach the language half alone, which is sooner done on features that are kept
     fresh: float = 0.5  # share of photos in a step that were never seen; the others are drawn from the last ones
     workers: int = 1
     tokenizer_scenes: int = _TOKENIZER_SCENES
@@ -70,6 +73,7 @@ class Progress:
 class _State:
     model: Any
     heads: patches.Heads
+    judges: Judges
     tokenizer: Any
     optimizer: torch.optim.AdamW
     step: int = 0
@@ -170,6 +174,7 @@ def _restored(plan: Plan) -> _State:
     state = _built(plan, AutoTokenizer.from_pretrained(plan.folder / "tokenizer", local_files_only=True))
     state.model.load_state_dict(kept["model"])
     state.heads.load_state_dict(kept["heads"])
+    state.judges.load_state_dict(kept["judges"])
     state.optimizer.load_state_dict(kept["optimizer"])
     state.step, state.seed = kept["step"], kept["seed"]
     return state
@@ -181,19 +186,20 @@ def _built(plan: Plan, tokenizer: Any) -> _State:
     model = Idefics3ForConditionalGeneration(architecture.configuration(tokenizer)).to(plan.device)
     architecture.prepare_tower(model.model.vision_model)
     heads = patches.Heads(architecture.WIDTH).to(plan.device)
-    parameters = [*model.parameters(), *heads.parameters()]
+    judges = Judges(architecture.WIDTH).to(plan.device)
+    parameters = [*model.parameters(), *heads.parameters(), *judges.parameters()]
     groups = [
         {"params": [one for one in parameters if one.ndim > 1], "weight_decay": 0.05},
         {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
     ]
-    return _State(model, heads, tokenizer, torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98)))
+    return _State(model, heads, judges, tokenizer, torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98)))
 
 
 def _save(plan: Plan, state: _State) -> None:
     """Whole or not at all: a run that is killed while saving loses nothing."""
     kept = {
-        "model": state.model.state_dict(), "heads": state.heads.state_dict(), "optimizer": state.optimizer.state_dict(),
-        "step": state.step, "seed": state.seed,
+        "model": state.model.state_dict(), "heads": state.heads.state_dict(), "judges": state.judges.state_dict(),
+        "optimizer": state.optimizer.state_dict(), "step": state.step, "seed": state.seed,
     }  # fmt: skip
     unfinished = plan.folder / "state.part"
     torch.save(kept, unfinished)
@@ -209,6 +215,9 @@ def _batch(plan: Plan, state: _State, examples: Iterator[data.Example]) -> list[
     random = Random(f"{_SEED}-{state.step}")
     fresh = plan.photos if len(state.seen) < 10 * plan.photos else max(1, round(plan.fresh * plan.photos))
     drawn = [next(examples) for _ in range(fresh)]
+    if plan.freeze_tower:
+        features = _features(plan, state, [pixels for pixels, _, _ in drawn]).half().cpu().numpy()
+        drawn = [(seen, found, scene) for seen, (_, found, scene) in zip(features, drawn, strict=True)]
     state.seed += fresh
     batch = drawn + [random.choice(state.seen) for _ in range(plan.photos - fresh)]
     state.seen = (state.seen + drawn)[-250 * plan.photos :]
@@ -216,49 +225,70 @@ def _batch(plan: Plan, state: _State, examples: Iterator[data.Example]) -> list[
 
 
 def _step(plan: Plan, state: _State, batch: list[data.Example]) -> dict[str, float]:
-    whole = state.step >= plan.tower_steps and state.step % plan.turns_every == 0
-    pixels = data.pixel_values([pixels for pixels, _, _ in batch]).to(plan.device)
-    wanted = {name: value.to(plan.device) for name, value in patches.stack([found for _, found, _ in batch]).items()}
-    with torch.autocast(torch.device(plan.device).type, torch.bfloat16):
-        features = state.model.model.vision_model(pixels).last_hidden_state
-        logits = state.heads(features)
-    loss, figures = patches.loss(logits, wanted)
-    figures["tower"] = float(loss.detach())
-    if whole:
+    """With a frozen tower the examples hold its features instead of pixels."""
+    first = [seen for seen, _, _ in batch]
+    if plan.freeze_tower:
+        features = torch.from_numpy(np.stack(first)).float().to(plan.device)
+        loss, figures = torch.zeros((), device=plan.device), {}
+    else:
+        features = _features(plan, state, first)
+        loss, figures = _tower_loss(plan, state, features, batch)
+    if plan.freeze_tower or (state.step >= plan.tower_steps and state.step % plan.turns_every == 0):
         turns = [_turns(plan, state.step, number, scene) for number, (_, _, scene) in enumerate(batch)]
-        spoken, more = answer_loss(state.model, features, sequences.pack(state.tokenizer, turns), plan.device)
+        packed = sequences.pack(state.tokenizer, turns)
+        spoken, more = answer_loss(state.model, features, packed, plan.device, judges=state.judges)
         loss = _TOWER_SHARE * loss + spoken
         figures |= more
     state.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
-    torch.nn.utils.clip_grad_norm_([*state.model.parameters(), *state.heads.parameters()], 1.0)
+    learning = [*state.model.parameters(), *state.heads.parameters(), *state.judges.parameters()]
+    torch.nn.utils.clip_grad_norm_(learning, 1.0)
     state.optimizer.step()
     return figures
 
 
-def answer_loss(
-    model: Any, features: torch.Tensor, packed: sequences.Packed, device: str
+def _features(plan: Plan, state: _State, pixels: list[np.ndarray]) -> torch.Tensor:
+    """(n, patches, width), without a gradient of a frozen tower."""
+    with torch.autocast(torch.device(plan.device).type, torch.bfloat16), torch.set_grad_enabled(not plan.freeze_tower):
+        seen: torch.Tensor = state.model.model.vision_model(data.pixel_values(pixels).to(plan.device)).last_hidden_state
+    return seen
+
+
+def _tower_loss(
+    plan: Plan, state: _State, features: torch.Tensor, batch: list[data.Example]
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Of the answers only, given the tower's features (n, patches, width) of the photos."""
+    wanted = {name: value.to(plan.device) for name, value in patches.stack([found for _, found, _ in batch]).items()}
+    with torch.autocast(torch.device(plan.device).type, torch.bfloat16):
+        logits = state.heads(features)
+    loss, figures = patches.loss(logits, wanted)
+    return loss, figures | {"tower": float(loss.detach())}
+
+
+def answer_loss(
+    model: Any, features: torch.Tensor, packed: sequences.Packed, device: str, *, judges: Judges | None = None
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Of the answers only, given the tower's features (n, patches, width) of the photos; ``judges`` adds its own."""
     inner = model.model
     ids, labels = packed.ids.to(device), packed.labels.to(device)
     with torch.autocast(torch.device(device).type, torch.bfloat16):
         seen = inner.connector(features)
         embedded = inner.text_model.get_input_embeddings()(ids)
         embedded = embedded.masked_scatter((ids == model.config.image_token_id)[..., None], seen.to(embedded.dtype))
-        hidden = inner.text_model(
+        read = inner.text_model(
             inputs_embeds=embedded,
             attention_mask=packed.sees.to(device),
             position_ids=packed.positions.to(device),
             use_cache=False,
-        ).last_hidden_state
+            output_hidden_states=judges is not None,
+        )
         asked = labels != IGNORE
-        logits = model.lm_head(hidden[asked]).float()
+        logits = model.lm_head(read.last_hidden_state[asked]).float()
+        judged, told = judges(read.hidden_states[-2], packed, inner.text_model) if judges is not None else (0.0, {})
     each = torch.nn.functional.cross_entropy(logits, labels[asked], reduction="none")
     weights = packed.weights.to(device)[asked]
     right = (logits.argmax(-1) == labels[asked]).float()
     figures = {"answers": float((each.detach() * weights).sum() / weights.sum()), "tokens": float(right.mean())}
-    return (each * weights).sum() / weights.sum(), figures | _by_name(packed, asked, right)
+    return (each * weights).sum() / weights.sum() + judged, figures | told | _by_name(packed, asked, right)
 
 
 def _by_name(packed: sequences.Packed, asked: torch.Tensor, right: torch.Tensor) -> dict[str, float]:

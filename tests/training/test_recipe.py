@@ -115,6 +115,23 @@ def test_turns_about_one_photo_do_not_see_each_other(plan: trainer.Plan) -> None
     assert float(together) == pytest.approx(float(torch.stack(alone).mean()), rel=0.02)
 
 
+def test_each_option_is_known_with_its_letter_and_the_place_that_answers(plan: trainer.Plan) -> None:
+    _, scene = photograph(6, long_side=160, kind="product")
+    tokenizer = trainer._restored(plan).tokenizer
+    asked = questions.typed(Random(0), scene)
+    packed = sequences.pack(tokenizer, [[prompts.evidence_turn(scene), *map(prompts.decision_turn, asked)]])
+    choices = [one for one in asked if one.question.kind == "choice"]
+    read = [tokenizer.decode(packed.ids[row, : place + 1]).splitlines()[-1] for row, place, *_ in packed.options]
+    options = [(one, number) for one in choices for number in range(len(one.question.options))]
+    assert read == [f"{'ABCDEFGHIJ'[number]}. {one.question.options[number]}" for one, number in options]
+    assert [letter for *_, letter, _ in packed.options] == [number for _, number in options]
+    assert [bool(right) for *_, right in packed.options] == [
+        one.question.options[number] == one.answer for one, number in options
+    ]
+    answers = {(row, place) for row, place, name in packed.names if name in {one.name for one in choices}}
+    assert {(row, asked) for row, _, asked, _, _ in packed.options} == answers
+
+
 def test_only_answers_are_learned(plan: trainer.Plan) -> None:
     _, scene = photograph(1, long_side=160, kind="label")
     tokenizer = trainer._restored(plan).tokenizer
@@ -133,6 +150,15 @@ def test_training_goes_on_where_it_ended(plan: trainer.Plan) -> None:
     assert after.seed > before.seed
     plot_losses(plan.folder / "log.jsonl", plan.folder / "loss.png")
     assert (plan.folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_with_a_frozen_tower_the_language_half_alone_learns(plan: trainer.Plan) -> None:
+    before = trainer._restored(plan).model.state_dict()
+    trainer.train(replace(plan, minutes=0.02, resume=True, freeze_tower=True))
+    after = trainer._restored(plan).model.state_dict()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed
+    assert not [name for name in changed if "vision_model" in name]
 
 
 @pytest.mark.parametrize("quantize", ["none", "nf4"])

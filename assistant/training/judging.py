@@ -1,0 +1,70 @@
+"""What the layers inside must know to choose the right letter, taught directly.
+
+Taught by the letter alone, the small model guesses for hours: to choose it has to judge each option against the photo,
+keep the letter with the option, and look from the question's end at the option that is right. So after the layer before
+the last, two heads ask at each option's end whether it is right and which letter it has, and one attention head of the
+last layer is asked to look there ("deep supervision", Lee et al. 2015). The heads are not part of the model.
+"""
+
+from __future__ import annotations
+
+from string import ascii_uppercase
+from typing import Any
+
+import torch
+from torch import nn
+
+from assistant.training.sequences import Packed
+
+# What the three weigh beside the answers' loss, and a right option beside a wrong one: there are more of those.
+_JUDGED, _NAMED, _LOOKED = 0.5, 0.3, 0.4
+_RIGHT = 3.0
+
+
+class Judges(nn.Module):
+    """``hidden`` (n, length, width) are the states that the language half's last layer gets."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.right, self.letter = nn.Linear(width, 1), nn.Linear(width, len(ascii_uppercase))
+
+    def forward(self, hidden: torch.Tensor, packed: Packed, text_model: Any) -> tuple[torch.Tensor, dict[str, float]]:
+        """The loss, and the shares that are right. Nothing is asked of a batch without options."""
+        if not packed.options:
+            return torch.zeros((), device=hidden.device), {}
+        table = torch.tensor(packed.options, device=hidden.device)
+        row, place, asked, letter, right = table.unbind(-1)
+        # As the layer sees them: without their length, which grows from layer to layer.
+        states = nn.functional.rms_norm(hidden[row, place].float(), hidden.shape[-1:])
+        judged, named = self.right(states)[:, 0], self.letter(states)
+        weights = torch.where(right > 0, _RIGHT, 1.0)
+        each = nn.functional.binary_cross_entropy_with_logits(judged, right.float(), reduction="none")
+        first = right > 0
+        seen = _seen(hidden, packed, text_model, row[first], asked[first])
+        loss = _JUDGED * (each * weights).sum() / weights.sum()
+        loss = loss + _NAMED * nn.functional.cross_entropy(named, letter)
+        loss = loss + _LOOKED * nn.functional.cross_entropy(seen, place[first])
+        figures = {
+            "options judged": float((((judged > 0) == first) * weights).sum() / weights.sum()),
+            "option looked at": float((seen.argmax(-1) == place[first]).float().mean()),
+        }
+        return loss, figures
+
+
+def _seen(
+    hidden: torch.Tensor, packed: Packed, text_model: Any, row: torch.Tensor, asked: torch.Tensor
+) -> torch.Tensor:
+    """(questions, length): how the last layer's first head looks from the places ``asked``, before the softmax."""
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+    layer, width = text_model.layers[-1], text_model.config.head_dim
+    states = layer.input_layernorm(hidden)
+    queries, keys = (
+        part(states).view(*states.shape[:2], -1, width).transpose(1, 2)[:, :1]
+        for part in (layer.self_attn.q_proj, layer.self_attn.k_proj)
+    )
+    turns = text_model.rotary_emb(states, packed.positions.to(hidden.device))
+    queries, keys = apply_rotary_pos_emb(queries, keys, *turns)
+    scores = torch.einsum("rd,rld->rl", queries[row, 0, asked].float(), keys[row, 0].float()) * width**-0.5
+    hides = ~packed.sees.to(hidden.device)[row, 0, asked]
+    return scores.masked_fill(hides, -1e9)

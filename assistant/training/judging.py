@@ -67,4 +67,5 @@ def _seen(
     queries, keys = apply_rotary_pos_emb(queries, keys, *turns)
     scores = torch.einsum("rd,rld->rl", queries[row, 0, asked].float(), keys[row, 0].float()) * width**-0.5
     hides = ~packed.sees.to(hidden.device)[row, 0, asked]
-    return scores.masked_fill(hides, -1e9)
+    seen: torch.Tensor = scores.masked_fill(hides, -1e9)
+    return seen

@@ -34,6 +34,8 @@ _WARM_UP, _COOLING = 100, 0.2
 _PAGES = 0.25
 # What the tower's own targets weigh beside the answers.
 _TOWER_SHARE = 0.4
+# With a frozen tower, every so many steps the long turns too, so that they are not forgotten.
+_LONG_EVERY = 12
 _SEED = 0
 _TOKENIZER_SCENES = 1500
 # Of the photos of its own world, this share is to be told as such; the others are the price of knowing foreign ones.
@@ -227,9 +229,9 @@ def _batch(plan: Plan, state: _State, examples: Iterator[data.Example]) -> list[
 def _step(plan: Plan, state: _State, batch: list[data.Example]) -> dict[str, float]:
     """With a frozen tower the examples hold its features instead of pixels."""
     first = [seen for seen, _, _ in batch]
+    loss, figures = torch.zeros((), device=plan.device), dict[str, float]()
     if plan.freeze_tower:
         features = torch.from_numpy(np.stack(first)).float().to(plan.device)
-        loss, figures = torch.zeros((), device=plan.device), {}
     else:
         features = _features(plan, state, first)
         loss, figures = _tower_loss(plan, state, features, batch)
@@ -301,12 +303,15 @@ def _by_name(packed: sequences.Packed, asked: torch.Tensor, right: torch.Tensor)
 
 
 def _turns(plan: Plan, step: int, number: int, scene: Scene) -> list[Turn]:
-    """The reading, and some questions."""
+    """The reading, and some questions; with a frozen tower mostly questions, which are short and teach to choose."""
     random = Random(f"{step}-{number}")
-    turns = [evidence_turn(scene)] if random.random() < 0.7 else []
     usual = questions.read_photo_questions(scene, _read_by_ocr(random, scene))
-    others = [decision_turn(one) for one in questions.typed(random, scene)]
-    others += [open_turn(one) for one in questions.open_questions(random, scene)[:2]]
+    typed = [decision_turn(one) for one in questions.typed(random, scene)]
+    if plan.freeze_tower and step % _LONG_EVERY:
+        typed += [decision_turn(random.choice(usual[1:]))] if random.random() < 0.3 else []
+        return random.sample(typed, min(len(typed), plan.turns))
+    turns = [evidence_turn(scene)] if random.random() < 0.7 else []
+    others = typed + [open_turn(one) for one in questions.open_questions(random, scene)[:2]]
     turns.append(decision_turn(random.choice(usual)))
     turns += random.sample(others, min(len(others), plan.turns - len(turns)))
     return turns

@@ -26,7 +26,7 @@ from assistant.ports import Box, TextLine
 
 # Characters of small screenshots are too low for the detector: they are read enlarged to this side.
 _LEAST_SIDE = 900
-# The looks for displays: made smaller to this side, and then blurred by so many pixels, once so and once so.
+# The looks for displays: made smaller to this side, then blurred by so many pixels; the second if the first found one.
 _SMALL, _BLURS = 480, (2.0, 2.6)
 _DISPLAY, _LEAST_SURE = re.compile(r"(?=.{2,8}$)[A-Z]{0,3}[ -]?\d{1,4}([.:]\d{1,2})?"), 0.8
 
@@ -53,8 +53,13 @@ class RapidOCR:
             reader, small = self._loaded
             lines = _lines(reader, image)
             image.thumbnail((_SMALL, _SMALL))
-            blurred = [line for blur in _BLURS for line in _lines(small, image.filter(ImageFilter.GaussianBlur(blur)))]
-        return in_reading_order(with_displays(lines, blurred))
+            blurred: list[TextLine] = []
+            for blur in _BLURS:
+                blurred += _lines(small, image.filter(ImageFilter.GaussianBlur(blur)))
+                found = with_displays(lines, blurred)
+                if found == lines:
+                    break  # as with most photos: the other blur is there to contradict
+        return in_reading_order(found)
 
 
 def installed() -> bool:

@@ -88,3 +88,9 @@ def test_where_there_is_no_terminal_a_line_now_and_then_says_how_far_it_is(
     printed = capsys.readouterr()
     assert printed.err == "Storing passages: 5,000 of 1,000,000\n"
     assert printed.out == ""
+
+
+def test_a_tower_that_has_learned_nothing_cannot_be_frozen() -> None:
+    result = run("train", "--freeze-tower")
+    assert result.exit_code == 2
+    assert "--resume" in result.output

@@ -28,7 +28,8 @@ from assistant.ports import Box, TextLine
 _LEAST_SIDE = 900
 # The looks for displays: made smaller to this side, then blurred by so many pixels; the second if the first found one.
 _SMALL, _BLURS = 480, (2.0, 2.6)
-_DISPLAY, _LEAST_SURE = re.compile(r"(?=.{2,8}$)[A-Z]{0,3}[ -]?\d{1,4}([.:]\d{1,2})?"), 0.8
+_DISPLAY = re.compile(r"(?=.{2,8}$)[A-Z]{0,3}[ -]?\d{1,4}([.:]\d{1,2})?")
+_LEAST_SURE = 0.8
 
 
 class RapidOCR:

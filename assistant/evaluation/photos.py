@@ -98,7 +98,7 @@ class Report:
         honest.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
         for score in self.scores:
             sure, right = _columns(self.outcomes, score.field)
-            bins = list(_reliability(sure[sure > 0], right[sure > 0]))
+            bins = list(_reliability(sure, right))
             honest.plot([one[0] for one in bins], [one[1] for one in bins], marker="o", markersize=3, label=score.field)
             order = np.argsort(-sure, kind="stable")
             kept = np.arange(1, len(order) + 1)
@@ -253,9 +253,8 @@ def _scored(field: str, outcomes: Sequence[Outcome]) -> FieldScore:
     inside = [outcome.inside for outcome in own if outcome.inside is not None]
     order = np.argsort(-sure, kind="stable")
     surest = {f"{share:.0%}": float(right[order[: max(1, round(share * len(own)))]].mean()) for share in COVERAGES}
-    claimed = sure > 0  # the others are no wrong probabilities but none
-    bins = _reliability(sure[claimed], right[claimed])
-    error = sum(abs(said - true) * count for said, true, count in bins) / max(1, int(claimed.sum()))
+    bins = list(_reliability(sure, right))
+    error = sum(abs(said - true) * count for said, true, count in bins) / max(1, sum(count for *_, count in bins))
     return FieldScore(
         field=field,
         photos=len(own),
@@ -273,7 +272,9 @@ def _columns(outcomes: Sequence[Outcome], field: str) -> tuple[np.ndarray, np.nd
 
 
 def _reliability(sure: np.ndarray, right: np.ndarray) -> Iterator[tuple[float, float, int]]:
-    """(mean confidence, share right, photos) of each bin that has some."""
+    """(mean confidence, share right, photos) of each bin that has some; where nothing was read, no probability was
+    given that could be wrong."""
+    sure, right = sure[sure > 0], right[sure > 0]
     places = np.minimum((sure * BINS).astype(int), BINS - 1)
     for place in np.unique(places):
         inside = places == place

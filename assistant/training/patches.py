@@ -163,11 +163,11 @@ def loss(logits: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> tup
             right[name] = float((predicted.argmax(-1) == wanted)[there].float().mean())
         if name in ("glyphs", "lights"):
             right[f"{name} false"] = float((predicted.argmax(-1) > 0)[absent].float().mean())
-    apart, wanted = logits["points"].float(), GRID * batch["points"]
-    there = ~wanted.isnan()
-    if there.any():
-        total = total + nn.functional.smooth_l1_loss(apart[there], wanted[there], beta=_NEAR)
-        right["points"] = float(((apart - wanted).abs().amax(-1) < 2 * _NEAR)[there.all(-1)].float().mean())
+    found, places = logits["points"].float(), GRID * batch["points"]
+    lit = ~places.isnan()
+    if lit.any():
+        total = total + nn.functional.smooth_l1_loss(found[lit], places[lit], beta=_NEAR)
+        right["points"] = float(((found - places).abs().amax(-1) < 2 * _NEAR)[lit.all(-1)].float().mean())
     return total, right
 
 

@@ -92,7 +92,7 @@ def _row(tokenizer: Any, turns: Sequence[Turn]) -> _Row:
             labels[-1] = IGNORE  # only the letter is ever read
             at = len(row.ids) + len(asked) - 1
             row.names.append((at, turn.name))
-            row.options += [(len(row.ids) + end, at, *which) for end, which in _options(tokenizer, turn)]
+            row.options += [(len(row.ids) + end, at, letter, right) for end, letter, right in _options(tokenizer, turn)]
         row.ids += tokens
         row.positions += list(range(len(start), len(start) + len(tokens)))
         row.segments += [number] * len(tokens)
@@ -101,12 +101,12 @@ def _row(tokenizer: Any, turns: Sequence[Turn]) -> _Row:
     return row
 
 
-def _options(tokenizer: Any, turn: Turn) -> list[tuple[int, tuple[int, int]]]:
+def _options(tokenizer: Any, turn: Turn) -> list[tuple[int, int, int]]:
     """Of each option of a choice: its last token in the turn, and its letter's number and whether it is right."""
     ends = {match.end(): match[1] for match in _OPTION.finditer(turn.text)}
     offsets = tokenizer(turn.text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     found = [(place, ends[end]) for place, (start, end) in enumerate(offsets) if end in ends and start < end]
-    return [(place, (ascii_uppercase.index(letter), int(letter == turn.answer))) for place, letter in found]
+    return [(place, ascii_uppercase.index(letter), int(letter == turn.answer)) for place, letter in found]
 
 
 def _tokens(tokenizer: Any, text: str) -> list[int]:

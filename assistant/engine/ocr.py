@@ -3,8 +3,8 @@
 The models come with the package; nothing is ever fetched. Loaded once, on first use.
 
 Digits of displays are made of bars that do not touch, and the larger they are, the less the detector takes them for
-text. So every photo is looked at again, small and blurred, which closes the gaps; of what is found there, only what
-looks like a display's reading counts.
+text. So every photo is searched again, small and blurred, which closes the gaps; what is found where nothing else was
+read counts if it looks like a display's reading, and reads the same at another blur.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from assistant.ports import Box, TextLine
 
 # Characters of small screenshots are too low for the detector: they are read enlarged to this side.
 _LEAST_SIDE = 900
-# The looks for displays: made smaller to this side, then blurred by so many pixels; the second if the first found one.
+# Displays are looked for with the photo made smaller to this side and blurred by the first so many pixels.
 _SMALL, _BLURS = 480, (2.0, 2.6)
 _DISPLAY = re.compile(r"(?=.{2,8}$)[A-Z]{0,3}[ -]?\d{1,4}([.:]\d{1,2})?")
+_PART_OF_DISPLAY = re.compile(r"(?=.{0,7}$)[A-Z]{0,3}[ -]?\d{0,4}[.:]?\d{0,2}")
 _LEAST_SURE = 0.8
 
 
@@ -51,15 +52,9 @@ class RapidOCR:
         with self._lock:
             if self._loaded is None:
                 self._loaded = _load(), _load({"Det.limit_type": "max", "Det.limit_side_len": _SMALL})
-            reader, small = self._loaded
+            reader, finder = self._loaded
             lines = _lines(reader, image)
-            image.thumbnail((_SMALL, _SMALL))
-            blurred: list[TextLine] = []
-            for blur in _BLURS:
-                blurred += _lines(small, image.filter(ImageFilter.GaussianBlur(blur)))
-                found = with_displays(lines, blurred)
-                if found == lines:
-                    break  # as with most photos: the other blur is there to contradict
+            found = with_displays(lines, _blurred(reader, finder, image, lines))
         return in_reading_order(found)
 
 
@@ -104,15 +99,52 @@ def _same_place(one: Box, other: Box) -> bool:
 
 
 def _lines(reader: Any, image: Image.Image) -> list[TextLine]:
-    """What ``reader`` reads in an RGB image, which it wants as BGR."""
-    result = reader(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))
-    if result is None or result.boxes is None:
+    result = reader(_pixels(image), use_det=True)
+    if result.boxes is None:
         return []
     return [
         TextLine(text.strip(), float(score), _box(corners, *image.size))
         for corners, text, score in zip(result.boxes, result.txts, result.scores, strict=True)
         if text.strip()
     ]
+
+
+def _blurred(reader: Any, finder: Any, image: Image.Image, lines: Sequence[TextLine]) -> list[TextLine]:
+    """What the blurred photo shows where ``lines`` leave room for a display, at each blur; the next if it was one."""
+    small = image.copy()
+    small.thumbnail((_SMALL, _SMALL))
+    found: list[TextLine] = []
+    places = None
+    for blur in _BLURS:
+        pixels = _pixels(small.filter(ImageFilter.GaussianBlur(blur)))
+        if places is None:
+            places = _open_places(finder(pixels, use_cls=False, use_rec=False).boxes, small.size, lines)
+        found += [line for corners in places if (line := _line_at(reader, pixels, corners))]
+        if with_displays(lines, found) == lines:
+            break  # as with most photos: the other blur is there to contradict
+    return found
+
+
+def _open_places(boxes: Any, size: tuple[int, int], lines: Sequence[TextLine]) -> list[Any]:
+    """Of ``boxes`` in a photo of ``size``, the corners of those where nothing was read but a part of a display."""
+    words = [line.box for line in lines if not _PART_OF_DISPLAY.fullmatch(line.text)]
+    found = [] if boxes is None else list(boxes)
+    return [corners for corners in found if not any(_same_place(_box(corners, *size), word) for word in words)]
+
+
+def _line_at(reader: Any, pixels: np.ndarray, corners: Any) -> TextLine | None:
+    from rapidocr.utils.process_img import get_rotate_crop_image
+
+    result = reader(get_rotate_crop_image(pixels, np.array(corners, np.float32)), use_det=False)
+    if not result.txts or not result.txts[0].strip():
+        return None
+    height, width = pixels.shape[:2]
+    return TextLine(result.txts[0].strip(), float(result.scores[0]), _box(corners, width, height))
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """BGR, as rapidocr takes them."""
+    return np.ascontiguousarray(np.asarray(image)[:, :, ::-1])
 
 
 def _load(settings: Mapping[str, Any] | None = None) -> Any:

@@ -21,7 +21,7 @@ from assistant.training.drawing import Item
 from assistant.training.questions import Asked, light, typed
 from assistant.training.scenes import photograph
 from assistant.training.tickets import claim
-from assistant.training.world import FIRST_EVALUATION_SEED, Scene
+from assistant.training.world import FIRST_EVALUATION_SEED, Scene, products
 
 # As phones send them, about; the model sees less.
 LONG_SIDE = 800
@@ -73,8 +73,14 @@ def _drawn(seed: int, kind: str | None) -> Drawn:
 def _expected(scene: Scene) -> dict[str, str]:
     kind = light(scene)
     lights = ", ".join(scene.lights) if kind == "different" else kind
-    fields = {"product": scene.product or CANNOT_TELL, "lights": lights, "condition": scene.condition}
+    fields = {"product": scene.product or _named(scene), "lights": lights, "condition": scene.condition}
     return fields | {name: value for name in _TEXTS if (value := getattr(scene, name))}
+
+
+def _named(scene: Scene) -> str:
+    """The product that a receipt, a parcel or a dialog names, as far as it can be read in the photo."""
+    text = "\n".join(scene.text)
+    return next((key for key, product in products().items() if product.name in text), CANNOT_TELL)
 
 
 def _boxes(scene: Scene) -> dict[str, tuple[Box, ...]]:

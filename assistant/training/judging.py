@@ -3,7 +3,8 @@
 Taught by the letter alone, the small model guesses for hours: to choose it has to judge each option against the photo,
 keep the letter with the option, and look from the question's end at the option that is right. So after the layer before
 the last, two heads ask at each option's end whether it is right and which letter it has, and one attention head of the
-last layer is asked to look there ("deep supervision", Lee et al. 2015). The heads are not part of the model.
+last layer is asked to look there ("deep supervision", Lee et al. 2015). So it is with the claim that a yes or no
+judges, which has no letter. The heads are not part of the model.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from assistant.training.patches import IGNORE
 from assistant.training.sequences import Packed
 
-# What the three weigh beside the answers' loss, and a right option beside a wrong one: there are more of those.
+# What the three weigh beside the answers' loss; and a right option, or a claim, beside a wrong one: there are more of those.
 _JUDGED, _NAMED, _LOOKED = 0.5, 0.3, 0.4
 _RIGHT = 3.0
 
@@ -37,15 +39,17 @@ class Judges(nn.Module):
         # As the layer sees them: without their length, which grows from layer to layer.
         states = nn.functional.rms_norm(hidden[row, place].float(), hidden.shape[-1:])
         judged, named = self.right(states)[:, 0], self.letter(states)
-        weights = torch.where(right > 0, _RIGHT, 1.0)
+        # Where the answer is found: in the right option, or in the claim, right or not.
+        first = (right > 0) | (letter == IGNORE)
+        weights = torch.where(first, _RIGHT, 1.0)
         each = nn.functional.binary_cross_entropy_with_logits(judged, right.float(), reduction="none")
-        first = right > 0
         seen = _seen(hidden, packed, text_model, row[first], asked[first])
         loss = _JUDGED * (each * weights).sum() / weights.sum()
-        loss = loss + _NAMED * nn.functional.cross_entropy(named, letter)
+        if (letter != IGNORE).any():
+            loss = loss + _NAMED * nn.functional.cross_entropy(named, letter, ignore_index=IGNORE)
         loss = loss + _LOOKED * nn.functional.cross_entropy(seen, place[first])
         figures = {
-            "options judged": float((((judged > 0) == first) * weights).sum() / weights.sum()),
+            "options judged": float((((judged > 0) == (right > 0)) * weights).sum() / weights.sum()),
             "option looked at": float((seen.argmax(-1) == place[first]).float().mean()),
         }
         return loss, figures

@@ -22,11 +22,15 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Turn:
-    """What follows the photo in the customer's turn, and what the assistant answers."""
+    """What follows the photo in the customer's turn, and what the assistant answers.
+
+    ``claim`` is what a yes or no judges, as it stands in the text, and ``holds`` whether the photo bears it out."""
 
     name: str
     text: str
     answer: str
+    claim: str = ""
+    holds: bool = False
 
 
 def decision_text(asked: Asked, *, photo: bool = True) -> str:
@@ -42,7 +46,10 @@ def decision_text(asked: Asked, *, photo: bool = True) -> str:
 
 def decision_turn(asked: Asked) -> Turn:
     if asked.question.kind == "yes_no":
-        return Turn(asked.name, decision_text(asked), "Yes" if asked.answer == "yes" else "No")
+        yes = asked.answer == "yes"
+        # Asked about a text, yes means that it is wrong.
+        claim, holds = (asked.state, not yes) if asked.state else (asked.question.text, yes)
+        return Turn(asked.name, decision_text(asked), "Yes" if yes else "No", claim, holds)
     return Turn(asked.name, decision_text(asked), ascii_uppercase[asked.question.options.index(asked.answer)])
 
 

@@ -29,8 +29,9 @@ class Packed:
     """``ids``, ``positions``, ``labels`` and ``weights`` are (n, length); ``sees`` is (n, 1, length, length).
 
     ``labels`` are those of the next token, `patches.IGNORE` where nothing is asked. ``names`` has, for each label that
-    is a decision, the row, the place and the question's name; ``options``, for each option of a choice, its row, the
-    place of its last token, the place where its question is answered, its letter's number, and 1 if it is right.
+    is a decision, the row, the place and the question's name; ``options``, for each option of a choice and each
+    claim of a yes or no, its row, the place of its last token, the place where its question is answered, its letter's
+    number (`patches.IGNORE` of a claim), and 1 if it is right.
     """
 
     ids: torch.Tensor
@@ -102,11 +103,15 @@ def _row(tokenizer: Any, turns: Sequence[Turn]) -> _Row:
 
 
 def _options(tokenizer: Any, turn: Turn) -> list[tuple[int, int, int]]:
-    """Of each option of a choice: its last token in the turn, and its letter's number and whether it is right."""
-    ends = {match.end(): match[1] for match in _OPTION.finditer(turn.text)}
+    """Of each option, or of the claim: its last token in the turn, its letter's number and whether it is right."""
+    ends = {
+        match.end(): (ascii_uppercase.index(match[1]), int(match[1] == turn.answer))
+        for match in _OPTION.finditer(turn.text)
+    }
+    if turn.claim:
+        ends = {turn.text.index(turn.claim) + len(turn.claim): (IGNORE, int(turn.holds))}
     offsets = tokenizer(turn.text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    found = [(place, ends[end]) for place, (start, end) in enumerate(offsets) if end in ends and start < end]
-    return [(place, ascii_uppercase.index(letter), int(letter == turn.answer)) for place, letter in found]
+    return [(place, *ends[end]) for place, (start, end) in enumerate(offsets) if end in ends and start < end]
 
 
 def _tokens(tokenizer: Any, text: str) -> list[int]:

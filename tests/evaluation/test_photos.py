@@ -107,6 +107,12 @@ def test_a_line_that_is_no_photo_is_named(folder: Path, line: str) -> None:
         read_cases(folder, limits=Limits())
 
 
+def test_a_receipt_is_about_the_product_that_it_names() -> None:
+    about = {scene.case.expected["product"] for scene in drawn(4, kind="receipt")}
+    assert about - {CANNOT_TELL} <= {product.key for product in TAXONOMY.products}
+    assert about != {CANNOT_TELL}
+
+
 def test_drawn_scenes_need_a_model_that_decides(capabilities: Capabilities) -> None:
     scenes = drawn(2)
     assert [scene.case.photo[:2] for scene in scenes] == [b"\xff\xd8"] * 2

@@ -119,8 +119,8 @@ def test_each_option_is_known_with_its_letter_and_the_place_that_answers(plan: t
     _, scene = photograph(6, long_side=160, kind="product")
     tokenizer = trainer._restored(plan).tokenizer
     asked = questions.typed(Random(0), scene)
-    packed = sequences.pack(tokenizer, [[prompts.evidence_turn(scene), *map(prompts.decision_turn, asked)]])
     choices = [one for one in asked if one.question.kind == "choice"]
+    packed = sequences.pack(tokenizer, [[prompts.evidence_turn(scene), *map(prompts.decision_turn, choices)]])
     read = [tokenizer.decode(packed.ids[row, : place + 1]).splitlines()[-1] for row, place, *_ in packed.options]
     options = [(one, number) for one in choices for number in range(len(one.question.options))]
     assert read == [f"{'ABCDEFGHIJ'[number]}. {one.question.options[number]}" for one, number in options]
@@ -128,8 +128,21 @@ def test_each_option_is_known_with_its_letter_and_the_place_that_answers(plan: t
     assert [bool(right) for *_, right in packed.options] == [
         one.question.options[number] == one.answer for one, number in options
     ]
-    answers = {(row, place) for row, place, name in packed.names if name in {one.name for one in choices}}
+    answers = {(row, place) for row, place, _ in packed.names}
     assert {(row, asked) for row, _, asked, _, _ in packed.options} == answers
+
+
+@pytest.mark.parametrize("lies", [True, False])
+def test_of_a_claim_it_is_known_where_it_ends_and_whether_it_holds(plan: trainer.Plan, lies: bool) -> None:
+    _, scene = photograph(6, long_side=160, kind="product")
+    tokenizer = trainer._restored(plan).tokenizer
+    asked = questions.contradicts(Random(0), scene, lies=lies)
+    assert asked is not None
+    packed = sequences.pack(tokenizer, [[prompts.decision_turn(asked)]])
+    [(row, place, answered, letter, right)] = packed.options
+    assert tokenizer.decode(packed.ids[row, : place + 1]).endswith(asked.state)
+    assert (letter, bool(right)) == (IGNORE, not lies)
+    assert [(row, answered, "contradiction")] == list(packed.names)
 
 
 def test_only_answers_are_learned(plan: trainer.Plan) -> None:

@@ -18,7 +18,7 @@ from torch import nn
 from assistant.training.patches import IGNORE
 from assistant.training.sequences import Packed
 
-# What the three weigh beside the answers' loss; and a right option, or a claim, beside a wrong one: there are more of those.
+# What the three weigh beside the answers' loss; and a claim, or the right option, beside a wrong one.
 _JUDGED, _NAMED, _LOOKED = 0.5, 0.3, 0.4
 _RIGHT = 3.0
 

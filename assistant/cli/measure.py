@@ -221,7 +221,7 @@ def eval_photos(
     "--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="How long."
 )
 @click.option("--resume", is_flag=True, help="Go on where the last run in the folder ended.")
-@click.option("--freeze-tower", is_flag=True, help="With --resume: teach only its language half, which is faster.")
+@click.option("--freeze-tower", is_flag=True, help="With --resume: teach all but its vision tower, which is faster.")
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),

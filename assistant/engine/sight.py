@@ -7,8 +7,8 @@ are made of; that an answer was made of just that place they do not prove. Their
 photo's side; only lights, which are as small as that, are placed within their patch.
 
 Of a photo unlike all that it learned from, nothing that the model says means anything. How unlike a photo is: the
-Mahalanobis distance of the tower's mean features to those of the photos of training (Lee et al. 2018, "A simple unified
-framework for detecting out-of-distribution samples").
+Mahalanobis distance of the tower's mean features to the nearest of those that photos of one product or paper have in
+training (Lee et al. 2018, "A simple unified framework for detecting out-of-distribution samples").
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ UNNAMED = ("pool", "place", "offset")
 WHOLE = ("of", "damage")
 # A patch belongs to a region if the probe finds it at least so likely there, and half as likely as the surest patch.
 _LEAST = 0.25
-# So likely a light must have the colour.
-_LIT = 0.5
+# So likely damage must be, or a light and its colour, to be told.
+_SURE = 0.5
 # Half the side of a light's region, in patches: most are smaller than a patch.
 _AROUND_LIGHT = 0.75
 
 
 @dataclass(frozen=True)
 class Familiar:
-    """The photos that were learned from: mean (width,) and inverse covariance (width, width) of the tower's mean
-    features, and the distance that only a hundredth of them exceeds."""
+    """The photos that were learned from: the mean of the tower's mean features for each thing that they are of (things,
+    width), the inverse covariance around them (width, width), and the distance from which on a photo is foreign."""
 
-    mean: np.ndarray
+    means: np.ndarray
     precision: np.ndarray
     limit: float
 
     def distance(self, features: np.ndarray) -> float:
-        """Of a photo's features (patches, width)."""
-        apart = features.mean(0) - self.mean
-        return float(np.sqrt(apart @ self.precision @ apart))
+        """Of a photo's features (patches, width) to the nearest thing."""
+        apart = features.mean(0) - self.means
+        return float(np.sqrt(np.einsum("tw,wv,tv->t", apart, self.precision, apart).min()))
 
     def knows(self, features: np.ndarray) -> bool:
         return self.distance(features) <= self.limit
@@ -85,7 +85,7 @@ def write_probes(probes: Probes, folder: Path) -> None:
 
     kept = {f"{name}.{part}": values for name, pair in probes.weights.items()
             for part, values in zip(("weight", "bias"), pair, strict=True)}  # fmt: skip
-    kept |= {"familiar.mean": probes.familiar.mean, "familiar.precision": probes.familiar.precision}
+    kept |= {"familiar.means": probes.familiar.means, "familiar.precision": probes.familiar.precision}
     kept["familiar.limit"] = np.array([probes.familiar.limit], np.float32)
     contiguous = {name: np.ascontiguousarray(values, np.float32) for name, values in kept.items()}
     classes = {name: list(values) for name, values in probes.classes.items()}
@@ -116,7 +116,7 @@ class EngineLook:
         return Seen(
             familiar=self.probes.familiar.knows(self.features),
             of=_whole("of", self.features, self.probes),
-            damage=_whole("damage", self.features, self.probes),
+            damage=_damage(self.features, self.probes),
             lights=tuple((colour, sure) for _, colour, sure in _lights(self.features, self.probes)),
         )
 
@@ -144,6 +144,12 @@ def _whole(name: str, features: np.ndarray, probes: Probes) -> tuple[str, float]
     return ("", *probes.classes[name])[best], float(shares[best])
 
 
+def _damage(features: np.ndarray, probes: Probes) -> tuple[str, float]:
+    """Of two that are likely and neither sure, none: a customer is not told of damage on a guess."""
+    damage, likely = _whole("damage", features, probes)
+    return (damage, likely) if likely >= _SURE or not damage else ("", 1 - likely)
+
+
 def _lights(features: np.ndarray, probes: Probes) -> list[tuple[int, str, float]]:
     """Number, colour and probability of each light that is there, in order."""
     rows, offsets = (part[len(WHOLE) :] for part in probes.weights["pool"])
@@ -152,7 +158,7 @@ def _lights(features: np.ndarray, probes: Probes) -> list[tuple[int, str, float]
     shares = _softmax(pooled @ weight.T + bias)
     best = [(int(row.argmax()), float(row.max())) for row in shares]
     colours = probes.classes["row"]
-    return [(number, colours[one - 1], sure) for number, (one, sure) in enumerate(best) if one and sure >= _LIT]
+    return [(number, colours[one - 1], sure) for number, (one, sure) in enumerate(best) if one and sure >= _SURE]
 
 
 def find(sought: Sought, features: np.ndarray, probes: Probes) -> Found | None:
@@ -244,4 +250,4 @@ def _read(path: Path) -> Probes:
         values = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118  (no mapping)
     weights = {name: (values[f"{name}.weight"], values[f"{name}.bias"]) for name in (*classes, *UNNAMED)}
     limit = float(values["familiar.limit"][0])
-    return Probes(weights, classes, Familiar(values["familiar.mean"], values["familiar.precision"], limit))
+    return Probes(weights, classes, Familiar(values["familiar.means"], values["familiar.precision"], limit))

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
@@ -116,6 +116,14 @@ class Pen:
         left, top, right, bottom = (round(edge) for edge in self.box(edges))
         width, height = max(2, right - left), max(2, bottom - top)
         self.canvas.image.paste(colour, (left, top), _soft(strength).resize((width, height)))
+
+    def tint(self, outline: Sequence[Point], colour: Colour) -> None:
+        """Everything within a soft outline as seen through coloured glass."""
+        image = self.canvas.image
+        mask = Image.new("L", image.size, 0)
+        ImageDraw.Draw(mask).polygon([self.at(point) for point in outline], fill=255)
+        soft = mask.filter(ImageFilter.GaussianBlur(12 * self.scale)).point(lambda level: 255 if level > 110 else 0)
+        image.paste(ImageChops.multiply(image, Image.new("RGB", image.size, colour)), mask=soft)
 
     def text(
         self, place: Point, text: str, size: float, fill: Colour, *, font: str = "sans", anchor: str = "la"

@@ -15,18 +15,25 @@ def label(pen: Pen, random: Random) -> Printed:
     letters, model = MODELS[product]
     serial = letters + digits(random, 8)
     ground = random.choice(((44, 46, 51), (200, 202, 204), (240, 240, 238), (70, 60, 52)))
-    pen.rectangle((-400, -400, 1400, 1400), varied(random, ground))
+    shell = varied(random, ground)
+    pen.rectangle((-400, -400, 1400, 1400), shell)
+    top = random.uniform(200, 300)
+    if random.random() < 0.5:
+        _lid(pen, random, random.choice((top + 460, top - 460)), shell)
     paper = varied(random, random.choice(((226, 228, 231), (250, 250, 246), (236, 222, 150), (40, 42, 46))), 8)
     ink = (30, 32, 36) if sum(paper) > 380 else (230, 232, 236)
-    top = random.uniform(200, 300)
     edges = (60, top, 940, top + 420)
     pen.rectangle((56, top - 4, 944, top + 424), mix(paper, BLACK, 0.4), radius=20)
     pen.rectangle(edges, paper, radius=18)
     font = random.choice(FONTS)
-    pen.text((100, top + 36), random.choice(("LUMORA", "Lumora", "LUMORA Home")), 62, ink, font=font)
-    pen.text(
-        (100, top + 130), f"{random.choice(('Model', 'MODEL', 'Type'))} {model}", random.uniform(66, 84), ink, font=font
-    )
+    maker, rated = random.choice(("LUMORA", "Lumora", "LUMORA Home")), random.random() < 0.5
+    if rated:
+        maker = f"LUMORA {products()[product].name}"
+    pen.text((100, top + 36), maker, 62, ink, font=font)
+    typed = f"{random.choice(('Model', 'MODEL', 'Type'))} {model}"
+    if rated:
+        typed += f"  {random.choice(('14.4 V', '230 V', '12 V', '20 V'))}  {5 * random.randint(3, 400)} W"
+    pen.text((100, top + 130), typed, random.uniform(44, 52) if rated else random.uniform(66, 84), ink, font=font)
     pen.text(
         (100, top + 232), f"{random.choice(('SN:', 'S/N', 'SN'))} {serial}", random.uniform(70, 86), ink, font=font
     )
@@ -35,6 +42,20 @@ def label(pen: Pen, random: Random) -> Printed:
     pen.note_box("body", "label", edges)
     pen.note_box("panel", "label", edges)
     return Printed(product, serial=serial, model=model)
+
+
+def _lid(pen: Pen, random: Random, top: float, shell: Colour) -> None:
+    """A compartment beside the plate, screwed on, with a word on it or not."""
+    edges = (-20, top, 1020, top + random.uniform(280, 420))
+    pen.rectangle(edges, mix(shell, BLACK, 0.35), radius=30)
+    pen.rectangle((edges[0] + 6, top + 6, edges[2] - 6, edges[3] - 6), mix(shell, WHITE, 0.08), radius=26)
+    middle = (top + edges[3]) / 2
+    for x in (40, 960):
+        pen.ellipse((x - 18, middle - 18, x + 18, middle + 18), mix(shell, WHITE, 0.5))
+        pen.line([(x - 14, middle), (x + 14, middle)], 4, mix(shell, BLACK, 0.4))
+    if random.random() < 0.6:
+        word = random.choice(("BATTERY", "FILTER", "FUSE", "Push", "OPEN"))
+        pen.text((500, middle), word, 36, mix(shell, WHITE, 0.55), anchor="mm")
 
 
 def receipt(pen: Pen, random: Random) -> Printed:

@@ -6,6 +6,7 @@ canvas; `PRODUCTS` says what each product can show.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -18,7 +19,7 @@ WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 @dataclass(frozen=True)
 class Look:
-    """What this one device shows: colours of its lights, the text on its display, its damage."""
+    """What this one device shows: colours of its lights ("" for none at all), the text on its display, its damage."""
 
     lights: tuple[str, ...]
     display: str
@@ -50,10 +51,8 @@ def brewmaster(pen: Pen, random: Random, look: Look) -> None:
     pen.polygon([(440, 380), (560, 380), (540, 452), (460, 452)], (120, 124, 131))
     for x in (474, 514):
         pen.rectangle((x, 452, x + 14, 478), (140, 144, 151))
-    cup = varied(random, random.choice([(240, 237, 230), (70, 110, 150), (190, 70, 60)]))
     if random.random() < 0.7:
-        pen.arc((560, 640, 640, 740), (-90, 90), 16, mix(cup, BLACK, 0.15))
-        pen.panel((420, 610, 580, 780), cup, mix(cup, BLACK, 0.18), radius=20)
+        _cup(pen, random, (500, 780))
     if look.damage == "missing part":
         _hole(pen, (300, 800, 700, 900))
     else:
@@ -61,6 +60,22 @@ def brewmaster(pen: Pen, random: Random, look: Look) -> None:
         for x in range(320, 700, 32):
             pen.line([(x, 818), (x, 884)], 7, (100, 104, 110))
     _finish(pen, random, look, body=body, panel=panel, product="brewmaster-300", spout=(500, 930))
+
+
+def _cup(pen: Pen, random: Random, foot: Point) -> None:
+    """Seen from the side, or a little from above with what is in it."""
+    x, bottom = foot
+    cup = varied(random, random.choice([(240, 237, 230), (250, 250, 248), (70, 110, 150), (190, 70, 60), (52, 54, 58)]))
+    wide, high = random.uniform(55, 90), random.uniform(110, 180)
+    top = bottom - high
+    handle = x + wide * random.choice((-1, 1))
+    pen.ellipse((handle - 46, top + 26, handle + 46, top + 108), None, outline=mix(cup, BLACK, 0.15), width=16)
+    pen.panel((x - wide, top, x + wide, bottom), cup, mix(cup, BLACK, 0.18), radius=20)
+    if random.random() < 0.6:
+        rim = high * random.uniform(0.06, 0.12)
+        pen.ellipse((x - wide, top - rim, x + wide, top + rim), mix(cup, WHITE, 0.3))
+        drink = random.choice(((74, 48, 34), (120, 84, 60), (30, 24, 22), mix(cup, BLACK, 0.4)))
+        pen.ellipse((x - wide * 0.86, top - rim * 0.7, x + wide * 0.86, top + rim * 0.7), drink)
 
 
 def dustpilot(pen: Pen, random: Random, look: Look) -> None:
@@ -87,11 +102,8 @@ def dustpilot(pen: Pen, random: Random, look: Look) -> None:
         pen.arc((130, 130, 870, 870), (200, 340), 26, mix(shell, BLACK, 0.35))
         pen.ellipse((390, 240, 610, 460), mix(shell, BLACK, 0.25))
         pen.ellipse((430, 280, 570, 420), mix(shell, BLACK, 0.55))
-        colour = random.choice(LIGHTS[look.lights[0]])
-        if look.lights[0] != "off":
-            pen.glow((330, 490, 670, 830), colour, 0.5)
-        pen.ellipse((420, 580, 580, 740), None, outline=colour, width=26)
-        pen.note_box("light", look.lights[0], (420, 580, 580, 740))
+        if look.lights[0]:
+            _ring(pen, random, (500, 660), look.lights[0])
         pen.text((500, 800), "LUMORA DustPilot R7", 34, ink, font=look.font, anchor="mm")
     _finish(pen, random, look, body=body, panel=(230, 230, 770, 850), product="dustpilot-r7", spout=(500, 800))
 
@@ -271,11 +283,23 @@ _GLASSES: tuple[tuple[Colour, Colour], ...] = (
 
 
 def _lamp(pen: Pen, random: Random, centre: Point, radius: float, light: str, *, halo: bool = False) -> None:
+    if not light:
+        return
     colour = random.choice(LIGHTS[light])
     if halo and light != "off":
         x, y = centre
         pen.rectangle((x - 130, y - 12, x + 130, y + 12), mix(colour, WHITE, 0.25), radius=12)
     pen.lamp(centre, radius * random.uniform(0.85, 1.25), colour, name=light, lit=light != "off")
+
+
+def _ring(pen: Pen, random: Random, centre: Point, light: str) -> None:
+    x, y = centre
+    colour = random.choice(LIGHTS[light])
+    if light != "off":
+        pen.glow((x - 170, y - 170, x + 170, y + 170), colour, 0.5)
+    edges = (x - 80, y - 80, x + 80, y + 80)
+    pen.ellipse(edges, None, outline=colour, width=26)
+    pen.note_box("light", light, edges)
 
 
 def _button(pen: Pen, centre: Point, radius: float) -> None:
@@ -340,9 +364,18 @@ def _crack(pen: Pen, random: Random, body: Edges) -> None:
 
 
 def _leak(pen: Pen, random: Random, spout: Point) -> None:
-    """A puddle below the spout, with drops on their way to it."""
+    """A puddle below the spout: of bright water with drops on their way to it, or a wet and darker floor."""
     x, y = spout
     wide, high = random.uniform(260, 420), random.uniform(60, 110)
+    if random.random() < 0.5:
+        _wet(pen, random, spout, wide, high)
+    else:
+        _water(pen, random, spout, wide, high)
+    pen.note_box("damage", "leak", (x - wide, y - high * 0.3, x + wide, y + high))
+
+
+def _water(pen: Pen, random: Random, spout: Point, wide: float, high: float) -> None:
+    x, y = spout
     water = random.choice(((120, 150, 172), (96, 128, 150), (150, 172, 186)))
     for dx, share in ((-0.4, 0.6), (0.35, 0.7), (0.0, 1.0)):
         w, h = wide * share, high * share
@@ -354,4 +387,18 @@ def _leak(pen: Pen, random: Random, spout: Point) -> None:
         drop = x + random.uniform(-0.5, 0.5) * wide
         upper = y - 40 - 45 * number
         pen.ellipse((drop - 9, upper, drop + 9, upper + 30), mix(water, WHITE, 0.4))
-    pen.note_box("damage", "leak", (x - wide, y - high * 0.3, x + wide, y + high))
+
+
+def _wet(pen: Pen, random: Random, spout: Point, wide: float, high: float) -> None:
+    """What stands on the floor is seen through it, and the light of the room in it."""
+    x, y = spout[0], spout[1] + high * 0.35
+    steps = random.randint(9, 16)
+    outline = []
+    for step in range(steps):
+        angle, reach = math.tau * step / steps, random.uniform(0.75, 1.0)
+        outline.append((x + math.cos(angle) * wide * reach, y + math.sin(angle) * high * 0.65 * reach))
+    shade = random.randint(120, 195)
+    pen.tint(outline, varied(random, (shade, shade + 18, shade + 30), 12))
+    for _ in range(random.randint(1, 3)):
+        left, top = x + random.uniform(-0.7, 0.3) * wide, y + random.uniform(-0.3, 0.2) * high
+        pen.glow((left, top, left + wide * random.uniform(0.2, 0.6), top + high * 0.25), (236, 244, 250), 0.7)

@@ -18,6 +18,8 @@ from assistant.training.world import CODES, LIGHTS, Printed, Scene, code_for
 
 KINDS = {"product": 0.54, "label": 0.08, "receipt": 0.07, "error dialog": 0.06, "parcel": 0.06, "foreign": 0.19}
 _FONTS_ON_DEVICES = ("pillow", "pillow", "sans", "bold")
+# Of devices with one light, so many are of a make without.
+_UNLIT = 0.1
 _IDLE = ("", "", "", "12:45", "00:30", "60", "-18")
 _WALLS = (
     (206, 201, 190),
@@ -59,6 +61,8 @@ def _product(random: Random, side: int, size: tuple[int, int]) -> tuple[Image.Im
         lights = tuple(colours[0] if random.random() < 0.75 else random.choice(colours[1:3]) for _ in lights)
     code = code_for(random, product) if product in CODES and random.random() < 0.55 else ""
     display = code or (random.choice(_IDLE) if product in CODES else "")
+    if of.lights == 1 and random.random() < _UNLIT:
+        lights = ("",)
     canvas = _room(random, side, stands=of.stands)
     scale = side / 1000 * random.uniform(0.7, 0.95)
     pen = Pen(canvas, origin=(side / 2 - 500 * scale, side / 2 - 500 * scale), scale=scale)
@@ -86,9 +90,8 @@ def _paper(random: Random, kind: str, side: int, size: tuple[int, int]) -> tuple
     scale = side / 1000 * 0.9
     pen = Pen(canvas, origin=(side * 0.05, side * 0.05), scale=scale)
     printed: Printed = PAPERS[kind](pen, random)
-    photo, items = shoot(
-        canvas, random, frame=_frame(random, canvas, size), size=size, hard=0.3 if kind == "error dialog" else 1.0
-    )
+    frame = _frame(random, canvas, size, aside=random.random() < 0.5)
+    photo, items = shoot(canvas, random, frame=frame, size=size, hard=0.3 if kind == "error dialog" else 1.0)
     texts = _lines(items)
     joined = " ".join(texts)
     known = {
@@ -136,8 +139,9 @@ def _company(canvas: Canvas, random: Random, side: int) -> None:
     )
 
 
-def _frame(random: Random, canvas: Canvas, size: tuple[int, int], *, whole: bool = False) -> Edges:
-    """What the camera takes in: the whole object, or its panel from near. Has the aspect of the photo."""
+def _frame(random: Random, canvas: Canvas, size: tuple[int, int], *, whole: bool = False, aside: bool = False) -> Edges:
+    """What the camera takes in: the ``whole`` object, or its panel from near, which may stand ``aside`` of the middle.
+    Has the aspect of the photo."""
     near = not whole and random.random() < 0.45
     target = next(item for item in canvas.items if item.kind == ("panel" if near else "body"))
     left, top, right, bottom = target.bounds
@@ -154,8 +158,10 @@ def _frame(random: Random, canvas: Canvas, size: tuple[int, int], *, whole: bool
     else:
         height = width / aspect
     # Panels are flat: from near they fill the width, and what is above and below comes into the picture.
-    x = (left + right) / 2 + random.uniform(-0.04, 0.04) * width
-    y = (top + bottom) / 2 + random.uniform(-0.04, 0.04) * height
+    across = (width - right + left) * 0.4 if aside else width * 0.04
+    down = (height - bottom + top) * 0.4 if aside else height * 0.04
+    x = (left + right) / 2 + random.uniform(-across, across)
+    y = (top + bottom) / 2 + random.uniform(-down, down)
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 

@@ -1,5 +1,5 @@
 """Trains the small model from nothing: first the vision tower alone, then everything together; at the end, if asked,
-the language half alone.
+all but the tower.
 
 A run goes on where the last one ended. Each ends by letting the learning rate fall, and keeps both: the cooled weights,
 which are the model, and the state before, from which a later run goes on.
@@ -38,8 +38,9 @@ _TOWER_SHARE = 0.4
 _LONG_EVERY = 12
 _SEED = 0
 _TOKENIZER_SCENES = 1500
-# Of the photos of its own world, this share is to be told as such; the others are the price of knowing foreign ones.
-_FAMILIAR, _FAMILIAR_SCENES = 0.99, 1000
+# Familiar is what is hardly farther than this share of the photos of its own world: those of customers vary more.
+# Photos of other worlds begin at about one and a half times as far.
+_FAMILIAR, _SLACK, _FAMILIAR_SCENES = 0.99, 1.2, 1000
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Plan:
     turns_every: int = 1  # steps: the steps between teach the tower alone, for a third of the time
     rate: float = 8e-4
     tower_steps: int = TOWER_STEPS
-    freeze_tower: bool = False  # teach the language half alone, which is sooner done on features that are kept
+    freeze_tower: bool = False  # teach all but the tower, which is sooner done on features that are kept
     fresh: float = 0.5  # share of photos in a step that were never seen; the others are drawn from the last ones
     workers: int = 1
     tokenizer_scenes: int = _TOKENIZER_SCENES
@@ -128,34 +129,42 @@ def export(state: _State, folder: Path, *, scenes: int = _FAMILIAR_SCENES) -> Pa
 
 
 def _probes(state: _State, scenes: int) -> Probes:
-    """The heads, and how its world looks to the tower: the middle from ``scenes`` photos, the limit from half more."""
+    """The heads, and how its world looks to the tower: the means from ``scenes`` photos, the limit from half more."""
     weights = {
         name: (_numbers(getattr(state.heads, name).weight), _numbers(getattr(state.heads, name).bias))
         for name in (*patches.CLASSES, *UNNAMED)
     }
-    own = _mean_features(state, 3 * scenes // 2)
-    middle, others = own[:scenes], own[scenes:]
-    mean, spread = middle.mean(0), np.cov(middle.T)
+    of, own = _mean_features(state, 3 * scenes // 2)
+    familiar = _familiar(of[:scenes], own[:scenes])
+    most = float(np.quantile([familiar.distance(one[None]) for one in own[scenes:]], _FAMILIAR))
+    return Probes(weights, patches.CLASSES, replace(familiar, limit=_SLACK * most))
+
+
+def _familiar(of: list[str], own: np.ndarray) -> Familiar:
+    """Of mean features (scenes, width) of photos that are ``of`` those things; without a limit yet."""
+    things = sorted(set(of))
+    means = np.stack([own[[one == thing for one in of]].mean(0) for thing in things])
+    spread = np.cov((own - means[[things.index(one) for one in of]]).T)
     # A little of the mean variance in every direction: few photos say little about the directions that vary least.
     spread += 0.01 * np.trace(spread) / len(spread) * np.eye(len(spread))
-    familiar = Familiar(mean, np.linalg.inv(spread), 0.0)
-    limit = float(np.quantile([familiar.distance(one[None]) for one in others], _FAMILIAR))
-    return Probes(weights, patches.CLASSES, replace(familiar, limit=limit))
+    return Familiar(means, np.linalg.inv(spread), 0.0)
 
 
-def _mean_features(state: _State, scenes: int) -> np.ndarray:
-    """(scenes, width) of photos that were never trained on, none of them foreign."""
+def _mean_features(state: _State, scenes: int) -> tuple[list[str], np.ndarray]:
+    """What photos that were never trained on are of, none of them foreign, and their features (scenes, width)."""
     kinds = [kind for kind in KINDS if kind != "foreign"]
-    random, found = Random(_SEED), []
+    random = Random(_SEED)
+    of, found = list[str](), []
     seeds = range(FIRST_EVALUATION_SEED - scenes, FIRST_EVALUATION_SEED)
     tower = state.model.model.vision_model
     for seed in seeds:
         kind = random.choices(kinds, weights=[KINDS[kind] for kind in kinds])[0]
-        pixels, _, _ = data.example(seed, kind=kind)
+        pixels, _, scene = data.example(seed, kind=kind)
         with torch.inference_mode():
             features = tower(data.pixel_values([pixels]).to(tower.device)).last_hidden_state[0]
+        of.append(scene.product if kind == "product" else kind)
         found.append(_numbers(features.mean(0)))
-    return np.stack(found)
+    return of, np.stack(found)
 
 
 def _numbers(values: torch.Tensor) -> np.ndarray:
@@ -229,12 +238,11 @@ def _batch(plan: Plan, state: _State, examples: Iterator[data.Example]) -> list[
 def _step(plan: Plan, state: _State, batch: list[data.Example]) -> dict[str, float]:
     """With a frozen tower the examples hold its features instead of pixels."""
     first = [seen for seen, _, _ in batch]
-    loss, figures = torch.zeros((), device=plan.device), dict[str, float]()
     if plan.freeze_tower:
         features = torch.from_numpy(np.stack(first)).float().to(plan.device)
     else:
         features = _features(plan, state, first)
-        loss, figures = _tower_loss(plan, state, features, batch)
+    loss, figures = _tower_loss(plan, state, features, batch)  # of a frozen tower, what its heads make of it
     if plan.freeze_tower or (state.step >= plan.tower_steps and state.step % plan.turns_every == 0):
         turns = [_turns(plan, state.step, number, scene) for number, (_, _, scene) in enumerate(batch)]
         packed = sequences.pack(state.tokenizer, turns)

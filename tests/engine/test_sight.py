@@ -28,7 +28,7 @@ def probes() -> Probes:
     # Lights stand a quarter of a patch right of and above its middle.
     weights |= {"place": (places, np.zeros(4)), "offset": (np.zeros((2, WIDTH)), np.array([0.25, -0.25]))}
     classes = {"lights": ["red"], "damages": ["crack"], "bodies": ["hub"]}
-    familiar = Familiar(np.zeros(WIDTH), np.eye(WIDTH), limit=0.5)
+    familiar = Familiar(np.stack([np.zeros(WIDTH), np.full(WIDTH, 5.0)]), np.eye(WIDTH), limit=0.5)
     return Probes(weights, {**classes, "of": ["hub"], "damage": ["crack"], "row": ["red"]}, familiar)
 
 
@@ -50,6 +50,13 @@ def test_a_light_is_at_its_place_in_its_patch() -> None:
     middle = (found.box.left + found.box.right) / 2, (found.box.top + found.box.bottom) / 2
     assert middle == pytest.approx((5.75 / GRID, 2.25 / GRID), abs=0.01)
     assert found.heat[2][5] == "9"
+
+
+def test_damage_is_told_only_if_it_is_sure() -> None:
+    seen, unsure = features(), features()
+    seen[:, 1], unsure[:, 1] = 1.0, 0.49
+    assert EngineLook(seen, probes()).seen.damage[0] == "crack"
+    assert EngineLook(unsure, probes()).seen.damage == ("", pytest.approx(0.53, abs=0.01))
 
 
 def test_of_several_lights_each_has_its_place() -> None:
@@ -112,3 +119,4 @@ def test_the_patches_that_count_tell_what_the_whole_photo_shows() -> None:
 def test_a_photo_unlike_those_of_training_is_foreign() -> None:
     assert EngineLook(features(), probes()).seen.familiar
     assert not EngineLook(features() + 1.0, probes()).seen.familiar
+    assert EngineLook(features() + 5.1, probes()).seen.familiar

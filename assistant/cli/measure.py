@@ -229,6 +229,14 @@ def eval_photos(
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--photos", type=click.IntRange(1), default=8, show_default=True, help="Scenes a step.")
+@click.option(
+    "--fresh",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Share of them that was never seen: drawing takes longer than a GPU's step.",
+)
+@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that draw.")
 @click.option("--base", help="Fine-tune this model instead: a folder or a hub id.")
 @click.option(
     "--tickets",
@@ -238,7 +246,7 @@ def eval_photos(
 @click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Of fine-tuning.")
 def train(
     *, minutes: float, resume: bool, freeze_tower: bool, folder: Path | None, device: str, photos: int,
-    base: str | None, tickets: Path | None, epochs: int,
+    fresh: float, workers: int, base: str | None, tickets: Path | None, epochs: int,
 ) -> None:  # fmt: skip
     """Train a small model from nothing on scenes it draws, or fine-tune a model on what agents decided (--base).
 
@@ -257,7 +265,10 @@ def train(
     from assistant.training.plots import plot_losses
     from assistant.training.trainer import Plan, train
 
-    plan = Plan(folder, minutes, resume=resume, freeze_tower=freeze_tower, device=device, photos=photos)
+    plan = Plan(
+        folder, minutes, resume=resume, freeze_tower=freeze_tower, device=device, photos=photos, fresh=fresh,
+        workers=workers,
+    )  # fmt: skip
     with progress_bar(quiet=False) as progress:
         model = train(plan, report=lambda done: progress(int(done.minutes * 60), int(minutes * 60), "Training"))
     plot_losses(folder / "log.jsonl", folder / "loss.png")

@@ -152,7 +152,8 @@ def _damage(features: np.ndarray, probes: Probes) -> tuple[str, float]:
 
 def _lights(features: np.ndarray, probes: Probes) -> list[tuple[int, str, float]]:
     """Number, colour and probability of each light that is there, in order."""
-    rows, offsets = (part[len(WHOLE) :] for part in probes.weights["pool"])
+    lights = slice(len(WHOLE), len(WHOLE) + len(probes.weights["place"][1]))
+    rows, offsets = (part[lights] for part in probes.weights["pool"])
     weight, bias = probes.weights["row"]
     pooled = _softmax(rows @ features.T + offsets[:, None]) @ features
     shares = _softmax(pooled @ weight.T + bias)

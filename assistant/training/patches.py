@@ -24,10 +24,12 @@ IGNORE = -100
 # What each class above 0 is called.
 CLASSES = {
     "glyphs": list(GLYPHS), "lights": list(LIGHTS), "damages": list(DAMAGES), "bodies": list(BODIES),
-    "of": list(BODIES), "damage": list(DAMAGES), "row": list(LIGHTS),
+    "of": list(BODIES), "damage": list(DAMAGES), "row": list(LIGHTS), "code": list(GLYPHS),
 }  # fmt: skip
-# A device's lights, at most; each is looked for on its own.
-MOST_LIGHTS = 4
+# Those that are told of the whole photo.
+WHOLE = ("of", "damage", "row", "code")
+# A device's lights and the signs of its code, at most; each is looked for on its own.
+MOST_LIGHTS, MOST_SIGNS = 4, 3
 # In patches: nearer than this, how far a light's place is off counts by its square (Huber's loss).
 _NEAR = 0.2
 # Narrower or lower glyphs, in pixels of what the model sees, are not asked for.
@@ -38,7 +40,7 @@ _LEAST_WIDTH, _LEAST_HEIGHT = 3.5, 6.0
 class Targets:
     """Class 0 is "nothing" in every map. Shapes: glyphs (CELLS, CELLS), the others (GRID, GRID); whole (2,): what the
     photo is of, and its damage; row (MOST_LIGHTS,): its lights in order; points (MOST_LIGHTS, 2): their middles as
-    fractions of width and height, NaN for lights that are not there."""
+    fractions of width and height, NaN for lights that are not there; code (MOST_SIGNS,): what its display says."""
 
     glyphs: np.ndarray
     lights: np.ndarray
@@ -47,6 +49,7 @@ class Targets:
     whole: np.ndarray
     row: np.ndarray
     points: np.ndarray
+    code: np.ndarray
 
 
 def targets(scene: Scene) -> Targets:
@@ -63,9 +66,13 @@ def targets(scene: Scene) -> Targets:
             bodies[_covered(item)] = 1 + BODIES.index(item.value)
     of = scene.product if scene.kind == "product" else scene.kind
     whole = [1 + BODIES.index(of) if of in BODIES else 0, 1 + DAMAGES.index(scene.damage) if scene.damage else 0]
-    row = [1 + list(LIGHTS).index(light) for light in scene.lights][:MOST_LIGHTS]
-    row += [0] * (MOST_LIGHTS - len(row))
-    return Targets(glyphs, lights, damages, bodies, np.array(whole), np.array(row), _middles(scene))
+    row = _filled([1 + list(LIGHTS).index(light) for light in scene.lights], MOST_LIGHTS)
+    code = _filled([1 + GLYPHS.index(sign) for sign in scene.code], MOST_SIGNS)
+    return Targets(glyphs, lights, damages, bodies, np.array(whole), row, _middles(scene), code)
+
+
+def _filled(classes: list[int], length: int) -> np.ndarray:
+    return np.array((classes + [0] * length)[:length])
 
 
 def _middles(scene: Scene) -> np.ndarray:
@@ -111,9 +118,9 @@ class Heads(nn.Module):
         self.lights = nn.Linear(width, 1 + len(LIGHTS))
         self.damages = nn.Linear(width, 1 + len(DAMAGES))
         self.bodies = nn.Linear(width, 1 + len(BODIES))
-        self.pool = nn.Linear(width, 2 + MOST_LIGHTS)
+        self.pool = nn.Linear(width, 2 + MOST_LIGHTS + MOST_SIGNS)
         self.of, self.damage = nn.Linear(width, 1 + len(BODIES)), nn.Linear(width, 1 + len(DAMAGES))
-        self.row = nn.Linear(width, 1 + len(LIGHTS))
+        self.row, self.code = nn.Linear(width, 1 + len(LIGHTS)), nn.Linear(width, 1 + len(GLYPHS))
         self.place, self.offset = nn.Linear(width, MOST_LIGHTS), nn.Linear(width, 2)
         rows, columns = torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij")
         middles = torch.stack([columns, rows], dim=-1).view(-1, 2) + 0.5
@@ -121,7 +128,7 @@ class Heads(nn.Module):
 
     def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
         count = len(features)
-        weights = self.pool(features).softmax(1)  # (n, patches, 2 + MOST_LIGHTS)
+        weights = self.pool(features).softmax(1)  # (n, patches, 2 + MOST_LIGHTS + MOST_SIGNS)
         pooled = torch.einsum("npk,npw->nkw", weights, features)
         cells = self.glyphs(features).view(count, GRID, GRID, 2, 2, -1)
         return {
@@ -131,7 +138,8 @@ class Heads(nn.Module):
             "bodies": self.bodies(features).view(count, GRID, GRID, -1),
             "of": self.of(pooled[:, 0]),
             "damage": self.damage(pooled[:, 1]),
-            "row": self.row(pooled[:, 2:]),
+            "row": self.row(pooled[:, 2 : 2 + MOST_LIGHTS]),
+            "code": self.code(pooled[:, 2 + MOST_LIGHTS :]),
             "points": self._points(features),
         }
 
@@ -149,7 +157,7 @@ def loss(logits: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> tup
         predicted, wanted = logits[name].float().flatten(0, -2), batch[name].flatten()
         there, absent = wanted > 0, wanted == 0
         each = nn.functional.cross_entropy(predicted, wanted, ignore_index=IGNORE, reduction="none")
-        if name in ("of", "damage", "row"):
+        if name in WHOLE:
             total = total + each.mean()
             right[name] = float((predicted.argmax(-1) == wanted).float().mean())
             continue
@@ -176,7 +184,7 @@ def stack(found: Sequence[Targets]) -> dict[str, torch.Tensor]:
         name: torch.from_numpy(np.stack([getattr(one, name) for one in found]))
         for name in ("glyphs", "lights", "damages", "bodies")
     }
-    whole, row, points = (
-        torch.from_numpy(np.stack([getattr(one, name) for one in found])) for name in ("whole", "row", "points")
+    whole, row, points, code = (
+        torch.from_numpy(np.stack([getattr(one, name) for one in found])) for name in ("whole", "row", "points", "code")
     )
-    return {**maps, "of": whole[:, 0], "damage": whole[:, 1], "row": row, "points": points}
+    return {**maps, "of": whole[:, 0], "damage": whole[:, 1], "row": row, "points": points, "code": code}

@@ -7,35 +7,33 @@ which are the model, and the state before, from which a later run goes on.
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from random import Random
 from time import monotonic
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 
 from assistant.engine.sight import UNNAMED, Familiar, Probes, write_probes
-from assistant.training import architecture, data, patches, questions, sequences
+from assistant.training import architecture, data, patches, sequences
 from assistant.training import tokenizer as tokens
 from assistant.training.judging import Judges
 from assistant.training.patches import IGNORE
-from assistant.training.prompts import Turn, decision_turn, evidence_turn, open_turn
 from assistant.training.scenes import KINDS, photograph
-from assistant.training.world import FIRST_EVALUATION_SEED, Scene
+from assistant.training.world import FIRST_EVALUATION_SEED
 
 # Steps of the tower alone. Before it tells colours and signs apart, the rest learns to do without it.
 TOWER_STEPS = 5000
-_WARM_UP, _COOLING = 100, 0.2
-# Of the photos, pages of signs that mean nothing: they teach to read.
-_PAGES = 0.25
+_WARM_UP, _COOLING = 100, 0.4
 # What the tower's own targets weigh beside the answers.
 _TOWER_SHARE = 0.4
-# With a frozen tower, every so many steps the long turns too, so that they are not forgotten.
-_LONG_EVERY = 12
 _SEED = 0
 _TOKENIZER_SCENES = 1500
 # Familiar is what is hardly farther than this share of the photos of its own world: those of customers vary more.
@@ -53,11 +51,10 @@ class Plan:
     device: str = "cpu"
     photos: int = 8  # a step: many small steps learn signs sooner than few large ones
     turns: int = 3  # a photo, once the whole model learns
-    turns_every: int = 1  # steps: the steps between teach the tower alone, for a third of the time
     rate: float = 8e-4
     tower_steps: int = TOWER_STEPS
     freeze_tower: bool = False  # teach all but the tower, which is sooner done on features that are kept
-    fresh: float = 0.5  # share of photos in a step that were never seen; the others are drawn from the last ones
+    fresh: float = 0.5  # share of photos in a step that were never seen
     workers: int = 1
     tokenizer_scenes: int = _TOKENIZER_SCENES
     familiar_scenes: int = _FAMILIAR_SCENES
@@ -78,10 +75,9 @@ class _State:
     heads: patches.Heads
     judges: Judges
     tokenizer: Any
-    optimizer: torch.optim.AdamW
+    optimizers: list[torch.optim.Optimizer]
     step: int = 0
     seed: int = 0
-    seen: list[data.Example] = field(default_factory=list)
 
 
 def train(plan: Plan, *, report: Callable[[Progress], None] = lambda progress: None) -> Path:
@@ -89,7 +85,7 @@ def train(plan: Plan, *, report: Callable[[Progress], None] = lambda progress: N
     plan.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(_SEED)
     state = _restored(plan) if plan.resume else _begun(plan)
-    examples = data.loader(state.seed, pages=_PAGES, workers=plan.workers)
+    batches = _batches(plan, state)
     started = saved = monotonic()
     figures: dict[str, float] = {}
     cooling = False
@@ -100,10 +96,11 @@ def train(plan: Plan, *, report: Callable[[Progress], None] = lambda progress: N
             _save(plan, state)
         share = left / _COOLING if cooling else 1.0
         _set_rate(state, plan.rate * min(1.0, (state.step + 1) / _WARM_UP) * max(0.05, share))
-        batch = _batch(plan, state, examples)
+        batch = next(batches)
         for name, value in _step(plan, state, batch).items():
             figures[name] = 0.98 * figures.get(name, value) + 0.02 * value
         state.step += 1
+        state.seed += batch.fresh
         if state.step % 50 == 0:
             _log(plan, Progress(state.step, used, figures), report)
         if not cooling and monotonic() - saved > plan.save_every:
@@ -116,8 +113,6 @@ def train(plan: Plan, *, report: Callable[[Progress], None] = lambda progress: N
 
 def export(state: _State, folder: Path, *, scenes: int = _FAMILIAR_SCENES) -> Path:
     """Weights in bfloat16, processor and tokenizer: what `AutoModelForImageTextToText` and `AutoProcessor` load."""
-    import copy
-
     model = copy.deepcopy(state.model).to("cpu", torch.bfloat16)
     model.generation_config.update(
         eos_token_id=state.tokenizer.eos_token_id, pad_token_id=state.tokenizer.pad_token_id, bos_token_id=None
@@ -186,7 +181,9 @@ def _restored(plan: Plan) -> _State:
     state.model.load_state_dict(kept["model"])
     state.heads.load_state_dict(kept["heads"])
     state.judges.load_state_dict(kept["judges"])
-    state.optimizer.load_state_dict(kept["optimizer"])
+    if len(kept["optimizers"]) == len(state.optimizers):  # else it ran on another kind of device
+        for optimizer, before in zip(state.optimizers, kept["optimizers"], strict=True):
+            optimizer.load_state_dict(before)
     state.step, state.seed = kept["step"], kept["seed"]
     return state
 
@@ -198,19 +195,32 @@ def _built(plan: Plan, tokenizer: Any) -> _State:
     architecture.prepare_tower(model.model.vision_model)
     heads = patches.Heads(architecture.WIDTH).to(plan.device)
     judges = Judges(architecture.WIDTH).to(plan.device)
-    parameters = [*model.parameters(), *heads.parameters(), *judges.parameters()]
+    return _State(model, heads, judges, tokenizer, _optimizers(plan, model, heads, judges))
+
+
+def _optimizers(plan: Plan, model: Any, heads: torch.nn.Module, judges: torch.nn.Module) -> list[torch.optim.Optimizer]:
+    """On a GPU the layers' matrices learn by Muon (Jordan et al. 2024); on a CPU what that computes for each step takes
+    as long as the step."""
+    layers = [one for name, one in model.named_parameters() if one.ndim == 2 and "embed" not in name]
+    by_muon = layers if torch.device(plan.device).type != "cpu" else []
+    known = {id(one) for one in by_muon}
+    others = [one for part in (model, heads, judges) for one in part.parameters() if id(one) not in known]
     groups = [
-        {"params": [one for one in parameters if one.ndim > 1], "weight_decay": 0.05},
-        {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
+        {"params": [one for one in others if one.ndim > 1], "weight_decay": 0.05},
+        {"params": [one for one in others if one.ndim <= 1], "weight_decay": 0.0},
     ]
-    return _State(model, heads, judges, tokenizer, torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98)))
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98))]
+    if by_muon:
+        same_rate = "match_rms_adamw"
+        optimizers.append(torch.optim.Muon(by_muon, lr=plan.rate, weight_decay=0.02, adjust_lr_fn=same_rate))
+    return optimizers
 
 
 def _save(plan: Plan, state: _State) -> None:
     """Whole or not at all: a run that is killed while saving loses nothing."""
     kept = {
         "model": state.model.state_dict(), "heads": state.heads.state_dict(), "judges": state.judges.state_dict(),
-        "optimizer": state.optimizer.state_dict(), "step": state.step, "seed": state.seed,
+        "optimizers": [one.state_dict() for one in state.optimizers], "step": state.step, "seed": state.seed,
     }  # fmt: skip
     unfinished = plan.folder / "state.part"
     torch.save(kept, unfinished)
@@ -218,66 +228,68 @@ def _save(plan: Plan, state: _State) -> None:
 
 
 def _set_rate(state: _State, rate: float) -> None:
-    for group in state.optimizer.param_groups:
+    for group in (group for optimizer in state.optimizers for group in optimizer.param_groups):
         group["lr"] = rate
 
 
-def _batch(plan: Plan, state: _State, examples: Iterator[data.Example]) -> list[data.Example]:
-    random = Random(f"{_SEED}-{state.step}")
-    fresh = plan.photos if len(state.seen) < 10 * plan.photos else max(1, round(plan.fresh * plan.photos))
-    drawn = [next(examples) for _ in range(fresh)]
-    if plan.freeze_tower:
-        features = _features(plan, state, [pixels for pixels, _, _ in drawn]).half().cpu().numpy()
-        drawn = [(seen, found, scene) for seen, (_, found, scene) in zip(features, drawn, strict=True)]
-    state.seed += fresh
-    batch = drawn + [random.choice(state.seen) for _ in range(plan.photos - fresh)]
-    state.seen = (state.seen + drawn)[-250 * plan.photos :]
-    return batch
+def _batches(plan: Plan, state: _State) -> Iterator[data.Batch]:
+    """Photos alone while the tower learns alone, then with turns."""
+    alone = 0 if plan.freeze_tower else plan.tower_steps - state.step
+    if alone > 0:
+        mix = data.Mix(plan.photos, plan.fresh, turns=0)
+        yield from islice(data.batches(state.seed, mix, state.tokenizer, workers=plan.workers), alone)
+    see = _frozen(state) if plan.freeze_tower else None
+    mix = data.Mix(plan.photos, plan.fresh, plan.turns)
+    yield from data.batches(state.seed, mix, state.tokenizer, workers=plan.workers, see=see)
 
 
-def _step(plan: Plan, state: _State, batch: list[data.Example]) -> dict[str, float]:
-    """With a frozen tower the examples hold its features instead of pixels."""
-    first = [seen for seen, _, _ in batch]
-    if plan.freeze_tower:
-        features = torch.from_numpy(np.stack(first)).float().to(plan.device)
-    else:
-        features = _features(plan, state, first)
-    loss, figures = _tower_loss(plan, state, features, batch)  # of a frozen tower, what its heads make of it
-    if plan.freeze_tower or (state.step >= plan.tower_steps and state.step % plan.turns_every == 0):
-        turns = [_turns(plan, state.step, number, scene) for number, (_, _, scene) in enumerate(batch)]
-        packed = sequences.pack(state.tokenizer, turns)
-        spoken, more = answer_loss(state.model, features, packed, plan.device, judges=state.judges)
+def _frozen(state: _State) -> data.See:
+    """A copy of the tower: photos are read once, wherever they are drawn, and their features kept."""
+    tower = copy.deepcopy(state.model.model.vision_model).to("cpu")
+
+    def see(pixels: list[np.ndarray]) -> list[np.ndarray]:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            features: torch.Tensor = tower(data.pixel_values(pixels)).last_hidden_state
+        return list(features.half().numpy())
+
+    return see
+
+
+def _step(plan: Plan, state: _State, batch: data.Batch) -> dict[str, float]:
+    seen = batch.seen.to(plan.device)
+    wanted = {name: value.to(plan.device) for name, value in batch.wanted.items()}
+    with torch.autocast(torch.device(plan.device).type, torch.bfloat16):
+        # With a frozen tower what is seen are its features.
+        tower = state.model.model.vision_model
+        features = seen.float() if plan.freeze_tower else tower(data.normalised(seen)).last_hidden_state
+        logits = state.heads(features)
+    loss, figures = patches.loss(logits, wanted)  # of a frozen tower, what its heads make of it
+    figures["tower"] = float(loss.detach())
+    if batch.packed is not None:
+        spoken, more = answer_loss(state.model, features, batch.packed, plan.device, judges=state.judges, wanted=wanted)
         loss = _TOWER_SHARE * loss + spoken
         figures |= more
-    state.optimizer.zero_grad(set_to_none=True)
+    for optimizer in state.optimizers:
+        optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
     learning = [*state.model.parameters(), *state.heads.parameters(), *state.judges.parameters()]
     torch.nn.utils.clip_grad_norm_(learning, 1.0)
-    state.optimizer.step()
+    for optimizer in state.optimizers:
+        optimizer.step()
     return figures
 
 
-def _features(plan: Plan, state: _State, pixels: list[np.ndarray]) -> torch.Tensor:
-    """(n, patches, width), without a gradient of a frozen tower."""
-    with torch.autocast(torch.device(plan.device).type, torch.bfloat16), torch.set_grad_enabled(not plan.freeze_tower):
-        seen: torch.Tensor = state.model.model.vision_model(data.pixel_values(pixels).to(plan.device)).last_hidden_state
-    return seen
-
-
-def _tower_loss(
-    plan: Plan, state: _State, features: torch.Tensor, batch: list[data.Example]
-) -> tuple[torch.Tensor, dict[str, float]]:
-    wanted = {name: value.to(plan.device) for name, value in patches.stack([found for _, found, _ in batch]).items()}
-    with torch.autocast(torch.device(plan.device).type, torch.bfloat16):
-        logits = state.heads(features)
-    loss, figures = patches.loss(logits, wanted)
-    return loss, figures | {"tower": float(loss.detach())}
-
-
 def answer_loss(
-    model: Any, features: torch.Tensor, packed: sequences.Packed, device: str, *, judges: Judges | None = None
+    model: Any,
+    features: torch.Tensor,
+    packed: sequences.Packed,
+    device: str,
+    *,
+    judges: Judges | None = None,
+    wanted: Mapping[str, torch.Tensor] = MappingProxyType({}),
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Of the answers only, given the tower's features (n, patches, width) of the photos; ``judges`` adds its own."""
+    """Of the answers only, given the tower's features (n, patches, width) of the photos; ``judges`` adds its own, given
+    what is ``wanted`` of the tower."""
     inner = model.model
     ids, labels = packed.ids.to(device), packed.labels.to(device)
     with torch.autocast(torch.device(device).type, torch.bfloat16):
@@ -286,14 +298,14 @@ def answer_loss(
         embedded = embedded.masked_scatter((ids == model.config.image_token_id)[..., None], seen.to(embedded.dtype))
         read = inner.text_model(
             inputs_embeds=embedded,
-            attention_mask=packed.sees.to(device),
+            attention_mask=packed.sees(device),
             position_ids=packed.positions.to(device),
             use_cache=False,
             output_hidden_states=judges is not None,
         )
         asked = labels != IGNORE
         logits = model.lm_head(read.last_hidden_state[asked]).float()
-        judged, told = judges(read.hidden_states[-2], packed, inner.text_model) if judges is not None else (0.0, {})
+        judged, told = (0.0, {}) if judges is None else judges(read.hidden_states, packed, inner.text_model, wanted)
     each = torch.nn.functional.cross_entropy(logits, labels[asked], reduction="none")
     weights = packed.weights.to(device)[asked]
     right = (logits.argmax(-1) == labels[asked]).float()
@@ -308,28 +320,6 @@ def _by_name(packed: sequences.Packed, asked: torch.Tensor, right: torch.Tensor)
     for row, place, name in packed.names:
         found.setdefault(f"? {name}", []).append(float(right[order[row, place]]))
     return {name: float(np.mean(values)) for name, values in found.items()}
-
-
-def _turns(plan: Plan, step: int, number: int, scene: Scene) -> list[Turn]:
-    """The reading, and some questions; with a frozen tower mostly questions, which are short and teach to choose."""
-    random = Random(f"{step}-{number}")
-    usual = questions.read_photo_questions(scene, _read_by_ocr(random, scene))
-    typed = [decision_turn(one) for one in questions.typed(random, scene)]
-    if plan.freeze_tower and step % _LONG_EVERY:
-        typed += [decision_turn(random.choice(usual[1:]))] if random.random() < 0.3 else []
-        return random.sample(typed, min(len(typed), plan.turns))
-    turns = [evidence_turn(scene)] if random.random() < 0.7 else []
-    others = typed + [open_turn(one) for one in questions.open_questions(random, scene)[:2]]
-    turns.append(decision_turn(random.choice(usual)))
-    turns += random.sample(others, min(len(others), plan.turns - len(turns)))
-    return turns
-
-
-def _read_by_ocr(random: Random, scene: Scene) -> str:
-    """What OCR might give beside the photo: often nothing."""
-    if random.random() < 0.6:
-        return ""
-    return "\n".join(line for line in scene.text if random.random() < 0.8)[:160]
 
 
 def _log(plan: Plan, progress: Progress, report: Callable[[Progress], None]) -> None:

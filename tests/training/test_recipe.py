@@ -75,7 +75,7 @@ def test_lights_and_signs_are_where_the_targets_say() -> None:
 
 def test_training_refuses_scenes_of_the_evaluation() -> None:
     with pytest.raises(ValueError, match="evaluation"):
-        next(iter(data.Scenes(FIRST_EVALUATION_SEED)))
+        next(data.batches(FIRST_EVALUATION_SEED, data.Mix(photos=1, fresh=1.0, turns=0), None, workers=0))
 
 
 def test_a_foreign_photo_teaches_to_say_cannot_tell() -> None:

@@ -120,25 +120,33 @@ def evaluate_photos(
     progress: Progress | None = None,
 ) -> Report:
     """Read every photo as the product does and compare."""
-    from time import perf_counter
-
     if not cases:
         raise Invalid(f"{path} holds no photos.")
-    outcomes: list[Outcome] = []
-    seconds = []
+    read, seconds = read_all(cases, capabilities=capabilities, taxonomy=taxonomy, progress=progress)
+    outcomes = [one for case, evidence in zip(cases, read, strict=True) for one in compared(case, evidence)]
+    return reported(path, capabilities.model, outcomes, photos=len(cases), seconds=seconds)
+
+
+def read_all(
+    cases: Sequence[Case], *, capabilities: Capabilities, taxonomy: Taxonomy, progress: Progress | None = None
+) -> tuple[list[PhotoEvidence], float]:
+    """The evidence of each photo, and the seconds one takes: the median, because the first waits for the model."""
+    from time import perf_counter
+
+    read, seconds = [], []
     for number, case in enumerate(cases, start=1):
         started = perf_counter()
-        evidence = read_photo(case.photo, capabilities=capabilities, taxonomy=taxonomy)
+        read.append(read_photo(case.photo, capabilities=capabilities, taxonomy=taxonomy))
         seconds.append(perf_counter() - started)
-        outcomes += compared(case, evidence)
         if progress is not None:
             progress(number, len(cases), "Reading photos")
-    # The median, because the first photo waits for the model to load.
-    return reported(path, capabilities.model, outcomes, photos=len(cases), seconds=float(np.median(seconds)))
+    return read, float(np.median(seconds))
 
 
 def reported(path: str, model: str, outcomes: Sequence[Outcome], *, photos: int, seconds: float) -> Report:
+    """Also scores all fields together that are named alike up to a colon."""
     fields = dict.fromkeys(outcome.field for outcome in outcomes)
+    fields |= dict.fromkeys(field.split(": ")[0] for field in fields)
     return Report(path, model, photos, seconds, tuple(_scored(field, outcomes) for field in fields), tuple(outcomes))
 
 
@@ -248,7 +256,7 @@ def _holds(box: Box, region: Box) -> bool:
 
 
 def _scored(field: str, outcomes: Sequence[Outcome]) -> FieldScore:
-    own = [outcome for outcome in outcomes if outcome.field == field]
+    own = _of(outcomes, field)
     sure, right = _columns(outcomes, field)
     inside = [outcome.inside for outcome in own if outcome.inside is not None]
     order = np.argsort(-sure, kind="stable")
@@ -266,8 +274,12 @@ def _scored(field: str, outcomes: Sequence[Outcome]) -> FieldScore:
     )
 
 
+def _of(outcomes: Sequence[Outcome], field: str) -> list[Outcome]:
+    return [outcome for outcome in outcomes if outcome.field == field or outcome.field.startswith(f"{field}: ")]
+
+
 def _columns(outcomes: Sequence[Outcome], field: str) -> tuple[np.ndarray, np.ndarray]:
-    own = [outcome for outcome in outcomes if outcome.field == field]
+    own = _of(outcomes, field)
     return np.array([outcome.confidence for outcome in own]), np.array([outcome.right for outcome in own], dtype=float)
 
 

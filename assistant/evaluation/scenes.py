@@ -1,24 +1,24 @@
 """The evaluation set that is made, not kept: scenes of the sample company's world from seeds that training never draws.
 
-Beside the reading, typed questions are asked of each photo, and asked again with the photo withheld: what is right
-then, was guessed.
+Beside the reading, typed questions are asked of each photo as triage asks them, with what was read in it beside it;
+asked again of the photo alone; and asked with both withheld: what is right then, was guessed.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from assistant.errors import Invalid
-from assistant.evaluation.photos import Case, Outcome, Progress, Report, evaluate_photos, reported
+from assistant.evaluation.photos import Case, Outcome, Progress, Report, compared, read_all, reported
 from assistant.ports import Box, Capabilities
 from assistant.skills.contradictions import contradictions
-from assistant.skills.read_photo import CANNOT_TELL, read_photo
+from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence
 from assistant.skills.taxonomy import Taxonomy
 from assistant.training.drawing import Item
-from assistant.training.questions import Asked, light, typed
+from assistant.training.questions import Asked, beside, light, typed
 from assistant.training.scenes import photograph
 from assistant.training.tickets import claim
 from assistant.training.world import FIRST_EVALUATION_SEED, Scene, products
@@ -48,15 +48,20 @@ def evaluate_scenes(
     if capabilities.decisions is None:
         raise Invalid("No vision-language model is installed. Set ASSISTANT_MODEL, or name a folder of photos.")
     cases = [scene.case for scene in scenes]
-    read = evaluate_photos(cases, path="generated", capabilities=capabilities, taxonomy=taxonomy, progress=progress)
-    outcomes = list(read.outcomes)
-    for number, scene in enumerate(scenes, start=1):
-        outcomes += _contradicted(scene, capabilities, taxonomy)
-        outcomes += _decided(scene, [scene.case.photo], capabilities, "question: {}")
-        outcomes += _decided(scene, [], capabilities, f"question {WITHHELD}")
+    read, seconds = read_all(cases, capabilities=capabilities, taxonomy=taxonomy, progress=progress)
+    outcomes: list[Outcome] = []
+    for number, (scene, evidence) in enumerate(zip(scenes, read, strict=True), start=1):
+        photo = [scene.case.photo]
+        outcomes += compared(scene.case, evidence)
+        outcomes += _contradicted(scene, evidence, taxonomy)
+        outcomes += _decided(
+            [beside(one, evidence.as_text()) for one in scene.asked], scene, photo, "question: {}", capabilities
+        )
+        outcomes += _decided(scene.asked, scene, photo, "question, photo alone: {}", capabilities)
+        outcomes += _decided(scene.asked, scene, [], f"question {WITHHELD}", capabilities)
         if progress is not None:
             progress(number, len(scenes), "Asking questions")
-    return reported(read.path, read.model, outcomes, photos=read.photos, seconds=read.seconds_a_photo)
+    return reported("generated", capabilities.model, outcomes, photos=len(cases), seconds=seconds)
 
 
 def _drawn(seed: int, kind: str | None) -> Drawn:
@@ -96,25 +101,19 @@ def _box(item: Item) -> Box:
     return Box(*item.bounds)
 
 
-def _contradicted(scene: Drawn, capabilities: Capabilities, taxonomy: Taxonomy) -> list[Outcome]:
+def _contradicted(scene: Drawn, evidence: PhotoEvidence, taxonomy: Taxonomy) -> Iterator[Outcome]:
     """Whether it is noticed that a text is not about its photo, and not said of one that is."""
-    found = []
-    evidence = [read_photo(scene.case.photo, capabilities=capabilities, taxonomy=taxonomy)] if scene.claims else []
     for lies, text in scene.claims.items():
-        said = "yes" if contradictions(text, evidence, taxonomy) else "no"
+        said = "yes" if contradictions(text, [evidence], taxonomy) else "no"
         truth, name = ("yes", "contradiction") if lies else ("no", "no contradiction")
-        found.append(Outcome(scene.case.name, name, truth, said, 1.0, said == truth, float(said == truth)))
-    return found
+        yield Outcome(scene.case.name, name, truth, said, 1.0, said == truth, float(said == truth))
 
 
-def _decided(scene: Drawn, photos: Sequence[bytes], capabilities: Capabilities, field: str) -> list[Outcome]:
-    found = []
-    for asked in scene.asked:
-        assert capabilities.decisions is not None  # noqa: S101  (asked for above)
-        decision = capabilities.decisions.decide(asked.state, photos, [asked.question])[0]
-        right = decision.best == asked.answer
-        name = field.format(asked.name)
-        found.append(
-            Outcome(scene.case.name, name, asked.answer, decision.best, decision.probability, right, float(right))
-        )
-    return found
+def _decided(
+    asked: Sequence[Asked], scene: Drawn, photos: Sequence[bytes], field: str, capabilities: Capabilities
+) -> Iterator[Outcome]:
+    assert capabilities.decisions is not None  # noqa: S101  (asked for by who calls)
+    for one in asked:
+        decision = capabilities.decisions.decide(one.state, photos, [one.question])[0]
+        right, name = decision.best == one.answer, field.format(one.name)
+        yield Outcome(scene.case.name, name, one.answer, decision.best, decision.probability, right, float(right))

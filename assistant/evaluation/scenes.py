@@ -1,7 +1,7 @@
 """The evaluation set that is made, not kept: scenes of the sample company's world from seeds that training never draws.
 
-Beside the reading, typed questions are asked of each photo as triage asks them, with what was read in it beside it;
-asked again of the photo alone; and asked with both withheld: what is right then, was guessed.
+Beside the reading, typed questions are asked of each photo, and asked again with the photo withheld: what is right
+then, was guessed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from assistant.skills.contradictions import contradictions
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence
 from assistant.skills.taxonomy import Taxonomy
 from assistant.training.drawing import Item
-from assistant.training.questions import Asked, beside, light, typed
+from assistant.training.questions import Asked, light, typed
 from assistant.training.scenes import photograph
 from assistant.training.tickets import claim
 from assistant.training.world import FIRST_EVALUATION_SEED, Scene, products
@@ -51,14 +51,10 @@ def evaluate_scenes(
     read, seconds = read_all(cases, capabilities=capabilities, taxonomy=taxonomy, progress=progress)
     outcomes: list[Outcome] = []
     for number, (scene, evidence) in enumerate(zip(scenes, read, strict=True), start=1):
-        photo = [scene.case.photo]
         outcomes += compared(scene.case, evidence)
         outcomes += _contradicted(scene, evidence, taxonomy)
-        outcomes += _decided(
-            [beside(one, evidence.as_text()) for one in scene.asked], scene, photo, "question: {}", capabilities
-        )
-        outcomes += _decided(scene.asked, scene, photo, "question, photo alone: {}", capabilities)
-        outcomes += _decided(scene.asked, scene, [], f"question {WITHHELD}", capabilities)
+        outcomes += _decided(scene, [scene.case.photo], "question: {}", capabilities)
+        outcomes += _decided(scene, [], f"question {WITHHELD}", capabilities)
         if progress is not None:
             progress(number, len(scenes), "Asking questions")
     return reported("generated", capabilities.model, outcomes, photos=len(cases), seconds=seconds)
@@ -109,11 +105,12 @@ def _contradicted(scene: Drawn, evidence: PhotoEvidence, taxonomy: Taxonomy) -> 
         yield Outcome(scene.case.name, name, truth, said, 1.0, said == truth, float(said == truth))
 
 
-def _decided(
-    asked: Sequence[Asked], scene: Drawn, photos: Sequence[bytes], field: str, capabilities: Capabilities
-) -> Iterator[Outcome]:
+def _decided(scene: Drawn, photos: Sequence[bytes], field: str, capabilities: Capabilities) -> Iterator[Outcome]:
+    """Questions about the same text are asked together."""
     assert capabilities.decisions is not None  # noqa: S101  (asked for by who calls)
-    for one in asked:
-        decision = capabilities.decisions.decide(one.state, photos, [one.question])[0]
-        right, name = decision.best == one.answer, field.format(one.name)
-        yield Outcome(scene.case.name, name, one.answer, decision.best, decision.probability, right, float(right))
+    for state in dict.fromkeys(one.state for one in scene.asked):
+        asked = [one for one in scene.asked if one.state == state]
+        decisions = capabilities.decisions.decide(state, photos, [one.question for one in asked])
+        for one, decision in zip(asked, decisions, strict=True):
+            right, name = decision.best == one.answer, field.format(one.name)
+            yield Outcome(scene.case.name, name, one.answer, decision.best, decision.probability, right, float(right))

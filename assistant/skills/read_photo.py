@@ -129,16 +129,11 @@ def _by_ocr(photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> Pho
         for line in (capabilities.ocr.read(photo) if capabilities.ocr is not None else ())
         if line.confidence >= _LEAST_CONFIDENCE
     )
-    return from_lines(lines, Reading(*assess_quality(photo)), taxonomy, ocr=capabilities.ocr is not None)
-
-
-def from_lines(lines: tuple[TextLine, ...], quality: Reading, taxonomy: Taxonomy, *, ocr: bool) -> PhotoEvidence:
-    """The evidence that visible text alone gives; without ``ocr`` nobody has looked for any."""
     return PhotoEvidence(
-        caption=_caption_from(lines, ocr=ocr),
+        caption=_caption_from(lines, ocr=capabilities.ocr is not None),
         product=_product_from(lines, taxonomy),
         condition=Reading(CANNOT_TELL, 1.0),
-        quality=quality,
+        quality=Reading(*assess_quality(photo)),
         visible_text=lines,
     )
 
@@ -201,10 +196,10 @@ def _by_sight(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities,
     seen = look.seen
     if not seen.familiar:
         return evidence
-    return _located(with_seen(evidence, seen, taxonomy), look)
+    return _located(_seen(evidence, seen, taxonomy), look)
 
 
-def with_seen(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> PhotoEvidence:
+def _seen(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> PhotoEvidence:
     """Product, lights and condition from what was seen; a product that is written on the photo stands."""
     of, sure = seen.of
     product = Reading(of if of in _keys(taxonomy) else CANNOT_TELL, sure)

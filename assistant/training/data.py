@@ -119,11 +119,8 @@ def _drawn(first_seed: int, step: int) -> Iterator[Example]:
 
 
 def _questions(random: Random, scene: Scene, count: int) -> list[Turn]:
-    """Typed questions, half of the time beside the photo's evidence, and sometimes one of those that reading asks."""
+    """Typed questions, and sometimes one of those that reading a photo asks."""
     asked = questions.typed(random, scene)
-    if random.random() < 0.5:
-        evidence = questions.read_evidence(random, scene)
-        asked = [questions.beside(one, evidence) for one in asked]
     if random.random() < 0.3:
         asked.append(random.choice(_usual(random, scene)[1:]))
     return [decision_turn(one) for one in random.sample(asked, min(len(asked), count))]

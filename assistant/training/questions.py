@@ -8,28 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from random import Random
 
-from assistant.ports import Box, Question, Seen, TextLine
+from assistant.ports import Question
 from assistant.skills import prompts
-from assistant.skills.read_photo import (
-    CANNOT_TELL,
-    CONDITION_QUESTION,
-    DIFFERENT,
-    LIGHTS_QUESTION,
-    Reading,
-    from_lines,
-    product_question,
-    with_seen,
-)
+from assistant.skills.read_photo import CANNOT_TELL, CONDITION_QUESTION, DIFFERENT, LIGHTS_QUESTION, product_question
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy, load_taxonomy
 from assistant.training import tickets
 from assistant.training.world import CODES, DAMAGES, LIGHTS, NONE, Scene, code_for, products
-
-# Share of lights and damages that a reading misses or mistakes.
-_MISSED = 0.03
 
 
 @dataclass(frozen=True)
@@ -117,29 +105,6 @@ def contradicts(random: Random, scene: Scene, *, lies: bool | None = None) -> As
         return None
     question = Question("contradiction", "Does the photo contradict the text?", ("yes", "no"), kind="yes_no")
     return Asked("contradiction", state, question, "yes" if lies else "no")
-
-
-def beside(asked: Asked, evidence: str) -> Asked:
-    """The question as triage asks it: what was read in the photo stands below what the customer wrote."""
-    return replace(asked, state=f"{asked.state}\n{evidence}".strip())
-
-
-def read_evidence(random: Random, scene: Scene) -> str:
-    """What reading the photo may have given, in words: mostly the truth, at times with something missed or mistaken."""
-    ocr = random.random() < 0.8
-    lines = tuple(TextLine(line, 0.9, Box(0, 0, 1, 1)) for line in scene.text if ocr and random.random() < 0.85)
-    evidence = from_lines(lines, Reading("good", 1.0), _taxonomy(), ocr=ocr)
-    return (evidence if scene.kind == "foreign" else with_seen(evidence, _seen(random, scene), _taxonomy())).as_text()
-
-
-def _seen(random: Random, scene: Scene) -> Seen:
-    """As `engine.sight` tells it, with about as many mistakes."""
-    of, damage = scene.product if scene.kind == "product" else scene.kind, scene.damage
-    lights = [light if random.random() > _MISSED else random.choice(list(LIGHTS)) for light in scene.lights]
-    if random.random() < _MISSED:
-        lights = random.choice([lights[1:], [*lights, random.choice(list(LIGHTS))]])
-    damage = damage if random.random() > _MISSED else random.choice(["", *DAMAGES])
-    return Seen(True, (of, 0.9), (damage, 0.9), tuple((light, 0.9) for light in lights))
 
 
 def open_questions(random: Random, scene: Scene) -> list[Open]:

@@ -21,10 +21,10 @@ from assistant.evaluation.photos import (
 )
 from assistant.evaluation.scenes import drawn, evaluate_scenes
 from assistant.media import Limits
-from assistant.ports import Box, Capabilities, Seen, TextLine
+from assistant.ports import Box, Capabilities, TextLine
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, Reading
 from assistant.skills.taxonomy import load_taxonomy
-from tests.fakes import FakeDecisions, FakeSight
+from tests.fakes import FakeDecisions
 
 TAXONOMY = load_taxonomy(sample.taxonomy_path())
 EVIDENCE = PhotoEvidence(
@@ -121,19 +121,15 @@ def test_drawn_scenes_need_a_model_that_decides(capabilities: Capabilities) -> N
         evaluate_scenes(scenes, capabilities=replace(capabilities, decisions=None), taxonomy=TAXONOMY)
 
 
-def test_questions_are_asked_beside_the_evidence_then_of_the_photo_alone_then_of_nothing(
-    capabilities: Capabilities,
-) -> None:
+def test_questions_are_asked_of_the_photo_and_again_without_it(capabilities: Capabilities) -> None:
     decisions = FakeDecisions({"fact": "yes"})
-    seen = Seen(True, ("washpro-8", 0.9), ("", 0.9), (("red", 0.9),))
     scenes = drawn(2, kind="product")
-    asking = replace(capabilities, decisions=decisions, sight=FakeSight(seen))
-    report = evaluate_scenes(scenes, capabilities=asking, taxonomy=TAXONOMY)
-    count = len(scenes[0].asked)
-    beside, alone, withheld = (decisions.asked[start : start + count] for start in (0, count, 2 * count))
-    assert all("lights: red" in state and photos == (scenes[0].case.photo,) for state, photos, _ in beside)
-    assert all("lights: red" not in state and photos for state, photos, _ in alone)
+    report = evaluate_scenes(scenes, capabilities=replace(capabilities, decisions=decisions), taxonomy=TAXONOMY)
+    calls = len({one.state for one in scenes[1].asked})
+    seen, withheld = decisions.asked[-2 * calls : -calls], decisions.asked[-calls:]
+    assert {photos for _, photos, _ in seen} == {(scenes[1].case.photo,)}
+    assert [(state, asked) for state, _, asked in seen] == [(state, asked) for state, _, asked in withheld]
     assert not any(photos for _, photos, _ in withheld)
     photos = {score.field: score.photos for score in report.scores}
-    assert photos["question"] == photos["question without the photo"] == len(decisions.asked) / 3
-    assert photos["question: fact"] == photos["question, photo alone: fact"] == 2
+    assert photos["question: fact"] == 2
+    assert photos["question"] == photos["question without the photo"] == sum(len(scene.asked) for scene in scenes)

@@ -21,7 +21,7 @@ from assistant.training import tokenizer as tokens
 from assistant.training.patches import CELLS, GRID, IGNORE
 from assistant.training.plots import plot_losses
 from assistant.training.scenes import KINDS, photograph
-from assistant.training.world import FIRST_EVALUATION_SEED, LIGHTS, Scene
+from assistant.training.world import FIRST_EVALUATION_SEED, LIGHTS
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +100,10 @@ def test_what_is_trained_on_is_what_the_engine_asks(plan: trainer.Plan) -> None:
         assert processor.tokenizer.decode([int(letter)]) == prompts.decision_turn(asked).answer
 
 
-@pytest.mark.parametrize("read", [False, True], ids=["photo", "photo and evidence"])
-def test_turns_about_one_photo_do_not_see_each_other(plan: trainer.Plan, read: bool) -> None:
+def test_turns_about_one_photo_do_not_see_each_other(plan: trainer.Plan) -> None:
     state = trainer._restored(plan)
     pixels, _, scene = data.example(6, kind="product")
-    turns = [prompts.decision_turn(asked) for asked in _typed(scene, read)]
+    turns = [prompts.decision_turn(asked) for asked in questions.typed(Random(0), scene)]
     model = state.model.eval()
     with torch.no_grad():
         features = model.model.vision_model(data.pixel_values([pixels])).last_hidden_state
@@ -116,30 +115,15 @@ def test_turns_about_one_photo_do_not_see_each_other(plan: trainer.Plan, read: b
     assert float(together) == pytest.approx(float(torch.stack(alone).mean()), rel=0.02)
 
 
-def test_evidence_is_read_once_for_all_questions_about_it(plan: trainer.Plan) -> None:
+def test_each_option_is_known_with_its_letter_and_the_place_that_answers(plan: trainer.Plan) -> None:
     _, scene = photograph(6, long_side=160, kind="product")
     tokenizer = trainer._restored(plan).tokenizer
-    asked = [one for one in _typed(scene, read=True) if one.name != "contradiction"]
-    packed = sequences.pack(tokenizer, [[prompts.decision_turn(one) for one in asked]])
-    assert tokenizer.decode(packed.ids[0]).count(asked[0].state) == 1
-    assert len({one.state for one in asked}) == 1
-
-
-def _typed(scene: Scene, read: bool) -> list[questions.Asked]:
-    evidence = questions.read_evidence(Random(0), scene) if read else ""
-    return [questions.beside(one, evidence) for one in questions.typed(Random(0), scene)]
-
-
-@pytest.mark.parametrize("read", [False, True], ids=["photo", "photo and evidence"])
-def test_each_option_is_known_with_its_letter_and_the_place_that_answers(plan: trainer.Plan, read: bool) -> None:
-    _, scene = photograph(6, long_side=160, kind="product")
-    tokenizer = trainer._restored(plan).tokenizer
-    asked = _typed(scene, read)
+    asked = questions.typed(Random(0), scene)
     choices = [one for one in asked if one.question.kind == "choice"]
     packed = sequences.pack(tokenizer, [[prompts.evidence_turn(scene), *map(prompts.decision_turn, choices)]])
-    lines = [tokenizer.decode(packed.ids[row, : place + 1]).splitlines()[-1] for row, place, *_ in packed.options]
+    read = [tokenizer.decode(packed.ids[row, : place + 1]).splitlines()[-1] for row, place, *_ in packed.options]
     options = [(one, number) for one in choices for number in range(len(one.question.options))]
-    assert lines == [f"{'ABCDEFGHIJ'[number]}. {one.question.options[number]}" for one, number in options]
+    assert read == [f"{'ABCDEFGHIJ'[number]}. {one.question.options[number]}" for one, number in options]
     assert [letter for *_, letter, _ in packed.options] == [number for _, number in options]
     assert [bool(right) for *_, right in packed.options] == [
         one.question.options[number] == one.answer for one, number in options

@@ -27,7 +27,7 @@ def configuration(tokenizer: Any) -> Any:
             "model_type": "llama",
             "hidden_size": WIDTH,
             "intermediate_size": 704,
-            "num_hidden_layers": 4,
+            "num_hidden_layers": 5,
             "num_attention_heads": 4,
             "num_key_value_heads": 4,
             "head_dim": 64,

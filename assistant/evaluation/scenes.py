@@ -25,7 +25,6 @@ from assistant.training.world import FIRST_EVALUATION_SEED, Scene, products
 
 # As phones send them, about; the model sees less.
 LONG_SIDE = 800
-WITHHELD = "without the photo"
 _TEXTS = ("code", "serial", "model", "order", "error")
 
 
@@ -54,7 +53,7 @@ def evaluate_scenes(
         outcomes += compared(scene.case, evidence)
         outcomes += _contradicted(scene, evidence, taxonomy)
         outcomes += _decided(scene, [scene.case.photo], "question: {}", capabilities)
-        outcomes += _decided(scene, [], f"question {WITHHELD}", capabilities)
+        outcomes += _decided(scene, [], "question without the photo", capabilities)
         if progress is not None:
             progress(number, len(scenes), "Asking questions")
     return reported("generated", capabilities.model, outcomes, photos=len(cases), seconds=seconds)

@@ -336,13 +336,13 @@ def _done(generation: Generation) -> Done:
 def _triage(loaded: LoadedModel, load: Workload, settings: Settings) -> dict[str, float]:
     """A ticket of usual length, each way three times, the median: ours with nothing kept of earlier times.
 
-    Both have answered about something else before."""
+    Both get the photo as a file, and have answered about something else before."""
     from assistant.engine.chat_model import open_image
 
     text = sorted(load.texts[: load.chats], key=len)[min(len(load.texts), load.chats) // 2]
     photo = load.photos[0]
-    image, ours, pipeline = open_image(photo), [], []
-    by_pipeline(loaded, text, [image], QUESTIONS[:1])
+    ours, pipeline = [], []
+    by_pipeline(loaded, text, [open_image(photo)], QUESTIONS[:1])
     for _ in range(3):
         with _engine(loaded, load.slots, settings) as engine:
             EngineDecisions(engine).decide("hello", load.photos[1:2], QUESTIONS)
@@ -350,7 +350,7 @@ def _triage(loaded: LoadedModel, load: Workload, settings: Settings) -> dict[str
             EngineDecisions(engine).decide(text, [photo], QUESTIONS)
             ours.append(perf_counter() - started)
         started = perf_counter()
-        by_pipeline(loaded, text, [image], QUESTIONS)
+        by_pipeline(loaded, text, [open_image(photo)], QUESTIONS)
         pipeline.append(perf_counter() - started)
     return {"ours": statistics.median(ours), "pipeline": statistics.median(pipeline)}
 

@@ -385,9 +385,8 @@ def _chosen_together(rows: Sequence[Writing], logits: Sequence[torch.Tensor | No
     if not plain:
         return result
     stacked = torch.stack([row for at in plain if (row := logits[at]) is not None])
-    best = stacked.max(dim=-1)
-    sound = best.values.isfinite() & ~stacked.isnan().any(dim=-1)
-    for at, token, is_sound in zip(plain, best.indices.tolist(), sound.tolist(), strict=True):
+    best = stacked.max(dim=-1)  # what is no number is the greatest of its row
+    for at, token, is_sound in zip(plain, best.indices.tolist(), best.values.isfinite().tolist(), strict=True):
         if is_sound:  # the others fail where their logits are looked at
             result[at] = token
     return result
@@ -398,7 +397,7 @@ def _is_plain(work: Writing) -> bool:
 
 
 def _check(logits: torch.Tensor) -> None:
-    if bool(logits.isnan().any()) or not bool(logits.max().isfinite()):
+    if not bool(logits.max().isfinite()):  # the greatest is NaN if any is
         raise EngineFailed("The model computed something that is no number. Please try again, or without the photo.")
 
 

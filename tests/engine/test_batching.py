@@ -183,7 +183,7 @@ def test_the_more_important_is_served_first_and_who_gave_way_goes_on_where_it_wa
         urgent = asking("red light", PICTURES[0], max_new_tokens=3)
         check_alike(loaded, urgent, engine.generate(urgent))
         assert engine.stats().counters.preempted == 1
-        assert engine.stats().running == 1  # the slow one is not done: it was not waited for
+        assert engine.stats().counters.finished == 1  # the slow one is not done: it was not waited for
         rest = "".join(item.text for item in generation if isinstance(item, Piece))
         expected = loaded.tokenizer.decode(alone(loaded, slow), skip_special_tokens=True)
         assert expected.endswith(rest)

@@ -91,6 +91,11 @@ class Settings(BaseSettings):
     engine_chunk: float = Field(
         0.15, ge=0, le=10, description="Seconds that a long prompt may hold up those who are being answered, a step."
     )
+    engine_compile: bool = Field(
+        False,
+        description="Compile the step that writes while the model is loaded, which then takes a quarter of a minute "
+        "longer, or more; for small models that write. Needs a C++ compiler on a CPU. Used only if right and faster.",
+    )
     engine_timeout: float = Field(120.0, gt=0, description="Seconds a generation may take, waiting included.")
     context_tokens: int = Field(4096, ge=512, description="Token budget of a prompt and its answer.")
     embeddings: str = Field(

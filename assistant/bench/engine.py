@@ -296,6 +296,7 @@ def _ours(
         described = {
             "slots": f"{stats.slots} of {stats.capacity} tokens, {stats.kv_bytes / 2**30:.2f} GiB",
             "threads": stats.threads,
+            "compiled": stats.compiled,
             "rows a step": f"{stats.occupancy:.1f}",
             "prompt tokens read": counters.prompt_tokens_read,
             "prompt tokens reused": counters.prompt_tokens_reused,
@@ -409,7 +410,7 @@ def _ask(client: Any, folder: Path, request: GenerationRequest, length: int) -> 
 
 @contextmanager
 def _engine(loaded: LoadedModel, slots: int, settings: Settings) -> Iterator[Engine]:
-    limits = Limits(slots=slots, capacity=settings.context_tokens)
+    limits = Limits(slots=slots, capacity=settings.context_tokens, compile=settings.engine_compile)
     engine = Engine(lambda: loaded, queue_size=1000, timeout=3600.0, limits=limits)
     try:
         engine.call(lambda _model: None)  # loaded

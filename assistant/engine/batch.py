@@ -80,6 +80,7 @@ class Batch:
         return replace(
             stats,
             threads=self._runner.threads,
+            compiled=self._runner.is_compiled,
             slots=cache.slots,
             capacity=cache.capacity,
             kv_tokens=sum(work.cached for work in self._scheduler.rows),

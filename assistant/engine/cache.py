@@ -28,8 +28,8 @@ class Window:
     starts: Sequence[int] = ()
     counts: Sequence[int] = ()
     length: int = 0  # tokens of the longest row, the new ones included
-    rows: torch.Tensor | None = None  # (r,) the slots, and
-    places: torch.Tensor | None = None  # (r,) where in them a single new token goes
+    rows: torch.Tensor = field(default_factory=lambda: torch.arange(0))  # (r,) the slots, and
+    places: torch.Tensor = field(default_factory=lambda: torch.arange(0))  # (r,) where a single new token goes
 
     def set(self, first: int, starts: Sequence[int], counts: Sequence[int], device: Any) -> None:
         """``starts``: tokens each row has already, ``counts``: how many it gets."""
@@ -187,6 +187,13 @@ class SlotCache(Cache):  # type: ignore[misc]
             if layer.is_initialized:
                 layer.keys[slot].zero_()
                 layer.values[slot].zero_()
+
+    def fill_with_noise(self) -> None:
+        """Put something into every slot; for a trial, before anybody has one."""
+        for layer in self.layers:
+            if layer.is_initialized:
+                layer.keys.normal_()
+                layer.values.normal_()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ Nothing heavy is imported without a GPU or a model, and nothing is loaded; the p
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -143,6 +145,16 @@ def _describe_files(chosen: Checkpoint, settings: Settings) -> Iterator[Fact]:
     does = "reads photos, decides and writes" if _writes(chosen, settings) else "reads photos and decides"
     yield Fact("model", "ok", f"{chosen.revision}, {count / 1e9:.2f} billion parameters: {does}")
     yield from _describe_batching(chosen, settings)
+    if settings.engine_compile:
+        yield _describe_compiler(settings)
+
+
+def _describe_compiler(settings: Settings) -> Fact:
+    compiler = os.environ.get("CXX", "g++")
+    if is_gpu(settings.device) or shutil.which(compiler):
+        return Fact("compiler", "ok", "the step that writes is compiled when the model is loaded, if that is faster")
+    detail = f"ASSISTANT_ENGINE_COMPILE is set, but there is no {compiler}: the model will run uncompiled"
+    return Fact("compiler", "warn", detail, "Install a C++ compiler (apt install g++), or unset it.")
 
 
 def _describe_batching(chosen: Checkpoint, settings: Settings) -> Iterator[Fact]:
@@ -281,6 +293,7 @@ def _local(
             capacity=settings.context_tokens,
             memory_share=settings.engine_memory,
             chunk_seconds=settings.engine_chunk,
+            compile=settings.engine_compile,
         ),
     )
     probes = read_probes(chosen)

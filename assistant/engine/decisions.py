@@ -6,7 +6,7 @@ those of transformers' decision pipeline, and so are the answers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from string import ascii_uppercase
@@ -61,9 +61,9 @@ def branches(loaded: LoadedModel, state: str, images: Sequence[Any], questions: 
     from transformers.decision import label_token_ids
 
     asked = _asked_of(loaded, state, questions)
-    first, *others = [_question_text(loaded, question, state, images) for question in asked]
-    whole = prompt_of(loaded, first.prompt, images)
-    prompts = [whole.tokens, *(_tokens_like(loaded, whole, first, other, images) for other in others)]
+    texts = [_question_text(loaded, question, state, images) for question in asked]
+    whole = prompt_of(loaded, texts[0].prompt, images)
+    prompts = [whole.tokens, *_tokens_like(loaded, whole, texts, images)]
     shortest = min(map(len, prompts)) - 1  # each keeps one token at least: what comes after it is the answer
     alike = np.all([tokens[:shortest] == prompts[0][:shortest] for tokens in prompts], axis=0)
     length = shortest if alike.all() else int(np.argmin(alike))
@@ -113,16 +113,21 @@ def _template() -> Any:
     return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(DECISION_PROMPT)
 
 
-def _tokens_like(loaded: LoadedModel, whole: Prompt, first: _Text, other: _Text, images: Sequence[Any]) -> np.ndarray:
-    """The tokens of another question's prompt. Its photos are those of the first one: only the text behind them is
-    tokenized, if tokens of the first one show that this may be done."""
+def _tokens_like(
+    loaded: LoadedModel, whole: Prompt, texts: Sequence[_Text], images: Sequence[Any]
+) -> Iterator[np.ndarray]:
+    """The tokens of the prompts after the first, which is ``whole``. Their photos are those of the first one: only the
+    text behind them is tokenized, if tokens of the first one show that this may be done."""
+    first, *others = texts
     with loaded.processing:
-        known = loaded.tokenizer(first.tail, add_special_tokens=False)["input_ids"]
-        tail = loaded.tokenizer(other.tail, add_special_tokens=False)["input_ids"]
-    same_start = first.prompt.removesuffix(first.tail) == other.prompt.removesuffix(other.tail)
-    if first.tail and other.tail and same_start and whole.tokens[-len(known) :].tolist() == known:
-        return np.concatenate([whole.tokens[: -len(known)], np.asarray(tail, dtype=np.int64)])
-    return prompt_of(loaded, other.prompt, images).tokens
+        known, *tails = [loaded.tokenizer(text.tail, add_special_tokens=False)["input_ids"] for text in texts]
+    start = first.prompt.removesuffix(first.tail)
+    can = bool(known) and whole.tokens[-len(known) :].tolist() == known
+    for other, tail in zip(others, tails, strict=True):
+        if can and other.tail and other.prompt.removesuffix(other.tail) == start:
+            yield np.concatenate([whole.tokens[: -len(known)], np.asarray(tail, dtype=np.int64)])
+        else:
+            yield prompt_of(loaded, other.prompt, images).tokens
 
 
 def by_pipeline(

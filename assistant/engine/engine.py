@@ -43,12 +43,14 @@ _CLOSING = "The model is shutting down. Please try again in a moment."
 @dataclass(frozen=True)
 class Limits:
     """``slots``: requests worked on at once, fewer if they do not fit into ``memory_share`` of the memory that is free
-    beside the model; ``capacity``: tokens of each; ``chunk_seconds``: how long a step may read while others write."""
+    beside the model; ``capacity``: tokens of each; ``chunk_seconds``: how long a step may read while others write;
+    ``compile``: the step that writes, when the model is loaded."""
 
     slots: int = 16
     capacity: int = 4096
     memory_share: float = 0.6
     chunk_seconds: float = 0.15
+    compile: bool = False
 
 
 class Generation(Iterator[Piece | Done]):

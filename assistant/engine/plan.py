@@ -28,8 +28,10 @@ log = structlog.get_logger(__name__)
 # Twice the threads must be so many times as fast: requests are prepared, read and answered on the same processors, and
 # threads of torch that wait for one that has lost its processor cost more than they bring.
 _WORTH_DOUBLING = 1.5
-# A step that takes longer gains by every thread there is.
+# A step that takes longer gains by every thread there is, and little by being compiled.
 _LARGE_STEP = 0.1
+# A compiled step that is not faster by this much is not worth having.
+_WORTH_COMPILING = 0.95
 _TRIALS = 5
 # Of the memory that slots may take, so much more is for prompts that were read, and for photos that were seen.
 _PREFIX_SHARE, _PHOTO_SHARE = 0.25, 0.1
@@ -61,7 +63,16 @@ def make_batch(
     slots = int(min(limits.slots, max(1, free * (1 - _PREFIX_SHARE - _PHOTO_SHARE) // slot)))
     runner.cache.resize(slots=slots, capacity=capacity)
     runner.threads = fastest_threads(runner)
-    log.info("engine.ready", slots=slots, capacity=capacity, kv_bytes=slots * slot, threads=runner.threads)
+    if limits.compile:
+        compile_step(runner)
+    log.info(
+        "engine.ready",
+        slots=slots,
+        capacity=capacity,
+        kv_bytes=slots * slot,
+        threads=runner.threads,
+        compiled=runner.is_compiled,
+    )
     return Batch(
         runner,
         scheduler,
@@ -86,6 +97,20 @@ def fastest_threads(runner: Runner) -> int:
             break
         best, fastest = fewer, seconds
     return best
+
+
+def compile_step(runner: Runner) -> None:
+    """Compile the step that writes, and use it if it is right and faster; say why if not."""
+    before = _step_seconds(runner, runner.threads)
+    try:
+        runner.compile()
+    except Exception as error:
+        log.warning("engine.not_compiled", why=f"{type(error).__name__}: {error}"[:300])
+        return
+    after = _step_seconds(runner, runner.threads)
+    log.info("engine.compiled", milliseconds=round(after * 1e3, 2), before=round(before * 1e3, 2))
+    if after > before * _WORTH_COMPILING:
+        runner.use_plain_step()
 
 
 def _step_seconds(runner: Runner, threads: int) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from assistant.engine.cache import Features, SlotCache
+from assistant.engine.compiled import Compiled
 from assistant.engine.loader import LoadedModel
 from assistant.engine.prompt import PhotoInput, Prompt, image_token_of, processed, prompt_of, rendered, to_model
 
@@ -48,6 +49,7 @@ class Runner:
         self._eager = loaded.model.config._attn_implementation == "eager"
         self._dimensions = 1  # of a position; known after `check`
         self._filler = 1 if image_token_of(loaded) == 0 else 0  # behind shorter rows; must not look like a photo
+        self._compiled: Compiled | None = None  # the step that writes, once `compile` has found that it is faster
 
     @torch.inference_mode()
     def encode(self, photo: PhotoInput) -> Features:
@@ -70,20 +72,38 @@ class Runner:
         tokens = np.stack([_padded(_part(chunk, chunk.prompt.tokens), longest, fill=self._filler) for chunk in chunks])
         positions = np.stack([_padded(_part(chunk, chunk.prompt.positions), longest) for chunk in chunks], axis=1)
         mask = self._prefill_masks(chunks, longest)
-        last = torch.as_tensor([[chunk.count - 1] for chunk in chunks], device=self._device)
-        return self._forward(tokens, positions, mask, self.cache, keep=last, images=_images(chunks))
+        last = self._tensor([[chunk.count - 1] for chunk in chunks])
+        with self.loaded.packed:
+            return self._forward(
+                self._tensor(tokens), self._tensor(positions), mask, self.cache, keep=last, images=_images(chunks)
+            )
 
-    @torch.inference_mode()
     def decode(self, first: int, tokens: Sequence[int], positions: np.ndarray, lengths: Sequence[int]) -> torch.Tensor:
         """One more token in each of the slots from ``first`` on, which have ``lengths`` tokens already.
 
         ``positions``: (d, rows). Returns logits (rows, vocabulary)."""
+        inputs = self._inputs(first, tokens, positions, lengths)
+        logits = self._compiled(*inputs) if self._compiled is not None and first == 0 else None
+        return self._plain_step(*inputs) if logits is None else logits
+
+    def _inputs(
+        self, first: int, tokens: Sequence[int], positions: np.ndarray, lengths: Sequence[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `decode` gives to `_step`; the rest is set in the cache's window."""
         self.cache.window.set(first, lengths, [1] * len(tokens), self._device)
-        known = torch.as_tensor(lengths, device=self._device)[:, None]
-        places = torch.arange(self.cache.window.length, device=self._device)[None]
+        return self._tensor(tokens)[:, None], self._tensor(positions)[:, :, None]
+
+    def _step(self, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """`decode` in tensors alone: tokens (rows, 1), positions (d, rows, 1), lengths as the cache's window says."""
+        window = self.cache.window
+        known, places = window.places[:, None], torch.arange(window.length, device=self._device)[None]
         mask = self._masks((places <= known)[:, None, :], places[None], known[:, :, None])
-        rows = np.asarray(tokens, dtype=np.int64)[:, None]
-        return self._forward(rows, positions[:, :, None], mask, self.cache, keep=1, images=None)
+        return self._forward(tokens, positions, mask, self.cache, keep=1)
+
+    @torch.inference_mode()
+    def _plain_step(self, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        with self.loaded.packed:
+            return self._step(tokens, positions)
 
     @torch.inference_mode()
     def branch(self, slot: int, trunk: Prompt, tails: Sequence[np.ndarray]) -> torch.Tensor:
@@ -98,8 +118,10 @@ class Runner:
         queries = torch.arange(start, start + longest, device=self._device)[None, :, None]
         keys = torch.arange(start + longest, device=self._device)[None, None, :]
         mask = self._masks((keys <= queries).expand(len(tails), -1, -1), keys, queries)
-        last = torch.as_tensor([[len(tail) - 1] for tail in tails], device=self._device)
-        return self._forward(tokens, positions, mask, self.cache.branch(slot, start), keep=last, images=None)
+        last = self._tensor([[len(tail) - 1] for tail in tails])
+        with self.loaded.packed:
+            branch = self.cache.branch(slot, start)
+            return self._forward(self._tensor(tokens), self._tensor(positions), mask, branch, keep=last)
 
     def check(self) -> None:
         """Read a small photo and a text both ways and compare. Raises what goes wrong, `ValueError` if they differ.
@@ -111,43 +133,75 @@ class Runner:
         features = tuple(self.encode(photo) for photo in prompt.photos)
         middle = prompt.whole_blocks(len(prompt) * 2 // 3, start=0)
         for start, end in ((0, middle), (middle, len(prompt))):
-            logits = self.prefill(0, [Chunk(prompt, start, end - start, features)])[0].float()
-        spread = float((reference.max() - reference.min()).clamp(min=1e-6))
-        difference = float((logits - reference).abs().max()) / spread
-        if not difference <= _TOLERANCE.get(self.loaded.model.dtype, 8e-2):
-            raise ValueError(f"logits differ by {difference:.3g} of their spread")
+            logits = self.prefill(0, [Chunk(prompt, start, end - start, features)])[0]
+        self._compare(logits, reference)
 
     def step_seconds(self) -> float:
         """How long writing a token in every slot takes; for a trial, before anybody has one."""
-        slots, length = self.cache.slots, self.cache.capacity // 8
         started = perf_counter()
-        self.decode(0, [self._filler] * slots, np.full((self._dimensions, slots), length), [length] * slots)
+        self.decode(*self._trial(self.cache.slots))
         return perf_counter() - started
+
+    def compile(self) -> None:
+        """Compile the step that writes, to be used from now on; before anybody has a slot.
+
+        Takes a quarter of a minute, or more. Raises what goes wrong, `ValueError` if the result is not the same."""
+        compiled = Compiled(self._step)
+        self.cache.fill_with_noise()  # so that what is masked would show
+        for rows in sorted({1, self.cache.slots}, reverse=True):
+            trial = self._trial(rows)
+            right = self.decode(*trial)
+            self._compare(compiled.first(*self._inputs(*trial)), right)
+        for slot in range(self.cache.slots):
+            self.cache.clear(slot)
+        self._compiled = compiled
+
+    def use_plain_step(self) -> None:
+        """Let go of what `compile` made."""
+        self._compiled = None
+
+    @property
+    def is_compiled(self) -> bool:
+        return self._compiled is not None and not self._compiled.failed
+
+    def _trial(self, rows: int) -> tuple[int, list[int], np.ndarray, list[int]]:
+        """Arguments of `decode` for so many rows, each with a length of its own."""
+        longest = self.cache.capacity // 8
+        lengths = [max(1, longest - row) for row in range(rows)]
+        return 0, [self._filler] * rows, np.tile(lengths, (self._dimensions, 1)), lengths
+
+    def _compare(self, found: torch.Tensor, right: torch.Tensor) -> None:
+        """Raises `ValueError` if logits differ by more than rounding."""
+        spread = float((right.float().max() - right.float().min()).clamp(min=1e-6))
+        difference = float((found.float() - right.float()).abs().max()) / spread
+        if not difference <= _TOLERANCE.get(self.loaded.model.dtype, 8e-2):
+            raise ValueError(f"logits differ by {difference:.3g} of their spread")
 
     def _forward(
         self,
-        tokens: np.ndarray,
-        positions: np.ndarray,
+        tokens: torch.Tensor,
+        positions: torch.Tensor,
         mask: Any,
         cache: Any,
         *,
         keep: Any,
-        images: dict[str, Any] | None,
+        images: dict[str, Any] | None = None,
     ) -> torch.Tensor:
         """tokens (rows, q), positions (d, rows, q). Returns the logits (rows, vocabulary) at ``keep``."""
-        places = torch.as_tensor(positions, device=self._device)
         more = {"mm_encoder_outputs": images} if images is not None else {}
-        with self.loaded.packed:
-            logits: torch.Tensor = self.loaded.model(
-                input_ids=torch.as_tensor(tokens, device=self._device),
-                attention_mask=mask,
-                position_ids=places[0] if len(places) == 1 else places,
-                cache=cache,
-                use_cache=True,
-                logits_to_keep=keep,
-                **more,
-            ).logits
+        logits: torch.Tensor = self.loaded.model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=positions[0] if len(positions) == 1 else positions,
+            cache=cache,
+            use_cache=True,
+            logits_to_keep=keep,
+            **more,
+        ).logits
         return logits[:, -1]
+
+    def _tensor(self, values: Any) -> torch.Tensor:
+        return torch.as_tensor(values, device=self._device)
 
     def _prefill_masks(self, chunks: Sequence[Chunk], longest: int) -> Any:
         starts = torch.as_tensor([chunk.start for chunk in chunks], device=self._device)[:, None, None]

@@ -39,6 +39,7 @@ class EngineStats:
     loaded: bool = False
     batched: bool = False
     threads: int = 0  # of torch, for the passes of a batch on a CPU
+    compiled: bool = False  # the step that writes
     slots: int = 0
     capacity: int = 0  # tokens of a slot
     kv_tokens: int = 0  # in the slots that are taken

@@ -1,0 +1,125 @@
+"""The step that writes, compiled: the same tokens, nobody waits for the compiler, and a plain step where it fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from assistant.engine import compiled, plan
+from assistant.engine.config import describe
+from assistant.engine.loader import LoadedModel
+from assistant.engine.request import GenerationRequest
+from tests.engine.conftest import asking, cpu_settings
+from tests.engine.test_batching import LIMITS, PICTURES, check_alike, running
+
+Load = Callable[..., LoadedModel]
+COMPILE = replace(LIMITS, compile=True)
+needs_compiler = pytest.mark.skipif(
+    shutil.which(os.environ.get("CXX", "g++")) is None, reason="compiling for a CPU needs a C++ compiler"
+)
+
+
+@pytest.fixture(autouse=True)
+def at_any_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is faster is not for a test to say."""
+    monkeypatch.setattr(plan, "_WORTH_COMPILING", 1e9)
+
+
+def instead_of_compiling(monkeypatch: pytest.MonkeyPatch, step: Callable[..., Any]) -> None:
+    """``step`` gets the plain step and its inputs."""
+    monkeypatch.setattr(compiled.torch, "compile", lambda plain, **_: lambda *inputs: step(plain, *inputs))
+
+
+def requests() -> list[GenerationRequest]:
+    """Of lengths of their own, so that rows come and go; the last is alone for a while."""
+    return [
+        asking("red light", PICTURES[0], max_new_tokens=4),
+        asking("code", max_new_tokens=9),
+        asking("the water " * 20, PICTURES[1], max_new_tokens=20),
+    ]
+
+
+def graphs() -> int:
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+
+@needs_compiler
+@pytest.mark.filterwarnings("default")  # torch's compiler warns of itself
+@pytest.mark.parametrize("architecture", ["idefics3", "gemma3", "qwen3_vl"])
+def test_a_compiled_step_writes_the_same_and_is_never_compiled_again(load: Load, architecture: str) -> None:
+    torch._dynamo.reset()  # it compiles one function a few times at most, whatever for
+    loaded, before = load(architecture), graphs()
+    with running(loaded, COMPILE) as engine:
+        engine.call(lambda _: None)
+        made = graphs()
+        assert made == before + 2  # for one row, and for more
+        for _ in range(2):
+            begun = [(request, engine.generate(request)) for request in requests()]
+            for request, generation in begun:
+                check_alike(loaded, request, generation)
+        stats = engine.stats()
+        assert stats.compiled
+        assert stats.counters.failed == 0
+    assert graphs() == made
+
+
+def test_what_cannot_be_compiled_is_run_as_it_is(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_compiler(*_: Any) -> Any:
+        raise RuntimeError("No working C++ compiler found")
+
+    instead_of_compiling(monkeypatch, no_compiler)
+    served(load(), is_compiled=False)
+
+
+def test_a_step_that_is_not_the_same_is_not_used(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    instead_of_compiling(monkeypatch, lambda plain, *inputs: plain(*inputs).flip(-1))
+    served(load(), is_compiled=False)
+
+
+def test_a_step_that_is_not_faster_is_not_used(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_WORTH_COMPILING", 0.0)
+    instead_of_compiling(monkeypatch, lambda plain, *inputs: plain(*inputs))
+    served(load(), is_compiled=False)
+
+
+def test_one_that_fails_later_harms_nobody(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[int] = []
+
+    def failing(plain: Callable[..., Any], *inputs: Any) -> Any:
+        runs.append(len(inputs[0]))
+        if len(runs) > 30:
+            raise RuntimeError("something broke")
+        return plain(*inputs)
+
+    instead_of_compiling(monkeypatch, failing)
+    served(load(), is_compiled=False)
+    assert len(runs) == 31  # it is not asked again
+
+
+@pytest.mark.parametrize(("compiler", "status"), [("sh", "ok"), ("no-such-compiler", "warn")])
+def test_the_doctor_says_whether_there_is_a_compiler(
+    checkpoints: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, compiler: str, status: str
+) -> None:
+    monkeypatch.setenv("CXX", compiler)
+    folder = checkpoints("idefics3")
+    facts = {fact.name: fact for fact in describe(cpu_settings(folder, engine_compile=True))}
+    assert facts["compiler"].status == status
+    assert "compiler" not in {fact.name for fact in describe(cpu_settings(folder))}
+
+
+def served(loaded: LoadedModel, *, is_compiled: bool) -> None:
+    """Everybody gets what they would get alone."""
+    with running(loaded, COMPILE) as engine:
+        begun = [(request, engine.generate(request)) for _ in range(2) for request in requests()]
+        for request, generation in begun:
+            check_alike(loaded, request, generation)
+        stats = engine.stats()
+        assert stats.compiled == is_compiled
+        assert stats.counters.failed == 0

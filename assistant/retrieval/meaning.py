@@ -17,7 +17,7 @@ from assistant.retrieval.vectors import Vectors
 from assistant.retrieval.words import MAY_BE_FOUND, Filters, bound
 
 # How many neighbours HNSW keeps in view. Measured on a million passages in two thousand clusters: with 200 the walk
-# missed the right cluster for 1 to 5 % of queries, with 400 for less than 1 %, with 600 for none, at 3 ms more than 200.
+# missed the right cluster for 1 to 5 % of queries, with 400 for less than 1 %, with 600 for none, at 3 ms more.
 EF_SEARCH = 600
 # For the rest of the transaction. To begin a parallel worker takes longer than a search has, and everything that a
 # search asks for has an index: where PostgreSQL is told to stop after some rows it is too fond of reading the table.

@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 
 class Compiled:
-    """``step`` compiled, for any sizes of its inputs: once for one row, and once for more."""
+    """``step`` compiled for any sizes of its inputs: mostly once for one row, and once for more."""
 
     def __init__(self, step: Callable[..., torch.Tensor]) -> None:
         self.failed = False

@@ -53,21 +53,23 @@ def graphs() -> int:
 @needs_compiler
 @pytest.mark.filterwarnings("default")  # torch's compiler warns of itself
 @pytest.mark.parametrize("architecture", ["idefics3", "gemma3", "qwen3_vl"])
-def test_a_compiled_step_writes_the_same_and_is_never_compiled_again(load: Load, architecture: str) -> None:
+def test_a_compiled_step_writes_the_same_and_is_never_compiled_again(
+    load: Load, monkeypatch: pytest.MonkeyPatch, architecture: str
+) -> None:
     torch._dynamo.reset()  # it compiles one function a few times at most, whatever for
+    stance = torch.compiler.set_stance
+    monkeypatch.setattr(torch.compiler, "set_stance", lambda _: stance("fail_on_recompile"))
     loaded, before = load(architecture), graphs()
-    with running(loaded, COMPILE) as engine:
+    with running(loaded, replace(COMPILE, slots=4)) as engine:
         engine.call(lambda _: None)
-        made = graphs()
-        assert made == before + 2  # for one row, and for more
+        assert graphs() > before
         for _ in range(2):
-            begun = [(request, engine.generate(request)) for request in requests()]
+            begun = [(request, engine.generate(request)) for request in (*requests(), *requests())]
             for request, generation in begun:
                 check_alike(loaded, request, generation)
         stats = engine.stats()
         assert stats.compiled
         assert stats.counters.failed == 0
-    assert graphs() == made
 
 
 def test_what_cannot_be_compiled_is_run_as_it_is(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:

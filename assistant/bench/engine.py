@@ -187,10 +187,20 @@ def _loaded(
 ) -> tuple[LoadedModel, Path | None]:
     """The model, and the folder that `transformers serve` can load it from; None if it is not to be asked."""
     if model.startswith(shapes.PREFIX):
-        return shapes.build(model.removeprefix(shapes.PREFIX), settings, texts=texts, folder=scratch), scratch
+        known = [*texts, *_wording()]
+        return shapes.build(model.removeprefix(shapes.PREFIX), settings, texts=known, folder=scratch), scratch
     loaded = loader.load(Checkpoint(model), settings)
     loaded.model.generation_config.eos_token_id = None  # texts have the length that is asked for
     return loaded, Path(model) if scratch is not None else None
+
+
+def _wording() -> Iterator[str]:
+    """What typed questions are made of: a real tokenizer knows such words, so ours has to."""
+    from transformers.decision import DECISION_PROMPT
+
+    yield DECISION_PROMPT
+    for question in QUESTIONS:
+        yield "\n".join((question.text, *question.options))
 
 
 def _can_serve(model: str, settings: Settings) -> tuple[bool, str]:

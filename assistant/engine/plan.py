@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 # Twice the threads must be so many times as fast: requests are prepared, read and answered on the same processors, and
 # threads of torch that wait for one that has lost its processor cost more than they bring.
 _WORTH_DOUBLING = 1.5
-# A step that takes longer gains by every thread there is, and little by being compiled.
+# A step that takes longer gains by every thread there is.
 _LARGE_STEP = 0.1
 # A compiled step that is not faster by this much is not worth having.
 _WORTH_COMPILING = 0.95

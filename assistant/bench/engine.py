@@ -35,7 +35,7 @@ from time import perf_counter, sleep
 from typing import Any
 
 from assistant.engine import loader, shapes
-from assistant.engine.checkpoint import Checkpoint
+from assistant.engine.checkpoint import Checkpoint, is_quantized
 from assistant.engine.decisions import EngineDecisions, by_pipeline
 from assistant.engine.engine import Engine, Generation, Limits
 from assistant.engine.loader import LoadedModel
@@ -148,7 +148,7 @@ def measure(
 
 
 def _measured(model: str, settings: Settings, load: Workload, scratch: Path, progress: Progress) -> Report:
-    can_serve, why_not = _can_serve(model, settings)
+    can_serve, why_not = _can_serve(model)
     loaded, folder = _loaded(model, settings, load.texts, scratch if can_serve else None)
     stages = 6
     requests = _requests(load)
@@ -165,7 +165,7 @@ def _measured(model: str, settings: Settings, load: Workload, scratch: Path, pro
     progress(4, stages, "typed questions")
     triage = _triage(loaded, load, settings)
     progress(5, stages, "transformers serve")
-    runs = [ours, one, static, *([_served(folder, plan)] if folder is not None else [])]
+    runs = [ours, one, static, *([_served(folder, plan, settings)] if folder is not None else [])]
     progress(stages, stages, "done")
     return Report(
         model=model,
@@ -203,13 +203,11 @@ def _wording() -> Iterator[str]:
         yield "\n".join((question.text, *question.options))
 
 
-def _can_serve(model: str, settings: Settings) -> tuple[bool, str]:
+def _can_serve(model: str) -> tuple[bool, str]:
     """Whether `transformers serve` can be compared, and if not, why."""
     missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
     if missing:
         return False, f"its packages are not installed: {', '.join(missing)}"
-    if loader.quantizes(settings):
-        return False, "it would serve the model without quantization"
     if not model.startswith(shapes.PREFIX) and not Path(model).is_dir():
         return False, "it needs a checkpoint in a folder"
     return True, ""
@@ -366,8 +364,9 @@ def _triage(loaded: LoadedModel, load: Workload, settings: Settings) -> dict[str
     return {"ours": statistics.median(ours), "pipeline": statistics.median(pipeline)}
 
 
-def _served(folder: Path, plan: Sequence[Chat]) -> Run:
-    with _server() as client:
+def _served(folder: Path, plan: Sequence[Chat], settings: Settings) -> Run:
+    quantize = loader.quantizes(settings) and not is_quantized(Checkpoint(str(folder)))
+    with _server(quantize=quantize) as client:
         _ask(client, folder, plan[0].request, 2)
         started = perf_counter()
 
@@ -380,8 +379,8 @@ def _served(folder: Path, plan: Sequence[Chat]) -> Run:
 
 
 @contextmanager
-def _server() -> Iterator[Any]:
-    """`transformers serve` on the loopback, offline; gives an OpenAI client for it."""
+def _server(*, quantize: bool) -> Iterator[Any]:
+    """`transformers serve` on the loopback, offline; gives an OpenAI client for it. ``quantize``: to NF4."""
     import httpx
     from openai import OpenAI
 
@@ -389,7 +388,7 @@ def _server() -> Iterator[Any]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "transformers.cli.transformers", "serve"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command += ["--host", "127.0.0.1", "--port", str(port), *(["--quantization", "bnb-4bit"] if quantize else [])]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, **quiet) as process:  # type: ignore[call-overload]  # noqa: S603
         try:

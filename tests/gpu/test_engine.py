@@ -21,15 +21,18 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(gpu_count() == 0, reason="ther
 __all__ = ["checkpoints"]  # the fixture
 
 
+@pytest.mark.filterwarnings("default")  # torch's compiler warns of itself
+@pytest.mark.parametrize("compile_step", [False, True])
 @pytest.mark.parametrize("architecture", sorted(tiny.ARCHITECTURES))
 def test_every_architecture_is_batched_and_reads_as_the_model_alone_does(
     checkpoints: Callable[[str], Path],
     architecture: str,
+    compile_step: bool,
 ) -> None:
     folder = checkpoints(architecture)
     settings = Settings(model=str(folder), device="cuda", quantize="nf4")
     loaded = loader.load(Checkpoint(str(folder)), settings)
-    engine = Engine(lambda: loaded, timeout=120.0, limits=Limits(slots=4, capacity=512))
+    engine = Engine(lambda: loaded, timeout=120.0, limits=Limits(slots=4, capacity=512, compile=compile_step))
     begun = [engine.generate(asking("the display", picture(colour))) for colour in ("red", "green", "blue")]
     for generation in begun:
         *_, done = generation

@@ -113,6 +113,18 @@ def count(session: Session, words: Sequence[str], *, frequent: Mapping[str, int]
     return counts
 
 
+def in_use(session: Session, words: Sequence[str]) -> set[str]:
+    """Those that some passage has, whoever may see it, or that the index leaves out because all texts have them."""
+    if _is_sqlite(session):
+        statement = text("SELECT EXISTS (SELECT 1 FROM passages_fts WHERE passages_fts MATCH :match)")
+        matches = {word: f'{{heading text}} : "{word}"' for word in words}
+    else:
+        statement = text("SELECT EXISTS (SELECT 1 FROM passages WHERE fts_words @@ CAST(:match AS tsquery))")
+        matches = {word: f"'{lexeme}'" for word, lexeme in _lexemes(session, words).items()}
+    missing = {word for word, match in matches.items() if not session.scalar(statement, {"match": match})}
+    return set(words) - missing
+
+
 def frequent_lexemes(session: Session, *, passages: int) -> dict[str, int]:
     """About how many passages have each of the most frequent words, as PostgreSQL found when it last looked (ANALYZE).
     Counting them takes longer the more there are; SQLite counts fast."""

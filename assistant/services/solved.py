@@ -24,6 +24,7 @@ from assistant.models import (
     Ticket,
     TicketStatus,
 )
+from assistant.retrieval import words
 from assistant.retrieval.loaders import Listing, make_article
 from assistant.retrieval.sources.markdown import read_markdown
 from assistant.services.access import AgentPrincipal, visible_tickets
@@ -34,6 +35,7 @@ from assistant.skills import language, personal_data
 _LEAST_WORDS = 8
 _AT_ONCE = 500
 _MOST_TITLE = 120
+_NOUNS_WITH_CAPITALS = ("de", "lb")
 
 
 def propose(desk: Desk) -> int:
@@ -115,13 +117,14 @@ def _answer_of(session: Session, ticket: Ticket) -> SolvedAnswer | None:
     answered = next((one for one in reversed(messages) if one.author is Author.AGENT and one.text.strip()), None)
     if asked is None or answered is None or answered.id < asked.id or len(answered.text.split()) < _LEAST_WORDS:
         return None
-    names = _names(session, ticket, answered)
     question = f"{ticket.subject}\n{asked.text}" if ticket.subject not in asked.text else asked.text
     spoken, sure = language.detect(asked.text)
+    names = _names(session, ticket, answered)
+    others = [] if spoken in _NOUNS_WITH_CAPITALS else _unheard_of(session, question, answered.text, ticket.product)
     return SolvedAnswer(
         ticket_id=ticket.id,
-        question=personal_data.mask(question.strip(), names=names),
-        answer=personal_data.mask(answered.text, names=names),
+        question=personal_data.mask(question.strip(), names=names, exactly=others),
+        answer=personal_data.mask(answered.text, names=names, exactly=others),
         product=ticket.product,
         language=spoken if sure > 0.6 else "en",
     )
@@ -132,6 +135,18 @@ def _names(session: Session, ticket: Ticket, answered: Message) -> list[str]:
     customer = session.get(Customer, ticket.requester_id)
     names = [customer.name if customer is not None else None, answered.agent.name if answered.agent else None]
     return [name for name in names if name]
+
+
+def _unheard_of(session: Session, question: str, answer: str, product: str | None) -> list[str]:
+    """Words with capitals that stand in no article: names, most of them, and none that an article needs."""
+    suspects = {
+        suspect: words.query_words(suspect)
+        for text in (question, answer)
+        for suspect in personal_data.capitalised(text)
+    }
+    asked = {word for parts in suspects.values() for word in parts}
+    usual = words.in_use(session, sorted(asked)).union(words.query_words(product or ""))
+    return [suspect for suspect, parts in suspects.items() if usual.isdisjoint(parts)]
 
 
 def _access(session: Session, agent: AgentPrincipal, public_id: str) -> SolvedAnswer:

@@ -3,7 +3,8 @@ places where names stand.
 
 E-mail addresses, telephone, card and account numbers, social security numbers, IP addresses are found by their form.
 Names and postal addresses are found only where something announces them ("My name is …", "Dear …", a street's name
-with a number): other names need to be known (``names``). So a person reads a text before it is published.
+with a number): other names need to be known (``names``). What could be one is found by its capital (`capitalised`);
+whether it is one, the words of the knowledge base help to tell. So a person reads a text before it is published.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 
 
 class Kind(StrEnum):
@@ -79,16 +81,22 @@ _STREET = re.compile(
 _NO_NAMES = frozenset(
     "i the a an it this that we you they he she my your our there here is are was do does did can could please thanks "
     "thank team support customer service sir madam all everyone both not sorry yes no ok okay what when where why how "
-    "if in on at for from with and but or so as error order ich wir sie es der die das ein eine bitte danke damen "
-    "herren zusammen monday tuesday wednesday thursday friday saturday sunday".split()
+    "if in on at for from with and but or so as error order dear hi hello hey hallo regards greetings kind best warm "
+    "mr mrs ms mx miss dr prof herr herrn frau ich wir sie es der die das ein eine bitte danke damen "
+    "herren zusammen monday tuesday wednesday thursday friday saturday sunday "
+    "january february march april june july august september october november december".split()
 )
+# Before the first word of a sentence, a line or a quotation.
+_BEGINNING = re.compile(r"(?:[.!?…:]['\")\]]*\s|(?:^|\n)\s*(?:[-*•>#]+|\d+[.)])?|[\"“„«(\[])\s*$")
+_BEFORE = 8
 _REGIONS = ("US", "GB", "DE", "FR")
 _FEWEST_DIGITS = 7
 
 
-def find(text: str, *, names: Iterable[str] = ()) -> list[Span]:
-    """Personal data in reading order, without overlaps. ``names``: people who are known to be spoken of."""
-    spans = sorted(_all(text, names), key=lambda span: (span.start, -span.end))
+def find(text: str, *, names: Iterable[str] = (), exactly: Iterable[str] = ()) -> list[Span]:
+    """Personal data in reading order, without overlaps. ``names``: people who are known to be spoken of, whole or in
+    part; ``exactly``: other names as they are written."""
+    spans = sorted((*_all(text, names), *_written(text, exactly)), key=lambda span: (span.start, -span.end))
     kept: list[Span] = []
     for span in spans:
         if not kept or span.start >= kept[-1].end:
@@ -98,10 +106,36 @@ def find(text: str, *, names: Iterable[str] = ()) -> list[Span]:
     return kept
 
 
-def mask(text: str, *, names: Iterable[str] = ()) -> str:
+def capitalised(text: str) -> list[str]:
+    """What has a capital within a sentence, neighbours together and each alone: people, and places, firms and products
+    as well. Not for languages that write other nouns so. All capitals and digits are signs and models, not names."""
+    found: dict[str, None] = {}
+    for match in re.finditer(rf"(?<![\w@#/._-]){_NAMES}", text):  # not in addresses of the web
+        begins = bool(_BEGINNING.search(text[max(0, match.start() - _BEFORE) : match.start()]))
+        for place, run in _runs(match.group().split()):
+            alone = run[1:] if begins and place == 0 else run  # any word has a capital there
+            found.update(dict.fromkeys([*([" ".join(run)] if len(run) > 1 else []), *alone]))
+    return list(found)
+
+
+def _runs(words: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Neighbours that could be a name, and the place of the first of them."""
+    for could_be, run in groupby(enumerate(words), key=lambda pair: _could_be_name(pair[1])):
+        if could_be:
+            places, neighbours = zip(*run, strict=True)
+            yield places[0], list(neighbours)
+
+
+def _could_be_name(word: str) -> bool:
+    plain = re.split("['’]", word)[0]
+    is_sign = plain == plain.upper() and len(plain.strip(".")) > 1
+    return bool(plain) and not is_sign and not any(map(str.isdigit, word)) and plain.lower() not in _NO_NAMES
+
+
+def mask(text: str, *, names: Iterable[str] = (), exactly: Iterable[str] = ()) -> str:
     """The text with what `find` finds replaced by its kind in brackets."""
     parts, position = [], 0
-    for span in find(text, names=names):
+    for span in find(text, names=names, exactly=exactly):
         parts += [text[position : span.start], f"[{span.kind.value}]"]
         position = span.end
     return "".join([*parts, text[position:]])
@@ -137,9 +171,13 @@ def _known(text: str, names: Iterable[str]) -> Iterator[Span]:
     """Each known name whole, and each part of it that is no small word."""
     for name in names:
         parts = [part for part in re.split(r"[\s,]+", name) if len(part) > 2 and part.lower() not in _NO_NAMES]
-        for part in {name.strip(), *parts} - {""}:
-            for match in re.finditer(rf"(?<!\w){re.escape(part)}(?!\w)", text, re.IGNORECASE):
-                yield Span(*match.span(), Kind.NAME)
+        yield from _written(text, {name.strip(), *parts} - {""}, re.IGNORECASE)
+
+
+def _written(text: str, names: Iterable[str], flags: int = 0) -> Iterator[Span]:
+    for name in names:
+        for match in re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text, flags):
+            yield Span(*match.span(), Kind.NAME)
 
 
 def _phones(text: str) -> Iterator[Span]:

@@ -11,7 +11,7 @@ from sqlalchemy import text, update
 from assistant.db import utcnow
 from assistant.models import Article, Visibility
 from assistant.retrieval.index import Filters
-from assistant.retrieval.words import count, find_code, frequent_lexemes
+from assistant.retrieval.words import count, find_code, frequent_lexemes, in_use
 from assistant.runtime import Runtime
 from assistant.services.desk import Desk
 from tests.factories import make_articles
@@ -76,6 +76,7 @@ def test_frequent_words_are_known_from_statistics_and_rare_ones_counted(desk: De
     words = ["pump", "lamps", "machine", "the", "absent"]
     exact = {"pump": 102, "lamps": 20, "machine": 1, "the": 122, "absent": 0}
     with desk.db.read() as session:
+        assert in_use(session, words) == {"pump", "lamps", "machine", "the"}
         assert frequent_lexemes(session, passages=122) == {}, "nobody has looked yet"
         assert count(session, words, frequent={}, passages=122) == exact
     with desk.db.engine.connect() as connection:

@@ -15,6 +15,7 @@ from assistant.retrieval.words import (
     clean,
     count,
     find,
+    in_use,
     known_stems,
     query_words,
     rarest,
@@ -88,6 +89,7 @@ def test_forms_of_a_word_share_a_stem(forms: tuple[str, ...], other: str) -> Non
 
 def test_words_in_code_and_scope_columns_are_not_counted_as_words(index: Index, db: Database) -> None:
     with db.read() as session:
+        assert in_use(session, ["vpublic0", "pumps", "absent"]) == {"pumps"}
         assert count(session, ["vpublic0", "pump"], frequent={}, passages=9) == {"vpublic0": 0, "pump": 1}
         assert find(session, ["vpublic0", "len0"], filters=EVERYTHING, limit=5) == []
 

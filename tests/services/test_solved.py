@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import delete, func, select
 
@@ -10,7 +12,7 @@ from assistant.errors import Invalid, NotFound
 from assistant.models import Conversation, SolvedAnswer, SolvedState, Ticket, TicketStatus
 from assistant.services import drafts, knowledge, solved, sources, tickets
 from assistant.services.desk import Desk
-from tests.factories import Persona, make_ticket
+from tests.factories import Persona, make_articles, make_ticket
 
 QUESTION = "Hello, my name is Rosa Miller. My jukebox eats vinyl records, call +49 30 901820."
 ANSWER = "Dear Rosa, please open the lid and turn the yellow wheel until the arm is free again. Alice"
@@ -53,6 +55,20 @@ def test_a_solved_ticket_is_proposed_once_with_personal_data_masked(desk: Desk, 
     assert proposal.question == "Jukebox\nHello, my name is [name]. My jukebox eats vinyl records, call [phone]."
     assert proposal.answer.startswith("Dear [name], please open the lid")
     assert proposal.answer.endswith("[name]")
+
+
+def test_names_that_no_article_knows_are_masked_and_words_of_articles_are_not(
+    desk: Desk, alice: Persona, tmp_path: Path
+) -> None:
+    _solve(
+        desk, alice, text=QUESTION + " The one from Rosa's uncle Bertram Quill, with the Wurlitzer Bubbler, was fine."
+    )
+    _solve(desk, alice, answer="Mr Quill wrote that the Bubbler of his Wurlitzer needs oil: please ask Bertram for it.")
+    make_articles(desk, tmp_path / "articles", {"oil.md": "# The Wurlitzer\n\nIts Bubbler needs oil once a year."})
+    _sync(desk)
+    answered, asked = _proposals(desk, alice)  # the newest ticket is looked at first
+    assert "uncle [name], with the Wurlitzer Bubbler," in asked.question
+    assert answered.answer == "Mr [name] wrote that the Bubbler of his Wurlitzer needs oil: please ask [name] for it."
 
 
 def test_nothing_is_used_before_an_agent_has_approved_it(desk: Desk, alice: Persona) -> None:

@@ -139,23 +139,24 @@ class Runner:
     def step_seconds(self) -> float:
         """How long writing a token in every slot takes; for a trial, before anybody has one."""
         started = perf_counter()
-        self.decode(*self._trial(self.cache.slots))
+        float(self.decode(*self._trial(self.cache.slots))[0, 0])  # on a GPU nothing is done until it is asked for
         return perf_counter() - started
 
     def compile(self) -> None:
         """Compile the step that writes, to be used from now on; before anybody has a slot.
 
         Takes a quarter of a minute, or more. Raises what goes wrong, `ValueError` if the result is not the same."""
-        compiled = Compiled(self._step)
+        compiled, slots = Compiled(self._step), self.cache.slots
         self.cache.fill_with_noise()  # so that what is masked would show
-        # What is compiled for all the slots would be for exactly so many; for fewer it is for any number but one.
-        slots = self.cache.slots
-        for rows in dict.fromkeys((max(1, slots - 1), slots, min(2, slots), 1)):
-            trial = self._trial(rows)
-            right = self.decode(*trial)
-            self._compare(compiled.first(*self._inputs(*trial)), right)
-        for slot in range(self.cache.slots):
-            self.cache.clear(slot)
+        try:
+            # What is compiled for all the slots would be for exactly so many; for fewer it is for any number but one.
+            for rows in dict.fromkeys((max(1, slots - 1), slots, min(2, slots), 1)):
+                trial = self._trial(rows)
+                right = self.decode(*trial)
+                self._compare(compiled.first(*self._inputs(*trial)), right)
+        finally:
+            for slot in range(slots):
+                self.cache.clear(slot)
         self._compiled = compiled
 
     def use_plain_step(self) -> None:

@@ -37,6 +37,7 @@ from typing import Any
 from assistant.engine import loader, shapes
 from assistant.engine.checkpoint import Checkpoint, is_quantized
 from assistant.engine.decisions import EngineDecisions, by_pipeline
+from assistant.engine.device import apart
 from assistant.engine.engine import Engine, Generation, Limits
 from assistant.engine.loader import LoadedModel
 from assistant.engine.prompt import processed, rendered, to_model
@@ -153,13 +154,13 @@ def _measured(model: str, settings: Settings, load: Workload, scratch: Path, pro
     stages = 6
     requests = _requests(load)
     progress(0, stages, "Warming up")
-    _warm_up(loaded, requests[0])
+    apart(partial(_warm_up, loaded, requests[0]))
     progress(1, stages, "generate, one at a time")
-    one = _one_at_a_time(loaded, requests)
+    one = apart(partial(_one_at_a_time, loaded, requests))
     within = one.seconds / 20 if load.within is None else load.within
     plan = [Chat(request, within * number / max(1, load.chats - 1)) for number, request in enumerate(requests)]
     progress(2, stages, "generate, static batches")
-    static = _static(loaded, plan, load.slots)
+    static = apart(partial(_static, loaded, plan, load.slots))
     progress(3, stages, "ours")
     ours, alone, described = _ours(loaded, plan, load.slots, settings)
     progress(4, stages, "typed questions")
@@ -351,7 +352,7 @@ def _triage(loaded: LoadedModel, load: Workload, settings: Settings) -> dict[str
     text = sorted(load.texts[: load.chats], key=len)[min(len(load.texts), load.chats) // 2]
     photo = load.photos[0]
     ours, pipeline = [], []
-    by_pipeline(loaded, text, [open_image(photo)], QUESTIONS[:1])
+    apart(lambda: by_pipeline(loaded, text, [open_image(photo)], QUESTIONS[:1]))
     for _ in range(3):
         with _engine(loaded, load.slots, settings) as engine:
             EngineDecisions(engine).decide("hello", load.photos[1:2], QUESTIONS)
@@ -359,7 +360,7 @@ def _triage(loaded: LoadedModel, load: Workload, settings: Settings) -> dict[str
             EngineDecisions(engine).decide(text, [photo], QUESTIONS)
             ours.append(perf_counter() - started)
         started = perf_counter()
-        by_pipeline(loaded, text, [open_image(photo)], QUESTIONS)
+        apart(lambda: by_pipeline(loaded, text, [open_image(photo)], QUESTIONS))
         pipeline.append(perf_counter() - started)
     return {"ours": statistics.median(ours), "pipeline": statistics.median(pipeline)}
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Thread
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 # NVIDIA, NVIDIA under WSL, AMD.
 _DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -58,15 +61,17 @@ def use_threads(count: int) -> None:
 
     if count == torch.get_num_threads():
         return
-    usual: list[int] = []
-    _elsewhere(lambda: usual.append(torch.get_num_threads()))
+    usual = apart(torch.get_num_threads)
     torch.set_num_threads(count)
     # torch gives the number that was set last to threads that have not computed yet.
-    _elsewhere(lambda: torch.set_num_threads(usual[0]))
+    apart(lambda: torch.set_num_threads(usual))
 
 
-def _elsewhere(action: Callable[[], None]) -> None:
-    """Do something in a thread of its own."""
-    thread = Thread(target=action)
-    thread.start()
-    thread.join()
+def apart(action: Callable[[], Result]) -> Result:
+    """What ``action`` gives or raises, computed in a thread that ends with it.
+
+    A thread that has computed keeps a team of torch's threads for the next time. While there are more of those in the
+    process than processors, the OpenMP library puts them all to sleep between any two operations, and steps of two
+    threads take a quarter longer: of what is only done once, no team should be left."""
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        return executor.submit(action).result()

@@ -119,8 +119,9 @@ def _measure(db: Database, *, passages: int, queries: int, seed: int, progress: 
     first = perf_counter()
     asked = [(made.vectors(1)[0], made.words(_WORDS_A_QUERY)) for _ in range(queries)]
     whole, nearest, recall = [], [], []
-    for number, (known.vector, words) in enumerate(asked):
+    for number, (vector, words) in enumerate(asked):
         progress(number, queries, "Searching")
+        known.vector = vector
         at = perf_counter()
         index.search(words)
         whole.append(perf_counter() - at)

@@ -92,7 +92,7 @@ def count(session: Session, words: Sequence[str], *, frequent: Mapping[str, int]
     many there are; a word that the index leaves out is taken to be in all of them."""
     if _is_sqlite(session):
         statement = text("SELECT count(*) FROM passages_fts WHERE passages_fts MATCH :match")
-        matches = {word: f'{{heading text}} : "{word}"' for word in words}
+        matches = {word: _in_text(f'"{word}"') for word in words}
         return {word: int(session.execute(statement, {"match": match}).scalar_one()) for word, match in matches.items()}
     lexemes = _lexemes(session, words)
     least = min(frequent.values(), default=passages)
@@ -117,7 +117,7 @@ def in_use(session: Session, words: Sequence[str]) -> set[str]:
     """Those that some passage has, whoever may see it, or that the index leaves out because all texts have them."""
     if _is_sqlite(session):
         statement = text("SELECT EXISTS (SELECT 1 FROM passages_fts WHERE passages_fts MATCH :match)")
-        matches = {word: f'{{heading text}} : "{word}"' for word in words}
+        matches = {word: _in_text(f'"{word}"') for word in words}
     else:
         statement = text("SELECT EXISTS (SELECT 1 FROM passages WHERE fts_words @@ CAST(:match AS tsquery))")
         matches = {word: f"'{lexeme}'" for word, lexeme in _lexemes(session, words).items()}
@@ -162,7 +162,7 @@ def find(session: Session, words: Sequence[str], *, filters: Filters, limit: int
     if not words:
         return []
     if _is_sqlite(session):
-        match = "{heading text} : (" + " OR ".join(f'"{word}"' for word in words) + ")"
+        match = _in_text("(" + " OR ".join(f'"{word}"' for word in words) + ")")
         statement = f"""
             SELECT rowid FROM passages_fts WHERE passages_fts MATCH :match AND rank MATCH '{_COLUMN_WEIGHTS}'
             ORDER BY rank LIMIT :limit
@@ -195,6 +195,11 @@ def find_code(session: Session, code: str, *, filters: Filters, limit: int) -> l
 
 def _is_sqlite(session: Session) -> bool:
     return session.get_bind().dialect.name == "sqlite"
+
+
+def _in_text(match: str) -> str:
+    """What is looked for in the columns of words alone, not among identifiers and filters."""
+    return f"{{heading text}} : {match}"
 
 
 def _scoped(match: str, filters: Filters) -> str:

@@ -81,9 +81,12 @@ _STREET = re.compile(
 _NO_NAMES = frozenset(
     "i the a an it this that we you they he she my your our there here is are was do does did can could please thanks "
     "thank team support customer service sir madam all everyone both not sorry yes no ok okay what when where why how "
-    "if in on at for from with and but or so as error order dear hi hello hey hallo regards greetings kind best warm "
-    "mr mrs ms mx miss dr prof herr herrn frau ich wir sie es der die das ein eine bitte danke damen "
-    "herren zusammen monday tuesday wednesday thursday friday saturday sunday "
+    "if in on at for from with and but or so as error order ich wir sie es der die das ein eine bitte danke damen "
+    "herren zusammen monday tuesday wednesday thursday friday saturday sunday".split()
+)
+# With a capital within a sentence as well; but where a person is known or announced, June and Best are names.
+_USUAL = _NO_NAMES.union(
+    "dear hi hello hey hallo regards greetings kind best warm mr mrs ms mx miss dr prof herr herrn frau "
     "january february march april june july august september october november december".split()
 )
 # Before the first word of a sentence, a line or a quotation.
@@ -129,7 +132,7 @@ def _runs(words: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
 def _could_be_name(word: str) -> bool:
     plain = re.split("['’]", word)[0]
     is_sign = plain == plain.upper() and len(plain.strip(".")) > 1
-    return bool(plain) and not is_sign and not any(map(str.isdigit, word)) and plain.lower() not in _NO_NAMES
+    return bool(plain) and not is_sign and not any(map(str.isdigit, word)) and plain.lower() not in _USUAL
 
 
 def mask(text: str, *, names: Iterable[str] = (), exactly: Iterable[str] = ()) -> str:

@@ -52,6 +52,11 @@ def test_known_people_are_masked_wherever_they_are_named() -> None:
     assert mask(text, names=["Rosa Miller"]) == "[name] said that [name] will call. Rosalind is another."
 
 
+def test_who_is_called_like_a_month_is_masked_where_they_are_known_or_addressed() -> None:
+    assert mask("Dear April, I told June so.", names=["June Best"]) == "Dear [name], I told [name] so."
+    assert capitalised("It came in June with Best wishes") == []
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

@@ -19,13 +19,14 @@ from rich.text import Text
 from sqlalchemy import select
 
 from assistant import sample, worker
+from assistant.desk import access, tickets
+from assistant.desk.access import MachinePrincipal, Scope
+from assistant.desk.tickets import NewTicket
+from assistant.knowledge import sources
+from assistant.knowledge.articles import ImportReport
 from assistant.media import Upload
 from assistant.models import Agent, AgentRole, APIKey, SourceKind, Ticket
 from assistant.runtime import Runtime
-from assistant.services import access, sources, tickets
-from assistant.services.access import MachinePrincipal, Scope
-from assistant.services.knowledge import ImportReport
-from assistant.services.tickets import NewTicket
 from assistant.settings import Settings
 from assistant.skills.read_photo import CANNOT_TELL, FIELDS
 from assistant.web.schemas import ticket_json
@@ -161,7 +162,7 @@ def show_addresses(settings: Settings, access_to_console: Access) -> None:
 
 
 def show_assessment(assessment: dict[str, Any]) -> None:
-    """An assessment (services.assess) as JSON, for people."""
+    """An assessment (desk.assess) as JSON, for people."""
     console = Console(highlight=False)
     parts: list[Any] = [*_evidence_lines(assessment["evidence"]), _triage_table(assessment["triage"])]
     parts += [Text("Passages", style="bold"), *_passage_lines(assessment["passages"])]

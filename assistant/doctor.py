@@ -11,9 +11,10 @@ from typing import Literal
 
 from assistant import engine, sample
 from assistant.db import Database, check, current_revision
+from assistant.desk import queue
 from assistant.errors import AssistantError
+from assistant.knowledge import embedding
 from assistant.models import JobStatus
-from assistant.services import embedding, queue
 from assistant.settings import Settings, unknown_settings
 from assistant.skills.taxonomy import load_taxonomy
 from assistant.storage import Storage

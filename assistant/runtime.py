@@ -11,7 +11,10 @@ from datetime import datetime
 
 from assistant import sample
 from assistant.db import Database, migrate, utcnow
+from assistant.desk import access
+from assistant.desk.desk import Desk
 from assistant.engine import Installed, install
+from assistant.knowledge import embedding
 from assistant.media import Limits
 from assistant.outbound import Fetch, fetcher
 from assistant.ports import Capabilities
@@ -19,8 +22,6 @@ from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
 from assistant.retrieval.rerank import Reranking
 from assistant.retrieval.sources.website import USER_AGENT
-from assistant.services import access, embedding
-from assistant.services.desk import Desk
 from assistant.settings import Settings
 from assistant.skills.taxonomy import Taxonomy, load_taxonomy
 from assistant.storage import Storage

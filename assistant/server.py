@@ -20,8 +20,8 @@ from gunicorn.app.base import BaseApplication
 
 from assistant import runtime as wiring
 from assistant.app import create_app
+from assistant.desk.desk import Desk
 from assistant.errors import NotReady
-from assistant.services.desk import Desk
 from assistant.settings import PREFIX, Settings
 from assistant.web.context import EXTENSION, STOPPING
 from assistant.worker import Workers

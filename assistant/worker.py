@@ -11,21 +11,11 @@ from datetime import timedelta
 
 import structlog
 
+from assistant.desk import conversations, events, evidence, queue, triage, turns
+from assistant.desk.desk import Desk
+from assistant.desk.queue import ClaimedJob
 from assistant.errors import AssistantError
-from assistant.services import (
-    conversations,
-    embedding,
-    events,
-    evidence,
-    gaps,
-    indexing,
-    queue,
-    sources,
-    triage,
-    turns,
-)
-from assistant.services.desk import Desk
-from assistant.services.queue import ClaimedJob
+from assistant.knowledge import embedding, gaps, indexing, sources
 
 log = structlog.get_logger(__name__)
 

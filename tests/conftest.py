@@ -22,9 +22,9 @@ from sqlalchemy import create_engine, event, make_url
 
 from assistant.app import create_app
 from assistant.db import Database
+from assistant.desk.desk import Desk
 from assistant.ports import Capabilities
 from assistant.runtime import Runtime, build
-from assistant.services.desk import Desk
 from assistant.settings import CONFIG_VARIABLE, PREFIX, Settings
 from assistant.web import limits
 from tests.factories import Persona, bearer, make_agent, make_key

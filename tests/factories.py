@@ -13,6 +13,13 @@ from PIL import Image, ImageDraw
 from sqlalchemy import insert, select
 
 from assistant.db import Database, new_public_id, utcnow
+from assistant.desk import access, tickets
+from assistant.desk.access import AgentPrincipal, MachinePrincipal, Scope
+from assistant.desk.desk import Desk
+from assistant.desk.tickets import NewTicket
+from assistant.knowledge import articles as knowledge
+from assistant.knowledge import embedding, sources
+from assistant.knowledge.indexing import embed_headings
 from assistant.media import Upload
 from assistant.models import (
     Agent,
@@ -26,11 +33,6 @@ from assistant.models import (
     Team,
     Ticket,
 )
-from assistant.services import access, embedding, knowledge, sources, tickets
-from assistant.services.access import AgentPrincipal, MachinePrincipal, Scope
-from assistant.services.desk import Desk
-from assistant.services.indexing import embed_headings
-from assistant.services.tickets import NewTicket
 
 PASSWORD = "correct horse battery"
 EVERY_SCOPE = tuple(Scope)

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from assistant.cli import common, main
 from assistant.cli.common import one_line, progress_bar
-from assistant.services.access import Scope
+from assistant.desk.access import Scope
 from assistant.settings import CONFIG_VARIABLE, PREFIX
 
 

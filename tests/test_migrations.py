@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, inspect, select, text, update
 
 from assistant.db import Database, check, migrate, migration_config
 from assistant.models import EmbeddingModel, Passage, Vector, VectorKind
-from assistant.retrieval.words import Filters, find
+from assistant.retrieval.fulltext import Filters, find
 
 ARTICLE = """INSERT INTO articles (id, public_id, source, source_key, title, language, visibility, content_hash,
     created_at, updated_at) VALUES (1, 'art_1', 's', 'k', 'Valve', 'en', 'public', '', '2026-01-01', '2026-01-01')"""

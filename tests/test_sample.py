@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from assistant import sample
-from assistant.engine.ocr import RapidOCR
+from assistant.engine.models.ocr import RapidOCR
 from assistant.media import Limits, Photo, Upload, assess_quality, normalise
 from assistant.ports import OCR
 from assistant.retrieval.loaders import ArticleSource, load

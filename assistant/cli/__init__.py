@@ -131,8 +131,8 @@ def db_backup(path: Path) -> None:
 def triage(text: str, subject: str, photos: tuple[Path, ...], as_json: bool) -> None:
     """Read a ticket with its photos: evidence, triage, passages and draft. Stores nothing, needs no server."""
     from assistant import demo as demonstration
+    from assistant.desk.assess import assess
     from assistant.media import Upload
-    from assistant.services.assess import assess
 
     uploads = [Upload(photo.name, None, photo.read_bytes()) for photo in photos]
     with running(read_settings()) as runtime:
@@ -156,8 +156,8 @@ def agents() -> None:
 @click.option("--password", help="At least 10 characters; asked for, or read from standard input, if not given.")
 def agents_add(email: str, name: str, admin: bool, team_key: str | None, password: str | None) -> None:
     """Add an agent who signs in with EMAIL."""
+    from assistant.desk import access
     from assistant.models import AgentRole
-    from assistant.services import access
 
     password = password or _asked_password()
     with migrated() as database, database.begin() as session:
@@ -188,7 +188,7 @@ _SCOPES = "tickets:read, tickets:write, triage, knowledge:read or metrics; may b
 @click.option("--scope", "scopes", multiple=True, required=True, help=_SCOPES)
 def keys_add(name: str, scopes: tuple[str, ...]) -> None:
     """Make an API key called NAME and print it, once."""
-    from assistant.services import access
+    from assistant.desk import access
 
     with migrated() as database, database.begin() as session:
         _, secret = access.add_key(session, name=name, scopes=list(scopes))
@@ -235,7 +235,7 @@ def jobs() -> None:
 @jobs.command("retry")
 def jobs_retry() -> None:
     """Queue again every job that failed for good, e.g. once the disk has room or the model is back."""
-    from assistant.services.queue import retry_dead
+    from assistant.desk.queue import retry_dead
 
     with migrated() as database:
         click.echo(f"{retry_dead(database)} jobs are queued again.")

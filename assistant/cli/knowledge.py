@@ -32,7 +32,7 @@ def kb_import(place: str | None, source: str | None, every: int | None, solved_t
     """
     if (place is None) != solved_tickets:
         raise click.UsageError("Name a file, a folder or a website, or give --solved-tickets.")
-    from assistant.services import sources
+    from assistant.knowledge import sources
 
     with running(read_settings()) as runtime, progress_bar(quiet=as_json) as progress:
         with runtime.desk.db.begin() as session:
@@ -48,7 +48,7 @@ def kb_import(place: str | None, source: str | None, every: int | None, solved_t
 @json_option
 def kb_sync(names: tuple[str, ...], as_json: bool) -> None:
     """Import the sources called NAMES again now, or all of them. One that fails does not stop the others."""
-    from assistant.services import sources
+    from assistant.knowledge import sources
 
     failed = False
     reports, lines = [], []
@@ -79,7 +79,7 @@ def kb_status(as_json: bool) -> None:
     """Print every source: how many articles it has, how its last import went, when the next one is due.
 
     Above them, the embedder that articles are searched with, and how far the next one is."""
-    from assistant.services import embedding, sources
+    from assistant.knowledge import embedding, sources
 
     with migrated() as database, database.read() as session:
         states = [state.to_json() for state in sources.list_sources(session)]
@@ -110,7 +110,7 @@ def kb_embed(as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from assistant.services import embedding
+    from assistant.knowledge import embedding
 
     with running(read_settings()) as runtime, progress_bar(quiet=as_json) as progress:
         state = embedding.embed(runtime.desk, progress=progress)
@@ -124,7 +124,7 @@ def kb_embed(as_json: bool) -> None:
 @json_option
 def kb_gaps(finished: str | None, limit: int, as_json: bool) -> None:
     """Print articles to write: what customers asked and no article answered, most asked first, with examples."""
-    from assistant.services import gaps
+    from assistant.knowledge import gaps
 
     if finished is not None:
         with migrated() as database, database.begin() as session:
@@ -151,7 +151,7 @@ def kb_gaps(finished: str | None, limit: int, as_json: bool) -> None:
 @click.confirmation_option(prompt="Remove the source and all its articles?", help="Do not ask.")
 def kb_remove(name: str) -> None:
     """Forget the source called NAME and remove its articles."""
-    from assistant.services import sources
+    from assistant.knowledge import sources
 
     with migrated() as database, database.begin() as session:
         count = sources.remove_source(session, sources.find_source(session, name))
@@ -181,8 +181,8 @@ def kb_search(
     if not query.strip() and not photos:
         raise click.UsageError("Give a query, or a photo with --photo.")
     from assistant import demo as demonstration
+    from assistant.knowledge import articles as knowledge
     from assistant.media import Upload
-    from assistant.services import knowledge
 
     uploads = [Upload(photo.name, None, photo.read_bytes()) for photo in photos]
     with running(read_settings()) as runtime:
@@ -195,8 +195,8 @@ def kb_search(
 
 def _add_source(session: Any, place: str | None, *, name: str | None, every: int | None) -> Any:
     """The source that an import's arguments name."""
+    from assistant.knowledge import sources
     from assistant.models import SourceKind
-    from assistant.services import sources
 
     if place is None:
         return sources.add_source(session, kind=SourceKind.SOLVED, name=name, every=every)

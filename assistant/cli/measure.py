@@ -39,7 +39,7 @@ def eval_triage(path: Path, label_field: str, per_class: int, seed: int, plot: P
     PATH is a JSONL file, or a folder of them, with text and label. The label "oos" means: of no label.
     """
     from assistant.engine import install
-    from assistant.evaluation.triage import evaluate_triage
+    from assistant.lab.evaluation.triage import evaluate_triage
 
     with progress_bar(quiet=as_json) as progress:
         report = evaluate_triage(
@@ -76,7 +76,7 @@ def eval_retrieval(paths: tuple[Path, ...], siblings: bool, seed: int, plot: Pat
     if not paths and not siblings:
         raise click.UsageError("Name a folder, or give --siblings.")
     from assistant.engine import install
-    from assistant.evaluation.retrieval import evaluate_retrieval
+    from assistant.lab.evaluation.retrieval import evaluate_retrieval
 
     models = install(read_settings()).capabilities
     if siblings:
@@ -90,7 +90,7 @@ def eval_retrieval(paths: tuple[Path, ...], siblings: bool, seed: int, plot: Pat
 
 
 def _eval_siblings(paths: tuple[Path, ...], models: Capabilities, *, seed: int, as_json: bool) -> None:
-    from assistant.evaluation.siblings import evaluate_folder, evaluate_made
+    from assistant.lab.evaluation.siblings import evaluate_folder, evaluate_made
 
     with progress_bar(quiet=as_json) as progress:
         reports = [evaluate_made(models, seed=seed, progress=progress)]
@@ -129,8 +129,8 @@ def bench_engine(
     depend on the values. Quantization and device are those of the settings.
     """
     from assistant import sample
-    from assistant.bench.engine import Workload, measure
-    from assistant.evaluation.triage import read_tickets
+    from assistant.lab.bench.engine import Workload, measure
+    from assistant.lab.evaluation.triage import read_tickets
 
     examples = sample.demo_tickets()
     texts = read_tickets(tickets, "text")[0] if tickets is not None else [example.text for example in examples]
@@ -155,7 +155,7 @@ def bench_engine(
 @json_option
 def bench_web(tickets: int, requests: int, workers: int, database_url: str | None, as_json: bool) -> None:
     """Time of the API's requests: opening tickets with photos, listing 100 of very many."""
-    from assistant.bench.web import measure
+    from assistant.lab.bench.web import measure
 
     with progress_bar(quiet=as_json) as progress:
         report = measure(
@@ -173,7 +173,7 @@ def bench_web(tickets: int, requests: int, workers: int, database_url: str | Non
 @json_option
 def bench_retrieval(passages: int, queries: int, database_url: str | None, as_json: bool) -> None:
     """Time and memory of a search on very many passages, and how near it is to an exact one."""
-    from assistant.bench.retrieval import measure
+    from assistant.lab.bench.retrieval import measure
 
     with progress_bar(quiet=as_json) as progress:
         report = measure(passages=passages, queries=queries, database_url=database_url, progress=progress)
@@ -195,14 +195,14 @@ def eval_photos(
     PATH is a JSONL file, or a folder of them, with rows like {"photo": "a.jpg", "expected": {"product": "…"}}.
     Without it, scenes of the sample company are drawn that `assistant train` never trains on.
     """
-    from assistant.evaluation import photos
+    from assistant.lab.evaluation import photos
 
     settings = read_settings()
     with running(settings) as runtime, progress_bar(quiet=as_json) as progress:
         desk = runtime.desk
         parts = {"capabilities": desk.capabilities, "taxonomy": desk.taxonomy, "progress": progress}
         if path is None:
-            from assistant.evaluation.scenes import drawn, evaluate_scenes
+            from assistant.lab.evaluation.scenes import drawn, evaluate_scenes
 
             made = drawn(scenes, first=first)
             cases, report = [one.case for one in made], evaluate_scenes(made, **parts)
@@ -262,8 +262,8 @@ def train(
         tickets = tickets or _decided_here(settings, folder / "lessons")
         _fine_tune(settings, base, tickets, folder=folder, epochs=epochs)
         return
-    from assistant.training.plots import plot_losses
-    from assistant.training.trainer import Plan, train
+    from assistant.lab.training.plots import plot_losses
+    from assistant.lab.training.trainer import Plan, train
 
     plan = Plan(
         folder, minutes, resume=resume, freeze_tower=freeze_tower, device=device, photos=photos, fresh=fresh,
@@ -276,7 +276,7 @@ def train(
 
 
 def _decided_here(settings: Settings, folder: Path) -> Path:
-    from assistant.services.lessons import export_lessons
+    from assistant.desk.lessons import export_lessons
     from assistant.storage import Storage
 
     with migrated() as database:
@@ -286,8 +286,8 @@ def _decided_here(settings: Settings, folder: Path) -> Path:
 def _fine_tune(settings: Settings, base: str, tickets: Path, *, folder: Path, epochs: int) -> None:
     from assistant import sample
     from assistant.engine.checkpoint import named
+    from assistant.lab.training.adapter import fine_tune, read_lessons
     from assistant.skills.taxonomy import load_taxonomy
-    from assistant.training.adapter import fine_tune, read_lessons
 
     settings = settings.model_copy(update={"model": base})
     lessons = read_lessons(tickets, load_taxonomy(settings.taxonomy or sample.taxonomy_path()))

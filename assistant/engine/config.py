@@ -13,19 +13,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from assistant.engine import checkpoint
-from assistant.engine import embeddings as sentence_embeddings
-from assistant.engine import ocr as optical
 from assistant.engine.checkpoint import NO_MODEL, Checkpoint
 from assistant.engine.device import free_gpu_memory, free_memory, is_gpu
-from assistant.engine.embeddings import SentenceEmbeddings
-from assistant.engine.likeness import PhotoEmbeddings
-from assistant.engine.reranker import CrossEncoderReranker
+from assistant.engine.models import embeddings as sentence_embeddings
+from assistant.engine.models import ocr as optical
+from assistant.engine.models.embeddings import SentenceEmbeddings
+from assistant.engine.models.likeness import PhotoEmbeddings
+from assistant.engine.models.reranker import CrossEncoderReranker
 from assistant.errors import EngineError, NotReady
 from assistant.ports import Capabilities, Mode, reading_revision
 from assistant.settings import Settings
 
 if TYPE_CHECKING:
-    from assistant.engine.stats import EngineStats
+    from assistant.engine.batching.stats import EngineStats
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -117,7 +117,7 @@ def _describe_server(settings: Settings) -> Fact:
     """Asks the server, briefly, whether it is there and has the model."""
     if not settings.remote_model:
         return Fact("model", "fail", "ASSISTANT_REMOTE_URL is set", "Name the model in ASSISTANT_REMOTE_MODEL.")
-    from assistant.engine.remote import ModelServer
+    from assistant.engine.remote.client import ModelServer
 
     where = f"{settings.remote_model} at {settings.remote_url}"
     server = ModelServer(settings)
@@ -259,7 +259,7 @@ def _without_model(settings: Settings, texts: SentenceEmbeddings, reader: optica
 def _remote(settings: Settings, texts: SentenceEmbeddings, reader: optical.RapidOCR | None) -> Installed:
     if not settings.remote_model:
         raise NotReady("ASSISTANT_REMOTE_URL is set but ASSISTANT_REMOTE_MODEL is not. Name the model to use there.")
-    from assistant.engine.remote import ModelServer, RemoteDecisions, remote_chat_model
+    from assistant.engine.remote.client import ModelServer, RemoteDecisions, remote_chat_model
 
     server = ModelServer(settings)
     chat_model = remote_chat_model(server)
@@ -279,10 +279,10 @@ def _local(
     settings: Settings, chosen: Checkpoint, texts: SentenceEmbeddings, reader: optical.RapidOCR | None
 ) -> Installed:
     from assistant.engine import loader
-    from assistant.engine.chat_model import EngineChatModel
-    from assistant.engine.decisions import EngineDecisions
-    from assistant.engine.engine import Engine, Limits
-    from assistant.engine.sight import EngineSight, read_probes
+    from assistant.engine.batching.chat_model import EngineChatModel
+    from assistant.engine.batching.decisions import EngineDecisions
+    from assistant.engine.batching.engine import Engine, Limits
+    from assistant.engine.models.sight import EngineSight, read_probes
 
     engine = Engine(
         lambda: loader.load(chosen, settings),

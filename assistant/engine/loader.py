@@ -18,7 +18,7 @@ from assistant.errors import AssistantError, EngineFailed, NotReady
 from assistant.settings import Settings
 
 if TYPE_CHECKING:
-    from assistant.engine.packed import Packed
+    from assistant.engine.batching.packed import Packed
 
 # What routes between experts is small, and one wrong choice costs more than the memory.
 _ROUTERS = ("router", "gate")
@@ -51,7 +51,7 @@ class LoadedModel:
     @cached_property
     def packed(self) -> Packed:
         """Its weights as this processor multiplies them fastest; copies beside them, made when first asked for."""
-        from assistant.engine.packed import Packed
+        from assistant.engine.batching.packed import Packed
 
         return Packed(self.model)
 

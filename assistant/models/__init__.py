@@ -1,4 +1,4 @@
-"""Mapped classes: the tables, and the rules about one object. Rules across objects live in `services`."""
+"""Mapped classes: the tables, and the rules about one object. Rules across objects live in `desk` and `knowledge`."""
 
 from assistant.models.conversations import (
     Attachment,

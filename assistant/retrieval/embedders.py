@@ -1,6 +1,6 @@
 """Which embedder passages are searched with: the database says so, for every process alike.
 
-The embedder of the settings may be another one, whose vectors are still being made (`assistant.services.embedding`).
+The embedder of the settings may be another one, whose vectors are still being made (`assistant.knowledge.embedding`).
 Until then queries are embedded with the one that is served, which is opened by what the database knows of it.
 """
 

@@ -34,7 +34,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from assistant.retrieval.words import stem
+from assistant.text.words import stem
 
 _HEADING = 2 / 3
 _WORDS = 1.2

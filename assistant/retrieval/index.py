@@ -28,24 +28,14 @@ from assistant.models import Passage
 from assistant.ports import Embedder, PhotoEmbedder
 from assistant.retrieval import fusion
 from assistant.retrieval.embedders import Embedders, served
-from assistant.retrieval.identifiers import certain, other_forms, spot
-from assistant.retrieval.languages import detect
+from assistant.retrieval.fulltext import READ_AT_MOST, READ_AT_MOST_POSTGRESQL, Filters, find, find_code, rarest
 from assistant.retrieval.meaning import InDatabase, InMemory, meaning_of
 from assistant.retrieval.pictures import look, resembling
 from assistant.retrieval.rerank import RERANKED, Reranking
 from assistant.retrieval.vectors import HeadingVectors, VectorCache, Vectors, occurrences
-from assistant.retrieval.words import (
-    READ_AT_MOST,
-    READ_AT_MOST_POSTGRESQL,
-    Filters,
-    clean,
-    find,
-    find_code,
-    known_stems,
-    query_words,
-    rarest,
-    stem,
-)
+from assistant.text.identifiers import certain, other_forms, spot
+from assistant.text.languages import detect
+from assistant.text.words import clean, known_stems, query_words, stem
 
 __all__ = ["Filters", "Hit", "Index", "PassageRetriever", "query_words"]
 

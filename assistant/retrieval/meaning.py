@@ -1,6 +1,6 @@
 """Nearest passages by meaning: exactly, in memory, on SQLite; by the database's own index on PostgreSQL.
 
-On PostgreSQL the filters are part of the query, and the index (HNSW, made by `assistant.services.indexing`) goes on
+On PostgreSQL the filters are part of the query, and the index (HNSW, made by `assistant.knowledge.indexing`) goes on
 looking until enough passages that may be found are there. Without that index the search is exact.
 """
 
@@ -13,8 +13,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from assistant.retrieval import fusion
+from assistant.retrieval.fulltext import MAY_BE_FOUND, Filters, bound
 from assistant.retrieval.vectors import Vectors
-from assistant.retrieval.words import MAY_BE_FOUND, Filters, bound
 
 # How many neighbours HNSW keeps in view. Measured on a million passages in two thousand clusters: with 200 the walk
 # missed the right cluster for 1 to 5 % of queries, with 400 for less than 1 %, with 600 for none, at 3 ms more.

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from assistant.models import Article, Figure, PassageFigure, Vector
 from assistant.ports import PhotoEmbedder
-from assistant.retrieval.words import Filters
+from assistant.retrieval.fulltext import Filters
 
 log = structlog.get_logger(__name__)
 

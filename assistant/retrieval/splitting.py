@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from assistant.retrieval.identifiers import spot
 from assistant.retrieval.sources.article import ArticleSource, Picture, Section
+from assistant.text.identifiers import spot
 
 # To be raised with every change that gives other passages or identifiers: articles are then indexed anew.
 REVISION = 3

@@ -20,7 +20,7 @@ from sqlalchemy import and_, select, text
 from sqlalchemy.orm import Session
 
 from assistant.models import Article, Passage, Vector
-from assistant.retrieval.words import Filters, count, frequent_lexemes
+from assistant.retrieval.fulltext import Filters, count, frequent_lexemes
 
 _ARTICLES_AT_ONCE = 500
 _MOST_MASKS = 32

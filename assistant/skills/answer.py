@@ -22,12 +22,13 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from assistant.errors import AssistantError, EngineFailed
 from assistant.ports import Capabilities, HandoffReason, image_block
-from assistant.retrieval.identifiers import spot
-from assistant.retrieval.words import query_words, stem, stems
 from assistant.skills import language, prompts
 from assistant.skills.extract import extract
-from assistant.skills.grounding import SUPPORTED, best_support, sentences, support
+from assistant.skills.grounding import SUPPORTED, best_support, support
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence
+from assistant.text.identifiers import spot
+from assistant.text.sentences import sentences
+from assistant.text.words import query_words, stem, stems
 
 _NO_ANSWER = "NO_ANSWER"
 _REFERENCE = re.compile(r"\[(\d{1,2})\]")

@@ -10,10 +10,10 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from assistant.retrieval.identifiers import spot
-from assistant.skills.grounding import sentences
 from assistant.skills.read_photo import CANNOT_TELL, DIFFERENT, PhotoEvidence
 from assistant.skills.taxonomy import Taxonomy
+from assistant.text.identifiers import spot
+from assistant.text.sentences import sentences
 
 # So sure must be what was seen.
 _SURE = 0.8

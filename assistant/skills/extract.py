@@ -13,9 +13,9 @@ import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
-from assistant.retrieval.identifiers import spot
-from assistant.retrieval.words import stems
-from assistant.skills.grounding import sentences
+from assistant.text.identifiers import spot
+from assistant.text.sentences import sentences
+from assistant.text.words import stems
 
 # Only these many of the best passages are quoted from.
 _FROM_PASSAGES = 8

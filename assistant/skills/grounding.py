@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assistant.retrieval.identifiers import canonical
+from assistant.text.identifiers import canonical
+from assistant.text.sentences import sentences
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -144,12 +145,6 @@ def facts_hold(sentence: str, passage: str) -> bool:
     claim = _read(_CITATION.sub("", sentence))
     known = _read(passage)
     return claim.codes <= known.codes and set(claim.numbers) <= set(known.numbers)
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of a text. Abbreviations, decimals and numbered steps do not end one."""
-    parts = re.split(r"(?<=[.!?…])(?:\s*\[\d+\])*\s+(?=[^a-zà-ÿ\d\s])|\n+", text.strip())
-    return [part.strip() for part in parts if part and part.strip()]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from assistant.retrieval.languages import LANGUAGES, detect
+from assistant.text.languages import LANGUAGES, detect
 
 __all__ = ["LANGUAGES", "courtesy", "detect", "wants_person"]
 

@@ -18,9 +18,9 @@ from typing import Any
 from assistant.errors import AssistantError, EngineFailed
 from assistant.media import assess_quality
 from assistant.ports import Box, Capabilities, DecisionModel, Look, Question, Seen, Sought, TextLine, image_block
-from assistant.retrieval.identifiers import spot
 from assistant.skills import prompts
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
+from assistant.text.identifiers import spot
 
 CANNOT_TELL = "cannot tell"
 CONDITIONS = ("intact", "damaged", "leaking", "fault light or code", CANNOT_TELL)

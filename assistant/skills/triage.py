@@ -22,10 +22,10 @@ import numpy as np
 from assistant.errors import AssistantError, Invalid
 from assistant.ports import Capabilities, Question
 from assistant.skills import cues, language
-from assistant.skills.grounding import sentences
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence
 from assistant.skills.taxonomy import NO_PRODUCT, Label, Taxonomy
 from assistant.skills.triage_head import Head, fit_head
+from assistant.text.sentences import sentences
 
 __all__ = ["FIELDS", "Head", "TriagedField", "allowed_values", "fit_head", "triage"]
 

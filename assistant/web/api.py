@@ -12,13 +12,14 @@ from flask import Response, current_app, render_template, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest
 
+from assistant.desk import access, conversations, drafts, tickets, triage
+from assistant.desk.access import CustomerPrincipal, MachinePrincipal, Scope
+from assistant.desk.assess import assess, rejected_json
+from assistant.desk.tickets import NewTicket, TicketFilters
 from assistant.errors import Invalid, NotFound, Unsupported
+from assistant.knowledge import articles as knowledge
 from assistant.media import Upload
 from assistant.models import ConversationState, Priority, TicketStatus
-from assistant.services import access, conversations, drafts, knowledge, tickets, triage
-from assistant.services.access import CustomerPrincipal, MachinePrincipal, Scope
-from assistant.services.assess import assess, rejected_json
-from assistant.services.tickets import NewTicket, TicketFilters
 from assistant.skills.taxonomy import Label
 from assistant.skills.triage import FIELDS, allowed_values
 from assistant.web import auth

@@ -9,9 +9,9 @@ from flask import Flask, request
 from flask_login import LoginManager, UserMixin, current_user
 
 from assistant.db import utcnow
+from assistant.desk import access
+from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Scope
 from assistant.errors import Unauthenticated
-from assistant.services import access
-from assistant.services.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Scope
 from assistant.web.context import desk, runtime
 
 TOKEN_FOR = timedelta(days=30)

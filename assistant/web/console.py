@@ -15,13 +15,13 @@ from flask import Blueprint, Response, g, make_response, redirect, render_templa
 from flask_login import current_user, login_user, logout_user
 from werkzeug.wrappers import Response as BaseResponse
 
+from assistant.desk import access, evidence, tickets
+from assistant.desk.access import AgentPrincipal
+from assistant.desk.events import last_event_id
+from assistant.desk.tickets import TicketFilters
+from assistant.desk.triage import current_triage
 from assistant.errors import AssistantError, Unauthenticated
 from assistant.models import ConversationState, Priority, Ticket, TicketStatus
-from assistant.services import access, evidence, tickets
-from assistant.services.access import AgentPrincipal
-from assistant.services.events import last_event_id
-from assistant.services.tickets import TicketFilters
-from assistant.services.triage import current_triage
 from assistant.skills.triage import allowed_values
 from assistant.web import auth, console_knowledge, console_ticket, console_words
 from assistant.web.console_live import news_stream

@@ -13,10 +13,11 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from assistant.errors import AssistantError, Invalid, NotAllowed
+from assistant.knowledge import articles as knowledge
+from assistant.knowledge import embedding, figures, gaps, solved, sources
 from assistant.media import Upload
 from assistant.models import GapState
 from assistant.retrieval.loaders import SUFFIXES
-from assistant.services import embedding, figures, gaps, knowledge, solved, sources
 from assistant.web import auth
 from assistant.web.context import desk
 from assistant.web.responses import figure_response

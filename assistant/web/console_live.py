@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from flask import Response
 
+from assistant.desk.events import Audience
 from assistant.models import Event
-from assistant.services.events import Audience
 from assistant.web import auth
 from assistant.web.context import desk, runtime
 from assistant.web.responses import event_stream, too_many_requests

@@ -13,11 +13,11 @@ from typing import Any
 from flask import Blueprint, Response, flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from assistant.desk import access, conversations, drafts, evidence, tickets, triage
+from assistant.desk.events import last_event_id
+from assistant.desk.tickets import TicketFilters
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
 from assistant.models import Conversation, ConversationState, DraftStatus, Ticket, TicketStatus
-from assistant.services import access, conversations, drafts, evidence, tickets, triage
-from assistant.services.events import last_event_id
-from assistant.services.tickets import TicketFilters
 from assistant.skills.read_photo import CANNOT_TELL, CONDITIONS, FIELDS, LIGHTS
 from assistant.skills.triage import allowed_values
 from assistant.web import auth, console_words

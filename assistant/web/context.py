@@ -7,8 +7,8 @@ from typing import cast
 
 from flask import current_app
 
+from assistant.desk.desk import Desk
 from assistant.runtime import Runtime
-from assistant.services.desk import Desk
 
 EXTENSION = "assistant"
 STOPPING = "assistant.stopping"

@@ -10,10 +10,10 @@ from apiflask import APIBlueprint
 from flask import Flask, Response, current_app, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from assistant.desk import conversations, queue
+from assistant.desk.access import Scope
 from assistant.errors import AssistantError
 from assistant.models import ConversationState, JobStatus
-from assistant.services import conversations, queue
-from assistant.services.access import Scope
 from assistant.web import auth
 from assistant.web.context import desk, runtime
 from assistant.web.responses import problem

@@ -12,11 +12,11 @@ import structlog
 from flask import Flask, Response, request, stream_with_context
 from werkzeug.exceptions import HTTPException
 
+from assistant.desk import events
+from assistant.desk.desk import Desk
+from assistant.desk.events import Audience
 from assistant.errors import AssistantError, Invalid, NotReady, RateLimited
 from assistant.models import Attachment, AttachmentKind, Event, Figure
-from assistant.services import events
-from assistant.services.desk import Desk
-from assistant.services.events import Audience
 from assistant.web.context import stopping
 
 log = structlog.get_logger(__name__)

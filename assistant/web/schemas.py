@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from assistant.desk import conversations
+from assistant.desk.assess import top_probabilities
+from assistant.desk.evidence import contradictions_of, evidence_of, photos_of
+from assistant.desk.triage import current_triage
 from assistant.models import ConversationState, Draft, Evidence, Message, Priority, Ticket, TicketStatus
-from assistant.services import conversations
-from assistant.services.assess import top_probabilities
-from assistant.services.evidence import contradictions_of, evidence_of, photos_of
-from assistant.services.triage import current_triage
 from assistant.skills.taxonomy import Taxonomy
 
 

@@ -10,13 +10,14 @@ from typing import Any
 from flask import Blueprint, Response, current_app, g, jsonify, render_template, request, send_from_directory
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from assistant.desk import access, conversations, events
+from assistant.desk.attachments import RejectedFile
+from assistant.desk.events import Audience
 from assistant.errors import Conflict, Invalid
+from assistant.knowledge import articles as knowledge
 from assistant.media import Upload
 from assistant.models import Conversation, ConversationState
 from assistant.ports import HandoffReason
-from assistant.services import access, conversations, events, knowledge
-from assistant.services.attachments import RejectedFile
-from assistant.services.events import Audience
 from assistant.web import auth
 from assistant.web.context import desk, runtime
 from assistant.web.limits import OpenStreams, address, limiter

@@ -15,8 +15,8 @@ import pytest
 from playwright.sync_api import Browser, Frame, Page, expect, sync_playwright
 
 from assistant import sample
+from assistant.knowledge import articles as knowledge
 from assistant.runtime import build
-from assistant.services import knowledge
 from assistant.settings import Settings
 from tests.e2e.server import Server
 from tests.factories import PASSWORD, make_agent

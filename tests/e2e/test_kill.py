@@ -15,9 +15,9 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from assistant.db import Database
+from assistant.desk.access import Scope
 from assistant.models import Attachment, Draft, Evidence, Job, JobStatus, Ticket, TriageResult
 from assistant.runtime import build
-from assistant.services.access import Scope
 from assistant.settings import Settings
 from assistant.storage import Storage
 from tests.e2e.server import Server

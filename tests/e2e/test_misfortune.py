@@ -20,9 +20,9 @@ from PIL import Image
 from sqlalchemy import func, select
 
 from assistant.db import Database
+from assistant.desk.access import Scope
 from assistant.models import Attachment, Ticket
 from assistant.runtime import open_database
-from assistant.services.access import Scope
 from assistant.settings import Settings
 from tests.e2e.server import Server
 from tests.factories import make_key, make_photo

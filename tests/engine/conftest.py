@@ -13,11 +13,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from assistant.engine import loader
+from assistant.engine.batching.engine import Engine
+from assistant.engine.batching.prompt import processed, rendered, to_model
+from assistant.engine.batching.request import GenerationRequest
 from assistant.engine.checkpoint import Checkpoint
-from assistant.engine.engine import Engine
 from assistant.engine.loader import LoadedModel
-from assistant.engine.prompt import processed, rendered, to_model
-from assistant.engine.request import GenerationRequest
 from assistant.settings import Settings
 from tests.engine import tiny
 

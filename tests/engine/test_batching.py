@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assistant.engine.engine import Engine, Generation, Limits
+from assistant.engine.batching.engine import Engine, Generation, Limits
+from assistant.engine.batching.request import Done, GenerationRequest, Piece
 from assistant.engine.loader import LoadedModel
-from assistant.engine.request import Done, GenerationRequest, Piece
 from assistant.errors import EngineFailed, TooLarge
 from assistant.ports import WorkPriority
 from tests.engine import tiny

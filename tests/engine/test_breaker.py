@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.engine.breaker import Breaker, Permit, State
+from assistant.engine.remote.breaker import Breaker, Permit, State
 
 
 @dataclass

@@ -14,13 +14,13 @@ from PIL import Image
 from assistant import sample
 from assistant.engine import config
 from assistant.engine.checkpoint import BUNDLED
-from assistant.evaluation.scenes import drawn
+from assistant.lab.evaluation.scenes import drawn
+from assistant.lab.training.scenes import photograph
+from assistant.lab.training.world import FIRST_EVALUATION_SEED
 from assistant.ports import Capabilities
 from assistant.settings import Settings
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, read_photo
 from assistant.skills.taxonomy import load_taxonomy
-from assistant.training.scenes import photograph
-from assistant.training.world import FIRST_EVALUATION_SEED
 
 TAXONOMY = load_taxonomy(sample.taxonomy_path())
 # Scenes that neither training nor `assistant eval photos` draws by default.

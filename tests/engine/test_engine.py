@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from assistant.engine.engine import Engine, Generation
+from assistant.engine.batching.engine import Engine, Generation
+from assistant.engine.batching.request import Done, Piece
 from assistant.engine.loader import LoadedModel
-from assistant.engine.request import Done, Piece
 from assistant.errors import EngineBusy, EngineFailed, EngineTimeout, NotReady
 from tests.engine.conftest import asking, inputs_of, picture
 

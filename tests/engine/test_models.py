@@ -12,12 +12,12 @@ from langchain_core.messages import AIMessageChunk, HumanMessage
 from langchain_tests.unit_tests import ChatModelUnitTests
 from pydantic import BaseModel
 
-from assistant.engine.chat_model import EngineChatModel
-from assistant.engine.decisions import EngineDecisions, by_pipeline
-from assistant.engine.embeddings import SentenceEmbeddings
-from assistant.engine.engine import Engine
+from assistant.engine.batching.chat_model import EngineChatModel
+from assistant.engine.batching.decisions import EngineDecisions, by_pipeline
+from assistant.engine.batching.engine import Engine
+from assistant.engine.batching.sampling import bounded
 from assistant.engine.loader import LoadedModel
-from assistant.engine.sampling import bounded
+from assistant.engine.models.embeddings import SentenceEmbeddings
 from assistant.errors import Invalid
 from assistant.ports import Question
 from tests.engine import tiny
@@ -115,7 +115,7 @@ def test_decisions_are_those_of_transformers_pipeline(
 
 
 def test_ticket_and_photo_are_read_once_for_all_questions(engine: Engine, load: Callable[..., LoadedModel]) -> None:
-    from assistant.engine.decisions import branches
+    from assistant.engine.batching.decisions import branches
 
     photo = picture("red", "E21")
     many = [Question(f"q{number}", f"Is it {number}?", ("yes", "no"), kind="yes_no") for number in range(12)]
@@ -200,7 +200,7 @@ def embeddings() -> SentenceEmbeddings:
 def test_embeddings_load_once_however_many_ask_first(
     embeddings: SentenceEmbeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from assistant.engine import embeddings as module
+    from assistant.engine.models import embeddings as module
 
     loads: list[str] = []
     load = module._load

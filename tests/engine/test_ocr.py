@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from assistant.engine import ocr
-from assistant.engine.ocr import RapidOCR, with_displays
+from assistant.engine.models import ocr
+from assistant.engine.models.ocr import RapidOCR, with_displays
+from assistant.lab.training.scenes import photograph
+from assistant.lab.training.world import FIRST_EVALUATION_SEED
 from assistant.ports import Box, TextLine
-from assistant.training.scenes import photograph
-from assistant.training.world import FIRST_EVALUATION_SEED
 from tests.engine.conftest import encoded, picture, together
 
 NAME = TextLine("WashPro 8", 0.9, Box(0.1, 0.1, 0.4, 0.2))

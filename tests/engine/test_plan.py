@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from assistant.engine.batching.plan import fastest_threads
 from assistant.engine.device import use_threads
 from assistant.engine.loader import LoadedModel
-from assistant.engine.plan import fastest_threads
 from tests.engine.conftest import asking
 from tests.engine.test_batching import running, said
 

@@ -14,8 +14,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage
 
 from assistant.engine import describe, install
-from assistant.engine.breaker import Breaker, State
-from assistant.engine.remote import ModelServer, RemoteDecisions, remote_chat_model
+from assistant.engine.remote.breaker import Breaker, State
+from assistant.engine.remote.client import ModelServer, RemoteDecisions, remote_chat_model
 from assistant.errors import EngineBusy, EngineError, EngineFailed, EngineTimeout
 from assistant.ports import Question
 from assistant.settings import Settings

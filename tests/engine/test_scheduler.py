@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.engine.scheduler import AGEING, Moves, Scheduler
+from assistant.engine.batching.scheduler import AGEING, Moves, Scheduler
 from assistant.ports import WorkPriority
 
 

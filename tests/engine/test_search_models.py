@@ -24,9 +24,9 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from assistant.engine.config import describe
-from assistant.engine.embeddings import SentenceEmbeddings, is_here, reopen
-from assistant.engine.likeness import PhotoEmbeddings
-from assistant.engine.reranker import CrossEncoderReranker
+from assistant.engine.models.embeddings import SentenceEmbeddings, is_here, reopen
+from assistant.engine.models.likeness import PhotoEmbeddings
+from assistant.engine.models.reranker import CrossEncoderReranker
 from assistant.errors import NotReady
 from assistant.settings import Settings
 from tests.factories import make_photo

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from assistant.engine.sight import EngineLook, Familiar, Probes, find
+from assistant.engine.models.sight import EngineLook, Familiar, Probes, find
 from assistant.ports import Sought
 
 GRID, WIDTH = 8, 3

@@ -11,13 +11,13 @@ import pytest
 from apiflask import APIFlask
 from langchain_core.messages import HumanMessage
 
+from assistant.desk.desk import Desk
 from assistant.engine import Installed
-from assistant.engine.breaker import Breaker, State
-from assistant.engine.remote import ModelServer, RemoteChatModel, RemoteDecisions, remote_chat_model
+from assistant.engine.remote.breaker import Breaker, State
+from assistant.engine.remote.client import ModelServer, RemoteChatModel, RemoteDecisions, remote_chat_model
 from assistant.errors import EngineBusy, EngineFailed
 from assistant.ports import Capabilities, Mode, Question
 from assistant.runtime import Runtime
-from assistant.services.desk import Desk
 from assistant.skills.answer import AnswerRequest, AnswerSkill
 from assistant.skills.read_photo import read_photo
 from assistant.skills.triage import triage

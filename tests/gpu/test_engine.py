@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from assistant.engine import loader
+from assistant.engine.batching.engine import Engine, Limits
+from assistant.engine.batching.request import Done
 from assistant.engine.checkpoint import Checkpoint
 from assistant.engine.device import gpu_count
-from assistant.engine.engine import Engine, Limits
-from assistant.engine.request import Done
 from assistant.settings import Settings
 from tests.engine import tiny
 from tests.engine.conftest import asking, checkpoints, picture

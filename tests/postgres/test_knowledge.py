@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from assistant import worker
+from assistant.knowledge import articles as knowledge
+from assistant.knowledge import figures, gaps, sources
 from assistant.runtime import Runtime
-from assistant.services import figures, gaps, knowledge, sources
 from tests.factories import make_figure, make_ticket
 
 pytestmark = pytest.mark.postgres

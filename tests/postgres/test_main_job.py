@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import event, select
 
 from assistant import worker
+from assistant.desk import tickets
+from assistant.desk.tickets import TicketFilters
 from assistant.models import Draft, Job, JobStatus, TriageResult, Visibility
 from assistant.retrieval.index import Filters
 from assistant.runtime import Runtime
-from assistant.services import tickets
-from assistant.services.tickets import TicketFilters
 from tests.factories import make_articles, make_machine, make_noise, make_ticket, make_upload
 
 pytestmark = pytest.mark.postgres

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import text, update
 
 from assistant.db import utcnow
+from assistant.desk.desk import Desk
 from assistant.models import Article, Visibility
+from assistant.retrieval.fulltext import count, find_code, frequent_lexemes, in_use
 from assistant.retrieval.index import Filters
-from assistant.retrieval.words import count, find_code, frequent_lexemes, in_use
 from assistant.runtime import Runtime
-from assistant.services.desk import Desk
 from tests.factories import make_articles
 
 pytestmark = pytest.mark.postgres

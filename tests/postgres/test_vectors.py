@@ -11,10 +11,10 @@ from alembic import command
 from sqlalchemy import Engine, create_engine, text
 
 from assistant.db import migrate, migration_config
+from assistant.desk.desk import Desk
+from assistant.knowledge.indexing import drop_index, index_vectors
 from assistant.ports import Embedder
 from assistant.runtime import Runtime
-from assistant.services.desk import Desk
-from assistant.services.indexing import drop_index, index_vectors
 from tests.factories import make_articles
 from tests.fakes import HashEmbeddings, fake_capabilities
 

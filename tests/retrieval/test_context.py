@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from assistant.desk.desk import Desk
 from assistant.retrieval.context import NeighbourRetriever
 from assistant.retrieval.index import Filters
-from assistant.services.desk import Desk
 from tests.factories import make_articles
 
 PARTS = {"One": "Unscrew the lid.", "Two": "Pull the zebra lever.", "Three": "Put it back.", "Four": "Done."}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from assistant.retrieval import fusion
-from assistant.retrieval.words import stems
+from assistant.text.words import stems
 
 COUNTS = {"descale": 2, "coffee": 40, "machine": 60}
 

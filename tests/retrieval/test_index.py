@@ -11,11 +11,11 @@ from langchain_core.runnables import RunnableLambda
 from sqlalchemy import delete, select, text, update
 
 from assistant.db import Database, utcnow
+from assistant.desk.desk import Desk
 from assistant.models import Article, Passage, Vector, Visibility
 from assistant.ports import Embedder
 from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Filters, Index
-from assistant.services.desk import Desk
 from tests.factories import make_articles
 from tests.fakes import HashEmbeddings
 

@@ -16,7 +16,10 @@ from structlog.testing import capture_logs
 
 from assistant import worker
 from assistant.cli import main
+from assistant.desk.desk import Desk
 from assistant.errors import NotReady
+from assistant.knowledge import articles as knowledge
+from assistant.knowledge import sources
 from assistant.media import Upload
 from assistant.models import Draft, SourceKind, Vector, VectorKind, Visibility
 from assistant.ports import Box, Capabilities, TextLine
@@ -24,8 +27,6 @@ from assistant.retrieval.index import Filters
 from assistant.retrieval.pictures import resemblance
 from assistant.retrieval.rerank import Reranking
 from assistant.runtime import Runtime
-from assistant.services import knowledge, sources
-from assistant.services.desk import Desk
 from assistant.settings import Settings
 from tests.engine.test_search_models import make_photo_model, make_text_model
 from tests.factories import make_articles, make_photo, make_ticket, make_upload
@@ -286,7 +287,7 @@ def test_a_reranker_that_fails_leaves_the_order_and_is_left_alone_for_a_while(
 
 
 def test_a_real_cross_encoder_reranks_by_setting(make_runtime: Callable[..., Runtime], tmp_path: Path) -> None:
-    from assistant.engine.reranker import CrossEncoderReranker
+    from assistant.engine.models.reranker import CrossEncoderReranker
 
     real = CrossEncoderReranker(str(make_text_model(tmp_path / "model", labels=1)), device="cpu")
     desk = make_runtime(capabilities=replace(fake_capabilities(), reranker=real), reranker_seconds=20.0).desk

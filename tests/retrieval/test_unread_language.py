@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from assistant.desk.desk import Desk
 from assistant.runtime import Runtime
-from assistant.services.desk import Desk
 from tests.factories import make_articles
 from tests.fakes import HashEmbeddings, fake_capabilities
 
@@ -95,8 +95,8 @@ def test_english_questions_and_those_too_short_to_tell_are_read(make_desk: Calla
 
 
 def test_the_offline_embedder_reads_english_only(data_sets: Path) -> None:
-    from assistant.engine.embeddings import SentenceEmbeddings
-    from assistant.retrieval.languages import detect
+    from assistant.engine.models.embeddings import SentenceEmbeddings
+    from assistant.text.languages import detect
 
     assert SentenceEmbeddings("auto").languages == ("en",)
     questions = [

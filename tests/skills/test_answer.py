@@ -8,8 +8,8 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 
 from assistant.ports import HandoffReason
-from assistant.retrieval.words import query_words
 from assistant.skills.answer import Answer, AnswerRequest, AnswerSkill, Turn, answerability
+from assistant.text.words import query_words
 from tests.fakes import HashEmbeddings, fake_capabilities
 
 CARE = "Clean the tent with a sponge and cold water. Let the tent dry before you pack it."

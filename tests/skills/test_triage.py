@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assistant import sample
-from assistant.engine.embeddings import SentenceEmbeddings
+from assistant.engine.models.embeddings import SentenceEmbeddings
 from assistant.errors import EngineFailed, NotReady
 from assistant.ports import Capabilities
 from assistant.skills.cues import is_dangerous, is_legal

@@ -15,12 +15,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select, text, update
 
 from assistant.db import Database, utcnow
+from assistant.desk.access import Scope
+from assistant.desk.desk import Desk
 from assistant.errors import EngineBusy, EngineTimeout
 from assistant.models import APIKey, Ticket
 from assistant.ports import Mode
 from assistant.runtime import Runtime
-from assistant.services.access import Scope
-from assistant.services.desk import Desk
 from tests.factories import EVERY_SCOPE, bearer, make_articles, make_key, make_photo, make_ticket
 from tests.fakes import FakeDecisions, FakeOCR, ScriptedChatModel, fake_capabilities
 

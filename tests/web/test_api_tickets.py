@@ -14,9 +14,9 @@ from PIL import Image
 from sqlalchemy import event, func, select
 
 from assistant.db import Database
+from assistant.desk import triage
+from assistant.desk.desk import Desk
 from assistant.models import Attachment, Customer, Evidence, IdempotencyKey, Job, JobStatus, Message, Ticket
-from assistant.services import triage
-from assistant.services.desk import Desk
 from assistant.worker import run_once, run_until_idle
 from tests.factories import Persona, make_articles, make_noise, make_photo, make_ticket, make_upload
 

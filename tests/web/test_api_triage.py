@@ -14,10 +14,10 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
 from assistant.db import Database
+from assistant.desk.desk import Desk
 from assistant.models import Article, Conversation, Draft, Evidence, Message, Ticket, TriageField, TriageResult
 from assistant.ports import Mode
 from assistant.runtime import Runtime
-from assistant.services.desk import Desk
 from assistant.worker import run_until_idle
 from tests.factories import BREWMASTER, bearer, make_articles, make_key, make_photo, make_ticket, make_upload
 from tests.fakes import FakeDecisions, FakeOCR, ScriptedChatModel, fake_capabilities

@@ -16,6 +16,9 @@ from sqlalchemy import event, select
 import assistant
 from assistant import worker
 from assistant.db import Database
+from assistant.desk import access, conversations, drafts, tickets
+from assistant.desk.access import CustomerPrincipal
+from assistant.desk.desk import Desk
 from assistant.models import (
     Agent,
     Attachment,
@@ -33,9 +36,6 @@ from assistant.models import (
 )
 from assistant.ports import Capabilities
 from assistant.runtime import Runtime
-from assistant.services import access, conversations, drafts, tickets
-from assistant.services.access import CustomerPrincipal
-from assistant.services.desk import Desk
 from assistant.web import console, console_live, console_ticket, console_words
 from tests.factories import (
     PASSWORD,

@@ -11,12 +11,13 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from assistant import worker
+from assistant.desk.desk import Desk
+from assistant.knowledge import articles as knowledge
+from assistant.knowledge import gaps, sources
 from assistant.models import Gap, GapState, SolvedAnswer, SolvedState, Source, SourceKind
-from assistant.services import gaps, knowledge, sources
-from assistant.services.desk import Desk
 from tests.documents import make_manual
 from tests.factories import Persona, make_figure, make_ticket
-from tests.services.test_solved import _solve
+from tests.knowledge.test_solved import _solve
 
 SignIn = Callable[[Persona], FlaskClient]
 BASE = "/console/knowledge"

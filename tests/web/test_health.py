@@ -14,13 +14,13 @@ from flask.testing import FlaskClient
 from sqlalchemy import text, update
 
 from assistant.db import Database
+from assistant.desk import queue
+from assistant.desk.access import Scope
+from assistant.desk.desk import Desk
 from assistant.engine import Installed
-from assistant.engine.stats import Counters, EngineStats
+from assistant.engine.batching.stats import Counters, EngineStats
 from assistant.models import Job, JobStatus
 from assistant.runtime import Runtime
-from assistant.services import queue
-from assistant.services.access import Scope
-from assistant.services.desk import Desk
 from assistant.settings import Settings
 from assistant.worker import run_until_idle
 from tests.factories import bearer, make_key, make_ticket

@@ -19,7 +19,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis.checks import CHECKS
 from schemathesis.generation.modes import GenerationMode
 
-from assistant.services.desk import Desk
+from assistant.desk.desk import Desk
 from assistant.worker import run_until_idle
 from tests.factories import make_articles, make_figure, make_photo, make_ticket, make_upload
 

@@ -13,10 +13,10 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
 from assistant.db import Database
+from assistant.desk import conversations
+from assistant.desk.desk import Desk
 from assistant.models import Conversation, ConversationState, Message
 from assistant.runtime import Runtime
-from assistant.services import conversations
-from assistant.services.desk import Desk
 from assistant.worker import run_once, run_until_idle
 from tests.factories import Persona, bearer, make_articles, make_figure, make_photo
 

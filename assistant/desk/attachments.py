@@ -1,0 +1,60 @@
+"""Files that come with a message: checked, normalised and stored before any row points at them.
+
+One bad file never takes the message down: it is refused with its reason, the rest goes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assistant.desk.desk import Desk
+from assistant.errors import AssistantError, TooLarge
+from assistant.media import Photo, Upload, normalise, safe_filename
+from assistant.models import Attachment, AttachmentKind
+
+
+@dataclass(frozen=True)
+class RejectedFile:
+    filename: str
+    error: AssistantError
+
+
+@dataclass(frozen=True)
+class PreparedFiles:
+    """Attachments not yet on a message, their bytes already stored, and the files that were refused."""
+
+    attachments: tuple[Attachment, ...] = ()
+    rejected: tuple[RejectedFile, ...] = ()
+
+
+def prepare_files(desk: Desk, uploads: Sequence[Upload]) -> PreparedFiles:
+    """Normalise and store uploads. Opens no transaction; bytes that no row will point at do no harm."""
+    attachments: list[Attachment] = []
+    rejected: list[RejectedFile] = []
+    for upload in uploads:
+        try:
+            if len(attachments) >= desk.photos_per_message:
+                limit = desk.photos_per_message
+                raise TooLarge(f"At most {limit} files go with one message. Send this one in another.", limit=limit)
+            attachments.append(_prepare(desk, upload, position=len(attachments)))
+        except AssistantError as error:
+            rejected.append(RejectedFile(safe_filename(upload.filename), error))
+    return PreparedFiles(tuple(attachments), tuple(rejected))
+
+
+def _prepare(desk: Desk, upload: Upload, *, position: int) -> Attachment:
+    file = normalise(upload, desk.photo_limits)
+    attachment = Attachment(
+        position=position,
+        filename=safe_filename(upload.filename),
+        content_type=file.content_type,
+        byte_size=len(file.data),
+        sha256=desk.storage.put(file.data),
+        kind=AttachmentKind.FILE,
+    )
+    if isinstance(file, Photo):
+        attachment.kind = AttachmentKind.PHOTO
+        attachment.thumbnail_sha256 = desk.storage.put(file.thumbnail)
+        attachment.width, attachment.height = file.width, file.height
+    return attachment

@@ -1,0 +1,160 @@
+"""Drafts and replies: what an agent is offered, sends, edits or discards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from assistant.db import utcnow
+from assistant.desk import conversations, events, tickets
+from assistant.desk.access import AgentPrincipal, Staff
+from assistant.errors import Conflict, Invalid, NotFound
+from assistant.models import (
+    Author,
+    Citation,
+    Conversation,
+    Draft,
+    DraftStatus,
+    Message,
+    MessageVisibility,
+    Passage,
+    Ticket,
+    TicketStatus,
+)
+from assistant.ports import Capabilities
+from assistant.skills.answer import Answer
+
+
+def propose_draft(
+    session: Session, ticket: Ticket, *, message_id: int, answer: Answer, capabilities: Capabilities
+) -> Draft:
+    """Keep an answer as a draft. One draft a message: proposing again returns the one that is there."""
+    draft = session.scalar(select(Draft).where(Draft.answers_message_id == message_id))
+    if draft is not None:
+        return draft
+    draft = Draft(
+        ticket_id=ticket.id,
+        text=answer.text,
+        handoff_reason=answer.handoff,
+        model=capabilities.model,
+        mode=capabilities.mode.value,
+        answers_message_id=message_id,
+        citations=citation_rows(session, answer),
+    )
+    session.add(draft)
+    session.flush()
+    _tell(session, ticket, draft)
+    return draft
+
+
+def access_draft(session: Session, ticket: Ticket, public_id: str) -> Draft:
+    draft = session.scalar(select(Draft).where(Draft.ticket_id == ticket.id, Draft.public_id == public_id))
+    if draft is None:
+        raise NotFound("There is no such draft.")
+    return draft
+
+
+def send_draft(session: Session, sender: Staff, ticket: Ticket, draft: Draft, *, text: str | None = None) -> Message:
+    """Send the draft, as it is or edited. Sending it again is a no-op that returns the message that was sent.
+
+    A sentence that the agent left as it was keeps its citations.
+    """
+    conversations.lock_conversation(session, ticket.conversation_id)
+    session.refresh(draft)  # of two who send it at once, the second finds it sent
+    if draft.message_id is not None:
+        return session.get_one(Message, draft.message_id)
+    if draft.status is not DraftStatus.PROPOSED:
+        raise Conflict("This draft was discarded. Write a reply instead.")
+    body = (draft.text if text is None else text).strip()
+    kept = [_copy(citation) for citation in draft.citations if citation.sentence in body]
+    message = reply(session, sender, ticket, body, citations=kept)
+    draft.status = DraftStatus.SENT if body == draft.text.strip() else DraftStatus.EDITED
+    draft.sent_text, draft.message_id = body, message.id
+    _decide(session, ticket, draft, sender)
+    return message
+
+
+def discard_draft(session: Session, by: Staff, ticket: Ticket, draft: Draft) -> None:
+    """Put the draft away. Discarding it twice is a no-op."""
+    if draft.status is DraftStatus.DISCARDED:
+        return
+    if draft.status is not DraftStatus.PROPOSED:
+        raise Conflict("This draft was already sent.")
+    draft.status = DraftStatus.DISCARDED
+    _decide(session, ticket, draft, by)
+
+
+def reply(session: Session, sender: Staff, ticket: Ticket, text: str, *, citations: Sequence[Citation] = ()) -> Message:
+    """Answer the customer. An agent who replies takes the conversation over; a machine speaks as the assistant."""
+    if not text.strip():
+        raise Invalid("The reply is empty.", field="text")
+    conversation = conversations.lock_conversation(session, ticket.conversation_id)
+    agent = sender if isinstance(sender, AgentPrincipal) else None
+    if agent is not None:
+        conversations.take_over(session, conversation, agent)
+    message = conversations.add_reply(
+        session,
+        conversation,
+        author=Author.AGENT if agent is not None else Author.ASSISTANT,
+        text=text.strip(),
+        agent=agent,
+        citations=citations,
+    )
+    if ticket.status is not TicketStatus.CLOSED:
+        tickets.set_status(session, ticket, TicketStatus.PENDING)
+    return message
+
+
+def add_note(session: Session, agent: AgentPrincipal, ticket: Ticket, text: str) -> Message:
+    """A message that only agents see."""
+    if not text.strip():
+        raise Invalid("The note is empty.", field="text")
+    conversation: Conversation = conversations.lock_conversation(session, ticket.conversation_id)
+    return conversations.add_reply(
+        session,
+        conversation,
+        author=Author.AGENT,
+        text=text.strip(),
+        agent=agent,
+        visibility=MessageVisibility.INTERNAL,
+    )
+
+
+def citation_rows(session: Session, answer: Answer) -> list[Citation]:
+    """The answer's citations as rows that are not yet owned by a draft or a message."""
+    cited = {citation.passage_id for sentence in answer.sentences for citation in sentence.citations}
+    passages = select(Passage.public_id, Passage.id).where(Passage.public_id.in_(cited))
+    ids = dict(session.execute(passages).all())
+    return [
+        Citation(
+            passage_id=ids.get(citation.passage_id),
+            sentence_index=sentence.index,
+            sentence=sentence.text,
+            article_public_id=citation.article_id,
+            article_title=citation.article_title,
+            heading=citation.heading,
+            quote=citation.quote,
+            url=citation.url,
+            support=citation.support,
+        )
+        for sentence in answer.sentences
+        for citation in sentence.citations
+    ]
+
+
+def _copy(citation: Citation) -> Citation:
+    names = ("passage_id", "sentence_index", "sentence", "article_public_id", "article_title", "heading", "quote")
+    return Citation(**{name: getattr(citation, name) for name in (*names, "url", "support")})
+
+
+def _decide(session: Session, ticket: Ticket, draft: Draft, by: Staff) -> None:
+    draft.decided_at = utcnow()
+    draft.agent_id = by.agent_id if isinstance(by, AgentPrincipal) else None
+    _tell(session, ticket, draft)
+
+
+def _tell(session: Session, ticket: Ticket, draft: Draft) -> None:
+    payload = {"ticket": ticket.public_id, "draft": draft.public_id, "status": draft.status.value}
+    events.append(session, "draft.changed", payload, conversation_id=ticket.conversation_id)

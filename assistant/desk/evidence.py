@@ -1,0 +1,203 @@
+"""Evidence: each photo is read once per model revision, kept, shown, and correctable.
+
+An agent's correction counts for every attachment with the same bytes and is never overwritten by a later reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from time import perf_counter
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from assistant.db import utcnow
+from assistant.desk import events, queue
+from assistant.desk.access import AgentPrincipal, access_attachment
+from assistant.desk.desk import Desk
+from assistant.errors import Invalid, NotFound
+from assistant.models import Attachment, AttachmentKind, Author, Evidence, EvidenceState, Generation, Message
+from assistant.ports import Capabilities, WorkPriority, at_priority
+from assistant.skills.contradictions import Contradiction, contradictions
+from assistant.skills.read_photo import FIELDS, PhotoEvidence, read_photo
+from assistant.skills.taxonomy import Taxonomy
+
+READ_AGAIN = "read_again"  # the job that reads photos at which the model failed
+_FIRST_PAUSE, _MOST_TRIES = timedelta(minutes=1), 9  # 1, 2, 4 ... 256 minutes: over eight hours
+
+
+def read_photos(desk: Desk, message_id: int) -> list[PhotoEvidence]:
+    """Read the photos of a message that have not been read yet. Returns the evidence of all of them, in order.
+
+    What the model could not look at, because it failed, is read again later."""
+    return _read_photos(desk, message_id, tries=0)
+
+
+def read_again(desk: Desk, message_id: int, *, tries: int) -> None:
+    """The job that reads photos at which the model failed before, so many times already."""
+    with at_priority(WorkPriority.BATCH):
+        _read_photos(desk, message_id, tries=tries + 1)
+
+
+def _read_photos(desk: Desk, message_id: int, *, tries: int) -> list[PhotoEvidence]:
+    revision = desk.capabilities.revision
+    with desk.db.read() as session:
+        photos = photos_of(session, [message_id])
+        known = evidence_of(session, photos, revision=revision)
+    for photo in photos:
+        if photo.sha256 not in known:
+            known[photo.sha256] = _read(desk, photo)
+    if any(not _is_whole(known[photo.sha256], revision) for photo in photos):
+        _read_again_later(desk, message_id, tries=tries)
+    return [to_value(known[photo.sha256]) for photo in photos]
+
+
+def _is_whole(row: Evidence, revision: str) -> bool:
+    return row.revision == revision or row.state is EvidenceState.CORRECTED
+
+
+def photos_of(session: Session, message_ids: Iterable[int]) -> Sequence[Attachment]:
+    query = select(Attachment).where(
+        Attachment.message_id.in_(list(message_ids)), Attachment.kind == AttachmentKind.PHOTO
+    )
+    return session.scalars(query.order_by(Attachment.message_id, Attachment.position)).all()
+
+
+def first_photos(session: Session, conversation_ids: Sequence[int]) -> dict[int, Attachment]:
+    """For each conversation that has photos, its first; one statement."""
+    query = (
+        select(Message.conversation_id, Attachment)
+        .join(Attachment.message)
+        .where(Message.conversation_id.in_(conversation_ids), Attachment.kind == AttachmentKind.PHOTO)
+        .order_by(Attachment.id.desc())
+    )
+    return dict(session.execute(query).all())
+
+
+def evidence_of(session: Session, photos: Sequence[Attachment], *, revision: str | None = None) -> dict[str, Evidence]:
+    """The evidence that counts for each photo, by sha256: corrected first, else the newest.
+
+    With a ``revision``, only what this revision read (or an agent corrected).
+    """
+    if not photos:
+        return {}
+    query = select(Evidence).where(Evidence.sha256.in_({photo.sha256 for photo in photos})).order_by(Evidence.id)
+    found: dict[str, Evidence] = {}
+    for row in session.scalars(query):
+        current = found.get(row.sha256)
+        usable = revision is None or _is_whole(row, revision)
+        if usable and (current is None or current.state is not EvidenceState.CORRECTED):
+            found[row.sha256] = row
+    return found
+
+
+def correct_evidence(
+    session: Session,
+    agent: AgentPrincipal,
+    attachment_id: str,
+    changes: Mapping[str, str],
+    *,
+    lines: Mapping[int, str] | None = None,
+) -> Evidence:
+    """Replace what was read by what the agent sees. Field names: `read_photo.FIELDS`.
+
+    ``lines`` replaces lines of the visible text by their index; an empty one is removed, the others keep their region.
+    """
+    unknown = sorted(set(changes) - set(FIELDS))
+    if unknown:
+        raise Invalid(f"There is no evidence field {unknown[0]!r}. Fields: {', '.join(FIELDS)}.", field=unknown[0])
+    photo = access_attachment(session, agent, attachment_id)
+    row = evidence_of(session, [photo]).get(photo.sha256)
+    if row is None:
+        raise NotFound("This photo has not been read yet. Please wait a moment.")
+    corrected = {name: {"value": value.strip(), "confidence": 1.0, "region": None} for name, value in changes.items()}
+    row.fields = {**row.fields, **corrected}
+    row.visible_text = _corrected_lines(row.visible_text, lines or {})
+    row.state, row.corrected_by_id, row.corrected_at = EvidenceState.CORRECTED, agent.agent_id, utcnow()
+    payload = {"attachment": photo.public_id}
+    events.append(session, "evidence.corrected", payload, conversation_id=photo.message.conversation_id)
+    return row
+
+
+def _corrected_lines(read: Sequence[dict[str, Any]], changes: Mapping[int, str]) -> list[dict[str, Any]]:
+    if any(index not in range(len(read)) for index in changes):
+        raise Invalid("This photo has no such line of text.", field="visible_text")
+    seen = {index: {**read[index], "text": text.strip(), "confidence": 1.0} for index, text in changes.items()}
+    return [line for line in (seen.get(index, line) for index, line in enumerate(read)) if line["text"]]
+
+
+def to_value(row: Evidence) -> PhotoEvidence:
+    return PhotoEvidence.from_json(row.fields, row.visible_text)
+
+
+def contradictions_of(message: Message, rows: Mapping[str, Evidence], taxonomy: Taxonomy) -> list[Contradiction]:
+    """Where a customer's message and its own photos differ. ``rows``: evidence by sha256, as of `evidence_of`."""
+    found = (rows.get(attachment.sha256) for attachment in message.attachments)
+    read = [to_value(row) for row in found if row is not None]
+    if not read or message.author is not Author.CUSTOMER:
+        return []
+    return contradictions(message.text, read, taxonomy)
+
+
+def _read(desk: Desk, photo: Attachment) -> Evidence:
+    """Read one photo with no transaction open, then keep what was read; if the model failed, as what OCR read."""
+    started = perf_counter()
+    read = read_photo(desk.storage.get(photo.sha256), capabilities=desk.capabilities, taxonomy=desk.taxonomy)
+    latency_ms = round(1000 * (perf_counter() - started))
+    reader = reader_of(read, desk.capabilities)
+    with desk.db.begin() as session:
+        conversation_id = session.execute(
+            select(Message.conversation_id).where(Message.id == photo.message_id)
+        ).scalar_one()
+        row = session.scalar(
+            select(Evidence).where(Evidence.sha256 == photo.sha256, Evidence.revision == reader.revision)
+        )
+        if row is None:  # else another worker has read the same photo meanwhile, or the model has failed before
+            row = to_row(read, photo.sha256, reader)
+            session.add(row)
+            session.add(
+                Generation(
+                    purpose="read_photo",
+                    model=reader.model,
+                    revision=reader.revision,
+                    mode=reader.mode.value,
+                    conversation_id=conversation_id,
+                    latency_ms=latency_ms,
+                )
+            )
+        session.flush()
+        events.append(session, "evidence.read", {"attachment": photo.public_id}, conversation_id=conversation_id)
+        return row
+
+
+def reader_of(read: PhotoEvidence, capabilities: Capabilities) -> Capabilities:
+    """What has read it: all that is installed, or what was left of it while the model failed."""
+    return capabilities if read.whole else capabilities.without_model
+
+
+def to_row(read: PhotoEvidence, sha256: str, reader: Capabilities) -> Evidence:
+    return Evidence(
+        sha256=sha256,
+        revision=reader.revision,
+        model=reader.model,
+        mode=reader.mode.value,
+        fields=read.to_fields(),
+        visible_text=read.visible_text_json(),
+    )
+
+
+def _read_again_later(desk: Desk, message_id: int, *, tries: int) -> None:
+    """Some photo of the message has not been seen by the model: try again, at growing intervals, for some hours."""
+    if tries >= _MOST_TRIES:
+        return
+    with desk.db.begin() as session:
+        queue.enqueue(
+            session,
+            READ_AGAIN,
+            {"message_id": message_id, "tries": tries},
+            key=f"{READ_AGAIN}:{message_id}",
+            priority=queue.BATCH,
+            run_at=desk.now() + _FIRST_PAUSE * 2**tries,
+        )

@@ -1,0 +1,274 @@
+"""Tickets: opening, finding, assigning, solving."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, joinedload, selectinload
+
+from assistant.db import utcnow
+from assistant.desk import conversations, events
+from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, find_or_add_customer, visible_tickets
+from assistant.desk.attachments import RejectedFile, prepare_files
+from assistant.desk.desk import Desk
+from assistant.errors import Conflict, Invalid, NotFound
+from assistant.media import Upload
+from assistant.models import (
+    Agent,
+    Conversation,
+    ConversationState,
+    Customer,
+    Draft,
+    IdempotencyKey,
+    Priority,
+    Team,
+    Ticket,
+    TicketStatus,
+    TriageResult,
+)
+
+DONE = (TicketStatus.SOLVED, TicketStatus.CLOSED)
+
+
+@dataclass(frozen=True)
+class NewTicket:
+    """What a ticket is opened with. ``uploads`` are the files as they came."""
+
+    subject: str = ""
+    text: str = ""
+    requester_name: str | None = None
+    requester_email: str | None = None
+    requester_external_id: str | None = None
+    uploads: tuple[Upload, ...] = ()
+
+    def fingerprint(self) -> str:
+        """The same request has the same fingerprint; a key used again for another one is a conflict."""
+        digest = hashlib.sha256()
+        fields = (self.subject, self.text, self.requester_name, self.requester_email, self.requester_external_id)
+        for part in fields:
+            digest.update(repr(part).encode() + b"\0")
+        for upload in self.uploads:
+            digest.update(hashlib.sha256(upload.data).digest())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The ticket, and the files that were refused. ``repeated``: the Idempotency-Key had been used for it before."""
+
+    ticket: Ticket
+    rejected: tuple[RejectedFile, ...] = ()
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
+class TicketFilters:
+    status: tuple[TicketStatus, ...] = ()
+    priority: tuple[Priority, ...] = ()
+    state: tuple[ConversationState, ...] = ()
+    category: str | None = None
+    product: str | None = None
+    team: str | None = None  # the team's key
+    assigned_to: str | None = None  # an agent's public id
+    unassigned: bool = False
+    requester_email: str | None = None
+    text: str | None = None  # in the subject
+
+
+@dataclass(frozen=True)
+class Page:
+    """``cursor`` asks for what follows; None at the end."""
+
+    tickets: Sequence[Ticket] = field(default_factory=tuple)
+    cursor: str | None = None
+
+
+def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, idempotency_key: str | None = None) -> Opened:
+    """Open a ticket and queue its triage and draft. With a key, the same request opens it once, however often it comes.
+
+    Raises `Conflict` if the key was used for a different request.
+    """
+    fingerprint = new.fingerprint()
+    if idempotency_key is not None:
+        repeated = _find_repeated(desk, machine, idempotency_key, fingerprint)
+        if repeated is not None:
+            # Whoever missed the first answer must still learn which files were refused: the same ones as then.
+            return Opened(repeated, prepare_files(desk, new.uploads).rejected, repeated=True)
+    _check(desk, new)
+    files = prepare_files(desk, new.uploads)
+    conversations.require_content(new.text or new.subject, files)
+    try:
+        with desk.db.begin() as session:
+            customer = find_or_add_customer(
+                session, name=new.requester_name, email=new.requester_email, external_id=new.requester_external_id
+            )
+            conversation = conversations.new_ticket_conversation(session, customer)
+            conversations.add_customer_message(
+                session, conversation, text=new.text, files=files, subject=new.subject.strip() or None
+            )
+            ticket = session.scalars(_loaded(select(Ticket).where(Ticket.conversation_id == conversation.id))).one()
+            if idempotency_key is not None:
+                session.add(
+                    IdempotencyKey(
+                        api_key_id=machine.key_id, key=idempotency_key, request_hash=fingerprint, ticket_id=ticket.id
+                    )
+                )
+    except IntegrityError:
+        # The same request came twice at once and the other one was first.
+        repeated = _find_repeated(desk, machine, idempotency_key, fingerprint) if idempotency_key else None
+        if repeated is None:
+            raise
+        return Opened(repeated, files.rejected, repeated=True)
+    return Opened(ticket, files.rejected)
+
+
+def list_tickets(
+    session: Session,
+    principal: Staff,
+    filters: TicketFilters,
+    *,
+    cursor: str | None = None,
+    limit: int = 50,
+    with_fields: bool = True,
+) -> Page:
+    """Newest first, in a constant number of statements however many tickets there are.
+
+    ``with_fields``: also the triage's fields, not only which model triaged.
+    """
+    query = _filtered(visible_tickets(principal), filters)
+    if cursor is not None:
+        last_id = session.scalar(select(Ticket.id).where(Ticket.public_id == cursor))
+        if last_id is None:
+            raise Invalid("This cursor is not one of ours. Begin again without it.", field="cursor")
+        query = query.where(Ticket.id < last_id)
+    # Ids first, from the indexes alone: sorting whole joined rows of every match would cost ten times as much.
+    ids = query.with_only_columns(Ticket.id).order_by(Ticket.id.desc()).limit(limit + 1)
+    page = _loaded(select(Ticket).where(Ticket.id.in_(ids)), with_fields=with_fields)
+    tickets = session.scalars(page.order_by(Ticket.id.desc())).all()
+    more = len(tickets) > limit
+    return Page(tickets[:limit], tickets[limit - 1].public_id if more else None)
+
+
+def count_tickets(session: Session, principal: Staff, filters: TicketFilters) -> int:
+    """How many tickets a list with these filters holds."""
+    query = _filtered(visible_tickets(principal), filters).with_only_columns(func.count(Ticket.id))
+    return session.execute(query).scalar_one()
+
+
+def load_ticket(session: Session, principal: Staff, public_id: str) -> Ticket:
+    """One ticket with its triage, drafts and citations; the messages come from `conversations.all_messages`."""
+    query = visible_tickets(principal).where(Ticket.public_id == public_id)
+    ticket = session.scalar(_loaded(query).options(selectinload(Ticket.drafts).selectinload(Draft.citations)))
+    if ticket is None:
+        raise NotFound("There is no such ticket.")
+    return ticket
+
+
+def assign(session: Session, ticket: Ticket, agent_public_id: str | None) -> None:
+    """Give the ticket to an agent, or to nobody."""
+    agent: Agent | None = None
+    if agent_public_id is not None:
+        agent = session.scalar(select(Agent).where(Agent.public_id == agent_public_id, Agent.deactivated_at.is_(None)))
+        if agent is None:
+            raise NotFound("There is no such agent.")
+    ticket.agent_id = agent.id if agent is not None else None
+    _touch(session, ticket)
+
+
+def set_status(session: Session, ticket: Ticket, status: TicketStatus) -> None:
+    """Move a ticket. Setting the status it has is a no-op; a closed ticket is reopened only by its customer."""
+    if ticket.status is status:
+        return
+    if ticket.status is TicketStatus.CLOSED:
+        raise Conflict("This ticket is closed. It reopens when the customer writes again.")
+    ticket.status = status
+    ticket.solved_at = utcnow() if status in DONE else None
+    _touch(session, ticket)
+
+
+def solve(session: Session, ticket: Ticket, agent: AgentPrincipal | None = None) -> None:
+    """The customer's problem is solved; the conversation closes with it. Solving a solved ticket is a no-op."""
+    if ticket.status in DONE:
+        return
+    if agent is not None and ticket.agent_id is None:
+        ticket.agent_id = agent.agent_id
+    set_status(session, ticket, TicketStatus.SOLVED)
+    conversations.close(session, conversations.lock_conversation(session, ticket.conversation_id))
+
+
+def reopen(session: Session, ticket: Ticket, agent: AgentPrincipal) -> None:
+    """An agent takes up a solved ticket again."""
+    if ticket.status not in DONE:
+        return
+    set_status(session, ticket, TicketStatus.OPEN)
+    conversations.take_over(session, conversations.lock_conversation(session, ticket.conversation_id), agent)
+
+
+def _check(desk: Desk, new: NewTicket) -> None:
+    conversations.check_text(desk, new.text)
+    if len(new.subject) > 300:
+        raise Invalid("The subject is longer than 300 characters. Please shorten it.", field="subject")
+
+
+def _find_repeated(desk: Desk, machine: MachinePrincipal, key: str, fingerprint: str) -> Ticket | None:
+    with desk.db.read() as session:
+        used = session.scalar(
+            select(IdempotencyKey).where(IdempotencyKey.api_key_id == machine.key_id, IdempotencyKey.key == key)
+        )
+        if used is None:
+            return None
+        if used.request_hash != fingerprint:
+            raise Conflict("This Idempotency-Key was used for a different request. Use a new key for each ticket.")
+        return session.scalars(_loaded(select(Ticket).where(Ticket.id == used.ticket_id))).one()
+
+
+def _filtered(query: Select[Ticket], filters: TicketFilters) -> Select[Ticket]:
+    conditions: dict[str, Callable[[], ColumnElement[bool]]] = {
+        "status": lambda: Ticket.status.in_(filters.status),
+        "priority": lambda: Ticket.priority.in_(filters.priority),
+        "state": lambda: _in_state(filters.state),
+        "category": lambda: Ticket.category == filters.category,
+        "product": lambda: Ticket.product == filters.product,
+        "team": lambda: Ticket.team_id == _ids(Team, Team.key == filters.team).scalar_subquery(),
+        "unassigned": lambda: Ticket.agent_id.is_(None),
+        "assigned_to": lambda: Ticket.agent_id == _ids(Agent, Agent.public_id == filters.assigned_to).scalar_subquery(),
+        "requester_email": lambda: Ticket.requester_id.in_(_ids(Customer, Customer.email == filters.requester_email)),
+        "text": lambda: Ticket.subject.icontains(filters.text or "", autoescape=True),
+    }
+    return query.where(*(condition() for name, condition in conditions.items() if getattr(filters, name)))
+
+
+def _in_state(states: Sequence[ConversationState]) -> ColumnElement[bool]:
+    """Few conversations are open: begin with those. Most are closed: begin with the newest tickets."""
+    wanted = Conversation.state.in_(states)
+    if ConversationState.CLOSED in states:
+        return Ticket.conversation.has(wanted)
+    return Ticket.conversation_id.in_(_ids(Conversation, wanted))
+
+
+def _ids(
+    kind: type[Agent] | type[Conversation] | type[Customer] | type[Team], condition: ColumnElement[bool]
+) -> Select[int]:
+    return select(kind.id).where(condition)
+
+
+def _loaded(query: Select[Ticket], *, with_fields: bool = True) -> Select[Ticket]:
+    # The text that was triaged is for learning only, and long.
+    triaged = selectinload(Ticket.triage_results).defer(TriageResult.text)
+    return query.options(
+        joinedload(Ticket.conversation),
+        joinedload(Ticket.requester),
+        joinedload(Ticket.team),
+        joinedload(Ticket.agent),
+        triaged.selectinload(TriageResult.fields) if with_fields else triaged,
+    ).execution_options(populate_existing=True)
+
+
+def _touch(session: Session, ticket: Ticket) -> None:
+    ticket.updated_at = utcnow()
+    payload = {"ticket": ticket.public_id, "status": ticket.status.value}
+    events.append(session, "ticket.updated", payload, conversation_id=ticket.conversation_id)

@@ -1,0 +1,299 @@
+"""Triage of tickets: propose, apply, accept, override, and learn from what agents decided.
+
+A field is applied to the ticket only if triage did not abstain and no agent has decided it. Agents' decisions are the
+labels that the learned heads are fitted on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from assistant.db import utcnow
+from assistant.desk import access, conversations, events, queue
+from assistant.desk.access import AgentPrincipal, Staff
+from assistant.desk.desk import Desk
+from assistant.desk.evidence import evidence_of, photos_of, read_photos, to_value
+from assistant.errors import Invalid, NotFound
+from assistant.models import (
+    Author,
+    Generation,
+    Message,
+    Priority,
+    Ticket,
+    TicketType,
+    TriageField,
+    TriageFieldState,
+    TriageHead,
+    TriageResult,
+)
+from assistant.ports import Capabilities
+from assistant.skills.read_photo import PhotoEvidence
+from assistant.skills.taxonomy import Taxonomy
+from assistant.skills.triage import Head, TriagedField, allowed_values, fit_head, triage
+
+LEARN = "learn_triage"  # the job that fits the heads again
+# Fit again after this many new decisions, and not before a field has this many labels of two kinds.
+LEARN_EVERY = 10
+LEARN_FROM = 20
+LEARN_AT_MOST = 20_000
+DECIDED = (TriageFieldState.ACCEPTED, TriageFieldState.OVERRIDDEN)
+
+
+def triage_message(desk: Desk, message_id: int) -> None:
+    """Triage the ticket on what its newest message, its photos and its subject say. Once a message."""
+    with desk.db.read() as session:
+        if session.scalar(select(TriageResult.id).where(TriageResult.message_id == message_id)) is not None:
+            return
+        message = session.get_one(Message, message_id)
+        ticket = _ticket_of(session, message)
+        text = "\n".join(part for part in (ticket.subject, _conversation_text(session, message)) if part)
+        photos = photos_of(session, _customer_message_ids(session, message))
+        rows = evidence_of(session, photos)
+        heads = current_heads(session, desk.capabilities.embedding_model)
+    started = perf_counter()
+    fields = run_triage(
+        desk,
+        text,
+        evidence=[to_value(rows[photo.sha256]) for photo in photos if photo.sha256 in rows],
+        photos=[desk.storage.get(photo.sha256) for photo in photos] if desk.capabilities.decisions else [],
+        heads=heads,
+    )
+    latency_ms = round(1000 * (perf_counter() - started))
+    with desk.db.begin() as session:
+        _save(session, desk.capabilities, message_id, text=text, fields=fields, latency_ms=latency_ms)
+
+
+def triage_ticket(desk: Desk, by: Staff, public_id: str) -> None:
+    """Read and triage what the customer wrote last, now instead of by the job. A no-op if that has been done."""
+    with desk.db.read() as session:
+        ticket = access.access_ticket(session, by, public_id)
+        newest = conversations.last_customer_message(session, ticket.conversation_id)
+        messages = _customer_message_ids(session, newest) if newest is not None else []
+    for attempt in (1, 2):
+        try:
+            for message_id in messages:
+                read_photos(desk, message_id)
+            if messages:
+                triage_message(desk, messages[-1])
+            return
+        except IntegrityError:  # a worker did the same at the same moment: then its result is there now
+            if attempt == 2:
+                raise
+
+
+def run_triage(
+    desk: Desk,
+    text: str,
+    *,
+    evidence: Sequence[PhotoEvidence],
+    photos: Sequence[bytes],
+    heads: Mapping[str, Head],
+) -> list[TriagedField]:
+    """The triage skill with this desk's taxonomy and models; writes nothing."""
+    return triage(
+        text, evidence=evidence, photos=photos, capabilities=desk.capabilities, taxonomy=desk.taxonomy, heads=heads
+    )
+
+
+def current_triage(ticket: Ticket) -> TriageResult | None:
+    """The triage that counts: the newest."""
+    return ticket.triage_results[-1] if ticket.triage_results else None
+
+
+def decide_field(
+    session: Session, by: Staff, ticket: Ticket, name: str, *, taxonomy: Taxonomy, value: str | None = None
+) -> TriageField:
+    """Accept a proposed field, or override it with ``value``. Doing the same again is a no-op."""
+    result = current_triage(ticket)
+    row = next((row for row in result.fields if row.name == name), None) if result is not None else None
+    if row is None:
+        raise NotFound(f"This ticket has no triage field {name!r} yet.")
+    value = row.value if value is None else value
+    options = allowed_values(taxonomy, name)
+    if value not in options:
+        raise Invalid(f"{value!r} is not a {name}. Choose from: {', '.join(options)}.", field="value")
+    row.state = TriageFieldState.ACCEPTED if value == row.value else TriageFieldState.OVERRIDDEN
+    row.corrected_value = value if row.state is TriageFieldState.OVERRIDDEN else None
+    row.agent_id = by.agent_id if isinstance(by, AgentPrincipal) else None
+    row.decided_at = utcnow()
+    apply_value(session, ticket, name, value)
+    _tell(session, ticket)
+    _learn_when_due(session)
+    return row
+
+
+def apply_value(session: Session, ticket: Ticket, name: str, value: str) -> None:
+    """Write a triage value to the ticket's own column."""
+    if name == "priority":
+        ticket.priority = Priority(value)
+    elif name == "type":
+        ticket.type = TicketType(value)
+    elif name == "team":
+        ticket.team_id = access.find_team(session, value).id
+    elif name in ("category", "sentiment", "language"):
+        setattr(ticket, name, value)
+    elif name == "product":
+        ticket.product = None if value == "none" else value
+    ticket.updated_at = utcnow()
+
+
+def learn(desk: Desk) -> dict[str, int]:
+    """Fit a head for every field that has enough decided tickets. Returns the number of labels of each."""
+    with desk.db.read() as session:
+        labelled = _labelled(session)
+    fitted: dict[str, int] = {}
+    for name, pairs in labelled.items():
+        if len(pairs) < LEARN_FROM or len({label for _, label in pairs}) < 2:
+            continue
+        texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
+        head = fit_head(texts, labels, embeddings=desk.capabilities.embeddings)
+        with desk.db.begin() as session:
+            model = desk.capabilities.embedding_model
+            row = TriageHead(field=name, embedding_model=model, label_count=len(pairs), payload=head.to_bytes())
+            session.add(row)
+        fitted[name] = len(pairs)
+    return fitted
+
+
+def current_heads(session: Session, embedding_model: str) -> dict[str, Head]:
+    """The newest head of each field that was fitted on this embedding model."""
+    newest = (
+        select(func.max(TriageHead.id)).where(TriageHead.embedding_model == embedding_model).group_by(TriageHead.field)
+    )
+    rows = session.execute(select(TriageHead.id, TriageHead.field).where(TriageHead.id.in_(newest)))
+    return {field: _head(session, head_id) for head_id, field in rows}
+
+
+_heads: dict[int, Head] = {}
+
+
+def _head(session: Session, head_id: int) -> Head:
+    """Heads never change once stored, so a parsed one is kept for as long as it is current."""
+    if head_id not in _heads:
+        if len(_heads) > 32:
+            _heads.clear()
+        _heads[head_id] = Head.from_bytes(session.get_one(TriageHead, head_id).payload)
+    return _heads[head_id]
+
+
+def _save(
+    session: Session,
+    capabilities: Capabilities,
+    message_id: int,
+    *,
+    text: str,
+    fields: Sequence[TriagedField],
+    latency_ms: int,
+) -> None:
+    if session.scalar(select(TriageResult.id).where(TriageResult.message_id == message_id)) is not None:
+        return  # another worker was faster
+    message = session.get_one(Message, message_id)
+    ticket = _ticket_of(session, message)
+    decided = _decided_fields(session, ticket)
+    result = TriageResult(
+        ticket_id=ticket.id,
+        message_id=message_id,
+        text=text,
+        model=capabilities.model,
+        mode=capabilities.mode.value,
+        fields=[_row(field, decided.get(field.name)) for field in fields],
+    )
+    session.add(result)
+    for field in fields:
+        if not field.abstained and field.name not in decided:
+            apply_value(session, ticket, field.name, field.value)
+    session.add(
+        Generation(
+            purpose="triage",
+            model=capabilities.model,
+            revision=capabilities.revision,
+            mode=capabilities.mode.value,
+            conversation_id=ticket.conversation_id,
+            latency_ms=latency_ms,
+        )
+    )
+    _tell(session, ticket)
+
+
+def _row(field: TriagedField, decided: TriageField | None) -> TriageField:
+    """What an agent has decided about an earlier message of the ticket stays decided."""
+    row = TriageField(
+        name=field.name,
+        value=field.value,
+        probability=field.probability,
+        probabilities=dict(field.probabilities),
+        state=TriageFieldState.ABSTAINED if field.abstained else TriageFieldState.PROPOSED,
+    )
+    if decided is not None:
+        same = decided.label == field.value
+        row.state = TriageFieldState.ACCEPTED if same else TriageFieldState.OVERRIDDEN
+        row.corrected_value = None if same else decided.label
+        row.agent_id, row.decided_at = decided.agent_id, decided.decided_at
+    return row
+
+
+def _decided_fields(session: Session, ticket: Ticket) -> dict[str, TriageField]:
+    query = (
+        select(TriageField)
+        .join(TriageField.result)
+        .where(TriageResult.ticket_id == ticket.id, TriageField.state.in_(DECIDED))
+        .order_by(TriageField.id)
+    )
+    return {row.name: row for row in session.scalars(query)}
+
+
+def _labelled(session: Session) -> dict[str, list[tuple[str, str]]]:
+    """For each field, the newest (text, label) pairs that agents decided."""
+    query = (
+        select(TriageField, TriageResult.text)
+        .join(TriageField.result)
+        .where(TriageField.state.in_(DECIDED))
+        .order_by(TriageField.id.desc())
+        .limit(LEARN_AT_MOST)
+    )
+    labelled: dict[str, list[tuple[str, str]]] = {}
+    for row, text in session.execute(query):
+        if row.label is not None:
+            labelled.setdefault(row.name, []).append((text, row.label))
+    return {name: _repeated(pairs) for name, pairs in labelled.items()}
+
+
+def _repeated(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Without labels that only one ticket has: nothing can be learned of them, and nothing be held back."""
+    counts = Counter(label for _, label in pairs)
+    return [(text, label) for text, label in pairs if counts[label] > 1]
+
+
+def _learn_when_due(session: Session) -> None:
+    session.flush()
+    count = session.execute(select(func.count()).where(TriageField.state.in_(DECIDED))).scalar_one()
+    if count >= LEARN_FROM and count % LEARN_EVERY == 0:
+        queue.enqueue(session, LEARN, {}, key=LEARN, priority=queue.BATCH)
+
+
+def _ticket_of(session: Session, message: Message) -> Ticket:
+    return session.scalars(select(Ticket).where(Ticket.conversation_id == message.conversation_id)).one()
+
+
+def _customer_message_ids(session: Session, message: Message) -> Sequence[int]:
+    """Up to and with this one."""
+    written = select(Message.id).where(
+        Message.conversation_id == message.conversation_id, Message.author == Author.CUSTOMER, Message.id <= message.id
+    )
+    return session.scalars(written.order_by(Message.id)).all()
+
+
+def _conversation_text(session: Session, message: Message, *, at_most: int = 4000) -> str:
+    """What the customer has written up to this message; of a long conversation the end."""
+    query = select(Message.text).where(Message.id.in_(_customer_message_ids(session, message))).order_by(Message.id)
+    return "\n".join(text for text in session.scalars(query) if text)[-at_most:]
+
+
+def _tell(session: Session, ticket: Ticket) -> None:
+    events.append(session, "ticket.triaged", {"ticket": ticket.public_id}, conversation_id=ticket.conversation_id)

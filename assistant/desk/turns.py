@@ -1,0 +1,300 @@
+"""One customer message, from accepted to answered: read the photos, triage, then answer, draft or hand off.
+
+`process_message` is a job and may run again after a crash: each step looks whether it has been done. The model runs
+with no transaction open; what it says is saved only if the conversation is still where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from time import monotonic, perf_counter
+from typing import Any
+
+from langchain_core.retrievers import BaseRetriever
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from assistant.desk import conversations, drafts, events, triage
+from assistant.desk.desk import Desk
+from assistant.desk.events import Audience
+from assistant.desk.evidence import contradictions_of, evidence_of, photos_of, read_photos, to_value
+from assistant.models import (
+    Author,
+    Conversation,
+    ConversationState,
+    Draft,
+    Generation,
+    Message,
+    Ticket,
+    TriageFieldState,
+    TriageResult,
+    Visibility,
+)
+from assistant.ports import HandoffReason, WorkPriority, at_priority
+from assistant.retrieval.context import NeighbourRetriever
+from assistant.retrieval.index import Filters
+from assistant.skills import language
+from assistant.skills.answer import (
+    Answer,
+    AnswerEvent,
+    AnswerRequest,
+    AnswerSkill,
+    Cited,
+    Failed,
+    Finished,
+    HandedOff,
+    Token,
+    Turn,
+)
+
+# Words are sent on at least this often, in seconds: one row and one wake-up for several tokens.
+FLUSH_EVERY = 0.15
+# A person is needed, says triage, and is surer than this: the assistant does not answer first.
+NEEDS_HUMAN_FROM = 0.8
+# Passages that an answer may stand on.
+PASSAGES = 8
+
+
+@dataclass(frozen=True)
+class _Situation:
+    """Where the conversation stood when an answer was begun."""
+
+    conversation_id: int
+    turn: int
+    state: ConversationState
+    ticket_id: int
+    needs_human: bool
+    courtesy: str | None  # what to say to a greeting or thanks
+    request: AnswerRequest
+
+
+def process_message(desk: Desk, message_id: int) -> None:
+    """Do whatever a customer's message still needs. Safe to run again; a message that is gone needs nothing."""
+    with desk.db.read() as session:
+        message = session.get(Message, message_id)
+        if message is None:
+            return
+        live = session.get_one(Conversation, message.conversation_id).state is ConversationState.ASSISTANT
+    if live:
+        _tell_typing(desk, message)
+    with at_priority(WorkPriority.INTERACTIVE if live else WorkPriority.DRAFT):
+        read_photos(desk, message_id)
+        triage.triage_message(desk, message_id)
+        situation = _situation(desk, message_id)
+        if situation.state is not ConversationState.ASSISTANT:
+            if situation.courtesy is None or not situation.request.history:  # "thank you" needs no draft
+                _draft(desk, situation, message_id)
+        elif not _has_answer(desk, message):
+            _answer(desk, situation)
+
+
+def give_up(desk: Desk, message_id: int) -> None:
+    """The work on a message failed for good: nobody is left in silence."""
+    with desk.db.begin() as session:
+        message = session.get(Message, message_id)
+        if message is not None:
+            conversation = conversations.lock_conversation(session, message.conversation_id)
+            conversations.hand_off(session, conversation, HandoffReason.ENGINE_DOWN)
+
+
+def answer_skill(desk: Desk) -> AnswerSkill:
+    """The answer skill over this desk's public articles: drafts too are meant for customers."""
+    retriever: BaseRetriever = desk.index.retriever(Filters(visibilities=(Visibility.PUBLIC,)), limit=PASSAGES)
+    if desk.capabilities.writes_answers:
+        retriever = NeighbourRetriever(db=desk.db, inner=retriever)
+    return AnswerSkill(
+        desk.capabilities,
+        retriever,
+        company=desk.company,
+        threshold=desk.answer_threshold,
+        context_tokens=desk.context_tokens,
+    )
+
+
+def _answer(desk: Desk, situation: _Situation) -> None:
+    """Stream an answer to the customer, and save it or hand off."""
+    if situation.needs_human:
+        _hand_off(desk, situation, HandoffReason.NEEDS_HUMAN)
+        return
+    if situation.courtesy is not None:
+        _be_polite(desk, situation, situation.courtesy)
+        return
+    started = perf_counter()
+    answer = _stream(desk, situation, answer_skill(desk).events(situation.request))
+    if answer is None:  # an agent took over, or the customer wrote again
+        return
+    with desk.db.begin() as session:
+        conversation = conversations.lock_conversation(session, situation.conversation_id)
+        if conversation.turn != situation.turn:
+            _tell_dropped(session, situation)
+            return
+        _record(session, desk, situation, answer, latency=perf_counter() - started)
+        if answer.sentences:
+            conversations.add_reply(
+                session,
+                conversation,
+                author=Author.ASSISTANT,
+                text=answer.text,
+                citations=drafts.citation_rows(session, answer),
+            )
+        if answer.handoff is not None:
+            conversations.hand_off(session, conversation, answer.handoff)
+
+
+def _be_polite(desk: Desk, situation: _Situation, text: str) -> None:
+    with desk.db.begin() as session:
+        conversation = conversations.lock_conversation(session, situation.conversation_id)
+        if conversation.turn == situation.turn:
+            conversations.add_reply(session, conversation, author=Author.ASSISTANT, text=text)
+
+
+def _stream(desk: Desk, situation: _Situation, answer_events: Iterator[AnswerEvent]) -> Answer | None:
+    """Pass on words as they come. None if the conversation has moved on: what was generated is dropped."""
+    words: list[str] = []
+    flushed_at = monotonic()
+    with closing(_closable(answer_events)) as stream:
+        for event in stream:
+            if isinstance(event, Failed):
+                raise event.error
+            if isinstance(event, Finished):
+                if words and not _pass_on(desk, situation, "".join(words)):
+                    return None
+                return event.answer
+            if isinstance(event, Token):
+                words.append(event.text)
+                if monotonic() - flushed_at >= FLUSH_EVERY:
+                    if not _pass_on(desk, situation, "".join(words)):
+                        return None
+                    words, flushed_at = [], monotonic()
+            elif isinstance(event, Cited | HandedOff):
+                continue  # both are told with the saved message and the new state
+    raise RuntimeError("the answer skill ended without Finished or Failed")
+
+
+def _closable(answer_events: Iterator[AnswerEvent]) -> Any:
+    return answer_events if hasattr(answer_events, "close") else (event for event in answer_events)
+
+
+def _pass_on(desk: Desk, situation: _Situation, text: str) -> bool:
+    """Send words to the customer, unless the conversation has moved on."""
+    with desk.db.begin() as session:
+        conversation = session.get_one(Conversation, situation.conversation_id)
+        if conversation.turn != situation.turn:
+            _tell_dropped(session, situation)
+            return False
+        events.append(
+            session,
+            "answer.delta",
+            {"text": text, "turn": situation.turn},
+            conversation_id=conversation.id,
+            audience=Audience.CUSTOMER,
+        )
+        return True
+
+
+def _draft(desk: Desk, situation: _Situation, message_id: int) -> None:
+    """Propose a draft to the agent, once a message."""
+    with desk.db.read() as session:
+        if session.scalar(select(Draft.id).where(Draft.answers_message_id == message_id)) is not None:
+            return
+    started = perf_counter()
+    answer = answer_skill(desk).invoke(situation.request)
+    with desk.db.begin() as session:
+        ticket = session.get_one(Ticket, situation.ticket_id)
+        drafts.propose_draft(session, ticket, message_id=message_id, answer=answer, capabilities=desk.capabilities)
+        _record(session, desk, situation, answer, latency=perf_counter() - started)
+
+
+def _hand_off(desk: Desk, situation: _Situation, reason: HandoffReason) -> None:
+    with desk.db.begin() as session:
+        conversation = conversations.lock_conversation(session, situation.conversation_id)
+        if conversation.turn == situation.turn:
+            conversations.hand_off(session, conversation, reason)
+
+
+def _needs_photos(desk: Desk) -> bool:
+    """Whether somebody looks at the photos themselves once they are read: the model that writes, or the search."""
+    return desk.capabilities.writes_answers or desk.capabilities.photo_embedder is not None
+
+
+def _situation(desk: Desk, message_id: int) -> _Situation:
+    with desk.db.read() as session:
+        message = session.get_one(Message, message_id)
+        conversation = session.get_one(Conversation, message.conversation_id)
+        ticket = session.scalars(select(Ticket).where(Ticket.conversation_id == conversation.id)).one()
+        earlier = [m for m in conversations.public_messages(session, conversation.id) if m.id < message.id]
+        photos = photos_of(session, [m.id for m in earlier if m.author is Author.CUSTOMER] + [message.id])
+        rows = evidence_of(session, photos)
+        # Of the product that the text names, or of the one in the photo? An answer may be about the wrong one.
+        unclear = any(one.about == "product" for one in contradictions_of(message, rows, desk.taxonomy))
+        request = AnswerRequest(
+            text=message.text,
+            history=tuple(Turn(m.author.value, m.text) for m in earlier if m.author is not Author.SYSTEM),
+            evidence=tuple(to_value(rows[photo.sha256]) for photo in photos if photo.sha256 in rows),
+            photos=tuple(desk.storage.get(p.sha256) for p in photos) if _needs_photos(desk) else (),
+            subject=ticket.subject,
+            product=ticket.product,
+        )
+        return _Situation(
+            conversation_id=conversation.id,
+            turn=conversation.turn,
+            state=conversation.state,
+            ticket_id=ticket.id,
+            needs_human=unclear or _needs_human(session, message_id),
+            courtesy=None if message.attachments else language.courtesy(message.text),
+            request=request,
+        )
+
+
+def _needs_human(session: Session, message_id: int) -> bool:
+    result = session.scalar(select(TriageResult).where(TriageResult.message_id == message_id))
+    fields = result.fields if result is not None else []
+    field = next((field for field in fields if field.name == "needs_human"), None)
+    if field is None or field.state is TriageFieldState.ABSTAINED:
+        return False
+    return field.value == "yes" and field.probability >= NEEDS_HUMAN_FROM
+
+
+def _has_answer(desk: Desk, message: Message) -> bool:
+    """Whether something was said after the customer's message: then this is a second run of the job."""
+    with desk.db.read() as session:
+        later = select(Message.id).where(
+            Message.conversation_id == message.conversation_id,
+            Message.id > message.id,
+            Message.author != Author.SYSTEM,
+        )
+        return session.scalar(later.limit(1)) is not None
+
+
+def _tell_typing(desk: Desk, message: Message) -> None:
+    with desk.db.begin() as session:
+        events.append(
+            session, "answer.started", {}, conversation_id=message.conversation_id, audience=Audience.CUSTOMER
+        )
+
+
+def _tell_dropped(session: Session, situation: _Situation) -> None:
+    events.append(
+        session,
+        "answer.dropped",
+        {"turn": situation.turn},
+        conversation_id=situation.conversation_id,
+        audience=Audience.CUSTOMER,
+    )
+
+
+def _record(session: Session, desk: Desk, situation: _Situation, answer: Answer, *, latency: float) -> None:
+    session.add(
+        Generation(
+            purpose="answer",
+            model=desk.capabilities.model,
+            revision=desk.capabilities.revision,
+            mode=desk.capabilities.mode.value,
+            conversation_id=situation.conversation_id,
+            input_tokens=answer.input_tokens,
+            output_tokens=answer.output_tokens,
+            latency_ms=round(1000 * latency),
+        )
+    )

@@ -1,0 +1,1 @@
+"""The batching engine: one model, many requests at once."""

@@ -1,0 +1,1 @@
+"""A model server somewhere else, asked through one gate."""

@@ -1,0 +1,331 @@
+"""Gaps in the knowledge base: questions it did not answer, put together into articles to write.
+
+Three kinds count: no passage answered (`MISSING_KNOWLEDGE`, `UNSUPPORTED_ANSWER`), an agent wrote something else than
+the draft or discarded it and replied, the customer says the answer did not help. Personal data is masked before a
+question is kept: agents of every team see it.
+
+Each question is looked at once. It joins the gap it is nearest to, else those that are new are put together among
+themselves. A gap that is done opens again when it is asked about after that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from difflib import SequenceMatcher
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, defer
+
+from assistant.db import utcnow
+from assistant.desk import queue
+from assistant.desk.access import AgentPrincipal
+from assistant.desk.desk import Desk
+from assistant.errors import NotFound
+from assistant.knowledge.indexing import to_bytes
+from assistant.models import (
+    Author,
+    Conversation,
+    Draft,
+    DraftStatus,
+    Gap,
+    GapKind,
+    GapQuestion,
+    GapState,
+    Message,
+    Ticket,
+)
+from assistant.ports import HandoffReason
+from assistant.skills import language, personal_data
+
+LOOK = "look_for_gaps"
+LOOK_EVERY = timedelta(hours=1)
+# Least mean cosine between the questions of one gap. Pairs put together rightly, F1, with all-MiniLM-L6-v2:
+# 0.88, 0.89, 0.87 at 0.50, 0.55, 0.60 on the paraphrases of stackfaq; 0.40, 0.47, 0.48 on 800 questions of banking77.
+TOGETHER = 0.55
+# An answer of which less than this is still the draft was rewritten (share of words in the same order).
+_STILL_THE_DRAFT = 0.6
+_AT_ONCE = 1_000
+_MOST_CHARS = 1_000
+_MOST_TITLE = 160
+_UNANSWERED = (HandoffReason.MISSING_KNOWLEDGE, HandoffReason.UNSUPPORTED_ANSWER)
+
+
+@dataclass(frozen=True)
+class GapSummary:
+    """An article to write: how often it was asked for, when first and last, and how, newest examples first."""
+
+    gap: Gap
+    count: int
+    first_at: datetime
+    last_at: datetime
+    kinds: dict[GapKind, int]
+    examples: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.gap.public_id,
+            "title": self.gap.title,
+            "state": self.gap.state.value,
+            "count": self.count,
+            "first_at": self.first_at.isoformat(),
+            "last_at": self.last_at.isoformat(),
+            "kinds": {kind.value: number for kind, number in self.kinds.items()},
+            "examples": list(self.examples),
+        }
+
+
+@dataclass(frozen=True)
+class _Question:
+    message_id: int
+    kind: GapKind
+    text: str
+    asked_at: datetime
+
+
+def look(desk: Desk) -> int:
+    """Take in the questions that were not looked at yet. Returns how many. The embedder works between transactions."""
+    with desk.db.read() as session:
+        questions = _new_questions(session)
+    if not questions:
+        return 0
+    texts = [question.text for question in questions]
+    vectors = np.asarray(desk.capabilities.embeddings.embed_documents(texts), dtype=np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    try:
+        with desk.db.begin() as session:
+            _take_in(session, questions, vectors, desk.capabilities.embedding_model)
+    except IntegrityError:  # another process has looked meanwhile: what is left is found the next time
+        return 0
+    return len(questions)
+
+
+def look_job(desk: Desk) -> None:
+    """The job: look, and look again in an hour."""
+    try:
+        look(desk)
+    finally:
+        with desk.db.begin() as session:
+            request_look(session, run_at=desk.now() + LOOK_EVERY)
+
+
+def request_look(session: Session, *, run_at: datetime | None = None) -> None:
+    queue.enqueue(session, LOOK, {}, key=LOOK, priority=queue.BATCH, run_at=run_at)
+
+
+def is_behind(session: Session) -> bool:
+    """Whether there are questions that the next look will take in."""
+    return bool(_new_questions(session))
+
+
+def list_gaps(
+    session: Session, *, state: GapState = GapState.OPEN, limit: int = 50, examples: int = 5
+) -> list[GapSummary]:
+    """Gaps that were asked about most, first; two statements."""
+    query = (
+        select(Gap, func.count(GapQuestion.id), func.min(GapQuestion.asked_at), func.max(GapQuestion.asked_at))
+        .join(GapQuestion, GapQuestion.gap_id == Gap.id)
+        .where(Gap.state == state)
+        .group_by(Gap.id)
+        .order_by(func.count(GapQuestion.id).desc(), func.max(GapQuestion.asked_at).desc(), Gap.id)
+        .limit(limit)
+    )
+    rows = session.execute(query).all()
+    asked: dict[int, list[GapQuestion]] = {}
+    chosen = GapQuestion.gap_id.in_([row[0].id for row in rows])
+    newest = select(GapQuestion).where(chosen).order_by(GapQuestion.asked_at.desc(), GapQuestion.id.desc())
+    for question in session.scalars(newest.options(defer(GapQuestion.embedding))):
+        asked.setdefault(question.gap_id, []).append(question)
+    summaries = []
+    for gap, count, first_at, last_at in rows:
+        kinds = dict.fromkeys((question.kind for question in asked[gap.id]), 0)
+        for question in asked[gap.id]:
+            kinds[question.kind] += 1
+        texts = dict.fromkeys(question.text for question in asked[gap.id])
+        summaries.append(GapSummary(gap, count, _aware(first_at), _aware(last_at), kinds, tuple(texts)[:examples]))
+    return summaries
+
+
+def finish_gap(session: Session, public_id: str, *, by: AgentPrincipal | None = None) -> Gap:
+    """The article is written. Doing it twice is a no-op; asked about again, the gap opens again."""
+    gap = get_gap(session, public_id)
+    if gap.state is not GapState.DONE:
+        gap.state, gap.done_at = GapState.DONE, utcnow()
+        gap.agent_id = by.agent_id if by is not None else None
+    return gap
+
+
+def get_gap(session: Session, public_id: str) -> Gap:
+    gap = session.scalar(select(Gap).where(Gap.public_id == public_id))
+    if gap is None:
+        raise NotFound("There is no such gap.")
+    return gap
+
+
+def _aware(moment: Any) -> datetime:
+    return moment if isinstance(moment, datetime) else datetime.fromisoformat(str(moment))
+
+
+# Questions
+
+
+def _new_questions(session: Session) -> list[_Question]:
+    """Of one message, the strongest reason counts: what the customer says, then what the agent did."""
+    found: dict[int, _Question] = {}
+    for kind, rows in (
+        (GapKind.NOT_HELPFUL, _not_helpful(session)),
+        (GapKind.REWRITTEN, _rewritten(session)),
+        (GapKind.NOT_FOUND, _not_found(session)),
+    ):
+        for message, subject in rows:
+            text = _asked(message, subject)
+            if text and message.id not in found:
+                found[message.id] = _Question(message.id, kind, text, message.created_at)
+    return list(found.values())[:_AT_ONCE]
+
+
+def _asked(message: Message, subject: str) -> str:
+    text = message.text.strip()
+    if language.courtesy(text) is not None or language.wants_person(text):
+        return ""
+    if len(text.split()) < 6 and subject and subject not in text:
+        text = f"{subject}. {text}"
+    return personal_data.mask(" ".join(text.split())[:_MOST_CHARS])
+
+
+def _unseen() -> Select[Message, str]:
+    seen = select(GapQuestion.message_id)
+    return (
+        select(Message, Ticket.subject)
+        .join(Ticket, Ticket.conversation_id == Message.conversation_id)
+        .where(Message.author == Author.CUSTOMER, Message.id.not_in(seen))
+        .order_by(Message.id)
+        .limit(_AT_ONCE)
+    )
+
+
+def _not_found(session: Session) -> Iterator[tuple[Message, str]]:
+    """Questions whose draft is a handoff for want of knowledge, and those that handed a conversation off for it."""
+    drafted = select(Draft.answers_message_id).where(Draft.handoff_reason.in_(_UNANSWERED))
+    last_before = (
+        select(func.max(Message.id))
+        .join(Conversation, Conversation.id == Message.conversation_id)
+        .where(
+            Conversation.handoff_reason.in_(_UNANSWERED),
+            Message.author == Author.CUSTOMER,
+            Message.created_at <= Conversation.handed_off_at,
+        )
+        .group_by(Conversation.id)
+    )
+    query = _unseen().where(or_(Message.id.in_(drafted), Message.id.in_(last_before)))
+    return ((row[0], row[1]) for row in session.execute(query))
+
+
+def _rewritten(session: Session) -> Iterator[tuple[Message, str]]:
+    """Questions whose draft an agent replaced: little of it is left, or it was discarded and another answer sent."""
+    edited = _unseen().join(Draft, Draft.answers_message_id == Message.id).where(Draft.status == DraftStatus.EDITED)
+    for message, subject, text, sent in session.execute(edited.add_columns(Draft.text, Draft.sent_text)):
+        if text.strip() and sent and _kept_share(text, sent) < _STILL_THE_DRAFT:
+            yield message, subject
+    reply = (
+        select(Message.conversation_id, func.max(Message.id).label("last"))
+        .where(Message.author == Author.AGENT)
+        .group_by(Message.conversation_id)
+        .subquery()
+    )
+    discarded = (
+        _unseen()
+        .join(Draft, Draft.answers_message_id == Message.id)
+        .join(reply, reply.c.conversation_id == Message.conversation_id)
+        .where(Draft.status == DraftStatus.DISCARDED, Draft.text != "", reply.c.last > Message.id)
+    )
+    yield from ((row[0], row[1]) for row in session.execute(discarded))
+
+
+def _not_helpful(session: Session) -> Iterator[tuple[Message, str]]:
+    """The question before each answer that did not help."""
+    poor = select(Message.id, Message.conversation_id).where(Message.helpful.is_(False)).subquery()
+    before = (
+        select(func.max(Message.id))
+        .join(poor, poor.c.conversation_id == Message.conversation_id)
+        .where(Message.author == Author.CUSTOMER, Message.id < poor.c.id)
+        .group_by(poor.c.id)
+    )
+    return ((row[0], row[1]) for row in session.execute(_unseen().where(Message.id.in_(before))))
+
+
+def _kept_share(draft: str, sent: str) -> float:
+    """Share of the draft's words that were sent, in the same order."""
+    words = draft.split()
+    blocks = SequenceMatcher(None, words, sent.split(), autojunk=False).get_matching_blocks()
+    return sum(block.size for block in blocks) / max(len(words), 1)
+
+
+# Putting together
+
+
+def _take_in(session: Session, questions: Sequence[_Question], vectors: np.ndarray, model: str) -> None:
+    gaps, centres = _centres(session, model)
+    new: list[int] = []
+    for index, vector in enumerate(vectors):
+        nearest = centres @ vector if len(gaps) else np.zeros(0, dtype=np.float32)
+        if nearest.size and float(nearest.max()) >= TOGETHER:
+            _join(session, gaps[int(nearest.argmax())], questions[index], vector, model)
+        else:
+            new.append(index)
+    for group in together(vectors[new]):
+        members = [new[place] for place in group]
+        central = members[int((vectors[members] @ vectors[members].mean(axis=0)).argmax())]
+        gap = Gap(title=questions[central].text[:_MOST_TITLE])
+        session.add(gap)
+        session.flush()
+        for index in members:
+            _join(session, gap, questions[index], vectors[index], model)
+
+
+def together(vectors: np.ndarray) -> list[list[int]]:
+    """Groups of rows, by average linkage: the mean cosine between the rows of two groups that are put together is at
+    least `TOGETHER`. ``vectors``: (n, d), unit length."""
+    from sklearn.cluster import AgglomerativeClustering
+
+    if len(vectors) < 2:
+        return [[index] for index in range(len(vectors))]
+    clustering = AgglomerativeClustering(
+        n_clusters=None, metric="cosine", linkage="average", distance_threshold=1.0 - TOGETHER
+    )
+    groups: dict[int, list[int]] = {}
+    for index, label in enumerate(clustering.fit_predict(vectors.astype(np.float64))):
+        groups.setdefault(int(label), []).append(index)
+    return sorted(groups.values())
+
+
+def _centres(session: Session, model: str) -> tuple[list[Gap], np.ndarray]:
+    """Every gap with the mean of its questions: its product with a question is their mean cosine."""
+    sums: dict[int, tuple[np.ndarray, int]] = {}
+    query = select(GapQuestion.gap_id, GapQuestion.embedding).where(GapQuestion.embedding_model == model)
+    for gap_id, data in session.execute(query):
+        vector = np.frombuffer(data, dtype="<f4")
+        total, count = sums.get(gap_id, (np.zeros_like(vector), 0))
+        sums[gap_id] = (total + vector, count + 1)
+    gaps = [session.get_one(Gap, gap_id) for gap_id in sums]
+    return gaps, np.stack([total / count for total, count in sums.values()]) if sums else np.zeros((0, 1), np.float32)
+
+
+def _join(session: Session, gap: Gap, question: _Question, vector: np.ndarray, model: str) -> None:
+    session.add(
+        GapQuestion(
+            gap_id=gap.id,
+            message_id=question.message_id,
+            kind=question.kind,
+            text=question.text,
+            embedding_model=model,
+            embedding=to_bytes(vector.tolist()),
+            asked_at=question.asked_at,
+        )
+    )
+    if gap.state is GapState.DONE and gap.done_at is not None and question.asked_at > gap.done_at:
+        gap.state = GapState.OPEN

@@ -1,0 +1,162 @@
+"""Answers of solved tickets as articles: proposed with personal data masked, used once an agent has approved them.
+
+The question is the customer's first message, the answer the last one an agent sent, or a draft that was sent, before
+the ticket was solved. Nothing of a ticket is used, shown to other teams or indexed before an agent who may see the
+ticket has read it and said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from assistant.db import utcnow
+from assistant.desk.access import AgentPrincipal, visible_tickets
+from assistant.desk.desk import Desk
+from assistant.errors import Invalid, NotFound
+from assistant.models import (
+    Author,
+    Customer,
+    Message,
+    MessageVisibility,
+    SolvedAnswer,
+    SolvedState,
+    Ticket,
+    TicketStatus,
+)
+from assistant.retrieval.fulltext import in_use
+from assistant.retrieval.loaders import Listing, make_article
+from assistant.retrieval.sources.markdown import read_markdown
+from assistant.skills import language, personal_data
+from assistant.text.words import query_words
+
+# Shorter answers ("Done!") help nobody else.
+_LEAST_WORDS = 8
+_AT_ONCE = 500
+_MOST_TITLE = 120
+_NOUNS_WITH_CAPITALS = ("de", "lb")
+
+
+def propose(desk: Desk) -> int:
+    """Look for solved tickets that were not looked at yet. Returns how many answers are proposed anew."""
+    proposed = 0
+    for ticket_id in _new_tickets(desk):
+        with desk.db.begin() as session:
+            ticket = session.get(Ticket, ticket_id)
+            known = session.scalar(select(SolvedAnswer.id).where(SolvedAnswer.ticket_id == ticket_id))
+            answer = _answer_of(session, ticket) if ticket is not None and known is None else None
+            if answer is not None:
+                session.add(answer)
+                proposed += 1
+    return proposed
+
+
+def list_proposed(session: Session, agent: AgentPrincipal, *, limit: int = 50) -> list[tuple[SolvedAnswer, Ticket]]:
+    """Proposals of tickets that the agent may see, oldest first."""
+    tickets = visible_tickets(agent).with_only_columns(Ticket.id)
+    query = (
+        select(SolvedAnswer, Ticket)
+        .join(Ticket, Ticket.id == SolvedAnswer.ticket_id)
+        .where(SolvedAnswer.state == SolvedState.PROPOSED, SolvedAnswer.ticket_id.in_(tickets))
+        .order_by(SolvedAnswer.id)
+        .limit(limit)
+    )
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def approve(session: Session, agent: AgentPrincipal, public_id: str, *, question: str, answer: str) -> SolvedAnswer:
+    """Make it an article with the next import of solved tickets, in the agent's wording. Twice is as good as once."""
+    row = _access(session, agent, public_id)
+    if not question.strip() or not answer.strip():
+        raise Invalid("An article needs a question and an answer.", field="answer" if question.strip() else "question")
+    row.question, row.answer = question.strip(), answer.strip()
+    return _decide(row, agent, SolvedState.APPROVED)
+
+
+def reject(session: Session, agent: AgentPrincipal, public_id: str) -> SolvedAnswer:
+    return _decide(_access(session, agent, public_id), agent, SolvedState.REJECTED)
+
+
+def list_answers(desk: Desk) -> Listing:
+    """Look for new proposals, then list what agents have approved: what a source of kind `SOLVED` imports."""
+    propose(desk)
+    listing = Listing()
+    with desk.db.read() as session:
+        rows = session.scalars(select(SolvedAnswer).where(SolvedAnswer.state == SolvedState.APPROVED)).all()
+    for row in rows:
+        _, sections = read_markdown(row.answer)
+        title = row.question.splitlines()[0][:_MOST_TITLE]
+        meta = {"title": title, "product": row.product, "language": row.language}
+        listing.add(make_article(row.public_id, meta, title, sections))
+    return listing
+
+
+def _new_tickets(desk: Desk) -> Sequence[int]:
+    with desk.db.read() as session:
+        query = (
+            select(Ticket.id)
+            .outerjoin(SolvedAnswer, SolvedAnswer.ticket_id == Ticket.id)
+            .where(Ticket.status.in_([TicketStatus.SOLVED, TicketStatus.CLOSED]), SolvedAnswer.id.is_(None))
+            .order_by(Ticket.id.desc())
+            .limit(_AT_ONCE)
+        )
+        return session.scalars(query).all()
+
+
+def _answer_of(session: Session, ticket: Ticket) -> SolvedAnswer | None:
+    """The masked question and answer; None if there is no answer worth keeping."""
+    query = (
+        select(Message)
+        .where(Message.conversation_id == ticket.conversation_id, Message.visibility == MessageVisibility.PUBLIC)
+        .order_by(Message.id)
+    )
+    messages = list(session.scalars(query))
+    asked = next((one for one in messages if one.author is Author.CUSTOMER and one.text.strip()), None)
+    # What the assistant said by itself stands on articles that are there already: only a person's words are new.
+    answered = next((one for one in reversed(messages) if one.author is Author.AGENT and one.text.strip()), None)
+    if asked is None or answered is None or answered.id < asked.id or len(answered.text.split()) < _LEAST_WORDS:
+        return None
+    question = f"{ticket.subject}\n{asked.text}" if ticket.subject not in asked.text else asked.text
+    spoken, sure = language.detect(asked.text)
+    names = _names(session, ticket, answered)
+    others = [] if spoken in _NOUNS_WITH_CAPITALS else _unheard_of(session, question, answered.text, ticket.product)
+    return SolvedAnswer(
+        ticket_id=ticket.id,
+        question=personal_data.mask(question.strip(), names=names, exactly=others),
+        answer=personal_data.mask(answered.text, names=names, exactly=others),
+        product=ticket.product,
+        language=spoken if sure > 0.6 else "en",
+    )
+
+
+def _names(session: Session, ticket: Ticket, answered: Message) -> list[str]:
+    """Who is known by name here: whatever the detectors find, these are masked."""
+    customer = session.get(Customer, ticket.requester_id)
+    names = [customer.name if customer is not None else None, answered.agent.name if answered.agent else None]
+    return [name for name in names if name]
+
+
+def _unheard_of(session: Session, question: str, answer: str, product: str | None) -> list[str]:
+    """Words with capitals that stand in no article: names, most of them, and none that an article needs."""
+    suspects = {
+        suspect: query_words(suspect) for text in (question, answer) for suspect in personal_data.capitalised(text)
+    }
+    asked = {word for parts in suspects.values() for word in parts}
+    usual = in_use(session, sorted(asked)).union(query_words(product or ""))
+    return [suspect for suspect, parts in suspects.items() if usual.isdisjoint(parts)]
+
+
+def _access(session: Session, agent: AgentPrincipal, public_id: str) -> SolvedAnswer:
+    tickets = visible_tickets(agent).with_only_columns(Ticket.id)
+    query = select(SolvedAnswer).where(SolvedAnswer.public_id == public_id, SolvedAnswer.ticket_id.in_(tickets))
+    row = session.scalar(query)
+    if row is None:
+        raise NotFound("There is no such answer.")
+    return row
+
+
+def _decide(row: SolvedAnswer, agent: AgentPrincipal, state: SolvedState) -> SolvedAnswer:
+    row.state, row.agent_id, row.decided_at = state, agent.agent_id, utcnow()
+    return row

@@ -1,0 +1,370 @@
+"""Where articles come from: folders, websites, files sent in, answers of solved tickets; imported now or on schedule.
+
+A source remembers how its last import went. An import that was killed is taken up by the job's next run, which finds
+what is stored and goes on; a website's pages that were read in that visit are not asked for again. The next import of a
+schedule is enqueued with the end of the last one, whatever that end was.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from sqlalchemy import Select, delete, func, select
+from sqlalchemy.orm import Session
+
+from assistant.desk import queue
+from assistant.desk.desk import Desk
+from assistant.errors import AssistantError, Conflict, Invalid, NotFound, TooLarge
+from assistant.knowledge import embedding, figures, indexing, solved
+from assistant.knowledge.imports import Importer, ImportReport, Progress
+from assistant.media import Upload, safe_filename
+from assistant.models import Article, Source, SourceFile, SourceKind, SourcePage
+from assistant.retrieval.loaders import SUFFIXES, ArticleSource, Listing, list_articles
+from assistant.retrieval.sources.website import list_website
+
+log = structlog.get_logger(__name__)
+
+SYNC = "sync_source"
+SOLVED_NAME = "solved-tickets"
+LEAST_MINUTES = 5
+_MOST_FILES = 2_000
+_MOST_FILE_BYTES = 100_000_000
+# Failures of one import that are kept to be shown.
+_MOST_FAILED = 200
+_TELL_EVERY = 2.0
+# A visit to a website that was killed goes on where it was for so long; then its first pages are old news.
+_RESUME_WITHIN = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """A source, how many articles it has, and how it stands: new, running, failed, ok."""
+
+    source: Source
+    articles: int
+
+    @property
+    def state(self) -> str:
+        if self.source.is_running:
+            return "running"
+        if self.source.error is not None:
+            return "failed"
+        return "ok" if self.source.finished_at is not None else "new"
+
+    def to_json(self) -> dict[str, Any]:
+        source = self.source
+        moments = {name: getattr(source, name) for name in ("started_at", "finished_at", "next_at")}
+        return {
+            "id": source.public_id,
+            "name": source.name,
+            "kind": source.kind.value,
+            "location": source.location,
+            "state": self.state,
+            "articles": self.articles,
+            "every_minutes": source.every_minutes,
+            "done": source.done,
+            "total": source.total,
+            **{name: moment.isoformat() if moment is not None else None for name, moment in moments.items()},
+            "error": source.error,
+            "report": source.report,
+        }
+
+
+def add_source(
+    session: Session, *, kind: SourceKind, location: str = "", name: str | None = None, every: int | None = None
+) -> Source:
+    """Remember a source, or change the one of that name. ``every``: minutes between imports, 0 for none, None for as
+    it was. Nothing is imported yet."""
+    name = _checked_name(name or _default_name(kind, location))
+    if every is not None and every != 0 and every < LEAST_MINUTES:
+        raise Invalid(f"An interval is at least {LEAST_MINUTES} minutes.", field="every")
+    source = session.scalar(select(Source).where(Source.name == name))
+    if source is None:
+        source = Source(name=name, kind=kind, location=location)
+        session.add(source)
+    elif source.kind is not kind:
+        raise Conflict(
+            f"There is already a source {name!r} of another kind ({source.kind.value}). Choose another name."
+        )
+    source.location = location
+    if every is not None:
+        source.every_minutes = every or None
+        source.next_at = None
+    session.flush()
+    return source
+
+
+def add_website(session: Session, *, address: str, name: str | None = None, every: int | None = None) -> Source:
+    """A website by the address of its sitemap, or its own. Raises `Invalid` for what is no such address."""
+    parts = urlsplit(address.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+        raise Invalid("A website's address begins with https:// or http:// and holds no password.", field="address")
+    return add_source(session, kind=SourceKind.WEBSITE, location=address.strip(), name=name, every=every)
+
+
+def add_files(desk: Desk, uploads: Sequence[Upload], *, name: str) -> Source:
+    """Add files to a source of files; one with the same name is replaced. Opens its own transaction."""
+    kept: list[tuple[str, str, int]] = []
+    for upload in uploads:
+        filename = safe_filename(upload.filename)
+        if Path(filename).suffix.lower() not in SUFFIXES:
+            raise Invalid(f"{filename} is no article: they end in {', '.join(sorted(SUFFIXES))}.", field="files")
+        if len(upload.data) > _MOST_FILE_BYTES:
+            raise TooLarge(f"{filename} is larger than {_MOST_FILE_BYTES / 1e6:.0f} MB.", limit=_MOST_FILE_BYTES)
+        kept.append((filename, desk.storage.put(upload.data), len(upload.data)))
+    if not kept:
+        raise Invalid("Choose at least one file.", field="files")
+    with desk.db.begin() as session:
+        source = add_source(session, kind=SourceKind.FILES, name=name)
+        known = {file.name: file for file in session.scalars(_files_of(source))}
+        if len(known.keys() | {filename for filename, _, _ in kept}) > _MOST_FILES:
+            raise TooLarge(f"A source has at most {_MOST_FILES} files.", limit=_MOST_FILES)
+        for filename, sha256, size in kept:
+            row = known.setdefault(filename, SourceFile(source_id=source.id, name=filename))
+            row.sha256, row.byte_size = sha256, size
+            session.add(row)
+        request_sync(session, source)
+        return source
+
+
+def remove_file(session: Session, source: Source, name: str) -> None:
+    """Take a file out; its articles go with the import that this asks for."""
+    session.execute(delete(SourceFile).where(SourceFile.source_id == source.id, SourceFile.name == name))
+    request_sync(session, source)
+
+
+def files_of(session: Session, source: Source) -> list[SourceFile]:
+    return list(session.scalars(_files_of(source)))
+
+
+def remove_source(session: Session, source: Source) -> int:
+    """Forget a source and all its articles. Returns how many there were."""
+    gone = session.execute(delete(Article).where(Article.source == source.name).returning(Article.id)).all()
+    session.delete(source)
+    return len(gone)
+
+
+def find_source(session: Session, name: str) -> Source:
+    source = session.scalar(select(Source).where(Source.name == name))
+    if source is None:
+        names = ", ".join(session.scalars(select(Source.name).order_by(Source.name))) or "none yet"
+        raise NotFound(f"There is no source {name!r}. Sources: {names}.")
+    return source
+
+
+def get_source(session: Session, public_id: str) -> Source:
+    source = session.scalar(select(Source).where(Source.public_id == public_id))
+    if source is None:
+        raise NotFound("There is no such source.")
+    return source
+
+
+def list_sources(session: Session) -> list[SourceState]:
+    """Every source by name, with how many articles it has; two statements."""
+    counts = dict(session.execute(select(Article.source, func.count()).group_by(Article.source)).all())
+    sources = session.scalars(select(Source).order_by(Source.name))
+    return [SourceState(source, counts.get(source.name, 0)) for source in sources]
+
+
+def request_sync(session: Session, source: Source) -> None:
+    """Have a worker import the source as soon as one is free. Asked twice, it is done once."""
+    queue.enqueue(session, SYNC, {"source_id": source.id}, key=_key(source.id), priority=queue.BATCH)
+
+
+def set_interval(session: Session, source: Source, minutes: int | None, *, now: datetime) -> None:
+    """Import it again every so many minutes from now on, or only when asked."""
+    if minutes is not None and minutes < LEAST_MINUTES:
+        raise Invalid(f"An interval is at least {LEAST_MINUTES} minutes.", field="every")
+    source.every_minutes = minutes
+    queue.cancel(session, _key(source.id))
+    _schedule(session, source, now)
+
+
+def request_solved(session: Session) -> Source:
+    """Look through solved tickets, and import what was approved, as soon as a worker is free."""
+    source = add_source(session, kind=SourceKind.SOLVED)
+    request_sync(session, source)
+    return source
+
+
+def sync_job(desk: Desk, source_id: int) -> None:
+    """The job: import the source; what goes wrong is kept with the source. A source that is gone needs nothing."""
+    with desk.db.read() as session:
+        if session.get(Source, source_id) is None:
+            return
+    try:
+        sync(desk, source_id)
+    except AssistantError as error:  # kept with the source, and tried again at its time
+        log.warning("source.failed", source=source_id, error=error.message)
+
+
+def sync(desk: Desk, source_id: int, *, progress: Progress = lambda _done, _total, _what: None) -> ImportReport:
+    """Import a source now. How it went is kept with the source; raises what went wrong."""
+    source = _begin(desk, source_id)
+    try:
+        with _listing(desk, source) as listing:
+            importer = Importer(
+                desk.db,
+                source.name,
+                embedding.serving(desk),
+                reopen=partial(embedding.opened, desk.embedders),
+                taxonomy=desk.taxonomy,
+                keep_picture=partial(figures.keep_picture, desk),
+                progress=_both(progress, _Teller(desk, source_id)),
+                stored=partial(_note_page, desk, source) if source.kind is SourceKind.WEBSITE else _nothing,
+            )
+            report = importer.run(listing)
+        indexing.embed_headings(desk.db, importer.embedder, progress=progress)
+        indexing.index_vectors(desk.db, embedding_model=importer.embedder.name)
+        if report.figures:
+            figures.embed_pictures(desk, progress=progress)
+        if report.updated or report.removed:
+            indexing.sweep_vectors(desk.db)
+    except Exception as error:
+        reason = error.message if isinstance(error, AssistantError) else f"{type(error).__name__}: {error}"
+        _end(desk, source_id, error=reason[:1000])
+        raise
+    except KeyboardInterrupt:
+        _end(desk, source_id, error="Stopped before the end. What was imported stays; import again to go on.")
+        raise
+    _end(desk, source_id, report=report)
+    return report
+
+
+def _begin(desk: Desk, source_id: int) -> Source:
+    """Note the start, unless this goes on where a killed import was."""
+    now = desk.now()
+    with desk.db.begin() as session:
+        source = session.get(Source, source_id)
+        if source is None:
+            raise NotFound("There is no such source.")
+        resumed = source.is_running and source.started_at is not None and now - source.started_at < _RESUME_WITHIN
+        if not resumed:
+            source.started_at = now
+        source.finished_at, source.done, source.total = None, 0, 0
+        return source
+
+
+def _end(desk: Desk, source_id: int, *, report: ImportReport | None = None, error: str | None = None) -> None:
+    with desk.db.begin() as session:
+        source = session.get(Source, source_id)
+        if source is None:
+            return
+        source.finished_at, source.error = desk.now(), error
+        if report is not None:
+            shown = report.to_json()
+            source.report = {**shown, "failed": shown["failed"][:_MOST_FAILED], "failed_count": len(report.failed)}
+        _schedule(session, source, desk.now())
+
+
+def _schedule(session: Session, source: Source, now: datetime) -> None:
+    source.next_at = now + source.every if source.every is not None else None
+    if source.next_at is not None:
+        payload = {"source_id": source.id}
+        queue.enqueue(session, SYNC, payload, key=_key(source.id), priority=queue.BATCH, run_at=source.next_at)
+
+
+@contextmanager
+def _listing(desk: Desk, source: Source) -> Iterator[Listing]:
+    """What the source holds now; files that had to be brought here for it are gone afterwards."""
+    if source.kind is SourceKind.FOLDER:
+        yield list_articles(Path(source.location))
+    elif source.kind is SourceKind.WEBSITE:
+        yield _website(desk, source)
+    elif source.kind is SourceKind.SOLVED:
+        yield solved.list_answers(desk)
+    else:
+        with tempfile.TemporaryDirectory(prefix="articles-") as folder:
+            with desk.db.read() as session:
+                files = files_of(session, source)
+            for file in files:
+                (Path(folder) / file.name).write_bytes(desk.storage.get(file.sha256))
+            # An empty source is one whose files were all taken out: its articles go.
+            yield list_articles(Path(folder)) if files else Listing()
+
+
+def _website(desk: Desk, source: Source) -> Listing:
+    with desk.db.read() as session:
+        pages = list(session.scalars(select(SourcePage).where(SourcePage.source_id == source.id)))
+        stored = set(session.scalars(select(Article.source_key).where(Article.source == source.name)))
+    # A page whose article is not there is read anew, whatever was noted about it.
+    known: Mapping[str, Mapping[str, str]] = {page.url: page.validators for page in pages if page.url in stored}
+    begun = source.started_at
+    done = frozenset(page.url for page in pages if page.url in stored and begun is not None and page.read_at >= begun)
+    return list_website(source.location, fetch=desk.fetch, known=known, done=done, pause=desk.fetch_pause)
+
+
+def _note_page(desk: Desk, source: Source, key: str, article: ArticleSource | None) -> None:
+    """Note that a page is stored as it is now."""
+    with desk.db.begin() as session:
+        page = session.scalar(select(SourcePage).where(SourcePage.source_id == source.id, SourcePage.url == key))
+        if page is None:
+            page = SourcePage(source_id=source.id, url=key, validators={})
+            session.add(page)
+        if article is not None:
+            page.validators = dict(article.validators)
+        page.read_at = desk.now()
+
+
+def _nothing(_key: str, _article: ArticleSource | None) -> None:
+    return
+
+
+class _Teller:
+    """Keeps the progress with the source, now and then: others look at it."""
+
+    def __init__(self, desk: Desk, source_id: int) -> None:
+        self._desk = desk
+        self._source_id = source_id
+        self._told_at = 0.0
+
+    def __call__(self, done: int, total: int, _what: str) -> None:
+        if done < total and monotonic() - self._told_at < _TELL_EVERY:
+            return
+        self._told_at = monotonic()
+        with self._desk.db.begin() as session:
+            source = session.get(Source, self._source_id)
+            if source is not None:
+                source.done, source.total = done, total
+
+
+def _both(first: Progress, second: Progress) -> Progress:
+    def progress(done: int, total: int, what: str) -> None:
+        first(done, total, what)
+        second(done, total, what)
+
+    return progress
+
+
+def _files_of(source: Source) -> Select[SourceFile]:
+    return select(SourceFile).where(SourceFile.source_id == source.id).order_by(SourceFile.name)
+
+
+def _key(source_id: int) -> str:
+    return f"{SYNC}:{source_id}"
+
+
+def _checked_name(name: str) -> str:
+    name = " ".join(name.split())
+    if not name or len(name) > 100 or not name.isprintable():
+        raise Invalid("A source needs a name of at most 100 printable characters.", field="name")
+    return name
+
+
+def _default_name(kind: SourceKind, location: str) -> str:
+    if kind is SourceKind.WEBSITE:
+        return urlsplit(location).hostname or location
+    if kind is SourceKind.SOLVED:
+        return SOLVED_NAME
+    return re.split(r"[/\\]", location.rstrip("/\\"))[-1] or "articles"

@@ -1,0 +1,1 @@
+"""Where the product is trained, evaluated and measured. Nothing that serves customers imports it."""

@@ -1,0 +1,311 @@
+"""How long a request takes: opening a ticket with a photo, and listing a page of very many tickets.
+
+A server of its own is started as an operator starts it, on a database of its own that is filled with tickets, and asked
+over HTTP, one request after the other. Reading, triage and drafting are the workers' and not part of a request; with
+``workers`` they go on beside it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from itertools import count, repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from sqlalchemy import event, insert, select
+from sqlalchemy.orm import Session
+
+from assistant import sample
+from assistant.app import create_app
+from assistant.db import Database, current_revision, new_public_id, utcnow
+from assistant.desk import access
+from assistant.desk.access import Scope
+from assistant.errors import Invalid, NotReady
+from assistant.models import Conversation, ConversationState, Customer, Priority, Team, Ticket, TicketStatus
+from assistant.runtime import Runtime, build
+from assistant.settings import PREFIX, Settings
+
+Progress = Callable[[int, int, str], None]
+
+STARTS_WITHIN = 60.0
+LISTED = 100  # tickets on a page
+_ROWS_AT_ONCE = 2000
+_WARM_UP = 5
+_PHOTOS = {
+    "screenshot (1080p PNG)": ("update-dialog.png", (1920, 1080), "PNG"),
+    "photo (2 MP JPEG)": ("coffee-machine-e21.jpg", (1600, 1200), "JPEG"),
+    "photo (12 MP JPEG)": ("coffee-machine-e21.jpg", (4032, 3024), "JPEG"),
+}
+_LISTS = {
+    "list 100, newest": "",
+    "list 100, one status": "&status=open",
+    "list 100, one team's": "&team={team}",
+    "list 100, handed off": "&state=handed_off",
+}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds from sending a request to having read its answer. ``statements``: what it asks of the database."""
+
+    request: str
+    count: int
+    p50_ms: float
+    p95_ms: float
+    statements: int | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    database: str
+    tickets: int
+    workers: int
+    timings: tuple[Timing, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def render(self) -> str:
+        """A table for people."""
+        lines = [f"{self.database}, {self.tickets:,} tickets, {self.workers} workers", ""]
+        lines.append(f"{'':32}{'requests':>9}{'p50 ms':>9}{'p95 ms':>9}{'statements':>12}")
+        for one in self.timings:
+            said = "" if one.statements is None else str(one.statements)
+            lines.append(f"{one.request:32}{one.count:>9}{one.p50_ms:>9.1f}{one.p95_ms:>9.1f}{said:>12}")
+        return "\n".join(lines)
+
+
+def measure(
+    *,
+    tickets: int = 100_000,
+    requests: int = 60,
+    workers: int = 0,
+    database_url: str | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Measure on SQLite in a folder that is removed afterwards, or on the empty database at ``database_url``.
+
+    Raises `Invalid` if that database is not empty: it is filled with invented tickets.
+    """
+    tell = progress or (lambda done, total, what: None)
+    with tempfile.TemporaryDirectory(prefix="assistant-bench-") as folder:
+        settings = Settings(
+            data_dir=Path(folder),
+            database_url=database_url,
+            host="127.0.0.1",
+            port=_free_port(),
+            workers=workers,
+            rate_limit="1000000 per minute",
+            log_level="error",
+        )
+        _require_empty(settings)
+        runtime = build(settings)
+        try:
+            fill(runtime.desk.db, tickets, tell)
+            with runtime.desk.db.begin() as session:
+                _, key = access.add_key(session, name="bench", scopes=[scope.value for scope in Scope])
+            statements = {name: _statements(runtime, key, path) for name, path in _lists(runtime).items()}
+            lists, database = _lists(runtime), runtime.desk.db.engine.dialect.name
+        finally:
+            runtime.close()
+        with _server(settings):
+            timings = list(_timed(settings.port, key, lists, statements=statements, requests=requests, tell=tell))
+    return Report(database, tickets, workers, tuple(timings))
+
+
+def fill(db: Database, number: int, tell: Progress) -> None:
+    """Add tickets of many customers, in every state, as bare rows."""
+    with db.begin() as session:
+        teams = list(session.scalars(select(Team.id).order_by(Team.id)))
+    for start in range(0, number, _ROWS_AT_ONCE):
+        with db.begin() as session:
+            _add_rows(session, range(start, min(start + _ROWS_AT_ONCE, number)), [*teams, None])
+        tell(min(start + _ROWS_AT_ONCE, number), number, "Filling the database")
+    if not db.is_sqlite:
+        with db.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM ANALYZE")
+
+
+def _add_rows(session: Session, numbers: range, teams: Sequence[int | None]) -> None:
+    """Nine of ten tickets are done, as at any desk that has been open for a while."""
+    customers = [{"public_id": new_public_id("cus"), "name": f"Customer {number}"} for number in numbers[::5]]
+    owners = session.scalars(insert(Customer).returning(Customer.id), customers).all()
+    open_states = (ConversationState.HANDED_OFF, ConversationState.AGENT, ConversationState.ASSISTANT)
+    done = [number % 10 != 0 for number in numbers]
+    states = [ConversationState.CLOSED if d else open_states[n // 10 % 3] for n, d in zip(numbers, done, strict=True)]
+    conversations = [
+        {"public_id": new_public_id("cnv"), "customer_id": owners[at // 5], "channel": "api", "state": state}
+        for at, state in enumerate(states)
+    ]
+    returned = insert(Conversation).returning(Conversation.id, sort_by_parameter_order=True)
+    ids = session.scalars(returned, conversations).all()
+    now, priorities = utcnow(), tuple(Priority)
+    session.execute(
+        insert(Ticket),
+        [
+            {
+                "public_id": new_public_id("tck"),
+                "conversation_id": conversation_id,
+                "requester_id": owners[at // 5],
+                "subject": f"Ticket {number}: the display shows E{number % 90 + 10}",
+                "status": TicketStatus.SOLVED if done[at] else TicketStatus.OPEN,
+                "priority": priorities[number % 4],
+                "team_id": teams[number % len(teams)],
+                "created_at": now,
+                "updated_at": now,
+            }
+            for at, (number, conversation_id) in enumerate(zip(numbers, ids, strict=True))
+        ],
+    )
+
+
+def photos(name: str, size: tuple[int, int], kind: str) -> Iterator[bytes]:
+    """A sample photo again and again, scaled to ``size``, with a telephone's noise if it is a JPEG. No two are alike:
+    a photo that is stored already would be less work."""
+    with Image.open(sample.photos_dir() / name) as drawn:
+        image = drawn.convert("RGB").resize(size)
+    if kind == "JPEG":
+        noise = np.random.default_rng(0).normal(0, 7, (size[1], size[0], 3)).astype(np.int16)
+        image = Image.fromarray(np.clip(np.asarray(image, dtype=np.int16) + noise, 0, 255).astype(np.uint8))
+    for number in count():
+        image.paste((number % 256, number // 256 % 256, 99), (0, 0, 16, 16))
+        buffer = io.BytesIO()
+        image.save(buffer, kind)
+        yield buffer.getvalue()
+
+
+def _lists(runtime: Runtime) -> dict[str, str]:
+    team = runtime.desk.taxonomy.teams[0].key
+    return {name: f"/api/v1/tickets?limit={LISTED}{query.format(team=team)}" for name, query in _LISTS.items()}
+
+
+def _statements(runtime: Runtime, key: str, path: str) -> int:
+    """How many SQL statements the list takes, signing in included."""
+    client = create_app(runtime).test_client()
+    headers = {"Authorization": f"Bearer {key}"}
+    client.get(path, headers=headers)  # the first use of a key is noted
+    said = 0
+
+    def heard(*_: Any) -> None:
+        nonlocal said
+        said += 1
+
+    event.listen(runtime.desk.db.engine, "before_cursor_execute", heard)
+    answer = client.get(path, headers=headers)
+    event.remove(runtime.desk.db.engine, "before_cursor_execute", heard)
+    if answer.status_code != 200:
+        raise NotReady(f"The list could not be read: {answer.get_data(as_text=True)[:200]}")
+    return said
+
+
+def _timed(
+    port: int, key: str, lists: dict[str, str], *, statements: dict[str, int], requests: int, tell: Progress
+) -> Iterator[Timing]:
+    headers = {"Authorization": f"Bearer {key}"}
+    sources: dict[str, Iterator[bytes | None]] = {"open, no photo": repeat(None)}
+    sources |= {f"open, {name}": photos(file, size, kind) for name, (file, size, kind) in _PHOTOS.items()}
+    total = len(lists) + len(sources)
+    for done, (name, source) in enumerate(sources.items(), start=1):
+        made = (_ticket_form(number, photo) for number, photo in zip(range(requests + _WARM_UP), source, strict=False))
+        sent = (("POST", "/api/v1/tickets", body, headers | {"Content-Type": kind}) for body, kind in made)
+        yield _timing(name, port, sent, expect=201)
+        tell(done, total, "Asking")
+    for done, (name, path) in enumerate(lists.items(), start=1 + len(sources)):
+        asked = (("GET", path, b"", headers) for _ in range(requests + _WARM_UP))
+        yield _timing(name, port, asked, expect=200, statements=statements[name])
+        tell(done, total, "Asking")
+
+
+def _timing(
+    name: str,
+    port: int,
+    requests: Iterator[tuple[str, str, bytes, dict[str, str]]],
+    *,
+    expect: int,
+    statements: int | None = None,
+) -> Timing:
+    """Each request on a connection of its own: making the next photo can take longer than the server keeps one."""
+    seconds = []
+    for method, path, body, headers in requests:
+        started = time.perf_counter()
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            said = answer.read()
+        seconds.append(time.perf_counter() - started)
+        if answer.status != expect:
+            raise NotReady(f"{name}: {answer.status} {said[:200].decode(errors='replace')}")
+    p50, p95 = np.percentile(np.array(seconds[_WARM_UP:]) * 1000, (50, 95))
+    return Timing(name, len(seconds) - _WARM_UP, round(float(p50), 1), round(float(p95), 1), statements)
+
+
+def _ticket_form(number: int, photo: bytes | None) -> tuple[bytes, str]:
+    """A multipart body and its content type."""
+    boundary = uuid.uuid4().hex
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="text"\r\n\r\nTicket {number}: it shows E21.\r\n'
+    body = head.encode()
+    if photo is not None:
+        part = f'--{boundary}\r\nContent-Disposition: form-data; name="photos"; filename="photo.jpg"\r\n\r\n'
+        body += part.encode() + photo + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+def _require_empty(settings: Settings) -> None:
+    database = Database(settings.sqlalchemy_url)
+    try:
+        if current_revision(database) is not None:
+            raise Invalid("This database is not empty. The benchmark fills one with invented tickets: give it its own.")
+    finally:
+        database.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _server(settings: Settings) -> Iterator[None]:
+    """`assistant serve` with these settings, for as long as the block lasts."""
+    given = settings.model_dump(mode="json", exclude_unset=True)
+    environment = os.environ | {
+        f"{PREFIX}{name.upper()}": str(value) for name, value in given.items() if value is not None
+    }
+    command = [sys.executable, "-m", "assistant", "serve"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: S603
+    try:
+        _await_answer(process, settings.port)
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def _await_answer(process: subprocess.Popen[bytes], port: int) -> None:
+    ends_at = time.monotonic() + STARTS_WITHIN
+    while time.monotonic() < ends_at and process.poll() is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/livez")
+            if json.load(connection.getresponse())["status"] == "ok":
+                return
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.1)
+        finally:
+            connection.close()
+    raise NotReady("The server to be measured did not start. Does `assistant serve` start?")

@@ -1,0 +1,178 @@
+"""Words: what a query is searched by, and the database's full-text index (FTS5 or tsvector) that finds candidates.
+
+Any text may come in: only word characters reach the index, always quoted, and values are always bound.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from assistant.models import Visibility
+
+# The search reads about so many entries of the word index: rare words first, common ones as far as this goes.
+# PostgreSQL fetches each row to rank it, which costs about 7 µs.
+READ_AT_MOST = 5_000
+READ_AT_MOST_POSTGRESQL = 1_500
+# PostgreSQL counts no further: a word that has more, but is not one of the most frequent, lies between this and the
+# least of those.
+_COUNTED = 400
+# BM25 weights of the columns heading, text, codes, scope: codes have their own search, a scope only filters.
+_COLUMN_WEIGHTS = "bm25(2.0, 1.0, 0.0, 0.0)"
+# Weights of D (identifiers), C (unused), B (text) and A (heading) in PostgreSQL's ts_rank.
+_RANK_WEIGHTS = "{0, 0, 0.5, 1.0}"
+# Which passages may be found at all, on PostgreSQL; `bound` gives the values.
+MAY_BE_FOUND = """a.visibility = ANY(:visibilities)
+        AND (cardinality(CAST(:languages AS text[])) = 0 OR lower(a.language) = ANY(:languages))"""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What may be found. ``visibilities`` and ``languages`` are strict (no languages: all of them); passages of
+    ``products`` come first, but not alone."""
+
+    visibilities: tuple[Visibility, ...] = (Visibility.PUBLIC,)
+    languages: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
+
+
+def count(session: Session, words: Sequence[str], *, frequent: Mapping[str, int], passages: int) -> dict[str, int]:
+    """How many passages have each word, whoever may see them. ``frequent``: see `frequent_lexemes`. ``passages``: how
+    many there are; a word that the index leaves out is taken to be in all of them."""
+    if _is_sqlite(session):
+        statement = text("SELECT count(*) FROM passages_fts WHERE passages_fts MATCH :match")
+        matches = {word: _in_text(f'"{word}"') for word in words}
+        return {word: int(session.execute(statement, {"match": match}).scalar_one()) for word, match in matches.items()}
+    lexemes = _lexemes(session, words)
+    least = min(frequent.values(), default=passages)
+    statement = text(
+        "SELECT count(*) FROM (SELECT 1 FROM passages WHERE fts_words @@ CAST(:match AS tsquery) LIMIT :most) found"
+    )
+    most = _COUNTED if frequent else passages
+    counts = {}
+    for word in words:
+        lexeme = lexemes.get(word)
+        if lexeme is None:
+            counts[word] = passages
+        elif lexeme in frequent:
+            counts[word] = frequent[lexeme]
+        else:
+            found = int(session.execute(statement, {"match": f"'{lexeme}'", "most": most}).scalar_one())
+            counts[word] = found if found < most else max(found, round(math.sqrt(found * least)))
+    return counts
+
+
+def in_use(session: Session, words: Sequence[str]) -> set[str]:
+    """Those that some passage has, whoever may see it, or that the index leaves out because all texts have them."""
+    if _is_sqlite(session):
+        statement = text("SELECT EXISTS (SELECT 1 FROM passages_fts WHERE passages_fts MATCH :match)")
+        matches = {word: _in_text(f'"{word}"') for word in words}
+    else:
+        statement = text("SELECT EXISTS (SELECT 1 FROM passages WHERE fts_words @@ CAST(:match AS tsquery))")
+        matches = {word: f"'{lexeme}'" for word, lexeme in _lexemes(session, words).items()}
+    missing = {word for word, match in matches.items() if not session.scalar(statement, {"match": match})}
+    return set(words) - missing
+
+
+def frequent_lexemes(session: Session, *, passages: int) -> dict[str, int]:
+    """About how many passages have each of the most frequent words, as PostgreSQL found when it last looked (ANALYZE).
+    Counting them takes longer the more there are; SQLite counts fast."""
+    if _is_sqlite(session):
+        return {}
+    statement = """
+        SELECT lexeme, share
+        FROM pg_stats, unnest(most_common_elems::text::text[], most_common_elem_freqs) s(lexeme, share)
+        WHERE schemaname = current_schema() AND tablename = 'passages' AND attname = 'fts_words' AND lexeme IS NOT NULL
+    """
+    return {row[0]: round(row[1] * passages) for row in session.execute(text(statement))}
+
+
+def _lexemes(session: Session, words: Sequence[str]) -> dict[str, str]:
+    """What PostgreSQL's index has in the place of each word; nothing for those that it leaves out."""
+    statement = "SELECT word, tsvector_to_array(to_tsvector('english', word)) FROM unnest(CAST(:words AS text[])) word"
+    found = session.execute(text(statement), {"words": list(words)})
+    return {word: lexemes[0] for word, lexemes in found if lexemes}
+
+
+def rarest(counts: Mapping[str, int], *, most: int = READ_AT_MOST) -> list[str]:
+    """The words to search for, rarest first, as many as are in ``most`` passages; at least one, if any is known."""
+    chosen: list[str] = []
+    entries = 0
+    for word in sorted((word for word in counts if counts[word]), key=counts.__getitem__):
+        entries += counts[word]
+        if chosen and entries > most:
+            break
+        chosen.append(word)
+    return chosen
+
+
+def find(session: Session, words: Sequence[str], *, filters: Filters, limit: int) -> list[int]:
+    """Ids of the passages that may be found and fit the words best (BM25, or cover density), best first."""
+    if not words:
+        return []
+    if _is_sqlite(session):
+        match = _in_text("(" + " OR ".join(f'"{word}"' for word in words) + ")")
+        statement = f"""
+            SELECT rowid FROM passages_fts WHERE passages_fts MATCH :match AND rank MATCH '{_COLUMN_WEIGHTS}'
+            ORDER BY rank LIMIT :limit
+        """  # noqa: S608  (only our own constants are put in)
+        return _ids(session, statement, match=_scoped(match, filters), limit=limit)
+    # Best first, and each looked up whether it may be found until there are enough; a join would read every article.
+    statement = f"""
+        SELECT ranked.id FROM (
+            SELECT p.id, p.article_id FROM passages p, to_tsquery('english', :match) query WHERE p.fts_words @@ query
+            ORDER BY ts_rank('{_RANK_WEIGHTS}', p.fts_words, query, 1) DESC, p.id OFFSET 0
+        ) ranked WHERE (SELECT {MAY_BE_FOUND} FROM articles a WHERE a.id = ranked.article_id) LIMIT :limit
+    """  # noqa: S608
+    # Without weights: they are not in the index, and asking for them reads every row's words twice. Identifiers, which
+    # match too then, count nothing in the ranking.
+    return _ids(session, statement, match=" | ".join(f"'{word}'" for word in words), limit=limit, **bound(filters))
+
+
+def find_code(session: Session, code: str, *, filters: Filters, limit: int) -> list[int]:
+    """Ids of passages that may be found and carry the canonical identifier."""
+    if _is_sqlite(session):
+        statement = "SELECT rowid FROM passages_fts WHERE passages_fts MATCH :match LIMIT :limit"
+        return _ids(session, statement, match=_scoped(f'codes : "{code.lower()}"', filters), limit=limit)
+    # In no order: a sort by id makes PostgreSQL walk the whole table by id instead of asking the identifiers' index.
+    statement = f"""
+        SELECT p.id FROM passages p JOIN articles a ON a.id = p.article_id
+        WHERE string_to_array(p.codes, ' ') @> ARRAY[:code] AND {MAY_BE_FOUND} LIMIT :limit
+    """  # noqa: S608
+    return sorted(_ids(session, statement, code=code, limit=limit, **bound(filters)))
+
+
+def _is_sqlite(session: Session) -> bool:
+    return session.get_bind().dialect.name == "sqlite"
+
+
+def _in_text(match: str) -> str:
+    """What is looked for in the columns of words alone, not among identifiers and filters."""
+    return f"{{heading text}} : {match}"
+
+
+def _scoped(match: str, filters: Filters) -> str:
+    """Filters are words of the column ``scope``, so that the index itself leaves out what may not be found.
+
+    They end in a digit, as the migration writes them: the index's stemmer leaves such words alone."""
+    scopes = [[f"v{visibility.value}0" for visibility in filters.visibilities] or ["nothing0"]]
+    if filters.languages:
+        scopes.append([f"l{re.sub(r'[^a-z0-9]', '', language.lower())}0" for language in filters.languages])
+    clauses = ["scope : (" + " OR ".join(f'"{word}"' for word in words) + ")" for words in scopes]
+    return " AND ".join([f"({match})", *clauses])
+
+
+def bound(filters: Filters) -> dict[str, list[str]]:
+    return {
+        "visibilities": [visibility.value for visibility in filters.visibilities],
+        "languages": [language.lower() for language in filters.languages],
+    }
+
+
+def _ids(session: Session, statement: str, **values: object) -> list[int]:
+    return [int(row[0]) for row in session.execute(text(statement), values)]

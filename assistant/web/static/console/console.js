@@ -2,7 +2,11 @@
 
 import "./keep.js";
 
-const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
+const UNITS = [
+  ["day", 86400],
+  ["hour", 3600],
+  ["minute", 60],
+];
 const words = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "short" });
 
 function renewAges() {
@@ -58,7 +62,12 @@ setInterval(() => {
 }, 20_000);
 
 // A line of visible text, or a field, points at its place in the photo; a field shows where the model sees it.
-for (const [name, on] of [["mouseover", true], ["focusin", true], ["mouseout", false], ["focusout", false]]) {
+for (const [name, on] of [
+  ["mouseover", true],
+  ["focusin", true],
+  ["mouseout", false],
+  ["focusout", false],
+]) {
   document.addEventListener(name, (event) => {
     const line = event.target.closest?.(".evidence [data-line]");
     const box = line?.closest("[data-photo]").querySelector(`.overlay [data-line="${line.dataset.line}"]`);

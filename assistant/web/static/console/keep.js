@@ -76,7 +76,8 @@ function markChanged(form) {
 /** A box is as high as its text. */
 function fit(area) {
   if (CSS.supports("field-sizing", "content")) return;
-  area.rows = Math.max(Number(area.dataset.rows ?? (area.dataset.rows = area.rows)), area.value.split("\n").length);
+  area.dataset.rows ??= area.rows;
+  area.rows = Math.max(Number(area.dataset.rows), area.value.split("\n").length);
 }
 
 /** A choice in this panel is about to be sent. It is left alone: the answer to that brings the news, too. */

@@ -1,8 +1,8 @@
 // The conversation: what is sent, what arrives, and in which state it stands. Shows through a Thread and a view; knows
 // no elements itself.
 
-import { EventStream } from "./stream.js";
 import { local, newClientId } from "./store.js";
+import { EventStream } from "./stream.js";
 import { t } from "./texts.js";
 
 const SLOW = 20_000; // after this long the customer hears that it is still being worked on

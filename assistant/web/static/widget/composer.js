@@ -132,7 +132,11 @@ export class Composer {
   }
 
   #chip(file) {
-    const remove = make("button.icon-button", { type: "button", "aria-label": t("remove", { name: file.name }) }, icon("close"));
+    const remove = make(
+      "button.icon-button",
+      { type: "button", "aria-label": t("remove", { name: file.name }) },
+      icon("close"),
+    );
     const chip = make("li.attached", { title: file.name }, preview(file), make("span.filename", {}, file.name), remove);
     remove.addEventListener("click", () => {
       this.#files = this.#files.filter((other) => other !== file);

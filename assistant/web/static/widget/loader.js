@@ -71,7 +71,7 @@
   let frame = null;
   let isReady = false;
   let isOpen = false;
-  let waiting = []; // messages for the frame until it has loaded
+  const waiting = []; // messages for the frame until it has loaded
   let focusedBefore = null;
 
   const remember = (storage, key, value) => {

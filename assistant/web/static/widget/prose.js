@@ -57,7 +57,11 @@ function numberOf(citation, passages) {
 
 function chip(passage, onChip) {
   const label = t("source", { n: passage.number, title: passage.article_title });
-  const button = make("button.chip", { type: "button", title: passage.article_title, "aria-label": label }, `${passage.number}`);
+  const button = make(
+    "button.chip",
+    { type: "button", title: passage.article_title, "aria-label": label },
+    `${passage.number}`,
+  );
   button.addEventListener("click", () => onChip(passage, button));
   // A word joiner keeps the chip on the line of its sentence's last word.
   const holder = document.createDocumentFragment();

@@ -8,7 +8,8 @@ const ENGLISH = {
   welcome_title: "How can we help?",
   welcome_text: "Describe what happened, or send a photo: of the blinking light, the display, the label or the damage.",
   welcome_photo: "Add a photo",
-  welcome_note: "You are writing to an automatic assistant. It answers from our help articles and hands over to a person when it is not sure. The place a photo was taken at is removed from it.",
+  welcome_note:
+    "You are writing to an automatic assistant. It answers from our help articles and hands over to a person when it is not sure. The place a photo was taken at is removed from it.",
   person: "Talk to a person",
   person_asking: "Asking…",
   person_first: "Write what it is about: it goes straight to a person.",
@@ -63,7 +64,6 @@ const ENGLISH = {
   banner_closed_text: "Write to open it again, or start a new one.",
   start_new: "New conversation",
   gone: "This conversation has ended. Here begins a new one.",
-  handoff_failed: "That did not work. Please try again in a moment.",
   today: "Today",
   yesterday: "Yesterday",
 };
@@ -74,9 +74,11 @@ const GERMAN = {
   subtitle_agent: "Sie sprechen mit {name}",
   subtitle_closed: "Gespräch beendet",
   welcome_title: "Wie können wir helfen?",
-  welcome_text: "Beschreiben Sie, was passiert ist, oder schicken Sie ein Foto: vom blinkenden Licht, der Anzeige, dem Typenschild oder dem Schaden.",
+  welcome_text:
+    "Beschreiben Sie, was passiert ist, oder schicken Sie ein Foto: vom blinkenden Licht, der Anzeige, dem Typenschild oder dem Schaden.",
   welcome_photo: "Foto hinzufügen",
-  welcome_note: "Sie schreiben mit einem automatischen Assistenten. Er antwortet aus unseren Hilfeartikeln und gibt an einen Menschen ab, wenn er nicht sicher ist. Der Aufnahmeort wird aus Fotos entfernt.",
+  welcome_note:
+    "Sie schreiben mit einem automatischen Assistenten. Er antwortet aus unseren Hilfeartikeln und gibt an einen Menschen ab, wenn er nicht sicher ist. Der Aufnahmeort wird aus Fotos entfernt.",
   person: "Mit einem Menschen sprechen",
   person_asking: "Wird angefragt…",
   person_first: "Schreiben Sie, worum es geht: es geht direkt an einen Menschen.",
@@ -131,7 +133,6 @@ const GERMAN = {
   banner_closed_text: "Schreiben Sie, um es wieder zu öffnen, oder beginnen Sie ein neues.",
   start_new: "Neues Gespräch",
   gone: "Das Gespräch ist beendet. Hier beginnt ein neues.",
-  handoff_failed: "Das hat nicht geklappt. Bitte versuchen Sie es gleich noch einmal.",
   today: "Heute",
   yesterday: "Gestern",
 };
@@ -151,7 +152,10 @@ const GERMAN_NOTICES = new Map([
     "This should be looked at by a person, so a colleague will take over.",
     "Das sollte sich ein Mensch ansehen, darum übernimmt ein Kollege oder eine Kollegin.",
   ],
-  ["I cannot answer right now, so a colleague will take over.", "Ich kann gerade nicht antworten, darum übernimmt ein Mensch."],
+  [
+    "I cannot answer right now, so a colleague will take over.",
+    "Ich kann gerade nicht antworten, darum übernimmt ein Mensch.",
+  ],
   ["You are next in line.", "Sie sind als Nächstes dran."],
   ["You are number # in line.", "Sie sind Nummer # in der Reihe."],
   [
@@ -160,14 +164,17 @@ const GERMAN_NOTICES = new Map([
   ],
 ]);
 
-const LANGUAGES = { en: ENGLISH, de: GERMAN };
+export const LANGUAGES = { en: ENGLISH, de: GERMAN };
 const NOTICES = { de: GERMAN_NOTICES };
 
 let language = "en";
 
 /** Choose by a list of BCP 47 tags, first match wins. */
 export function chooseLanguage(tags) {
-  const known = tags.filter(Boolean).map((tag) => tag.toLowerCase().split("-")[0]).find((tag) => tag in LANGUAGES);
+  const known = tags
+    .filter(Boolean)
+    .map((tag) => tag.toLowerCase().split("-")[0])
+    .find((tag) => Object.hasOwn(LANGUAGES, tag));
   language = known ?? "en";
   document.documentElement.lang = language;
 }

@@ -223,14 +223,20 @@ export class Thread {
     if (message.author === "system") return make("p.notice", {}, translateNotice(message.text));
     const entry = make(`article.entry.${message.author}`);
     entry.dataset.author = message.author;
-    const name = { customer: t("you"), assistant: t("assistant"), agent: message.author_name ?? t("agent") }[message.author];
+    const name = { customer: t("you"), assistant: t("assistant"), agent: message.author_name ?? t("agent") }[
+      message.author
+    ];
     entry.append(byline(message, name));
     const photos = this.#photos(message.attachments);
     if (photos) entry.append(photos);
     // Whoever reads a source stays there.
     const figure = (one) => this.#thumbnail({ ...one, filename: one.alt || t("figure") });
     const sources = new Sources(message.citations, () => (this.#isAtEnd = false), figure);
-    const bubble = make("div.bubble", {}, prose(message.text, message.citations, (passage) => sources.toggle(passage, true)));
+    const bubble = make(
+      "div.bubble",
+      {},
+      prose(message.text, message.citations, (passage) => sources.toggle(passage, true)),
+    );
     bubble.hidden = !message.text;
     entry.append(bubble);
     if (sources.element) entry.append(sources.element);
@@ -290,7 +296,12 @@ export class Thread {
 
   #download(attachment) {
     const label = t("download", { name: attachment.filename });
-    const button = make("button.file", { type: "button", "aria-label": label }, icon("file"), make("span", {}, attachment.filename));
+    const button = make(
+      "button.file",
+      { type: "button", "aria-label": label },
+      icon("file"),
+      make("span", {}, attachment.filename),
+    );
     button.addEventListener("click", async () => {
       const address = await this.#photo(attachment.id, { thumbnail: false }).catch(() => null);
       if (address) make("a", { href: address, download: attachment.filename }).click();
@@ -334,7 +345,13 @@ class Sources {
     const path = headingPath(passage);
     if (path) name.append(make("span.path", {}, path));
     const number = make("span.number", {}, `${passage.number}`);
-    const button = make("button.source", { type: "button", "aria-expanded": "false", "aria-controls": id }, number, name, icon("chevron"));
+    const button = make(
+      "button.source",
+      { type: "button", "aria-expanded": "false", "aria-controls": id },
+      number,
+      name,
+      icon("chevron"),
+    );
     const panel = make("div.passage", { id, hidden: true }, make("blockquote", {}, passage.quote));
     // Fetched when the source is opened, not before.
     const figures = passage.figures ?? [];

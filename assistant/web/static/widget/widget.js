@@ -18,7 +18,9 @@ const config = JSON.parse(document.body.dataset.config);
 
 const api = new Api(config.api);
 // Ids say what they name: photos of the conversation, or figures of articles.
-const photo = keepAddresses((id, options) => (id.startsWith("fig_") ? api.figure(id, options) : api.attachment(id, options)));
+const photo = keepAddresses((id, options) =>
+  id.startsWith("fig_") ? api.figure(id, options) : api.attachment(id, options),
+);
 const viewer = new Viewer(find("viewer"), { photo, onToggle: (open) => parentPage.tell("resize", { large: open }) });
 const thread = new Thread(
   { log: find("log"), scroller: find("scroller"), writing: find("writing"), newest: find("newest") },
@@ -32,7 +34,12 @@ const chat = new Chat({
   api,
   thread,
   outbox: new Outbox(),
-  view: { onState: showState, onConnection: showConnection, onNews: countNews, onStarted: () => parentPage.tell("started") },
+  view: {
+    onState: showState,
+    onConnection: showConnection,
+    onNews: countNews,
+    onStarted: () => parentPage.tell("started"),
+  },
 });
 const composer = new Composer(
   {

@@ -1,3 +1,3 @@
 """A self-hosted customer-support assistant that reads the photo."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -22,7 +22,7 @@ IMPORT = """
 import pathlib, sys, time
 from assistant.models import SourceKind
 from assistant.runtime import build
-from assistant.services import sources
+from assistant.knowledge import sources
 from assistant.settings import Settings
 from tests.fakes import FakeOCR, HashEmbeddings, fake_capabilities
 

@@ -248,7 +248,7 @@ def test_an_embedder_that_fails_leaves_search_as_it_was(start: Start, folder: Pa
 SWITCH = """
 import sys, time, pathlib
 from assistant.runtime import build
-from assistant.services import embedding
+from assistant.knowledge import embedding
 from assistant.settings import Settings
 from assistant.ports import Embedder
 from tests.fakes import HashEmbeddings, fake_capabilities

@@ -376,7 +376,7 @@ def test_a_page_that_has_not_changed_is_asked_for_and_not_sent_again(desk: Desk)
 VISIT = """
 import dataclasses, pathlib, sys
 from assistant.runtime import build
-from assistant.services import sources
+from assistant.knowledge import sources
 from assistant.settings import Settings
 from tests.fakes import fake_capabilities
 

@@ -1,0 +1,25 @@
+# The three commands of CONTRIBUTING.md. They use the active Python environment.
+
+PYTEST ?= pytest -n auto
+# npm is optional here, and required by .ci/run, which installs it.
+npm = @if command -v npm >/dev/null; then npm ci --silent && npm $(1); else echo "no npm: the JavaScript was left out"; fi
+
+.PHONY: check test fast format
+
+check:  ## Style, types, import layers; the JavaScript's too where npm is installed
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	$(call npm,run --silent lint)
+
+test:  ## Every test
+	$(PYTEST)
+	$(call npm,test --silent)
+
+fast:  ## Every test that loads no model and starts no server, browser or PostgreSQL: under a minute on two cores
+	$(PYTEST) -m "not slow" --durations=5
+
+format:
+	ruff check --fix .
+	ruff format .

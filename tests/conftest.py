@@ -41,6 +41,17 @@ def pytest_configure() -> None:
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
 
 
+# Rooms whose tests load models or start servers; elsewhere a test or module is marked `slow` itself.
+SLOW = {"e2e", "engine", "gpu", "lab", "postgres"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        room = item.path.relative_to(Path(__file__).parent).parts[0]
+        if room in SLOW or item.get_closest_marker("postgres") or item.get_closest_marker("e2e"):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_runtest_setup() -> None:
     socket_allow_hosts(["127.0.0.1", "::1"], allow_unix_socket=True)
 

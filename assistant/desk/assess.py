@@ -16,7 +16,8 @@ from assistant.desk.desk import Desk
 from assistant.desk.triage import current_heads, run_triage
 from assistant.errors import AssistantError, Invalid, TooLarge, Unsupported
 from assistant.media import Photo, Upload, normalise, safe_filename
-from assistant.skills.answer import Answer, AnswerRequest
+from assistant.skills.answer import Answer
+from assistant.skills.answer_request import AnswerRequest
 from assistant.skills.read_photo import PhotoEvidence, read_photo
 from assistant.skills.taxonomy import NO_PRODUCT
 from assistant.skills.triage import TriagedField

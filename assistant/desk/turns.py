@@ -39,15 +39,14 @@ from assistant.skills import language
 from assistant.skills.answer import (
     Answer,
     AnswerEvent,
-    AnswerRequest,
     AnswerSkill,
     Cited,
     Failed,
     Finished,
     HandedOff,
     Token,
-    Turn,
 )
+from assistant.skills.answer_request import AnswerRequest, Turn
 
 # Words are sent on at least this often, in seconds: one row and one wake-up for several tokens.
 FLUSH_EVERY = 0.15

@@ -17,7 +17,7 @@ from assistant.models import Article, Figure, Passage, Visibility
 from assistant.ports import Embedder
 from assistant.retrieval.index import Filters, Hit, Index
 from assistant.retrieval.loaders import list_articles as list_files
-from assistant.skills.answer import AnswerRequest, build_query, product_of
+from assistant.skills.answer_request import AnswerRequest, build_query, product_of
 from assistant.skills.read_photo import read_photo
 
 __all__ = ["ImportReport", "Progress", "import_folder", "search_articles", "search_by_photo"]

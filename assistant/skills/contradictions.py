@@ -1,7 +1,7 @@
-"""Where what a customer writes and what the photo shows differ: another product, another code, another light.
+"""Contradictions between what a customer writes and what the photo shows: product, code or lights.
 
-Said only of what both surely name, so that an agent who is told so can rely on it; what neither says, contradicts
-nothing. Colours of lights are known in the languages below, products and codes in any.
+Reported only where both are explicit and certain, so that agents can rely on it. Colours of lights are recognised in
+seven languages, products and codes in any.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from assistant.skills.taxonomy import Taxonomy
 from assistant.text.identifiers import spot
 from assistant.text.sentences import sentences
 
-# So sure must be what was seen.
+# Least confidence of what was seen in the photo.
 _SURE = 0.8
-# Longer identifiers are serial and order numbers: a photo need not show those that a customer writes.
+# Longer identifiers are serial and order numbers, which a photo need not show.
 _CODE = range(2, 6)
 _COLOURS = {
     "red": r"red|rot(?:e[snr]?)?|rouges?|roj[oa]s?|ross[oa]|rode?|vermelh[oa]s?",
@@ -33,7 +33,7 @@ _LIGHT = re.compile(
     r"|luces|luces?|parpade\w*|luci|spi[ae]|lampeggi\w*|lampjes?|knipper\w*|luzes|pisca\w*)\b",
     re.IGNORECASE,
 )
-# Sentences that say what is not, or was: the colour that they name is not that of the photo.
+# Sentences about what is not, or used to be: their colour is not the one in the photo.
 _NOT = re.compile(
     r"\b(?:not?|never|instead|usually|normally|should|before|was|until|nicht|kein\w*|statt|sonst|normalerweise|vorher|war"
     r"|pas|jamais|avant|était|nunca|antes|era|non|mai|prima|niet|geen|não)\b|n't\b",
@@ -54,7 +54,7 @@ class Contradiction:
 
 
 def contradictions(text: str, evidence: Sequence[PhotoEvidence], taxonomy: Taxonomy) -> list[Contradiction]:
-    """Of one message and its photos, at most one of each sort. One photo that bears the text out is enough."""
+    """Between one message and its photos, at most one of each kind; none if at least one photo agrees with the text."""
     found = (_product(text, evidence, taxonomy), _code(text, evidence, taxonomy), _lights(text, evidence))
     return [one for one in found if one is not None]
 
@@ -63,7 +63,7 @@ def _product(text: str, evidence: Sequence[PhotoEvidence], taxonomy: Taxonomy) -
     names = {product.key: product.name for product in taxonomy.products}
     readings = [item.product for item in evidence]
     shown = [one.value for one in readings if one.value in names and one.confidence >= _SURE]
-    return _differing("product", taxonomy.products_in(text), shown, named=names)
+    return _difference("product", taxonomy.products_in(text), shown, names=names)
 
 
 def _code(text: str, evidence: Sequence[PhotoEvidence], taxonomy: Taxonomy) -> Contradiction | None:
@@ -72,11 +72,11 @@ def _code(text: str, evidence: Sequence[PhotoEvidence], taxonomy: Taxonomy) -> C
         [code for code in codes if len(code) in _CODE and not code.isdigit() and code not in names]
         for codes in (spot(text), *(item.codes for item in evidence))
     )
-    return _differing("code", written, [code for codes in shown for code in codes])
+    return _difference("code", written, [code for codes in shown for code in codes])
 
 
 def _lights(text: str, evidence: Sequence[PhotoEvidence]) -> Contradiction | None:
-    told = [
+    written = [
         colour
         for sentence in sentences(text)
         if _LIGHT.search(sentence) and not _NOT.search(sentence)
@@ -86,16 +86,16 @@ def _lights(text: str, evidence: Sequence[PhotoEvidence]) -> Contradiction | Non
     readings = [item.lights for item in evidence if item.lights is not None and item.lights.value != CANNOT_TELL]
     if any(one.confidence < _SURE or one.value == DIFFERENT for one in readings):
         return None
-    return _differing("lights", told, [colour for one in readings for colour in one.value.split(", ")])
+    return _difference("lights", written, [colour for one in readings for colour in one.value.split(", ")])
 
 
-def _differing(
-    about: str, written: Collection[str], shown: Collection[str], *, named: dict[str, str] | None = None
+def _difference(
+    about: str, written: Collection[str], shown: Collection[str], *, names: dict[str, str] | None = None
 ) -> Contradiction | None:
-    """None unless both say something, and not one thing alike."""
+    """None if either is empty or they have anything in common. ``names``: how to display values."""
     if not written or not shown or set(written) & set(shown):
         return None
     said, seen = (
-        ", ".join(dict.fromkeys((named or {}).get(one, one) for one in values)) for values in (written, shown)
+        ", ".join(dict.fromkeys((names or {}).get(one, one) for one in values)) for values in (written, shown)
     )
     return Contradiction(about, said, seen)

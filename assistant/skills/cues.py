@@ -1,7 +1,7 @@
-"""What triage knows before any ticket has been labelled: how the fixed fields sound, in sentences we wrote.
+"""What triage knows before any ticket has been labelled: descriptions and example sentences for the fixed fields.
 
-A field's options are compared with the ticket by the similarity of their sentences. Safety words are looked up as
-words: a battery on fire must not depend on how near two vectors lie.
+Options are compared with the ticket by the similarity of sentences. Safety is matched by words instead: a battery on
+fire must not depend on how close two vectors are.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ NEEDS_HUMAN = (
     )),
 )  # fmt: skip
 
-# Words of danger, in the languages of the sample and their neighbours.
+# Words that signal danger, in English, German, French, Spanish and Italian.
 _DANGER = re.compile(
     r"\b(?:smok(?:e|ing|ed)|(?:on|caught|catch\w*|started? (?:a|an)) fire|flames?|"
     r"burn(?:t|ed|ing) (?:smell|plastic|my|hand|finger)|"
@@ -98,10 +98,10 @@ _LEGAL = re.compile(
 
 
 def is_dangerous(text: str) -> bool:
-    """Whether the text speaks of fire, smoke, injury, shock or a swollen battery."""
+    """Whether the text mentions fire, smoke, injury, electric shock or a swollen battery."""
     return _DANGER.search(_SMOKE_DETECTOR.sub(" ", _NO_DANGER.sub(" ", text))) is not None
 
 
 def is_legal(text: str) -> bool:
-    """Whether the text speaks of lawyers, courts or data protection authorities."""
+    """Whether the text mentions lawyers, courts or data protection authorities."""
     return _LEGAL.search(text) is not None

@@ -1,6 +1,6 @@
-"""Extractive answers: the sentences, steps and table rows of the passages that answer, quoted as they stand.
+"""Extractive answers: the sentences, steps and table rows that answer the question, quoted verbatim.
 
-Used on every rung of the ladder below a model that may write, and whenever that model is down.
+Used where no model is allowed to write, and whenever that model is down.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from assistant.text.identifiers import spot
 from assistant.text.sentences import sentences
 from assistant.text.words import stems
 
-# Only these many of the best passages are quoted from.
+# Quotes come from this many of the best passages.
 _FROM_PASSAGES = 8
 _MOST_UNITS = 40
 _MOST_WORDS = 110
 _MOST_ROWS = 3
-# A neighbour of the best unit helps that scores so much of it.
+# A neighbour of the best unit is quoted too if it scores at least this share of the best score.
 _HELPS = 0.72
-# What a unit gains that has all that the question is about beyond its passages' common topic. Chosen by the words that
-# quotes share with the reference answers of emanual_tv and anthropic_docs: F1 .40 and .37, .38 and .35 without.
-_TELLING = 0.2
+# Bonus for a unit with all the question's distinctive words. Tuned by the words that quotes share with the reference
+# answers of emanual_tv and anthropic_docs: F1 .40 and .37 with it, .38 and .35 without.
+_DISTINCTIVE = 0.2
 _STEP = re.compile(r"\s*(?:\d+[.)]|[-*•])\s+")
 _BULLET = re.compile(r"\s*[-*•]\s+")
-# "Floor area: 80 square feet": a name of few words, and what is to be said of it, short and no sentence.
+# "Floor area: 80 square feet": a name of a few words and a short value that is not a sentence.
 _FACT = re.compile(r"(?:[^\s:?!.]+ ){0,4}[^\s:?!.]{2,}:\s+\S.{0,100}(?<![.!?])")
 _FEWEST_FACTS = 3
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What is quoted whole: a sentence, a list of steps, a table row, or the answer to a listed question.
+    """What is quoted as a whole: a sentence, a list of steps, a table row, a fact, or the answer to a listed question.
 
-    ``quote`` is the passage's own text: with an answer, its question too.
+    ``quote`` is the passage's own text; for an answer it includes the question.
     """
 
     text: str
@@ -55,33 +55,33 @@ def extract(
     passages: Sequence[Document],
     embeddings: Embeddings,
     *,
-    telling: Collection[str] = (),
+    distinctive: Collection[str] = (),
 ) -> list[Unit]:
-    """The units that answer, in the order they should be read; empty if there are no passages. ``telling``: stems of
-    the question that few of the passages have.
+    """The units that answer, in reading order; empty if there are no passages. ``distinctive``: stems of the question
+    that few of the passages contain.
 
-    Rows of tables that carry a code of the question come first; then the stretch around the unit that is nearest in
-    meaning to the question: a list brings the sentence that introduces it, a heading sentence its list.
+    Table rows with one of the question's codes come first, then the best-scoring unit with the neighbours that help:
+    a list brings along the sentence that introduces it, and the other way round.
     """
     near = [unit for number, passage in enumerate(passages[:_FROM_PASSAGES]) for unit in units(passage, number)]
     if not near:
         return []
     rows = _coded_rows(near, codes, passages)
     others = [unit for unit in near if unit.kind != "row"][:_MOST_UNITS] or near[:_MOST_UNITS]
-    scores = _scores(question, set(codes), others, passages, embeddings) + _TELLING * _told(telling, others, passages)
-    if rows:  # the row says what to do; more only from where the code is explained, too
-        explained = [
-            i for i, unit in enumerate(others) if unit.kind != "row" and _explains(unit, rows, codes, passages)
-        ]
-        if not explained:
-            return rows
-        best = max(explained, key=lambda index: scores[index])
-        return rows + [unit for unit in _stretch(others, best, scores) if unit not in rows]
-    return _stretch(others, int(np.argmax(scores)), scores)
+    scores = _scores(question, set(codes), others, passages, embeddings)
+    scores += _DISTINCTIVE * _shares(distinctive, others, passages)
+    if not rows:
+        return _with_neighbours(others, int(np.argmax(scores)), scores)
+    # The row says what to do. Add to it only what explains the code.
+    explained = [i for i, unit in enumerate(others) if unit.kind != "row" and _explains(unit, rows, codes, passages)]
+    if not explained:
+        return rows
+    best = max(explained, key=lambda index: scores[index])
+    return rows + [unit for unit in _with_neighbours(others, best, scores) if unit not in rows]
 
 
 def units(passage: Document, number: int) -> list[Unit]:
-    """Cut a passage into what may be quoted, in its order."""
+    """Split passage ``number`` into units, in their order."""
     found: list[Unit] = []
     for block in re.split(r"\n\s*\n", passage.page_content):
         lines = [line for line in block.splitlines() if line.strip()]
@@ -100,19 +100,18 @@ def units(passage: Document, number: int) -> list[Unit]:
 def _rows(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
     """Table rows as sentences: "E21: The pump draws no water. Fill the tank." """
     body = [line for line in lines[1:] if not re.fullmatch(r"[\s|:-]+", line)]
-    made = []
+    found = []
     for offset, line in enumerate(body):
-        cells = [_plain(cell) for cell in line.strip().strip("|").split("|")]
-        told = [cell for cell in cells if cell]
-        if told:
-            rest = " ".join(cell if cell.endswith((".", "!", "?")) else f"{cell}." for cell in told[1:])
-            text = f"{told[0]}: {rest}" if rest else told[0]
-            made.append(Unit(text, line.strip(), passage, position + offset, "row", frozenset(spot(told[0]))))
-    return made
+        first, *others = [cell for part in line.strip().strip("|").split("|") if (cell := _plain(part))] or [""]
+        if first:
+            rest = " ".join(cell if cell.endswith((".", "!", "?")) else f"{cell}." for cell in others)
+            text = f"{first}: {rest}" if rest else first
+            found.append(Unit(text, line.strip(), passage, position + offset, "row", frozenset(spot(first))))
+    return found
 
 
 def _facts(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
-    """A list of what is what, such as technical data: each line for itself. Empty if not every line says such."""
+    """A list of facts such as technical data: one unit for each line. Empty unless every line is a fact."""
     plain = [_BULLET.sub("", _plain(line)) for line in lines]
     if len(lines) < _FEWEST_FACTS or not all(_FACT.fullmatch(line) for line in plain):
         return []
@@ -120,7 +119,7 @@ def _facts(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
 
 
 def _steps(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
-    """A list stays whole; text before it in the same block is a sentence of its own."""
+    """The list as one unit; text before it in the same block becomes a sentence."""
     first = next(index for index, line in enumerate(lines) if _STEP.match(line))
     intro = " ".join(line.strip() for line in lines[:first])
     found = [Unit(intro, intro, passage, position, "sentence")] if intro else []
@@ -132,10 +131,7 @@ def _steps(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
 
 
 def _answers(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
-    """A list of questions, each with its answer, is no list of steps: each answer stands for itself.
-
-    Empty if not every item of the list asks something and answers it.
-    """
+    """A list of questions with their answers: one unit for each answer. Empty unless every item is both."""
     starts = [index for index, line in enumerate(lines) if _STEP.match(line)]
     items = [lines[start:end] for start, end in zip(starts, [*starts[1:], len(lines)], strict=True)]
     found = []
@@ -149,25 +145,25 @@ def _answers(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
 
 
 def _plain(text: str) -> str:
-    """Markdown's marks taken out, its links reduced to their words."""
+    """The text without Markdown's marks, links reduced to their words."""
     return re.sub(r"\*\*|__|`", "", re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)).strip()
 
 
 def _coded_rows(near: Sequence[Unit], codes: Sequence[str], passages: Sequence[Document]) -> list[Unit]:
-    """Rows whose first cell is one of the codes: the first passage's, or one a product if it is not known which."""
+    """Rows whose first cell is one of the codes: all of the best passage, and one for each further product."""
     rows = [unit for unit in near if unit.kind == "row" and unit.codes & set(codes)]
     seen: set[str | None] = set()
-    kept = []
+    chosen = []
     for row in rows:
         product = passages[row.passage].metadata.get("product")
         if row.passage == rows[0].passage or product not in seen:
-            kept.append(row)
+            chosen.append(row)
         seen.add(product)
-    return kept[:_MOST_ROWS]
+    return chosen[:_MOST_ROWS]
 
 
 def _explains(unit: Unit, rows: Sequence[Unit], codes: Sequence[str], passages: Sequence[Document]) -> bool:
-    """Whether a unit stands in a passage that tells more about a row's code, of the same article."""
+    """Whether the unit's passage belongs to the same article as the rows and mentions the code too."""
     article = passages[rows[0].passage].metadata.get("article_id")
     same = passages[unit.passage].metadata.get("article_id") == article
     return same and bool(set(spot(passages[unit.passage].page_content)) & set(codes))
@@ -176,8 +172,11 @@ def _explains(unit: Unit, rows: Sequence[Unit], codes: Sequence[str], passages: 
 def _scores(
     question: str, codes: set[str], candidates: Sequence[Unit], passages: Sequence[Document], embeddings: Embeddings
 ) -> np.ndarray:
-    """How well each unit answers: its meaning, its passage's score, and codes it shares with the question."""
-    texts = [f"{passages[unit.passage].metadata.get('heading', '')}\n{_compared(unit)}" for unit in candidates]
+    """How well each unit answers: similarity to the question, its passage's score, codes shared with the question."""
+    # An answer is compared along with the question it belongs to, which says best what it answers.
+    compared = [unit.quote if unit.kind == "answer" else unit.text for unit in candidates]
+    headings = [passages[unit.passage].metadata.get("heading", "") for unit in candidates]
+    texts = [f"{heading}\n{text}" for heading, text in zip(headings, compared, strict=True)]
     vectors = np.asarray(embeddings.embed_documents(texts), dtype=np.float32)
     meaning = vectors @ np.asarray(embeddings.embed_query(question), dtype=np.float32)
     passage = np.array([float(passages[unit.passage].metadata.get("score", 0.0)) for unit in candidates])
@@ -186,23 +185,18 @@ def _scores(
     return scores
 
 
-def _told(telling: Collection[str], candidates: Sequence[Unit], passages: Sequence[Document]) -> np.ndarray:
-    """The share of the telling stems that each unit has, or its heading."""
-    if not telling:
+def _shares(distinctive: Collection[str], candidates: Sequence[Unit], passages: Sequence[Document]) -> np.ndarray:
+    """For each unit, the share of the distinctive stems that it or its heading contains."""
+    if not distinctive:
         return np.zeros(len(candidates))
     texts = (f"{passages[unit.passage].metadata.get('heading', '')}\n{unit.quote}" for unit in candidates)
-    return np.array([len(set(telling).intersection(stems(text))) / len(telling) for text in texts])
+    return np.array([len(set(distinctive).intersection(stems(text))) / len(distinctive) for text in texts])
 
 
-def _compared(unit: Unit) -> str:
-    """The question that an answer belongs to says best what it answers."""
-    return unit.quote if unit.kind == "answer" else unit.text
+def _with_neighbours(candidates: Sequence[Unit], best: int, scores: np.ndarray) -> list[Unit]:
+    """The best unit with its neighbours in the same passage, as long as they help and the quote stays short.
 
-
-def _stretch(candidates: Sequence[Unit], best: int, scores: np.ndarray) -> list[Unit]:
-    """The best unit with its neighbours in the same passage, as far as they help and the length allows.
-
-    The answer to one question does not lead on to that of the next, nor does one fact."""
+    Answers and facts stand alone: the next one is about something else."""
     if candidates[best].kind in ("answer", "fact"):
         return [candidates[best]]
     first = last = best
@@ -224,7 +218,7 @@ def _stretch(candidates: Sequence[Unit], best: int, scores: np.ndarray) -> list[
 
 
 def _leads_on(candidates: Sequence[Unit], known: int, index: int, scores: np.ndarray, best: int) -> bool:
-    """Whether the unit stands beside one that is quoted and helps, too."""
+    """Whether the unit is next to one that is quoted, and helps as well."""
     unit = candidates[index]
     helps = unit.kind == "steps" or scores[index] >= _HELPS * scores[best]
     return _adjacent(candidates, *sorted((known, index))) and helps and unit.kind not in ("answer", "fact")

@@ -1,9 +1,9 @@
-"""Grounding: does a passage support a sentence? What it does not support is not said.
+"""Grounding: does a passage support a sentence? Unsupported sentences are not said.
 
-Support is measured without a generating model, so that it is the same on every rung of the ladder and cannot be talked
-into anything. Every number (with its unit) and identifier of the sentence must stand in the passage beside words that
-the sentence shares, a negation must not appear or vanish, and an opposite must not take a word's place; then enough of
-the sentence's content words, and with embeddings of its meaning, must be in one place of the passage.
+Support is measured without a generating model, so it works the same in every mode and cannot be talked into anything.
+Every number (with its unit) and identifier of the sentence must occur in the passage next to words of the sentence, no
+negation may appear or vanish, and no word may be replaced by its opposite. Then enough of the sentence's content words
+must occur close together in the passage.
 """
 
 from __future__ import annotations
@@ -13,27 +13,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from assistant.text.identifiers import canonical
 from assistant.text.sentences import sentences
 
-if TYPE_CHECKING:
-    from langchain_core.embeddings import Embeddings
-
-# A sentence is said if its passage supports it at least this much.
+# A sentence is said if a passage supports it at least this much.
 SUPPORTED = 0.6
 
-# A sentence's words must come from this many consecutive sentences of the passage, for most of its score.
+# Most of the score counts only words within this many consecutive sentences of the passage.
 _WINDOW = 3
 _WINDOW_SHARE = 0.7
-# With embeddings: cosines between these are stretched to 0..1 and weigh this much beside the words.
-_COSINE_LOW, _COSINE_HIGH = 0.2, 0.8
-_MEANING_SHARE = 0.4
-# However near in meaning, a sentence that shares hardly a word with the passage is not its statement.
-_LEAST_WORDS = 0.3
 
 _STOP = frozenset(
     "a an the and or but if then so as at by for from in into is are was were be been being of off on onto out over to "
@@ -88,76 +77,63 @@ _UNITS = {
 }  # fmt: skip
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _NUMBER = re.compile(r"([$€£])?\s?(\d+(?:[.,]\d+)*)\s?(%|°\s?[CF]\b|[€$£]|[^\W\d_]+)?", re.IGNORECASE)
-# A word and, looked at only, the next one: every word of a text is once the first of two.
+# A word and, as a lookahead, the next one, so that every word is matched once as the first of a pair.
 _BEFORE_WORD = re.compile(r"\b([^\W\d_]+)\b(?=\s+([^\W\d_]+))")
 _CODE = re.compile(r"\b(?=\w*\d)(?=\w*[A-Za-z])\w[\w-]*\b")
 _CITATION = re.compile(r"\s*\[\d+\]")
 _LIST_MARK = re.compile(r"(?:(?<=\s)|^)\(?\d{1,2}[.)]\s")
 _ORDINALS = frozenset(("st", "nd", "rd", "th"))
 _MEASURED = re.compile(r"\d+([A-Za-z]+)")
-# A negation is about the next words that carry meaning, this many.
+# A negation applies to this many content words after it.
 _NEGATED_WORDS = 2
 
 
 @dataclass(frozen=True)
 class Support:
-    """Which of the passages supports a sentence best, and how much (0 to 1)."""
+    """The passage that supports a sentence best, and how well (0 to 1)."""
 
     passage: int
     score: float
 
 
-def support(sentence: str, passage: str, *, heading: str = "", embeddings: Embeddings | None = None) -> float:
-    """How far ``passage`` supports ``sentence``, 0 to 1; 0 if a number, code or negation does not hold.
+def support(sentence: str, passage: str) -> float:
+    """How well ``passage`` supports ``sentence``, 0 to 1; 0 if a number, identifier or negation differs.
 
-    The share of the sentence's content words (longer ones count more, by the square root of their length: they carry
-    more of the meaning) that the best window of the passage and its ``heading`` have, mixed with the share that the
-    whole passage has; with ``embeddings`` also with the cosine between the sentence and that window.
+    The share of the sentence's content words found in the passage's best window, averaged with the share found in the
+    whole passage. A word's weight is the square root of its length: longer words carry more meaning.
     """
     claim = _read(_CITATION.sub("", sentence))
-    parts, title = _parts_of(passage), _read(heading)
-    if not claim.words or not parts or not _facts_hold(claim, [*parts, title]):
+    parts = _parts_of(passage)
+    if not claim.words or not parts or not _facts_hold(claim, parts):
         return 0.0
     windows = [parts[start : start + _WINDOW] for start in range(len(parts))]
-    shares = [_coverage(claim, [*window, title]) for window in windows]
+    shares = [_coverage(claim, window) for window in windows]
     best = max(range(len(windows)), key=shares.__getitem__)
     nearest = max(windows[best], key=lambda part: _coverage(claim, [part]))
     if _contradicts(claim, nearest, windows[best]):
         return 0.0
-    words = _WINDOW_SHARE * shares[best] + (1 - _WINDOW_SHARE) * _coverage(claim, [*parts, title])
-    if embeddings is None or words < _LEAST_WORDS or words >= 1:
-        return words
-    meaning = _meaning(claim.text, [heading, *(part.text for part in windows[best])], embeddings)
-    return max(words, (1 - _MEANING_SHARE) * words + _MEANING_SHARE * meaning)
+    return _WINDOW_SHARE * shares[best] + (1 - _WINDOW_SHARE) * _coverage(claim, parts)
 
 
-def best_support(sentence: str, passages: Sequence[str], *, embeddings: Embeddings | None = None) -> Support:
-    """The passage that supports the sentence best; score 0 and passage -1 if there is none."""
-    scores = [support(sentence, passage, embeddings=embeddings) for passage in passages]
+def best_support(sentence: str, passages: Sequence[str]) -> Support:
+    """The passage that supports the sentence best; passage -1 with score 0 if there are no passages."""
+    scores = [support(sentence, passage) for passage in passages]
     if not scores:
         return Support(-1, 0.0)
     best = max(range(len(scores)), key=scores.__getitem__)
     return Support(best, scores[best])
 
 
-def facts_hold(sentence: str, passage: str) -> bool:
-    """Whether every number and identifier of the sentence stands in the passage, in whatever language."""
-    claim = _read(_CITATION.sub("", sentence))
-    known = _read(passage)
-    return claim.codes <= known.codes and set(claim.numbers) <= set(known.numbers)
-
-
 @dataclass(frozen=True)
 class _Statement:
-    """A sentence as it is compared: stems, numbers with the units that follow them, identifiers, negation."""
+    """What is compared of a sentence: stems, numbers with their units, identifiers, negation."""
 
-    text: str
     words: tuple[tuple[str, float], ...]  # stem, weight
     stems: frozenset[str]
     plain: frozenset[str]  # every word in lower case
     numbers: Mapping[str, frozenset[str]]
     codes: frozenset[str]
-    denied: frozenset[str]  # stems that a negation is about
+    denied: frozenset[str]  # stems that a negation applies to
     affirmed: frozenset[str]
     negated: bool
 
@@ -169,7 +145,6 @@ def _read(text: str) -> _Statement:
     words = tuple((_stem(_NUMBER_WORDS.get(word, word)), math.sqrt(len(word))) for word in content)
     denied, affirmed = _polarity(plain)
     return _Statement(
-        text=text,
         words=words,
         stems=frozenset(stem for stem, _ in words),
         plain=frozenset(plain),
@@ -182,7 +157,7 @@ def _read(text: str) -> _Statement:
 
 
 def _polarity(plain: Sequence[str]) -> tuple[frozenset[str], frozenset[str]]:
-    """Stems that a negation is about, and the others."""
+    """(stems that a negation applies to, all others)."""
     denied: set[str] = set()
     affirmed: set[str] = set()
     left = 0
@@ -201,7 +176,7 @@ def _parts_of(passage: str) -> tuple[_Statement, ...]:
 
 
 def _stem(word: str) -> str:
-    """A light stem, the same for both sides: plural, past and progressive endings go."""
+    """A light stem without plural, past and progressive endings, used on both sides of a comparison."""
     for ending in ("ations", "ation", "ings", "ing", "ies", "ied", "edly", "ed", "es", "s", "ly", "e"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             return word[: -len(ending)]
@@ -209,11 +184,11 @@ def _stem(word: str) -> str:
 
 
 def _numbers(text: str) -> dict[str, frozenset[str]]:
-    """Each number in the text with the units it is given in; spelled out ("three minutes") only if it has a unit."""
+    """Each number in the text with its units. Numbers in words ("three minutes") count only with a unit."""
     for code in _codes(text):
         text = text.replace(code, " ")
     text = _LIST_MARK.sub(" ", text)
-    text = _BEFORE_WORD.sub(_in_digits, text)
+    text = _BEFORE_WORD.sub(_digits_before_unit, text)
     found: dict[str, frozenset[str]] = {}
     for currency, number, after in _NUMBER.findall(text):
         units = {_UNITS[unit] for unit in (currency, after.lower().replace(" ", "")) if unit in _UNITS}
@@ -222,13 +197,13 @@ def _numbers(text: str) -> dict[str, frozenset[str]]:
     return found
 
 
-def _in_digits(match: re.Match[str]) -> str:
+def _digits_before_unit(match: re.Match[str]) -> str:
     number, unit = match.groups()
     return _NUMBER_WORDS[number.lower()] if number.lower() in _NUMBER_WORDS and unit.lower() in _UNITS else number
 
 
 def _codes(text: str) -> list[str]:
-    """What looks like an identifier, without numbers that have their unit or ending attached: `30s`, `2kg`, `20th`."""
+    """Everything that looks like an identifier, except numbers with a unit or ending attached: `30s`, `2kg`, `20th`."""
     found = _CODE.findall(text)
     measured = [_MEASURED.fullmatch(code) for code in found]
     ends = [match.group(1).lower() if match is not None else "" for match in measured]
@@ -236,7 +211,7 @@ def _codes(text: str) -> list[str]:
 
 
 def _plain_number(number: str) -> str:
-    """`1,500` and `1.500` and `1500` alike, `1,5` and `1.5` alike, `2.0` and `2` alike."""
+    """One spelling for `1,500`, `1.500` and `1500`, for `1,5` and `1.5`, and for `2.0` and `2`."""
     if re.fullmatch(r"\d{1,3}(?:[.,]\d{3})+", number):
         return re.sub(r"[.,]", "", number)
     number = number.replace(",", ".")
@@ -251,7 +226,7 @@ def _facts_hold(claim: _Statement, parts: Sequence[_Statement]) -> bool:
 
 
 def _number_holds(number: str, units: frozenset[str], claim: _Statement, parts: Sequence[_Statement]) -> bool:
-    """The number stands in a part that shares another word with the claim, in the same unit if both give one."""
+    """Whether a part has the number, in the same unit if both give one, and another word of the claim."""
     others = claim.stems - {number}
     for part in parts:
         if number not in part.numbers or (others and others.isdisjoint(part.stems)):
@@ -269,21 +244,13 @@ def _coverage(claim: _Statement, parts: Sequence[_Statement]) -> float:
 
 
 def _contradicts(claim: _Statement, nearest: _Statement, window: Sequence[_Statement]) -> bool:
-    """Whether one denies what the other affirms, or says "off" where the other says "on"."""
+    """Whether one side denies what the other affirms, or says "off" where the other says "on"."""
     if claim.negated and not any(part.negated for part in window):
         return True
     if (claim.denied - nearest.denied) & nearest.affirmed or (nearest.denied - claim.denied) & claim.affirmed:
         return True
-    turned = {word: _OPPOSITES[word] for word in claim.plain & _OPPOSITES.keys()}
+    opposites = {word: _OPPOSITES[word] for word in claim.plain & _OPPOSITES.keys()}
     return any(
         word not in nearest.plain and other in nearest.plain and other not in claim.plain
-        for word, other in turned.items()
+        for word, other in opposites.items()
     )
-
-
-def _meaning(sentence: str, texts: Sequence[str], embeddings: Embeddings) -> float:
-    """The best cosine of the sentence with the texts, one by one and together, stretched to 0..1."""
-    told = [text for text in texts if text]
-    vectors = np.asarray(embeddings.embed_documents([sentence, " ".join(told), *told]), dtype=np.float32)
-    cosine = float((vectors[1:] @ vectors[0]).max())
-    return min(1.0, max(0.0, (cosine - _COSINE_LOW) / (_COSINE_HIGH - _COSINE_LOW)))

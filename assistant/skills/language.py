@@ -1,4 +1,4 @@
-"""Which language a text is in, and whether the customer asks for a person or just says hello."""
+"""The language of a text, and whether the customer asks for a person or only says hello or thanks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from assistant.text.languages import LANGUAGES, detect
 __all__ = ["LANGUAGES", "courtesy", "detect", "wants_person"]
 
 _LONGEST_SMALL_TALK = 80
-# Frequent small words settle what a statistical identifier gets wrong on very short texts.
 _WANTS_PERSON = re.compile(
     r"\b(?:(?:speak|talk|chat|connect|transfer|pass)\w*\b.{0,25}\b(?:human|person|agent|someone|somebody|representative|"
     r"operator|people|staff|colleague|real)|(?:real|actual|live)\s+(?:human|person|agent|people)|human\s+(?:agent|being|"
@@ -34,7 +33,7 @@ _FILLER = (
     r"for\s+(?:your|the)\s+help)"
 )
 _GAP = r"[\s,.!?:)🙂👍]*"
-# A name may follow: "Thank you, Alice!"
+# May end with a name: "Thank you, Alice!"
 _SMALL_TALK = re.compile(
     rf"{_GAP}(?:(?:{_THANKS}|{_HELLO}|{_FILLER})(?!\w){_GAP})+(?<=[\s,.!?])(?-i:[A-ZÄÖÜÉ][a-zäöüßéèç]+)?{_GAP}"
     rf"|{_GAP}(?:(?:{_THANKS}|{_HELLO}|{_FILLER})(?!\w){_GAP})+",
@@ -45,7 +44,7 @@ _SAYS_THANKS = re.compile(rf"\b{_THANKS}(?!\w)", re.IGNORECASE)
 _COURTESIES = {
     "en": (
         "Hello! Please tell us what happened, or send a photo.",
-        "All right. Just write if there is anything else.",
+        "You're welcome. Just write if you need anything else.",
     ),
     "de": (
         "Guten Tag! Bitte schreiben Sie, was passiert ist, oder schicken Sie ein Foto.",
@@ -56,12 +55,12 @@ _GERMAN = re.compile(r"\b(?:hallo|guten|danke|dank)\b", re.IGNORECASE)
 
 
 def wants_person(text: str) -> bool:
-    """Whether the customer asks for a human being, in one of seven European languages."""
+    """Whether the customer asks for a person, in one of seven European languages."""
     return _WANTS_PERSON.search(text) is not None
 
 
 def courtesy(text: str) -> str | None:
-    """What to say to a text that is a greeting or thanks and nothing else; None for any other."""
+    """The reply to a text that is nothing but a greeting or thanks; None for any other text."""
     if len(text) > _LONGEST_SMALL_TALK or _SMALL_TALK.fullmatch(text.strip()) is None:
         return None
     welcome, thanks = _COURTESIES["de" if _GERMAN.search(text) else "en"]

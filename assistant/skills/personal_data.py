@@ -1,10 +1,9 @@
-"""Finding and masking personal data in what people wrote: by patterns with check digits, telephone rules, and the
-places where names stand.
+"""Finding and masking personal data in free text: by patterns, check digits and telephone rules.
 
-E-mail addresses, telephone, card and account numbers, social security numbers, IP addresses are found by their form.
-Names and postal addresses are found only where something announces them ("My name is …", "Dear …", a street's name
-with a number): other names need to be known (``names``). What could be one is found by its capital (`capitalised`);
-whether it is one, the words of the knowledge base help to tell. So a person reads a text before it is published.
+E-mail addresses, telephone, card and account numbers, social security numbers and IP addresses are found by their form.
+Names and postal addresses are found only where the text announces them ("My name is …", "Dear …", a street with a
+number); other names have to be given (``names``). `capitalised` lists what could be a name, and the vocabulary of the
+knowledge base helps to rule words out. So a person still reads a text before it is published.
 """
 
 from __future__ import annotations
@@ -14,6 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
+
+from stdnum import luhn
+from stdnum.iso7064 import mod_97_10
 
 
 class Kind(StrEnum):
@@ -77,19 +79,19 @@ _STREET = re.compile(
     r"|\bp\.?\s?o\.?\s+box\s+\d+",
     re.IGNORECASE,
 )
-# Words that begin with a capital where a name could stand, and are none.
+# Words that may be capitalised where a name could be, and are not names.
 _NO_NAMES = frozenset(
     "i the a an it this that we you they he she my your our there here is are was do does did can could please thanks "
     "thank team support customer service sir madam all everyone both not sorry yes no ok okay what when where why how "
     "if in on at for from with and but or so as error order ich wir sie es der die das ein eine bitte danke damen "
     "herren zusammen monday tuesday wednesday thursday friday saturday sunday".split()
 )
-# With a capital within a sentence as well; but where a person is known or announced, June and Best are names.
+# Words that are capitalised within sentences too. After "Dear" or as a known person, June and Best are names.
 _USUAL = _NO_NAMES.union(
     "dear hi hello hey hallo regards greetings kind best warm mr mrs ms mx miss dr prof herr herrn frau "
     "january february march april june july august september october november december".split()
 )
-# Before the first word of a sentence, a line or a quotation.
+# What precedes the first word of a sentence, line or quotation.
 _BEGINNING = re.compile(r"(?:[.!?…:]['\")\]]*\s|(?:^|\n)\s*(?:[-*•>#]+|\d+[.)])?|[\"“„«(\[])\s*$")
 _BEFORE = 8
 _REGIONS = ("US", "GB", "DE", "FR")
@@ -97,32 +99,33 @@ _FEWEST_DIGITS = 7
 
 
 def find(text: str, *, names: Iterable[str] = (), exactly: Iterable[str] = ()) -> list[Span]:
-    """Personal data in reading order, without overlaps. ``names``: people who are known to be spoken of, whole or in
-    part; ``exactly``: other names as they are written."""
-    spans = sorted((*_all(text, names), *_written(text, exactly)), key=lambda span: (span.start, -span.end))
-    kept: list[Span] = []
+    """Personal data in reading order, without overlaps. ``names``: people known to be mentioned, by full name or parts
+    of it, in any case; ``exactly``: names to be found only as spelled."""
+    spans = sorted((*_candidates(text, names), *_occurrences(text, exactly)), key=lambda span: (span.start, -span.end))
+    merged: list[Span] = []
     for span in spans:
-        if not kept or span.start >= kept[-1].end:
-            kept.append(span)
-        elif span.end > kept[-1].end:
-            kept[-1] = Span(kept[-1].start, span.end, kept[-1].kind)
-    return kept
+        if not merged or span.start >= merged[-1].end:
+            merged.append(span)
+        elif span.end > merged[-1].end:
+            merged[-1] = Span(merged[-1].start, span.end, merged[-1].kind)
+    return merged
 
 
 def capitalised(text: str) -> list[str]:
-    """What has a capital within a sentence, neighbours together and each alone: people, and places, firms and products
-    as well. Not for languages that write other nouns so. All capitals and digits are signs and models, not names."""
+    """Capitalised words within sentences, adjacent ones both joined and alone: people, but also places, companies and
+    products. Not for languages that capitalise other nouns. Words all in capitals or with digits are models or labels
+    and left out."""
     found: dict[str, None] = {}
-    for match in re.finditer(rf"(?<![\w@#/._-]){_NAMES}", text):  # not in addresses of the web
+    for match in re.finditer(rf"(?<![\w@#/._-]){_NAMES}", text):  # not within URLs
         begins = bool(_BEGINNING.search(text[max(0, match.start() - _BEFORE) : match.start()]))
         for place, run in _runs(match.group().split()):
-            alone = run[1:] if begins and place == 0 else run  # any word has a capital there
+            alone = run[1:] if begins and place == 0 else run  # any word is capitalised there
             found.update(dict.fromkeys([*([" ".join(run)] if len(run) > 1 else []), *alone]))
     return list(found)
 
 
 def _runs(words: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Neighbours that could be a name, and the place of the first of them."""
+    """(index of the first word, the words) of each run of words that could be a name."""
     for could_be, run in groupby(enumerate(words), key=lambda pair: _could_be_name(pair[1])):
         if could_be:
             places, neighbours = zip(*run, strict=True)
@@ -136,7 +139,7 @@ def _could_be_name(word: str) -> bool:
 
 
 def mask(text: str, *, names: Iterable[str] = (), exactly: Iterable[str] = ()) -> str:
-    """The text with what `find` finds replaced by its kind in brackets."""
+    """The text with everything that `find` finds replaced by its kind in brackets."""
     parts, position = [], 0
     for span in find(text, names=names, exactly=exactly):
         parts += [text[position : span.start], f"[{span.kind.value}]"]
@@ -144,7 +147,7 @@ def mask(text: str, *, names: Iterable[str] = (), exactly: Iterable[str] = ()) -
     return "".join([*parts, text[position:]])
 
 
-def _all(text: str, names: Iterable[str]) -> Iterator[Span]:
+def _candidates(text: str, names: Iterable[str]) -> Iterator[Span]:
     yield from _matches(_EMAIL, text, Kind.EMAIL)
     yield from _matches(_SSN, text, Kind.SSN)
     yield from _matches(_IP, text, Kind.IP)
@@ -152,15 +155,15 @@ def _all(text: str, names: Iterable[str]) -> Iterator[Span]:
     yield from (span for span in _matches(_CARD, text, Kind.CARD) if _is_card(text[span.start : span.end]))
     yield from _phones(text)
     yield from _matches(_STREET, text, Kind.ADDRESS)
-    yield from _announced(text)
-    yield from _known(text, names)
+    yield from _names_after_cues(text)
+    yield from _known_people(text, names)
 
 
 def _matches(pattern: re.Pattern[str], text: str, kind: Kind) -> Iterator[Span]:
     return (Span(*match.span(), kind) for match in pattern.finditer(text))
 
 
-def _announced(text: str) -> Iterator[Span]:
+def _names_after_cues(text: str) -> Iterator[Span]:
     for pattern in (_ANNOUNCED, _TITLED):
         for match in pattern.finditer(text):
             words = match["name"].split()
@@ -170,14 +173,14 @@ def _announced(text: str) -> Iterator[Span]:
                 yield Span(start, start + match["name"].index(words[count - 1]) + len(words[count - 1]), Kind.NAME)
 
 
-def _known(text: str, names: Iterable[str]) -> Iterator[Span]:
-    """Each known name whole, and each part of it that is no small word."""
+def _known_people(text: str, names: Iterable[str]) -> Iterator[Span]:
+    """Each full name, and each part of it that is not a common short word."""
     for name in names:
         parts = [part for part in re.split(r"[\s,]+", name) if len(part) > 2 and part.lower() not in _NO_NAMES]
-        yield from _written(text, {name.strip(), *parts} - {""}, re.IGNORECASE)
+        yield from _occurrences(text, {name.strip(), *parts} - {""}, re.IGNORECASE)
 
 
-def _written(text: str, names: Iterable[str], flags: int = 0) -> Iterator[Span]:
+def _occurrences(text: str, names: Iterable[str], flags: int = 0) -> Iterator[Span]:
     for name in names:
         for match in re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text, flags):
             yield Span(*match.span(), Kind.NAME)
@@ -192,7 +195,7 @@ def _phones(text: str) -> Iterator[Span]:
     for region in _REGIONS:
         for match in phonenumbers.PhoneNumberMatcher(text, region, leniency=phonenumbers.Leniency.VALID):
             seen.add((match.start, match.end))
-    # Numbers that no plan knows (invented, or with an extension) but that are written as only telephone numbers are.
+    # Numbers outside every numbering plan (invented, or with an extension) that are formatted like telephone numbers.
     seen |= {match.span() for match in _LIKE_PHONE.finditer(text)}
     seen |= {match.span("number") for match in _SAID_PHONE.finditer(text)}
     yield from (Span(start, end, Kind.PHONE) for start, end in seen)
@@ -212,14 +215,11 @@ _SAID_PHONE = re.compile(
 
 
 def _is_card(text: str) -> bool:
-    """Luhn's check (ISO/IEC 7812-1)."""
-    digits = [int(char) for char in reversed(text) if char.isdigit()]
-    doubled = [2 * digit - 9 if digit > 4 else 2 * digit for digit in digits[1::2]]
-    return (sum(digits[::2]) + sum(doubled)) % 10 == 0 and len(set(digits)) > 1
+    digits = "".join(str(int(char)) for char in text if char.isdecimal())  # in ASCII, whatever the script
+    return luhn.is_valid(digits) and len(set(digits)) > 1
 
 
 def _is_iban(text: str) -> bool:
-    """The remainder by 97 (ISO 13616)."""
+    """By its check digits alone: an account of a country missing from stdnum's list must be masked too."""
     plain = re.sub(r"[ -]", "", text)
-    numbers: Sequence[str] = [str(int(char, 36)) for char in plain[4:] + plain[:4]]
-    return 15 <= len(plain) <= 34 and int("".join(numbers)) % 97 == 1
+    return 15 <= len(plain) <= 34 and mod_97_10.is_valid(plain[4:] + plain[:4])

@@ -1,7 +1,7 @@
-"""The model's prompts: Jinja files, with untrusted text fenced, within a budget of tokens.
+"""The model's prompts: Jinja templates, untrusted text fenced, within a token budget.
 
-Customers' words, text in photos and articles are data. Each is put between two lines with a boundary that is drawn
-anew for every prompt, so that no text can close its own fence.
+Customers' messages, text in photos and articles are data. Each is fenced by two lines with a boundary that is random
+for every prompt, so no text can close its own fence.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ def render(name: str, **values: Any) -> str:
 
 
 def fence(text: str, boundary: str) -> str:
-    """``text`` as data between two boundary lines; anything in it that looks like the boundary is taken out."""
+    """``text`` as data between two boundary lines; occurrences of the boundary in it are removed."""
     return f"<<<data {boundary}\n{text.replace(boundary, '')}\ndata {boundary}>>>"
 
 
 def count_tokens(text: str) -> int:
-    """An estimate where no tokenizer is at hand: four characters a token, never less than one a word."""
+    """An estimate without a tokenizer: one token per four characters, at least one per word."""
     return max(len(text) // 4, len(text.split()))
 
 
 def fit(items: Sequence[Item], *, budget: int, cost: Callable[[Item], int], keep_last: int = 1) -> tuple[Item, ...]:
-    """The newest items (the last ones) that fit into ``budget`` tokens: the oldest go first, the last ones never."""
-    kept: list[Item] = []
+    """The newest items, at the end of the list, that fit into ``budget`` tokens. The last ``keep_last`` always stay."""
+    fitting: list[Item] = []
     for index, item in enumerate(reversed(items)):
         price = cost(item)
         if index >= keep_last and price > budget:
             break
         budget -= price
-        kept.append(item)
-    return tuple(reversed(kept))
+        fitting.append(item)
+    return tuple(reversed(fitting))
 
 
 def shorten(text: str, *, budget: int) -> str:
-    """A text that is too long, with its middle left out: beginning and end say most."""
+    """The text without its middle if it is too long: beginning and end say the most."""
     if count_tokens(text) <= budget:
         return text
     characters = max(8, 4 * budget - 8) // 2
@@ -58,7 +58,7 @@ def shorten(text: str, *, budget: int) -> str:
 def _environment() -> Environment:
     package = Path(__file__).parents[1]
     folders = [package.parent / "templates" / "prompts", package / "_templates" / "prompts"]
-    # These are prompts, not pages: escaping for HTML would change what the model reads.
+    # Prompts are not HTML: escaping would change what the model reads.
     return Environment(  # noqa: S701
         loader=FileSystemLoader(folders), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -18,7 +18,8 @@ from assistant.engine.remote.client import ModelServer, RemoteChatModel, RemoteD
 from assistant.errors import EngineBusy, EngineFailed
 from assistant.ports import Capabilities, Mode, Question
 from assistant.runtime import Runtime
-from assistant.skills.answer import AnswerRequest, AnswerSkill
+from assistant.skills.answer import AnswerSkill
+from assistant.skills.answer_request import AnswerRequest
 from assistant.skills.read_photo import read_photo
 from assistant.skills.triage import triage
 from tests.engine import tiny

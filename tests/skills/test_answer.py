@@ -8,7 +8,9 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 
 from assistant.ports import HandoffReason
-from assistant.skills.answer import Answer, AnswerRequest, AnswerSkill, Turn, answerability
+from assistant.skills.answer import Answer, AnswerSkill
+from assistant.skills.answer_request import AnswerRequest, Turn
+from assistant.skills.answerability import answerability
 from assistant.text.words import query_words
 from tests.fakes import HashEmbeddings, fake_capabilities
 

@@ -48,7 +48,7 @@ def test_items_that_only_ask_are_no_answers() -> None:
 def test_technical_data_are_facts_each_for_itself() -> None:
     data = "- **Colour**: Green\n- **Floor area**: 80 square feet\n- **Poles:** Aluminium"
     assert [unit.kind for unit in units(passage(data), 0)] == ["fact"] * 3
-    (chosen,) = extract("How large is the floor?", [], [passage(data)], HashEmbeddings(256), telling={"floor"})
+    (chosen,) = extract("How large is the floor?", [], [passage(data)], HashEmbeddings(256), distinctive={"floor"})
     assert chosen.text == "Floor area: 80 square feet"
 
 

@@ -24,7 +24,7 @@ from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Filters, Hit, Index
 from assistant.retrieval.loaders import list_articles
 from assistant.retrieval.splitting import SEPARATOR
-from assistant.skills.answer import AnswerRequest, build_query, product_of
+from assistant.skills.answer_request import AnswerRequest, build_query, product_of
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, Reading
 from assistant.skills.taxonomy import Label, Taxonomy
 

@@ -1,0 +1,60 @@
+"""What the assistant is asked to answer: the customer's message with its conversation, photos and evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence
+from assistant.text.identifiers import spot
+
+# Words of visible text that go into the query. More would drown out the question itself.
+_QUERY_WORDS_FROM_PHOTOS = 40
+# A message with fewer words is searched for together with the previous one.
+_SHORT_MESSAGE = 6
+
+
+@dataclass(frozen=True)
+class Turn:
+    author: str
+    text: str
+
+
+@dataclass(frozen=True)
+class AnswerRequest:
+    text: str
+    history: tuple[Turn, ...] = ()
+    evidence: tuple[PhotoEvidence, ...] = ()
+    photos: tuple[bytes, ...] = ()
+    subject: str = ""
+    product: str | None = None
+
+    @property
+    def question(self) -> str:
+        """Subject and message, the customer's own words."""
+        return f"{self.subject}\n{self.text}"
+
+    @property
+    def codes(self) -> list[str]:
+        """Canonical identifiers in the question, then those in the photos, each once."""
+        from_photos = [code for evidence in self.evidence for code in evidence.codes]
+        return list(dict.fromkeys([*spot(self.question), *from_photos]))
+
+
+def build_query(request: AnswerRequest) -> str:
+    """The search query: subject, message and the photos' visible text, lines with identifiers first. A short message
+    is joined by the customer's previous one and by the lights and faults seen in the photos."""
+    parts = [request.subject, request.text]
+    if len(request.text.split()) < _SHORT_MESSAGE:
+        parts.insert(1, next((turn.text for turn in reversed(request.history) if turn.author == "customer"), ""))
+        parts += [evidence.shows for evidence in request.evidence]
+    lines = [line.text for evidence in request.evidence for line in evidence.visible_text]
+    lines.sort(key=lambda line: not spot(line))
+    words = " ".join(lines).split()[:_QUERY_WORDS_FROM_PHOTOS]
+    return "\n".join(dict.fromkeys(part for part in (*parts, " ".join(words)) if part.strip()))
+
+
+def product_of(request: AnswerRequest) -> str | None:
+    """The product in the newest photo that shows one with a confidence of at least 0.5."""
+    readings = [evidence.product for evidence in reversed(request.evidence)]
+    sure = [reading.value for reading in readings if reading.value != CANNOT_TELL and reading.confidence >= 0.5]
+    return sure[0] if sure else None

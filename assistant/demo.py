@@ -24,7 +24,7 @@ from assistant.desk.access import MachinePrincipal, Scope
 from assistant.desk.tickets import NewTicket
 from assistant.knowledge import sources
 from assistant.knowledge.articles import ImportReport
-from assistant.media import Upload
+from assistant.media.files import Upload
 from assistant.models import Agent, AgentRole, APIKey, SourceKind, Ticket
 from assistant.runtime import Runtime
 from assistant.settings import Settings

@@ -15,7 +15,7 @@ from assistant.desk import access
 from assistant.desk.desk import Desk
 from assistant.engine import Installed, install
 from assistant.knowledge import embedding
-from assistant.media import Limits
+from assistant.media.photo import Limits
 from assistant.outbound import Fetch, fetcher
 from assistant.ports import Capabilities
 from assistant.retrieval.embedders import Embedders

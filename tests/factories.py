@@ -20,7 +20,7 @@ from assistant.desk.tickets import NewTicket
 from assistant.knowledge import articles as knowledge
 from assistant.knowledge import embedding, sources
 from assistant.knowledge.indexing import embed_headings
-from assistant.media import Upload
+from assistant.media.files import Upload
 from assistant.models import (
     Agent,
     AgentRole,

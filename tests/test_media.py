@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw, ImageFilter
 
 from assistant.errors import Invalid, TooLarge, Unsupported
-from assistant.media import Limits, Photo, StoredFile, Upload, assess_quality, normalise, safe_filename
+from assistant.media.files import StoredFile, Upload, safe_filename
+from assistant.media.photo import Limits, Photo, normalise
+from assistant.media.quality import assess_quality
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 LIMITS = Limits()
@@ -311,7 +313,7 @@ def test_no_filename_is_harmful(name: str) -> None:
     ],
 )
 def test_an_image_format_that_is_not_taken_is_named_with_what_to_send(data: bytes, format_name: str) -> None:
-    with pytest.raises(Unsupported, match=f"format {format_name}.*JPEG, PNG"):
+    with pytest.raises(Unsupported, match=f"in {format_name} format.*JPEG, PNG"):
         normalise(Upload("photo.jpg", "image/jpeg", data), LIMITS)
 
 
@@ -415,7 +417,8 @@ _JUDGE = """
 import json, resource, sys, time
 from pathlib import Path
 from assistant.errors import AssistantError
-from assistant.media import Limits, Upload, normalise
+from assistant.media.files import Upload
+from assistant.media.photo import Limits, normalise
 normalise(Upload("warm.png", None, Path(sys.argv[2]).read_bytes()), Limits())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for file in sorted(Path(sys.argv[1]).iterdir()):
@@ -505,7 +508,8 @@ def test_a_heic_with_too_many_pixels_is_refused() -> None:
 _LARGEST = """
 import re, sys, time
 from pathlib import Path
-from assistant.media import Limits, Upload, normalise
+from assistant.media.files import Upload
+from assistant.media.photo import Limits, normalise
 data = Path(sys.argv[1]).read_bytes()
 started = time.perf_counter()
 photo = normalise(Upload("large", None, data), Limits())

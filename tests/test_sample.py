@@ -11,7 +11,9 @@ from PIL import Image
 
 from assistant import sample
 from assistant.engine.models.ocr import RapidOCR
-from assistant.media import Limits, Photo, Upload, assess_quality, normalise
+from assistant.media.files import Upload
+from assistant.media.photo import Limits, Photo, normalise
+from assistant.media.quality import assess_quality
 from assistant.ports import OCR
 from assistant.retrieval.loaders import ArticleSource, load
 from assistant.sample import photos

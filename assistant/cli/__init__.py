@@ -132,7 +132,7 @@ def triage(text: str, subject: str, photos: tuple[Path, ...], as_json: bool) -> 
     """Read a ticket with its photos: evidence, triage, passages and draft. Stores nothing, needs no server."""
     from assistant import demo as demonstration
     from assistant.desk.assess import assess
-    from assistant.media import Upload
+    from assistant.media.files import Upload
 
     uploads = [Upload(photo.name, None, photo.read_bytes()) for photo in photos]
     with running(read_settings()) as runtime:

@@ -182,7 +182,7 @@ def kb_search(
         raise click.UsageError("Give a query, or a photo with --photo.")
     from assistant import demo as demonstration
     from assistant.knowledge import articles as knowledge
-    from assistant.media import Upload
+    from assistant.media.files import Upload
 
     uploads = [Upload(photo.name, None, photo.read_bytes()) for photo in photos]
     with running(read_settings()) as runtime:

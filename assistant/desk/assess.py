@@ -15,7 +15,8 @@ from assistant.desk.conversations import check_text
 from assistant.desk.desk import Desk
 from assistant.desk.triage import current_heads, run_triage
 from assistant.errors import AssistantError, Invalid, TooLarge, Unsupported
-from assistant.media import Photo, Upload, normalise, safe_filename
+from assistant.media.files import Upload, safe_filename
+from assistant.media.photo import Photo, normalise
 from assistant.skills.answer import Answer
 from assistant.skills.answer_request import AnswerRequest
 from assistant.skills.read_photo import PhotoEvidence, read_photo

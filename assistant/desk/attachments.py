@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from assistant.desk.desk import Desk
 from assistant.errors import AssistantError, TooLarge
-from assistant.media import Photo, Upload, normalise, safe_filename
+from assistant.media.files import Upload, safe_filename
+from assistant.media.photo import Photo, normalise
 from assistant.models import Attachment, AttachmentKind
 
 

@@ -25,7 +25,7 @@ from assistant.desk.attachments import PreparedFiles, RejectedFile, prepare_file
 from assistant.desk.desk import Desk
 from assistant.desk.events import Audience
 from assistant.errors import Invalid, NotFound
-from assistant.media import Upload
+from assistant.media.files import Upload
 from assistant.models import (
     Attachment,
     Author,

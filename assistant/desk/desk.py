@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from assistant.db import Database
-from assistant.media import Limits
+from assistant.media.photo import Limits
 from assistant.outbound import Fetch
 from assistant.ports import Capabilities
 from assistant.retrieval.embedders import Embedders

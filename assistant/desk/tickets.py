@@ -16,7 +16,7 @@ from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, find_
 from assistant.desk.attachments import RejectedFile, prepare_files
 from assistant.desk.desk import Desk
 from assistant.errors import Conflict, Invalid, NotFound
-from assistant.media import Upload
+from assistant.media.files import Upload
 from assistant.models import (
     Agent,
     Conversation,

@@ -12,7 +12,8 @@ from assistant.db import Database
 from assistant.desk.desk import Desk
 from assistant.errors import NotFound, Unsupported
 from assistant.knowledge.imports import Importer, ImportReport, Progress
-from assistant.media import Photo, Upload, normalise
+from assistant.media.files import Upload
+from assistant.media.photo import Photo, normalise
 from assistant.models import Article, Figure, Passage, Visibility
 from assistant.ports import Embedder
 from assistant.retrieval.index import Filters, Hit, Index

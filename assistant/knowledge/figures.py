@@ -19,7 +19,8 @@ from assistant.desk.desk import Desk
 from assistant.errors import AssistantError, Unsupported
 from assistant.knowledge.imports import KeptPicture
 from assistant.knowledge.indexing import Progress, keep_vectors, to_bytes
-from assistant.media import Photo, Upload, normalise
+from assistant.media.files import Upload
+from assistant.media.photo import Photo, normalise
 from assistant.models import Evidence, Figure, Passage, PassageFigure, Vector, VectorKind
 from assistant.ports import TextLine
 from assistant.retrieval.loaders import Picture

@@ -28,7 +28,7 @@ from assistant.desk.desk import Desk
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound, TooLarge
 from assistant.knowledge import embedding, figures, indexing, solved
 from assistant.knowledge.imports import Importer, ImportReport, Progress
-from assistant.media import Upload, safe_filename
+from assistant.media.files import Upload, safe_filename
 from assistant.models import Article, Source, SourceFile, SourceKind, SourcePage
 from assistant.retrieval.loaders import SUFFIXES, ArticleSource, Listing, list_articles
 from assistant.retrieval.sources.website import list_website

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assistant.errors import AssistantError, EngineFailed
-from assistant.media import assess_quality
+from assistant.media.quality import assess_quality
 from assistant.ports import Box, Capabilities, DecisionModel, Look, Question, Seen, Sought, TextLine, image_block
 from assistant.skills import prompts
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy

@@ -18,7 +18,7 @@ from assistant.desk.assess import assess, rejected_json
 from assistant.desk.tickets import NewTicket, TicketFilters
 from assistant.errors import Invalid, NotFound, Unsupported
 from assistant.knowledge import articles as knowledge
-from assistant.media import Upload
+from assistant.media.files import Upload
 from assistant.models import ConversationState, Priority, TicketStatus
 from assistant.skills.taxonomy import Label
 from assistant.skills.triage import FIELDS, allowed_values

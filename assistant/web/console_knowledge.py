@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from assistant.errors import AssistantError, Invalid, NotAllowed
 from assistant.knowledge import articles as knowledge
 from assistant.knowledge import embedding, figures, gaps, solved, sources
-from assistant.media import Upload
+from assistant.media.files import Upload
 from assistant.models import GapState
 from assistant.retrieval.loaders import SUFFIXES
 from assistant.web import auth

@@ -15,7 +15,7 @@ from assistant.desk.attachments import RejectedFile
 from assistant.desk.events import Audience
 from assistant.errors import Conflict, Invalid
 from assistant.knowledge import articles as knowledge
-from assistant.media import Upload
+from assistant.media.files import Upload
 from assistant.models import Conversation, ConversationState
 from assistant.ports import HandoffReason
 from assistant.web import auth

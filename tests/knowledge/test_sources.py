@@ -24,7 +24,7 @@ from assistant.desk.desk import Desk
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
 from assistant.knowledge import articles as knowledge
 from assistant.knowledge import figures, sources
-from assistant.media import Upload
+from assistant.media.files import Upload
 from assistant.models import Article, Figure, Job, JobStatus, Passage, PassageFigure, Source, SourceKind
 from assistant.outbound import Reply, Request
 from assistant.runtime import Runtime

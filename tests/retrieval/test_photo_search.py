@@ -20,7 +20,7 @@ from assistant.desk.desk import Desk
 from assistant.errors import NotReady
 from assistant.knowledge import articles as knowledge
 from assistant.knowledge import sources
-from assistant.media import Upload
+from assistant.media.files import Upload
 from assistant.models import Draft, SourceKind, Vector, VectorKind, Visibility
 from assistant.ports import Box, Capabilities, TextLine
 from assistant.retrieval.index import Filters

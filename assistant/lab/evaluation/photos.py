@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from assistant.errors import AssistantError, Invalid
-from assistant.media import Limits, Photo, Upload, normalise
+from assistant.media.files import Upload
+from assistant.media.photo import Limits, Photo, normalise
 from assistant.ports import Box, Capabilities, TextLine
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, Reading, read_photo
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy

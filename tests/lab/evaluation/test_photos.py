@@ -12,7 +12,7 @@ from assistant import sample
 from assistant.errors import Invalid
 from assistant.lab.evaluation.photos import Case, Report, compared, contact_sheet, evaluate_photos, read_cases, reported
 from assistant.lab.evaluation.scenes import drawn, evaluate_scenes
-from assistant.media import Limits
+from assistant.media.photo import Limits
 from assistant.ports import Box, Capabilities, TextLine
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, Reading
 from assistant.skills.taxonomy import load_taxonomy

@@ -1,0 +1,194 @@
+"""Photos as phones take them, and as we keep them.
+
+`normalise` decides by content, never by name. A photo is decoded under hard limits, turned upright and encoded again
+without metadata (EXIF, GPS, XMP and comments are dropped; a colour profile is applied first), so nothing of the
+original file but its pixels survives. A file that is not an image is kept as a download and never opened.
+
+Strict about pixels, lenient about metadata: a photo with a broken EXIF block is a good photo, and phones send them. A
+file that is cut off, fails its own checksums or claims an absurd size is refused, even if a decoder could make
+something of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from assistant.errors import AssistantError, Invalid, NotReady, TooLarge, Unsupported
+from assistant.media.colour import to_srgb
+from assistant.media.files import StoredFile, Upload, safe_filename
+from assistant.media.formats import check_structure, seems_damaged, sniff
+from assistant.sandbox import worker as sandbox
+from assistant.sandbox.worker import OverLimit, ReaderFailed
+
+THUMBNAIL_SIDE = 320
+_JPEG_QUALITY = 90
+# Nearly as sharp as Lanczos for shrinking, in half the time; shrinking is most of what a request with a photo costs.
+_SHRINK = Image.Resampling.HAMMING
+_DECODERS = {"JPEG": "JPEG", "PNG": "PNG", "WebP": "WEBP", "GIF": "GIF", "HEIC": "HEIF"}
+_ACCEPTED = "Please send it as JPEG, PNG, WebP, GIF or HEIC."
+# A photo of 50 megapixels takes half a gigabyte to decode: two at a time, whatever the number of threads.
+_DECODING = threading.BoundedSemaphore(2)
+_HEIC_LIMITS = sandbox.Limits(memory=2 << 30, cpu_seconds=20, seconds=30)
+
+# Faulty metadata is ignored, a decompression bomb is an error.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+PngImagePlugin.MAX_TEXT_MEMORY = 4 * PngImagePlugin.MAX_TEXT_CHUNK
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``max_bytes`` of the upload, ``max_pixels`` decoded, ``max_side`` in pixels of what is kept."""
+
+    max_bytes: int = 15_000_000
+    max_pixels: int = 50_000_000
+    max_side: int = 1600
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A normalised photo: upright sRGB, JPEG or PNG, without metadata. ``thumbnail`` is a JPEG."""
+
+    data: bytes
+    content_type: str
+    width: int
+    height: int
+    thumbnail: bytes
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def normalise(upload: Upload, limits: Limits) -> Photo | StoredFile:
+    """Turn an upload into a photo or a download.
+
+    Raises `TooLarge` (bytes, pixels, or made to exhaust the decoder), `Unsupported` (an image format that is not
+    accepted), `Invalid` (damaged, cut off or empty) or `NotReady` (no process can be started to decode HEIC), each
+    saying what is wrong and what to do; nothing else, whatever the bytes are. At most two photos are decoded at a time;
+    further callers wait.
+    """
+    name = safe_filename(upload.filename)
+    if not upload.data:
+        raise Invalid(f"{name} is empty. Please attach it again.", field="photos")
+    if len(upload.data) > limits.max_bytes:
+        limit = f"{limits.max_bytes / 1e6:.0f} MB"
+        raise TooLarge(f"{name} is larger than {limit}. Please send a smaller file.", limit=limits.max_bytes)
+    image_format = sniff(upload.data)
+    if image_format is None:
+        if seems_damaged(upload):
+            raise Invalid(f"{name} is not an image, or is too damaged to tell. {_ACCEPTED}", field="photos")
+        return StoredFile(upload.data, name)
+    if image_format not in _DECODERS:
+        raise Unsupported(f"{name} is an image in {image_format} format, which is not accepted. {_ACCEPTED}")
+    with _DECODING:
+        return _normalise_photo(upload.data, name, image_format=image_format, limits=limits)
+
+
+def _normalise_photo(data: bytes, name: str, *, image_format: str, limits: Limits) -> Photo:
+    try:
+        check_structure(image_format, data, max_pixels=limits.max_pixels)
+        return _encode(_decode(data, name, decoder=_DECODERS[image_format], limits=limits), image_format)
+    except (OverLimit, MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _bomb(name) from error
+    except ReaderFailed as error:
+        raise _damage(name, error.detail) from error
+    except NotReady as error:
+        raise NotReady(f"{name} {error.message} Please try again later.") from error
+    except AssistantError:
+        raise
+    except Exception as error:  # decoders raise almost anything; to the sender it all means the same
+        is_bomb = "too large" in str(error)  # compressed text in a PNG
+        raise (_bomb(name) if is_bomb else _damage(name, str(error))) from error
+
+
+def _bomb(name: str) -> TooLarge:
+    return TooLarge(f"{name} would unpack to far too much data. Please send a smaller photo.")
+
+
+def _damage(name: str, reason: str) -> Invalid:
+    what = "is cut off before its end" if "truncated" in reason.lower() else "is damaged"
+    return Invalid(f"{name} {what} and cannot be opened. Please take or export it again.", field="photos")
+
+
+def _decode(data: bytes, name: str, *, decoder: str, limits: Limits) -> Image.Image:
+    """Upright sRGB without transparency or metadata, at most ``max_side`` on its longer side."""
+    if decoder == "HEIF":
+        sides = {"max_pixels": limits.max_pixels, "max_side": limits.max_side}
+        data, decoder = sandbox.run("assistant.media.heic:read", data, _HEIC_LIMITS, **sides), "PNG"
+    with Image.open(io.BytesIO(data), formats=[decoder]) as image:
+        width, height = image.size
+        if width < 1 or height < 1:
+            raise Invalid(f"{name} has no pixels. Please take it again.", field="photos")
+        if width * height > limits.max_pixels:
+            limit = f"{limits.max_pixels / 1e6:.0f} megapixels"
+            raise TooLarge(f"{name} has more than {limit}. Please send a smaller one.", limit=limits.max_pixels)
+        # The JPEG decoder can scale by 2, 4 or 8 while it reads. Slightly above the size kept: a third of the time.
+        share = 1.25 * limits.max_side / max(width, height)
+        image.draft(None, (int(width * share), int(height * share)))
+        image.load()
+        turn, profile = _turn(image), image.info.get("icc_profile")
+        pixels = _in_plain_mode(image)
+    pixels.thumbnail((limits.max_side, limits.max_side), _SHRINK, reducing_gap=3.0)
+    if pixels.mode == "RGBA":
+        pixels = Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels)
+    pixels = to_srgb(pixels, profile).convert("RGB")
+    upright = pixels.transpose(turn) if turn is not None else pixels
+    upright.info.clear()
+    return upright
+
+
+def _encode(pixels: Image.Image, image_format: str) -> Photo:
+    """PNG for screenshots and drawings: JPEG would smear their sharp edges."""
+    colours = pixels.resize((64, 64), Image.Resampling.NEAREST).getcolors(64 * 64) or ()
+    lossless = image_format in ("PNG", "GIF") and len(colours) < 1024
+    small = pixels.copy()
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), _SHRINK, reducing_gap=1.5)
+    # At this level a PNG is a tenth larger than by default, and takes two thirds of the time.
+    data = _save(pixels, "PNG", compress_level=1) if lossless else _jpeg(pixels)
+    return Photo(data, "image/png" if lossless else "image/jpeg", pixels.width, pixels.height, _jpeg(small))
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    return _save(image, "JPEG", quality=_JPEG_QUALITY, subsampling="4:2:0")
+
+
+def _save(image: Image.Image, image_format: str, **options: int | str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """The transposition that turns the image upright, by its EXIF orientation. A broken EXIF block means none."""
+    try:
+        return _TURNS.get(image.getexif().get(0x0112, 1))
+    except Exception:
+        return None
+
+
+def _in_plain_mode(image: Image.Image) -> Image.Image:
+    """L, RGB, CMYK or RGBA; any other mode (palettes, 16 bits, one bit) is converted."""
+    if image.mode.startswith("I;16"):  # scale, don't clip
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBa"):
+        return image.convert("RGBA")
+    return image if image.mode in ("L", "RGB", "CMYK", "RGBA") else image.convert("RGB")

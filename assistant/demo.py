@@ -6,16 +6,12 @@ Running it again does no harm: articles are imported incrementally, tickets carr
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from rich.console import Console, Group
-from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
 from sqlalchemy import select
 
 from assistant import sample, worker
@@ -27,8 +23,6 @@ from assistant.knowledge.articles import ImportReport
 from assistant.media.files import Upload
 from assistant.models import Agent, AgentRole, APIKey, SourceKind, Ticket
 from assistant.runtime import Runtime
-from assistant.settings import Settings
-from assistant.skills.read_photo import CANNOT_TELL, FIELDS
 from assistant.web.schemas import ticket_json
 
 Progress = Callable[[int, int, str], None]
@@ -129,121 +123,3 @@ def _worked_on(runtime: Runtime, machine: MachinePrincipal, example: sample.Demo
     worker.run_until_idle(runtime.desk)
     with runtime.desk.db.read() as session:
         return ticket_json(session, tickets.load_ticket(session, machine, opened.public_id), runtime.desk.taxonomy)
-
-
-# Printing
-
-
-def show_ticket(ticket: dict[str, Any]) -> None:
-    Console(highlight=False).print(_ticket_panel(ticket))
-
-
-def show(report: DemoReport) -> None:
-    console = Console(highlight=False)
-    console.print(f"\n{report.articles.summary()}")
-    console.print(f"{len(report.tickets)} tickets in {report.seconds:.1f} s. Model: {report.model} ({report.mode}).")
-    if report.mode == "no_vlm":
-        console.print(
-            "No vision-language model is installed: photos are read by OCR, answers are quoted from articles."
-        )
-    if report.mode == "small_vlm":
-        console.print("The small model knows the sample company's products alone (README.md, What reads the photo).")
-
-
-def show_addresses(settings: Settings, access_to_console: Access) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    password = access_to_console.password or "(the one you chose)"
-    table = Table.grid(padding=(0, 2))
-    table.add_row("Chat widget", f"{settings.base_url}/demo")
-    table.add_row("Agent console", f"{settings.base_url}/console/")
-    table.add_row("", f"sign in as {access_to_console.email}, one-time password {password}")
-    table.add_row("API", f"{settings.base_url}/api/v1/docs")
-    console.print(Panel(table, title="Serving — Ctrl-C stops", expand=False))
-
-
-def show_assessment(assessment: dict[str, Any]) -> None:
-    """An assessment (desk.assess) as JSON, for people."""
-    console = Console(highlight=False)
-    parts: list[Any] = [*_evidence_lines(assessment["evidence"]), _triage_table(assessment["triage"])]
-    parts += [Text("Passages", style="bold"), *_passage_lines(assessment["passages"])]
-    parts += _draft_lines(assessment["draft"])
-    console.print(Group(*parts))
-    for refused in assessment.get("rejected", []):
-        console.print(f"[red]refused[/red] {refused['filename']}: {refused['detail']}")
-    console.print(f"Model: {assessment['model']} ({assessment['mode']})", style="dim")
-
-
-def show_hits(hits: Sequence[Any]) -> None:
-    console = Console(highlight=False)
-    if not hits:
-        console.print("Nothing found.")
-    console.print(Group(*_passage_lines([hit.to_json() for hit in hits])))
-
-
-def _ticket_panel(ticket: dict[str, Any]) -> Panel:
-    customer = next((message for message in ticket["messages"] if message["author"] == "customer"), None)
-    parts: list[Any] = []
-    if customer is not None:
-        parts.append(Text(customer["text"], style="italic"))
-        evidence = [{**a["evidence"], "filename": a["filename"]} for a in customer["attachments"] if a.get("evidence")]
-        parts += _evidence_lines(evidence)
-    if ticket["triage"]:
-        parts.append(_triage_table(ticket["triage"]["fields"]))
-    for draft in ticket["drafts"][-1:]:
-        parts += _draft_lines(draft)
-    return Panel(Group(*parts), title=ticket["subject"], title_align="left")
-
-
-def _evidence_lines(evidence: Iterable[dict[str, Any]]) -> list[Text]:
-    lines = []
-    for photo in evidence:
-        text = Text.assemble(("Photo ", "bold"), (photo.get("filename", ""), "bold cyan"), "\n")
-        for name in FIELDS:
-            field = photo.get(name)
-            if field is None:
-                continue
-            sure = f" ({field['confidence']:.0%})" if field["value"] != CANNOT_TELL else ""
-            text.append(f"  {name:<10} {field['value']}{sure}\n")
-        seen = " · ".join(line["text"] for line in photo["visible_text"]) or "none"
-        text.append(f"  {'text':<10} {seen}")
-        lines.append(text)
-    return lines
-
-
-def _triage_table(fields: Iterable[dict[str, Any]]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for field in fields:
-        sure = f"{field['probability']:.0%}"
-        if field.get("abstained") or field.get("state") == "abstained":
-            table.add_row(field["name"], Text(f"not sure (perhaps {field['value']}, {sure})", style="dim"))
-        else:
-            table.add_row(field["name"], f"[bold]{field['value']}[/bold] {sure}")
-    return table
-
-
-def _draft_lines(draft: dict[str, Any]) -> list[Text]:
-    lines = [Text("Draft", style="bold")]
-    if draft.get("text"):
-        lines.append(Text(draft["text"]))
-    if draft.get("handoff_reason"):
-        lines.append(Text(f"→ for a person: {draft['handoff_reason']}", style="yellow"))
-    sources = {c["heading"]: None for c in draft.get("citations", [])}
-    lines += [Text(f"  [{number}] {source}", style="dim") for number, source in enumerate(sources, start=1)]
-    return lines
-
-
-def _passage_lines(passages: Iterable[dict[str, Any]]) -> list[Text]:
-    lines = []
-    for passage in passages:
-        alike = passage.get("resemblance")
-        pictured = [f"a figure that looks like the photo ({alike:.0%})"] if alike else []
-        why = ", ".join([*passage.get("codes", []), *passage.get("words", []), *pictured]) or "meaning alone"
-        lines.append(
-            Text.assemble(
-                (f"{passage['score']:.3f} ", "green"),
-                (passage["heading"] or passage["article_title"], "bold"),
-                (f"\n      why: {why}; similarity {passage['similarity'] or 0:.2f}\n", "dim"),
-                "      " + " ".join(passage["text"].split())[:200],
-            )
-        )
-    return lines

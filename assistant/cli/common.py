@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 from tomllib import TOMLDecodeError
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 PROGRESS_SECONDS = 15.0
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+photo_option = click.option(
+    "--photo",
+    "photos",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A photo. Repeat for several.",
+)
 
 
 class Commands(click.Group):

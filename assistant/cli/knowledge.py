@@ -1,4 +1,4 @@
-"""``assistant kb``: what the assistant knows."""
+"""``assistant kb``: the articles the assistant answers from."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ from typing import Any
 
 import click
 
-from assistant.cli.common import json_option, migrated, progress_bar, read_settings, running
+from assistant.cli.common import json_option, migrated, photo_option, progress_bar, read_settings, running
 from assistant.errors import AssistantError
 
 
 @click.group()
 def kb() -> None:
-    """The knowledge base: import articles, keep them up to date, search them, see what is missing."""
+    """Import articles, keep them current, search them, and list what is missing."""
 
 
 @kb.command("import")
 @click.argument("place", required=False)
-@click.option("--source", help="Name of this import; importing again under it updates it (default: the folder's name).")
-@click.option("--every", type=click.IntRange(0), help="Import again every so many minutes, by a worker; 0: no more.")
-@click.option("--solved-tickets", is_flag=True, help="Import approved answers of solved tickets, and propose new ones.")
+@click.option("--source", help="Name of the source. Importing under it again updates it (default: the folder's name).")
+@click.option("--every", type=click.IntRange(0), help="Let a worker re-import every this many minutes; 0 stops that.")
+@click.option(
+    "--solved-tickets", is_flag=True, help="Import approved answers from solved tickets and propose new ones."
+)
 @json_option
 def kb_import(place: str | None, source: str | None, every: int | None, solved_tickets: bool, as_json: bool) -> None:
-    """Import the articles at PLACE and remember it as a source. Unchanged articles cost nothing.
+    """Import the articles at PLACE and remember it as a source. Re-importing processes only changes.
 
     PLACE is a file or folder (Markdown, HTML, PDF, DOCX, CSV or JSONL with questions and answers, a help centre's
-    export as JSON), or the https:// address of a website or its sitemap.
+    JSON export), or the https:// address of a website or its sitemap.
     """
     if (place is None) != solved_tickets:
-        raise click.UsageError("Name a file, a folder or a website, or give --solved-tickets.")
+        raise click.UsageError("Give either PLACE (a file, folder or website) or --solved-tickets.")
     from assistant.knowledge import sources
 
     with running(read_settings()) as runtime, progress_bar(quiet=as_json) as progress:
@@ -47,7 +49,7 @@ def kb_import(place: str | None, source: str | None, every: int | None, solved_t
 @click.argument("names", nargs=-1)
 @json_option
 def kb_sync(names: tuple[str, ...], as_json: bool) -> None:
-    """Import the sources called NAMES again now, or all of them. One that fails does not stop the others."""
+    """Re-import the sources called NAMES, or all. A failing source does not stop the others."""
     from assistant.knowledge import sources
 
     failed = False
@@ -67,7 +69,7 @@ def kb_sync(names: tuple[str, ...], as_json: bool) -> None:
                 reports.append(report.to_json())
                 lines.append(report.summary())
     _show_reports(
-        reports, lines or ["There are no sources yet. Begin with: assistant kb import PLACE"], as_json=as_json
+        reports, lines or ["There are no sources yet. Start with: assistant kb import PLACE"], as_json=as_json
     )
     if failed:
         sys.exit(1)
@@ -76,9 +78,10 @@ def kb_sync(names: tuple[str, ...], as_json: bool) -> None:
 @kb.command("status")
 @json_option
 def kb_status(as_json: bool) -> None:
-    """Print every source: how many articles it has, how its last import went, when the next one is due.
+    """List the sources: number of articles, result of the last import, time of the next one.
 
-    Above them, the embedder that articles are searched with, and how far the next one is."""
+    The first line names the embedding model in use and, during a change of model, its progress.
+    """
     from assistant.knowledge import embedding, sources
 
     with migrated() as database, database.read() as session:
@@ -90,7 +93,7 @@ def kb_status(as_json: bool) -> None:
     if embedder is not None and states:
         click.echo(f"Searched with {embedder.describe()}")
     if not states:
-        click.echo("There are no sources yet. Begin with: assistant kb import PLACE")
+        click.echo("There are no sources yet. Start with: assistant kb import PLACE")
     for state in states:
         colour = {"failed": "red", "running": "yellow"}.get(state["state"])
         click.echo(f"{state['name']:<24} {_articles(state['articles']):>15}  {click.style(state['state'], fg=colour)}")
@@ -104,9 +107,9 @@ def kb_status(as_json: bool) -> None:
 @kb.command("embed")
 @json_option
 def kb_embed(as_json: bool) -> None:
-    """Embed all articles with the embedder of the settings now, then search with it. A worker does so by itself.
+    """Embed all articles with the configured model now, then search with it. A worker would do so by itself.
 
-    Until no passage is without its new vector, search goes on with the embedder before. Stopped, it goes on later.
+    Search uses the previous model until every passage has its new vector. If interrupted, run it again to continue.
     """
     from dataclasses import asdict
 
@@ -119,17 +122,17 @@ def kb_embed(as_json: bool) -> None:
 
 
 @kb.command("gaps")
-@click.option("--done", "finished", help="Mark the gap with this id as done: its article is written.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="Gaps to print.")
+@click.option("--done", "finished", help="Mark the gap with this id as written.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="Number of gaps.")
 @json_option
 def kb_gaps(finished: str | None, limit: int, as_json: bool) -> None:
-    """Print articles to write: what customers asked and no article answered, most asked first, with examples."""
+    """List articles to write: questions that no article answered, most frequent first, with examples."""
     from assistant.knowledge import gaps
 
     if finished is not None:
         with migrated() as database, database.begin() as session:
             title = gaps.finish_gap(session, finished).title
-        click.echo(f"Done: {title}")
+        click.echo(f"Marked as written: {title}")
         return
     with running(read_settings()) as runtime:
         gaps.look(runtime.desk)
@@ -139,7 +142,7 @@ def kb_gaps(finished: str | None, limit: int, as_json: bool) -> None:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         return
     if not found:
-        click.echo("No gaps: every question so far found an article.")
+        click.echo("No gaps: every question so far was answered by an article.")
     for gap in found:
         click.echo(f"{click.style(str(gap['count']), bold=True):>4} ×  {gap['title']}   {gap['id']}")
         for example in gap["examples"][1:4]:
@@ -148,9 +151,9 @@ def kb_gaps(finished: str | None, limit: int, as_json: bool) -> None:
 
 @kb.command("remove")
 @click.argument("name")
-@click.confirmation_option(prompt="Remove the source and all its articles?", help="Do not ask.")
+@click.confirmation_option(prompt="Remove this source and all its articles?", help="Do not ask for confirmation.")
 def kb_remove(name: str) -> None:
-    """Forget the source called NAME and remove its articles."""
+    """Remove the source called NAME and its articles."""
     from assistant.knowledge import sources
 
     with migrated() as database, database.begin() as session:
@@ -160,27 +163,21 @@ def kb_remove(name: str) -> None:
 
 @kb.command("search")
 @click.argument("query", default="")
-@click.option(
-    "--photo",
-    "photos",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A photo of it; may be given several times.",
-)
+@photo_option
 @click.option("--product", help="Prefer passages about this product.")
-@click.option("--internal", is_flag=True, help="Also search articles that only agents may read.")
-@click.option("--limit", default=5, show_default=True, type=click.IntRange(1, 50), help="Passages to print.")
+@click.option("--internal", is_flag=True, help="Include internal articles.")
+@click.option("--limit", default=5, show_default=True, type=click.IntRange(1, 50), help="Number of passages.")
 @json_option
 def kb_search(
     query: str, photos: tuple[Path, ...], product: str | None, internal: bool, limit: int, as_json: bool
 ) -> None:
-    """Print the passages that QUERY and photos find, with scores and why they matched.
+    """Print the passages found for QUERY and photos, with scores and why they matched.
 
-    A photo is searched by what is read in it and, with ASSISTANT_PHOTO_EMBEDDINGS, by figures that look like it.
+    A photo is searched by the text and product read in it and, with ASSISTANT_PHOTO_EMBEDDINGS, by similar figures.
     """
     if not query.strip() and not photos:
-        raise click.UsageError("Give a query, or a photo with --photo.")
-    from assistant import demo as demonstration
+        raise click.UsageError("Give a query or a --photo.")
+    from assistant.cli import printing
     from assistant.knowledge import articles as knowledge
     from assistant.media.files import Upload
 
@@ -190,11 +187,11 @@ def kb_search(
     if as_json:
         click.echo(json.dumps([hit.to_json() for hit in hits], ensure_ascii=False, indent=2))
     else:
-        demonstration.show_hits(hits)
+        printing.print_passages(hits)
 
 
 def _add_source(session: Any, place: str | None, *, name: str | None, every: int | None) -> Any:
-    """The source that an import's arguments name."""
+    """The `Source` for the arguments of an import."""
     from assistant.knowledge import sources
     from assistant.models import SourceKind
 
@@ -204,7 +201,7 @@ def _add_source(session: Any, place: str | None, *, name: str | None, every: int
         return sources.add_website(session, address=place, name=name, every=every)
     path = Path(place)
     if not path.exists():
-        raise click.BadParameter(f"There is no file or folder {place}.", param_hint="PLACE")
+        raise click.BadParameter(f"No such file or folder: {place}.", param_hint="PLACE")
     return sources.add_source(session, kind=SourceKind.FOLDER, location=str(path.resolve()), name=name, every=every)
 
 

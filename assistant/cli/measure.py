@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assistant.cli.common import json_option, migrated, progress_bar, read_settings, running
+from assistant.cli.common import json_option, progress_bar, read_settings, running
 
 if TYPE_CHECKING:
     from assistant.ports import Capabilities
-    from assistant.settings import Settings
 
 
 @click.group("eval")
@@ -101,6 +100,42 @@ def _eval_siblings(paths: tuple[Path, ...], models: Capabilities, *, seed: int, 
         click.echo("\n\n".join(report.render() for report in reports))
 
 
+@evaluate.command("photos")
+@click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option("--scenes", type=click.IntRange(1), default=200, show_default=True, help="How many to draw without PATH.")
+@click.option("--first", default=0, show_default=True, help="The scene to begin with.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write calibration and abstention (PNG).")
+@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write the worst read photos (PNG).")
+@json_option
+def eval_photos(
+    path: Path | None, scenes: int, first: int, plot: Path | None, sheet: Path | None, as_json: bool
+) -> None:
+    """Accuracy by field, exact codes, calibration and regions of reading photos.
+
+    PATH is a JSONL file, or a folder of them, with rows like {"photo": "a.jpg", "expected": {"product": "…"}}.
+    Without it, scenes of the sample company are drawn that `assistant train` never trains on.
+    """
+    from assistant.lab.evaluation import photos
+
+    settings = read_settings()
+    with running(settings) as runtime, progress_bar(quiet=as_json) as progress:
+        desk = runtime.desk
+        parts = {"capabilities": desk.capabilities, "taxonomy": desk.taxonomy, "progress": progress}
+        if path is None:
+            from assistant.lab.evaluation.scenes import drawn, evaluate_scenes
+
+            made = drawn(scenes, first=first)
+            cases, report = [one.case for one in made], evaluate_scenes(made, **parts)
+        else:
+            cases = photos.read_cases(path, limits=desk.photo_limits)
+            report = photos.evaluate_photos(cases, path=path.name, **parts)
+    if plot is not None:
+        report.plot(plot)
+    if sheet is not None:
+        photos.contact_sheet(report, cases, sheet)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
 @click.group()
 def bench() -> None:
     """Measure speed on this machine."""
@@ -178,127 +213,3 @@ def bench_retrieval(passages: int, queries: int, database_url: str | None, as_js
     with progress_bar(quiet=as_json) as progress:
         report = measure(passages=passages, queries=queries, database_url=database_url, progress=progress)
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
-
-
-@evaluate.command("photos")
-@click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
-@click.option("--scenes", type=click.IntRange(1), default=200, show_default=True, help="How many to draw without PATH.")
-@click.option("--first", default=0, show_default=True, help="The scene to begin with.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write calibration and abstention (PNG).")
-@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write the worst read photos (PNG).")
-@json_option
-def eval_photos(
-    path: Path | None, scenes: int, first: int, plot: Path | None, sheet: Path | None, as_json: bool
-) -> None:
-    """Accuracy by field, exact codes, calibration and regions of reading photos.
-
-    PATH is a JSONL file, or a folder of them, with rows like {"photo": "a.jpg", "expected": {"product": "…"}}.
-    Without it, scenes of the sample company are drawn that `assistant train` never trains on.
-    """
-    from assistant.lab.evaluation import photos
-
-    settings = read_settings()
-    with running(settings) as runtime, progress_bar(quiet=as_json) as progress:
-        desk = runtime.desk
-        parts = {"capabilities": desk.capabilities, "taxonomy": desk.taxonomy, "progress": progress}
-        if path is None:
-            from assistant.lab.evaluation.scenes import drawn, evaluate_scenes
-
-            made = drawn(scenes, first=first)
-            cases, report = [one.case for one in made], evaluate_scenes(made, **parts)
-        else:
-            cases = photos.read_cases(path, limits=desk.photo_limits)
-            report = photos.evaluate_photos(cases, path=path.name, **parts)
-    if plot is not None:
-        report.plot(plot)
-    if sheet is not None:
-        photos.contact_sheet(report, cases, sheet)
-    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
-
-
-@click.command()
-@click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="How long."
-)
-@click.option("--resume", is_flag=True, help="Go on where the last run in the folder ended.")
-@click.option("--freeze-tower", is_flag=True, help="With --resume: teach all but its vision tower, which is faster.")
-@click.option(
-    "--folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="State, log and result (default: in the data folder).",
-)
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
-@click.option("--photos", type=click.IntRange(1), default=8, show_default=True, help="Scenes a step.")
-@click.option(
-    "--fresh",
-    type=click.FloatRange(0, 1),
-    default=0.5,
-    show_default=True,
-    help="Share of them that was never seen: drawing takes longer than a GPU's step.",
-)
-@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that draw.")
-@click.option("--base", help="Fine-tune this model instead: a folder or a hub id.")
-@click.option(
-    "--tickets",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="JSONL to fine-tune on (default: what agents decided here).",
-)
-@click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Of fine-tuning.")
-def train(
-    *, minutes: float, resume: bool, freeze_tower: bool, folder: Path | None, device: str, photos: int,
-    fresh: float, workers: int, base: str | None, tickets: Path | None, epochs: int,
-) -> None:  # fmt: skip
-    """Train a small model from nothing on scenes it draws, or fine-tune a model on what agents decided (--base).
-
-    A fine-tuned adapter that answers held-back tickets worse than its base is not kept, and the exit code is 1.
-    """
-    if base is None and tickets is not None:
-        raise click.UsageError("To fine-tune on tickets, name the model in --base.")
-    if freeze_tower and not resume:
-        raise click.UsageError("A tower that has learned nothing cannot be frozen: go on from a run with --resume.")
-    settings = read_settings()
-    folder = folder or settings.data_dir / ("training" if base is None else "adapter")
-    if base is not None:
-        tickets = tickets or _decided_here(settings, folder / "lessons")
-        _fine_tune(settings, base, tickets, folder=folder, epochs=epochs)
-        return
-    from assistant.lab.training.plots import plot_losses
-    from assistant.lab.training.trainer import Plan, train
-
-    plan = Plan(
-        folder, minutes, resume=resume, freeze_tower=freeze_tower, device=device, photos=photos, fresh=fresh,
-        workers=workers,
-    )  # fmt: skip
-    with progress_bar(quiet=False) as progress:
-        model = train(plan, report=lambda done: progress(int(done.minutes * 60), int(minutes * 60), "Training"))
-    plot_losses(folder / "log.jsonl", folder / "loss.png")
-    click.echo(f"The model is in {model}; ASSISTANT_MODEL={model} uses it. Losses: {folder / 'loss.png'}")
-
-
-def _decided_here(settings: Settings, folder: Path) -> Path:
-    from assistant.desk.lessons import export_lessons
-    from assistant.storage import Storage
-
-    with migrated() as database:
-        return export_lessons(database, Storage.open(settings.attachments_url), folder)
-
-
-def _fine_tune(settings: Settings, base: str, tickets: Path, *, folder: Path, epochs: int) -> None:
-    from assistant import sample
-    from assistant.engine.checkpoint import named
-    from assistant.lab.training.adapter import fine_tune, read_lessons
-    from assistant.skills.taxonomy import load_taxonomy
-
-    settings = settings.model_copy(update={"model": base})
-    lessons = read_lessons(tickets, load_taxonomy(settings.taxonomy or sample.taxonomy_path()))
-    with progress_bar(quiet=False) as progress:
-        outcome = fine_tune(
-            named(settings), lessons, settings=settings, folder=folder, epochs=epochs, progress=progress
-        )
-    for when, marks in (("before", outcome.before), ("after", outcome.after)):
-        click.echo(
-            f"{when:<7} {marks.accuracy:.1%} right, loss {marks.loss:.3f} on {outcome.measured_on} held-back answers"
-        )
-    if not outcome.better:
-        raise click.ClickException("The adapter is not better than the model without it, and was not kept.")
-    click.echo(f"The adapter is in {folder}. Merge it into its base (peft: merge_and_unload) to serve it.")

@@ -1,0 +1,118 @@
+"""``assistant db``, ``agents``, ``keys`` and ``jobs``: what an administrator does now and then."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from assistant.cli.common import migrated, read_settings
+
+
+@click.group()
+def db() -> None:
+    """Upgrade, check and back up the database."""
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Upgrade the tables to this version. `serve` and `demo` do so themselves."""
+    from assistant.db import head_revision, migrate
+
+    migrate(read_settings().sqlalchemy_url)
+    click.echo(f"The database is at {head_revision()}.")
+
+
+@db.command("check")
+def db_check() -> None:
+    """Check that the database is at this version, undamaged and consistent."""
+    from assistant.db import Database, check
+
+    database = Database(read_settings().sqlalchemy_url)
+    problems = check(database)
+    database.close()
+    for problem in problems:
+        click.echo(f"fail  {problem}", err=True)
+    if problems:
+        sys.exit(1)
+    click.echo("ok    at the current version, undamaged, no broken references")
+
+
+@db.command("backup")
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+def db_backup(path: Path) -> None:
+    """Copy the SQLite database to PATH, even while it is in use. Back up the attachments separately."""
+    from assistant.db import Database, backup
+
+    database = Database(read_settings().sqlalchemy_url)
+    backup(database, path)
+    database.close()
+    click.echo(f"Backed up to {path} ({path.stat().st_size / 1e6:.1f} MB).")
+
+
+@click.group()
+def agents() -> None:
+    """Manage the people who answer tickets."""
+
+
+@agents.command("add")
+@click.argument("email")
+@click.option("--name", default="", help="Name shown to customers (default: the address).")
+@click.option("--admin", is_flag=True, help="Allow access to every team's tickets.")
+@click.option("--team", "team_key", help="Key of the team in the taxonomy.")
+@click.option("--password", help="At least 10 characters (default: ask, or read standard input).")
+def agents_add(email: str, name: str, admin: bool, team_key: str | None, password: str | None) -> None:
+    """Add an agent who signs in with EMAIL."""
+    from assistant.desk import access
+    from assistant.models import AgentRole
+
+    password = password or _ask_password()
+    with migrated() as database, database.begin() as session:
+        role = AgentRole.ADMIN if admin else AgentRole.AGENT
+        access.add_agent(session, email=email, name=name, password=password, role=role, team_key=team_key)
+    click.echo(f"{email} can sign in now.")
+
+
+def _ask_password() -> str:
+    if sys.stdin.isatty():
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+    password = sys.stdin.readline().rstrip("\n")
+    if not password:
+        raise click.UsageError("No password given. Use --password, or pass one on standard input.")
+    return password
+
+
+@click.group()
+def keys() -> None:
+    """Manage API keys."""
+
+
+_SCOPES = "tickets:read, tickets:write, triage, knowledge:read or metrics. Repeat for several."
+
+
+@keys.command("add")
+@click.argument("name", default="api")
+@click.option("--scope", "scopes", multiple=True, required=True, help=_SCOPES)
+def keys_add(name: str, scopes: tuple[str, ...]) -> None:
+    """Create an API key called NAME and print it once."""
+    from assistant.desk import access
+
+    with migrated() as database, database.begin() as session:
+        _, secret = access.add_key(session, name=name, scopes=list(scopes))
+    click.echo(secret)
+    click.echo("Store it safely: it cannot be shown again.", err=True)
+
+
+@click.group()
+def jobs() -> None:
+    """Manage background jobs."""
+
+
+@jobs.command("retry")
+def jobs_retry() -> None:
+    """Retry all jobs that gave up, e.g. once the disk has space or the model is back."""
+    from assistant.desk.queue import retry_dead
+
+    with migrated() as database:
+        click.echo(f"Queued {retry_dead(database)} jobs again.")

@@ -1,53 +1,29 @@
-"""Reading PDF and DOCX files in a process of their own, bounded in time and memory.
-
-Such files come from anywhere, and a damaged one may loop for ever, unpack to gigabytes or crash a decoder: here that
-costs one file and not the server. The reader gets the file on its standard input and answers with one JSON document,
-pictures included. It imports nothing heavy of ours.
-"""
+"""PDF and Word files are read in the sandbox: they come from anywhere, and a damaged one may loop for ever, unpack to
+gigabytes or crash a decoder. An article comes back as one JSON document, pictures included."""
 
 from __future__ import annotations
 
 import base64
 import json
-import resource
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from assistant.errors import AssistantError, Invalid, TooLarge
 from assistant.retrieval.sources.article import Outline, Picture, Section
+from assistant.sandbox import worker as sandbox
 
-_MEMORY, _SECONDS = 3 << 30, 120
-# Of all pictures of one file together, as they are encoded.
+_LIMITS = sandbox.Limits(memory=3 << 30, cpu_seconds=120, seconds=240, output=200_000_000)
+# All pictures of one file together, as encoded.
 MOST_PICTURE_BYTES = 60_000_000
-_REFUSED = 3
 
 
-def read_apart(module: str, data: bytes, *, seconds: float = 2 * _SECONDS) -> tuple[str | None, tuple[Section, ...]]:
-    """Title and sections of a file, read by the module of that name here, within so many ``seconds``.
+def read_apart(module: str, data: bytes, *, seconds: float = _LIMITS.seconds) -> tuple[str | None, tuple[Section, ...]]:
+    """Title and sections of a file, read by ``read`` of the module of that name here, within so many ``seconds``.
 
-    Raises `Invalid` or `TooLarge` with the reason."""
-    command = [sys.executable, "-m", f"assistant.retrieval.sources.{module}"]
-    root = Path(__file__).parents[3]  # where the package lies: -m looks there first
-    try:
-        done = subprocess.run(  # noqa: S603  (ours)
-            command, input=data, capture_output=True, cwd=root, timeout=seconds, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise TooLarge(f"takes longer than {seconds:g} seconds to read") from error
-    if done.returncode == _REFUSED:
-        raise Invalid(done.stderr.decode(errors="replace").strip().splitlines()[-1])
-    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
-        raise TooLarge(f"takes more than {_SECONDS} seconds or {_MEMORY >> 30} GB of memory to read")
-    if done.returncode != 0:
-        last = (done.stderr.decode(errors="replace").strip().splitlines() or ["it crashed"])[-1]
-        raise Invalid(f"cannot be read: {last[:200]}")
-    answer = json.loads(done.stdout)
+    Raises `Invalid` or `TooLarge` with the reason, `NotReady` if the reader does not start."""
+    limits = replace(_LIMITS, seconds=seconds)
+    answer = json.loads(sandbox.run(f"{__package__}.{module}:read", data, limits))
     return answer["title"], tuple(_section(section) for section in answer["sections"])
 
 
@@ -57,30 +33,17 @@ def _section(data: dict[str, Any]) -> Section:
 
 def _picture(data: dict[str, Any]) -> Picture:
     encoded = base64.b64decode(data.pop("data"))
-    return Picture(**data, read=partial(_same, encoded))
+    return Picture(**data, read=partial(bytes, encoded))
 
 
-def _same(data: bytes) -> bytes:
-    return data
+# In the sandbox
 
 
-# In the other process
-
-
-def serve(read: Callable[[bytes, Outline], str | None]) -> int:
-    """Be the reader: limits on, file in, article out. ``read`` fills the outline and may return a title for a file that
-    has no heading to be called by."""
-    for kind, limit in ((resource.RLIMIT_AS, _MEMORY), (resource.RLIMIT_CPU, _SECONDS), (resource.RLIMIT_CORE, 0)):
-        resource.setrlimit(kind, (limit, limit))
+def to_json(data: bytes, read: Callable[[bytes, Outline], str | None]) -> bytes:
+    """The article in a file. ``read`` fills the outline and may return a title for a file without a heading that names
+    it."""
     outline = Outline()
-    try:
-        title = read(sys.stdin.buffer.read(), outline)
-    except AssistantError as error:
-        print(error.message, file=sys.stderr)  # noqa: T201  (the other side reads it)
-        return _REFUSED
-    except MemoryError:
-        print("takes more memory to read than is allowed", file=sys.stderr)  # noqa: T201
-        return _REFUSED
+    title = read(data, outline)
     left = MOST_PICTURE_BYTES
     sections = []
     for section in outline.sections():
@@ -89,13 +52,7 @@ def serve(read: Callable[[bytes, Outline], str | None]) -> int:
             encoded = picture.read()
             left -= len(encoded)
             if left >= 0:
-                pictures.append({**_plain(picture), "data": base64.b64encode(encoded).decode("ascii")})
+                fields = {name: value for name, value in vars(picture).items() if name != "read"}
+                pictures.append({**fields, "data": base64.b64encode(encoded).decode("ascii")})
         sections.append({"headings": section.headings, "blocks": section.blocks, "pictures": pictures})
-    json.dump({"title": outline.title or title, "sections": sections}, sys.stdout)
-    return 0
-
-
-def _plain(picture: Picture) -> dict[str, Any]:
-    fields = dict(replace(picture).__dict__)
-    del fields["read"]
-    return fields
+    return json.dumps({"title": outline.title or title, "sections": sections}).encode()

@@ -1,20 +1,19 @@
 """Word files: headings by their outline level, lists with their numbers, tables, pictures.
 
-Run as ``python -m assistant.retrieval.sources.docx`` with the file on standard input; see `apart`.
+Read in the sandbox; see `apart`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import sys
 import zipfile
 from collections import Counter
 from functools import partial
 from typing import Any
 
 from assistant.errors import Invalid, TooLarge
-from assistant.retrieval.sources.apart import serve
+from assistant.retrieval.sources.apart import to_json
 from assistant.retrieval.sources.article import Outline, Picture
 from assistant.retrieval.sources.page import table_text
 
@@ -26,6 +25,11 @@ _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationship
 _BLIP = "{http://schemas.openxmlformats.org/drawingml/2006/main}blip"
 _DESCRIPTION = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}docPr"
 _PROTECTED = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # an OLE container: an old .doc, or a DOCX behind a password
+
+
+def read(data: bytes) -> bytes:
+    """What the sandbox runs."""
+    return to_json(data, read_docx)
 
 
 def read_docx(data: bytes, outline: Outline) -> str | None:
@@ -226,7 +230,3 @@ def _number_formats(document: Any) -> dict[tuple[str, int], str]:
             for index, form in abstract.get(reference.get(f"{_WORD}val"), {}).items():
                 formats[(number.get(f"{_WORD}numId"), index)] = form
     return formats
-
-
-if __name__ == "__main__":
-    sys.exit(serve(read_docx))

@@ -1,6 +1,6 @@
 """PDF files: text with the headings that outline and letter sizes tell, pictures, and pages that are pictures.
 
-Run as ``python -m assistant.retrieval.sources.pdf`` with the file on standard input; see `apart`.
+Read in the sandbox; see `apart`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 
 from assistant.errors import Invalid, TooLarge
 from assistant.retrieval.sources import pdf_lines
-from assistant.retrieval.sources.apart import serve
+from assistant.retrieval.sources.apart import to_json
 from assistant.retrieval.sources.article import Outline, Picture
 from assistant.retrieval.sources.pdf_lines import Line
 
@@ -43,6 +42,11 @@ class _Page:
     lines: list[Line]
     pictures: list[tuple[Place, Callable[[], bytes]]]
     scan: Callable[[], bytes] | None = None
+
+
+def read(data: bytes) -> bytes:
+    """What the sandbox runs."""
+    return to_json(data, read_pdf)
 
 
 def read_pdf(data: bytes, outline: Outline) -> str | None:
@@ -259,7 +263,3 @@ def _caption(place: Place, lines: Sequence[Line], body: float) -> str:
         if is_below and line.size < 0.95 * body:
             return line.text
     return ""
-
-
-if __name__ == "__main__":
-    sys.exit(serve(read_pdf))

@@ -13,7 +13,7 @@ from werkzeug.routing import BaseConverter
 
 from assistant import __version__
 from assistant.runtime import Runtime
-from assistant.web import api, auth, console, health, limits, openapi, widget
+from assistant.web import api, auth, console, console_live, health, limits, openapi, widget
 from assistant.web.context import EXTENSION, STOPPING
 from assistant.web.responses import register_problems
 
@@ -37,6 +37,8 @@ def create_app(runtime: Runtime) -> APIFlask:
     )
     app.extensions[EXTENSION] = runtime
     app.extensions[STOPPING] = threading.Event()
+    app.extensions[console_live.STREAMS] = console_live.AgentStreams()
+    app.extensions[limits.STREAMS] = limits.OpenStreams()
     app.config.update(
         SECRET_KEY=settings.signing_key(),
         SESSION_COOKIE_HTTPONLY=True,

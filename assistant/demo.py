@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import select
 
 from assistant import sample, worker
-from assistant.desk import access, tickets
+from assistant.desk import credentials, people, tickets
 from assistant.desk.access import MachinePrincipal, Scope
 from assistant.desk.tickets import NewTicket
 from assistant.knowledge import sources
@@ -90,11 +90,11 @@ def prepare_access(runtime: Runtime) -> Access:
     with runtime.desk.db.begin() as session:
         admin = session.scalar(select(Agent).where(Agent.email == ADMIN))
         if admin is None:
-            access.add_agent(
+            people.add_agent(
                 session, email=ADMIN, name="Admin", password=password, role=AgentRole.ADMIN, must_change_password=True
             )
         elif admin.must_change_password:
-            access.set_password(session, admin, password, one_time=True)
+            credentials.set_password(session, admin, password, one_time=True)
         else:
             return Access(ADMIN, None)
     return Access(ADMIN, password)
@@ -106,7 +106,7 @@ def _demo_machine(runtime: Runtime) -> MachinePrincipal:
     with runtime.desk.db.begin() as session:
         key = session.scalar(select(APIKey).where(APIKey.name == _KEY_NAME).order_by(APIKey.id).limit(1))
         if key is None:
-            key, _ = access.add_key(session, name=_KEY_NAME, scopes=[scope.value for scope in scopes])
+            key, _ = credentials.add_key(session, name=_KEY_NAME, scopes=[scope.value for scope in scopes])
         return MachinePrincipal(key.id, key.name, frozenset(scopes))
 
 

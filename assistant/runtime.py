@@ -11,11 +11,10 @@ from datetime import datetime
 
 from assistant import sample
 from assistant.db import Database, migrate, utcnow
-from assistant.desk import access
+from assistant.desk import people
 from assistant.desk.desk import Desk
 from assistant.engine import Installed, install
 from assistant.knowledge import embedding
-from assistant.media.photo import Limits
 from assistant.outbound import Fetch, fetcher
 from assistant.ports import Capabilities
 from assistant.retrieval.embedders import Embedders
@@ -61,6 +60,7 @@ def build(
     embedders = Embedders(capabilities.embedder, capabilities.reopen_embedder)
     embedding.adopt(db, embedders, pictures=capabilities.photo_embedder)
     desk = Desk(
+        settings=settings,
         db=db,
         storage=Storage.open(settings.attachments_url),
         capabilities=capabilities,
@@ -72,15 +72,8 @@ def build(
             photo_embedder=capabilities.photo_embedder,
             reranking=_reranking(capabilities, settings),
         ),
-        company=settings.company,
-        answer_threshold=settings.answer_threshold,
-        photo_limits=Limits(settings.photo_max_bytes, settings.photo_max_pixels, settings.photo_max_side),
-        photos_per_message=settings.photos_per_message,
-        message_max_chars=settings.message_max_chars,
-        context_tokens=settings.context_tokens,
         now=now,
         fetch=fetch or fetcher(user_agent=USER_AGENT, private=settings.kb_private_addresses),
-        fetch_pause=settings.kb_pause,
     )
     return Runtime(settings, desk, installed)
 
@@ -106,4 +99,4 @@ def _reranking(capabilities: Capabilities, settings: Settings) -> Reranking | No
 
 def _sync_teams(db: Database, taxonomy: Taxonomy) -> None:
     with db.begin() as session:
-        access.sync_teams(session, {team.key: team.name for team in taxonomy.teams})
+        people.sync_teams(session, {team.key: team.name for team in taxonomy.teams})

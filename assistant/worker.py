@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import structlog
 
-from assistant.desk import conversations, events, evidence, queue, triage, turns
+from assistant.desk import conversations, events, evidence, learning, queue, turns
 from assistant.desk.desk import Desk
 from assistant.desk.queue import ClaimedJob
 from assistant.errors import AssistantError
@@ -29,7 +29,7 @@ Handler = Callable[[Desk, dict[str, int]], None]
 HANDLERS: dict[str, Handler] = {
     conversations.PROCESS_MESSAGE: lambda desk, payload: turns.process_message(desk, payload["message_id"]),
     evidence.READ_AGAIN: lambda desk, payload: evidence.read_again(desk, payload["message_id"], tries=payload["tries"]),
-    triage.LEARN: lambda desk, _payload: _learn(desk),
+    learning.LEARN: lambda desk, _payload: _learn(desk),
     sources.SYNC: lambda desk, payload: sources.sync_job(desk, payload["source_id"]),
     embedding.EMBED: lambda desk, _payload: embedding.embed_job(desk),
     gaps.LOOK: lambda desk, _payload: gaps.look_job(desk),
@@ -160,5 +160,5 @@ def _expected(error: Exception) -> bool:
 
 
 def _learn(desk: Desk) -> None:
-    fitted = triage.learn(desk)
+    fitted = learning.learn(desk)
     log.info("triage.learned", **fitted)

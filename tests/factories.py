@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from sqlalchemy import insert, select
 
 from assistant.db import Database, new_public_id, utcnow
-from assistant.desk import access, tickets
+from assistant.desk import credentials, people, tickets
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Scope
 from assistant.desk.desk import Desk
 from assistant.desk.tickets import NewTicket
@@ -70,21 +70,21 @@ def make_agent(db: Database, name: str, *, team: str | None = None, admin: bool 
             name=name.title(),
             password_hash=_password_hash(),
             role=AgentRole.ADMIN if admin else AgentRole.AGENT,
-            team=access.find_team(session, team) if team else None,
+            team=people.find_team(session, team) if team else None,
         )
         session.add(agent)
         session.flush()
-        return Persona(agent.email, access.as_principal(agent))
+        return Persona(agent.email, AgentPrincipal.of(agent))
 
 
 def make_key(db: Database, *scopes: Scope) -> str:
     """An API key's secret, with these scopes or all of them."""
     with db.begin() as session:
-        return access.add_key(session, name="shop", scopes=[scope.value for scope in scopes or EVERY_SCOPE])[1]
+        return credentials.add_key(session, name="shop", scopes=[scope.value for scope in scopes or EVERY_SCOPE])[1]
 
 
 def make_machine(db: Database) -> MachinePrincipal:
-    return access.authenticate_key(db, make_key(db))
+    return credentials.authenticate_key(db, make_key(db))
 
 
 def bearer(secret: str) -> dict[str, str]:
@@ -122,7 +122,7 @@ def make_ticket(
     if team is not None:
         with desk.db.begin() as session:
             row = session.get_one(Ticket, opened.id)
-            row.team_id = opened.team_id = access.find_team(session, team).id
+            row.team_id = opened.team_id = people.find_team(session, team).id
     return opened
 
 
@@ -131,7 +131,7 @@ def make_noise(db: Database, count: int, *, team: str | None = None) -> None:
     now = utcnow()
     with db.begin() as session:
         team_id = session.execute(select(Team.id).where(Team.key == team)).scalar_one() if team else None
-        customer = access.find_or_add_customer(session, name="Noise", email="noise@example.net")
+        customer = people.find_or_add_customer(session, name="Noise", email="noise@example.net")
         rows: list[dict[str, Any]] = [
             {"public_id": new_public_id("cnv"), "customer_id": customer.id, "channel": "api"} for _ in range(count)
         ]
@@ -182,10 +182,10 @@ def make_figure(desk: Desk, folder: Path, *, visibility: str = "public", text: s
 
 def make_customer(db: Database, **fields: Any) -> Customer:
     with db.begin() as session:
-        return access.find_or_add_customer(session, **fields)
+        return people.find_or_add_customer(session, **fields)
 
 
 @cache
 def _password_hash() -> str:
     """Hashing a password is slow on purpose: once is enough."""
-    return access.hash_password(PASSWORD)
+    return credentials.hash_password(PASSWORD)

@@ -64,13 +64,13 @@ def agents() -> None:
 @click.option("--password", help="At least 10 characters (default: ask, or read standard input).")
 def agents_add(email: str, name: str, admin: bool, team_key: str | None, password: str | None) -> None:
     """Add an agent who signs in with EMAIL."""
-    from assistant.desk import access
+    from assistant.desk import people
     from assistant.models import AgentRole
 
     password = password or _ask_password()
     with migrated() as database, database.begin() as session:
         role = AgentRole.ADMIN if admin else AgentRole.AGENT
-        access.add_agent(session, email=email, name=name, password=password, role=role, team_key=team_key)
+        people.add_agent(session, email=email, name=name, password=password, role=role, team_key=team_key)
     click.echo(f"{email} can sign in now.")
 
 
@@ -96,10 +96,10 @@ _SCOPES = "tickets:read, tickets:write, triage, knowledge:read or metrics. Repea
 @click.option("--scope", "scopes", multiple=True, required=True, help=_SCOPES)
 def keys_add(name: str, scopes: tuple[str, ...]) -> None:
     """Create an API key called NAME and print it once."""
-    from assistant.desk import access
+    from assistant.desk import credentials
 
     with migrated() as database, database.begin() as session:
-        _, secret = access.add_key(session, name=name, scopes=list(scopes))
+        _, secret = credentials.add_key(session, name=name, scopes=list(scopes))
     click.echo(secret)
     click.echo("Store it safely: it cannot be shown again.", err=True)
 

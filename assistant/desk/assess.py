@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assistant.desk import turns
+from assistant.desk.answers import answer_skill
 from assistant.desk.attachments import RejectedFile
 from assistant.desk.conversations import check_text
 from assistant.desk.desk import Desk
-from assistant.desk.triage import current_heads, run_triage
+from assistant.desk.learning import current_heads
+from assistant.desk.triage import run_triage
 from assistant.errors import AssistantError, Invalid, TooLarge, Unsupported
 from assistant.media.files import Upload, safe_filename
 from assistant.media.photo import Photo, normalise
@@ -72,12 +73,12 @@ def assess(desk: Desk, *, subject: str = "", text: str, uploads: Sequence[Upload
         raise Invalid("There is nothing to assess: give a text or a photo.", field="text")
     evidence = tuple(read_photo(photo, capabilities=desk.capabilities, taxonomy=desk.taxonomy) for photo in photos)
     with desk.db.read() as session:
-        heads = current_heads(session, desk.capabilities.embedding_model)
+        heads = current_heads(session, desk)
     fields = run_triage(desk, f"{subject}\n{text}".strip(), evidence=evidence, photos=photos, heads=heads)
     request = AnswerRequest(
         text=text, evidence=evidence, photos=tuple(photos), subject=subject, product=_product(fields)
     )
-    answer = turns.answer_skill(desk).invoke(request)
+    answer = answer_skill(desk).invoke(request)
     capabilities = desk.capabilities
     return Assessment(
         capabilities.model, capabilities.mode.value, tuple(names), evidence, tuple(fields), answer, tuple(rejected)
@@ -92,8 +93,8 @@ def _photos(desk: Desk, uploads: Sequence[Upload]) -> tuple[list[str], list[byte
     for upload in uploads:
         name = safe_filename(upload.filename)
         try:
-            if len(photos) >= desk.photos_per_message:
-                limit = desk.photos_per_message
+            if len(photos) >= desk.settings.photos_per_message:
+                limit = desk.settings.photos_per_message
                 raise TooLarge(f"At most {limit} photos are assessed at once. Leave {name} out.", limit=limit)
             file = normalise(upload, desk.photo_limits)
             if not isinstance(file, Photo):

@@ -35,8 +35,8 @@ def prepare_files(desk: Desk, uploads: Sequence[Upload]) -> PreparedFiles:
     rejected: list[RejectedFile] = []
     for upload in uploads:
         try:
-            if len(attachments) >= desk.photos_per_message:
-                limit = desk.photos_per_message
+            if len(attachments) >= desk.settings.photos_per_message:
+                limit = desk.settings.photos_per_message
                 raise TooLarge(f"At most {limit} files go with one message. Send this one in another.", limit=limit)
             attachments.append(_prepare(desk, upload, position=len(attachments)))
         except AssistantError as error:

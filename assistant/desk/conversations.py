@@ -20,10 +20,11 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from assistant.db import utcnow
 from assistant.desk import events, queue
-from assistant.desk.access import AgentPrincipal, CustomerPrincipal, access_conversation, find_or_add_customer
+from assistant.desk.access import AgentPrincipal, CustomerPrincipal, access_conversation
 from assistant.desk.attachments import PreparedFiles, RejectedFile, prepare_files
 from assistant.desk.desk import Desk
 from assistant.desk.events import Audience
+from assistant.desk.people import find_or_add_customer
 from assistant.errors import Invalid, NotFound
 from assistant.media.files import Upload
 from assistant.models import (
@@ -34,13 +35,12 @@ from assistant.models import (
     ConversationState,
     Customer,
     Figure,
-    Generation,
     Message,
     MessageVisibility,
     Ticket,
     TicketStatus,
 )
-from assistant.ports import HandoffReason
+from assistant.ports import HandoffReason, WorkPriority
 
 PROCESS_MESSAGE = "process_message"  # the job that follows every customer message: desk.turns
 _SUBJECT_LENGTH = 80
@@ -83,9 +83,9 @@ def post_message(
 
 
 def check_text(desk: Desk, text: str) -> None:
-    if len(text) > desk.message_max_chars:
+    if len(text) > desk.settings.message_max_chars:
         raise Invalid(
-            f"The text is longer than {desk.message_max_chars:,} characters. Please shorten it.", field="text"
+            f"The text is longer than {desk.settings.message_max_chars:,} characters. Please shorten it.", field="text"
         )
 
 
@@ -121,7 +121,7 @@ def add_customer_message(
         _open_ticket_for(session, conversation, subject=subject or _subject(text, files))
     elif ticket.status in (TicketStatus.PENDING, TicketStatus.SOLVED, TicketStatus.CLOSED):
         ticket.status, ticket.solved_at, ticket.updated_at = TicketStatus.OPEN, None, utcnow()
-    priority = queue.INTERACTIVE if conversation.state is ConversationState.ASSISTANT else queue.DRAFT
+    priority = WorkPriority.INTERACTIVE if conversation.state is ConversationState.ASSISTANT else WorkPriority.DRAFT
     queue.enqueue(session, PROCESS_MESSAGE, {"message_id": message.id}, priority=priority)
     return message
 
@@ -259,33 +259,6 @@ def all_messages(session: Session, conversation_id: int) -> Sequence[Message]:
 def last_customer_message(session: Session, conversation_id: int) -> Message | None:
     query = select(Message).where(Message.conversation_id == conversation_id, Message.author == Author.CUSTOMER)
     return session.scalar(query.order_by(Message.id.desc()).limit(1))
-
-
-def count_by_state(session: Session) -> dict[ConversationState, int]:
-    rows = session.execute(select(Conversation.state, func.count()).group_by(Conversation.state))
-    return dict(rows.all())
-
-
-@dataclass(frozen=True)
-class GenerationTotals:
-    """What the runs of the models for one purpose came to."""
-
-    purpose: str
-    mode: str
-    count: int
-    input_tokens: int
-    output_tokens: int
-    seconds: float
-
-
-def generation_totals(session: Session) -> list[GenerationTotals]:
-    tokens = (func.sum(Generation.input_tokens), func.sum(Generation.output_tokens))
-    query = select(Generation.purpose, Generation.mode, func.count(), *tokens, func.sum(Generation.latency_ms))
-    rows = session.execute(query.group_by(Generation.purpose, Generation.mode))
-    return [
-        GenerationTotals(purpose, mode, count, int(read), int(written), int(latency_ms) / 1000)
-        for purpose, mode, count, read, written, latency_ms in rows
-    ]
 
 
 def message_payload(message: Message) -> dict[str, Any]:

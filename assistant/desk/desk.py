@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from assistant.db import Database
@@ -12,24 +12,29 @@ from assistant.outbound import Fetch
 from assistant.ports import Capabilities
 from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
+from assistant.settings import Settings
 from assistant.skills.taxonomy import Taxonomy
+from assistant.skills.triage import Head
 from assistant.storage import Storage
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Desk:
+    """Two desks in one process share nothing: what is cached for a database is kept here."""
+
+    settings: Settings
     db: Database
     storage: Storage
     capabilities: Capabilities
     taxonomy: Taxonomy
     embedders: Embedders
     index: Index
-    company: str
-    answer_threshold: float
-    photo_limits: Limits
-    photos_per_message: int
-    message_max_chars: int
-    context_tokens: int
     now: Callable[[], datetime]
-    fetch: Fetch  # of pages of websites
-    fetch_pause: float  # seconds between them
+    fetch: Fetch  # pages of websites
+    # Learned triage heads by the id of their row, parsed: `learning` fills it.
+    heads: dict[int, Head] = field(default_factory=dict)
+
+    @property
+    def photo_limits(self) -> Limits:
+        settings = self.settings
+        return Limits(settings.photo_max_bytes, settings.photo_max_pixels, settings.photo_max_side)

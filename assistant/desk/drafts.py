@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from assistant.db import utcnow
 from assistant.desk import conversations, events, tickets
 from assistant.desk.access import AgentPrincipal, Staff
+from assistant.desk.answers import citation_rows
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.models import (
     Author,
@@ -19,7 +20,6 @@ from assistant.models import (
     DraftStatus,
     Message,
     MessageVisibility,
-    Passage,
     Ticket,
     TicketStatus,
 )
@@ -120,28 +120,6 @@ def add_note(session: Session, agent: AgentPrincipal, ticket: Ticket, text: str)
         agent=agent,
         visibility=MessageVisibility.INTERNAL,
     )
-
-
-def citation_rows(session: Session, answer: Answer) -> list[Citation]:
-    """The answer's citations as rows that are not yet owned by a draft or a message."""
-    cited = {citation.passage_id for sentence in answer.sentences for citation in sentence.citations}
-    passages = select(Passage.public_id, Passage.id).where(Passage.public_id.in_(cited))
-    ids = dict(session.execute(passages).all())
-    return [
-        Citation(
-            passage_id=ids.get(citation.passage_id),
-            sentence_index=sentence.index,
-            sentence=sentence.text,
-            article_public_id=citation.article_id,
-            article_title=citation.article_title,
-            heading=citation.heading,
-            quote=citation.quote,
-            url=citation.url,
-            support=citation.support,
-        )
-        for sentence in answer.sentences
-        for citation in sentence.citations
-    ]
 
 
 def _copy(citation: Citation) -> Citation:

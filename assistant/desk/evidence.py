@@ -198,6 +198,6 @@ def _read_again_later(desk: Desk, message_id: int, *, tries: int) -> None:
             READ_AGAIN,
             {"message_id": message_id, "tries": tries},
             key=f"{READ_AGAIN}:{message_id}",
-            priority=queue.BATCH,
+            priority=WorkPriority.BATCH,
             run_at=desk.now() + _FIRST_PAUSE * 2**tries,
         )

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from assistant.db import Database
 from assistant.desk.evidence import evidence_of
-from assistant.desk.triage import DECIDED, LEARN_AT_MOST
+from assistant.desk.learning import DECIDED, LEARN_AT_MOST
 from assistant.errors import Invalid
 from assistant.models import Attachment, AttachmentKind, EvidenceState, Message, TriageResult
 from assistant.storage import Storage

@@ -17,10 +17,9 @@ from sqlalchemy.orm import Session
 
 from assistant.db import Database, announce, utcnow
 from assistant.models import Job, JobStatus
+from assistant.ports import WorkPriority
 
 TOPIC = "jobs"
-
-INTERACTIVE, DRAFT, BATCH = 0, 1, 2
 
 MAX_ATTEMPTS = 5
 LEASE = timedelta(seconds=30)
@@ -48,7 +47,7 @@ def enqueue(
     payload: dict[str, Any],
     *,
     key: str | None = None,
-    priority: int = DRAFT,
+    priority: WorkPriority = WorkPriority.DRAFT,
     run_at: datetime | None = None,
 ) -> None:
     """Add work to the caller's transaction, to be done from ``run_at`` on (now, if not given). With a ``key``, work

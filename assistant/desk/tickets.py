@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from assistant.db import utcnow
 from assistant.desk import conversations, events
-from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, find_or_add_customer, visible_tickets
+from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, visible_tickets
 from assistant.desk.attachments import RejectedFile, prepare_files
 from assistant.desk.desk import Desk
+from assistant.desk.people import find_or_add_customer
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.media.files import Upload
 from assistant.models import (

@@ -1,24 +1,24 @@
-"""Triage of tickets: propose, apply, accept, override, and learn from what agents decided.
+"""Triage of tickets: propose, apply, accept, override.
 
-A field is applied to the ticket only if triage did not abstain and no agent has decided it. Agents' decisions are the
-labels that the learned heads are fitted on.
+A field is applied to the ticket only if triage did not abstain and no agent has decided it. `learning` fits heads on
+what agents decided.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
-from assistant.desk import access, conversations, events, queue
+from assistant.desk import access, conversations, events, people
 from assistant.desk.access import AgentPrincipal, Staff
 from assistant.desk.desk import Desk
 from assistant.desk.evidence import evidence_of, photos_of, read_photos, to_value
+from assistant.desk.learning import DECIDED, current_heads, learn_when_due
 from assistant.errors import Invalid, NotFound
 from assistant.models import (
     Author,
@@ -29,20 +29,12 @@ from assistant.models import (
     TicketType,
     TriageField,
     TriageFieldState,
-    TriageHead,
     TriageResult,
 )
 from assistant.ports import Capabilities
 from assistant.skills.read_photo import PhotoEvidence
 from assistant.skills.taxonomy import Taxonomy
-from assistant.skills.triage import Head, TriagedField, allowed_values, fit_head, triage
-
-LEARN = "learn_triage"  # the job that fits the heads again
-# Fit again after this many new decisions, and not before a field has this many labels of two kinds.
-LEARN_EVERY = 10
-LEARN_FROM = 20
-LEARN_AT_MOST = 20_000
-DECIDED = (TriageFieldState.ACCEPTED, TriageFieldState.OVERRIDDEN)
+from assistant.skills.triage import Head, TriagedField, allowed_values, triage
 
 
 def triage_message(desk: Desk, message_id: int) -> None:
@@ -55,7 +47,7 @@ def triage_message(desk: Desk, message_id: int) -> None:
         text = "\n".join(part for part in (ticket.subject, _conversation_text(session, message)) if part)
         photos = photos_of(session, _customer_message_ids(session, message))
         rows = evidence_of(session, photos)
-        heads = current_heads(session, desk.capabilities.embedding_model)
+        heads = current_heads(session, desk)
     started = perf_counter()
     fields = run_triage(
         desk,
@@ -124,7 +116,7 @@ def decide_field(
     row.decided_at = utcnow()
     apply_value(session, ticket, name, value)
     _tell(session, ticket)
-    _learn_when_due(session)
+    learn_when_due(session)
     return row
 
 
@@ -135,51 +127,12 @@ def apply_value(session: Session, ticket: Ticket, name: str, value: str) -> None
     elif name == "type":
         ticket.type = TicketType(value)
     elif name == "team":
-        ticket.team_id = access.find_team(session, value).id
+        ticket.team_id = people.find_team(session, value).id
     elif name in ("category", "sentiment", "language"):
         setattr(ticket, name, value)
     elif name == "product":
         ticket.product = None if value == "none" else value
     ticket.updated_at = utcnow()
-
-
-def learn(desk: Desk) -> dict[str, int]:
-    """Fit a head for every field that has enough decided tickets. Returns the number of labels of each."""
-    with desk.db.read() as session:
-        labelled = _labelled(session)
-    fitted: dict[str, int] = {}
-    for name, pairs in labelled.items():
-        if len(pairs) < LEARN_FROM or len({label for _, label in pairs}) < 2:
-            continue
-        texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
-        head = fit_head(texts, labels, embeddings=desk.capabilities.embeddings)
-        with desk.db.begin() as session:
-            model = desk.capabilities.embedding_model
-            row = TriageHead(field=name, embedding_model=model, label_count=len(pairs), payload=head.to_bytes())
-            session.add(row)
-        fitted[name] = len(pairs)
-    return fitted
-
-
-def current_heads(session: Session, embedding_model: str) -> dict[str, Head]:
-    """The newest head of each field that was fitted on this embedding model."""
-    newest = (
-        select(func.max(TriageHead.id)).where(TriageHead.embedding_model == embedding_model).group_by(TriageHead.field)
-    )
-    rows = session.execute(select(TriageHead.id, TriageHead.field).where(TriageHead.id.in_(newest)))
-    return {field: _head(session, head_id) for head_id, field in rows}
-
-
-_heads: dict[int, Head] = {}
-
-
-def _head(session: Session, head_id: int) -> Head:
-    """Heads never change once stored, so a parsed one is kept for as long as it is current."""
-    if head_id not in _heads:
-        if len(_heads) > 32:
-            _heads.clear()
-        _heads[head_id] = Head.from_bytes(session.get_one(TriageHead, head_id).payload)
-    return _heads[head_id]
 
 
 def _save(
@@ -246,35 +199,6 @@ def _decided_fields(session: Session, ticket: Ticket) -> dict[str, TriageField]:
         .order_by(TriageField.id)
     )
     return {row.name: row for row in session.scalars(query)}
-
-
-def _labelled(session: Session) -> dict[str, list[tuple[str, str]]]:
-    """For each field, the newest (text, label) pairs that agents decided."""
-    query = (
-        select(TriageField, TriageResult.text)
-        .join(TriageField.result)
-        .where(TriageField.state.in_(DECIDED))
-        .order_by(TriageField.id.desc())
-        .limit(LEARN_AT_MOST)
-    )
-    labelled: dict[str, list[tuple[str, str]]] = {}
-    for row, text in session.execute(query):
-        if row.label is not None:
-            labelled.setdefault(row.name, []).append((text, row.label))
-    return {name: _repeated(pairs) for name, pairs in labelled.items()}
-
-
-def _repeated(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Without labels that only one ticket has: nothing can be learned of them, and nothing be held back."""
-    counts = Counter(label for _, label in pairs)
-    return [(text, label) for text, label in pairs if counts[label] > 1]
-
-
-def _learn_when_due(session: Session) -> None:
-    session.flush()
-    count = session.execute(select(func.count()).where(TriageField.state.in_(DECIDED))).scalar_one()
-    if count >= LEARN_FROM and count % LEARN_EVERY == 0:
-        queue.enqueue(session, LEARN, {}, key=LEARN, priority=queue.BATCH)
 
 
 def _ticket_of(session: Session, message: Message) -> Ticket:

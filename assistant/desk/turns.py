@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic, perf_counter
 from typing import Any
 
-from langchain_core.retrievers import BaseRetriever
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from assistant.desk import conversations, drafts, events, triage
+from assistant.desk.answers import answer_skill, citation_rows
 from assistant.desk.desk import Desk
 from assistant.desk.events import Audience
 from assistant.desk.evidence import contradictions_of, evidence_of, photos_of, read_photos, to_value
@@ -30,16 +30,12 @@ from assistant.models import (
     Ticket,
     TriageFieldState,
     TriageResult,
-    Visibility,
 )
 from assistant.ports import HandoffReason, WorkPriority, at_priority
-from assistant.retrieval.context import NeighbourRetriever
-from assistant.retrieval.index import Filters
 from assistant.skills import language
 from assistant.skills.answer import (
     Answer,
     AnswerEvent,
-    AnswerSkill,
     Cited,
     Failed,
     Finished,
@@ -52,8 +48,6 @@ from assistant.skills.answer_request import AnswerRequest, Turn
 FLUSH_EVERY = 0.15
 # A person is needed, says triage, and is surer than this: the assistant does not answer first.
 NEEDS_HUMAN_FROM = 0.8
-# Passages that an answer may stand on.
-PASSAGES = 8
 
 
 @dataclass(frozen=True)
@@ -98,20 +92,6 @@ def give_up(desk: Desk, message_id: int) -> None:
             conversations.hand_off(session, conversation, HandoffReason.ENGINE_DOWN)
 
 
-def answer_skill(desk: Desk) -> AnswerSkill:
-    """The answer skill over this desk's public articles: drafts too are meant for customers."""
-    retriever: BaseRetriever = desk.index.retriever(Filters(visibilities=(Visibility.PUBLIC,)), limit=PASSAGES)
-    if desk.capabilities.writes_answers:
-        retriever = NeighbourRetriever(db=desk.db, inner=retriever)
-    return AnswerSkill(
-        desk.capabilities,
-        retriever,
-        company=desk.company,
-        threshold=desk.answer_threshold,
-        context_tokens=desk.context_tokens,
-    )
-
-
 def _answer(desk: Desk, situation: _Situation) -> None:
     """Stream an answer to the customer, and save it or hand off."""
     if situation.needs_human:
@@ -136,7 +116,7 @@ def _answer(desk: Desk, situation: _Situation) -> None:
                 conversation,
                 author=Author.ASSISTANT,
                 text=answer.text,
-                citations=drafts.citation_rows(session, answer),
+                citations=citation_rows(session, answer),
             )
         if answer.handoff is not None:
             conversations.hand_off(session, conversation, answer.handoff)
@@ -213,11 +193,6 @@ def _hand_off(desk: Desk, situation: _Situation, reason: HandoffReason) -> None:
             conversations.hand_off(session, conversation, reason)
 
 
-def _needs_photos(desk: Desk) -> bool:
-    """Whether somebody looks at the photos themselves once they are read: the model that writes, or the search."""
-    return desk.capabilities.writes_answers or desk.capabilities.photo_embedder is not None
-
-
 def _situation(desk: Desk, message_id: int) -> _Situation:
     with desk.db.read() as session:
         message = session.get_one(Message, message_id)
@@ -232,11 +207,10 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
             text=message.text,
             history=tuple(Turn(m.author.value, m.text) for m in earlier if m.author is not Author.SYSTEM),
             evidence=tuple(to_value(rows[photo.sha256]) for photo in photos if photo.sha256 in rows),
-            photos=tuple(desk.storage.get(p.sha256) for p in photos) if _needs_photos(desk) else (),
             subject=ticket.subject,
             product=ticket.product,
         )
-        return _Situation(
+        situation = _Situation(
             conversation_id=conversation.id,
             turn=conversation.turn,
             state=conversation.state,
@@ -245,6 +219,11 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
             courtesy=None if message.attachments else language.courtesy(message.text),
             request=request,
         )
+    # Once they are read, only the model that writes and the search by looks need the photos themselves.
+    if not (desk.capabilities.writes_answers or desk.capabilities.photo_embedder is not None):
+        return situation
+    loaded = tuple(desk.storage.get(photo.sha256) for photo in photos)
+    return replace(situation, request=replace(request, photos=loaded))
 
 
 def _needs_human(session: Session, message_id: int) -> bool:

@@ -18,13 +18,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assistant.db import Database, utcnow
-from assistant.desk import queue, triage
+from assistant.desk import learning, queue
 from assistant.desk.desk import Desk
 from assistant.errors import NotReady
 from assistant.knowledge import figures, indexing
 from assistant.knowledge.indexing import Progress
 from assistant.models import EmbeddingModel, EmbeddingModelState, Job, JobStatus, Passage
-from assistant.ports import Embedder, PhotoEmbedder
+from assistant.ports import Embedder, PhotoEmbedder, WorkPriority
 from assistant.retrieval.embedders import Embedders, served
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,7 @@ def adopt(db: Database, embedders: Embedders, *, pictures: PhotoEmbedder | None 
     if pictures is not None:
         with db.begin() as session:
             if figures.lacks_vectors(session, pictures.name) and not _at_work(session):
-                queue.enqueue(session, EMBED, {}, priority=queue.BATCH)
+                queue.enqueue(session, EMBED, {}, priority=WorkPriority.BATCH)
     own = embedders.own
     with db.read() as session:
         if _is_settled(session, own):
@@ -137,8 +137,8 @@ def _adopt(db: Database, embedders: Embedders) -> None:
             _serve(session, following)
             following.total = count
         if not _at_work(session):
-            queue.enqueue(session, EMBED, {}, priority=queue.BATCH)
-        queue.enqueue(session, triage.LEARN, {}, key=triage.LEARN, priority=queue.BATCH)
+            queue.enqueue(session, EMBED, {}, priority=WorkPriority.BATCH)
+        queue.enqueue(session, learning.LEARN, {}, key=learning.LEARN, priority=WorkPriority.BATCH)
 
 
 def _models(session: Session, *, locked: bool = False) -> dict[EmbeddingModelState, EmbeddingModel]:

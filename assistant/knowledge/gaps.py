@@ -39,7 +39,7 @@ from assistant.models import (
     Message,
     Ticket,
 )
-from assistant.ports import HandoffReason
+from assistant.ports import HandoffReason, WorkPriority
 from assistant.skills import language, personal_data
 
 LOOK = "look_for_gaps"
@@ -114,7 +114,7 @@ def look_job(desk: Desk) -> None:
 
 
 def request_look(session: Session, *, run_at: datetime | None = None) -> None:
-    queue.enqueue(session, LOOK, {}, key=LOOK, priority=queue.BATCH, run_at=run_at)
+    queue.enqueue(session, LOOK, {}, key=LOOK, priority=WorkPriority.BATCH, run_at=run_at)
 
 
 def is_behind(session: Session) -> bool:

@@ -30,6 +30,7 @@ from assistant.knowledge import embedding, figures, indexing, solved
 from assistant.knowledge.imports import Importer, ImportReport, Progress
 from assistant.media.files import Upload, safe_filename
 from assistant.models import Article, Source, SourceFile, SourceKind, SourcePage
+from assistant.ports import WorkPriority
 from assistant.retrieval.loaders import SUFFIXES, ArticleSource, Listing, list_articles
 from assistant.retrieval.sources.website import list_website
 
@@ -179,7 +180,7 @@ def list_sources(session: Session) -> list[SourceState]:
 
 def request_sync(session: Session, source: Source) -> None:
     """Have a worker import the source as soon as one is free. Asked twice, it is done once."""
-    queue.enqueue(session, SYNC, {"source_id": source.id}, key=_key(source.id), priority=queue.BATCH)
+    queue.enqueue(session, SYNC, {"source_id": source.id}, key=_key(source.id), priority=WorkPriority.BATCH)
 
 
 def set_interval(session: Session, source: Source, minutes: int | None, *, now: datetime) -> None:
@@ -272,7 +273,7 @@ def _schedule(session: Session, source: Source, now: datetime) -> None:
     source.next_at = now + source.every if source.every is not None else None
     if source.next_at is not None:
         payload = {"source_id": source.id}
-        queue.enqueue(session, SYNC, payload, key=_key(source.id), priority=queue.BATCH, run_at=source.next_at)
+        queue.enqueue(session, SYNC, payload, key=_key(source.id), priority=WorkPriority.BATCH, run_at=source.next_at)
 
 
 @contextmanager
@@ -302,7 +303,7 @@ def _website(desk: Desk, source: Source) -> Listing:
     known: Mapping[str, Mapping[str, str]] = {page.url: page.validators for page in pages if page.url in stored}
     begun = source.started_at
     done = frozenset(page.url for page in pages if page.url in stored and begun is not None and page.read_at >= begun)
-    return list_website(source.location, fetch=desk.fetch, known=known, done=done, pause=desk.fetch_pause)
+    return list_website(source.location, fetch=desk.fetch, known=known, done=done, pause=desk.settings.kb_pause)
 
 
 def _note_page(desk: Desk, source: Source, key: str, article: ArticleSource | None) -> None:

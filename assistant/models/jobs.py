@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from assistant.db import Base, utcnow
 from assistant.models.columns import JSONType, enum_type, reference
+from assistant.ports import WorkPriority
 
 
 class JobStatus(StrEnum):
@@ -33,7 +34,7 @@ class Job(Base):
     payload: Mapped[dict[str, Any]] = mapped_column(JSONType)
     # Work that must exist once: a second enqueue with the same key is a no-op while the row lives.
     key: Mapped[str | None] = mapped_column(Text, unique=True)
-    priority: Mapped[int] = mapped_column(default=1)  # 0 interactive, 1 draft, 2 batch
+    priority: Mapped[int] = mapped_column(default=int(WorkPriority.DRAFT))
     status: Mapped[JobStatus] = mapped_column(enum_type(JobStatus, "status"), default=JobStatus.QUEUED)
     attempts: Mapped[int] = mapped_column(default=0)
     run_at: Mapped[datetime] = mapped_column(default=utcnow)

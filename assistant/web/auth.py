@@ -9,7 +9,7 @@ from flask import Flask, request
 from flask_login import LoginManager, UserMixin, current_user
 
 from assistant.db import utcnow
-from assistant.desk import access
+from assistant.desk import credentials
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Scope
 from assistant.errors import Unauthenticated
 from assistant.web.context import desk, runtime
@@ -23,7 +23,7 @@ def machine(scope: Scope) -> MachinePrincipal:
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise Unauthenticated("Send your API key as: Authorization: Bearer ask_…")
-    principal = access.authenticate_key(desk().db, secret.strip())
+    principal = credentials.authenticate_key(desk().db, secret.strip())
     principal.require(scope)
     return principal
 
@@ -48,7 +48,7 @@ def customer() -> CustomerPrincipal:
         )
     except jwt.InvalidTokenError as error:
         raise Unauthenticated("This conversation token is missing, expired or not ours. Start a new one.") from error
-    return access.customer_principal(desk().db, str(claims["sub"]))
+    return credentials.customer_principal(desk().db, str(claims["sub"]))
 
 
 class _SignedIn(UserMixin):  # type: ignore[misc]  # flask-login ships no types
@@ -70,7 +70,7 @@ def register_sign_in(app: Flask) -> None:
     @manager.user_loader  # type: ignore[untyped-decorator]
     def load(public_id: str) -> _SignedIn | None:
         with desk().db.read() as session:
-            principal = access.agent_principal(session, public_id)
+            principal = credentials.agent_principal(session, public_id)
         return _SignedIn(principal) if principal is not None else None
 
 

@@ -15,7 +15,7 @@ from flask import Blueprint, Response, g, make_response, redirect, render_templa
 from flask_login import current_user, login_user, logout_user
 from werkzeug.wrappers import Response as BaseResponse
 
-from assistant.desk import access, evidence, tickets
+from assistant.desk import access, credentials, evidence, people, tickets
 from assistant.desk.access import AgentPrincipal
 from assistant.desk.events import last_event_id
 from assistant.desk.tickets import TicketFilters
@@ -74,7 +74,7 @@ def shared() -> dict[str, Any]:
     capabilities, taxonomy = desk().capabilities, desk().taxonomy
     installed = runtime().installed
     return {
-        "company": desk().company,
+        "company": desk().settings.company,
         "me": g.get("agent"),  # not asked for again: the page that says that the database is gone must not need it
         "model": capabilities.model,
         "mode_words": console_words.MODE[capabilities.mode],
@@ -96,7 +96,7 @@ def sign_in() -> Reply:
         return render_template("console/sign_in.html", error=None, email="")
     email, password = request.form.get("email", ""), request.form.get("password", "")
     try:
-        agent = access.sign_in(desk().db, email=email.replace("\0", ""), password=password)
+        agent = credentials.sign_in(desk().db, email=email.replace("\0", ""), password=password)
     except Unauthenticated as error:
         return render_template("console/sign_in.html", error=error.message, email=email), 401
     login_user(auth.signed_in(agent))
@@ -118,7 +118,7 @@ def password() -> Reply:
     if form.get("new", "") != form.get("again", ""):
         return render_template("console/password.html", error="The two new passwords differ."), 422
     try:
-        access.change_password(desk().db, auth.agent(), current=form.get("current", ""), new=form.get("new", ""))
+        credentials.change_password(desk().db, auth.agent(), current=form.get("current", ""), new=form.get("new", ""))
     except AssistantError as error:
         return render_template("console/password.html", error=error.message), error.status
     return redirect(url_for("console.queue"))
@@ -231,7 +231,7 @@ def _choices() -> dict[str, list[tuple[str, str]]]:
     """What the queue can be narrowed by: (value, name) each."""
     taxonomy = desk().taxonomy
     with desk().db.read() as session:
-        agents = [(agent.public_id, agent.name) for agent in access.active_agents(session)]
+        agents = [(agent.public_id, agent.name) for agent in people.active_agents(session)]
     return {
         "priority": [(key, console_words.words(key)) for key in reversed(allowed_values(taxonomy, "priority"))],
         "category": [(one.key, one.name) for one in taxonomy.categories],

@@ -8,8 +8,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
-from flask import Response
+from flask import Response, current_app
 
 from assistant.desk.events import Audience
 from assistant.models import Event
@@ -56,13 +57,14 @@ class AgentStreams:
             return len(self._open.get(agent_id, ()))
 
 
-streams = AgentStreams()
+STREAMS = "assistant.agent_streams"
 
 
 def news_stream(conversation_id: int | None, name: Callable[[Event], str | None]) -> Response:
     """That something happened, by name, to one conversation or (None) to any."""
     agent_id = auth.agent().agent_id
     # Each holds a web thread: they leave most of them to customers and to requests.
+    streams = cast("AgentStreams", current_app.extensions[STREAMS])
     ended = streams.enter(agent_id, each=STREAMS_EACH, together=max(2, runtime().settings.threads // 5))
     if ended is None:
         raise too_many_requests(_RETRY_AFTER)

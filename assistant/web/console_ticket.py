@@ -13,7 +13,7 @@ from typing import Any
 from flask import Blueprint, Response, flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from assistant.desk import access, conversations, drafts, evidence, tickets, triage
+from assistant.desk import access, conversations, drafts, evidence, people, tickets, triage
 from assistant.desk.events import last_event_id
 from assistant.desk.tickets import TicketFilters
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
@@ -269,7 +269,7 @@ def _ticket_page(ticket_id: str) -> dict[str, Any]:
             "draft": proposed[-1] if proposed else None,
             "requester": {"email": row.requester.email, "external_id": row.requester.external_id},
             "other_tickets": _other_tickets(session, row),
-            "agents": [{"id": one.public_id, "name": one.name} for one in access.active_agents(session)],
+            "agents": [{"id": one.public_id, "name": one.name} for one in people.active_agents(session)],
             "taker": {"id": taker.public_id, "name": taker.name} if taker is not None else None,
             "place": conversations.queue_place(session, row.conversation),
             "fields": _triage_fields(shown),

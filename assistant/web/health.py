@@ -10,7 +10,7 @@ from apiflask import APIBlueprint
 from flask import Flask, Response, current_app, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from assistant.desk import conversations, queue
+from assistant.desk import queue, reports
 from assistant.desk.access import Scope
 from assistant.errors import AssistantError
 from assistant.models import ConversationState, JobStatus
@@ -151,8 +151,8 @@ class _Metrics:
         with desk().db.read() as session:
             jobs = queue.counts(session)
             backlog = queue.backlog(session, now=desk().now())
-            states = conversations.count_by_state(session)
-            runs = conversations.generation_totals(session)
+            states = reports.count_by_state(session)
+            runs = reports.generation_totals(session)
         for status in JobStatus:
             self._jobs.labels(status.value).set(jobs[status])
         self._overdue.set(backlog.overdue.total_seconds())

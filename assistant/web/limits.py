@@ -27,6 +27,9 @@ def address() -> str:
     return get_remote_address() or "unknown"
 
 
+STREAMS = "assistant.open_streams"
+
+
 class OpenStreams:
     """Counts open live streams, each of which holds a web thread. Thread-safe."""
 

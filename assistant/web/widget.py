@@ -5,7 +5,7 @@ A customer is whoever holds a conversation's token. They see the public side of 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, g, jsonify, render_template, request, send_from_directory
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,7 +20,7 @@ from assistant.models import Conversation, ConversationState
 from assistant.ports import HandoffReason
 from assistant.web import auth
 from assistant.web.context import desk, runtime
-from assistant.web.limits import OpenStreams, address, limiter
+from assistant.web.limits import STREAMS, OpenStreams, address, limiter
 from assistant.web.responses import attachment_response, event_stream, figure_response, too_many_requests
 
 blueprint = Blueprint("widget", __name__)
@@ -28,7 +28,6 @@ blueprint = Blueprint("widget", __name__)
 _STARTS = "10 per minute;60 per hour"  # conversations begun from one address
 _STREAMS_EACH = 4  # a customer's open tabs and devices
 _RETRY_STREAM = 15.0
-_open_streams = OpenStreams()
 
 
 class _Start(BaseModel):
@@ -102,14 +101,15 @@ def stream_events() -> Response:
     conversation_id = auth.customer().conversation_id
     # Streams never take the last threads: what is sent must get through, and clients without a stream ask instead.
     together = max(1, runtime().settings.threads * 3 // 4)
-    if not _open_streams.enter(conversation_id, each=_STREAMS_EACH, together=together):
+    open_streams = cast("OpenStreams", current_app.extensions[STREAMS])
+    if not open_streams.enter(conversation_id, each=_STREAMS_EACH, together=together):
         raise too_many_requests(_RETRY_STREAM)
     try:
         response = event_stream(desk(), conversation_id=conversation_id, audience=Audience.CUSTOMER)
     except BaseException:
-        _open_streams.leave(conversation_id)
+        open_streams.leave(conversation_id)
         raise
-    response.call_on_close(lambda: _open_streams.leave(conversation_id))
+    response.call_on_close(lambda: open_streams.leave(conversation_id))
     return response
 
 
@@ -224,7 +224,7 @@ def _state_payload(conversation: Conversation, *, place: int) -> dict[str, Any]:
 
 def _about() -> dict[str, Any]:
     capabilities = desk().capabilities
-    return {"company": desk().company, "model": capabilities.model, "mode": capabilities.mode.value}
+    return {"company": desk().settings.company, "model": capabilities.model, "mode": capabilities.mode.value}
 
 
 def _rejected_payload(file: RejectedFile) -> dict[str, Any]:

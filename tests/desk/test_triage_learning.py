@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from assistant.desk import triage
+from assistant.desk import learning
 from assistant.desk.desk import Desk
 from assistant.models import Message, TriageField, TriageFieldState, TriageResult
 from tests.factories import make_ticket
@@ -28,7 +28,7 @@ def decide(desk: Desk, number: int, label: str) -> None:
 def test_a_label_that_one_ticket_has_does_not_keep_the_others_from_being_learned(desk: Desk) -> None:
     for number, label in enumerate(DECIDED):
         decide(desk, number, label)
-    assert triage.learn(desk) == {"category": 22}
+    assert learning.learn(desk) == {"category": 22}
     with desk.db.read() as session:
-        heads = triage.current_heads(session, desk.capabilities.embedding_model)
+        heads = learning.current_heads(session, desk)
     assert set(heads["category"].classes) == {"billing", "delivery"}

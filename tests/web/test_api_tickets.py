@@ -104,7 +104,7 @@ def test_files_under_any_field_name_are_taken(client: FlaskClient, key: Key) -> 
 
 
 def test_more_photos_than_allowed_are_refused_one_by_one(client: FlaskClient, key: Key, desk: Desk) -> None:
-    most = desk.photos_per_message
+    most = desk.settings.photos_per_message
     photos = [(f"{n}.jpg", make_photo(str(n), size=(80, 60))) for n in range(most + 2)]
     response = client.post(TICKETS, **form("many", *photos), headers=key)
     assert response.status_code == 201
@@ -139,7 +139,7 @@ def test_if_all_it_had_was_a_refused_photo_the_refusal_is_the_answer(client: Fla
 
 
 def test_text_longer_than_the_limit_is_refused(client: FlaskClient, key: Key, desk: Desk) -> None:
-    exactly = "x" * desk.message_max_chars
+    exactly = "x" * desk.settings.message_max_chars
     assert client.post(TICKETS, json={"text": exactly}, headers=key).status_code == 201
     assert client.post(TICKETS, json={"text": exactly + "x"}, headers=key).status_code == 422
 

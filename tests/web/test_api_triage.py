@@ -165,7 +165,7 @@ def test_an_empty_or_endless_reply_is_refused_and_the_draft_still_waits(
     client: FlaskClient, key: Key, ticket: str, desk: Desk
 ) -> None:
     (draft,) = client.get(f"{ticket}/drafts", headers=key).json["drafts"]
-    for text in ("", "  ", "x" * (desk.message_max_chars + 1)):
+    for text in ("", "  ", "x" * (desk.settings.message_max_chars + 1)):
         assert client.post(f"{ticket}/drafts/{draft['id']}/send", json={"text": text}, headers=key).status_code == 422
     assert client.get(f"{ticket}/drafts/{draft['id']}", headers=key).json == draft
 
@@ -253,7 +253,7 @@ def test_an_assessment_of_nothing_is_refused(client: FlaskClient, key: Key, body
 
 
 def test_an_assessment_takes_no_more_photos_than_a_message(client: FlaskClient, key: Key, desk: Desk) -> None:
-    most = desk.photos_per_message
+    most = desk.settings.photos_per_message
     photos = [(io.BytesIO(make_photo(str(n), size=(80, 60))), f"{n}.jpg") for n in range(most + 1)]
     found = client.post("/api/v1/triage", data={"text": "x", "photos": photos}, headers=key).json
     assert len(found["evidence"]) == most

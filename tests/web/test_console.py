@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apiflask import APIFlask
 from flask.testing import FlaskClient
 from sqlalchemy import event, select
 
 import assistant
 from assistant import worker
 from assistant.db import Database
-from assistant.desk import access, conversations, drafts, tickets
+from assistant.desk import conversations, credentials, drafts, people, tickets
 from assistant.desk.access import CustomerPrincipal
 from assistant.desk.desk import Desk
 from assistant.models import (
@@ -72,7 +73,7 @@ def ticket(desk: Desk, tmp_path: Path) -> Ticket:
     )
     worker.run_until_idle(desk)
     with desk.db.begin() as session:
-        session.get_one(Ticket, opened.id).team_id = access.find_team(session, "technical").id
+        session.get_one(Ticket, opened.id).team_id = people.find_team(session, "technical").id
     return opened
 
 
@@ -178,7 +179,7 @@ def test_one_time_password_must_be_changed_before_anything_else(client: FlaskCli
     eve = make_agent(db, "eve", admin=True)
     with db.begin() as session:
         agent = session.scalars(select(Agent).where(Agent.email == eve.email)).one()
-        access.set_password(session, agent, "a one-time secret", one_time=True)
+        credentials.set_password(session, agent, "a one-time secret", one_time=True)
     submit(client, "/console/sign-in", email=eve.email, password="a one-time secret")
     assert client.get(page).location == "/console/password"
     assert client.get(page, headers=HTMX).headers["HX-Redirect"] == "/console/password"
@@ -188,7 +189,7 @@ def test_one_time_password_must_be_changed_before_anything_else(client: FlaskCli
     assert client.get(page).location == "/console/password"
     assert submit(client, "/console/password", **form).location == "/console/"
     assert client.get(page).status_code == 200
-    assert access.sign_in(db, email=eve.email, password="my very own words").name == "Eve"
+    assert credentials.sign_in(db, email=eve.email, password="my very own words").name == "Eve"
 
 
 def test_signing_out_ends_the_session(sign_in: SignIn, alice: Persona) -> None:
@@ -281,13 +282,14 @@ def test_stream_of_the_queue_never_says_what_happened(
     assert ticket.public_id not in news
 
 
-def test_a_stream_is_given_back_when_its_page_is_left(sign_in: SignIn, alice: Persona, page: str) -> None:
-    agent_id = alice.principal.agent_id
-    before = console_live.streams.count(agent_id)
+def test_a_stream_is_given_back_when_its_page_is_left(
+    app: APIFlask, sign_in: SignIn, alice: Persona, page: str
+) -> None:
+    streams, agent_id = app.extensions[console_live.STREAMS], alice.principal.agent_id
     response = sign_in(alice).get(f"{page}/events", buffered=False)
-    assert (response.status_code, console_live.streams.count(agent_id)) == (200, before + 1)
+    assert (response.status_code, streams.count(agent_id)) == (200, 1)
     response.close()
-    assert console_live.streams.count(agent_id) == before
+    assert streams.count(agent_id) == 0
 
 
 def test_one_agents_streams_end_oldest_first_and_all_together_are_bounded() -> None:
@@ -331,10 +333,10 @@ def test_queue_shows_what_an_agent_decides_by(sign_in: SignIn, alice: Persona, d
 def test_tabs_hold_and_count_what_they_say(sign_in: SignIn, alice: Persona, bob: Persona, desk: Desk) -> None:
     with desk.db.begin() as session:
         for subject, team in (("waits", None), ("hers", None), ("solved", None), ("elsewhere", "orders")):
-            customer = access.find_or_add_customer(session, name="C", email="c@example.net")
+            customer = people.find_or_add_customer(session, name="C", email="c@example.net")
             conversation = conversations.new_ticket_conversation(session, customer)
             row = Ticket(conversation_id=conversation.id, requester_id=customer.id, subject=f"It {subject}")
-            row.team = access.find_team(session, team) if team else None
+            row.team = people.find_team(session, team) if team else None
             session.add(row)
             session.flush()
             if subject == "hers":
@@ -447,7 +449,7 @@ def test_an_agent_is_told_where_text_and_photo_differ(
     opened = make_ticket(desk, "My coffee machine shows E77.", uploads=[make_upload()])
     worker.run_until_idle(desk)
     with db.begin() as session:
-        session.get_one(Ticket, opened.id).team_id = access.find_team(session, "technical").id
+        session.get_one(Ticket, opened.id).team_id = people.find_team(session, "technical").id
     html = sign_in(alice).get(f"/console/tickets/{opened.public_id}").text
     assert "Code: the customer writes E77, the photo shows E21." in html
 

@@ -32,7 +32,7 @@ from sqlalchemy.orm import Session
 from assistant import sample
 from assistant.app import create_app
 from assistant.db import Database, current_revision, new_public_id, utcnow
-from assistant.desk import access
+from assistant.desk import credentials
 from assistant.desk.access import Scope
 from assistant.errors import Invalid, NotReady
 from assistant.models import Conversation, ConversationState, Customer, Priority, Team, Ticket, TicketStatus
@@ -117,7 +117,7 @@ def measure(
         try:
             fill(runtime.desk.db, tickets, tell)
             with runtime.desk.db.begin() as session:
-                _, key = access.add_key(session, name="bench", scopes=[scope.value for scope in Scope])
+                _, key = credentials.add_key(session, name="bench", scopes=[scope.value for scope in Scope])
             statements = {name: _statements(runtime, key, path) for name, path in _lists(runtime).items()}
             lists, database = _lists(runtime), runtime.desk.db.engine.dialect.name
         finally:

@@ -1,0 +1,52 @@
+"""Answers: the skill over this desk's articles, and the rows that keep what an answer cites."""
+
+from __future__ import annotations
+
+from langchain_core.retrievers import BaseRetriever
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from assistant.desk.desk import Desk
+from assistant.models import Citation, Passage, Visibility
+from assistant.retrieval.context import NeighbourRetriever
+from assistant.retrieval.index import Filters
+from assistant.skills.answer import Answer, AnswerSkill
+
+# Passages that an answer may cite.
+PASSAGES = 8
+
+
+def answer_skill(desk: Desk) -> AnswerSkill:
+    """The answer skill over this desk's public articles: drafts too are meant for customers."""
+    retriever: BaseRetriever = desk.index.retriever(Filters(visibilities=(Visibility.PUBLIC,)), limit=PASSAGES)
+    if desk.capabilities.writes_answers:
+        retriever = NeighbourRetriever(db=desk.db, inner=retriever)
+    return AnswerSkill(
+        desk.capabilities,
+        retriever,
+        company=desk.settings.company,
+        threshold=desk.settings.answer_threshold,
+        context_tokens=desk.settings.context_tokens,
+    )
+
+
+def citation_rows(session: Session, answer: Answer) -> list[Citation]:
+    """The answer's citations as rows that are not yet owned by a draft or a message."""
+    cited = {citation.passage_id for sentence in answer.sentences for citation in sentence.citations}
+    passages = select(Passage.public_id, Passage.id).where(Passage.public_id.in_(cited))
+    ids = dict(session.execute(passages).all())
+    return [
+        Citation(
+            passage_id=ids.get(citation.passage_id),
+            sentence_index=sentence.index,
+            sentence=sentence.text,
+            article_public_id=citation.article_id,
+            article_title=citation.article_title,
+            heading=citation.heading,
+            quote=citation.quote,
+            url=citation.url,
+            support=citation.support,
+        )
+        for sentence in answer.sentences
+        for citation in sentence.citations
+    ]

@@ -1,0 +1,126 @@
+"""Who is asking: keys of machines, passwords of agents, tokens of customers. Each leads to a principal of `access`."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+from functools import cache
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from assistant.db import Database, utcnow
+from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Scope
+from assistant.errors import Invalid, NotFound, Unauthenticated
+from assistant.models import Agent, APIKey, Conversation
+
+KEY_PREFIX = "ask_"
+_SEEN_EVERY = timedelta(minutes=5)
+_passwords = PasswordHasher()
+
+
+# Machines
+
+
+def add_key(session: Session, *, name: str, scopes: list[str]) -> tuple[APIKey, str]:
+    """Make a key. The secret is returned once and never stored."""
+    known = {scope.value for scope in Scope}
+    unknown = sorted(set(scopes) - known)
+    if unknown or not scopes:
+        raise Invalid(
+            f"Unknown scope {', '.join(unknown) or '(none)'}. Choose from: {', '.join(sorted(known))}", field="scope"
+        )
+    secret = KEY_PREFIX + secrets.token_urlsafe(30)
+    key = APIKey(name=name, key_hash=_key_hash(secret), scopes=sorted(set(scopes)))
+    session.add(key)
+    session.flush()
+    return key, secret
+
+
+def authenticate_key(db: Database, secret: str) -> MachinePrincipal:
+    """The machine behind a key, or `Unauthenticated`."""
+    with db.read() as session:
+        key = session.scalar(select(APIKey).where(APIKey.key_hash == _key_hash(secret)))
+    if key is None or key.revoked_at is not None:
+        raise Unauthenticated("This API key is unknown or revoked. Make one with: assistant keys add")
+    now = utcnow()
+    if key.last_used_at is None or now - key.last_used_at > _SEEN_EVERY:
+        with db.begin() as session:
+            session.merge(key, load=True).last_used_at = now
+    return MachinePrincipal(key.id, key.name, frozenset(Scope(scope) for scope in key.scopes))
+
+
+def _key_hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+# Agents
+
+
+def set_password(session: Session, agent: Agent, password: str, *, one_time: bool = False) -> None:
+    """Also reactivates the agent. A one-time password must be changed at the next sign-in."""
+    agent.password_hash = hash_password(password)
+    agent.must_change_password = one_time
+    agent.deactivated_at = None
+
+
+def change_password(db: Database, agent: AgentPrincipal, *, current: str, new: str) -> None:
+    """An agent's own change; the current password proves that it is they."""
+    with db.read() as session:
+        email = session.get_one(Agent, agent.agent_id).email
+    sign_in(db, email=email, password=current)
+    if new == current:
+        raise Invalid("Choose a password that differs from the current one.", field="new")
+    digest = hash_password(new)
+    with db.begin() as session:
+        row = session.get_one(Agent, agent.agent_id)
+        row.password_hash, row.must_change_password = digest, False
+
+
+def hash_password(password: str) -> str:
+    if len(password) < 10:
+        raise Invalid("A password needs at least 10 characters.", field="password")
+    return _passwords.hash(password)
+
+
+def sign_in(db: Database, *, email: str, password: str) -> AgentPrincipal:
+    """Check a password. Unknown address and wrong password are the same answer and take the same time."""
+    with db.read() as session:
+        agent = session.scalar(select(Agent).where(Agent.email == email.strip().lower()))
+    known = agent is not None and agent.deactivated_at is None
+    stored = agent.password_hash if agent is not None and known else _unknown_agent_hash()
+    try:
+        _passwords.verify(stored, password)
+    except (VerificationError, InvalidHashError):
+        known = False
+    if agent is None or not known:
+        raise Unauthenticated("Wrong e-mail address or password.")
+    return AgentPrincipal.of(agent)
+
+
+def agent_principal(session: Session, public_id: str) -> AgentPrincipal | None:
+    """The agent a session cookie names, if they still may come in."""
+    agent = session.scalar(select(Agent).where(Agent.public_id == public_id, Agent.deactivated_at.is_(None)))
+    return AgentPrincipal.of(agent) if agent is not None else None
+
+
+@cache
+def _unknown_agent_hash() -> str:
+    """Of a password nobody has: verifying against it takes as long as against a real one."""
+    return _passwords.hash(secrets.token_urlsafe(16))
+
+
+# Customers
+
+
+def customer_principal(db: Database, conversation_public_id: str) -> CustomerPrincipal:
+    """The customer whose signed token names this conversation."""
+    with db.read() as session:
+        query = select(Conversation.id).where(Conversation.public_id == conversation_public_id)
+        conversation_id = session.scalar(query)
+    if conversation_id is None:
+        raise NotFound("This conversation no longer exists. Please start a new one.")
+    return CustomerPrincipal(conversation_id)

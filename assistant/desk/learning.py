@@ -1,0 +1,88 @@
+"""Learning to triage: heads fitted on what agents accepted and overrode."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from assistant.desk import queue
+from assistant.desk.desk import Desk
+from assistant.models import TriageField, TriageFieldState, TriageHead, TriageResult
+from assistant.ports import WorkPriority
+from assistant.skills.triage import Head, fit_head
+
+LEARN = "learn_triage"  # the job that fits the heads again
+# Fit again after this many new decisions, and not before a field has this many labels of two kinds.
+LEARN_EVERY = 10
+LEARN_FROM = 20
+LEARN_AT_MOST = 20_000
+DECIDED = (TriageFieldState.ACCEPTED, TriageFieldState.OVERRIDDEN)
+
+
+def learn(desk: Desk) -> dict[str, int]:
+    """Fit a head for every field that has enough decided tickets. Returns the number of labels of each."""
+    with desk.db.read() as session:
+        labelled = _labelled(session)
+    fitted: dict[str, int] = {}
+    for name, pairs in labelled.items():
+        if len(pairs) < LEARN_FROM or len({label for _, label in pairs}) < 2:
+            continue
+        texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
+        head = fit_head(texts, labels, embeddings=desk.capabilities.embeddings)
+        with desk.db.begin() as session:
+            model = desk.capabilities.embedding_model
+            row = TriageHead(field=name, embedding_model=model, label_count=len(pairs), payload=head.to_bytes())
+            session.add(row)
+        fitted[name] = len(pairs)
+    return fitted
+
+
+def current_heads(session: Session, desk: Desk) -> dict[str, Head]:
+    """The newest head of each field that was fitted on the desk's embedding model."""
+    embedding_model = desk.capabilities.embedding_model
+    newest = (
+        select(func.max(TriageHead.id)).where(TriageHead.embedding_model == embedding_model).group_by(TriageHead.field)
+    )
+    rows = session.execute(select(TriageHead.id, TriageHead.field).where(TriageHead.id.in_(newest)))
+    return {field: _head(session, desk, head_id) for head_id, field in rows}
+
+
+def _head(session: Session, desk: Desk, head_id: int) -> Head:
+    """Parsed once: a head never changes after it is stored."""
+    head = desk.heads.get(head_id)
+    if head is None:
+        if len(desk.heads) > 32:
+            desk.heads.clear()
+        head = desk.heads[head_id] = Head.from_bytes(session.get_one(TriageHead, head_id).payload)
+    return head
+
+
+def learn_when_due(session: Session) -> None:
+    session.flush()
+    count = session.execute(select(func.count()).where(TriageField.state.in_(DECIDED))).scalar_one()
+    if count >= LEARN_FROM and count % LEARN_EVERY == 0:
+        queue.enqueue(session, LEARN, {}, key=LEARN, priority=WorkPriority.BATCH)
+
+
+def _labelled(session: Session) -> dict[str, list[tuple[str, str]]]:
+    """For each field, the newest (text, label) pairs that agents decided."""
+    query = (
+        select(TriageField, TriageResult.text)
+        .join(TriageField.result)
+        .where(TriageField.state.in_(DECIDED))
+        .order_by(TriageField.id.desc())
+        .limit(LEARN_AT_MOST)
+    )
+    labelled: dict[str, list[tuple[str, str]]] = {}
+    for row, text in session.execute(query):
+        if row.label is not None:
+            labelled.setdefault(row.name, []).append((text, row.label))
+    return {name: _with_company(pairs) for name, pairs in labelled.items()}
+
+
+def _with_company(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those whose label is on more than one ticket: nothing can be learned from a single one, nor held back."""
+    counts = Counter(label for _, label in pairs)
+    return [(text, label) for text, label in pairs if counts[label] > 1]

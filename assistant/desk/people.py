@@ -1,0 +1,98 @@
+"""The people of the desk: customers, agents and their teams."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from assistant.desk.credentials import hash_password
+from assistant.errors import Conflict, Invalid, NotFound
+from assistant.models import Agent, AgentRole, Customer, Team
+
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|[^@\s]+@localhost")
+
+
+def add_agent(
+    session: Session,
+    *,
+    email: str,
+    name: str,
+    password: str,
+    role: AgentRole = AgentRole.AGENT,
+    team_key: str | None = None,
+    must_change_password: bool = False,
+) -> Agent:
+    email = email.strip().lower()
+    if not _EMAIL.fullmatch(email):
+        raise Invalid(f"{email!r} is not an e-mail address.", field="email")
+    if session.scalar(select(Agent).where(Agent.email == email)) is not None:
+        raise Conflict(f"There is already an agent with the address {email}.")
+    agent = Agent(
+        email=email,
+        name=name.strip() or email,
+        password_hash=hash_password(password),
+        role=role,
+        team=find_team(session, team_key) if team_key else None,
+        must_change_password=must_change_password,
+    )
+    session.add(agent)
+    session.flush()
+    return agent
+
+
+def active_agents(session: Session) -> list[Agent]:
+    """Everyone a ticket can be assigned to, by name."""
+    return list(session.scalars(select(Agent).where(Agent.deactivated_at.is_(None)).order_by(Agent.name)))
+
+
+def find_team(session: Session, key: str) -> Team:
+    team = session.scalar(select(Team).where(Team.key == key))
+    if team is None:
+        keys = ", ".join(session.scalars(select(Team.key).order_by(Team.key))) or "none yet"
+        raise NotFound(f"There is no team {key!r}. Teams: {keys}.")
+    return team
+
+
+def sync_teams(session: Session, teams: dict[str, str]) -> None:
+    """Make the teams of the taxonomy (key to name) exist. Teams that left it stay: tickets may point at them."""
+    existing = {team.key: team for team in session.scalars(select(Team))}
+    for key, name in teams.items():
+        if key not in existing:
+            session.add(Team(key=key, name=name))
+        elif existing[key].name != name:
+            existing[key].name = name
+
+
+def find_or_add_customer(
+    session: Session, *, name: str | None = None, email: str | None = None, external_id: str | None = None
+) -> Customer:
+    """The customer with this external id, else with this e-mail address, else a new one."""
+    email = email.lower() if email else None
+    lookups: list[tuple[Any, str | None]] = [(Customer.external_id, external_id), (Customer.email, email)]
+    customer = _find_customer(session, lookups)
+    if customer is not None:
+        return customer
+    try:
+        with session.begin_nested():
+            customer = Customer(name=name or None, email=email, external_id=external_id or None)
+            session.add(customer)
+            session.flush()
+            return customer
+    except IntegrityError:
+        customer = _find_customer(session, lookups)  # another request of the same customer was first
+        if customer is None:
+            raise
+        return customer
+
+
+def _find_customer(session: Session, lookups: list[tuple[Any, str | None]]) -> Customer | None:
+    for column, value in lookups:
+        if value:
+            customer = session.scalar(select(Customer).where(column == value).order_by(Customer.id).limit(1))
+            if customer is not None:
+                return customer
+    return None

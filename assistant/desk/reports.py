@@ -1,0 +1,37 @@
+"""What the desk came to, counted: for the metrics and for reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from assistant.models import Conversation, ConversationState, Generation
+
+
+def count_by_state(session: Session) -> dict[ConversationState, int]:
+    rows = session.execute(select(Conversation.state, func.count()).group_by(Conversation.state))
+    return dict(rows.all())
+
+
+@dataclass(frozen=True)
+class GenerationTotals:
+    """What the runs of the models for one purpose came to."""
+
+    purpose: str
+    mode: str
+    count: int
+    input_tokens: int
+    output_tokens: int
+    seconds: float
+
+
+def generation_totals(session: Session) -> list[GenerationTotals]:
+    tokens = (func.sum(Generation.input_tokens), func.sum(Generation.output_tokens))
+    query = select(Generation.purpose, Generation.mode, func.count(), *tokens, func.sum(Generation.latency_ms))
+    rows = session.execute(query.group_by(Generation.purpose, Generation.mode))
+    return [
+        GenerationTotals(purpose, mode, count, int(read), int(written), int(latency_ms) / 1000)
+        for purpose, mode, count, read, written, latency_ms in rows
+    ]

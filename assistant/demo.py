@@ -22,10 +22,9 @@ from assistant.knowledge import sources
 from assistant.knowledge.articles import ImportReport
 from assistant.media.files import Upload
 from assistant.models import Agent, AgentRole, APIKey, SourceKind, Ticket
+from assistant.progress import Progress
 from assistant.runtime import Runtime
 from assistant.web.schemas import ticket_json
-
-Progress = Callable[[int, int, str], None]
 
 ADMIN = "admin@localhost"
 _KEY_NAME = "demo"

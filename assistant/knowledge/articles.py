@@ -11,17 +11,18 @@ from sqlalchemy.orm import Session
 from assistant.db import Database
 from assistant.desk.desk import Desk
 from assistant.errors import NotFound, Unsupported
-from assistant.knowledge.imports import Importer, ImportReport, Progress
+from assistant.knowledge.imports import Importer, ImportReport
 from assistant.media.files import Upload
 from assistant.media.photo import Photo, normalise
 from assistant.models import Article, Figure, Passage, Visibility
 from assistant.ports import Embedder
+from assistant.progress import Progress, no_progress
 from assistant.retrieval.index import Filters, Hit, Index
 from assistant.retrieval.loaders import list_articles as list_files
 from assistant.skills.answer_request import AnswerRequest, build_query, product_of
 from assistant.skills.read_photo import read_photo
 
-__all__ = ["ImportReport", "Progress", "import_folder", "search_articles", "search_by_photo"]
+__all__ = ["ImportReport", "import_folder", "search_articles", "search_by_photo"]
 
 
 def import_folder(
@@ -30,7 +31,7 @@ def import_folder(
     path: Path,
     source: str,
     embedder: Embedder,
-    progress: Progress = lambda _done, _total, _what: None,
+    progress: Progress = no_progress,
 ) -> ImportReport:
     """Make the articles of ``source`` those of the folder (or file) at ``path``, without their pictures.
 

@@ -10,7 +10,7 @@ words and identifiers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import monotonic
+from functools import partial
 
 import structlog
 from sqlalchemy import exists, func, select, update
@@ -22,16 +22,16 @@ from assistant.desk import learning, queue
 from assistant.desk.desk import Desk
 from assistant.errors import NotReady
 from assistant.knowledge import figures, indexing
-from assistant.knowledge.indexing import Progress
 from assistant.models import EmbeddingModel, EmbeddingModelState, Job, JobStatus, Passage
 from assistant.ports import Embedder, PhotoEmbedder, WorkPriority
+from assistant.progress import Progress, both, no_progress, throttled
 from assistant.retrieval.embedders import Embedders, served
 
 log = structlog.get_logger(__name__)
 
 EMBED = "embed_articles"  # the job
 
-_TELL_EVERY = 1.0  # seconds
+_SAVE_EVERY = 1.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,13 @@ def opened(embedders: Embedders, model: EmbeddingModel | None) -> Embedder:
     return found
 
 
-def embed(desk: Desk, *, progress: Progress = lambda _done, _total, _what: None) -> EmbedderStatus | None:
+def embed(desk: Desk, *, progress: Progress = no_progress) -> EmbedderStatus | None:
     """Make the vectors that are missing, then serve their embedder; old vectors are removed. Safe to run twice, also at
     once. Returns how things stand."""
     while (model := _wanted(desk.db)) is not None:
         embedder = opened(desk.embedders, model)
-        indexing.embed_passages(desk.db, embedder, progress=_Teller(desk.db, embedder.name, progress))
+        save = throttled(partial(_save_progress, desk.db, embedder.name), seconds=_SAVE_EVERY)
+        indexing.embed_passages(desk.db, embedder, progress=both(progress, save))
         indexing.embed_headings(desk.db, embedder, progress=progress)
         indexing.index_vectors(desk.db, embedding_model=embedder.name)
         before = _switch(desk.db, embedder.name)
@@ -206,19 +207,7 @@ def _serve(session: Session, model: EmbeddingModel) -> None:
     session.flush()
 
 
-class _Teller:
-    """Keeps the progress with the embedder, now and then: others look at it."""
-
-    def __init__(self, db: Database, name: str, inner: Progress) -> None:
-        self._db, self._name, self._inner = db, name, inner
-        self._told_at = 0.0
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        self._inner(done, total, what)
-        if done < total and monotonic() - self._told_at < _TELL_EVERY:
-            return
-        self._told_at = monotonic()
-        with self._db.begin() as session:
-            session.execute(
-                update(EmbeddingModel).where(EmbeddingModel.name == self._name).values(done=done, total=max(total, 1))
-            )
+def _save_progress(db: Database, name: str, done: int, total: int, _what: str) -> None:
+    values = {"done": done, "total": max(total, 1)}
+    with db.begin() as session:
+        session.execute(update(EmbeddingModel).where(EmbeddingModel.name == name).values(values))

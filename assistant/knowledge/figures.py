@@ -18,11 +18,12 @@ from assistant.desk import evidence
 from assistant.desk.desk import Desk
 from assistant.errors import AssistantError, Unsupported
 from assistant.knowledge.imports import KeptPicture
-from assistant.knowledge.indexing import Progress, keep_vectors, to_bytes
+from assistant.knowledge.indexing import keep_vectors, to_bytes
 from assistant.media.files import Upload
 from assistant.media.photo import Photo, normalise
 from assistant.models import Evidence, Figure, Passage, PassageFigure, Vector, VectorKind
 from assistant.ports import TextLine
+from assistant.progress import Progress, no_progress
 from assistant.retrieval.loaders import Picture
 from assistant.skills.read_photo import PhotoEvidence, read_photo
 
@@ -59,7 +60,7 @@ def figures_beside(session: Session, passage_ids: Sequence[str]) -> dict[str, li
     return found
 
 
-def embed_pictures(desk: Desk, *, progress: Progress = lambda _done, _total, _what: None) -> int:
+def embed_pictures(desk: Desk, *, progress: Progress = no_progress) -> int:
     """Make the vectors of figures that have none, for the search by photo; those of another model go. Returns how
     many. Killed, it goes on where it was."""
     embedder = desk.capabilities.photo_embedder

@@ -24,12 +24,10 @@ from assistant.errors import AssistantError, Conflict, NotFound
 from assistant.knowledge.indexing import NotServed, hold_served, keep_vectors, known_vectors, to_bytes
 from assistant.models import Article, EmbeddingModel, Figure, Passage, PassageFigure, VectorKind, Visibility
 from assistant.ports import Embedder
+from assistant.progress import Progress, no_progress
 from assistant.retrieval.loaders import ArticleSource, Found, Listing, Picture
 from assistant.retrieval.splitting import REVISION, FigureText, PassageText, cut
 from assistant.skills.taxonomy import Taxonomy
-
-# Called with how many are done, of how many, and what is being done.
-Progress = Callable[[int, int, str], None]
 
 # Passages that wait to be embedded together. Sorted by length within so many, an import embeds as fast as all at once
 # would; a kill costs the work on as many.
@@ -128,7 +126,7 @@ class Importer:
     reopen: Callable[[EmbeddingModel], Embedder] | None = None
     taxonomy: Taxonomy | None = None
     keep_picture: KeepPicture | None = None
-    progress: Progress = lambda _done, _total, _what: None
+    progress: Progress = no_progress
     stored: Stored = lambda _key, _article: None
     _known: dict[str, str] = field(default_factory=dict, init=False)  # key to digest of what is stored
     _waiting: list[_Prepared] = field(default_factory=list, init=False)

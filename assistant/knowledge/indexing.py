@@ -8,7 +8,7 @@ that it is never another one by the time an article is in (`hold_served`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from sqlalchemy import Select, delete, exists, func, select
@@ -18,9 +18,8 @@ from sqlalchemy.orm import Session
 from assistant.db import Database
 from assistant.models import EmbeddingModel, EmbeddingModelState, Passage, Vector, VectorKind
 from assistant.ports import Embedder
+from assistant.progress import Progress, no_progress
 from assistant.retrieval.vectors import text_hash
-
-Progress = Callable[[int, int, str], None]
 
 # Texts a call: other threads' queries get their turn between two calls.
 _AT_ONCE = 32
@@ -78,7 +77,7 @@ def known_vectors(db: Database, digests: Sequence[str], *, embedding_model: str)
     return vectors
 
 
-def embed_passages(db: Database, embedder: Embedder, *, progress: Progress = lambda _done, _total, _what: None) -> None:
+def embed_passages(db: Database, embedder: Embedder, *, progress: Progress = no_progress) -> None:
     """Embed the passages that have no vector of this embedder. Killed, it goes on where it was. Ends early if the
     embedder is not wanted any more."""
     done, total = count_embedded(db, embedder.name)
@@ -101,7 +100,7 @@ def embed_passages(db: Database, embedder: Embedder, *, progress: Progress = lam
         done += len(window)
 
 
-def embed_headings(db: Database, embedder: Embedder, *, progress: Progress = lambda _done, _total, _what: None) -> int:
+def embed_headings(db: Database, embedder: Embedder, *, progress: Progress = no_progress) -> int:
     """Embed the headings that have no vector yet. Returns how many. Killed, it goes on where it was."""
     with db.read() as session:
         headings = session.scalars(select(Passage.heading).distinct()).all()

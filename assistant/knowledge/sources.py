@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,10 +26,11 @@ from assistant.desk import queue
 from assistant.desk.desk import Desk
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound, TooLarge
 from assistant.knowledge import embedding, figures, indexing, solved
-from assistant.knowledge.imports import Importer, ImportReport, Progress
+from assistant.knowledge.imports import Importer, ImportReport
 from assistant.media.files import Upload, safe_filename
 from assistant.models import Article, Source, SourceFile, SourceKind, SourcePage
 from assistant.ports import WorkPriority
+from assistant.progress import Progress, both, no_progress, throttled
 from assistant.retrieval.loaders import SUFFIXES, ArticleSource, Listing, list_articles
 from assistant.retrieval.sources.website import list_website
 
@@ -43,7 +43,7 @@ _MOST_FILES = 2_000
 _MOST_FILE_BYTES = 100_000_000
 # Failures of one import that are kept to be shown.
 _MOST_FAILED = 200
-_TELL_EVERY = 2.0
+_SAVE_EVERY = 2.0  # seconds
 # A visit to a website that was killed goes on where it was for so long; then its first pages are old news.
 _RESUME_WITHIN = timedelta(hours=24)
 
@@ -210,7 +210,7 @@ def sync_job(desk: Desk, source_id: int) -> None:
         log.warning("source.failed", source=source_id, error=error.message)
 
 
-def sync(desk: Desk, source_id: int, *, progress: Progress = lambda _done, _total, _what: None) -> ImportReport:
+def sync(desk: Desk, source_id: int, *, progress: Progress = no_progress) -> ImportReport:
     """Import a source now. How it went is kept with the source; raises what went wrong."""
     source = _begin(desk, source_id)
     try:
@@ -222,7 +222,7 @@ def sync(desk: Desk, source_id: int, *, progress: Progress = lambda _done, _tota
                 reopen=partial(embedding.opened, desk.embedders),
                 taxonomy=desk.taxonomy,
                 keep_picture=partial(figures.keep_picture, desk),
-                progress=_both(progress, _Teller(desk, source_id)),
+                progress=both(progress, throttled(partial(_save_progress, desk, source_id), seconds=_SAVE_EVERY)),
                 stored=partial(_note_page, desk, source) if source.kind is SourceKind.WEBSITE else _nothing,
             )
             report = importer.run(listing)
@@ -322,30 +322,11 @@ def _nothing(_key: str, _article: ArticleSource | None) -> None:
     return
 
 
-class _Teller:
-    """Keeps the progress with the source, now and then: others look at it."""
-
-    def __init__(self, desk: Desk, source_id: int) -> None:
-        self._desk = desk
-        self._source_id = source_id
-        self._told_at = 0.0
-
-    def __call__(self, done: int, total: int, _what: str) -> None:
-        if done < total and monotonic() - self._told_at < _TELL_EVERY:
-            return
-        self._told_at = monotonic()
-        with self._desk.db.begin() as session:
-            source = session.get(Source, self._source_id)
-            if source is not None:
-                source.done, source.total = done, total
-
-
-def _both(first: Progress, second: Progress) -> Progress:
-    def progress(done: int, total: int, what: str) -> None:
-        first(done, total, what)
-        second(done, total, what)
-
-    return progress
+def _save_progress(desk: Desk, source_id: int, done: int, total: int, _what: str) -> None:
+    with desk.db.begin() as session:
+        source = session.get(Source, source_id)
+        if source is not None:
+            source.done, source.total = done, total
 
 
 def _files_of(source: Source) -> Select[SourceFile]:

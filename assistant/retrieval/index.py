@@ -35,7 +35,8 @@ from assistant.retrieval.rerank import RERANKED, Reranking
 from assistant.retrieval.vectors import HeadingVectors, VectorCache, Vectors, occurrences
 from assistant.text.identifiers import certain, other_forms, spot
 from assistant.text.languages import detect
-from assistant.text.words import clean, known_stems, query_words, stem
+from assistant.text.storable import storable
+from assistant.text.words import known_stems, query_words, stem
 
 __all__ = ["Filters", "Hit", "Index", "PassageRetriever", "query_words"]
 
@@ -106,7 +107,7 @@ class Index:
     ) -> list[Hit]:
         """The best passages first; empty for an empty query or knowledge base. ``photos``: what a figure beside the
         passage may look like, as `media` normalises them; without a photo embedder they say nothing."""
-        query = clean(query)
+        query = storable(query).strip()
         looks = look(self._photo_embedder, photos) if limit > 0 else None
         if limit < 1 or (not query and looks is None):
             return []

@@ -17,11 +17,6 @@ _STOP_WORDS = frozenset(
 )
 
 
-def clean(query: str) -> str:
-    """What databases and embedders accept: no NUL, no lone surrogates."""
-    return query.replace("\0", " ").encode("utf-8", "ignore").decode("utf-8").strip()
-
-
 def query_words(query: str) -> list[str]:
     """The words to search for: each once, without those that are in almost every sentence."""
     words = dict.fromkeys(word for word in _WORD.findall(query.lower()) if len(word) < 60)

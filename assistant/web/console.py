@@ -23,6 +23,7 @@ from assistant.desk.triage import current_triage
 from assistant.errors import AssistantError, Unauthenticated
 from assistant.models import ConversationState, Priority, Ticket, TicketStatus
 from assistant.skills.triage import allowed_values
+from assistant.text.storable import storable
 from assistant.web import auth, console_knowledge, console_ticket, console_words
 from assistant.web.console_live import news_stream
 from assistant.web.context import desk, runtime
@@ -96,7 +97,7 @@ def sign_in() -> Reply:
         return render_template("console/sign_in.html", error=None, email="")
     email, password = request.form.get("email", ""), request.form.get("password", "")
     try:
-        agent = credentials.sign_in(desk().db, email=email.replace("\0", ""), password=password)
+        agent = credentials.sign_in(desk().db, email=storable(email), password=password)
     except Unauthenticated as error:
         return render_template("console/sign_in.html", error=error.message, email=email), 401
     login_user(auth.signed_in(agent))
@@ -136,7 +137,7 @@ class QueueView:
 
     @classmethod
     def of_request(cls) -> QueueView:
-        given = {name: request.args.get(name, "").replace("\0", "").strip()[:200] for name in _NARROWED}
+        given = {name: storable(request.args.get(name, "")).strip()[:200] for name in _NARROWED}
         return cls(request.args.get("tab", ""), {name: value for name, value in given.items() if value})
 
     def filters(self, base: TicketFilters) -> TicketFilters:

@@ -18,6 +18,7 @@ from assistant.knowledge import embedding, figures, gaps, solved, sources
 from assistant.media.files import Upload
 from assistant.models import GapState
 from assistant.retrieval.loaders import SUFFIXES
+from assistant.text.storable import storable
 from assistant.web import auth
 from assistant.web.context import desk
 from assistant.web.responses import figure_response
@@ -32,7 +33,7 @@ INTERVALS = {0: "only when asked", 60: "every hour", 360: "every 6 hours", 1440:
 
 @blueprint.get("")
 def search() -> Reply:
-    text = request.args.get("q", "").replace("\0", "").strip()[:500]
+    text = storable(request.args.get("q", "")).strip()[:500]
     hits = knowledge.search_articles(desk().index, text, internal=True, limit=12) if text else []
     found = [hit.to_json() for hit in hits]
     with desk().db.read() as session:
@@ -235,4 +236,4 @@ def _answers(error: str | None = None) -> str:
 
 
 def _field(name: str) -> str:
-    return request.form.get(name, "").replace("\r\n", "\n").replace("\0", "").strip()
+    return storable(request.form.get(name, "")).replace("\r\n", "\n").strip()

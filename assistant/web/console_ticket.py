@@ -20,6 +20,7 @@ from assistant.errors import AssistantError, Conflict, Invalid, NotFound
 from assistant.models import Conversation, ConversationState, DraftStatus, Ticket, TicketStatus
 from assistant.skills.read_photo import CANNOT_TELL, CONDITIONS, FIELDS, LIGHTS
 from assistant.skills.triage import allowed_values
+from assistant.text.storable import storable
 from assistant.web import auth, console_words
 from assistant.web.console_live import news_stream
 from assistant.web.context import desk
@@ -192,7 +193,7 @@ def _differs(form: Mapping[str, str], name: str) -> bool:
 
 
 def _typed(form: Mapping[str, str], name: str) -> str:
-    return " ".join(form[name].replace("\0", "").split())[:500]
+    return " ".join(storable(form[name]).split())[:500]
 
 
 def _check_not_taken(conversation: Conversation) -> None:
@@ -251,7 +252,7 @@ def _kept(typed: str | None, draft: dict[str, Any] | None) -> dict[str, str]:
 
 
 def _text() -> str:
-    return request.form.get("text", "").replace("\r\n", "\n").replace("\0", "")
+    return storable(request.form.get("text", "")).replace("\r\n", "\n")
 
 
 # What the page shows

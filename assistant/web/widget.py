@@ -18,6 +18,7 @@ from assistant.knowledge import articles as knowledge
 from assistant.media.files import Upload
 from assistant.models import Conversation, ConversationState
 from assistant.ports import HandoffReason
+from assistant.text.storable import storable
 from assistant.web import auth
 from assistant.web.context import desk, runtime
 from assistant.web.limits import STREAMS, OpenStreams, address, limiter
@@ -199,8 +200,7 @@ def _read_uploads() -> list[Upload]:
 
 
 def _read_text() -> str:
-    """PostgreSQL takes no NUL in text, and nobody types one."""
-    return request.form.get("text", "").replace("\0", "")
+    return storable(request.form.get("text", ""))
 
 
 def _read_client_id() -> str | None:

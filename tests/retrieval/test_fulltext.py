@@ -11,7 +11,7 @@ from assistant.desk.desk import Desk
 from assistant.models import Visibility
 from assistant.retrieval.fulltext import READ_AT_MOST, count, find, in_use, rarest
 from assistant.retrieval.index import Filters, Index
-from assistant.text.words import QUERY_WORDS, clean, known_stems, query_words, stem, stems
+from assistant.text.words import QUERY_WORDS, known_stems, query_words, stem, stems
 from tests.factories import make_articles
 
 EVERYTHING = Filters(visibilities=tuple(Visibility))
@@ -62,10 +62,6 @@ def test_rare_words_are_searched_first_and_common_ones_as_far_as_it_goes() -> No
     assert rarest({"the": READ_AT_MOST, "pump": 3, "zorblax": 0, "tank": 9}) == ["pump", "tank"]
     assert rarest({"the": READ_AT_MOST * 5}) == ["the"]
     assert rarest({"zorblax": 0}) == []
-
-
-def test_clean_leaves_what_databases_take() -> None:
-    assert clean(" a\0b\ud800 ") == "a b"
 
 
 @pytest.mark.parametrize(

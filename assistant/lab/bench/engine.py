@@ -44,9 +44,8 @@ from assistant.engine.device import apart
 from assistant.engine.loader import LoadedModel
 from assistant.errors import EngineFailed, Invalid
 from assistant.ports import Question
+from assistant.progress import Progress, no_progress
 from assistant.settings import Settings
-
-Progress = Callable[[int, int, str], None]
 
 LEAST_TOKENS, MOST_TOKENS = 64, 128
 # Seconds over which the requests come whose first tokens are timed.
@@ -139,7 +138,7 @@ def measure(
     settings: Settings,
     load: Workload,
     *,
-    progress: Progress = lambda _done, _total, _what: None,
+    progress: Progress = no_progress,
 ) -> Report:
     """Measure a checkpoint's folder, or ``random:NAME`` (`engine.shapes`)."""
     if not load.texts or not load.photos:

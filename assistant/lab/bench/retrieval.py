@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import resource
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -22,6 +22,7 @@ from assistant.db import Database, migrate, new_public_id, utcnow
 from assistant.knowledge.indexing import index_vectors, keep_vectors
 from assistant.models import Article, Passage, VectorKind, Visibility
 from assistant.ports import Embedder
+from assistant.progress import Progress
 from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.fulltext import Filters
 from assistant.retrieval.index import Index
@@ -35,8 +36,6 @@ _WORDS, _WORDS_A_PASSAGE, _WORDS_A_QUERY = 60_000, 100, 6
 _PASSAGES_AN_ARTICLE = 10
 _AT_ONCE = 5000
 _NEIGHBOURS = 10
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import count, repeat
@@ -36,10 +36,9 @@ from assistant.desk import credentials
 from assistant.desk.access import Scope
 from assistant.errors import Invalid, NotReady
 from assistant.models import Conversation, ConversationState, Customer, Priority, Team, Ticket, TicketStatus
+from assistant.progress import Progress, no_progress
 from assistant.runtime import Runtime, build
 from assistant.settings import PREFIX, Settings
-
-Progress = Callable[[int, int, str], None]
 
 STARTS_WITHIN = 60.0
 LISTED = 100  # tickets on a page
@@ -101,7 +100,7 @@ def measure(
 
     Raises `Invalid` if that database is not empty: it is filled with invented tickets.
     """
-    tell = progress or (lambda done, total, what: None)
+    tell = progress or no_progress
     with tempfile.TemporaryDirectory(prefix="assistant-bench-") as folder:
         settings = Settings(
             data_dir=Path(folder),

@@ -8,7 +8,7 @@ total, …) is a text that must be among the visible text. `generated` makes suc
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -20,6 +20,7 @@ from assistant.errors import AssistantError, Invalid
 from assistant.media.files import Upload
 from assistant.media.photo import Limits, Photo, normalise
 from assistant.ports import Box, Capabilities, TextLine
+from assistant.progress import Progress
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, Reading, read_photo
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 
@@ -27,8 +28,6 @@ EVIDENCE = ("product", "lights", "condition", "quality")
 BINS = 10
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
 _WORST = 24
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

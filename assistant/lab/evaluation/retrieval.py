@@ -37,6 +37,7 @@ from assistant.lab.evaluation.misspelling import questions as spellings
 from assistant.lab.evaluation.retrieval_set import Question, RetrievalSet, read_set
 from assistant.models import Article, Passage, Vector
 from assistant.ports import Capabilities
+from assistant.progress import Progress, no_progress
 from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
 from assistant.text.words import query_words, stem, stems
@@ -51,8 +52,6 @@ _PASSAGES = 50
 # Rank fusion's usual constant (Cormack et al. 2009), and Okapi BM25's.
 _RRF, _K1, _B = 60, 1.2, 0.75
 _RESAMPLED = 1000
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -186,7 +185,7 @@ def evaluate_retrieval(
     """Measure on folders as `retrieval_set` reads them. Raises `Invalid` if one of them is none.
 
     ``models``: whose embeddings are used."""
-    tell = progress or (lambda done, total, what: None)
+    tell = progress or no_progress
     labelled = [read_set(path) for path in paths]
     return Report(seed, tuple(_set_report(one, models, seed=seed, tell=tell) for one in labelled))
 

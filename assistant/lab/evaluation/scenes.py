@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from random import Random
 
 from assistant.errors import Invalid
-from assistant.lab.evaluation.photos import Case, Outcome, Progress, Report, compared, read_all, reported
+from assistant.lab.evaluation.photos import Case, Outcome, Report, compared, read_all, reported
 from assistant.lab.training.drawing import Item
 from assistant.lab.training.questions import Asked, light, typed
 from assistant.lab.training.scenes import photograph
 from assistant.lab.training.tickets import claim
 from assistant.lab.training.world import FIRST_EVALUATION_SEED, Scene, products
 from assistant.ports import Box, Capabilities
+from assistant.progress import Progress
 from assistant.skills.contradictions import contradictions
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence
 from assistant.skills.taxonomy import Taxonomy

@@ -20,6 +20,7 @@ from assistant.errors import Invalid
 from assistant.knowledge.imports import Importer
 from assistant.knowledge.indexing import embed_headings
 from assistant.ports import Box, Capabilities, TextLine
+from assistant.progress import Progress, no_progress
 from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Filters, Hit, Index
 from assistant.retrieval.loaders import list_articles
@@ -27,8 +28,6 @@ from assistant.retrieval.splitting import SEPARATOR
 from assistant.skills.answer_request import AnswerRequest, build_query, product_of
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, Reading
 from assistant.skills.taxonomy import Label, Taxonomy
-
-Progress = Callable[[int, int, str], None]
 
 UNKNOWN, TICKET, QUESTION, PHOTO = "not known", "known from the ticket", "named in the question", "read in a photo"
 # A heading is a question if so many manuals have it, at least a third of them.
@@ -86,17 +85,13 @@ class Report:
         return "\n".join(lines)
 
 
-def evaluate_made(
-    models: Capabilities, *, count: int = 10, seed: int = 0, progress: Progress = lambda _done, _total, _what: None
-) -> Report:
+def evaluate_made(models: Capabilities, *, count: int = 10, seed: int = 0, progress: Progress = no_progress) -> Report:
     """Of manuals that are made here."""
     manuals = make_manuals(count, seed=seed)
     return _evaluate("made up", manuals, [one for asked, _ in _SECTIONS.values() for one in asked], models, progress)
 
 
-def evaluate_folder(
-    folder: Path, models: Capabilities, *, progress: Progress = lambda _done, _total, _what: None
-) -> Report:
+def evaluate_folder(folder: Path, models: Capabilities, *, progress: Progress = no_progress) -> Report:
     """Of a folder with manuals and a CSV file of products (column name). Raises `Invalid` if it has no such two."""
     products = [Label(_key(name), name) for name in dict.fromkeys(_names(folder))]
     taxonomy = Taxonomy(categories=(), teams=(), products=tuple(products))

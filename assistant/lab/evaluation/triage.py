@@ -17,6 +17,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from assistant.errors import Invalid
+from assistant.progress import Progress, no_progress
 from assistant.skills.triage_head import Head, fit_head
 
 OUTSIDE = "oos"
@@ -25,8 +26,6 @@ FOLDS = 5
 ONE_FOLD_FROM = 4000
 BINS = 15
 _EMBED_AT_ONCE = 256
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def evaluate_triage(
 
     Learns twice: from ``per_class`` tickets of each label, and from all.
     """
-    tell = progress or (lambda done, total, what: None)
+    tell = progress or no_progress
     texts, labels = read_tickets(path, label_field)
     vectors = np.concatenate(list(_embedded(embeddings, texts, tell)))
     tickets = Tickets(np.array(texts, dtype=object), vectors, np.array(labels, dtype=object))
@@ -156,7 +155,7 @@ def measure(
     tickets: Tickets, *, path: str, label_field: str, per_class: int, seed: int, progress: Progress | None = None
 ) -> Report:
     """As `evaluate_triage`, for tickets that are embedded already."""
-    tell = progress or (lambda done, total, what: None)
+    tell = progress or no_progress
     outside = tickets[tickets.labels == OUTSIDE]
     inside = tickets[_frequent(tickets.labels) & (tickets.labels != OUTSIDE)]
     classes = np.unique(inside.labels)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -25,6 +25,7 @@ from assistant.engine.loader import LoadedModel, load
 from assistant.errors import Invalid
 from assistant.lab.training.prompts import requested
 from assistant.ports import Question
+from assistant.progress import Progress, no_progress
 from assistant.settings import Settings
 from assistant.skills.read_photo import CONDITION_QUESTION, LIGHTS_QUESTION, product_question
 from assistant.skills.taxonomy import Taxonomy
@@ -35,8 +36,6 @@ HELD_BACK = 5
 _FEWEST = 20
 _RANK, _ALPHA, _RATE = 16, 32, 2e-4
 _AT_ONCE = 8  # examples a step
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def fine_tune(
     folder: Path,
     epochs: int = 3,
     rate: float = _RATE,
-    progress: Progress = lambda done, total, what: None,
+    progress: Progress = no_progress,
 ) -> Outcome:
     """Train an adapter and, only if it is better on held-back tickets, write it to ``folder``."""
     from peft import LoraConfig, get_peft_model

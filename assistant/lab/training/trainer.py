@@ -63,7 +63,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingStep:
     step: int
     minutes: float
     figures: dict[str, float]
@@ -80,7 +80,7 @@ class _State:
     seed: int = 0
 
 
-def train(plan: Plan, *, report: Callable[[Progress], None] = lambda progress: None) -> Path:
+def train(plan: Plan, *, report: Callable[[TrainingStep], None] = lambda step: None) -> Path:
     """Train for the plan's minutes. Returns the folder of the model."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(_SEED)
@@ -102,7 +102,7 @@ def train(plan: Plan, *, report: Callable[[Progress], None] = lambda progress: N
         state.step += 1
         state.seed += batch.fresh
         if state.step % 50 == 0:
-            _log(plan, Progress(state.step, used, figures), report)
+            _log(plan, TrainingStep(state.step, used, figures), report)
         if not cooling and monotonic() - saved > plan.save_every:
             _save(plan, state)
             saved = monotonic()
@@ -322,7 +322,7 @@ def _by_name(packed: sequences.Packed, asked: torch.Tensor, right: torch.Tensor)
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def _log(plan: Plan, progress: Progress, report: Callable[[Progress], None]) -> None:
+def _log(plan: Plan, progress: TrainingStep, report: Callable[[TrainingStep], None]) -> None:
     row = {"step": progress.step, "minutes": round(progress.minutes, 2)}
     row |= {name: round(value, 4) for name, value in progress.figures.items()}
     with (plan.folder / "log.jsonl").open("a", encoding="utf-8") as log:

@@ -16,7 +16,7 @@ from assistant.retrieval.sources.article import ArticleSource, Listing, make_art
 from assistant.retrieval.sources.images import in_data
 from assistant.retrieval.sources.page import read_html
 from assistant.retrieval.sources.rows import parse_json
-from assistant.retrieval.sources.text import storable
+from assistant.text.storable import storable
 
 _LISTS = ("articles", "sections", "categories", "translations")
 # A help centre's sections may stand in sections: no deeper than this, whatever the file says.

@@ -12,7 +12,7 @@ from typing import Any
 from assistant.errors import AssistantError, Invalid
 from assistant.retrieval.sources.article import ArticleSource, Listing, Section, make_article
 from assistant.retrieval.sources.markdown import read_markdown
-from assistant.retrieval.sources.text import storable
+from assistant.text.storable import storable
 
 # Names of columns as people give them, to ours.
 _COLUMNS = {

@@ -6,6 +6,7 @@ import codecs
 import re
 
 from assistant.errors import Invalid
+from assistant.text.storable import storable
 
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]+)""", re.IGNORECASE)
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
@@ -22,7 +23,7 @@ def decode(data: bytes, *, charset: str | None = None) -> str:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
             text = data.decode(charset or "cp1252", errors="replace")
-    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    return storable(text).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def declared_charset(data: bytes) -> str | None:
@@ -44,8 +45,3 @@ def front_matter(text: str) -> tuple[dict[str, str], str]:
     pairs = (line.split(":", 1) for line in match.group(1).splitlines() if ":" in line)
     meta = {name.strip().lower(): value.strip().strip("\"'") for name, value in pairs}
     return meta, text[match.end() :]
-
-
-def storable(text: str) -> str:
-    """Without what no database takes: NUL, and lone surrogates, which JSON can escape."""
-    return text.replace("\0", "").encode("utf-8", "ignore").decode("utf-8")

@@ -6,10 +6,9 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 from assistant import engine, sample
+from assistant.checks import Check, Status
 from assistant.db import Database, check, current_revision
 from assistant.desk import queue
 from assistant.errors import AssistantError
@@ -19,22 +18,9 @@ from assistant.settings import Settings, unknown_settings
 from assistant.skills.taxonomy import load_taxonomy
 from assistant.storage import Storage
 
-Status = Literal["ok", "warn", "fail"]
-
 # SQLite's rare write-ahead-log reset race was fixed in these versions.
 _WAL_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 _DISK_WARN, _DISK_FAIL = 2e9, 2e8
-
-
-@dataclass(frozen=True)
-class Check:
-    name: str
-    status: Status
-    detail: str
-    advice: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        return {"name": self.name, "status": self.status, "detail": self.detail, "advice": self.advice}
 
 
 def run(settings: Settings) -> list[Check]:
@@ -77,8 +63,7 @@ def _settings(settings: Settings) -> Iterator[Check]:
 
 
 def _models(settings: Settings) -> Iterator[Check]:
-    for fact in engine.describe(settings):
-        yield Check(fact.name, fact.status, fact.detail, fact.advice)
+    return engine.describe(settings)
 
 
 def _database(settings: Settings) -> Iterator[Check]:

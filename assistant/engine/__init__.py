@@ -3,6 +3,7 @@
 `install` says what a deployment has, without loading it; `describe` explains it to the operator. Knows no ticket.
 """
 
-from assistant.engine.config import Fact, Installed, describe, install
+from assistant.engine.diagnosis import describe
+from assistant.engine.installation import Installed, install
 
-__all__ = ["Fact", "Installed", "describe", "install"]
+__all__ = ["Installed", "describe", "install"]

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from assistant import sample
-from assistant.engine import config
+from assistant.engine import install
 from assistant.engine.checkpoint import BUNDLED
 from assistant.lab.evaluation.scenes import drawn
 from assistant.lab.training.scenes import photograph
@@ -29,7 +29,7 @@ FIRST = 50_000
 
 @pytest.fixture(scope="module", params=["none", "nf4"])
 def bundled(request: pytest.FixtureRequest) -> Iterator[Capabilities]:
-    installed = config.install(Settings(device="cpu", quantize=request.param, ocr="off"))
+    installed = install(Settings(device="cpu", quantize=request.param, ocr="off"))
     yield installed.capabilities
     installed.close()
 

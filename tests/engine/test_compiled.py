@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
+from assistant.engine import describe
 from assistant.engine.batching import compiled, plan
 from assistant.engine.batching.request import GenerationRequest
-from assistant.engine.config import describe
 from assistant.engine.loader import LoadedModel
 from tests.engine.conftest import asking, cpu_settings
 from tests.engine.test_batching import LIMITS, PICTURES, check_alike, running

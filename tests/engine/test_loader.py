@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from assistant.engine import checkpoint, config, describe, loader
+from assistant.engine import checkpoint, describe, loader
 from assistant.engine.checkpoint import BUNDLED, Checkpoint, choose_default
+from assistant.engine.installation import choose_model
 from assistant.engine.loader import LoadedModel
 from assistant.errors import NotReady
 from assistant.settings import Settings
@@ -141,6 +142,6 @@ def test_the_largest_default_that_fits_is_chosen(free: float, name: str | None) 
 
 
 def test_the_model_that_comes_along_is_for_the_sample_company_alone(tmp_path: Path) -> None:
-    assert config.choose_model(Settings(device="cpu")) == BUNDLED
-    assert config.choose_model(Settings(device="cpu", taxonomy=tmp_path / "own.toml")) is None
-    assert config.choose_model(Settings(device="cpu", model="none")) is None
+    assert choose_model(Settings(device="cpu")) == BUNDLED
+    assert choose_model(Settings(device="cpu", taxonomy=tmp_path / "own.toml")) is None
+    assert choose_model(Settings(device="cpu", model="none")) is None

@@ -23,7 +23,7 @@ from transformers import (
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from assistant.engine.config import describe
+from assistant.engine import describe
 from assistant.engine.models.embeddings import SentenceEmbeddings, is_here, reopen
 from assistant.engine.models.likeness import PhotoEmbeddings
 from assistant.engine.models.reranker import CrossEncoderReranker

@@ -1,0 +1,139 @@
+"""Which models this deployment has, and so its rung on the capability ladder; decided from the settings alone.
+
+Nothing heavy is imported unless there is a GPU or a model, and nothing is loaded: models load on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from assistant.engine import checkpoint
+from assistant.engine.checkpoint import NO_MODEL, Checkpoint
+from assistant.engine.device import free_gpu_memory
+from assistant.engine.models import embeddings as sentence_embeddings
+from assistant.engine.models import ocr as optical
+from assistant.engine.models.embeddings import SentenceEmbeddings
+from assistant.engine.models.likeness import PhotoEmbeddings
+from assistant.engine.models.reranker import CrossEncoderReranker
+from assistant.errors import NotReady
+from assistant.ports import Capabilities, Mode, reading_revision
+from assistant.settings import Settings
+
+if TYPE_CHECKING:
+    from assistant.engine.batching.stats import EngineStats
+
+# A model with at least this many parameters is trusted to write answers (each sentence still has to be grounded).
+WRITES_FROM = 1_500_000_000
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The capabilities, whether the model can answer right now, and how to release it."""
+
+    capabilities: Capabilities
+    close: Callable[[], None] = lambda: None
+    # Why the model cannot answer now; None if it can, or if there is none.
+    trouble: Callable[[], str | None] = lambda: None
+    # Counters of the engine for metrics; None if no engine runs in this process.
+    stats: Callable[[], EngineStats | None] = lambda: None
+
+
+def install(settings: Settings) -> Installed:
+    """The models that the settings ask for. Raises `NotReady` for settings that cannot work together."""
+    without_model = _without_model(settings)
+    if settings.remote_url:
+        return _remote(settings, without_model)
+    chosen = choose_model(settings)
+    return Installed(without_model) if chosen is None else _local(settings, chosen, without_model)
+
+
+def choose_model(settings: Settings) -> Checkpoint | None:
+    """The checkpoint the settings name; for ``auto``, the largest default that fits the GPU. If none does: the bundled
+    model for the sample company's taxonomy, None for any other."""
+    if settings.model == NO_MODEL:
+        return None
+    if settings.model != "auto":
+        return checkpoint.named(settings)
+    return checkpoint.choose_default(free_gpu_memory(settings.device), sample=settings.taxonomy is None)
+
+
+def may_write(chosen: Checkpoint, settings: Settings) -> bool:
+    """Whether the model is trusted to write answers; one of unknown size is not."""
+    if settings.model_writes is not None:
+        return settings.model_writes
+    return (checkpoint.parameter_count(chosen) or 0) >= WRITES_FROM
+
+
+def _without_model(settings: Settings) -> Capabilities:
+    """OCR and what search needs."""
+    texts = SentenceEmbeddings(settings.embeddings, device=settings.device)
+    ocr = optical.RapidOCR() if settings.ocr == "auto" and optical.installed() else None
+    photos, reranker = settings.photo_embeddings, settings.reranker
+    return Capabilities(
+        mode=Mode.NO_VLM,
+        model=ocr.name if ocr is not None else NO_MODEL,
+        revision=reading_revision(ocr),
+        embeddings=texts,
+        embedding_model=texts.name,
+        embedding_languages=texts.languages,
+        embedding_source=settings.embeddings,
+        reopen_embedder=partial(sentence_embeddings.reopen, device=settings.device),
+        ocr=ocr,
+        photo_embedder=PhotoEmbeddings(photos, device=settings.device) if photos else None,
+        reranker=CrossEncoderReranker(reranker, device=settings.device) if reranker else None,
+    )
+
+
+def _remote(settings: Settings, without_model: Capabilities) -> Installed:
+    if not settings.remote_model:
+        raise NotReady("ASSISTANT_REMOTE_URL is set but ASSISTANT_REMOTE_MODEL is not. Name the model to use there.")
+    from assistant.engine.remote.client import ModelServer, RemoteDecisions, remote_chat_model
+
+    server = ModelServer(settings)
+    chat_model = remote_chat_model(server)
+    capabilities = replace(
+        without_model,
+        mode=Mode.REMOTE,
+        model=settings.remote_model,
+        revision=f"remote:{settings.remote_model}+{without_model.revision}",
+        chat_model=chat_model,
+        decisions=RemoteDecisions(chat_model),
+    )
+    return Installed(capabilities, server.close, server.trouble)
+
+
+def _local(settings: Settings, chosen: Checkpoint, without_model: Capabilities) -> Installed:
+    from assistant.engine import loader
+    from assistant.engine.batching.chat_model import EngineChatModel
+    from assistant.engine.batching.decisions import EngineDecisions
+    from assistant.engine.batching.engine import Engine, Limits
+    from assistant.engine.models.sight import EngineSight, read_probes
+
+    engine = Engine(
+        lambda: loader.load(chosen, settings),
+        queue_size=settings.engine_queue,
+        timeout=settings.engine_timeout,
+        limits=Limits(
+            slots=settings.engine_slots,
+            capacity=settings.context_tokens,
+            memory_share=settings.engine_memory,
+            chunk_seconds=settings.engine_chunk,
+            compile=settings.engine_compile,
+        ),
+    )
+    probes = read_probes(chosen)
+    precision = "+nf4" if loader.quantizes(settings) and not checkpoint.is_quantized(chosen) else ""
+    capabilities = replace(
+        without_model,
+        mode=Mode.FULL_VLM if may_write(chosen, settings) else Mode.SMALL_VLM,
+        model=chosen.label,
+        revision=f"{chosen.revision}{precision}+{without_model.revision}",
+        chat_model=EngineChatModel(engine=engine, model_name=chosen.label),
+        decisions=EngineDecisions(engine),
+        sight=EngineSight(engine, probes) if probes is not None else None,
+        triages=probes is None,
+    )
+    return Installed(capabilities, engine.close, engine.trouble, engine.stats)

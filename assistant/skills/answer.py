@@ -194,7 +194,7 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
                 pending += str(chunk.text)
                 used = getattr(chunk, "usage_metadata", None) or {}
                 usage = (usage[0] + used.get("input_tokens", 0), usage[1] + used.get("output_tokens", 0))
-                *done, pending = _split_finished(pending)
+                *done, pending = _split_sentences(pending)
                 for sentence in done:
                     yield from _cite(sentence, passages, said)
         except Exception as error:
@@ -313,7 +313,7 @@ def _cite(sentence: str, passages: Sequence[Document], said: list[CitedSentence]
     yield from _say(said)
 
 
-def _split_finished(text: str) -> list[str]:
+def _split_sentences(text: str) -> list[str]:
     """The finished sentences, then the unfinished rest. A sentence is finished once the next one begins, so that a
     citation after its full stop still belongs to it."""
     parts = sentences(text)

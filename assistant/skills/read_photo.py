@@ -1,10 +1,10 @@
 """Reading a photo into evidence: caption, visible text, product, lights, condition, quality, each with a confidence.
 
-Without a VLM, OCR reads the text and the photo's pixels tell its quality; what neither can know is "cannot tell". With
-a VLM that decides, product, lights and condition are typed decisions; with one that writes, it also writes the caption.
-The small model tells them by its own sight instead, and says nothing of a photo unlike all it learned from.
-What a model says is checked; what does not hold is replaced by what OCR read. Reading never fails for a model's sake:
-when one fails, what OCR read is all there is, and said to be (`PhotoEvidence.whole`).
+Without a vision model, OCR reads the text and quality is measured from the pixels; everything else is "cannot tell".
+A model that decides adds product, lights and condition as typed decisions; one that writes also writes the caption. The
+small model uses its own sight instead, and says nothing about photos unlike those it was trained on.
+Model output is checked and falls back to what OCR read. A failing model never makes reading fail: the evidence is then
+OCR's alone, and marked so (`PhotoEvidence.whole`).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ LIGHTS = ("green", "red", "amber", "blue", "white", "off", DIFFERENT, CANNOT_TEL
 CONDITION_QUESTION = Question("condition", "In which condition is what the photo shows?", CONDITIONS)
 LIGHTS_QUESTION = Question("lights", "What colour is the light?", LIGHTS)
 _CAPTION_TEXT = 160
-# Tokens of a caption as JSON.
+# Enough for a caption as JSON.
 _CAPTION_TOKENS = 120
 _LEAST_CONFIDENCE = 0.5
-# A product named in the photo is read, not guessed; still, the reader may err.
+# A product named in the photo is read, not guessed, but OCR can be wrong.
 _NAMED = 0.95
 
 
@@ -42,8 +42,8 @@ FIELDS = ("caption", "product", "lights", "condition", "quality")
 
 @dataclass(frozen=True)
 class Reading:
-    """One field of the evidence. ``region`` is where in the photo, if known, and ``heat`` a map of it: rows of digits
-    from 0 (it did not look there) to 9. Of several things, as lights, ``parts`` has a region for each."""
+    """One field of the evidence. ``region`` is its place in the photo, if known, and ``heat`` a map of attention: rows
+    of digits from 0 (none) to 9. ``parts`` has a region for each of several things, such as lights."""
 
     value: str
     confidence: float
@@ -60,7 +60,7 @@ class PhotoEvidence:
     quality: Reading
     visible_text: tuple[TextLine, ...] = ()
     lights: Reading | None = None  # only a model sees lights
-    whole: bool = True  # False if the model that should have looked at it failed; not kept
+    whole: bool = True  # False if the model failed on this photo; not stored
 
     @property
     def codes(self) -> list[str]:
@@ -69,19 +69,19 @@ class PhotoEvidence:
 
     @property
     def text(self) -> str:
-        """The visible text, one line a line."""
+        """The visible text, line by line."""
         return "\n".join(line.text for line in self.visible_text)
 
     @property
     def shows(self) -> str:
-        """Lights and faults that were seen, in the words of articles; empty if there are none."""
+        """Lights and faults that were seen, worded as in articles; empty if there are none."""
         seen = [] if self.condition.value in (CANNOT_TELL, CONDITIONS[0]) else [self.condition.value]
         if self.lights is not None and self.lights.value not in (CANNOT_TELL, DIFFERENT):
             seen.append(f"light {self.lights.value}" if self.lights.value == "off" else f"{self.lights.value} light")
         return ", ".join(seen)
 
     def as_text(self) -> str:
-        """The evidence in words, for queries, triage and prompts. Untrusted: a photo can show any text."""
+        """The evidence as text, for triage and prompts. Untrusted: a photo can contain any text."""
         parts = [self.caption.value]
         parts += [reading.value for reading in (self.product, self.condition) if reading.value != CANNOT_TELL]
         if self.lights is not None and self.lights.value != CANNOT_TELL:
@@ -108,7 +108,7 @@ class PhotoEvidence:
 
 
 def read_photo(photo: bytes, *, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
-    """Everything this deployment can read in a normalised photo; what OCR reads alone if the model fails."""
+    """Everything this installation can read in a normalised photo; only what OCR reads if the model fails."""
     evidence = _by_ocr(photo, capabilities, taxonomy)
     try:
         return _by_model(evidence, photo, capabilities, taxonomy)
@@ -117,7 +117,7 @@ def read_photo(photo: bytes, *, capabilities: Capabilities, taxonomy: Taxonomy) 
 
 
 def product_question(taxonomy: Taxonomy) -> Question:
-    """Which of the company's products the photo shows, or none."""
+    """Which of the company's products the photo shows, with "none of these" as an option."""
     keys = (*(product.key for product in taxonomy.products), NO_PRODUCT)
     names = (*(product.description or product.name for product in taxonomy.products), "none of these")
     return Question("product", "Which product does the photo show?", keys, names)
@@ -139,30 +139,31 @@ def _by_ocr(photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> Pho
 
 
 def _by_model(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
-    """What the model, if there is one, adds to what OCR read. Raises an `AssistantError` if it fails."""
+    """The evidence with what the model, if any, adds to OCR's. Raises an `AssistantError` if the model fails."""
     if capabilities.sight is not None:
-        return _by_sight(evidence, photo, capabilities, taxonomy)
+        look = capabilities.sight.look(photo)
+        return _locate(_by_sight(evidence, look.seen, taxonomy), look) if look.seen.familiar else evidence
     if capabilities.decisions is not None:
-        evidence = _decided(evidence, photo, capabilities.decisions, taxonomy)
-    return _captioned(evidence, photo, capabilities) if capabilities.writes_answers else evidence
+        evidence = _by_decisions(evidence, photo, capabilities.decisions, taxonomy)
+    return _with_caption(evidence, photo, capabilities) if capabilities.writes_answers else evidence
 
 
 def _caption_from(lines: Sequence[TextLine], *, ocr: bool) -> Reading:
-    """An honest sentence about what was read; nobody has looked at the rest of the photo."""
+    """A caption from OCR alone: it claims nothing beyond the text."""
     if not ocr:
-        return Reading("A photo that was not read: no reader is installed.", 1.0)
+        return Reading("A photo that was not read: no OCR is installed.", 1.0)
     if not lines:
         return Reading("A photo in which no text could be read.", 1.0)
-    text = _shortened(" · ".join(line.text for line in lines))
+    text = _ellipsis(" · ".join(line.text for line in lines))
     return Reading(f"A photo that shows the text: {text}", sum(line.confidence for line in lines) / len(lines))
 
 
-def _shortened(text: str) -> str:
+def _ellipsis(text: str) -> str:
     return text if len(text) <= _CAPTION_TEXT else text[: _CAPTION_TEXT - 1].rsplit(" ", 1)[0] + "…"
 
 
 def _product_from(lines: Sequence[TextLine], taxonomy: Taxonomy) -> Reading:
-    """The product that the visible text names, with the line that names it as region."""
+    """The product named in the visible text; its region is the line that names it."""
     for line in lines:
         found = taxonomy.products_in(line.text)
         if found:
@@ -171,8 +172,8 @@ def _product_from(lines: Sequence[TextLine], taxonomy: Taxonomy) -> Reading:
     return Reading(found[0], _NAMED * 0.9) if found else Reading(CANNOT_TELL, 1.0)
 
 
-def _decided(evidence: PhotoEvidence, photo: bytes, model: DecisionModel, taxonomy: Taxonomy) -> PhotoEvidence:
-    """Product, lights and condition as typed decisions of the model; a product that is written on the photo stands."""
+def _by_decisions(evidence: PhotoEvidence, photo: bytes, model: DecisionModel, taxonomy: Taxonomy) -> PhotoEvidence:
+    """Product, lights and condition as typed decisions of the model; a product that OCR read takes precedence."""
     questions = [product_question(taxonomy), LIGHTS_QUESTION, CONDITION_QUESTION]
     decisions = model.decide(evidence.text, [photo], questions)
     readings = {decision.key: Reading(decision.best, decision.probability) for decision in decisions}
@@ -189,18 +190,8 @@ def _decided(evidence: PhotoEvidence, photo: bytes, model: DecisionModel, taxono
     )
 
 
-def _by_sight(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
-    """What a model that tells what it sees makes of a photo that is not foreign to it."""
-    assert capabilities.sight is not None  # noqa: S101  (asked for by who calls)
-    look = capabilities.sight.look(photo)
-    seen = look.seen
-    if not seen.familiar:
-        return evidence
-    return _located(_seen(evidence, seen, taxonomy), look)
-
-
-def _seen(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> PhotoEvidence:
-    """Product, lights and condition from what was seen; a product that is written on the photo stands."""
+def _by_sight(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> PhotoEvidence:
+    """Product, lights and condition as the model sees them; a product that OCR read takes precedence."""
     of, sure = seen.of
     product = Reading(of if of in _keys(taxonomy) else CANNOT_TELL, sure)
     colours = list(dict.fromkeys(colour for colour, _ in seen.lights))
@@ -214,36 +205,34 @@ def _seen(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> PhotoEvide
         lights=lights,
         condition=_condition(evidence, seen, taxonomy),
     )
-    return replace(evidence, caption=_described(evidence, seen, taxonomy))
+    return replace(evidence, caption=_caption_of(evidence, seen, taxonomy))
 
 
-def _described(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Reading:
-    """A sentence of what was seen and read; the words of the other fields, so that it never says anything else."""
+def _caption_of(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Reading:
+    """A caption composed of the other fields, so that it cannot contradict them."""
     of = seen.of[0]
     name = next((product.name for product in taxonomy.products if product.key == evidence.product.value), "")
     thing = name if of in _keys(taxonomy) else of
     if not thing:
         return evidence.caption
-    parts = [f"{_article(thing)} {thing}" + (f" of a {name}" if name and thing != name else "")]
+    article = "An" if thing[0].lower() in "aeiou" else "A"
+    parts = [f"{article} {thing}" + (f" of a {name}" if name and thing != name else "")]
     parts += [seen.damage[0]] if seen.damage[0] else []
     parts += [f"lights: {evidence.lights.value}"] if evidence.lights and evidence.lights.value != CANNOT_TELL else []
     text = " · ".join(line.text for line in evidence.visible_text)
-    parts += [f"text: {_shortened(text)}"] if text else []
+    parts += [f"text: {_ellipsis(text)}"] if text else []
     sure = min(reading.confidence for reading in (evidence.product, evidence.condition, evidence.lights) if reading)
     return Reading("; ".join(parts) + ".", sure)
 
 
-def _article(thing: str) -> str:
-    return "An" if thing[:1].lower() in "aeiou" else "A"
-
-
 def _condition(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Reading:
-    """Damage before a fault light or code, and that before nothing amiss."""
+    """Damage, else a fault light or code, else intact."""
     (of, sure), (damage, likely) = seen.of, seen.damage
     if damage:
         return Reading("leaking" if damage == "leak" else "damaged", likely)
     faults = [probability for colour, probability in seen.lights if colour in _FAULTS]
-    if of == "error dialog" or (of in _keys(taxonomy) and _shows_code(evidence, taxonomy)):
+    names = {code for product in taxonomy.products for code in spot(product.name)}
+    if of == "error dialog" or (of in _keys(taxonomy) and set(evidence.codes) - names):
         faults.append(sure)
     if faults:
         return Reading("fault light or code", max(faults) * likely)
@@ -254,24 +243,18 @@ def _keys(taxonomy: Taxonomy) -> set[str]:
     return {product.key for product in taxonomy.products}
 
 
-def _shows_code(evidence: PhotoEvidence, taxonomy: Taxonomy) -> bool:
-    """Whether an identifier is visible that is not a part of a product's name."""
-    names = {code for product in taxonomy.products for code in spot(product.name)}
-    return bool(set(evidence.codes) - names)
-
-
-def _captioned(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities) -> PhotoEvidence:
-    """The model's own caption, if it is one sentence that can be taken for a caption."""
+def _with_caption(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities) -> PhotoEvidence:
+    """The evidence with the model's own caption, if that is usable."""
     prompt = prompts.render("caption.j2", visible_text=evidence.text)
-    caption = _sentence(_json_of(_asked(prompt, photo, capabilities)).get("caption"))
+    caption = _usable_caption(_json_of(_ask(prompt, photo, capabilities)).get("caption"))
     return evidence if caption is None else replace(evidence, caption=Reading(caption, 0.8))
 
 
-def _asked(prompt: str, photo: bytes, capabilities: Capabilities) -> str:
-    """What the model answers. Raises `EngineFailed` whatever went wrong there."""
+def _ask(prompt: str, photo: bytes, capabilities: Capabilities) -> str:
+    """The model's answer. Raises `EngineFailed` for any failure of the model."""
     from langchain_core.messages import HumanMessage
 
-    assert capabilities.chat_model is not None  # noqa: S101  (who reads or writes has one)
+    assert capabilities.chat_model is not None  # noqa: S101  (`writes_answers` implies one)
     blocks: list[str | dict[str, Any]] = [{"type": "text", "text": prompt}, image_block(photo)]
     try:
         return str(capabilities.chat_model.invoke([HumanMessage(content=blocks)], max_tokens=_CAPTION_TOKENS).text)
@@ -279,8 +262,8 @@ def _asked(prompt: str, photo: bytes, capabilities: Capabilities) -> str:
         raise EngineFailed("The model did not answer.") from error
 
 
-def _located(evidence: PhotoEvidence, look: Look) -> PhotoEvidence:
-    """With the places where the model sees product, lights and damage."""
+def _locate(evidence: PhotoEvidence, look: Look) -> PhotoEvidence:
+    """The evidence with the regions where the model sees product, lights and damage."""
     sought = {
         "product": Sought("product", evidence.product.value),
         "condition": _sign_of(evidence.condition.value),
@@ -290,24 +273,23 @@ def _located(evidence: PhotoEvidence, look: Look) -> PhotoEvidence:
         name: one for name, one in sought.items()
         if one is not None and one.value != CANNOT_TELL and getattr(evidence, name).region is None
     }  # fmt: skip
-    found = look.locate(list(wanted.values()))
-    places = {name: place for name, place in zip(wanted, found, strict=True) if place is not None}
-    located = {
+    readings = {
         name: replace(getattr(evidence, name), region=place.box, heat=place.heat, parts=place.parts)
-        for name, place in places.items()
+        for name, place in zip(wanted, look.locate(list(wanted.values())), strict=True)
+        if place is not None
     }
-    return replace(evidence, **located)
+    return replace(evidence, **readings)
 
 
 def _sign_of(condition: str) -> Sought | None:
-    """What shows a condition. Nothing shows that all is well: it is the absence of everything else."""
+    """What to look for in the photo. "Intact" has no place: it is the absence of everything else."""
     if condition == "fault light or code":
         return Sought("light", ", ".join(_FAULTS))
     return Sought("damage", condition) if condition in ("damaged", "leaking") else None
 
 
 def _json_of(text: str) -> dict[str, Any]:
-    """The JSON object in the model's answer; empty if there is none."""
+    """The JSON object in the model's answer, or an empty one."""
     match = re.search(r"\{.*\}", text, re.DOTALL)
     try:
         found = json.loads(match.group()) if match is not None else {}
@@ -316,8 +298,7 @@ def _json_of(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _sentence(caption: Any) -> str | None:
-    """What can be taken for a caption; None else."""
+def _usable_caption(caption: Any) -> str | None:
     if not isinstance(caption, str) or not 5 <= len(caption.strip()) <= 300:
         return None
     return " ".join(caption.split())

@@ -1,6 +1,6 @@
-"""The taxonomy: the categories, teams and products that triage chooses from. Configuration, in TOML.
+"""The taxonomy: the categories, teams and products that triage chooses from, configured in a TOML file.
 
-A label outside it is impossible by construction: everything that proposes or stores a label takes its options here.
+Labels outside it are impossible by construction: whatever proposes or stores a label takes its options from here.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assistant.errors import NotReady
 
-# The option for "this is about none of our products". No product may have this key.
+# The option for "not about any of our products". No product may have this key.
 NO_PRODUCT = "none"
 
 
 @dataclass(frozen=True)
 class Label:
-    """One option. ``examples`` are sentences customers write; ``aliases`` other names that a product goes by."""
+    """One option. ``examples`` are sentences as customers write them; ``aliases`` are a product's other names."""
 
     key: str
     name: str
@@ -41,13 +40,13 @@ class Taxonomy:
 
     @cached_property
     def _product_patterns(self) -> list[tuple[re.Pattern[str], str]]:
-        """Longest name first: "BrewMaster 300 Pro" must not be taken for "BrewMaster"."""
+        """Longest name first, so that "BrewMaster 300 Pro" is not mistaken for "BrewMaster"."""
         names = {(name, product.key) for product in self.products for name in (product.name, *product.aliases)}
         ordered = sorted(names, key=lambda pair: (-len(pair[0]), pair))
         return [(_name_pattern(name), key) for name, key in ordered]
 
     def products_in(self, text: str) -> list[str]:
-        """Keys of the products that a text names, in the order of the length of the name that was found."""
+        """Keys of the products named in the text, the longest name first."""
         found: dict[str, None] = {}
         for pattern, key in self._product_patterns:
             if pattern.search(text):
@@ -56,13 +55,13 @@ class Taxonomy:
         return list(found)
 
     def product_named(self, title: str, opening: str) -> str | None:
-        """The key of the one product that an article's title names; if it names none, the one that its opening does."""
+        """The key of the only product in an article's title or, if the title has none, in its opening."""
         named = self.products_in(title) or self.products_in(opening)
         return named[0] if len(named) == 1 else None
 
     @cached_property
     def products_hash(self) -> str:
-        """Changes when products get other names."""
+        """Changes when products are renamed."""
         names = sorted((product.key, product.name, *product.aliases) for product in self.products)
         return hashlib.sha256(repr(names).encode()).hexdigest()[:8]
 
@@ -71,7 +70,7 @@ class Taxonomy:
 
 
 def load_taxonomy(path: Path) -> Taxonomy:
-    """Read a taxonomy file. Raises `NotReady` naming the place that is wrong."""
+    """Read a taxonomy file. Raises `NotReady` that says where the error is."""
     try:
         file = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
@@ -79,12 +78,13 @@ def load_taxonomy(path: Path) -> Taxonomy:
             f"The taxonomy {path.name} cannot be read: {error.strerror}. Check ASSISTANT_TAXONOMY."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise NotReady(f"The taxonomy {path.name} is not TOML: {error}.") from error
+        raise NotReady(f"The taxonomy {path.name} is not valid TOML: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = " > ".join(str(part) for part in first["loc"])
-        raise NotReady(f"The taxonomy {path.name} is wrong at {place}: {first['msg']}.") from error
-    taxonomy = Taxonomy(*(tuple(_label(row) for row in rows) for rows in (file.categories, file.teams, file.products)))
+        raise NotReady(f"The taxonomy {path.name} has an error at {place}: {first['msg']}.") from error
+    rows = (file.categories, file.teams, file.products)
+    taxonomy = Taxonomy(*(tuple(row.to_label() for row in group) for group in rows))
     _check(taxonomy, path.name)
     return taxonomy
 
@@ -99,6 +99,10 @@ class _Row(BaseModel):
     team: str | None = None
     aliases: list[str] = Field(default_factory=list)
 
+    def to_label(self) -> Label:
+        examples, aliases = tuple(self.examples), tuple(self.aliases)
+        return Label(self.key, self.name, self.description, examples, self.team, aliases)
+
 
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -108,27 +112,23 @@ class _File(BaseModel):
     products: list[_Row] = Field(default_factory=list)
 
 
-def _label(row: Any) -> Label:
-    return Label(row.key, row.name, row.description, tuple(row.examples), row.team, tuple(row.aliases))
-
-
 def _check(taxonomy: Taxonomy, filename: str) -> None:
     for kind in ("categories", "teams", "products"):
         keys = [label.key for label in getattr(taxonomy, kind)]
         twice = {key for key in keys if keys.count(key) > 1}
         if twice:
-            raise NotReady(f"The taxonomy {filename} has {kind} twice: {', '.join(sorted(twice))}.")
+            raise NotReady(f"The taxonomy {filename} repeats keys in {kind}: {', '.join(sorted(twice))}.")
     teams = {team.key for team in taxonomy.teams}
     for category in taxonomy.categories:
         if category.team is not None and category.team not in teams:
-            raise NotReady(f"The taxonomy {filename}: category {category.key} names the unknown team {category.team}.")
+            raise NotReady(f"The taxonomy {filename}: category {category.key} has an unknown team, {category.team}.")
         if not category.description and not category.examples:
             raise NotReady(f"The taxonomy {filename}: category {category.key} needs a description or examples.")
     if any(product.key == NO_PRODUCT for product in taxonomy.products):
-        raise NotReady(f"The taxonomy {filename}: {NO_PRODUCT!r} means no product; choose another key.")
+        raise NotReady(f"The taxonomy {filename}: the product key {NO_PRODUCT!r} is reserved; choose another one.")
 
 
 def _name_pattern(name: str) -> re.Pattern[str]:
-    """The name as people and readers of photos write it: any case, spaces and hyphens optional between its parts."""
+    """Matches the name as people and OCR write it: in any case, with or without spaces and hyphens between parts."""
     parts = re.findall(r"[^\W\d_]+|\d+", name)
     return re.compile(r"(?<!\w)" + r"[\W_]{0,2}".join(map(re.escape, parts)) + r"(?!\w)", re.IGNORECASE)

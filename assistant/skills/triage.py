@@ -1,13 +1,13 @@
-"""Triage: a proposal for every field of a ticket, each with a probability, or the admission that it is not sure.
+"""Triage: a proposal for every field of a ticket with a probability, marked as abstained where that is too low.
 
-Three sources, from always there to best:
+Three sources, combined:
 
-* zero-shot: similarity of the ticket to each option's description and examples, as a softmax;
-* the learned head of the field, as soon as agents have labelled tickets: the more labels, the more it counts;
-* a VLM's typed decisions over text and photos, where there is one, pooled with the others in the logarithm.
+* zero-shot, always available: the ticket's similarity to each option's description and examples, as a softmax;
+* the field's learned head, once agents have labelled tickets: the more labels, the more weight;
+* a vision-language model's typed decisions over text and photos, if there is one, pooled in the log domain.
 
-Words settle what words say better than vectors do: the product by its names, danger by its words, the language by its
-letters. A value outside the field's options cannot come out: every source is a distribution over exactly these.
+Products, danger and language are recognised by rules instead, which are more reliable there than vectors. A value
+outside the field's options is impossible: every source is a distribution over exactly these.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from assistant.text.sentences import sentences
 __all__ = ["FIELDS", "Head", "TriagedField", "allowed_values", "fit_head", "triage"]
 
 FIELDS = ("category", "type", "priority", "sentiment", "language", "product", "team", "needs_human")
-# Below this probability a field is left to people. Two options need more than many: chance is higher.
+# Fields below this probability are left to people. The fewer options, the higher it is: chance alone scores more.
 THRESHOLDS = {
     "category": 0.45,
     "type": 0.45,
@@ -41,22 +41,22 @@ THRESHOLDS = {
     "team": 0.5,
     "needs_human": 0.7,
 }
-# Divides cosines in the zero-shot softmax. MiniLM's cosines of fitting and unfitting sentences lie about 0.2 apart.
+# Divides cosines in the zero-shot softmax. MiniLM's cosines of matching and other sentences are about 0.2 apart.
 TEMPERATURE = 0.07
-# A ticket that is not at least this similar to any example of any category is none of them.
+# A ticket less similar than this to every example of every option belongs to none of them.
 LEAST_SIMILARITY = 0.22
-# As many labels as the descriptions and examples are worth.
+# The descriptions and examples weigh as much as this many labelled tickets.
 PRIOR_LABELS = 40.0
 _SURE = 0.95
-_SENTENCES = 12  # of a long ticket; feelings are shown early
-# These read English only: what they say of other languages needs more to be believed.
+_SENTENCES = 12  # of a long ticket: feelings show early
+# These embedders know English only: in other languages a higher probability is required.
 _ENGLISH_ONLY = "all-MiniLM-L6"
 _FOREIGN_LANGUAGE_NEEDS = 0.75
 
 
 @dataclass(frozen=True)
 class TriagedField:
-    """``probabilities`` sum to 1 over the field's options; ``value`` is the likeliest, also when abstained."""
+    """``probabilities`` sum to 1 over the field's options; ``value`` is the likeliest, even if ``abstained``."""
 
     name: str
     value: str
@@ -94,11 +94,11 @@ def triage(
 @dataclass(frozen=True)
 class _Ticket:
     text: str  # what the customer wrote
-    whole: str  # with what the photos show
-    vector: np.ndarray  # (d,) of the whole
-    mood: np.ndarray  # (s, d) of the customer's own sentences: feelings are said in one of them
+    whole: str  # text and the photos' evidence
+    vector: np.ndarray  # (d,) of `whole`
+    sentences: np.ndarray  # (s, d) of the customer's own sentences: one of them may show the sentiment
     language: tuple[str, float]
-    reads: bool  # whether the embedder reads the ticket's language
+    readable: bool  # whether the embedder knows the ticket's language
     dangerous: bool
 
     @classmethod
@@ -108,12 +108,12 @@ class _Ticket:
         whole = f"{text}\n{seen}".strip()
         spoken = language.detect(text)
         english_only = capabilities.embedding_model.startswith(_ENGLISH_ONLY)
-        # Of a long ticket the embedder would cut the end off; what matters usually stands first.
-        said = sentences(text)[:_SENTENCES]
-        vectors = np.asarray(capabilities.embeddings.embed_documents([whole[:2000], *said]), dtype=np.float32)
-        # What the customer says is dangerous, not what a sticker in the photo warns of.
-        reads = spoken[0] == "en" or not english_only or spoken[1] < 0.6
-        return cls(text, whole, vectors[0], vectors[1:], spoken, reads, cues.is_dangerous(text))
+        # The embedder would truncate a long ticket anyway, and what matters usually comes first.
+        texts = [whole[:2000], *sentences(text)[:_SENTENCES]]
+        vectors = np.asarray(capabilities.embeddings.embed_documents(texts), dtype=np.float32)
+        readable = spoken[0] == "en" or not english_only or spoken[1] < 0.6
+        # Danger comes from the customer's own words: a warning sticker in a photo does not count.
+        return cls(text, whole, vectors[0], vectors[1:], spoken, readable, cues.is_dangerous(text))
 
 
 def _options(taxonomy: Taxonomy, name: str) -> tuple[Label, ...]:
@@ -140,36 +140,36 @@ def _field(
     decided: Mapping[str, float] | None,
 ) -> TriagedField:
     options = _options(taxonomy, name)
-    vectors = ticket.mood if name == "sentiment" and len(ticket.mood) else ticket.vector[None]
+    vectors = ticket.sentences if name == "sentiment" and len(ticket.sentences) else ticket.vector[None]
     distribution, nearest = _zero_shot(vectors, options, capabilities)
     foreign = nearest < LEAST_SIMILARITY
     head = heads.get(name)
     if head is not None:
         learned, foreign = head.distribution(ticket.whole, ticket.vector.tolist())
-        distribution = _mixed(distribution, learned, labels=len(head.neighbours))
+        distribution = _mix(distribution, learned, labels=len(head.neighbours))
     if decided is not None:
-        distribution = _pooled(distribution, decided)
-    forced = _forced(name, ticket)
-    if forced is not None:
-        distribution = _leaning(distribution, forced)
+        distribution = _pool(distribution, decided)
+    by_rule = _by_rule(name, ticket)
+    if by_rule is not None:
+        distribution = _lean(distribution, by_rule)
         foreign = False
-    unread = not ticket.reads and decided is None and forced is None
-    return _made(name, distribution, unsure=foreign, needs=_FOREIGN_LANGUAGE_NEEDS if unread else 0.0)
+    unread = not ticket.readable and decided is None and by_rule is None
+    return _triaged_field(name, distribution, unsure=foreign, required=_FOREIGN_LANGUAGE_NEEDS if unread else 0.0)
 
 
 def _zero_shot(
     vectors: np.ndarray, options: Sequence[Label], capabilities: Capabilities
 ) -> tuple[dict[str, float], float]:
-    """(a softmax over options, the highest similarity). Each option counts with its two most similar sentences, of the
-    part of the ticket, a row of ``vectors`` (s, d), that is most similar."""
-    scores = {}
-    for label, examples in zip(options, _prototypes(options, capabilities), strict=True):
-        similar = np.sort(vectors @ examples.T, axis=1)[:, ::-1][:, :2]
-        scores[label.key] = float(similar.mean(axis=1).max())
-    peak = max(scores.values())
-    weights = {key: math.exp((score - peak) / TEMPERATURE) for key, score in scores.items()}
-    total = sum(weights.values())
-    return {key: weight / total for key, weight in weights.items()}, peak
+    """(softmax over the options, highest similarity). An option's score is the mean similarity of its two nearest
+    sentences to the part of the ticket, a row of ``vectors`` (s, d), where that is highest."""
+    from scipy.special import softmax
+
+    scores = np.empty(len(options))
+    for number, examples in enumerate(_prototypes(options, capabilities)):
+        nearest = np.sort(vectors @ examples.T, axis=1)[:, ::-1][:, :2]
+        scores[number] = nearest.mean(axis=1).max()
+    shares = map(float, softmax(scores / TEMPERATURE))
+    return dict(zip((label.key for label in options), shares, strict=True)), float(scores.max())
 
 
 _prototype_cache: dict[tuple[str, tuple[Label, ...]], list[np.ndarray]] = {}
@@ -177,7 +177,7 @@ _prototype_lock = threading.Lock()
 
 
 def _prototypes(options: Sequence[Label], capabilities: Capabilities) -> list[np.ndarray]:
-    """For each option the vectors (m, d) of its description and examples; embedded once a process."""
+    """For each option the vectors (m, d) of its description and examples, embedded once per process."""
     key = (capabilities.embedding_model, tuple(options))
     with _prototype_lock:
         if key not in _prototype_cache:
@@ -191,30 +191,31 @@ def _prototypes(options: Sequence[Label], capabilities: Capabilities) -> list[np
         return _prototype_cache[key]
 
 
-def _mixed(prior: Mapping[str, float], learned: Mapping[str, float], *, labels: int) -> dict[str, float]:
-    """The head's distribution weighs as much as its labels against `PRIOR_LABELS`. Labels that have left the taxonomy
-    lose their share."""
+def _mix(prior: Mapping[str, float], learned: Mapping[str, float], *, labels: int) -> dict[str, float]:
+    """Zero-shot and learned distribution, weighted by `PRIOR_LABELS` and the head's number of labels. Learned options
+    that are no longer in the taxonomy lose their share."""
     weight = labels / (labels + PRIOR_LABELS)
-    return _normalised({key: weight * learned.get(key, 0.0) + (1 - weight) * share for key, share in prior.items()})
+    return _normalise({key: weight * learned.get(key, 0.0) + (1 - weight) * share for key, share in prior.items()})
 
 
-def _pooled(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
+def _pool(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
     """Log-linear pool with equal weights (Genest and Zidek 1986): an option both find likely wins."""
-    return _normalised({key: math.sqrt(share * max(second.get(key, 0.0), 1e-6)) for key, share in first.items()})
+    return _normalise({key: math.sqrt(share * max(second.get(key, 0.0), 1e-6)) for key, share in first.items()})
 
 
-def _leaning(distribution: Mapping[str, float], sure: str) -> dict[str, float]:
-    rest = _normalised({key: share for key, share in distribution.items() if key != sure})
+def _lean(distribution: Mapping[str, float], sure: str) -> dict[str, float]:
+    """`_SURE` for one option; the others share the rest in proportion."""
+    rest = _normalise({key: share for key, share in distribution.items() if key != sure})
     return {key: _SURE if key == sure else (1 - _SURE) * rest[key] for key in distribution}
 
 
-def _normalised(weights: Mapping[str, float]) -> dict[str, float]:
+def _normalise(weights: Mapping[str, float]) -> dict[str, float]:
     total = sum(weights.values())
     return {key: weight / total if total > 0 else 1 / len(weights) for key, weight in weights.items()}
 
 
-def _forced(name: str, ticket: _Ticket) -> str | None:
-    """What danger and lawyers decide, whatever the vectors say."""
+def _by_rule(name: str, ticket: _Ticket) -> str | None:
+    """The value that danger or legal terms require, whatever the vectors say."""
     if name == "priority" and ticket.dangerous:
         return "urgent"
     if name == "needs_human" and (ticket.dangerous or cues.is_legal(ticket.text)):
@@ -222,10 +223,12 @@ def _forced(name: str, ticket: _Ticket) -> str | None:
     return None
 
 
-def _made(name: str, distribution: Mapping[str, float], *, unsure: bool = False, needs: float = 0.0) -> TriagedField:
+def _triaged_field(
+    name: str, distribution: Mapping[str, float], *, unsure: bool = False, required: float = 0.0
+) -> TriagedField:
     value = max(distribution, key=lambda key: distribution[key])
     probability = min(1.0, distribution[value])
-    abstained = unsure or probability < max(THRESHOLDS[name], needs)
+    abstained = unsure or probability < max(THRESHOLDS[name], required)
     return TriagedField(name, value, probability, dict(distribution), abstained)
 
 
@@ -233,15 +236,15 @@ def _language(ticket: _Ticket) -> TriagedField:
     spoken, probability = ticket.language
     value = spoken if spoken in language.LANGUAGES else "en"
     rest = (1 - probability) / (len(language.LANGUAGES) - 1)
-    # All languages share what is left; only the likeliest are worth showing, but the sum stays 1.
+    # The detector gives one probability; the other languages share the rest so that the sum is 1.
     distribution = {key: probability if key == value else rest for key in language.LANGUAGES}
-    return _made("language", distribution, unsure=spoken not in language.LANGUAGES)
+    return _triaged_field("language", distribution, unsure=spoken not in language.LANGUAGES)
 
 
 def _product(
     ticket: _Ticket, evidence: Sequence[PhotoEvidence], taxonomy: Taxonomy, decided: Mapping[str, float] | None
 ) -> TriagedField:
-    """The product that the customer or a photo names, else what the model decides, else none."""
+    """The product that the customer or a photo names, else the model's decision, else none."""
     keys = [label.key for label in _options(taxonomy, "product")]
     flat = dict.fromkeys(keys, 1.0)
     written = taxonomy.products_in(ticket.text)
@@ -250,32 +253,33 @@ def _product(
     ]
     named = list(dict.fromkeys([*written, *shown]))
     if len(named) == 1:
-        return _made("product", _leaning(_normalised(flat), named[0]))
-    if named:  # several: the photo's, if there is one, but not surely
+        return _triaged_field("product", _lean(_normalise(flat), named[0]))
+    if named:  # several: probably the one in the photo
         first = shown[0] if shown else named[0]
         weights = {key: 3.0 if key == first else 1.0 if key in named else 0.01 for key in keys}
-        return _made("product", _normalised(weights))
+        return _triaged_field("product", _normalise(weights))
     if decided is not None:
-        return _made("product", _normalised({key: max(decided.get(key, 0.0), 1e-6) for key in keys}))
+        return _triaged_field("product", _normalise({key: max(decided.get(key, 0.0), 1e-6) for key in keys}))
     weights = {key: 1.0 if key == NO_PRODUCT else 0.4 / max(1, len(keys) - 1) for key in keys}
-    return _made("product", _normalised(weights), unsure=True)
+    return _triaged_field("product", _normalise(weights), unsure=True)
 
 
 def _team(category: TriagedField, ticket: _Ticket, taxonomy: Taxonomy, head: Head | None) -> TriagedField:
-    """The team of the category, each category counting with its probability."""
+    """The categories' teams, weighted by the categories' probabilities and mixed with the learned head."""
     shares = dict.fromkeys((team.key for team in taxonomy.teams), 0.0)
     for label in taxonomy.categories:
         if label.team is not None:
             shares[label.team] += category.probabilities[label.key]
-    distribution = _normalised(shares)
+    distribution = _normalise(shares)
     if head is not None:
         learned, _ = head.distribution(ticket.whole, ticket.vector.tolist())
-        distribution = _mixed(distribution, learned, labels=len(head.neighbours))
-    return _made("team", distribution, unsure=category.abstained and max(distribution.values()) < 0.7)
+        distribution = _mix(distribution, learned, labels=len(head.neighbours))
+    return _triaged_field("team", distribution, unsure=category.abstained and max(distribution.values()) < 0.7)
 
 
 def questions(taxonomy: Taxonomy) -> list[Question]:
-    """The typed questions about a ticket that a model can be asked."""
+    """The typed questions that a model is asked about a ticket. A field with more than 26 options is left out: options
+    are lettered."""
     asked = {
         "category": "Which category does the ticket belong to?",
         "type": "What type of ticket is it?",
@@ -296,7 +300,7 @@ def questions(taxonomy: Taxonomy) -> list[Question]:
 def _decide(
     ticket: _Ticket, photos: Sequence[bytes], capabilities: Capabilities, taxonomy: Taxonomy
 ) -> dict[str, Mapping[str, float]]:
-    """The model's typed decisions over text and photos; none if there is no model or it failed."""
+    """The model's typed decisions over text and photos; empty without a model or if it fails."""
     if capabilities.decisions is None or not capabilities.triages:
         return {}
     try:

@@ -1,12 +1,12 @@
-"""The learned head: a linear classifier over a ticket's words and its sentence embedding, with honest probabilities.
+"""The learned head: a linear classifier over a ticket's words and sentence embedding, with calibrated probabilities.
 
-Three one-against-rest linear models look at the ticket in different ways: words alone (TF-IDF of words and of parts of
-words), meaning alone (the sentence embedding), both together. Their standardised scores are added with weights that
-held-back tickets choose, and divided by a temperature that makes the probabilities of held-back tickets most likely
-(Guo et al. 2017, "On Calibration of Modern Neural Networks"). One recipe for every field and every desk.
+Three one-vs-rest linear models see the ticket differently: words alone (TF-IDF of words and character n-grams), meaning
+alone (the sentence embedding), and both. Their standardised scores are summed with weights chosen on held-back tickets
+and divided by a temperature fitted on the same tickets (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+One recipe serves every field and every installation.
 
-`novelty` tells tickets apart that belong to none of the classes: what is unlike anything learned from, or what the
-classifier itself is unsure of.
+`novelty` detects tickets that belong to none of the classes: those unlike any training ticket, or those the classifier
+is unsure about.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from langchain_core.embeddings import Embeddings
 
 from assistant.errors import Invalid
 
-# Weights of (words, meaning, both): the usual ones first, then those that held-back tickets may prefer.
+# Weights of (words, meaning, both): the default first, then the alternatives that held-back tickets may favour.
 _BLENDS = ((1.0, 0.5, 2.0), (0.5, 1.0, 2.0), (0.5, 2.0, 2.0), (0.0, 1.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 1.0))
-_MEANING_SCALE = 1.0  # of the embedding beside unit-length word features, where both are used together
+_MEANING_SCALE = 1.0  # of the embedding relative to unit-length word features, where both are used
 _FOLDS = 4
-# From this many tickets on, one held-back quarter is enough to choose weights and temperature by.
+# From this many tickets on, one held-back quarter is enough to choose weights and temperature.
 _ONE_FOLD_FROM = 3000
 _NEIGHBOURS = 5
 _NOVELTY_QUANTILE = 0.98
@@ -36,16 +36,16 @@ _MOST_WORDS, _MOST_PARTS = 60_000, 90_000
 
 @dataclass(frozen=True)
 class Linear:
-    """One-against-rest scores ``x @ weights + bias``. weights (features, classes), bias (classes,)."""
+    """One-vs-rest scores ``x @ weights + bias``. weights (features, classes), bias (classes,)."""
 
     weights: np.ndarray
     bias: np.ndarray
-    scale: float  # the spread of the scores on the tickets it was fitted on
+    scale: float  # standard deviation of the raw scores on the training tickets
 
 
 @dataclass(frozen=True)
 class Head:
-    """Fitted on labelled tickets; immutable. Use `predict`, which is thread-safe."""
+    """Fitted on labelled tickets; immutable and thread-safe."""
 
     classes: tuple[str, ...]
     words: Linear
@@ -54,24 +54,27 @@ class Head:
     blend: tuple[float, float, float]
     temperature: float
     vectorizers: tuple[Any, Any]
-    neighbours: np.ndarray  # (n, d) float16, unit length: the tickets it was fitted on
-    typical_novelty: float  # novelty that only 2 % of tickets of the classes exceed
+    neighbours: np.ndarray  # (n, d) float16, unit length: the training tickets
+    typical_novelty: float  # exceeded by only 2 % of tickets that belong to the classes
 
     def predict(self, texts: Sequence[str], vectors: np.ndarray) -> np.ndarray:
         """Probabilities (n, classes) for texts and their unit-length embeddings (n, d); rows sum to 1."""
-        return _softmax(self._scores(texts, vectors) / self.temperature)
+        parts = _Features(_word_features(self.vectorizers, texts), np.asarray(vectors, dtype=np.float32))
+        linears = (self.words, self.meaning, self.both)
+        scores = [_score(linear, features) for linear, features in zip(linears, parts.views(), strict=True)]
+        return _probabilities(scores, self.blend, self.temperature)
 
     def novelty(self, probabilities: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-        """(n,): higher for tickets unlike those of the classes."""
+        """(n,): higher for tickets that are unlike those of the classes."""
         return _novelty(probabilities, _nearness(vectors, self.neighbours, skip_self=False))
 
     def is_foreign(self, probabilities: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-        """(n,) bool: more novel than 98 of 100 tickets of the classes."""
+        """(n,) bool: more novel than 98 % of the tickets that belong to the classes."""
         foreign: np.ndarray = self.novelty(probabilities, vectors) > self.typical_novelty
         return foreign
 
     def distribution(self, text: str, vector: Sequence[float]) -> tuple[Mapping[str, float], bool]:
-        """(probability of every class, whether the ticket is foreign to all of them) for one ticket."""
+        """For one ticket: (probability of every class, whether it is foreign to all of them)."""
         row = np.asarray([vector], dtype=np.float32)
         probabilities = self.predict([text], row)
         foreign = bool(self.is_foreign(probabilities, row)[0])
@@ -107,8 +110,8 @@ class Head:
                 for name, scale in zip(("words", "meaning", "both"), meta["scales"], strict=True)
             }
             vectorizers = tuple(
-                _restored(make(), arrays[f"{name}_terms"].tobytes().decode().split("\n"), arrays[f"{name}_idf"])
-                for name, make in (("word", _word_vectorizer), ("part", _part_vectorizer))
+                _load_terms(new(), arrays[f"{name}_terms"].tobytes().decode().split("\n"), arrays[f"{name}_idf"])
+                for name, new in (("word", _word_vectorizer), ("part", _part_vectorizer))
             )
             return cls(
                 classes=tuple(meta["classes"]),
@@ -120,15 +123,6 @@ class Head:
                 **linears,
             )
 
-    def _scores(self, texts: Sequence[str], vectors: np.ndarray) -> np.ndarray:
-        words = _word_features(self.vectorizers, texts)
-        parts = _Features(words, np.asarray(vectors, dtype=np.float32))
-        scored = (_score(linear, features) for linear, features in zip(self._linears(), parts.views(), strict=True))
-        return _blended(list(scored), self.blend)
-
-    def _linears(self) -> tuple[Linear, Linear, Linear]:
-        return self.words, self.meaning, self.both
-
 
 def fit_head(
     texts: Sequence[str],
@@ -137,7 +131,7 @@ def fit_head(
     embeddings: Embeddings | None = None,
     vectors: np.ndarray | None = None,
 ) -> Head:
-    """Fit a head on labelled tickets: at least two classes, at least two tickets of each.
+    """Fit a head on labelled tickets: at least two classes with at least two tickets each, else `Invalid`.
 
     ``vectors`` (n, d), of unit length, may be given instead of ``embeddings``.
     """
@@ -148,11 +142,8 @@ def fit_head(
         if embeddings is None:
             raise Invalid("Learning needs embeddings.")
         vectors = np.asarray(embeddings.embed_documents(list(texts)), dtype=np.float32)
-    return _fit(
-        _Tickets(
-            np.asarray(texts, dtype=object), np.asarray(vectors, dtype=np.float32), np.asarray(labels, dtype=object)
-        )
-    )
+    rows, classes = np.asarray(texts, dtype=object), np.asarray(labels, dtype=object)
+    return _fit(_Tickets(rows, np.asarray(vectors, dtype=np.float32), classes))
 
 
 @dataclass(frozen=True)
@@ -178,13 +169,13 @@ class _Features:
 
 
 def _fit(data: _Tickets) -> Head:
-    """Held-back scores choose blend and temperature; then everything is fitted on all tickets."""
+    """Choose blend and temperature on held-back tickets, then fit everything on all tickets."""
     classes = np.unique(data.labels)
     targets = np.searchsorted(classes, data.labels)
     held_rows, held_scores = _held_back_scores(data, classes)
     blend, temperature = _choose(held_scores, targets[held_rows])
     linears, vectorizers = _fit_linears(data, classes)
-    held = _softmax(_blended(held_scores, blend) / temperature)
+    held = _probabilities(held_scores, blend, temperature)
     known = data.vectors.astype(np.float16)
     nearness = _nearness(data.vectors[held_rows], known, skip_self=True)
     return Head(
@@ -201,18 +192,17 @@ def _fit(data: _Tickets) -> Head:
 
 
 def _held_back_scores(data: _Tickets, classes: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """(rows, scores of the three models) for tickets that the models which score them have not seen."""
+    """(rows, scores of the three models) of tickets, each scored by models that were not fitted on it."""
     from sklearn.model_selection import StratifiedKFold
 
     smallest = min(int((data.labels == label).sum()) for label in classes)
-    splits = list(
-        StratifiedKFold(max(2, min(_FOLDS, smallest)), shuffle=True, random_state=0).split(data.texts, data.labels)
-    )
+    folds = StratifiedKFold(max(2, min(_FOLDS, smallest)), shuffle=True, random_state=0)
+    splits = list(folds.split(data.texts, data.labels))
     if len(data.labels) >= _ONE_FOLD_FROM:
         splits = splits[:1]
     rows, scores = [], []
-    for learned, held in splits:
-        linears, vectorizers = _fit_linears(data[learned], classes)
+    for learn, held in splits:
+        linears, vectorizers = _fit_linears(data[learn], classes)
         views = _Features(_word_features(vectorizers, data.texts[held]), data.vectors[held]).views()
         scores.append([_score(linear, view) for linear, view in zip(linears, views, strict=True)])
         rows.append(held)
@@ -225,7 +215,7 @@ def _fit_linears(data: _Tickets, classes: np.ndarray) -> tuple[tuple[Linear, Lin
 
     vectorizers = (_word_vectorizer().fit(data.texts), _part_vectorizer().fit(data.texts))
     words, meaning, both = _Features(_word_features(vectorizers, data.texts), data.vectors).views()
-    # Its gradient is a mean over tickets: the more classes, the smaller, and a fixed tolerance would not even begin.
+    # The gradient is a mean over tickets and shrinks with the number of classes: a fixed tolerance would stop at once.
     logistic = LogisticRegression(C=50.0, max_iter=300, tol=1e-3 / len(classes))
     support = {"C": 1.0, "tol": 1e-3, "max_iter": 300, "random_state": 0}
     return (
@@ -242,28 +232,28 @@ def _linear(model: Any, features: Any, labels: np.ndarray, classes: np.ndarray) 
     import warnings
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # stopping at the iteration limit is chosen: the last digits change nothing
+        warnings.simplefilter("ignore")  # reaching the iteration limit is fine: the last digits change nothing
         model.fit(features, labels.astype(str))
     weights, bias = model.coef_.T, model.intercept_
-    if weights.shape[1] == 1:  # two classes come as one direction
+    if weights.shape[1] == 1:  # scikit-learn gives one column for two classes
         weights, bias = np.hstack([-weights, weights]), np.concatenate([-bias, bias])
     if len(model.classes_) != len(classes):
-        raise Invalid("A label has too few tickets to learn from.")
+        raise Invalid("A label has too few tickets to learn from. Label more tickets.")
     fitted = Linear(weights.astype(np.float32), bias.astype(np.float32), 1.0)
     return Linear(fitted.weights, fitted.bias, float(_raw(fitted, features).std()) or 1.0)
 
 
 def _choose(scores: Sequence[np.ndarray], targets: np.ndarray) -> tuple[tuple[float, float, float], float]:
-    """The blend, with its temperature, that finds the held-back tickets' labels likeliest.
+    """The blend, with its temperature, that gives the held-back tickets' labels the highest likelihood.
 
-    Another than the usual one is taken only where it is better by more than chance would have it: by more than the
-    standard error of the difference, ticket by ticket. A few tickets cannot choose (the one-standard-error rule,
-    Hastie et al., "The Elements of Statistical Learning", 7.10).
+    An alternative to the default blend is chosen only if it is better by more than the standard error of the
+    difference between tickets, so that a few tickets decide nothing (the one-standard-error rule, Hastie et al., "The
+    Elements of Statistical Learning", 7.10).
     """
-    usual, *others = [_Choice.of(blend, scores, targets) for blend in _BLENDS]
+    default, *others = [_Choice.of(blend, scores, targets) for blend in _BLENDS]
     best = min(others, key=lambda choice: float(choice.losses.mean()))
-    gain = usual.losses - best.losses
-    chosen = best if gain.mean() > gain.std() / np.sqrt(len(gain)) else usual
+    gain = default.losses - best.losses
+    chosen = best if gain.mean() > gain.std() / np.sqrt(len(gain)) else default
     return chosen.blend, chosen.temperature
 
 
@@ -275,15 +265,16 @@ class _Choice:
 
     @classmethod
     def of(cls, blend: tuple[float, float, float], scores: Sequence[np.ndarray], targets: np.ndarray) -> _Choice:
-        blended = _blended(scores, blend)
-        temperature = fit_temperature(blended, targets)
-        return cls(blend, temperature, _losses(_softmax(blended / temperature), targets))
+        temperature = fit_temperature(_blend(scores, blend), targets)
+        probabilities = _probabilities(scores, blend, temperature)
+        right = probabilities[np.arange(len(targets)), targets]
+        return cls(blend, temperature, -np.log(np.maximum(right, 1e-12)))
 
 
 def fit_temperature(scores: np.ndarray, targets: np.ndarray) -> float:
-    """The divisor of ``scores`` (n, classes) that makes ``targets`` (n,) most likely under a softmax.
+    """The divisor of ``scores`` (n, classes) that maximises the likelihood of ``targets`` (n,) under a softmax.
 
-    One ticket more than there are is taken to be wrong (Platt 1999, "Probabilistic Outputs for Support Vector
+    Targets are smoothed as if one more ticket had been wrong (Platt 1999, "Probabilistic Outputs for Support Vector
     Machines"): thirty right answers do not make the next one certain.
     """
     from scipy.optimize import minimize_scalar
@@ -301,13 +292,14 @@ def fit_temperature(scores: np.ndarray, targets: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def _losses(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """(n,): negative log-likelihood of each target."""
-    losses: np.ndarray = -np.log(np.maximum(probabilities[np.arange(len(targets)), targets], 1e-12))
-    return losses
+def _probabilities(scores: Sequence[np.ndarray], blend: Sequence[float], temperature: float) -> np.ndarray:
+    from scipy.special import softmax
+
+    probabilities: np.ndarray = softmax(_blend(scores, blend) / temperature, axis=1)
+    return probabilities
 
 
-def _blended(scores: Sequence[np.ndarray], blend: Sequence[float]) -> np.ndarray:
+def _blend(scores: Sequence[np.ndarray], blend: Sequence[float]) -> np.ndarray:
     total: np.ndarray = sum(
         (weight * part for weight, part in zip(blend, scores, strict=True)), np.zeros_like(scores[0])
     )
@@ -315,7 +307,7 @@ def _blended(scores: Sequence[np.ndarray], blend: Sequence[float]) -> np.ndarray
 
 
 def _score(linear: Linear, features: Any) -> np.ndarray:
-    """Standardised: every ticket's scores have mean 0, every model's the same spread."""
+    """Standardised scores: mean 0 for every ticket, the same spread for every model."""
     raw = _raw(linear, features)
     standard: np.ndarray = (raw - raw.mean(axis=1, keepdims=True)) / linear.scale
     return standard
@@ -326,14 +318,8 @@ def _raw(linear: Linear, features: Any) -> np.ndarray:
     return raw
 
 
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-    probabilities: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
-    return probabilities
-
-
 def _nearness(vectors: np.ndarray, known: np.ndarray, *, skip_self: bool) -> np.ndarray:
-    """(n,): mean cosine to the nearest known tickets; a ticket that is known itself does not count."""
+    """(n,): mean cosine to the nearest known tickets. ``skip_self``: the vectors are among the known ones."""
     nearest = np.empty(len(vectors), dtype=np.float32)
     library = known.astype(np.float32)
     first = 1 if skip_self else 0
@@ -346,7 +332,7 @@ def _nearness(vectors: np.ndarray, known: np.ndarray, *, skip_self: bool) -> np.
 
 
 def _novelty(probabilities: np.ndarray, nearness: np.ndarray) -> np.ndarray:
-    """Far from everything known, or torn between classes; half a cosine counts like a whole probability."""
+    """Distance from everything known, plus a quarter of the classifier's doubt."""
     novelty: np.ndarray = 1.0 - nearness + 0.25 * (1.0 - probabilities.max(axis=1))
     return novelty
 
@@ -365,7 +351,7 @@ def _part_vectorizer() -> Any:
     )
 
 
-def _restored(vectorizer: Any, terms: Sequence[str], idf: np.ndarray) -> Any:
+def _load_terms(vectorizer: Any, terms: Sequence[str], idf: np.ndarray) -> Any:
     vectorizer.vocabulary = {term: number for number, term in enumerate(terms)}
     vectorizer._validate_vocabulary()
     vectorizer.idf_ = idf

@@ -352,14 +352,14 @@ def _tell_state(session: Session, conversation: Conversation, **details: Any) ->
 
 def _handoff_notice(reason: HandoffReason, place: int) -> str:
     why = {
-        HandoffReason.CUSTOMER_ASKED: "A colleague will take over here.",
+        HandoffReason.CUSTOMER_ASKED: "A colleague will take over from here.",
         HandoffReason.MISSING_KNOWLEDGE: "I found no reliable answer in our articles, so a colleague will take over.",
-        HandoffReason.UNSUPPORTED_ANSWER: "I am not certain enough of the answer, so a colleague will take over.",
-        HandoffReason.NEEDS_HUMAN: "This should be looked at by a person, so a colleague will take over.",
+        HandoffReason.UNSUPPORTED_ANSWER: "I am not sure enough of the answer, so a colleague will take over.",
+        HandoffReason.NEEDS_HUMAN: "A person should look at this, so a colleague will take over.",
         HandoffReason.ENGINE_DOWN: "I cannot answer right now, so a colleague will take over.",
     }[reason]
     ahead = "You are next in line." if place <= 1 else f"You are number {place} in line."
-    return f"{why} {ahead} They can see everything you have sent; you can close this window and come back."
+    return f"{why} {ahead} They can see everything you have sent. You can close this window and come back later."
 
 
 def _find_message(session: Session, conversation_id: int, client_id: str | None) -> Message | None:

@@ -117,7 +117,7 @@ def password() -> Reply:
         return render_template("console/password.html", error=None)
     form = request.form
     if form.get("new", "") != form.get("again", ""):
-        return render_template("console/password.html", error="The two new passwords differ."), 422
+        return render_template("console/password.html", error="The new passwords do not match."), 422
     try:
         credentials.change_password(desk().db, auth.agent(), current=form.get("current", ""), new=form.get("new", ""))
     except AssistantError as error:
@@ -185,7 +185,7 @@ def queue_events() -> Response:
 
 def _tabs(agent: AgentPrincipal) -> dict[str, tuple[str, TicketFilters]]:
     return {
-        "waiting": ("Waiting for a person", TicketFilters(status=OPEN, state=(ConversationState.HANDED_OFF,))),
+        "waiting": ("Waiting for an agent", TicketFilters(status=OPEN, state=(ConversationState.HANDED_OFF,))),
         "mine": ("Mine", TicketFilters(status=OPEN, assigned_to=agent.public_id)),
         "assistant": ("With the assistant", TicketFilters(status=OPEN, state=(ConversationState.ASSISTANT,))),
         "all": ("All", TicketFilters()),
@@ -238,7 +238,7 @@ def _choices() -> dict[str, list[tuple[str, str]]]:
         "category": [(one.key, one.name) for one in taxonomy.categories],
         "product": [(one.key, one.name) for one in taxonomy.products],
         "team": [(one.key, one.name) for one in taxonomy.teams],
-        "agent": [("nobody", "Nobody yet"), *agents],
+        "agent": [("nobody", "Unassigned"), *agents],
     }
 
 
@@ -257,7 +257,7 @@ def _ask_to_sign_in() -> BaseResponse:
     if request.endpoint in _STREAMS:
         return Response("Sign in first.", status=401)
     if request.method != "GET" and request.headers.get("HX-Request"):
-        raise Unauthenticated("You have been signed out. Sign in again in another tab, then repeat what you did here.")
+        raise Unauthenticated("You have been signed out. Sign in again in another tab, then try again here.")
     if request.headers.get("HX-Request"):
         here = urlsplit(request.headers.get("HX-Current-URL", ""))
         return _go(url_for("console.sign_in", next=f"{here.path}?{here.query}" if here.query else here.path))

@@ -28,7 +28,7 @@ blueprint = Blueprint("knowledge", __name__, url_prefix="/knowledge")
 Reply = str | BaseResponse | tuple[str, int]
 
 # What may be chosen for how often a source is imported again: minutes, in words.
-INTERVALS = {0: "only when asked", 60: "every hour", 360: "every 6 hours", 1440: "every day", 10080: "every week"}
+INTERVALS = {0: "manually", 60: "every hour", 360: "every 6 hours", 1440: "every day", 10080: "every week"}
 
 
 @blueprint.get("")
@@ -70,7 +70,7 @@ def add_website() -> Reply:
             every = request.form.get("every", type=int, default=0)
             source = sources.add_website(session, address=_field("address"), name=_field("name") or None, every=every)
             sources.request_sync(session, source)
-            return f"{source.name} is being read, one page a second."
+            return f"Importing {source.name}, one page per second."
 
     return _managed(add)
 
@@ -81,7 +81,7 @@ def add_files() -> Reply:
         chosen = [file for file in request.files.getlist("files") if file.filename]
         sent = [Upload(file.filename or "", file.mimetype, file.read()) for file in chosen]
         source = sources.add_files(desk(), sent, name=_field("name") or "files")
-        return f"{len(sent)} files are being imported into {source.name}."
+        return f"Importing {len(sent)} file{'' if len(sent) == 1 else 's'} into {source.name}."
 
     return _managed(add)
 
@@ -91,7 +91,7 @@ def add_solved() -> Reply:
     def add() -> str:
         with desk().db.begin() as session:
             sources.request_solved(session)
-        return "Solved tickets are being looked through. Proposals appear under Answers to approve."
+        return "Scanning solved tickets. Proposals will appear under Answers to approve."
 
     return _managed(add)
 
@@ -102,7 +102,7 @@ def sync_source(source_id: str) -> Reply:
         with desk().db.begin() as session:
             source = sources.get_source(session, source_id)
             sources.request_sync(session, source)
-            return f"{source.name} will be imported as soon as a worker is free."
+            return f"Import of {source.name} is queued."
 
     return _managed(sync)
 
@@ -112,11 +112,11 @@ def set_interval(source_id: str) -> Reply:
     def change() -> str:
         minutes = request.form.get("every", type=int)
         if minutes is None:
-            raise Invalid("Choose how often.", field="every")
+            raise Invalid("Choose an import interval.", field="every")
         with desk().db.begin() as session:
             source = sources.get_source(session, source_id)
             sources.set_interval(session, source, minutes or None, now=desk().now())
-            return f"{source.name} is imported {INTERVALS.get(minutes, f'every {minutes} minutes')}."
+            return f"{source.name} is now imported {INTERVALS.get(minutes, f'every {minutes} minutes')}."
 
     return _managed(change)
 
@@ -127,7 +127,7 @@ def remove_file(source_id: str) -> Reply:
         with desk().db.begin() as session:
             source = sources.get_source(session, source_id)
             sources.remove_file(session, source, _field("file"))
-            return "The file is taken out; its articles go within moments."
+            return "File removed. Its articles will be removed shortly."
 
     return _managed(remove)
 
@@ -137,7 +137,7 @@ def remove_source(source_id: str) -> Reply:
     def remove() -> str:
         with desk().db.begin() as session:
             source = sources.get_source(session, source_id)
-            return f"{source.name} and its {sources.remove_source(session, source)} articles are removed."
+            return f"Removed {source.name} and its {sources.remove_source(session, source)} articles."
 
     return _managed(remove)
 
@@ -161,7 +161,7 @@ def _sources() -> dict[str, Any]:
 def _managed(action: Callable[[], str]) -> Reply:
     """Do what only admins may, then show the sources, with what was done or what is wrong."""
     if not auth.agent().is_admin:
-        raise NotAllowed("Only admins change where articles come from.")
+        raise NotAllowed("Only admins can change sources.")
     try:
         flash(action())
     except AssistantError as error:
@@ -197,7 +197,7 @@ def _gaps() -> dict[str, Any]:
 def finish_gap(gap_id: str) -> Reply:
     with desk().db.begin() as session:
         gap = gaps.finish_gap(session, gap_id, by=auth.agent())
-        flash(f"Done: {gap.title}")
+        flash(f"Marked as written: {gap.title}")
     return redirect(url_for("console.knowledge.gap_list"))
 
 
@@ -217,7 +217,7 @@ def approve_answer(answer_id: str) -> Reply:
             sources.request_solved(session)
     except Invalid as error:
         return _answers(error.message), error.status
-    flash("Approved: it is an article within moments.")
+    flash("Approved. The article will be available shortly.")
     return redirect(url_for("console.knowledge.answer_list"))
 
 
@@ -225,7 +225,7 @@ def approve_answer(answer_id: str) -> Reply:
 def reject_answer(answer_id: str) -> Reply:
     with desk().db.begin() as session:
         solved.reject(session, auth.agent(), answer_id)
-    flash("Put away: it will not be proposed again.")
+    flash("Discarded. It will not be proposed again.")
     return redirect(url_for("console.knowledge.answer_list"))
 
 

@@ -89,9 +89,9 @@ def set_status(ticket_id: str) -> Reply:
     def act(session: Any, row: Ticket) -> None:
         wanted = request.form.get("status", "")
         if wanted not in SETTABLE:
-            raise Invalid(f"A ticket cannot be set to {wanted!r} here.", field="status")
+            raise Invalid(f"The status must be open, pending or on_hold, not {wanted!r}.", field="status")
         if row.status in tickets.DONE:
-            raise Conflict("This ticket has been solved meanwhile. Reopen it to go on.")
+            raise Conflict("This ticket has already been solved. Reopen it to continue.")
         tickets.set_status(session, row, TicketStatus(wanted))
 
     return _act(ticket_id, act, panels=("status",))
@@ -132,7 +132,7 @@ def send_draft(ticket_id: str, draft_id: str) -> Reply:
         sent_by_us = draft.agent_id == auth.agent().agent_id and draft.sent_text == _text().strip()
         if draft.status is not DraftStatus.PROPOSED and not sent_by_us:
             what = "discarded" if draft.status is DraftStatus.DISCARDED else "sent"
-            raise Conflict(f"This draft has been {what} meanwhile. Your text was not sent; it is in the reply box.")
+            raise Conflict(f"This draft has already been {what}. Your text was not sent; it is in the reply box.")
         drafts.send_draft(session, auth.agent(), row, draft, text=_text())
 
     return _act(ticket_id, act, panels=("draft", "thread", "status"), typed="draft")
@@ -164,7 +164,7 @@ def correct_evidence(ticket_id: str, attachment_id: str) -> Reply:
     def act(session: Any, row: Ticket) -> None:
         photo = access.access_attachment(session, auth.agent(), attachment_id)
         if photo.message.conversation_id != row.conversation_id:
-            raise NotFound("There is no such photo in this ticket.")
+            raise NotFound("This ticket has no such photo.")
         read = evidence.evidence_of(session, [photo]).get(photo.sha256)
         fields, lines = _corrections(request.form, read.visible_text if read is not None else [])
         if fields or lines:
@@ -181,10 +181,10 @@ def _corrections(form: Mapping[str, str], lines: list[dict[str, Any]]) -> tuple[
         name = f"line-{number}"
         if _differs(form, name):
             if form.get(f"was-{name}") != lines[number]["text"]:
-                raise Conflict("This photo has been read again meanwhile. Please look at it and correct it again.")
+                raise Conflict("This photo has been read again since you opened it. Check it and correct it again.")
             changed[number] = _typed(form, name)
     if any(not value for value in fields.values()):
-        raise Invalid(f"A field cannot be empty. Write {CANNOT_TELL!r} if the photo does not show it.")
+        raise Invalid(f"Fields cannot be empty. Choose {CANNOT_TELL!r} if the photo does not show it.")
     return fields, changed
 
 
@@ -203,8 +203,8 @@ def _check_not_taken(conversation: Conversation) -> None:
         return
     if conversation.agent.public_id not in (seen, auth.agent().public_id):
         raise Conflict(
-            f"{conversation.agent.name} has taken this conversation over meanwhile. "
-            "Nothing was done; do it again if you want to take it from them."
+            f"{conversation.agent.name} has taken over this conversation. "
+            "Nothing was changed; repeat the action to take it over from them."
         )
 
 
@@ -229,7 +229,7 @@ def _act(ticket_id: str, action: Action, *, panels: tuple[str, ...], typed: str 
     except NotFound:
         if failed is not None:
             raise
-        flash("Done. The ticket belongs to another team now, so you no longer see it.")
+        flash("Done. The ticket now belongs to another team, so you can no longer see it.")
         return Response("", headers={"HX-Redirect": url_for("console.queue")})
     if failed is not None:
         shown |= {"error": failed.message, "error_in": panels[0], **_kept(typed, shown["draft"])}

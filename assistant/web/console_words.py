@@ -12,21 +12,21 @@ from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 HANDOFF = {
     HandoffReason.CUSTOMER_ASKED.value: "The customer asked for a person.",
     HandoffReason.MISSING_KNOWLEDGE.value: "No article answers this.",
-    HandoffReason.UNSUPPORTED_ANSWER.value: "What the model wrote does not stand on the articles.",
-    HandoffReason.NEEDS_HUMAN.value: "Triage says that a person must handle this.",
-    HandoffReason.ENGINE_DOWN.value: "The assistant could not answer at that moment.",
+    HandoffReason.UNSUPPORTED_ANSWER.value: "The articles do not support what the model wrote.",
+    HandoffReason.NEEDS_HUMAN.value: "Triage found that this needs a person.",
+    HandoffReason.ENGINE_DOWN.value: "The assistant was unavailable.",
 }
 MODE = {
-    Mode.NO_VLM: "Photos are read by OCR only; answers are quoted from articles.",
-    Mode.SMALL_VLM: "A small model reads photos and decides; answers are quoted from articles.",
-    Mode.FULL_VLM: "The model reads photos and writes answers; every sentence is checked against its article.",
-    Mode.REMOTE: "A model server reads photos and writes answers; every sentence is checked against its article.",
+    Mode.NO_VLM: "OCR reads photos; answers are quoted from articles.",
+    Mode.SMALL_VLM: "A small model reads photos and classifies; answers are quoted from articles.",
+    Mode.FULL_VLM: "The model reads photos and writes answers; each sentence is checked against its article.",
+    Mode.REMOTE: "A model server reads photos and writes answers; each sentence is checked against its article.",
 }
 # Modes in which no model has written or decided: what is shown says so instead of a model's name.
 QUOTES = (Mode.NO_VLM.value, Mode.SMALL_VLM.value)
 STATE = {
     "assistant": "With the assistant",
-    "handed_off": "Waiting for a person",
+    "handed_off": "Waiting for an agent",
     "agent": "With an agent",
     "closed": "Closed",
 }

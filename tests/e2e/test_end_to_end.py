@@ -209,7 +209,7 @@ def test_a_customer_who_waits_sees_how_many_are_before_them(browser: Browser, tm
         chat = open_chat(customer, server)
         chat.locator("#text").fill("What does E21 mean?")
         chat.locator("#send").click()
-        expect(chat.locator(".status", has_text="In line: 2 before you")).to_be_visible()
+        expect(chat.locator(".status", has_text="In the queue: 2 ahead of you")).to_be_visible()
         customer.picture("waiting")
         assert customer.complaints == []
     finally:

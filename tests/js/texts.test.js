@@ -60,8 +60,8 @@ test("values are filled in as they are", () => {
 
 test("notices are translated sentence by sentence, with their numbers", () => {
   chooseLanguage(["de"]);
-  const translated = translateNotice("A colleague will take over here. You are number 12 in line.");
-  assert.match(translated, /^Hier übernimmt .* Sie sind Nummer 12 in der Reihe\.$/);
+  const translated = translateNotice("A colleague will take over from here. You are number 12 in line.");
+  assert.match(translated, /^Ab hier übernimmt ein Mensch\. Sie sind Nummer 12 in der Warteschlange\.$/);
 });
 
 test("a notice that is not known stays as it came", () => {

@@ -434,13 +434,13 @@ def test_page_shows_photo_evidence_triage_and_the_cited_draft(
     assert html.count("<rect data-line=") == 2
     assert re.search(r'name="line-1" value="E21"', html)
     assert "cannot tell" in html
-    for field in ("Category", "Priority", "Sentiment", "Language", "Team", "For a person"):
+    for field in ("Category", "Priority", "Sentiment", "Language", "Team", "Needs a person"):
         assert f">{field}</label>" in html
     assert "not sure" in html
     assert re.search(r'class="cite" popovertarget="\w+-source-1"', html)
     assert "means that the pump draws no water from the tank" in html
     assert "BrewMaster 300: error codes" in html
-    assert "Photos are read by OCR only; answers are quoted from articles." in html
+    assert "OCR reads photos; answers are quoted from articles." in html
 
 
 def test_an_agent_is_told_where_text_and_photo_differ(
@@ -451,7 +451,7 @@ def test_an_agent_is_told_where_text_and_photo_differ(
     with db.begin() as session:
         session.get_one(Ticket, opened.id).team_id = people.find_team(session, "technical").id
     html = sign_in(alice).get(f"/console/tickets/{opened.public_id}").text
-    assert "Code: the customer writes E77, the photo shows E21." in html
+    assert "Code: the customer wrote E77, the photo shows E21." in html
 
 
 def test_options_of_a_field_come_likeliest_first_and_only_from_the_taxonomy(
@@ -517,7 +517,7 @@ def test_ticket_that_goes_to_another_team_leads_back_to_the_queue(
     client = sign_in(alice)
     answer = submit(client, f"{page}/triage/team", at=page, value="orders", **as_htmx())
     assert answer.headers["HX-Redirect"] == "/console/"
-    assert "belongs to another team now" in client.get("/console/").text
+    assert "now belongs to another team" in client.get("/console/").text
     assert client.get(page).status_code == 404
 
 
@@ -554,7 +554,7 @@ def test_correction_of_what_was_read_again_meanwhile_is_refused(
         sign_in(alice), seen_by_alice.pop("action"), at=page, **{**seen_by_alice, "line-1": "E99"}, **as_htmx()
     )
     assert late.status_code == 409
-    assert "read again meanwhile" in error_of(late.text)
+    assert "read again since you opened it" in error_of(late.text)
     with db.read() as session:
         assert session.scalars(select(Evidence)).one().visible_text[1]["text"] == "E27"
 
@@ -629,7 +629,7 @@ def test_draft_that_a_colleague_has_sent_is_not_sent_again_and_the_text_is_kept(
     submit(sign_in(bob), send, at=page, text=draft.text)
     late = submit(sign_in(alice), send, at=page, text="My own careful words", **as_htmx())
     assert late.status_code == 409
-    assert "sent meanwhile" in error_of(late.text)
+    assert "already been sent" in error_of(late.text)
     assert "My own careful words" in textarea_of(late.text, "reply-text")
     with db.read() as session:
         texts = [message.text for message in conversations.all_messages(session, ticket.conversation_id)]
@@ -658,7 +658,7 @@ def test_one_who_did_not_see_that_a_colleague_took_over_is_told_first(
     client = sign_in(alice)
     late = submit(client, path, at=page, text="Hello from Alice", taken_by="", **as_htmx())
     assert late.status_code == 409
-    assert "Bob has taken this conversation over meanwhile" in error_of(late.text)
+    assert "Bob has taken over this conversation" in error_of(late.text)
     if action != "take-over":
         assert "Hello from Alice" in late.text
     with db.read() as session:
@@ -714,7 +714,7 @@ def test_status_and_assignment_are_set_and_a_solved_ticket_reopens(
     submit(client, f"{page}/solve", at=page)
     assert state() == ("solved", alice.principal.agent_id)
     late = submit(client, f"{page}/set-status", at=page, status="pending", **as_htmx())
-    assert (late.status_code, "solved meanwhile" in error_of(late.text)) == (409, True)
+    assert (late.status_code, "already been solved" in error_of(late.text)) == (409, True)
     submit(client, f"{page}/solve", at=page)
     submit(client, f"{page}/reopen", at=page)
     assert state() == ("open", alice.principal.agent_id)
@@ -731,7 +731,7 @@ def test_without_scripts_a_refusal_is_the_page_with_message_and_text(
     late = submit(sign_in(alice), f"{page}/drafts/{draft.public_id}/send", at=page, text="Kept words")
     assert late.status_code == 409
     assert "<!doctype html>" in late.text
-    assert "discarded meanwhile" in error_of(late.text)
+    assert "already been discarded" in error_of(late.text)
     assert "Kept words" in textarea_of(late.text, "reply-text")
 
 
@@ -755,10 +755,10 @@ def test_articles_are_found_with_scores_and_reasons_and_internal_ones_are_marked
 ) -> None:
     internal = "---\nvisibility: internal\n---\n# Goodwill\n\nFor E21 within three years we pay the repair.\n"
     client = sign_in(alice)
-    assert "Nothing was found" in client.get("/console/knowledge?q=E21").text
+    assert "No results." in client.get("/console/knowledge?q=E21").text
     make_articles(desk, tmp_path / "kb", {"goodwill.md": internal})
     html = client.get("/console/knowledge?q=E21+repair").text
-    assert "Internal, never shown to customers" in html
+    assert "Internal: never shown to customers" in html
     assert "<mark>E21</mark>" in html
     assert "<mark>repair</mark>" in html
     assert "similarity 0." in html

@@ -46,7 +46,7 @@ def _send(client: FlaskClient, *files: tuple[str, bytes], name: str = "manuals")
 def test_an_admin_sends_files_in_and_they_become_articles(desk: Desk, sign_in: SignIn, dora: Persona) -> None:
     client = sign_in(dora)
     sent = _send(client, ("care.md", b"# Care\n\nWipe it."), ("manual.pdf", make_manual()))
-    assert "2 files are being imported into manuals" in sent.text  # type: ignore[attr-defined]
+    assert "Importing 2 files into manuals" in sent.text  # type: ignore[attr-defined]
     worker.run_until_idle(desk)
     assert _count(desk) == 2
     page = client.get(f"{BASE}/sources").text
@@ -66,7 +66,7 @@ def test_what_could_not_be_read_is_listed_with_its_reason(desk: Desk, sign_in: S
     _send(client, ("good.md", b"# A\n\nText."), ("bad.pdf", b"no pdf"))
     worker.run_until_idle(desk)
     page = client.get(f"{BASE}/sources").text
-    assert "1 could not be read" in page
+    assert "1 skipped because it could not be read" in page
     assert "is no PDF, or a damaged one" in page
 
 
@@ -148,11 +148,11 @@ def test_gaps_are_shown_with_examples_and_marked_as_done(desk: Desk, sign_in: Si
     client = sign_in(alice)
     page = client.get(f"{BASE}/gaps").text
     assert "asked 2 times" in page
-    assert "2 found nothing" in page
+    assert "2 without an answer" in page
     assert "&lt;b&gt;vinyl" in page
     with desk.db.read() as session:
         gap = session.scalars(select(Gap)).one()
-    assert "Done:" in client.post(f"{BASE}/gaps/{gap.public_id}/done", follow_redirects=True).text
+    assert "Marked as written:" in client.post(f"{BASE}/gaps/{gap.public_id}/done", follow_redirects=True).text
     assert gap.title.split("<")[0] not in client.get(f"{BASE}/gaps").text
     assert gap.title.split("<")[0] in client.get(f"{BASE}/gaps?state=done").text
     with desk.db.read() as session:

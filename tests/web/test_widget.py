@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
+from assistant import web
 from assistant.db import Database
 from assistant.desk import conversations
 from assistant.desk.desk import Desk
 from assistant.models import Conversation, ConversationState, Message
+from assistant.ports import HandoffReason
 from assistant.runtime import Runtime
 from assistant.worker import run_once, run_until_idle
 from tests.factories import Persona, bearer, make_articles, make_figure, make_photo
@@ -121,6 +124,19 @@ def test_asking_for_a_person_hands_off_once_and_says_so(client: FlaskClient, ros
     run_until_idle(desk)
     said = client.get(f"{API}/conversation", headers=rosa).json["messages"]
     assert [entry["author"] for entry in said] == ["customer", "system"]  # no answer by the assistant any more
+
+
+@pytest.mark.parametrize("reason", HandoffReason)
+def test_every_sentence_of_a_handoff_notice_has_a_translation(
+    client: FlaskClient, rosa: Token, desk: Desk, reason: HandoffReason
+) -> None:
+    client.post(f"{API}/messages", headers=rosa, **message("It leaks."))
+    with desk.db.begin() as session:
+        conversations.hand_off(session, session.scalars(select(Conversation)).one(), reason)
+    notice = client.get(f"{API}/conversation", headers=rosa).json["messages"][-1]["text"]
+    texts = (Path(web.__file__).parent / "static" / "widget" / "texts.js").read_text(encoding="utf-8")
+    for sentence in re.split(r"(?<=[.!?])\s+", re.sub(r"\d+", "#", notice)):
+        assert f'"{sentence}"' in texts
 
 
 def test_who_waits_is_told_how_many_are_before_them(

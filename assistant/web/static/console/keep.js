@@ -42,7 +42,7 @@ function moveToReply(text) {
   reply.value = reply.value ? `${reply.value}\n\n${text}` : text;
   reply.closest("details").open = true;
   const notice = document.querySelector("#kept");
-  notice.textContent = "The draft you were editing is no longer there. Your text is in the reply box.";
+  notice.textContent = "The draft you were editing is gone. Your text is in the reply box.";
   notice.hidden = false;
 }
 

@@ -1,18 +1,18 @@
-// The widget's own words in the customer's language. What the assistant and the agents write stays as it is.
+// The widget's own texts in the customer's language. What the assistant and agents write is shown as is.
 
 const ENGLISH = {
-  subtitle_assistant: "Automatic assistant · shows its sources",
-  subtitle_waiting: "A person will take over",
-  subtitle_agent: "You are talking to {name}",
+  subtitle_assistant: "Automated assistant · cites its sources",
+  subtitle_waiting: "Waiting for a person",
+  subtitle_agent: "You are chatting with {name}",
   subtitle_closed: "Conversation closed",
   welcome_title: "How can we help?",
-  welcome_text: "Describe what happened, or send a photo: of the blinking light, the display, the label or the damage.",
+  welcome_text: "Describe the problem or send a photo of the blinking light, the display, the label or the damage.",
   welcome_photo: "Add a photo",
   welcome_note:
-    "You are writing to an automatic assistant. It answers from our help articles and hands over to a person when it is not sure. The place a photo was taken at is removed from it.",
+    "You are chatting with an automated assistant. It answers from our help articles and hands over to a person when it is not sure. Location data is removed from photos.",
   person: "Talk to a person",
-  person_asking: "Asking…",
-  person_first: "Write what it is about: it goes straight to a person.",
+  person_asking: "Requesting…",
+  person_first: "Tell us what it is about. Your message goes straight to a person.",
   close: "Close the chat",
   conversation: "Conversation",
   message: "Message",
@@ -28,42 +28,42 @@ const ENGLISH = {
   writing: "The assistant is writing",
   reading_photo: "The assistant is looking at your photo",
   writing_long: "Still working on it",
-  writing_before: "In line: {n} before you",
+  writing_before: "In the queue: {n} ahead of you",
   sending: "Sending…",
   sent: "Sent",
   waiting: "Will be sent when you are back online",
-  retrying: "Not sent yet. Trying again…",
+  retrying: "Not sent yet. Retrying…",
   not_sent: "Not sent",
   not_sent_because: "Not sent: {reason}",
-  photos_lost: "the photos are no longer there. Please attach them again.",
+  photos_lost: "The photos are no longer available. Please attach them again.",
   try_again: "Try again",
   discard: "Remove",
-  rejected: "{name} was not taken: {reason}",
-  too_many: "At most {n} files go with one message.",
+  rejected: "{name} was not accepted: {reason}",
+  too_many: "You can attach up to {n} files to a message.",
   too_large: "{name} is larger than {n} MB.",
-  too_long: "A message has at most {n} characters.",
+  too_long: "A message can have up to {n} characters.",
   sources: "Sources",
   source: "Source {n}: {title}",
-  open_article: "Open the article",
-  figure: "Picture from the article",
+  open_article: "Open article",
+  figure: "Image from the article",
   helpful: "Did this help?",
   helpful_yes: "Yes, this helped",
   helpful_no: "No, this did not help",
   photo: "Photo: {name}",
-  open_photo: "Show {name} large",
-  close_photo: "Close the photo",
+  open_photo: "Enlarge {name}",
+  close_photo: "Close photo",
   download: "Download {name}",
-  offline: "You are offline. What you write is kept and sent when you are back.",
-  reconnecting: "Connecting again…",
-  banner_waiting: "A colleague takes over from here",
-  banner_next: "You are next in line. You can close this window and come back.",
-  banner_place: "You are number {n} in line. You can close this window and come back.",
+  offline: "You are offline. Your messages will be sent when you are back online.",
+  reconnecting: "Reconnecting…",
+  banner_waiting: "A colleague will take over from here",
+  banner_next: "You are next in line. You can close this window and come back later.",
+  banner_place: "You are number {n} in line. You can close this window and come back later.",
   banner_agent: "{name} has joined",
   banner_agent_text: "and can see everything you have sent.",
   banner_closed: "This conversation is closed",
-  banner_closed_text: "Write to open it again, or start a new one.",
+  banner_closed_text: "Send a message to reopen it, or start a new one.",
   start_new: "New conversation",
-  gone: "This conversation has ended. Here begins a new one.",
+  gone: "This conversation has ended. A new one starts here.",
   today: "Today",
   yesterday: "Yesterday",
 };
@@ -71,19 +71,19 @@ const ENGLISH = {
 const GERMAN = {
   subtitle_assistant: "Automatischer Assistent · nennt seine Quellen",
   subtitle_waiting: "Ein Mensch übernimmt",
-  subtitle_agent: "Sie sprechen mit {name}",
-  subtitle_closed: "Gespräch beendet",
-  welcome_title: "Wie können wir helfen?",
+  subtitle_agent: "Sie chatten mit {name}",
+  subtitle_closed: "Chat beendet",
+  welcome_title: "Wie können wir Ihnen helfen?",
   welcome_text:
-    "Beschreiben Sie, was passiert ist, oder schicken Sie ein Foto: vom blinkenden Licht, der Anzeige, dem Typenschild oder dem Schaden.",
+    "Beschreiben Sie das Problem oder schicken Sie ein Foto vom blinkenden Licht, vom Display, vom Typenschild oder vom Schaden.",
   welcome_photo: "Foto hinzufügen",
   welcome_note:
-    "Sie schreiben mit einem automatischen Assistenten. Er antwortet aus unseren Hilfeartikeln und gibt an einen Menschen ab, wenn er nicht sicher ist. Der Aufnahmeort wird aus Fotos entfernt.",
+    "Sie chatten mit einem automatischen Assistenten. Er antwortet anhand unserer Hilfeartikel und übergibt an einen Menschen, wenn er nicht sicher ist. Standortdaten werden aus Fotos entfernt.",
   person: "Mit einem Menschen sprechen",
   person_asking: "Wird angefragt…",
-  person_first: "Schreiben Sie, worum es geht: es geht direkt an einen Menschen.",
+  person_first: "Schreiben Sie kurz, worum es geht. Ihre Nachricht geht direkt an einen Menschen.",
   close: "Chat schließen",
-  conversation: "Gespräch",
+  conversation: "Chatverlauf",
   message: "Nachricht",
   placeholder: "Nachricht schreiben…",
   attach: "Fotos hinzufügen",
@@ -93,75 +93,73 @@ const GERMAN = {
   newest: "Neue Nachrichten",
   you: "Sie",
   assistant: "Assistent",
-  agent: "Kundendienst",
+  agent: "Kundenservice",
   writing: "Der Assistent schreibt",
   reading_photo: "Der Assistent sieht sich Ihr Foto an",
   writing_long: "Es dauert noch einen Moment",
-  writing_before: "In der Reihe: {n} vor Ihnen",
+  writing_before: "In der Warteschlange: {n} vor Ihnen",
   sending: "Wird gesendet…",
   sent: "Gesendet",
   waiting: "Wird gesendet, sobald Sie wieder online sind",
-  retrying: "Noch nicht gesendet. Neuer Versuch…",
+  retrying: "Noch nicht gesendet. Wird erneut versucht…",
   not_sent: "Nicht gesendet",
   not_sent_because: "Nicht gesendet: {reason}",
-  photos_lost: "die Fotos sind nicht mehr da. Bitte fügen Sie sie noch einmal hinzu.",
-  try_again: "Erneut senden",
+  photos_lost: "Die Fotos sind nicht mehr verfügbar. Bitte fügen Sie sie erneut hinzu.",
+  try_again: "Erneut versuchen",
   discard: "Entfernen",
   rejected: "{name} wurde nicht angenommen: {reason}",
-  too_many: "Mit einer Nachricht gehen höchstens {n} Dateien.",
+  too_many: "Sie können höchstens {n} Dateien pro Nachricht anhängen.",
   too_large: "{name} ist größer als {n} MB.",
-  too_long: "Eine Nachricht hat höchstens {n} Zeichen.",
+  too_long: "Eine Nachricht darf höchstens {n} Zeichen lang sein.",
   sources: "Quellen",
   source: "Quelle {n}: {title}",
   open_article: "Artikel öffnen",
   figure: "Bild aus dem Artikel",
-  helpful: "Hat das geholfen?",
-  helpful_yes: "Ja, das hat geholfen",
-  helpful_no: "Nein, das hat nicht geholfen",
+  helpful: "War das hilfreich?",
+  helpful_yes: "Ja, das war hilfreich",
+  helpful_no: "Nein, das war nicht hilfreich",
   photo: "Foto: {name}",
-  open_photo: "{name} groß anzeigen",
+  open_photo: "{name} vergrößern",
   close_photo: "Foto schließen",
   download: "{name} herunterladen",
-  offline: "Sie sind offline. Was Sie schreiben, wird aufgehoben und später gesendet.",
+  offline: "Sie sind offline. Ihre Nachrichten werden gesendet, sobald Sie wieder online sind.",
   reconnecting: "Verbindung wird wiederhergestellt…",
   banner_waiting: "Ab hier übernimmt ein Mensch",
-  banner_next: "Sie sind als Nächstes dran. Sie können das Fenster schließen und wiederkommen.",
-  banner_place: "Sie sind Nummer {n} in der Reihe. Sie können das Fenster schließen und wiederkommen.",
-  banner_agent: "{name} ist da",
+  banner_next: "Sie sind als Nächstes an der Reihe. Sie können das Fenster schließen und später wiederkommen.",
+  banner_place: "Sie sind Nummer {n} in der Warteschlange. Sie können das Fenster schließen und später wiederkommen.",
+  banner_agent: "{name} ist jetzt für Sie da",
   banner_agent_text: "und sieht alles, was Sie geschickt haben.",
-  banner_closed: "Dieses Gespräch ist beendet",
-  banner_closed_text: "Schreiben Sie, um es wieder zu öffnen, oder beginnen Sie ein neues.",
-  start_new: "Neues Gespräch",
-  gone: "Das Gespräch ist beendet. Hier beginnt ein neues.",
+  banner_closed: "Dieser Chat ist beendet",
+  banner_closed_text: "Schreiben Sie eine Nachricht, um ihn fortzusetzen, oder beginnen Sie einen neuen.",
+  start_new: "Neuer Chat",
+  gone: "Dieser Chat ist beendet. Hier beginnt ein neuer.",
   today: "Heute",
   yesterday: "Gestern",
 };
 
-// Sentences the server says by itself, by their English wording.
+// Sentences that the server writes, by their English wording; # stands for a number.
 const GERMAN_NOTICES = new Map([
-  ["A colleague will take over here.", "Hier übernimmt ein Kollege oder eine Kollegin."],
+  ["A colleague will take over from here.", "Ab hier übernimmt ein Mensch."],
   [
-    "I could not find a reliable answer in our articles, so a colleague will take over.",
-    "In unseren Artikeln habe ich keine verlässliche Antwort gefunden, darum übernimmt ein Mensch.",
+    "I found no reliable answer in our articles, so a colleague will take over.",
+    "In unseren Artikeln habe ich keine verlässliche Antwort gefunden, deshalb übernimmt ein Mensch.",
   ],
   [
-    "I am not certain enough of the answer, so a colleague will take over.",
-    "Ich bin mir der Antwort nicht sicher genug, darum übernimmt ein Mensch.",
+    "I am not sure enough of the answer, so a colleague will take over.",
+    "Ich bin mir bei der Antwort nicht sicher genug, deshalb übernimmt ein Mensch.",
   ],
   [
-    "This should be looked at by a person, so a colleague will take over.",
-    "Das sollte sich ein Mensch ansehen, darum übernimmt ein Kollege oder eine Kollegin.",
+    "A person should look at this, so a colleague will take over.",
+    "Das sollte sich ein Mensch ansehen, deshalb gebe ich an unser Team weiter.",
   ],
   [
     "I cannot answer right now, so a colleague will take over.",
-    "Ich kann gerade nicht antworten, darum übernimmt ein Mensch.",
+    "Ich kann gerade nicht antworten, deshalb übernimmt ein Mensch.",
   ],
-  ["You are next in line.", "Sie sind als Nächstes dran."],
-  ["You are number # in line.", "Sie sind Nummer # in der Reihe."],
-  [
-    "They can see everything you have sent; you can close this window and come back.",
-    "Dort sieht man alles, was Sie geschickt haben; Sie können das Fenster schließen und wiederkommen.",
-  ],
+  ["You are next in line.", "Sie sind als Nächstes an der Reihe."],
+  ["You are number # in line.", "Sie sind Nummer # in der Warteschlange."],
+  ["They can see everything you have sent.", "Unser Team sieht alles, was Sie geschickt haben."],
+  ["You can close this window and come back later.", "Sie können das Fenster schließen und später wiederkommen."],
 ]);
 
 export const LANGUAGES = { en: ENGLISH, de: GERMAN };
@@ -169,7 +167,7 @@ const NOTICES = { de: GERMAN_NOTICES };
 
 let language = "en";
 
-/** Choose by a list of BCP 47 tags, first match wins. */
+/** Choose the first language we have texts for from a list of BCP 47 tags, else English. */
 export function chooseLanguage(tags) {
   const known = tags
     .filter(Boolean)
@@ -189,7 +187,7 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
 
-/** A notice of the server, sentence by sentence; what is not known stays as it came. */
+/** Translate a server notice sentence by sentence; unknown sentences stay in English. */
 export function translateNotice(text) {
   const known = NOTICES[language];
   if (!known) return text;
@@ -203,7 +201,7 @@ export function translateNotice(text) {
     .join(" ");
 }
 
-/** Put the words into every element that names one: data-text, data-label (aria-label), data-hint (placeholder). */
+/** Fill in every element that names a text: data-text, data-label (aria-label), data-hint (placeholder). */
 export function fillIn(root) {
   for (const element of root.querySelectorAll("[data-text]")) element.textContent = t(element.dataset.text);
   for (const element of root.querySelectorAll("[data-label]")) {

@@ -1,32 +1,33 @@
-// Requests to /widget/v1. The token of the conversation goes into a header, never into an address.
+// Requests to /widget/v1. The conversation's token is sent in a header, never in a URL.
 
-/** What the server (or the network) answered instead of what was asked for. */
+/** A request that failed: refused by the server, or never answered. */
 export class Problem extends Error {
   constructor({ status, code, detail, retryAfter }) {
     super(detail);
     this.status = status;
     this.code = code;
+    this.detail = detail;
     this.retryAfter = retryAfter;
   }
 
-  /** No answer at all: trying again later can help. */
+  /** There was no response at all. */
   get isNetwork() {
     return this.status === 0;
   }
 
-  /** The server may take the same request later. */
+  /** The same request may succeed later. */
   get isPassing() {
     return this.isNetwork || this.status === 408 || this.status === 429 || this.status >= 500;
   }
 
-  /** The token is expired or its conversation was erased. */
+  /** The token has expired or its conversation was erased. */
   get isGone() {
     return this.status === 401 || this.status === 404;
   }
 }
 
 export class Api {
-  /** @param base where the widget's API lives, e.g. /widget/v1/ */
+  /** @param base URL of the widget's API, e.g. /widget/v1/ */
   constructor(base) {
     this.base = base;
     this.token = null;
@@ -58,18 +59,18 @@ export class Api {
     return response.blob();
   }
 
-  /** A picture of an article, beside the passage that is cited. */
+  /** An image of an article, shown beside the cited passage. */
   async figure(id, { thumbnail = false } = {}) {
     const response = await this.#request(`figures/${encodeURIComponent(id)}${thumbnail ? "?thumbnail=1" : ""}`);
     return response.blob();
   }
 
-  /** Say whether an answer helped: true, false, or null to take it back. */
+  /** Rate an answer: true (helpful), false, or null to withdraw the rating. */
   rate(id, helpful) {
     return this.#json(`messages/${encodeURIComponent(id)}/helpful`, { method: "PUT", json: { helpful } });
   }
 
-  /** The open response of the event stream; the caller reads its body. */
+  /** The event stream's response; the caller reads its body. */
   events(lastEventId, signal) {
     const headers = { Accept: "text/event-stream" };
     if (lastEventId !== null) headers["Last-Event-ID"] = String(lastEventId);
@@ -81,7 +82,7 @@ export class Api {
     try {
       return await response.json();
     } catch {
-      throw new Problem({ status: 0, code: "network", detail: "" }); // the answer broke off
+      throw new Problem({ status: 0, code: "network", detail: "" }); // the response was cut off
     }
   }
 
@@ -110,7 +111,7 @@ async function problemFrom(response) {
   try {
     body = await response.json();
   } catch {
-    // A proxy's error page: the status says enough.
+    // A proxy's error page: the status is enough.
   }
   const wait = Number(body.retry_after ?? response.headers.get("Retry-After"));
   return new Problem({

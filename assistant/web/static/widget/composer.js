@@ -1,11 +1,11 @@
-// Where the customer writes: text that grows, photos by picker, paste and drag, with previews that can be removed.
+// Where the customer types: a growing text area; photos by picker, paste or drag and drop, with removable previews.
 
 import { icon, make } from "./dom.js";
 import { local } from "./store.js";
 import { t } from "./texts.js";
 
 const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif"];
-const TALLEST = 132;
+const MAX_HEIGHT = 132; // as in widget.css
 
 export class Composer {
   #form;
@@ -47,7 +47,7 @@ export class Composer {
     this.#changed();
   }
 
-  /** Offer a text, but never in place of what the customer has written. */
+  /** Suggest a text, but never replace what the customer has typed. */
   suggest(text) {
     if (this.#text.value.trim() && this.#text.value !== this.#suggested) return;
     this.#suggested = text;
@@ -58,22 +58,22 @@ export class Composer {
     this.#picker.click();
   }
 
-  /** Say something above the text, e.g. why a file was not added. Empty: nothing. */
-  say(text) {
+  /** Show a notice above the text area, e.g. why a file was not added; empty hides it. */
+  showNotice(text) {
     this.#notice.textContent = text;
     this.#notice.hidden = !text;
   }
 
   addFiles(list) {
-    this.say("");
+    this.showNotice("");
     for (const blob of list) {
       const file = { name: nameOf(blob), type: blob.type, blob };
       if (this.#files.length >= this.#limits.max_files) {
-        this.say(t("too_many", { n: this.#limits.max_files }));
+        this.showNotice(t("too_many", { n: this.#limits.max_files }));
         break;
       }
       if (blob.size > this.#limits.max_bytes) {
-        this.say(t("too_large", { name: file.name, n: Math.floor(this.#limits.max_bytes / 1e6) }));
+        this.showNotice(t("too_large", { name: file.name, n: Math.floor(this.#limits.max_bytes / 1e6) }));
         continue;
       }
       this.#files.push(file);
@@ -90,7 +90,7 @@ export class Composer {
     });
     this.#text.addEventListener("input", () => this.#changed());
     this.#text.addEventListener("keydown", (event) => {
-      // While an input method composes, Enter chooses a word.
+      // While an input method is composing, Enter picks a candidate.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
       event.preventDefault();
       this.#submit();
@@ -151,13 +151,13 @@ export class Composer {
     const text = this.#text.value.trim();
     if (!text && !this.#files.length) return;
     if (text.length > this.#limits.max_chars) {
-      this.say(t("too_long", { n: this.#limits.max_chars.toLocaleString() }));
+      this.showNotice(t("too_long", { n: this.#limits.max_chars.toLocaleString() }));
       return;
     }
     const files = this.#files;
     this.#files = [];
     this.#chips.replaceChildren();
-    this.say("");
+    this.showNotice("");
     this.setText("");
     this.#onSend({ text, files });
     this.focus();
@@ -168,7 +168,7 @@ export class Composer {
     this.#chips.hidden = !this.#files.length;
     this.#send.disabled = !this.#text.value.trim() && !this.#files.length;
     this.#text.style.height = "auto";
-    this.#text.style.height = `${Math.min(this.#text.scrollHeight, TALLEST)}px`;
+    this.#text.style.height = `${Math.min(this.#text.scrollHeight, MAX_HEIGHT)}px`;
   }
 }
 
@@ -180,7 +180,7 @@ function preview(file) {
   return image;
 }
 
-/** A pasted picture has no name of its own. */
+/** Pasted images may have no name. */
 function nameOf(blob) {
   if (blob.name) return blob.name;
   const extension = (blob.type.split("/")[1] ?? "").replace("jpeg", "jpg");

@@ -1,4 +1,4 @@
-// Small helpers to make elements. Text is only ever set as text: nothing here or elsewhere parses HTML.
+// Helpers that create elements. Text is only ever set as text: nothing here or elsewhere parses HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -30,7 +30,7 @@ const PATHS = {
   spark: "M12 3l1.9 5.6L19.5 10.5l-5.6 1.9L12 18l-1.9-5.6L4.5 10.5l5.6-1.9z",
 };
 
-/** A decorative icon: the text beside it, or the label of its button, says what it means. */
+/** A decorative icon; its meaning is in the text beside it or the button's label. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 24 24");
@@ -42,7 +42,7 @@ export function icon(name) {
   return svg;
 }
 
-/** An address that may become a link, else null: no javascript:, no data:. */
+/** The URL if it may become a link, else null: no javascript:, no data:. */
 export function safeLink(address) {
   if (!address) return null;
   try {

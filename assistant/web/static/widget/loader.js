@@ -1,12 +1,12 @@
-// The help button for your site:
+// The support button for your site:
 //
 //   <script src="https://YOUR-SUPPORT-HOST/widget/loader.js" async></script>
 //
-// Optional: data-position="left", data-accent="#0b6e5f", data-language="de", data-name, data-email (of a signed-in
-// customer). Any element with data-support-open opens the chat; its value, if any, is put into the message.
+// Optional: data-position="left", data-accent="#0b6e5f", data-language="de", data-name and data-email (of a signed-in
+// customer). Clicking any element with data-support-open opens the chat, with the attribute's value as draft message.
 // From scripts: SupportAssistant.open(text), .close(), .toggle().
 //
-// Everything lives in a shadow root and an iframe from the support host: no style and no variable of the page is
+// Everything lives in a shadow root and an iframe from the support host: the page's styles and variables are not
 // touched, and messages are exchanged with exactly that origin.
 (() => {
   "use strict";
@@ -71,7 +71,7 @@
   let frame = null;
   let isReady = false;
   let isOpen = false;
-  const waiting = []; // messages for the frame until it has loaded
+  const waiting = []; // messages queued until the frame has loaded
   let focusedBefore = null;
 
   const remember = (storage, key, value) => {
@@ -110,7 +110,7 @@
     if (isOpen) return;
     isOpen = true;
     focusedBefore = document.activeElement;
-    // A frame that has just been added has to be laid out once before it can be animated and focused.
+    // A new frame needs one layout before it can be animated and focused.
     requestAnimationFrame(() => {
       frame.classList.remove("closed");
       frame.focus();
@@ -142,7 +142,7 @@
     else open();
   }
 
-  /** On a phone the keyboard covers what is fixed to the bottom: fill what is left to see. */
+  /** On a phone the keyboard covers what is fixed to the bottom: fit the panel to the visible area. */
   function fit() {
     if (!frame) return;
     const view = window.visualViewport;
@@ -178,8 +178,8 @@
     return svg;
   }
 
-  /** A constructed sheet is allowed by every Content-Security-Policy, a style element is not. */
-  function dress() {
+  /** A constructed style sheet passes every Content-Security-Policy; a style element does not. */
+  function applyStyle() {
     if ("adoptedStyleSheets" in root) {
       const sheet = new CSSStyleSheet();
       sheet.replaceSync(STYLE);
@@ -192,7 +192,7 @@
   }
 
   function start() {
-    dress();
+    applyStyle();
     button.type = "button";
     button.className = `button ${side}`;
     button.setAttribute("aria-label", words.open);
@@ -218,7 +218,7 @@
       open(opener.dataset.supportOpen);
     });
     if (remember("sessionStorage", "assistant.open") && window.innerWidth > 520) open();
-    else if (remember("localStorage", "assistant.started")) makeFrame(); // an answer may come while it is closed
+    else if (remember("localStorage", "assistant.started")) makeFrame(); // replies may arrive while it is closed
   }
 
   window.SupportAssistant = Object.freeze({ open, close, toggle });

@@ -1,5 +1,5 @@
-// Talking to the page that embeds us. Only a page whose origin is allowed is listened to, and answers go to exactly
-// that origin; until it has said hello, nothing leaves this frame.
+// Messages to and from the embedding page. Only allowed origins are listened to, and replies go to exactly that origin;
+// nothing leaves this frame before its hello.
 
 const NAME = "assistant-widget";
 
@@ -9,7 +9,7 @@ export class ParentPage {
   #handlers;
 
   /**
-   * @param origins origins that may embed us, besides our own; "https://*.shop.example" stands for every subdomain
+   * @param origins origins that may embed the widget, besides its own; "https://*.shop.example" allows every subdomain
    * @param handlers {hello(options), opened(), closed(), compose({text})}
    */
   constructor(origins, handlers) {

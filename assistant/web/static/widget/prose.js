@@ -1,12 +1,12 @@
-// Message text as elements: links, bold and code as the model writes them, and a numbered chip behind every sentence
-// that stands on a passage. The text stays text throughout.
+// Message text as elements: links, bold and code as the model writes them, and a numbered chip after every cited
+// sentence. Text is only ever inserted as text.
 
 import { make, safeLink } from "./dom.js";
 import { t } from "./texts.js";
 
 const INLINE = /(\*\*[^*\n]+\*\*|`[^`\n]+`|https?:\/\/[^\s<>"]+)/;
 
-/** The distinct passages behind a message's citations, numbered from 1 in order of appearance. */
+/** The distinct passages that a message cites, numbered from 1 in order of appearance. */
 export function passagesOf(citations) {
   const passages = new Map();
   for (const citation of citations) {
@@ -17,8 +17,8 @@ export function passagesOf(citations) {
 }
 
 /**
- * Elements for the text of a message.
- * @param onChip called with a passage and its chip when the chip is pressed
+ * The text of a message as a document fragment.
+ * @param onChip called with a passage and its chip when the chip is clicked
  */
 export function prose(text, citations = [], onChip = () => {}) {
   const passages = passagesOf(citations);
@@ -63,7 +63,7 @@ function chip(passage, onChip) {
     `${passage.number}`,
   );
   button.addEventListener("click", () => onChip(passage, button));
-  // A word joiner keeps the chip on the line of its sentence's last word.
+  // A word joiner keeps the chip on the same line as the sentence's last word.
   const holder = document.createDocumentFragment();
   holder.append("\u2060", button);
   return holder;

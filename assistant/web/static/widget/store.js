@@ -1,5 +1,5 @@
-// What the browser keeps: the token, the unsent text, and the outbox with its photos. In a private window or a frame
-// without storage everything still works, until the page is closed.
+// What the browser stores: the token, the draft, and the outbox with its photos. Where storage is blocked (private
+// windows, third-party frames) everything still works until the page is closed.
 
 const PREFIX = "assistant.";
 const DATABASE = "assistant-widget";
@@ -7,7 +7,7 @@ const PHOTOS = "photos";
 
 const memory = new Map();
 
-/** localStorage where it can be used, else this page's memory. Values are JSON. */
+/** localStorage, or this page's memory where it is blocked. Values are JSON. */
 export const local = {
   get(key, fallback = null) {
     let raw = null;
@@ -43,8 +43,9 @@ export const local = {
 };
 
 /**
- * Messages that the server has not acknowledged. Text lies in localStorage, photos in IndexedDB, and both are written
- * before anything is sent; an item leaves only when it was acknowledged or the customer removes it.
+ * Messages that the server has not acknowledged. Text is stored in localStorage and photos in IndexedDB, both before
+ * anything is sent; an item leaves only when the server acknowledges it or the customer discards it. Tabs share the
+ * store: each writes its own items and leaves the others alone.
  *
  * An item: {clientId, text, files: [{name, type, blob}], createdAt, error, isLost}.
  */
@@ -56,15 +57,15 @@ export class Outbox {
   }
 
   async load() {
-    for (const row of local.get("outbox", [])) {
-      if (this.#items.some((item) => item.clientId === row.clientId)) continue;
-      const files = row.photos ? ((await photos.get(row.clientId)) ?? []) : [];
-      this.#items.push({ ...row, files, isLost: files.length < row.photos });
+    for (const { photos: count, ...row } of local.get("outbox", [])) {
+      if (this.find(row.clientId)) continue;
+      const files = count ? ((await photos.get(row.clientId)) ?? []) : [];
+      this.#items.push({ ...row, files, isLost: files.length < count });
     }
     return this.#items;
   }
 
-  /** Resolves when the item would survive the page. */
+  /** Resolves once the item would survive closing the page. */
   async add(item) {
     this.#items.push(item);
     if (item.files.length) await photos.set(item.clientId, item.files);
@@ -78,7 +79,7 @@ export class Outbox {
 
   remove(item) {
     this.#items = this.#items.filter((other) => other !== item);
-    this.#save();
+    this.#save({ removed: item.clientId });
     if (item.files.length) void photos.remove(item.clientId);
   }
 
@@ -86,15 +87,16 @@ export class Outbox {
     return this.#items.find((item) => item.clientId === clientId) ?? null;
   }
 
-  #save() {
-    const rows = this.#items.map(({ clientId, text, files, createdAt, error }) => {
+  #save({ removed = null } = {}) {
+    const others = local.get("outbox", []).filter((row) => row.clientId !== removed && !this.find(row.clientId));
+    const own = this.#items.map(({ clientId, text, files, createdAt, error }) => {
       return { clientId, text, photos: files.length, createdAt, error };
     });
-    local.set("outbox", rows);
+    local.set("outbox", [...others, ...own]);
   }
 }
 
-/** An id that nobody else makes. randomUUID is missing on pages that are not served by https. */
+/** A unique id. crypto.randomUUID does not exist on pages served without https. */
 export function newClientId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -106,7 +108,7 @@ const photos = {
   remove: (key) => inDatabase("readwrite", (store) => store.delete(key)),
 };
 
-/** The result of one request, or null where there is no database: then photos live as long as the page. */
+/** The result of one request; null if IndexedDB is blocked, when photos last as long as the page. */
 async function inDatabase(mode, work) {
   try {
     const database = await open();

@@ -1,10 +1,10 @@
-// The live stream of a conversation: server-sent events read by fetch, because EventSource cannot send a header and
-// would put the token into an address. Comes back by itself with the last event id.
+// A conversation's live stream: server-sent events read with fetch, because EventSource cannot send headers and would
+// put the token into the URL. Reconnects by itself and resumes after the last event.
 
-const SILENCE = 40_000; // the server pings every 12 seconds; a connection that is silent for longer is dead
+const SILENCE = 40_000; // the server pings every 12 seconds: a connection silent for this long is dead
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 15_000;
-// A tab in the background lets go of its connection: browsers have only six for each site.
+// Background tabs release their connection: browsers allow only six per site.
 const HIDDEN_FOR = 30_000;
 
 export class EventStream {
@@ -19,15 +19,15 @@ export class EventStream {
   #restTimer = null;
 
   /**
-   * @param onEvent called with (kind, data, id), each event once
-   * @param onConnection called with {connected, problem}: after connecting and after each failure
+   * @param onEvent called with (kind, payload), once per event
+   * @param onConnection called with {connected, problem}: after each connect and each failure
    */
   constructor(api, { onEvent, onConnection }) {
     this.#api = api;
     this.#onEvent = onEvent;
     this.#onConnection = onConnection;
     addEventListener("online", () => this.#retryNow());
-    document.addEventListener("visibilitychange", () => this.#watchVisibility());
+    document.addEventListener("visibilitychange", () => this.#visibilityChanged());
   }
 
   start(lastEventId) {
@@ -50,7 +50,7 @@ export class EventStream {
         if (this.#isResting) await this.#sleep(HIDDEN_FOR);
         if (this.#isResting) continue;
         await this.#follow(() => (pause = FIRST_PAUSE));
-        await this.#sleep(100); // the server ends streams now and then: come straight back
+        await this.#sleep(100); // the server ends streams from time to time: reconnect at once
       } catch (problem) {
         if (this.#stopped) return;
         if (this.#isResting) continue;
@@ -68,7 +68,7 @@ export class EventStream {
       const response = await this.#api.events(this.#lastEventId, this.#abort.signal);
       onOpen();
       this.#onConnection({ connected: true, problem: null });
-      const read = reader((kind, data, id) => this.#take(kind, data, id));
+      const read = reader((kind, data, id) => this.#receive(kind, data, id));
       const body = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
         const { done, value } = await body.read();
@@ -82,7 +82,7 @@ export class EventStream {
     }
   }
 
-  #take(kind, data, id) {
+  #receive(kind, data, id) {
     if (id !== null) this.#lastEventId = id;
     if (data === null) return;
     let payload;
@@ -108,7 +108,7 @@ export class EventStream {
     this.#wake?.();
   }
 
-  #watchVisibility() {
+  #visibilityChanged() {
     clearTimeout(this.#restTimer);
     if (document.hidden) {
       this.#restTimer = setTimeout(() => {
@@ -122,7 +122,7 @@ export class EventStream {
   }
 }
 
-/** A function that takes pieces of a text/event-stream and calls onEvent(kind, data, id) for each whole event. */
+/** A function that takes chunks of a text/event-stream and calls onEvent(kind, data, id) for each complete event. */
 export function reader(onEvent) {
   let rest = "";
   let kind = "message";
@@ -144,7 +144,7 @@ export function reader(onEvent) {
     else if (field === "id") id = value;
   };
   return (piece) => {
-    // A carriage return at the end may be half of a line end: it waits for what follows.
+    // A trailing carriage return may be half of a CRLF: keep it until the next chunk.
     const lines = (rest + piece).split(/\r\n|\n|\r(?!$)/);
     rest = lines.pop();
     lines.forEach(line);

@@ -1,4 +1,4 @@
-// One photo, large. A native dialog: Escape closes it, and the focus goes back to where it was.
+// A photo at full size, in a native dialog: Escape closes it and focus returns to where it was.
 
 import { t } from "./texts.js";
 
@@ -8,7 +8,7 @@ export class Viewer {
   #photo;
   #onToggle;
 
-  /** @param onToggle called with whether the viewer is open */
+  /** @param onToggle called with true when the viewer opens and false when it closes */
   constructor(dialog, { photo, onToggle }) {
     this.#dialog = dialog;
     this.#image = dialog.querySelector("img");
@@ -18,7 +18,7 @@ export class Viewer {
     dialog.addEventListener("close", () => onToggle(false));
   }
 
-  /** Show the thumbnail at once and the whole photo as soon as it is here. */
+  /** Show the thumbnail at once and the full photo once it has loaded. */
   async open(attachment, thumbnail) {
     this.#image.alt = t("photo", { name: attachment.filename });
     if (attachment.width) {

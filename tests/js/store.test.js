@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { local, newClientId, Outbox } from "../../assistant/web/static/widget/store.js";
+import { indexedDB, localStorage } from "./browser.js";
+
+const photo = { name: "e21.jpg", type: "image/jpeg", blob: new Blob(["photo"]) };
+const item = (clientId, files = []) => ({
+  clientId,
+  text: `text of ${clientId}`,
+  files,
+  createdAt: "now",
+  error: null,
+});
+
+beforeEach(() => {
+  local.remove("outbox");
+  localStorage.isBlocked = indexedDB.isBlocked = false;
+  localStorage.clear();
+  indexedDB.rows.clear();
+});
+
+test("an unsent message survives the page, with its photos", async () => {
+  await new Outbox().add(item("a", [photo]));
+  const [found] = await new Outbox().load();
+  assert.deepEqual(found, { ...item("a", [photo]), isLost: false });
+});
+
+test("a sent message leaves nothing behind", async () => {
+  const outbox = new Outbox();
+  await outbox.add(item("a", [photo]));
+  outbox.remove(outbox.find("a"));
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(await new Outbox().load(), []);
+  assert.equal(indexedDB.rows.size, 0);
+});
+
+test("why a message was refused is kept", async () => {
+  const outbox = new Outbox();
+  await outbox.add(item("a"));
+  outbox.update(outbox.find("a"), { error: "too large" });
+  assert.equal((await new Outbox().load())[0].error, "too large");
+});
+
+test("a message whose photos are no longer stored is lost", async () => {
+  await new Outbox().add(item("a", [photo]));
+  indexedDB.rows.clear();
+  assert.equal((await new Outbox().load())[0].isLost, true);
+});
+
+test("a second tab keeps the messages of the first", async () => {
+  const [first, second] = [new Outbox(), new Outbox()];
+  await first.load();
+  await second.load();
+  await first.add(item("a"));
+  await second.add(item("b"));
+  second.remove(second.find("b"));
+  await second.add(item("c"));
+  const found = await new Outbox().load();
+  assert.deepEqual(found.map(({ clientId }) => clientId).sort(), ["a", "c"]);
+});
+
+test("loading twice adds nothing", async () => {
+  const outbox = new Outbox();
+  await outbox.add(item("a"));
+  await outbox.load();
+  assert.equal((await outbox.load()).length, 1);
+});
+
+test("without storage everything works until the page is closed", async () => {
+  localStorage.isBlocked = indexedDB.isBlocked = true;
+  const outbox = new Outbox();
+  await outbox.add(item("a", [photo]));
+  assert.equal(outbox.find("a").files[0], photo);
+  local.set("token", "secret");
+  assert.equal(local.get("token"), "secret");
+  local.remove("token");
+  assert.equal(local.get("token"), null);
+});
+
+test("a value that is no JSON counts as absent", () => {
+  localStorage.setItem("assistant.token", "{broken");
+  assert.equal(local.get("token", "none"), "none");
+});
+
+test("client ids differ and fit the server's limit", () => {
+  const ids = new Set(Array.from({ length: 100 }, newClientId));
+  assert.equal(ids.size, 100);
+  for (const id of ids) assert.match(id, /^[0-9a-f]{32}$/);
+});

@@ -1,7 +1,7 @@
-"""Processes: the web server with its workers in one, or workers alone.
+"""Processes: the web server with its workers, or workers alone.
 
-gunicorn with one worker process and many threads: an open stream costs a thread, not a process. On SIGTERM open
-streams are told to end, or they would hold up the shutdown for its whole grace period.
+gunicorn runs one worker process with many threads: an open stream costs a thread, not a process. On SIGTERM open
+streams are closed; otherwise they would delay the shutdown by its whole grace period.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from assistant.settings import PREFIX, Settings
 from assistant.web.context import EXTENSION, STOPPING
 from assistant.worker import Workers
 
-GRACE = 10  # seconds that requests and jobs in hand get to finish
+GRACE = 10  # seconds for running requests and jobs to finish
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; never returns. Raises `NotReady` before that if the installation is not usable.
+    """Serve until SIGTERM or SIGINT; never returns. Raises `NotReady` if the installation cannot serve.
 
-    The server is this process begun anew. gunicorn forks, and what has run before (the threads of the attachment
-    storage and of the models, the demo's work) does not live on in a fork: the first photo would wait forever.
+    This process is replaced by a fresh one (exec). gunicorn forks, and threads that already run (object store, models)
+    do not survive a fork: the first upload would wait forever.
     """
     wiring.preflight(settings)
     check_address(settings.host, settings.port)
     os.environ |= {f"{PREFIX}HOST": settings.host, f"{PREFIX}PORT": str(settings.port)}
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "assistant.server"])  # noqa: S606 - ourselves, no shell
+    os.execv(sys.executable, [sys.executable, "-m", "assistant.server"])  # noqa: S606 - our own module, no shell
 
 
 def work(settings: Settings) -> None:
-    """Work on jobs until SIGTERM or SIGINT."""
+    """Run workers until SIGTERM or SIGINT."""
     configure_logging(settings)
     wiring.preflight(settings)
     runtime = wiring.build(settings)
-    workers = Workers(runtime.desk, count=settings.workers or _usual_workers(runtime.desk))
+    workers = Workers(runtime.desk, count=settings.workers or _default_workers(runtime.desk))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         workers.ask_to_stop()
@@ -59,16 +59,16 @@ def work(settings: Settings) -> None:
     runtime.close()
 
 
-def _usual_workers(desk: Desk) -> int:
-    """Threads that work on messages. With a model more of them: they wait for it, and it answers several at once."""
+def _default_workers(desk: Desk) -> int:
+    """More threads with a model: they mostly wait for it, and it batches their requests."""
     return 2 if desk.capabilities.decisions is None else 8
 
 
 def configure_logging(settings: Settings) -> None:
-    """One line an event on standard error. Third-party libraries speak only from warnings up."""
+    """One line per event on standard error. Third-party libraries log from warnings up."""
     level = getattr(logging, settings.log_level.upper())
     logging.basicConfig(level=max(level, logging.WARNING), format="%(levelname)s %(name)s: %(message)s")
-    # It asks the operator to install kernels from the hub, which a machine without a network cannot have.
+    # It recommends kernels from the hub, which an offline machine cannot install.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -84,7 +84,7 @@ def configure_logging(settings: Settings) -> None:
 
 
 class _Log:
-    """Standard error; but a log on a disk that is full, or that nobody reads any more, is no request's failure."""
+    """Standard error, ignoring a full disk or a closed pipe: a log must not fail a request."""
 
     def write(self, text: str) -> None:
         with suppress(OSError):
@@ -96,7 +96,7 @@ class _Log:
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn, configured in code: there is no second file of settings to keep in step."""
+    """gunicorn, configured in code rather than in a second settings file."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -110,7 +110,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
             "worker_class": "gthread",
             "threads": self._settings.threads,
             "graceful_timeout": GRACE,
-            "timeout": 0,  # threads generate for longer than any timeout that would catch a hang
+            "timeout": 0,  # a generation may take longer than any timeout that would detect a hang
             "control_socket_disable": True,
             "loglevel": "warning",
             "post_worker_init": self._start_workers,
@@ -128,10 +128,10 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         desk = app.extensions[EXTENSION].desk
         count = self._settings.workers
         if count != 0:
-            self._workers = Workers(desk, count=count or _usual_workers(desk))
+            self._workers = Workers(desk, count=count or _default_workers(desk))
             self._workers.start()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            _before(number, app.extensions[STOPPING].set)
+            _prepend_handler(number, app.extensions[STOPPING].set)
 
     def _stop_workers(self, _server: Any, worker: Any) -> None:
         if self._workers is not None:
@@ -141,8 +141,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
             app.extensions[EXTENSION].close()
 
 
-def _before(number: int, action: Any) -> None:
-    """Run ``action`` first when the signal comes, then whatever was to happen."""
+def _prepend_handler(number: int, action: Any) -> None:
+    """On this signal, run ``action`` before the handler already installed."""
     previous = signal.getsignal(number)
 
     def handle(signal_number: int, frame: FrameType | None) -> None:
@@ -154,7 +154,7 @@ def _before(number: int, action: Any) -> None:
 
 
 def check_address(host: str, port: int) -> None:
-    """Raises `NotReady` if nothing can listen there: gunicorn would try five times and then exit with a traceback."""
+    """Raises `NotReady` if the address cannot be bound: gunicorn would retry five times, then exit with a traceback."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -162,11 +162,11 @@ def check_address(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             reason = error.strerror or str(error)
-            message = f"Cannot listen on {host}:{port}: {reason}. Choose another with --port or ASSISTANT_PORT."
+            message = f"Cannot listen on {host}:{port}: {reason}. Choose another port with --port or ASSISTANT_PORT."
             raise NotReady(message) from error
 
 
-if __name__ == "__main__":  # as `serve` begins it
+if __name__ == "__main__":  # started by `serve`
     _settings = Settings()
     configure_logging(_settings)
     _Server(_settings).run()

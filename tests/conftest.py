@@ -43,13 +43,23 @@ def pytest_configure() -> None:
 
 # Rooms whose tests load models or start servers; elsewhere a test or module is marked `slow` itself.
 SLOW = {"e2e", "engine", "gpu", "lab", "postgres"}
+FAST = "not slow"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A fast run does not even import the slow rooms: their modules import torch."""
+    return True if config.option.markexpr == FAST and room(collection_path) in SLOW else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        room = item.path.relative_to(Path(__file__).parent).parts[0]
-        if room in SLOW or item.get_closest_marker("postgres") or item.get_closest_marker("e2e"):
+        if room(item.path) in SLOW or item.get_closest_marker("postgres"):
             item.add_marker(pytest.mark.slow)
+
+
+def room(path: Path) -> str:
+    """The folder of `tests` that the path is in."""
+    return next(iter(path.relative_to(Path(__file__).parent).parts), "")
 
 
 def pytest_runtest_setup() -> None:

@@ -36,7 +36,7 @@ def test_a_settings_file_that_is_not_toml_is_named(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv(CONFIG_VARIABLE, str(file))
     result = run("kb", "status")
     assert result.exit_code == 2
-    assert f"{file} is not TOML" in result.output
+    assert f"{file} is not valid TOML" in result.output
 
 
 def test_a_name_in_the_settings_file_that_is_no_setting_is_said(
@@ -57,7 +57,7 @@ def test_the_demo_says_that_the_port_is_in_use_before_it_works_for_a_minute() ->
         other.listen()
         result = run("demo", "--port", str(other.getsockname()[1]))
     assert result.exit_code == 1
-    assert "Choose another with --port" in result.output
+    assert "Choose another port with --port" in result.output
 
 
 def test_help_names_every_scope_that_a_key_may_have() -> None:
@@ -75,7 +75,7 @@ def test_a_password_may_come_on_standard_input_and_its_lack_is_said() -> None:
 
 def test_a_file_that_may_not_be_written_is_named_with_what_to_do() -> None:
     said = one_line(PermissionError(13, "Permission denied", "/srv/var"))
-    assert said == "/srv/var may not be written or read by this account. Check its owner, or set ASSISTANT_DATA_DIR."
+    assert said == "No permission to read or write /srv/var. Check its owner, or set ASSISTANT_DATA_DIR."
 
 
 def test_where_there_is_no_terminal_a_line_now_and_then_says_how_far_it_is(

@@ -1,4 +1,4 @@
-"""What every command needs: settings, the database, progress, and failures in one line."""
+"""What every command shares: settings, the database, progress, and errors as one line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from assistant.runtime import Runtime
     from assistant.settings import Settings
 
-# How often a command says how far it is where nobody sees a bar.
+# Interval of progress lines where standard error is no terminal.
 PROGRESS_SECONDS = 15.0
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -32,7 +32,7 @@ photo_option = click.option(
 
 
 class Commands(click.Group):
-    """Turns every failure into one clear line: exit code 2 for wrong use, 1 for everything else, never a traceback."""
+    """Shows every error as one line instead of a traceback. Exits with 2 for wrong use, 1 for everything else."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -42,7 +42,7 @@ class Commands(click.Group):
         except AssistantError as error:
             raise click.ClickException(error.message) from error
         except BrokenPipeError:
-            sys.stderr.close()  # the reader of our output has gone: nothing to say, and nobody to say it to
+            sys.stderr.close()  # whoever read our output has gone
             sys.exit(0)
         except Exception as error:
             if ctx.params.get("debug"):
@@ -51,7 +51,7 @@ class Commands(click.Group):
 
 
 def read_settings(**overrides: Any) -> Settings:
-    """Settings from the environment and file, or one line for each that is wrong and exit code 2."""
+    """Settings from the environment and the file; prints a line for each invalid one and exits with 2."""
     from pydantic import ValidationError
 
     from assistant.settings import Settings, config_file, unknown_settings
@@ -61,18 +61,18 @@ def read_settings(**overrides: Any) -> Settings:
         unknown = unknown_settings()
     except ValidationError as error:
         lines = [f"ASSISTANT_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
-        raise click.UsageError("Wrong settings.\n" + "\n".join(lines)) from error
+        raise click.UsageError("Invalid settings:\n" + "\n".join(lines)) from error
     except TOMLDecodeError as error:
-        raise click.UsageError(f"The settings file {config_file()} is not TOML: {error}") from error
-    except (ValueError, OSError) as error:  # one that is not there, is no text, or may not be read
-        raise click.UsageError(f"The settings file cannot be read: {error}") from error
+        raise click.UsageError(f"The settings file {config_file()} is not valid TOML: {error}") from error
+    except (ValueError, OSError) as error:  # missing, not text, or not readable
+        raise click.UsageError(f"Cannot read the settings file: {error}") from error
     for name in unknown:
         click.echo(f"warning: {name} is not a setting; see the table in README.md", err=True)
     from assistant.server import configure_logging
 
-    # Who reads a command's output reads its failures; what else happens is said only if it is asked for.
-    asked = "log_level" in settings.model_fields_set
-    configure_logging(settings if asked else settings.model_copy(update={"log_level": "warning"}))
+    # A command shows warnings and errors only, unless a log level is configured.
+    configured = "log_level" in settings.model_fields_set
+    configure_logging(settings if configured else settings.model_copy(update={"log_level": "warning"}))
     return settings
 
 
@@ -89,7 +89,7 @@ def running(settings: Settings) -> Iterator[Runtime]:
 
 @contextmanager
 def migrated() -> Iterator[Any]:
-    """The migrated database alone: these commands need no model."""
+    """The migrated database alone, for commands that need no model."""
     from assistant.runtime import open_database
 
     database = open_database(read_settings())
@@ -101,8 +101,8 @@ def migrated() -> Iterator[Any]:
 
 @contextmanager
 def progress_bar(*, quiet: bool) -> Iterator[Any]:
-    """A progress bar as a function: ``progress(done, total, what)``. On standard error, so that output stays clean;
-    where that is no terminal, a line now and then."""
+    """A function ``progress(done, total, what)`` that moves a bar on standard error, or prints a line every
+    `PROGRESS_SECONDS` where that is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -123,26 +123,26 @@ def progress_bar(*, quiet: bool) -> Iterator[Any]:
 
 
 def _progress_lines() -> Callable[[int, int, str], None]:
-    said = monotonic()
+    printed_at = monotonic()
 
     def progress(done: int, total: int, what: str) -> None:
-        nonlocal said
-        if monotonic() - said >= PROGRESS_SECONDS:
-            said = monotonic()
+        nonlocal printed_at
+        if monotonic() - printed_at >= PROGRESS_SECONDS:
+            printed_at = monotonic()
             click.echo(f"{what}: {done:,} of {total:,}", err=True)
 
     return progress
 
 
 def one_line(error: Exception) -> str:
-    """An unexpected failure in one line, with how to see more."""
+    """An unexpected error in one line that says what to do."""
     text = " ".join(str(error).split()) or type(error).__name__
     if "database or disk is full" in text or "No space left" in text:
-        return "The disk is full. Free some space and try again; nothing that was stored is lost."
+        return "The disk is full. Free some space and try again. Stored data is intact."
     if isinstance(error, PermissionError):
         place = error.filename or "a file"
-        return f"{place} may not be written or read by this account. Check its owner, or set ASSISTANT_DATA_DIR."
+        return f"No permission to read or write {place}. Check its owner, or set ASSISTANT_DATA_DIR."
     if type(error).__name__ == "OperationalError":
         text = text.partition(" (Background on this error")[0]
-        return f"The database cannot be used: {text[:300]}. Check ASSISTANT_DATABASE_URL and the data folder."
+        return f"Cannot use the database: {text[:300]}. Check ASSISTANT_DATABASE_URL and the data folder."
     return f"{type(error).__name__}: {text[:400]} (run again as `assistant --debug …` for details)"

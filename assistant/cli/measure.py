@@ -1,4 +1,4 @@
-"""``assistant eval``, ``bench`` and ``train``: how good and how fast it is, and making the small model better."""
+"""``assistant eval`` and ``bench``: quality on labelled data, speed on this machine."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 @click.group("eval")
 def evaluate() -> None:
-    """Measure on labelled data."""
+    """Measure quality on labelled data."""
 
 
 @evaluate.command("triage")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--label", "label_field", default="label", show_default=True, help="The field that holds the label.")
+@click.option("--label", "label_field", default="label", show_default=True, help="Field that holds the label.")
 @click.option(
     "--per-class",
     type=click.IntRange(2),
     default=10,
     show_default=True,
-    help="Learn from so many of each label, then from all.",
+    help="Learn from this many tickets per label first, then from all.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the split into learned-from and measured-on.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the split into training and test tickets.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a reliability diagram (PNG).")
 @json_option
 def eval_triage(path: Path, label_field: str, per_class: int, seed: int, plot: Path | None, as_json: bool) -> None:
-    """Accuracy, macro-F1, Brier score and calibration of the learned triage, beside the usual classifiers.
+    """Measure the learned triage against the usual classifiers: accuracy, macro-F1, Brier score, calibration.
 
-    PATH is a JSONL file, or a folder of them, with text and label. The label "oos" means: of no label.
+    PATH is a JSONL file, or a folder of them, with text and label. The label "oos" (out of scope) means no label fits.
     """
     from assistant.engine import install
     from assistant.lab.evaluation.triage import evaluate_triage
@@ -57,23 +57,25 @@ def eval_triage(path: Path, label_field: str, per_class: int, seed: int, plot: P
 @evaluate.command("retrieval")
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
-    "--siblings", is_flag=True, help="Measure manuals of similar products instead: made up ones, and those in PATHS."
+    "--siblings", is_flag=True, help="Measure on manuals of similar products: synthetic ones, and those in PATHS."
 )
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap, the misspelt codes, the made up manuals.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Seed of the bootstrap, misspelt codes and synthetic manuals."
+)
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a chart with intervals (PNG).")
 @json_option
 def eval_retrieval(paths: tuple[Path, ...], siblings: bool, seed: int, plot: Path | None, as_json: bool) -> None:
-    """Recall@5, MRR@10, nDCG@10 and latency of the search, beside BM25, embeddings and rank fusion.
+    """Measure search against BM25, embeddings and rank fusion: Recall@5, MRR@10, nDCG@10, latency.
 
     Each of PATHS is a folder with articles (JSON lines with id and text, Markdown, HTML) and questions (JSON lines with
-    question and gold: ids of the right articles). A list of codes makes its own questions: the codes as people spell
-    and readers misread them. Your database is not touched.
+    question and gold, the ids of the right articles). Questions for a list of codes are generated: the codes as people
+    misspell and OCR misreads them. Your database is not touched.
 
-    With --siblings a folder has manuals (Markdown) and a CSV file of products (column name): does the right product's
-    passage come first if the product is known from the ticket, the question, or a photo?
+    With --siblings, a folder has manuals (Markdown) and a CSV file of products (column name). Measured is whether the
+    right product's passage comes first when the product is known from the ticket, the question or a photo.
     """
     if not paths and not siblings:
-        raise click.UsageError("Name a folder, or give --siblings.")
+        raise click.UsageError("Give at least one folder, or --siblings.")
     from assistant.engine import install
     from assistant.lab.evaluation.retrieval import evaluate_retrieval
 
@@ -102,18 +104,28 @@ def _eval_siblings(paths: tuple[Path, ...], models: Capabilities, *, seed: int, 
 
 @evaluate.command("photos")
 @click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
-@click.option("--scenes", type=click.IntRange(1), default=200, show_default=True, help="How many to draw without PATH.")
-@click.option("--first", default=0, show_default=True, help="The scene to begin with.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write calibration and abstention (PNG).")
-@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write the worst read photos (PNG).")
+@click.option(
+    "--scenes",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="Number of scenes to draw if there is no PATH.",
+)
+@click.option("--first", default=0, show_default=True, help="Number of the first scene.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a calibration and abstention chart (PNG)."
+)
+@click.option(
+    "--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet of the worst photos (PNG)."
+)
 @json_option
 def eval_photos(
     path: Path | None, scenes: int, first: int, plot: Path | None, sheet: Path | None, as_json: bool
 ) -> None:
-    """Accuracy by field, exact codes, calibration and regions of reading photos.
+    """Measure how well photos are read: accuracy by field, exact codes, calibration, regions.
 
     PATH is a JSONL file, or a folder of them, with rows like {"photo": "a.jpg", "expected": {"product": "…"}}.
-    Without it, scenes of the sample company are drawn that `assistant train` never trains on.
+    Without it, scenes of the sample company are drawn that `assistant train` does not train on.
     """
     from assistant.lab.evaluation import photos
 
@@ -142,26 +154,32 @@ def bench() -> None:
 
 
 @bench.command("engine")
-@click.option("--model", default="random:small", show_default=True, help="A checkpoint's folder, or random:NAME.")
+@click.option("--model", default="random:small", show_default=True, help="Folder of a checkpoint, or random:NAME.")
 @click.option(
-    "--tickets", type=click.Path(exists=True, path_type=Path), help="JSONL with text (default: the sample's)."
+    "--tickets", type=click.Path(exists=True, path_type=Path), help="JSONL with text (default: the sample tickets)."
 )
 @click.option(
-    "--photos", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder (default: the sample's)."
+    "--photos",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of photos (default: the sample photos).",
 )
-@click.option("--chats", default=16, show_default=True, type=click.IntRange(1, 256), help="With a photo each.")
-@click.option("--slots", default=16, show_default=True, type=click.IntRange(1, 256), help="Worked on at once.")
 @click.option(
-    "--within", type=click.FloatRange(0), help="Seconds in which they come (default: a twentieth of `generate`'s time)."
+    "--chats", default=16, show_default=True, type=click.IntRange(1, 256), help="Number of chats, each with a photo."
+)
+@click.option("--slots", default=16, show_default=True, type=click.IntRange(1, 256), help="Requests batched at once.")
+@click.option(
+    "--within",
+    type=click.FloatRange(0),
+    help="Seconds over which the chats arrive (default: 5 % of `generate`'s time).",
 )
 @json_option
 def bench_engine(
     model: str, tickets: Path | None, photos: Path | None, chats: int, slots: int, within: float | None, as_json: bool
 ) -> None:
-    """The engine beside transformers' generate, static batches, server and decision pipeline, in one run.
+    """Compare the engine with transformers' generate, static batches, server and decision pipeline.
 
-    random:small, random:smolvlm-256m and random:qwen3-vl-8b have random weights of real shapes: speed and memory do not
-    depend on the values. Quantization and device are those of the settings.
+    random:small, random:smolvlm-256m and random:qwen3-vl-8b have real shapes and random weights: speed and memory do
+    not depend on the values. Quantization and device are as configured.
     """
     from assistant import sample
     from assistant.lab.bench.engine import Workload, measure
@@ -179,17 +197,19 @@ def bench_engine(
 
 
 @bench.command("web")
-@click.option("--tickets", default=100_000, show_default=True, type=click.IntRange(100), help="In the database.")
-@click.option("--requests", default=60, show_default=True, type=click.IntRange(5), help="Of each kind.")
 @click.option(
-    "--workers", default=0, show_default=True, type=click.IntRange(0, 32), help="Reading and drafting meanwhile."
+    "--tickets", default=100_000, show_default=True, type=click.IntRange(100), help="Tickets in the database."
+)
+@click.option("--requests", default=60, show_default=True, type=click.IntRange(5), help="Requests of each kind.")
+@click.option(
+    "--workers", default=0, show_default=True, type=click.IntRange(0, 32), help="Workers that read and draft meanwhile."
 )
 @click.option(
-    "--database-url", help="An empty PostgreSQL database to measure on (default: SQLite in a folder of its own)."
+    "--database-url", help="An empty PostgreSQL database to measure on (default: SQLite in a temporary folder)."
 )
 @json_option
 def bench_web(tickets: int, requests: int, workers: int, database_url: str | None, as_json: bool) -> None:
-    """Time of the API's requests: opening tickets with photos, listing 100 of very many."""
+    """Time API requests: opening tickets with photos, listing 100 of many tickets."""
     from assistant.lab.bench.web import measure
 
     with progress_bar(quiet=as_json) as progress:
@@ -200,14 +220,16 @@ def bench_web(tickets: int, requests: int, workers: int, database_url: str | Non
 
 
 @bench.command("retrieval")
-@click.option("--passages", default=100_000, show_default=True, type=click.IntRange(100), help="Made up, by a seed.")
+@click.option(
+    "--passages", default=100_000, show_default=True, type=click.IntRange(100), help="Synthetic passages in the index."
+)
 @click.option("--queries", default=100, show_default=True, type=click.IntRange(5), help="Searches to time.")
 @click.option(
-    "--database-url", help="An empty PostgreSQL database to measure on (default: SQLite in a folder of its own)."
+    "--database-url", help="An empty PostgreSQL database to measure on (default: SQLite in a temporary folder)."
 )
 @json_option
 def bench_retrieval(passages: int, queries: int, database_url: str | None, as_json: bool) -> None:
-    """Time and memory of a search on very many passages, and how near it is to an exact one."""
+    """Measure time, memory and recall of search over many passages."""
     from assistant.lab.bench.retrieval import measure
 
     with progress_bar(quiet=as_json) as progress:

@@ -15,48 +15,48 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="How long."
+    "--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="Training time."
 )
-@click.option("--resume", is_flag=True, help="Go on where the last run in the folder ended.")
-@click.option("--freeze-tower", is_flag=True, help="With --resume: teach all but its vision tower, which is faster.")
+@click.option("--resume", is_flag=True, help="Continue the last run in the folder.")
+@click.option("--freeze-tower", is_flag=True, help="With --resume: train all but the vision tower, which is faster.")
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help="State, log and result (default: in the data folder).",
+    help="Folder for checkpoints, log and result (default: in the data folder).",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
-@click.option("--photos", type=click.IntRange(1), default=8, show_default=True, help="Scenes a step.")
+@click.option("--photos", type=click.IntRange(1), default=8, show_default=True, help="Scenes per step.")
 @click.option(
     "--fresh",
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
-    help="Share of them that was never seen: drawing takes longer than a GPU's step.",
+    help="Share of new scenes in a step. Drawing takes longer than a step on a GPU.",
 )
-@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that draw.")
-@click.option("--base", help="Fine-tune this model instead: a folder or a hub id.")
+@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that draw scenes.")
+@click.option("--base", help="Fine-tune this model instead: a folder or hub id.")
 @click.option(
     "--tickets",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="JSONL to fine-tune on (default: what agents decided here).",
+    help="JSONL to fine-tune on (default: agents' decisions in this database).",
 )
-@click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Of fine-tuning.")
+@click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Epochs of fine-tuning.")
 def train(
     *, minutes: float, resume: bool, freeze_tower: bool, folder: Path | None, device: str, photos: int,
     fresh: float, workers: int, base: str | None, tickets: Path | None, epochs: int,
 ) -> None:  # fmt: skip
-    """Train a small model from nothing on scenes it draws, or fine-tune a model on what agents decided (--base).
+    """Train the small model from scratch on drawn scenes, or fine-tune a model on agents' decisions (--base).
 
-    A fine-tuned adapter that answers held-back tickets worse than its base is not kept, and the exit code is 1.
+    An adapter that is not better than its base on held-out tickets is discarded, and the exit code is 1.
     """
     if base is None and tickets is not None:
-        raise click.UsageError("To fine-tune on tickets, name the model in --base.")
+        raise click.UsageError("--tickets needs --base, the model to fine-tune.")
     if freeze_tower and not resume:
-        raise click.UsageError("A tower that has learned nothing cannot be frozen: go on from a run with --resume.")
+        raise click.UsageError("--freeze-tower needs --resume: an untrained vision tower cannot be frozen.")
     settings = read_settings()
     folder = folder or settings.data_dir / ("training" if base is None else "adapter")
     if base is not None:
-        tickets = tickets or _decided_here(settings, folder / "lessons")
+        tickets = tickets or _export_lessons(settings, folder / "lessons")
         _fine_tune(settings, base, tickets, folder=folder, epochs=epochs)
         return
     from assistant.lab.training.plots import plot_losses
@@ -69,10 +69,10 @@ def train(
     with progress_bar(quiet=False) as progress:
         model = train(plan, report=lambda done: progress(int(done.minutes * 60), int(minutes * 60), "Training"))
     plot_losses(folder / "log.jsonl", folder / "loss.png")
-    click.echo(f"The model is in {model}; ASSISTANT_MODEL={model} uses it. Losses: {folder / 'loss.png'}")
+    click.echo(f"Saved to {model}. To use it, set ASSISTANT_MODEL={model}. Losses: {folder / 'loss.png'}")
 
 
-def _decided_here(settings: Settings, folder: Path) -> Path:
+def _export_lessons(settings: Settings, folder: Path) -> Path:
     from assistant.desk.lessons import export_lessons
     from assistant.storage import Storage
 
@@ -94,8 +94,8 @@ def _fine_tune(settings: Settings, base: str, tickets: Path, *, folder: Path, ep
         )
     for when, marks in (("before", outcome.before), ("after", outcome.after)):
         click.echo(
-            f"{when:<7} {marks.accuracy:.1%} right, loss {marks.loss:.3f} on {outcome.measured_on} held-back answers"
+            f"{when:<7} {marks.accuracy:.1%} right, loss {marks.loss:.3f} on {outcome.measured_on} held-out answers"
         )
     if not outcome.better:
-        raise click.ClickException("The adapter is not better than the model without it, and was not kept.")
-    click.echo(f"The adapter is in {folder}. Merge it into its base (peft: merge_and_unload) to serve it.")
+        raise click.ClickException("The adapter is not better than its base and was discarded.")
+    click.echo(f"Saved the adapter to {folder}. To serve it, merge it into its base (peft: merge_and_unload).")

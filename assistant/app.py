@@ -17,12 +17,12 @@ from assistant.web import api, auth, console, console_live, health, limits, open
 from assistant.web.context import EXTENSION, STOPPING
 from assistant.web.responses import register_problems
 
-# Multipart overhead and text on top of the files themselves.
+# Bytes for the text and multipart overhead, beside the files.
 _BODY_OVERHEAD = 1_000_000
 
 
 def create_app(runtime: Runtime) -> APIFlask:
-    """The application around a runtime. The caller closes the runtime."""
+    """The Flask application for a runtime, which the caller closes."""
     settings = runtime.settings
     app = APIFlask(
         "assistant",
@@ -46,13 +46,13 @@ def create_app(runtime: Runtime) -> APIFlask:
         SESSION_COOKIE_SECURE=settings.base_url.startswith("https://"),
         MAX_CONTENT_LENGTH=settings.photo_max_bytes * settings.photos_per_message + _BODY_OVERHEAD,
         MAX_FORM_MEMORY_SIZE=_BODY_OVERHEAD,
-        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: an agent's page stays open all day
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: agents keep pages open all day
         WTF_CSRF_CHECK_DEFAULT=True,
     )
     app.url_map.converters["public_id"] = _PublicId
     app.config.update(
         OPENAPI_VERSION="3.1.0",
-        AUTO_SERVERS=False,  # relative addresses hold behind any proxy; the request's Host header is the caller's claim
+        AUTO_SERVERS=False,  # relative addresses work behind any proxy; the Host header cannot be trusted
         AUTO_404_RESPONSE=False,
         AUTO_VALIDATION_ERROR_RESPONSE=False,
     )
@@ -62,10 +62,10 @@ def create_app(runtime: Runtime) -> APIFlask:
     limits.limiter.init_app(app)
     csrf = CSRFProtect(app)
     for blueprint in (api.blueprint, widget.blueprint):
-        csrf.exempt(blueprint)  # these take tokens in a header, never cookies
+        csrf.exempt(blueprint)  # authenticated by tokens in a header, not by cookies
         app.register_blueprint(blueprint)
     app.register_blueprint(health.blueprint)
-    # APIFlask asks every blueprint that has before_request functions, without looking whether it is one of its own.
+    # APIFlask reads this attribute of every blueprint with before_request functions, including plain Flask ones.
     console.blueprint.enable_openapi = False  # type: ignore[attr-defined]
     app.register_blueprint(console.blueprint)
     register_problems(app, page=_error_page)
@@ -75,7 +75,7 @@ def create_app(runtime: Runtime) -> APIFlask:
 
 
 class _PublicId(BaseConverter):
-    """An id as we give them out; anything else is a 404 before a database sees it."""
+    """A public id; anything else is a 404 without asking the database."""
 
     regex = "[a-z]{3,4}_[0-9a-z]{20}"
 
@@ -85,7 +85,7 @@ def _make_nonce() -> None:
 
 
 def _secure(response: Response) -> Response:
-    """Scripts and styles only from us and with this request's nonce; framing only where the widget allows it."""
+    """Allow only our scripts and styles with this request's nonce, and framing only where the widget permits it."""
     nonce = g.get("csp_nonce", "")
     ancestors = g.get("frame_ancestors", "'none'")
     policy = (
@@ -107,7 +107,7 @@ def _error_page(status: int, message: str) -> Response:
 
 
 def _templates_dir() -> Path:
-    """Beside the package in a checkout, inside it in a wheel."""
+    """In a checkout beside the package, in a wheel inside it."""
     package = Path(__file__).parent
     beside = package.parent / "templates"
     return beside if (beside / "console").is_dir() else package / "_templates"

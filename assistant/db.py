@@ -1,8 +1,8 @@
 """The database: declarative base, UTC times, short transactions on SQLite or PostgreSQL, and migrations.
 
-`Database.begin()` is a write transaction, `Database.read()` a read-only one; neither may be held while a model
-generates. On SQLite a write starts with BEGIN IMMEDIATE: the driver's default lets two readers both decide to write,
-and one of them loses its update without an error.
+`Database.begin()` opens a write transaction, `Database.read()` a read-only one; never hold either while a model runs.
+On SQLite a write starts with BEGIN IMMEDIATE: by the driver's default, two readers may both decide to write and one
+update is lost without an error.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
 }
 
-# Crockford's base 32, lower case: no letters that are misread aloud on the telephone.
+# Crockford's base 32 in lower case, which has no letters that are confused when read aloud.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -45,12 +45,12 @@ def utcnow() -> datetime:
 
 
 def new_public_id(prefix: str) -> str:
-    """An unguessable id that may be shown: 100 random bits behind a prefix that says what it names."""
+    """An unguessable public id: a prefix for its kind and 100 random bits."""
     return f"{prefix}_" + "".join(secrets.choice(_ALPHABET) for _ in range(20))
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """Aware UTC in Python on both databases. A naive time is a bug and raises."""
+    """Aware UTC times on both databases. Naive times raise `ValueError`."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -59,7 +59,7 @@ class UTCDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("times are aware UTC; got a naive one")
+            raise ValueError("expected an aware time, got a naive one")
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
@@ -74,7 +74,7 @@ class Base(DeclarativeBase):
 
 
 class Changes:
-    """Wakes whoever waits for a topic after a commit in this process. Other processes find out by asking again."""
+    """Wakes those waiting for a topic after a commit in this process. Other processes poll."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -89,19 +89,19 @@ class Changes:
         return self._counts[topic]
 
     def wait(self, topic: str, *, seen: int, timeout: float) -> int:
-        """Return the topic's new count as soon as it differs from ``seen``, or after ``timeout`` seconds."""
+        """The topic's count, once it differs from ``seen`` or after ``timeout`` seconds."""
         with self._condition:
             self._condition.wait_for(lambda: self._counts[topic] != seen, timeout)
             return self._counts[topic]
 
 
 def announce(session: Session, topic: str) -> None:
-    """Once this transaction is committed, wake whoever waits for ``topic``."""
+    """Wake those waiting for ``topic`` once this transaction is committed."""
     session.info.setdefault("topics", set()).add(topic)
 
 
 class Database:
-    """One engine and its transactions. Thread-safe; close it once at the end."""
+    """A connection pool and its transactions. Thread-safe. Close it when done."""
 
     def __init__(self, url: str, *, echo: bool = False) -> None:
         self.engine = _create_engine(url, echo=echo)
@@ -114,7 +114,7 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
-        """A write transaction: commits at the end, rolls back if the block raises."""
+        """A write transaction: commits at the end of the block, rolls back if it raises."""
         with self._sessions() as session:
             session.connection(execution_options={"write": True})
             yield session
@@ -125,9 +125,9 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A read-only view of one moment. Nothing done in it is kept."""
+        """A consistent read-only snapshot. Changes made in it are discarded."""
         with self._sessions() as session:
-            if not self.is_sqlite:  # whose transactions are so by themselves
+            if not self.is_sqlite:  # SQLite's transactions are snapshots anyway
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session
 
@@ -136,29 +136,29 @@ class Database:
 
 
 def migrate(url: str, *, revision: str = "head") -> None:
-    """Upgrade the database at ``url``. Does nothing if it is up to date; a failed migration leaves it as it was."""
+    """Upgrade the database at ``url`` if needed. A failed migration leaves it unchanged."""
     command.upgrade(migration_config(url), revision)
 
 
 def current_revision(database: Database) -> str | None:
-    """The migration the database stands at, None if it is empty."""
+    """The database's migration, None if it is empty."""
     with database.engine.connect() as connection:
         revision: str | None = MigrationContext.configure(connection).get_current_revision()
         return revision
 
 
 def head_revision() -> str:
-    """The migration this version of the product needs."""
+    """The migration this version needs."""
     return str(ScriptDirectory.from_config(migration_config("sqlite://")).get_current_head())
 
 
 def check(database: Database) -> list[str]:
-    """What is wrong with the database, in words; empty if nothing is."""
+    """The problems found, as sentences that say what to do."""
     problems: list[str] = []
     revision, head = current_revision(database), head_revision()
     if revision != head:
         problems.append(
-            f"The tables are at {revision or 'nothing'}, this version needs {head}. Run: assistant db upgrade"
+            f"The tables are at {revision or 'no revision'}; this version needs {head}. Run: assistant db upgrade"
         )
     if database.is_sqlite:
         with database.engine.connect() as connection:
@@ -170,18 +170,18 @@ def check(database: Database) -> list[str]:
 
 
 def backup(database: Database, path: Path) -> None:
-    """Copy a SQLite database to ``path`` while it is in use; a complete copy or none."""
+    """Copy a SQLite database to ``path``, even while it is in use. Leaves a complete copy or none."""
     if not database.is_sqlite:
-        raise Unsupported("This is for SQLite. Back PostgreSQL up with pg_dump.")
+        raise Unsupported("This command backs up SQLite only. Use pg_dump for PostgreSQL.")
     if path.exists():
-        raise Conflict(f"{path} is already there. Choose another name.")
+        raise Conflict(f"{path} already exists. Choose another name.")
     partial = path.with_name(path.name + ".partial")
     try:
         with database.engine.connect() as connection, closing(sqlite3.connect(partial)) as copy:
             connection.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
         partial.replace(path)
     except OSError as error:
-        raise NotReady(f"The backup cannot be written: {error.strerror}.") from error
+        raise NotReady(f"Cannot write the backup: {error.strerror}.") from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -195,11 +195,13 @@ def migration_config(url: str) -> Config:
 
 @contextmanager
 def connect_for_migration(config: Config) -> Iterator[Connection]:
-    """The connection `migrations/env.py` works on, committed at the end."""
-    # From the `alembic` command line no address was handed over: the settings know it.
-    engine = _create_engine(config.attributes.get("url") or _configured_url(), echo=False)
+    """The connection for `migrations/env.py`, committed at the end."""
+    from assistant.settings import Settings
+
+    # The `alembic` command line passes no address: take the configured one.
+    engine = _create_engine(config.attributes.get("url") or Settings().sqlalchemy_url, echo=False)
     if engine.dialect.name == "sqlite":
-        # Batch operations copy a table and drop the old one: with foreign keys on, that cascades into its children.
+        # Batch operations copy a table and drop the old one. With foreign keys on, that would cascade to its children.
         event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA foreign_keys=OFF"))
     with engine.connect().execution_options(write=True) as connection:
         yield connection
@@ -207,14 +209,8 @@ def connect_for_migration(config: Config) -> Iterator[Connection]:
     engine.dispose()
 
 
-def _configured_url() -> str:
-    from assistant.settings import Settings
-
-    return Settings().sqlalchemy_url
-
-
 def _migrations_dir() -> Path:
-    """Beside the package in a checkout, inside it in a wheel."""
+    """In a checkout beside the package, in a wheel inside it."""
     package = Path(__file__).parent
     beside = package.parent / "migrations"
     return beside if (beside / "env.py").exists() else package / "_migrations"
@@ -235,7 +231,7 @@ def _create_engine(url: str, *, echo: bool) -> Engine:
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
-    # We send BEGIN ourselves (below); pysqlite would begin late and deferred.
+    # `_begin_sqlite` sends BEGIN; the driver would begin late and deferred.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):

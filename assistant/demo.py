@@ -1,6 +1,6 @@
-"""The demo: the sample company's articles and tickets through the whole pipeline, and how results look in a terminal.
+"""The demo: the sample company's articles and tickets, run through the whole pipeline.
 
-Running it again does no harm: articles are imported incrementally, tickets carry idempotency keys.
+Safe to run again: articles are imported incrementally and tickets carry idempotency keys.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _KEY_NAME = "demo"
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What the demo did. ``tickets`` are as the API gives them."""
+    """``tickets``: as the API returns them."""
 
     model: str
     mode: str
@@ -52,7 +52,7 @@ class DemoReport:
 
 @dataclass(frozen=True)
 class Access:
-    """How to get into the console. ``password`` is None once the admin has chosen their own."""
+    """How to sign in to the console. ``password`` is None once the admin has chosen one."""
 
     email: str
     password: str | None
@@ -61,9 +61,9 @@ class Access:
 def run(
     runtime: Runtime, *, bar: Callable[[], AbstractContextManager[Progress]], tell: Callable[..., None]
 ) -> DemoReport:
-    """Import the sample articles, open the sample tickets and do all the work they lead to.
+    """Import the sample articles, open the sample tickets and run all resulting jobs.
 
-    ``bar``: shows progress while it is open. ``tell`` is called with each ticket, as the API gives it, once it is done.
+    ``bar`` shows progress while it is open. ``tell`` is called with each finished ticket, as the API returns it.
     """
     started = perf_counter()
     desk = runtime.desk
@@ -71,20 +71,20 @@ def run(
         source = sources.add_source(session, kind=SourceKind.FOLDER, location=str(sample.articles_dir()), name="sample")
     with bar() as progress:
         articles = sources.sync(desk, source.id, progress=progress)
-    machine = _demo_machine(runtime)
+    machine = _demo_client(runtime)
     done = []
     examples = sample.demo_tickets()
     for number, example in enumerate(examples, start=1):
         with bar() as progress:
             progress(number - 1, len(examples), "Reading, triaging and drafting")
-            done.append(_worked_on(runtime, machine, example, number))
+            done.append(_open_and_process(runtime, machine, example, number))
         tell(done[-1])
     mode = desk.capabilities.mode.value
     return DemoReport(desk.capabilities.model, mode, articles, tuple(done), perf_counter() - started)
 
 
 def prepare_access(runtime: Runtime) -> Access:
-    """An admin with a one-time password; a new one each time until they have chosen their own."""
+    """Ensure an admin exists, with a new one-time password each time until the admin has chosen one."""
     password = secrets.token_urlsafe(9)
     with runtime.desk.db.begin() as session:
         admin = session.scalar(select(Agent).where(Agent.email == ADMIN))
@@ -99,8 +99,8 @@ def prepare_access(runtime: Runtime) -> Access:
     return Access(ADMIN, password)
 
 
-def _demo_machine(runtime: Runtime) -> MachinePrincipal:
-    """The machine the sample tickets come from. Its key is never shown: nobody can sign in with it."""
+def _demo_client(runtime: Runtime) -> MachinePrincipal:
+    """The API client that opens the sample tickets. Its key is never shown, so nobody can use it."""
     scopes = [Scope.TICKETS_READ, Scope.TICKETS_WRITE]
     with runtime.desk.db.begin() as session:
         key = session.scalar(select(APIKey).where(APIKey.name == _KEY_NAME).order_by(APIKey.id).limit(1))
@@ -109,8 +109,10 @@ def _demo_machine(runtime: Runtime) -> MachinePrincipal:
         return MachinePrincipal(key.id, key.name, frozenset(scopes))
 
 
-def _worked_on(runtime: Runtime, machine: MachinePrincipal, example: sample.DemoTicket, number: int) -> dict[str, Any]:
-    """One ticket, opened and worked on to the end."""
+def _open_and_process(
+    runtime: Runtime, machine: MachinePrincipal, example: sample.DemoTicket, number: int
+) -> dict[str, Any]:
+    """The finished ticket, as the API returns it."""
     new = NewTicket(
         subject=example.subject,
         text=example.text,

@@ -1,4 +1,4 @@
-"""Is the installation all right? Each check says ok, warn or fail, what was found, and what to do."""
+"""Checks of the installation. Each reports ok, warn or fail, what was found, and what to do."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from assistant.settings import Settings, unknown_settings
 from assistant.skills.taxonomy import load_taxonomy
 from assistant.storage import Storage
 
-# SQLite's rare write-ahead-log reset race was fixed in these versions.
+# SQLite's rare write-ahead-log reset race is fixed in these versions.
 _WAL_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 _DISK_WARN, _DISK_FAIL = 2e9, 2e8
 
 
 def run(settings: Settings) -> list[Check]:
-    """Every check, also when an earlier one failed. Loads no model and changes nothing but an empty data folder."""
+    """All checks, even after a failure. Loads no model; changes nothing except that it creates the data folder."""
     checks: list[Callable[[Settings], Iterator[Check]]] = [
         _python,
         _settings,
@@ -35,10 +35,10 @@ def run(settings: Settings) -> list[Check]:
         _storage,
         _disk,
     ]
-    return [result for one in checks for result in _guarded(one, settings)]
+    return [result for one in checks for result in _run_check(one, settings)]
 
 
-def _guarded(one: Callable[[Settings], Iterator[Check]], settings: Settings) -> list[Check]:
+def _run_check(one: Callable[[Settings], Iterator[Check]], settings: Settings) -> list[Check]:
     name = one.__name__.strip("_")
     try:
         return list(one(settings))
@@ -55,11 +55,13 @@ def _python(_settings: Settings) -> Iterator[Check]:
 
 def _settings(settings: Settings) -> Iterator[Check]:
     for name in unknown_settings():
-        yield Check("settings", "warn", f"{name} is not a setting", "Compare it with the table in README.md.")
+        yield Check(
+            "settings", "warn", f"{name} is not a setting", "Check the spelling against the table in README.md."
+        )
     exposed = settings.host not in ("127.0.0.1", "localhost", "::1")
     if exposed and not (settings.public_url or "").startswith("https://"):
-        advice = "Put a TLS proxy in front and set ASSISTANT_PUBLIC_URL=https://…"
-        yield Check("settings", "warn", f"listens on {settings.host} without https", advice)
+        advice = "Put a TLS proxy in front of it and set ASSISTANT_PUBLIC_URL=https://…"
+        yield Check("settings", "warn", f"listens on {settings.host} without HTTPS", advice)
 
 
 def _models(settings: Settings) -> Iterator[Check]:
@@ -70,7 +72,7 @@ def _database(settings: Settings) -> Iterator[Check]:
     database = Database(settings.sqlalchemy_url)
     try:
         if current_revision(database) is None:
-            yield Check("database", "warn", "there is none yet", "`assistant serve` and `assistant demo` make it.")
+            yield Check("database", "warn", "does not exist yet", "`assistant serve` and `assistant demo` create it.")
             return
         problems = check(database)
         yield from (Check("database", "fail", problem) for problem in problems)
@@ -87,20 +89,20 @@ def _queue(database: Database) -> Check:
         counts = queue.counts(session)
     waiting, dead = counts[JobStatus.QUEUED] + counts[JobStatus.RUNNING], counts[JobStatus.DEAD]
     if dead:
-        advice = "The log says why. After mending it: assistant jobs retry"
-        return Check("queue", "warn", f"{waiting} waiting, {dead} gave up", advice)
+        advice = "See the log for the reason. Once it is fixed, run: assistant jobs retry"
+        return Check("queue", "warn", f"{waiting} waiting, {dead} failed for good", advice)
     return Check("queue", "ok", f"{waiting} waiting")
 
 
 def _embedder(database: Database) -> Iterator[Check]:
-    """What articles are searched with; `engine.describe` says what the settings name."""
+    """The embedding model in use. `engine.describe` reports the configured one."""
     with database.read() as session:
         state = embedding.status(session)
     if state is not None and state.wanted is not None:
-        advice = "A worker makes them, or: assistant kb embed. `assistant kb status` says how far it is."
+        advice = "A worker embeds them, or run: assistant kb embed. `assistant kb status` shows the progress."
         yield Check("search", "warn", state.describe(), advice)
     elif state is not None:
-        yield Check("search", "ok", f"with {state.served}")
+        yield Check("search", "ok", f"uses {state.served}")
 
 
 def _sqlite(settings: Settings) -> Iterator[Check]:
@@ -111,7 +113,7 @@ def _sqlite(settings: Settings) -> Iterator[Check]:
     if fixed:
         yield Check("sqlite", "ok", sqlite3.sqlite_version)
     else:
-        advice = "Rare; back up regularly (assistant db backup), or use a Python built with SQLite 3.51.3 or later."
+        advice = "Back up regularly (assistant db backup), or use a Python built with SQLite 3.51.3 or later."
         yield Check("sqlite", "warn", f"{sqlite3.sqlite_version} has a rare write-ahead-log race", advice)
 
 
@@ -119,7 +121,7 @@ def _taxonomy(settings: Settings) -> Iterator[Check]:
     taxonomy = load_taxonomy(settings.taxonomy or sample.taxonomy_path())
     counts = f"{len(taxonomy.categories)} categories, {len(taxonomy.teams)} teams, {len(taxonomy.products)} products"
     if settings.taxonomy is None:
-        advice = "Write your own and set ASSISTANT_TAXONOMY."
+        advice = "Write your own TOML file and set ASSISTANT_TAXONOMY to it."
         yield Check("taxonomy", "warn", f"the sample's: {counts}", advice)
     else:
         yield Check("taxonomy", "ok", counts)
@@ -127,12 +129,12 @@ def _taxonomy(settings: Settings) -> Iterator[Check]:
 
 def _storage(settings: Settings) -> Iterator[Check]:
     Storage.open(settings.attachments_url).check()
-    yield Check("storage", "ok", "attachments can be written and read")
+    yield Check("storage", "ok", "attachments are readable and writable")
 
 
 def _disk(settings: Settings) -> Iterator[Check]:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(settings.data_dir).free
     status: Status = "fail" if free < _DISK_FAIL else "warn" if free < _DISK_WARN else "ok"
-    advice = "Free some space: photos and the database need it." if status != "ok" else ""
+    advice = "Free some space for photos and the database." if status != "ok" else ""
     yield Check("disk", status, f"{free / 1e9:.1f} GB free", advice)

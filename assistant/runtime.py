@@ -1,6 +1,6 @@
-"""The one place that wires things together.
+"""The one place that wires things together: `build` makes a desk from settings. Tests pass fakes for some parts.
 
-`build` makes a desk from settings; tests pass fakes for the parts they fake. Nothing heavy is loaded before it is used.
+Models are loaded on first use, not here.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from assistant.retrieval.index import Index
 from assistant.retrieval.rerank import Reranking
 from assistant.retrieval.sources.website import USER_AGENT
 from assistant.settings import Settings
-from assistant.skills.taxonomy import Taxonomy, load_taxonomy
+from assistant.skills.taxonomy import load_taxonomy
 from assistant.storage import Storage
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Settings, the desk that use cases work with, and the engine behind it. Close it once at the end."""
+    """Settings, the desk that use cases work on, and the models behind it. Close it when done."""
 
     settings: Settings
     desk: Desk
@@ -47,18 +47,21 @@ def build(
     now: Callable[[], datetime] = utcnow,
     fetch: Fetch | None = None,
 ) -> Runtime:
-    """Open the database (upgrading it), the storage, the taxonomy and the models.
+    """Open and upgrade the database; open storage, taxonomy and models.
 
-    Raises `NotReady` with what to do when a part is missing or broken.
+    Raises `NotReady` if a part is missing or broken, and says what to do.
     """
     installed = install(settings) if capabilities is None else None
     capabilities = capabilities or (installed.capabilities if installed is not None else None)
-    assert capabilities is not None  # noqa: S101  (one of the two is there)
+    assert capabilities is not None  # noqa: S101  (given or installed)
     db = open_database(settings)
     taxonomy = load_taxonomy(settings.taxonomy or sample.taxonomy_path())
-    _sync_teams(db, taxonomy)
+    with db.begin() as session:
+        people.sync_teams(session, {team.key: team.name for team in taxonomy.teams})
     embedders = Embedders(capabilities.embedder, capabilities.reopen_embedder)
     embedding.adopt(db, embedders, pictures=capabilities.photo_embedder)
+    reranker = capabilities.reranker
+    reranking = None if reranker is None else Reranking(reranker, seconds=settings.reranker_seconds)
     desk = Desk(
         settings=settings,
         db=db,
@@ -66,12 +69,7 @@ def build(
         capabilities=capabilities,
         taxonomy=taxonomy,
         embedders=embedders,
-        index=Index(
-            db,
-            embedders,
-            photo_embedder=capabilities.photo_embedder,
-            reranking=_reranking(capabilities, settings),
-        ),
+        index=Index(db, embedders, photo_embedder=capabilities.photo_embedder, reranking=reranking),
         now=now,
         fetch=fetch or fetcher(user_agent=USER_AGENT, private=settings.kb_private_addresses),
     )
@@ -79,24 +77,13 @@ def build(
 
 
 def preflight(settings: Settings) -> None:
-    """Find out what would stop a server before it listens. Raises `NotReady`; loads no model."""
+    """Check what a server needs before it listens. Raises `NotReady`; loads no model."""
     open_database(settings).close()
     load_taxonomy(settings.taxonomy or sample.taxonomy_path())
     Storage.open(settings.attachments_url).check()
 
 
 def open_database(settings: Settings) -> Database:
-    """The database, brought to this version's tables."""
+    """The database, upgraded to this version."""
     migrate(settings.sqlalchemy_url)
     return Database(settings.sqlalchemy_url)
-
-
-def _reranking(capabilities: Capabilities, settings: Settings) -> Reranking | None:
-    if capabilities.reranker is None:
-        return None
-    return Reranking(capabilities.reranker, seconds=settings.reranker_seconds)
-
-
-def _sync_teams(db: Database, taxonomy: Taxonomy) -> None:
-    with db.begin() as session:
-        people.sync_teams(session, {team.key: team.name for team in taxonomy.teams})

@@ -393,5 +393,5 @@ def test_status_doctor_and_console_tell_of_a_switch(
     assert "Search goes on with hash-512 until hash-64 has embedded every passage." in said[0]
     after = told()
     assert "Searched with hash-64\n" in after
-    assert "ok\nwith hash-64" in after
+    assert "ok\nuses hash-64" in after
     assert "Search goes on with" not in after

@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from assistant.text.identifiers import canonical
 from assistant.text.sentences import sentences
+from assistant.text.words import STOP_WORDS, stem
 
 # A sentence is said if a passage supports it at least this much.
 SUPPORTED = 0.6
@@ -24,12 +25,6 @@ SUPPORTED = 0.6
 _WINDOW = 3
 _WINDOW_SHARE = 0.7
 
-_STOP = frozenset(
-    "a an the and or but if then so as at by for from in into is are was were be been being of off on onto out over to "
-    "up with without it its this that these those there here you your we our us they them their he she i me my can "
-    "could should would will shall may might must do does did done have has had which who whom whose what when where "
-    "why how also just please than too very any some all each".split()
-)
 _NEGATIONS = frozenset(
     "not no never none cannot don't doesn't didn't isn't aren't wasn't weren't won't can't couldn't shouldn't mustn't "
     "without nor neither nicht kein keine keinen keinem nie niemals ohne pas jamais sans aucun aucune nunca sin ningún "
@@ -141,8 +136,8 @@ class _Statement:
 @lru_cache(maxsize=4096)
 def _read(text: str) -> _Statement:
     plain = [word.lower().replace("’", "'") for word in _WORD.findall(text)]
-    content = [word for word in plain if word not in _STOP and word not in _NEGATIONS]
-    words = tuple((_stem(_NUMBER_WORDS.get(word, word)), math.sqrt(len(word))) for word in content)
+    content = [word for word in plain if word not in STOP_WORDS and word not in _NEGATIONS]
+    words = tuple((stem(_NUMBER_WORDS.get(word, word)), math.sqrt(len(word))) for word in content)
     denied, affirmed = _polarity(plain)
     return _Statement(
         words=words,
@@ -164,8 +159,8 @@ def _polarity(plain: Sequence[str]) -> tuple[frozenset[str], frozenset[str]]:
     for word in plain:
         if word in _NEGATIONS:
             left = _NEGATED_WORDS
-        elif word not in _STOP:
-            (denied if left > 0 else affirmed).add(_stem(_NUMBER_WORDS.get(word, word)))
+        elif word not in STOP_WORDS:
+            (denied if left > 0 else affirmed).add(stem(_NUMBER_WORDS.get(word, word)))
             left -= 1
     return frozenset(denied), frozenset(affirmed)
 
@@ -173,14 +168,6 @@ def _polarity(plain: Sequence[str]) -> tuple[frozenset[str], frozenset[str]]:
 @lru_cache(maxsize=512)
 def _parts_of(passage: str) -> tuple[_Statement, ...]:
     return tuple(_read(part) for part in sentences(passage))
-
-
-def _stem(word: str) -> str:
-    """A light stem without plural, past and progressive endings, used on both sides of a comparison."""
-    for ending in ("ations", "ation", "ings", "ing", "ies", "ied", "edly", "ed", "es", "s", "ly", "e"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word
 
 
 def _numbers(text: str) -> dict[str, frozenset[str]]:

@@ -12,6 +12,7 @@ from typing import Any
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from assistant import payloads
 from assistant.errors import AssistantError, Invalid, NotAllowed
 from assistant.knowledge import articles as knowledge
 from assistant.knowledge import embedding, figures, gaps, solved, sources
@@ -35,11 +36,11 @@ INTERVALS = {0: "manually", 60: "every hour", 360: "every 6 hours", 1440: "every
 def search() -> Reply:
     text = storable(request.args.get("q", "")).strip()[:500]
     hits = knowledge.search_articles(desk().index, text, internal=True, limit=12) if text else []
-    found = [hit.to_json() for hit in hits]
+    found = [payloads.Passage.of(hit.document) for hit in hits]
     with desk().db.read() as session:
         count = knowledge.count_articles(session)
-        pictures = figures.figures_beside(session, [hit["passage_id"] for hit in found])
-    return render_template("console/knowledge.html", q=text, hits=found, count=count, pictures=pictures)
+        pictures = figures.figures_beside(session, [passage.id for passage in found])
+    return render_template("console/knowledge.html", q=text, passages=found, count=count, pictures=pictures)
 
 
 @blueprint.get("/figures/<public_id:figure_id>")

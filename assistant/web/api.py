@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -13,20 +12,46 @@ from flask import Response, current_app, render_template, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest
 
-from assistant import payloads
 from assistant.desk import access, conversations, drafts, tickets, triage
 from assistant.desk.access import CustomerPrincipal, MachinePrincipal, Scope
-from assistant.desk.assess import assess
-from assistant.desk.attachments import RejectedFile
+from assistant.desk.assess import assess, rejected_json
 from assistant.desk.tickets import NewTicket, TicketFilters
 from assistant.errors import Invalid, NotFound, Unsupported
 from assistant.knowledge import articles as knowledge
 from assistant.media.files import Upload
 from assistant.models import ConversationState, Priority, TicketStatus
+from assistant.skills.taxonomy import Label
 from assistant.skills.triage import FIELDS, allowed_values
-from assistant.web import auth, schemas
+from assistant.web import auth
 from assistant.web.context import desk
 from assistant.web.responses import attachment_response, figure_response
+from assistant.web.schemas import (
+    ArticleQuery,
+    AssessmentOut,
+    AttachmentQuery,
+    DraftDecision,
+    DraftList,
+    DraftOut,
+    FieldDecision,
+    MessageIn,
+    OpenedOut,
+    PassagePage,
+    PostedOut,
+    SentOut,
+    TaxonomyOut,
+    TicketChange,
+    TicketIn,
+    TicketOut,
+    TicketPage,
+    TicketQuery,
+    TriageIn,
+    TriageOut,
+    draft_json,
+    message_json,
+    summary_json,
+    ticket_json,
+    triage_json,
+)
 
 blueprint = APIBlueprint("api", __name__, url_prefix="/api/v1")
 
@@ -44,7 +69,7 @@ _JSON_OR_FORM = "Send application/json, or multipart/form-data with files."
 
 
 @blueprint.post("/tickets")
-@blueprint.output(schemas.OpenedTicket, status_code=201)
+@blueprint.output(OpenedOut, status_code=201)
 @blueprint.doc(tags=["Tickets"])
 def open_ticket() -> Any:
     """Open a ticket.
@@ -55,7 +80,7 @@ def open_ticket() -> Any:
     the same request opens one ticket however often it is sent; a repetition answers 200.
     """
     machine = auth.machine(Scope.TICKETS_WRITE)
-    body = _body(schemas.NewTicket, with_files=True)
+    body = _body(TicketIn, with_files=True)
     new = NewTicket(
         subject=body.subject,
         text=body.text,
@@ -66,39 +91,38 @@ def open_ticket() -> Any:
     )
     opened = tickets.open_ticket(desk(), machine, new, idempotency_key=_idempotency_key())
     shown = _ticket(machine, opened.ticket.public_id)
-    answer = schemas.OpenedTicket(**dict(shown), rejected_files=_rejected_files(opened.rejected))
-    return (answer, 200, {"Idempotent-Replayed": "true"}) if opened.repeated else answer
+    answer = {**shown, "rejected": [rejected_json(file) for file in opened.rejected]}
+    return (answer, 200, {"Idempotency-Replayed": "true"}) if opened.repeated else answer
 
 
 @blueprint.get("/tickets")
-@blueprint.output(schemas.TicketPage)
+@blueprint.output(TicketPage)
 @blueprint.doc(tags=["Tickets"])
 def list_tickets() -> Any:
     """List tickets, newest first."""
     machine = auth.machine(Scope.TICKETS_READ)
-    query = _query(schemas.TicketQuery)
+    query = _query(TicketQuery)
     filters = TicketFilters(
         status=_several(query.status, TicketStatus, "status"),
         priority=_several(query.priority, Priority, "priority"),
-        state=_several(query.conversation_status, ConversationState, "conversation_status"),
+        state=_several(query.state, ConversationState, "state"),
         category=query.category,
         product=query.product,
         team=query.team,
-        assigned_to=query.assignee_id,
+        assigned_to=query.assigned_to,
         unassigned=query.unassigned,
         requester_email=query.requester_email.lower() if query.requester_email else None,
-        text=query.subject,
+        text=query.q,
     )
     with desk().db.read() as session:
         page = tickets.list_tickets(
             session, machine, filters, cursor=query.cursor, limit=query.limit, with_fields=False
         )
-        summaries = tuple(payloads.TicketSummary.of(ticket) for ticket in page.tickets)
-        return schemas.TicketPage(tickets=summaries, next_cursor=page.cursor)
+        return {"tickets": [summary_json(ticket) for ticket in page.tickets], "next_cursor": page.cursor}
 
 
 @blueprint.get("/tickets/<public_id:ticket_id>")
-@blueprint.output(payloads.Ticket)
+@blueprint.output(TicketOut)
 @blueprint.doc(tags=["Tickets"])
 def get_ticket(ticket_id: str) -> Any:
     """A ticket with messages, evidence, triage and drafts."""
@@ -106,45 +130,43 @@ def get_ticket(ticket_id: str) -> Any:
 
 
 @blueprint.patch("/tickets/<public_id:ticket_id>")
-@blueprint.output(payloads.Ticket)
+@blueprint.output(TicketOut)
 @blueprint.doc(tags=["Tickets"])
 def change_ticket(ticket_id: str) -> Any:
     """Change status or agent."""
     machine = auth.machine(Scope.TICKETS_WRITE)
-    change = _body(schemas.TicketChange)
+    change = _body(TicketChange)
     with desk().db.begin() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
         if change.status is TicketStatus.SOLVED:
             tickets.solve(session, ticket)
         elif change.status is not None:
             tickets.set_status(session, ticket, change.status)
-        if "assignee_id" in change.model_fields_set:
-            tickets.assign(session, ticket, change.assignee_id)
+        if "assigned_to" in change.model_fields_set:
+            tickets.assign(session, ticket, change.assigned_to)
     return _ticket(machine, ticket_id)
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/messages")
-@blueprint.output(schemas.PostedMessage, status_code=201)
+@blueprint.output(PostedOut, status_code=201)
 @blueprint.doc(tags=["Tickets"])
 def add_message(ticket_id: str) -> Any:
     """Add what the customer wrote next.
 
-    JSON, or multipart/form-data with the same fields and `photos`. A repeated `external_id` answers 200.
+    JSON, or multipart/form-data with the same fields and `photos`. A repeated `client_id` answers 200.
     """
     machine = auth.machine(Scope.TICKETS_WRITE)
-    body = _body(schemas.NewMessage, with_files=True)
+    body = _body(MessageIn, with_files=True)
     with desk().db.read() as session:
         customer = CustomerPrincipal(access.access_ticket(session, machine, ticket_id).conversation_id)
-    posted = conversations.post_message(
-        desk(), customer, text=body.text, uploads=_uploads(), client_id=body.external_id
-    )
-    message = payloads.Message.of(posted.message)
-    answer = schemas.PostedMessage(message=message, rejected_files=_rejected_files(posted.rejected))
+    posted = conversations.post_message(desk(), customer, text=body.text, uploads=_uploads(), client_id=body.client_id)
+    rejected = [rejected_json(file) for file in posted.rejected]
+    answer = {"message": message_json(posted.message, {}), "rejected": rejected}
     return (answer, 200) if posted.repeated else answer
 
 
 @blueprint.get("/tickets/<public_id:ticket_id>/triage")
-@blueprint.output(payloads.Triage)
+@blueprint.output(TriageOut)
 @blueprint.doc(tags=["Triage"])
 def get_triage(ticket_id: str) -> Any:
     """The ticket's triage.
@@ -155,7 +177,7 @@ def get_triage(ticket_id: str) -> Any:
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/triage")
-@blueprint.output(payloads.Triage)
+@blueprint.output(TriageOut)
 @blueprint.doc(tags=["Triage"])
 def triage_ticket(ticket_id: str) -> Any:
     """Triage the ticket now.
@@ -168,12 +190,12 @@ def triage_ticket(ticket_id: str) -> Any:
 
 
 @blueprint.patch("/tickets/<public_id:ticket_id>/triage/<name>")
-@blueprint.output(payloads.Triage)
+@blueprint.output(TriageOut)
 @blueprint.doc(tags=["Triage"])
 def decide_field(ticket_id: str, name: str) -> Any:
     """Accept or override a field of the triage."""
     machine = auth.machine(Scope.TICKETS_WRITE)
-    decision = _body(schemas.FieldDecision)
+    decision = _body(FieldDecision)
     if name not in FIELDS:
         raise NotFound(f"There is no such triage field. Fields: {', '.join(FIELDS)}.")
     with desk().db.begin() as session:
@@ -183,29 +205,29 @@ def decide_field(ticket_id: str, name: str) -> Any:
 
 
 @blueprint.get("/tickets/<public_id:ticket_id>/drafts")
-@blueprint.output(schemas.Drafts)
+@blueprint.output(DraftList)
 @blueprint.doc(tags=["Drafts"])
 def list_drafts(ticket_id: str) -> Any:
     """The ticket's drafts, oldest first.
 
     One for every message of the customer that a person is to answer; empty until the first is written.
     """
-    return schemas.Drafts(drafts=_ticket(auth.machine(Scope.TICKETS_READ), ticket_id).drafts)
+    return {"drafts": _ticket(auth.machine(Scope.TICKETS_READ), ticket_id)["drafts"]}
 
 
 @blueprint.get("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>")
-@blueprint.output(payloads.Draft)
+@blueprint.output(DraftOut)
 @blueprint.doc(tags=["Drafts"])
 def get_draft(ticket_id: str, draft_id: str) -> Any:
     """A draft with its citations."""
     machine = auth.machine(Scope.TICKETS_READ)
     with desk().db.read() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
-        return payloads.Draft.of(drafts.access_draft(session, ticket, draft_id))
+        return draft_json(drafts.access_draft(session, ticket, draft_id))
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>/send")
-@blueprint.output(schemas.SentDraft)
+@blueprint.output(SentOut)
 @blueprint.doc(tags=["Drafts"])
 def send_draft(ticket_id: str, draft_id: str) -> Any:
     """Send a draft, as it is or edited.
@@ -213,17 +235,17 @@ def send_draft(ticket_id: str, draft_id: str) -> Any:
     Sending it again changes nothing and answers with what was sent.
     """
     machine = auth.machine(Scope.TICKETS_WRITE)
-    decision = _body(schemas.DraftDecision)
+    decision = _body(DraftDecision)
     conversations.check_text(desk(), decision.text or "")
     with desk().db.begin() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
         draft = drafts.access_draft(session, ticket, draft_id)
         message = drafts.send_draft(session, machine, ticket, draft, text=decision.text)
-        return schemas.SentDraft(message=payloads.Message.of(message), draft=payloads.Draft.of(draft))
+        return {"message": message_json(message, {}), "draft": draft_json(draft)}
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>/discard")
-@blueprint.output(payloads.Draft)
+@blueprint.output(DraftOut)
 @blueprint.doc(tags=["Drafts"])
 def discard_draft(ticket_id: str, draft_id: str) -> Any:
     """Discard a draft."""
@@ -232,7 +254,7 @@ def discard_draft(ticket_id: str, draft_id: str) -> Any:
         ticket = access.access_ticket(session, machine, ticket_id)
         draft = drafts.access_draft(session, ticket, draft_id)
         drafts.discard_draft(session, machine, ticket, draft)
-        return payloads.Draft.of(draft)
+        return draft_json(draft)
 
 
 @blueprint.get("/attachments/<public_id:attachment_id>")
@@ -243,14 +265,14 @@ def get_attachment(attachment_id: str) -> Response:
     A photo as JPEG or PNG; anything else as a download.
     """
     machine = auth.machine(Scope.TICKETS_READ)
-    query = _query(schemas.AttachmentQuery)
+    query = _query(AttachmentQuery)
     with desk().db.read() as session:
         attachment = access.access_attachment(session, machine, attachment_id)
     return attachment_response(desk(), attachment, thumbnail=query.thumbnail)
 
 
 @blueprint.post("/triage")
-@blueprint.output(payloads.Assessment)
+@blueprint.output(AssessmentOut)
 @blueprint.doc(tags=["Triage"])
 def assess_ticket() -> Any:
     """Read a ticket without storing it: evidence, triage, passages, draft.
@@ -258,20 +280,20 @@ def assess_ticket() -> Any:
     JSON, or multipart/form-data with the same fields and `photos`.
     """
     auth.machine(Scope.TRIAGE)
-    body = _body(schemas.TicketText, with_files=True)
-    return assess(desk(), subject=body.subject, text=body.text, uploads=_uploads())
+    body = _body(TriageIn, with_files=True)
+    return assess(desk(), subject=body.subject, text=body.text, uploads=_uploads()).to_json()
 
 
-@blueprint.get("/articles/search")
-@blueprint.output(schemas.Passages)
+@blueprint.get("/articles")
+@blueprint.output(PassagePage)
 @blueprint.doc(tags=["Knowledge"])
 def search_articles() -> Any:
     """Search the public articles."""
     auth.machine(Scope.KNOWLEDGE_READ)
-    query = _query(schemas.ArticleQuery)
-    hits = knowledge.search_articles(desk().index, query.query, product=query.product, limit=query.limit)
-    passages = tuple(payloads.Passage.of(hit.document) for hit in hits)
-    return schemas.Passages(model=desk().index.embedding_model, mode=desk().capabilities.mode, passages=passages)
+    query = _query(ArticleQuery)
+    hits = knowledge.search_articles(desk().index, query.q, product=query.product, limit=query.limit)
+    mode = desk().capabilities.mode
+    return {"model": desk().index.embedding_model, "mode": mode.value, "passages": [hit.to_json() for hit in hits]}
 
 
 @blueprint.get("/figures/<public_id:figure_id>")
@@ -279,25 +301,25 @@ def search_articles() -> Any:
 def get_figure(figure_id: str) -> Response:
     """The bytes of a public article's figure, as JPEG or PNG."""
     auth.machine(Scope.KNOWLEDGE_READ)
-    query = _query(schemas.AttachmentQuery)
+    query = _query(AttachmentQuery)
     with desk().db.read() as session:
         figure = knowledge.get_figure(session, figure_id)
     return figure_response(desk(), figure, thumbnail=query.thumbnail)
 
 
 @blueprint.get("/taxonomy")
-@blueprint.output(schemas.TaxonomyValues)
+@blueprint.output(TaxonomyOut)
 @blueprint.doc(tags=["Triage"])
 def get_taxonomy() -> Any:
     """Categories, teams, products and the values of every field."""
     auth.machine(Scope.TRIAGE)
     taxonomy = desk().taxonomy
-    return schemas.TaxonomyValues(
-        categories=tuple(schemas.TaxonomyLabel.of(label) for label in taxonomy.categories),
-        teams=tuple(schemas.TaxonomyLabel.of(label) for label in taxonomy.teams),
-        products=tuple(schemas.TaxonomyLabel.of(label) for label in taxonomy.products),
-        allowed_values={name: allowed_values(taxonomy, name) for name in FIELDS},
-    )
+    return {
+        "categories": [_label_json(label) for label in taxonomy.categories],
+        "teams": [_label_json(label) for label in taxonomy.teams],
+        "products": [_label_json(label) for label in taxonomy.products],
+        "fields": {name: list(allowed_values(taxonomy, name)) for name in FIELDS},
+    }
 
 
 @blueprint.get("/openapi.json")
@@ -318,21 +340,17 @@ def openapi_document() -> dict[str, Any]:
     return document
 
 
-def _rejected_files(rejected: Iterable[RejectedFile]) -> tuple[payloads.RejectedFile, ...]:
-    return tuple(payloads.RejectedFile.of(file.filename, file.error) for file in rejected)
-
-
-def _ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
+def _ticket(machine: MachinePrincipal, ticket_id: str) -> dict[str, Any]:
     with desk().db.read() as session:
-        return tickets.show_ticket(session, tickets.load_ticket(session, machine, ticket_id), desk().taxonomy)
+        return ticket_json(session, tickets.load_ticket(session, machine, ticket_id), desk().taxonomy)
 
 
-def _triage(machine: MachinePrincipal, ticket_id: str) -> payloads.Triage:
+def _triage(machine: MachinePrincipal, ticket_id: str) -> dict[str, Any]:
     with desk().db.read() as session:
-        triage = tickets.load_ticket(session, machine, ticket_id).current_triage
-    if triage is None:
+        shown = triage_json(tickets.load_ticket(session, machine, ticket_id))
+    if shown is None:
         raise NotFound("This ticket has not been triaged yet. Please ask again in a moment.")
-    return payloads.Triage.of(triage)
+    return shown
 
 
 def _body(model: type[Model], *, with_files: bool = False) -> Model:
@@ -409,3 +427,7 @@ def _idempotency_key() -> str | None:
     if key is not None and not _KEY.fullmatch(key):
         raise Invalid("Idempotency-Key: 1 to 200 visible ASCII characters.", field="Idempotency-Key")
     return key
+
+
+def _label_json(label: Label) -> dict[str, str]:
+    return {"key": label.key, "name": label.name, "description": label.description}

@@ -111,7 +111,8 @@ def _local(settings: Settings, chosen: Checkpoint, without_model: Capabilities) 
     from assistant.engine.batching.decisions import EngineDecisions
     from assistant.engine.batching.engine import Engine
     from assistant.engine.batching.request import Limits
-    from assistant.engine.models.sight import EngineSight, read_probes
+    from assistant.engine.models.probes import read_probes
+    from assistant.engine.models.sight import EngineSight
 
     engine = Engine(
         lambda: loader.load(chosen, settings),

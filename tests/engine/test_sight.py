@@ -8,7 +8,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from assistant.engine.models.sight import EngineLook, Familiar, Probes, find
+from assistant.engine.models.probes import Familiar, Probes
+from assistant.engine.models.sight import EngineLook, find
 from assistant.ports import Sought
 
 GRID, WIDTH = 8, 3

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from assistant.engine.models.sight import UNNAMED, Familiar, Probes, write_probes
+from assistant.engine.models.probes import UNNAMED, Familiar, Probes, write_probes
 from assistant.lab.training import architecture, data, patches, sequences
 from assistant.lab.training import tokenizer as tokens
 from assistant.lab.training.judging import Judges

@@ -13,7 +13,7 @@ import torch
 from assistant.engine.batching import decisions
 from assistant.engine.checkpoint import Checkpoint
 from assistant.engine.loader import load
-from assistant.engine.models.sight import read_probes
+from assistant.engine.models.probes import read_probes
 from assistant.lab.training import data, patches, prompts, questions, sequences, trainer
 from assistant.lab.training import tokenizer as tokens
 from assistant.lab.training.patches import CELLS, GRID, IGNORE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -55,6 +56,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if room(item.path) in SLOW or item.get_closest_marker("postgres"):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """The first test of a fast run that loads torch fails."""
+    loaded = "torch" in sys.modules
+    yield
+    if item.config.option.markexpr == FAST and not loaded and "torch" in sys.modules:
+        pytest.fail("This test loads torch: mark it `slow`.")
 
 
 def room(path: Path) -> str:

@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 from assistant.cli import main
 from assistant.settings import Settings
 
+pytestmark = pytest.mark.slow  # the commands load the real embeddings
+
 
 @pytest.fixture
 def kb(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> object:

@@ -422,12 +422,12 @@ from assistant.media.photo import Limits, normalise
 normalise(Upload("warm.png", None, Path(sys.argv[2]).read_bytes()), Limits())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for file in sorted(Path(sys.argv[1]).iterdir()):
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         said = type(normalise(Upload(file.name, None, file.read_bytes()), Limits())).__name__
     except AssistantError as error:
         said = [error.status, error.message]
-    print(json.dumps([file.name, said, time.perf_counter() - started]))
+    print(json.dumps([file.name, said, time.process_time() - started]))
 print(json.dumps(["", (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, 0]))
 """
 
@@ -439,7 +439,7 @@ def test_every_bad_file_is_refused_with_its_reason_in_little_time_and_memory(tmp
     warm = tmp_path / "warm.png"
     warm.write_bytes(encode(scene(), "PNG"))
     command = [sys.executable, "-W", "ignore", "-c", _JUDGE, str(files), str(warm)]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()
+    lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout.splitlines()
     *judged, (_, grown_mb, _) = map(json.loads, lines)
     accepted = {name for name, said, _ in judged if said == "Photo"}
     refused = {name: said for name, said, _ in judged if said != "Photo"}
@@ -506,16 +506,15 @@ def test_a_heic_with_too_many_pixels_is_refused() -> None:
 
 
 _LARGEST = """
-import re, sys, time
+import re, sys
 from pathlib import Path
 from assistant.media.files import Upload
 from assistant.media.photo import Limits, normalise
 data = Path(sys.argv[1]).read_bytes()
-started = time.perf_counter()
 photo = normalise(Upload("large", None, data), Limits())
 # Not getrusage: it counts what the process that started this one had.
 peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
-print(photo.width, time.perf_counter() - started, peak)
+print(photo.width, peak)
 """
 
 
@@ -526,8 +525,8 @@ def test_the_largest_photo_that_is_taken_needs_bounded_memory(tmp_path: Path, im
     options = {"PNG": {"compress_level": 1}, "JPEG": {"progressive": True}, "WEBP": {"method": 0}}[image_format]
     file.write_bytes(encode(Image.new(mode, (7070, 7070), (20, 90, 200)[: len(mode)]), image_format, **options))
     command = [sys.executable, "-W", "ignore", "-c", _LARGEST, str(file)]
-    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    width, _, peak_mb = map(float, output.split())
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
+    width, peak_mb = map(float, output.split())
     assert width == 1600
     assert peak_mb < 900
 

@@ -127,6 +127,7 @@ def test_the_photos_are_those_that_the_program_draws(tmp_path: Path) -> None:
         assert np.abs(drawn - kept).mean() < 1.5, file.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -98,10 +98,10 @@ def test_an_import_that_is_killed_again_and_again_comes_to_its_end(desk: Desk, t
             process = _start(data, folder)
             time.sleep(moments.uniform(0.0, 0.8))
             process.kill()
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)
             assert _is_whole(desk.db)
         process = _start(data, folder)
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
         assert process.returncode == 0
         assert _is_whole(desk.db)
         with desk.db.read() as session:

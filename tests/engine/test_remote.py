@@ -190,7 +190,7 @@ def test_after_failures_in_a_row_it_is_left_alone_and_then_tried_once(way: Way) 
     refused = way.fail()
     with pytest.raises(EngineBusy):
         list(way.model.stream("What now?"))
-    assert time.perf_counter() - started < 0.2
+    assert time.perf_counter() - started < 2.5  # no connection was tried: that takes 3 s to fail
     assert isinstance(refused, EngineBusy)
     assert refused.retry_after == 15.0
     assert way.asked == asked
@@ -216,21 +216,21 @@ def test_who_asks_without_waiting_goes_the_same_way(way: Way) -> None:
 
 
 def test_an_answer_that_takes_too_long_is_a_timeout(script: ScriptedServer) -> None:
-    way = Way(script, timeout=0.3).to(Reply(200, parts=(b"{", b"}"), pause=1.0))
+    way = Way(script, timeout=0.3).to(Reply(200, parts=(b"{", b"}"), pause=30.0))
     started = time.perf_counter()
     assert isinstance(way.fail(), EngineTimeout)
-    assert time.perf_counter() - started < 0.9
+    assert time.perf_counter() - started < 20
     assert way.asked == 1  # the time is over: nothing is tried again
     way.server.close()
 
 
 def test_a_stream_that_never_ends_is_ended_in_time(script: ScriptedServer) -> None:
-    way = Way(script, timeout=0.4).to(streaming(*["on "] * 100, pause=0.05))
+    way = Way(script, timeout=0.4).to(streaming(*["on "] * 1000, pause=0.05))
     started = time.perf_counter()
     words = []
     with pytest.raises(EngineTimeout):
         words += [chunk.text for chunk in way.model.stream("What now?")]
-    assert time.perf_counter() - started < 1.0
+    assert time.perf_counter() - started < 20
     way.server.close()
 
 

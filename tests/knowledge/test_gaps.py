@@ -150,6 +150,7 @@ def test_looking_is_a_job_that_comes_again(desk: Desk) -> None:
     assert timedelta(minutes=59) < again - utcnow() <= timedelta(hours=1)
 
 
+@pytest.mark.slow
 def test_paraphrases_of_one_question_become_one_gap(data_sets: Path) -> None:
     """On real paraphrases, by the offline embeddings: pairs rightly together, F1, at least 0.85."""
     from assistant.engine.models.embeddings import SentenceEmbeddings, offline_folder

@@ -191,7 +191,7 @@ def test_no_transaction_is_open_while_passages_are_embedded(db: Database, folder
     _write(folder, **{f"a{n}": "Text." for n in range(70)})
     started = time.perf_counter()
     assert _import(db, folder, Writes()).added == 70
-    assert time.perf_counter() - started < 10
+    assert time.perf_counter() - started < 25
 
 
 def test_two_imports_at_once_leave_one_of_each(db: Database, folder: Path) -> None:

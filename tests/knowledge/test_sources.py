@@ -400,14 +400,14 @@ def test_a_visit_that_is_killed_goes_on_where_it_was(desk: Desk, site: str, tmp_
     """Pages are stored when they have waited for a while: here the visit is killed after that, in its middle."""
     folder = tmp_path / "var"  # the desk's own
     process = _visit(folder, f"{site}/sitemap.xml")
-    ends_at = time.monotonic() + 60
+    ends_at = time.monotonic() + 240
     stored = 0
     while time.monotonic() < ends_at and not 0 < stored < _Site.pages:
         time.sleep(0.1)
         with desk.db.read() as session:
             stored = session.scalar(select(func.count()).select_from(Article)) or 0
     process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(60)
     assert process.stdout is not None
     process.stdout.close()
     with desk.db.read() as session:
@@ -416,7 +416,7 @@ def test_a_visit_that_is_killed_goes_on_where_it_was(desk: Desk, site: str, tmp_
         assert session.scalars(select(Source)).one().is_running
     _Site.asked.clear()
     done = _visit(folder, f"{site}/sitemap.xml")
-    output, _ = done.communicate(timeout=60)
+    output, _ = done.communicate(timeout=240)
     assert output.splitlines()[-1] == f"{_Site.pages - before} {before}"
     asked = len([path for path in _Site.asked if path.startswith("/p")])
     # A kill between storing a page and noting that it was read costs one request more.

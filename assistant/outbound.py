@@ -1,34 +1,35 @@
-"""Requests to other sites, for what an operator asked to be fetched: bounded, and never into the private network.
+"""Requests to other sites for what an operator asked to be fetched: bounded, and never into the private network.
 
-A name is resolved first, every address it has is checked, and the connection goes to a checked address: a name that
-changes its address in between (DNS rebinding) gains nothing. Redirects are not followed here: who asks decides whether
-the new address may be asked at all. Sizes count what is unpacked, so that a small answer cannot unpack to gigabytes.
+The check sits where connections are opened: a name is resolved, every address it has is checked, and the connection
+goes to a checked address, so a name that changes its address in between (DNS rebinding) gains nothing. Redirects are
+not followed; the caller decides whether the new address may be fetched. Sizes count unpacked bytes, so a small reply
+cannot unpack to gigabytes.
 """
 
 from __future__ import annotations
 
-import http.client
 import ipaddress
 import socket
 import ssl
-import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from urllib.parse import urlsplit
+from functools import cache, partial
+
+import httpcore
+import httpx
 
 from assistant.errors import Invalid, NotReady, TooLarge
 
-_CHUNK = 65_536
-_MOST_HEADER_LINES = 100
+# Everything else in IPv6 is private, reserved, or a way to reach IPv4 addresses; `ipaddress` calls some of it global.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True)
 class Request:
-    """``headers`` beside those that every request carries; ``limit``: bytes of the unpacked body at most."""
+    """``headers`` in addition to those that every request has; ``limit``: most bytes of the unpacked body."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -55,123 +56,164 @@ def fetcher(*, user_agent: str, private: bool = False, timeout: float = 30.0) ->
 
 
 def _fetch(request: Request, *, user_agent: str, private: bool, timeout: float) -> Reply:
-    parts = urlsplit(request.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
-        raise Invalid("is no http:// or https:// address without a password in it")
-    ends_at = time.monotonic() + timeout
+    url = _parse(request.url)
+    target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+    headers = {
+        "Host": url.netloc.decode(),
+        "User-Agent": user_agent,
+        "Accept-Encoding": "gzip",
+        "Connection": "close",
+        **request.headers,
+    }
+    network = _CheckedNetwork(private=private, ends_at=time.monotonic() + timeout)
     try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        address = _checked_address(parts.hostname, port, private=private)
-        connection = _connection(parts.scheme, parts.hostname, port, address, timeout=timeout)
-    except ValueError as error:
-        raise Invalid("has a port that is none") from error
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    headers = {"User-Agent": user_agent, "Accept-Encoding": "gzip", "Connection": "close", **request.headers}
-    # The socket's own timeout counts from byte to byte: this one ends a reply that trickles.
-    watch = threading.Timer(timeout, partial(_cut_off, connection))
-    watch.daemon = True
-    watch.start()
-    try:
-        connection.request("GET", target, headers=headers)
-        response = connection.getresponse()
-        named = {name.lower(): value for name, value in response.getheaders()[:_MOST_HEADER_LINES]}
-        return Reply(response.status, named, _body(response, named, limit=request.limit, ends_at=ends_at))
-    except (TimeoutError, ssl.SSLError) as error:
-        reason = "does not answer in time" if isinstance(error, TimeoutError) else "has no valid certificate"
-        raise NotReady(reason) from error
-    except (OSError, http.client.HTTPException, UnicodeError) as error:
+        with (
+            httpcore.ConnectionPool(_tls(), network_backend=network) as pool,
+            pool.stream("GET", target, headers=list(headers.items())) as response,
+        ):
+            named = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+            chunks = response.iter_stream()
+            return Reply(response.status, named, _body(chunks, named.get("content-encoding", ""), limit=request.limit))
+    except httpcore.TimeoutException as error:
+        raise NotReady("does not respond in time") from error
+    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
         raise NotReady(f"cannot be reached: {type(error).__name__}") from error
-    finally:
-        watch.cancel()
-        connection.close()
 
 
-def _cut_off(connection: http.client.HTTPConnection) -> None:
-    if connection.sock is not None:
-        with suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
-
-
-def _checked_address(host: str, port: int, *, private: bool) -> str:
-    """An address of the host. None of its addresses may be private: who controls a name controls all of them."""
+def _parse(address: str) -> httpx.URL:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise NotReady(f"cannot be reached: there is no host {host[:100]}") from error
-    addresses = [str(entry[4][0]) for entry in found]
-    if not private and not all(_is_public(address) for address in addresses):
-        raise Invalid(
-            f"is not fetched: {host[:100]} lies in a private network. "
-            "If that is meant, set ASSISTANT_KB_PRIVATE_ADDRESSES=true"
-        )
-    return addresses[0]
+        url = httpx.URL(address)
+    except httpx.InvalidURL as error:
+        raise Invalid("is not a valid address") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise Invalid("is not an http:// or https:// address")
+    if url.port is not None and not 0 < url.port < 65_536:
+        raise Invalid("has an invalid port")
+    if url.userinfo:
+        raise Invalid("has a user name or password in it; remove them")
+    return url
 
 
-def _is_public(address: str) -> bool:
-    ip = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
-    # Addresses of the old kind inside ones of the new kind reach the same machines.
-    mapped = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
-    if mapped is not None:
-        ip = mapped
-    teredo = getattr(ip, "teredo", None)
-    return ip.is_global and not ip.is_multicast and teredo is None and not _is_nat64(ip)
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
-def _is_nat64(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    return ip.version == 6 and ip in ipaddress.ip_network("64:ff9b::/96")
-
-
-def _connection(scheme: str, host: str, port: int, address: str, *, timeout: float) -> http.client.HTTPConnection:
-    if scheme == "https":
-        return _PinnedHTTPS(host, port, address, timeout=timeout)
-    return _Pinned(host, port, address, timeout=timeout)
-
-
-class _Pinned(http.client.HTTPConnection):
-    """Speaks to ``host`` at the address that was checked, and at no other."""
-
-    def __init__(self, host: str, port: int, address: str, *, timeout: float) -> None:
-        super().__init__(host, port, timeout=timeout)
-        self._address = address
-
-    def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), self.timeout)
-
-
-class _PinnedHTTPS(http.client.HTTPSConnection):
-    def __init__(self, host: str, port: int, address: str, *, timeout: float) -> None:
-        self._tls = ssl.create_default_context()
-        super().__init__(host, port, timeout=timeout, context=self._tls)
-        self._address = address
-
-    def connect(self) -> None:
-        plain = socket.create_connection((self._address, self.port), self.timeout)
-        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
-
-
-def _body(response: http.client.HTTPResponse, headers: Mapping[str, str], *, limit: int, ends_at: float) -> bytes:
-    unpack = zlib.decompressobj(wbits=47) if headers.get("content-encoding", "").lower() == "gzip" else None
+def _body(chunks: Iterable[bytes], encoding: str, *, limit: int) -> bytes:
+    unpack = zlib.decompressobj(wbits=47) if encoding.lower() == "gzip" else None
     body = bytearray()
-    while chunk := response.read1(_CHUNK):
-        if time.monotonic() > ends_at:
-            raise NotReady("does not answer in time")
-        body += chunk if unpack is None else _unpacked(unpack, chunk, limit - len(body))
+    for chunk in chunks:
+        body += chunk if unpack is None else _unpack(unpack, chunk, limit - len(body))
         if len(body) > limit:
             raise TooLarge(f"is larger than {limit / 1e6:.0f} MB", limit=limit)
     return bytes(body)
 
 
-def _unpacked(unpack: zlib._Decompress, data: bytes, room: int) -> bytes:
-    """At most one byte more than there is room for."""
+class _CheckedNetwork(httpcore.NetworkBackend):
+    """Connects to public addresses only, unless ``private``, and lets no read or write go on after ``ends_at``."""
+
+    def __init__(self, *, private: bool, ends_at: float) -> None:
+        self._private = private
+        self._ends_at = ends_at
+        self._sockets = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """The certificate is still checked against the name: only the socket knows the address."""
+        refusal = httpcore.ConnectError("the name has no address")
+        for address in _checked_addresses(host, port, private=self._private):
+            try:
+                stream = self._sockets.connect_tcp(address, port, _left(self._ends_at), None, socket_options)
+                return _TimedStream(stream, self._ends_at)
+            except httpcore.ConnectError as error:
+                refusal = error  # e.g. an IPv6 address, from a machine without IPv6
+        raise refusal
+
+
+class _TimedStream(httpcore.NetworkStream):
+    """A timeout for each read would let a reply trickle for ever: this one is for all of them together."""
+
+    def __init__(self, stream: httpcore.NetworkStream, ends_at: float) -> None:
+        self._stream = stream
+        self._ends_at = ends_at
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(self._ends_at))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(self._ends_at))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        try:
+            secured = self._stream.start_tls(ssl_context, server_hostname, _left(self._ends_at))
+        except httpcore.ConnectError as error:
+            if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                raise NotReady("has no valid certificate") from error
+            raise
+        return _TimedStream(secured, self._ends_at)
+
+    def get_extra_info(self, info: str) -> object:
+        return self._stream.get_extra_info(info)
+
+
+def _left(ends_at: float) -> float:
+    """Seconds until then."""
+    left = ends_at - time.monotonic()
+    if left <= 0:
+        raise httpcore.ReadTimeout("the deadline passed")
+    return left
+
+
+def _checked_addresses(host: str, port: int, *, private: bool) -> list[str]:
+    """The addresses of the host. None of its addresses may be private: whoever controls a name controls all of them."""
     try:
-        return unpack.decompress(data, max(room, 0) + 1)
-    except zlib.error as error:
-        raise Invalid("is packed in a damaged way") from error
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise NotReady(f"cannot be reached: there is no host {host[:100]}") from error
+    addresses = [str(entry[4][0]) for entry in found]
+    if not private and not all(is_public(address) for address in addresses):
+        raise Invalid(
+            f"is not fetched: {host[:100]} is in a private network. "
+            "If that is intended, set ASSISTANT_KB_PRIVATE_ADDRESSES=true"
+        )
+    return addresses
+
+
+def is_public(address: str) -> bool:
+    """Whether the address is one of the public internet. An IPv6 address that embeds an IPv4 address (mapped, 6to4,
+    NAT64) reaches the same machine, so that one counts; Teredo addresses, which embed a client's, are not public."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        translated = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
+        embedded = ip.ipv4_mapped or ip.sixtofour or translated
+        if embedded is None:
+            return ip in _GLOBAL_UNICAST and ip.is_global and ip.teredo is None
+        ip = embedded
+    return ip.is_global and not ip.is_multicast
 
 
 def unpack_gzip(data: bytes, *, limit: int) -> bytes:
     """A gzip file, e.g. ``sitemap.xml.gz``. Raises `TooLarge` before it unpacks more than ``limit`` bytes."""
-    unpacked = _unpacked(zlib.decompressobj(wbits=31), data, limit)
+    unpacked = _unpack(zlib.decompressobj(wbits=31), data, limit)
     if len(unpacked) > limit:
         raise TooLarge(f"unpacks to more than {limit / 1e6:.0f} MB", limit=limit)
     return unpacked
+
+
+def _unpack(unpack: zlib._Decompress, data: bytes, room: int) -> bytes:
+    """At most one byte more than there is room for."""
+    try:
+        return unpack.decompress(data, max(room, 0) + 1)
+    except zlib.error as error:
+        raise Invalid("is damaged: it cannot be unpacked") from error

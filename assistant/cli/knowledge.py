@@ -177,6 +177,7 @@ def kb_search(
     """
     if not query.strip() and not photos:
         raise click.UsageError("Give a query or a --photo.")
+    from assistant import payloads
     from assistant.cli import printing
     from assistant.knowledge import articles as knowledge
     from assistant.media.files import Upload
@@ -184,10 +185,11 @@ def kb_search(
     uploads = [Upload(photo.name, None, photo.read_bytes()) for photo in photos]
     with running(read_settings()) as runtime:
         hits = knowledge.search_by_photo(runtime.desk, uploads, query, product=product, internal=internal, limit=limit)
+    found = [payloads.Passage.of(hit.document).to_json() for hit in hits]
     if as_json:
-        click.echo(json.dumps([hit.to_json() for hit in hits], ensure_ascii=False, indent=2))
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
     else:
-        printing.print_passages(hits)
+        printing.print_passages(found)
 
 
 def _add_source(session: Any, place: str | None, *, name: str | None, every: int | None) -> Any:

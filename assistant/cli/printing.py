@@ -45,22 +45,23 @@ def print_addresses(settings: Settings, access: Access) -> None:
 
 
 def print_assessment(assessment: dict[str, Any]) -> None:
-    """``assessment``: the JSON of `desk.assess.Assessment`."""
+    """``assessment``: the JSON of `payloads.Assessment`."""
     console = Console(highlight=False)
-    parts: list[Any] = [*_evidence_lines(assessment["evidence"]), _triage_table(assessment["triage"])]
+    parts: list[Any] = [*_evidence_lines(assessment["evidence"]), _triage_table(assessment["triage"]["fields"])]
     parts += [Text("Passages", style="bold"), *_passage_lines(assessment["passages"])]
     parts += _draft_lines(assessment["draft"])
     console.print(Group(*parts))
-    for refused in assessment.get("rejected", []):
+    for refused in assessment["rejected_files"]:
         console.print(f"[red]refused[/red] {refused['filename']}: {refused['detail']}")
     console.print(f"Model: {assessment['model']} ({assessment['mode']})", style="dim")
 
 
-def print_passages(hits: Sequence[Any]) -> None:
+def print_passages(passages: Sequence[dict[str, Any]]) -> None:
+    """``passages``: the JSON of `payloads.Passage`."""
     console = Console(highlight=False)
-    if not hits:
+    if not passages:
         console.print("Nothing found.")
-    console.print(Group(*_passage_lines([hit.to_json() for hit in hits])))
+    console.print(Group(*_passage_lines(passages)))
 
 
 def _ticket_panel(ticket: dict[str, Any]) -> Panel:
@@ -68,8 +69,7 @@ def _ticket_panel(ticket: dict[str, Any]) -> Panel:
     parts: list[Any] = []
     if customer is not None:
         parts.append(Text(customer["text"], style="italic"))
-        evidence = [{**a["evidence"], "filename": a["filename"]} for a in customer["attachments"] if a.get("evidence")]
-        parts += _evidence_lines(evidence)
+        parts += _evidence_lines(one["evidence"] for one in customer["attachments"] if one["evidence"])
     if ticket["triage"]:
         parts.append(_triage_table(ticket["triage"]["fields"]))
     for draft in ticket["drafts"][-1:]:
@@ -80,7 +80,7 @@ def _ticket_panel(ticket: dict[str, Any]) -> Panel:
 def _evidence_lines(evidence: Iterable[dict[str, Any]]) -> list[Text]:
     lines = []
     for photo in evidence:
-        text = Text.assemble(("Photo ", "bold"), (photo.get("filename", ""), "bold cyan"), "\n")
+        text = Text.assemble(("Photo ", "bold"), (photo["filename"], "bold cyan"), "\n")
         for name in FIELDS:
             field = photo.get(name)
             if field is None:
@@ -97,7 +97,7 @@ def _triage_table(fields: Iterable[dict[str, Any]]) -> Table:
     table = Table.grid(padding=(0, 2))
     for field in fields:
         sure = f"{field['probability']:.0%}"
-        if field.get("abstained") or field.get("state") == "abstained":
+        if field["status"] == "abstained":
             table.add_row(field["name"], Text(f"not sure (perhaps {field['value']}, {sure})", style="dim"))
         else:
             table.add_row(field["name"], f"[bold]{field['value']}[/bold] {sure}")
@@ -118,9 +118,9 @@ def _draft_lines(draft: dict[str, Any]) -> list[Text]:
 def _passage_lines(passages: Iterable[dict[str, Any]]) -> list[Text]:
     lines = []
     for passage in passages:
-        alike = passage.get("resemblance")
+        alike = passage["photo_similarity"]
         pictured = [f"a figure resembling the photo ({alike:.0%})"] if alike else []
-        why = ", ".join([*passage.get("codes", []), *passage.get("words", []), *pictured]) or "meaning alone"
+        why = ", ".join([*passage["matched_codes"], *passage["matched_words"], *pictured]) or "meaning alone"
         lines.append(
             Text.assemble(
                 (f"{passage['score']:.3f} ", "green"),

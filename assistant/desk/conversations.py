@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
+from assistant import payloads
 from assistant.db import utcnow
 from assistant.desk import events, queue
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal, access_conversation
@@ -28,13 +28,11 @@ from assistant.desk.people import find_or_add_customer
 from assistant.errors import Invalid, NotFound
 from assistant.media.files import Upload
 from assistant.models import (
-    Attachment,
     Author,
     Citation,
     Conversation,
     ConversationState,
     Customer,
-    Figure,
     Message,
     MessageVisibility,
     Ticket,
@@ -184,9 +182,9 @@ def hand_off(session: Session, conversation: Conversation, reason: HandoffReason
     conversation.handoff_reason = reason
     conversation.handed_off_at = utcnow()
     session.flush()
-    place = queue_place(session, conversation)
-    add_reply(session, conversation, author=Author.SYSTEM, text=_handoff_notice(reason, place))
-    _tell_state(session, conversation, place=place)
+    position = queue_position(session, conversation)
+    add_reply(session, conversation, author=Author.SYSTEM, text=_handoff_notice(reason, position))
+    _tell_state(session, conversation, queue_position=position)
     last = last_customer_message(session, conversation.id)
     if last is not None:  # the agent finds a draft and the evidence, not an empty page
         queue.enqueue(session, PROCESS_MESSAGE, {"message_id": last.id}, key=f"draft:{last.id}")
@@ -203,7 +201,9 @@ def take_over(session: Session, conversation: Conversation, agent: AgentPrincipa
         ticket.agent_id = agent.agent_id
         if ticket.status is TicketStatus.NEW:
             ticket.status = TicketStatus.OPEN
-    _tell_state(session, conversation, agent_name=agent.name)
+    session.flush()
+    session.expire(conversation, ["agent"])
+    _tell_state(session, conversation)
 
 
 def close(session: Session, conversation: Conversation) -> None:
@@ -215,7 +215,7 @@ def close(session: Session, conversation: Conversation) -> None:
     _tell_state(session, conversation)
 
 
-def queue_place(session: Session, conversation: Conversation) -> int:
+def queue_position(session: Session, conversation: Conversation) -> int:
     """How many conversations, this one included, wait for a person at least as long. 0 if it does not wait."""
     if conversation.state is not ConversationState.HANDED_OFF or conversation.handed_off_at is None:
         return 0
@@ -227,13 +227,13 @@ def queue_place(session: Session, conversation: Conversation) -> int:
     return session.execute(waiting).scalar_one()
 
 
-def messages_before(session: Session, conversation: Conversation) -> int | None:
+def jobs_ahead(session: Session, conversation: Conversation) -> int | None:
     """How many messages and other work the assistant does before the customer's newest message here; None once it
     works on that, or has."""
     newest = last_customer_message(session, conversation.id)
     if newest is None:
         return None
-    return queue.before(session, PROCESS_MESSAGE, {"message_id": newest.id}, now=utcnow())
+    return queue.jobs_ahead(session, PROCESS_MESSAGE, {"message_id": newest.id}, now=utcnow())
 
 
 def lock_conversation(session: Session, conversation_id: int) -> Conversation:
@@ -261,52 +261,6 @@ def last_customer_message(session: Session, conversation_id: int) -> Message | N
     return session.scalar(query.order_by(Message.id.desc()).limit(1))
 
 
-def message_payload(message: Message) -> dict[str, Any]:
-    """A message as clients get it, in events and in answers."""
-    return {
-        "id": message.public_id,
-        "client_id": message.client_id,
-        "author": message.author.value,
-        "author_name": message.agent.name if message.agent is not None else None,
-        "visibility": message.visibility.value,
-        "text": message.text,
-        "helpful": message.helpful,
-        "created_at": message.created_at.isoformat(),
-        "attachments": [attachment_payload(attachment) for attachment in message.attachments],
-        "citations": [citation_payload(citation) for citation in message.citations],
-    }
-
-
-def attachment_payload(attachment: Attachment) -> dict[str, Any]:
-    return {
-        "id": attachment.public_id,
-        "kind": attachment.kind.value,
-        "filename": attachment.filename,
-        "content_type": attachment.content_type,
-        "byte_size": attachment.byte_size,
-        "width": attachment.width,
-        "height": attachment.height,
-    }
-
-
-def citation_payload(citation: Citation) -> dict[str, Any]:
-    return {
-        "sentence_index": citation.sentence_index,
-        "sentence": citation.sentence,
-        "article_id": citation.article_public_id,
-        "article_title": citation.article_title,
-        "heading": citation.heading,
-        "quote": citation.quote,
-        "url": citation.url,
-        "support": round(citation.support, 4),
-        "figures": [figure_payload(figure) for figure in citation.figures],
-    }
-
-
-def figure_payload(figure: Figure) -> dict[str, Any]:
-    return {"id": figure.public_id, "alt": figure.alt, "width": figure.width, "height": figure.height}
-
-
 def new_ticket_conversation(session: Session, customer: Customer) -> Conversation:
     """A conversation that came as a ticket: a person answers, with the assistant's draft."""
     return _new_conversation(session, customer, channel="api", state=ConversationState.HANDED_OFF)
@@ -328,7 +282,7 @@ def _add(session: Session, conversation: Conversation, message: Message) -> Mess
     conversation.updated_at = utcnow()
     session.flush()
     audience = Audience.CUSTOMER if message.visibility is MessageVisibility.PUBLIC else Audience.AGENT
-    payload = message_payload(message)
+    payload = payloads.Message.of(message).to_json()
     events.append(session, "message.created", payload, conversation_id=conversation.id, audience=audience)
     return message
 
@@ -343,14 +297,12 @@ def _enter(session: Session, conversation: Conversation, state: ConversationStat
         conversation.handoff_reason = None
 
 
-def _tell_state(session: Session, conversation: Conversation, **details: Any) -> None:
-    payload = {"state": conversation.state.value, **details}
-    if conversation.handoff_reason is not None:
-        payload["reason"] = conversation.handoff_reason.value
+def _tell_state(session: Session, conversation: Conversation, *, queue_position: int = 0) -> None:
+    payload = payloads.Conversation.of(conversation, queue_position=queue_position).to_json()
     events.append(session, "conversation.state", payload, conversation_id=conversation.id, audience=Audience.CUSTOMER)
 
 
-def _handoff_notice(reason: HandoffReason, place: int) -> str:
+def _handoff_notice(reason: HandoffReason, position: int) -> str:
     why = {
         HandoffReason.CUSTOMER_ASKED: "A colleague will take over from here.",
         HandoffReason.MISSING_KNOWLEDGE: "I found no reliable answer in our articles, so a colleague will take over.",
@@ -358,7 +310,7 @@ def _handoff_notice(reason: HandoffReason, place: int) -> str:
         HandoffReason.NEEDS_HUMAN: "A person should look at this, so a colleague will take over.",
         HandoffReason.ENGINE_DOWN: "I cannot answer right now, so a colleague will take over.",
     }[reason]
-    ahead = "You are next in line." if place <= 1 else f"You are number {place} in line."
+    ahead = "You are next in line." if position <= 1 else f"You are number {position} in line."
     return f"{why} {ahead} They can see everything you have sent. You can close this window and come back later."
 
 

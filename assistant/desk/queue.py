@@ -138,10 +138,10 @@ def counts(session: Session) -> dict[JobStatus, int]:
     return dict.fromkeys(JobStatus, 0) | dict(rows)
 
 
-def before(session: Session, name: str, payload: dict[str, Any], *, now: datetime) -> int | None:
-    """How many jobs that are due come before this one; None if it does not wait: it is being done, or has been.
+def jobs_ahead(session: Session, name: str, payload: dict[str, Any], *, now: datetime) -> int | None:
+    """How many due jobs run before this one; None if it is not waiting: it is running or finished.
 
-    Nobody reads a longer line than of some hundred: so far it is counted."""
+    Counted up to 500; beyond that, None."""
     due = select(Job.name, Job.payload).where(Job.status == JobStatus.QUEUED, Job.run_at <= now)
     waiting = session.execute(due.order_by(Job.priority, Job.run_at, Job.id).limit(_LONGEST_LINE)).all()
     return next((place for place, row in enumerate(waiting) if tuple(row) == (name, payload)), None)

@@ -10,11 +10,13 @@ from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
+from assistant import payloads
 from assistant.db import utcnow
 from assistant.desk import conversations, events
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, visible_tickets
 from assistant.desk.attachments import RejectedFile, prepare_files
 from assistant.desk.desk import Desk
+from assistant.desk.evidence import contradictions_of, evidence_of, photos_of
 from assistant.desk.people import find_or_add_customer
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.media.files import Upload
@@ -31,6 +33,7 @@ from assistant.models import (
     TicketStatus,
     TriageResult,
 )
+from assistant.skills.taxonomy import Taxonomy
 
 DONE = (TicketStatus.SOLVED, TicketStatus.CLOSED)
 
@@ -167,6 +170,20 @@ def load_ticket(session: Session, principal: Staff, public_id: str) -> Ticket:
     if ticket is None:
         raise NotFound("There is no such ticket.")
     return ticket
+
+
+def show_ticket(session: Session, ticket: Ticket, taxonomy: Taxonomy) -> payloads.Ticket:
+    """The whole ticket as clients see it. ``ticket`` as `load_ticket` loads it."""
+    messages = conversations.all_messages(session, ticket.conversation_id)
+    evidence = evidence_of(session, photos_of(session, [message.id for message in messages]))
+    return payloads.Ticket.whole(
+        ticket,
+        messages=[
+            payloads.TicketMessage.read(message, evidence, contradictions_of(message, evidence, taxonomy))
+            for message in messages
+        ],
+        jobs_ahead=conversations.jobs_ahead(session, ticket.conversation),
+    )
 
 
 def assign(session: Session, ticket: Ticket, agent_public_id: str | None) -> None:

@@ -93,16 +93,11 @@ def run_triage(
     )
 
 
-def current_triage(ticket: Ticket) -> TriageResult | None:
-    """The triage that counts: the newest."""
-    return ticket.triage_results[-1] if ticket.triage_results else None
-
-
 def decide_field(
     session: Session, by: Staff, ticket: Ticket, name: str, *, taxonomy: Taxonomy, value: str | None = None
 ) -> TriageField:
     """Accept a proposed field, or override it with ``value``. Doing the same again is a no-op."""
-    result = current_triage(ticket)
+    result = ticket.current_triage
     row = next((row for row in result.fields if row.name == name), None) if result is not None else None
     if row is None:
         raise NotFound(f"This ticket has no triage field {name!r} yet.")

@@ -88,6 +88,11 @@ class Ticket(Base):
     triage_results: Mapped[list[TriageResult]] = relationship(order_by="TriageResult.id", back_populates="ticket")
     drafts: Mapped[list[Draft]] = relationship(order_by="Draft.id", back_populates="ticket")
 
+    @property
+    def current_triage(self) -> TriageResult | None:
+        """The triage that counts: the newest."""
+        return self.triage_results[-1] if self.triage_results else None
+
 
 class TriageResult(Base):
     """One triage of a ticket. The newest one counts; older ones are kept as history."""

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -64,20 +63,6 @@ class Hit:
     reranked: float | None = None
     # The language of the query if the embedder does not read it: found by words and identifiers more than by meaning.
     unread_language: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        metadata = self.document.metadata
-        names = ("article_id", "article_title", "heading", "url", "product", "language", "visibility", "passage_id")
-        return {
-            **{name: metadata[name] for name in names},
-            "text": self.document.page_content,
-            "score": round(self.score, 4),
-            "similarity": None if self.similarity is None else round(self.similarity, 4),
-            "words": list(self.words),
-            "codes": list(self.codes),
-            "resemblance": None if self.resemblance is None else round(self.resemblance, 4),
-            "unread_language": self.unread_language,
-        }
 
 
 class Index:
@@ -158,7 +143,7 @@ class Index:
 
 
 class PassageRetriever(BaseRetriever):
-    """Documents with ``metadata`` as `Hit.to_json` names it, ``names`` the identifiers that name the whole article, and
+    """Documents with ``metadata`` as `_hit` makes it, ``names`` the identifiers that name the whole article, and
     ``id`` the passage's public id.
 
     ``invoke(query, product=..., photos=...)`` prefers passages of that product, and those beside figures that look like

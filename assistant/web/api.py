@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -12,46 +13,20 @@ from flask import Response, current_app, render_template, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest
 
+from assistant import payloads
 from assistant.desk import access, conversations, drafts, tickets, triage
 from assistant.desk.access import CustomerPrincipal, MachinePrincipal, Scope
-from assistant.desk.assess import assess, rejected_json
+from assistant.desk.assess import assess
+from assistant.desk.attachments import RejectedFile
 from assistant.desk.tickets import NewTicket, TicketFilters
 from assistant.errors import Invalid, NotFound, Unsupported
 from assistant.knowledge import articles as knowledge
 from assistant.media.files import Upload
 from assistant.models import ConversationState, Priority, TicketStatus
-from assistant.skills.taxonomy import Label
 from assistant.skills.triage import FIELDS, allowed_values
-from assistant.web import auth
+from assistant.web import auth, schemas
 from assistant.web.context import desk
 from assistant.web.responses import attachment_response, figure_response
-from assistant.web.schemas import (
-    ArticleQuery,
-    AssessmentOut,
-    AttachmentQuery,
-    DraftDecision,
-    DraftList,
-    DraftOut,
-    FieldDecision,
-    MessageIn,
-    OpenedOut,
-    PassagePage,
-    PostedOut,
-    SentOut,
-    TaxonomyOut,
-    TicketChange,
-    TicketIn,
-    TicketOut,
-    TicketPage,
-    TicketQuery,
-    TriageIn,
-    TriageOut,
-    draft_json,
-    message_json,
-    summary_json,
-    ticket_json,
-    triage_json,
-)
 
 blueprint = APIBlueprint("api", __name__, url_prefix="/api/v1")
 
@@ -69,7 +44,7 @@ _JSON_OR_FORM = "Send application/json, or multipart/form-data with files."
 
 
 @blueprint.post("/tickets")
-@blueprint.output(OpenedOut, status_code=201)
+@blueprint.output(schemas.OpenedTicket, status_code=201)
 @blueprint.doc(tags=["Tickets"])
 def open_ticket() -> Any:
     """Open a ticket.
@@ -80,7 +55,7 @@ def open_ticket() -> Any:
     the same request opens one ticket however often it is sent; a repetition answers 200.
     """
     machine = auth.machine(Scope.TICKETS_WRITE)
-    body = _body(TicketIn, with_files=True)
+    body = _body(schemas.NewTicket, with_files=True)
     new = NewTicket(
         subject=body.subject,
         text=body.text,
@@ -91,38 +66,39 @@ def open_ticket() -> Any:
     )
     opened = tickets.open_ticket(desk(), machine, new, idempotency_key=_idempotency_key())
     shown = _ticket(machine, opened.ticket.public_id)
-    answer = {**shown, "rejected": [rejected_json(file) for file in opened.rejected]}
-    return (answer, 200, {"Idempotency-Replayed": "true"}) if opened.repeated else answer
+    answer = schemas.OpenedTicket(**dict(shown), rejected_files=_rejected_files(opened.rejected))
+    return (answer, 200, {"Idempotent-Replayed": "true"}) if opened.repeated else answer
 
 
 @blueprint.get("/tickets")
-@blueprint.output(TicketPage)
+@blueprint.output(schemas.TicketPage)
 @blueprint.doc(tags=["Tickets"])
 def list_tickets() -> Any:
     """List tickets, newest first."""
     machine = auth.machine(Scope.TICKETS_READ)
-    query = _query(TicketQuery)
+    query = _query(schemas.TicketQuery)
     filters = TicketFilters(
         status=_several(query.status, TicketStatus, "status"),
         priority=_several(query.priority, Priority, "priority"),
-        state=_several(query.state, ConversationState, "state"),
+        state=_several(query.conversation_status, ConversationState, "conversation_status"),
         category=query.category,
         product=query.product,
         team=query.team,
-        assigned_to=query.assigned_to,
+        assigned_to=query.assignee_id,
         unassigned=query.unassigned,
         requester_email=query.requester_email.lower() if query.requester_email else None,
-        text=query.q,
+        text=query.subject,
     )
     with desk().db.read() as session:
         page = tickets.list_tickets(
             session, machine, filters, cursor=query.cursor, limit=query.limit, with_fields=False
         )
-        return {"tickets": [summary_json(ticket) for ticket in page.tickets], "next_cursor": page.cursor}
+        summaries = tuple(payloads.TicketSummary.of(ticket) for ticket in page.tickets)
+        return schemas.TicketPage(tickets=summaries, next_cursor=page.cursor)
 
 
 @blueprint.get("/tickets/<public_id:ticket_id>")
-@blueprint.output(TicketOut)
+@blueprint.output(payloads.Ticket)
 @blueprint.doc(tags=["Tickets"])
 def get_ticket(ticket_id: str) -> Any:
     """A ticket with messages, evidence, triage and drafts."""
@@ -130,43 +106,45 @@ def get_ticket(ticket_id: str) -> Any:
 
 
 @blueprint.patch("/tickets/<public_id:ticket_id>")
-@blueprint.output(TicketOut)
+@blueprint.output(payloads.Ticket)
 @blueprint.doc(tags=["Tickets"])
 def change_ticket(ticket_id: str) -> Any:
     """Change status or agent."""
     machine = auth.machine(Scope.TICKETS_WRITE)
-    change = _body(TicketChange)
+    change = _body(schemas.TicketChange)
     with desk().db.begin() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
         if change.status is TicketStatus.SOLVED:
             tickets.solve(session, ticket)
         elif change.status is not None:
             tickets.set_status(session, ticket, change.status)
-        if "assigned_to" in change.model_fields_set:
-            tickets.assign(session, ticket, change.assigned_to)
+        if "assignee_id" in change.model_fields_set:
+            tickets.assign(session, ticket, change.assignee_id)
     return _ticket(machine, ticket_id)
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/messages")
-@blueprint.output(PostedOut, status_code=201)
+@blueprint.output(schemas.PostedMessage, status_code=201)
 @blueprint.doc(tags=["Tickets"])
 def add_message(ticket_id: str) -> Any:
     """Add what the customer wrote next.
 
-    JSON, or multipart/form-data with the same fields and `photos`. A repeated `client_id` answers 200.
+    JSON, or multipart/form-data with the same fields and `photos`. A repeated `external_id` answers 200.
     """
     machine = auth.machine(Scope.TICKETS_WRITE)
-    body = _body(MessageIn, with_files=True)
+    body = _body(schemas.NewMessage, with_files=True)
     with desk().db.read() as session:
         customer = CustomerPrincipal(access.access_ticket(session, machine, ticket_id).conversation_id)
-    posted = conversations.post_message(desk(), customer, text=body.text, uploads=_uploads(), client_id=body.client_id)
-    rejected = [rejected_json(file) for file in posted.rejected]
-    answer = {"message": message_json(posted.message, {}), "rejected": rejected}
+    posted = conversations.post_message(
+        desk(), customer, text=body.text, uploads=_uploads(), client_id=body.external_id
+    )
+    message = payloads.Message.of(posted.message)
+    answer = schemas.PostedMessage(message=message, rejected_files=_rejected_files(posted.rejected))
     return (answer, 200) if posted.repeated else answer
 
 
 @blueprint.get("/tickets/<public_id:ticket_id>/triage")
-@blueprint.output(TriageOut)
+@blueprint.output(payloads.Triage)
 @blueprint.doc(tags=["Triage"])
 def get_triage(ticket_id: str) -> Any:
     """The ticket's triage.
@@ -177,7 +155,7 @@ def get_triage(ticket_id: str) -> Any:
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/triage")
-@blueprint.output(TriageOut)
+@blueprint.output(payloads.Triage)
 @blueprint.doc(tags=["Triage"])
 def triage_ticket(ticket_id: str) -> Any:
     """Triage the ticket now.
@@ -190,12 +168,12 @@ def triage_ticket(ticket_id: str) -> Any:
 
 
 @blueprint.patch("/tickets/<public_id:ticket_id>/triage/<name>")
-@blueprint.output(TriageOut)
+@blueprint.output(payloads.Triage)
 @blueprint.doc(tags=["Triage"])
 def decide_field(ticket_id: str, name: str) -> Any:
     """Accept or override a field of the triage."""
     machine = auth.machine(Scope.TICKETS_WRITE)
-    decision = _body(FieldDecision)
+    decision = _body(schemas.FieldDecision)
     if name not in FIELDS:
         raise NotFound(f"There is no such triage field. Fields: {', '.join(FIELDS)}.")
     with desk().db.begin() as session:
@@ -205,29 +183,29 @@ def decide_field(ticket_id: str, name: str) -> Any:
 
 
 @blueprint.get("/tickets/<public_id:ticket_id>/drafts")
-@blueprint.output(DraftList)
+@blueprint.output(schemas.Drafts)
 @blueprint.doc(tags=["Drafts"])
 def list_drafts(ticket_id: str) -> Any:
     """The ticket's drafts, oldest first.
 
     One for every message of the customer that a person is to answer; empty until the first is written.
     """
-    return {"drafts": _ticket(auth.machine(Scope.TICKETS_READ), ticket_id)["drafts"]}
+    return schemas.Drafts(drafts=_ticket(auth.machine(Scope.TICKETS_READ), ticket_id).drafts)
 
 
 @blueprint.get("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>")
-@blueprint.output(DraftOut)
+@blueprint.output(payloads.Draft)
 @blueprint.doc(tags=["Drafts"])
 def get_draft(ticket_id: str, draft_id: str) -> Any:
     """A draft with its citations."""
     machine = auth.machine(Scope.TICKETS_READ)
     with desk().db.read() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
-        return draft_json(drafts.access_draft(session, ticket, draft_id))
+        return payloads.Draft.of(drafts.access_draft(session, ticket, draft_id))
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>/send")
-@blueprint.output(SentOut)
+@blueprint.output(schemas.SentDraft)
 @blueprint.doc(tags=["Drafts"])
 def send_draft(ticket_id: str, draft_id: str) -> Any:
     """Send a draft, as it is or edited.
@@ -235,17 +213,17 @@ def send_draft(ticket_id: str, draft_id: str) -> Any:
     Sending it again changes nothing and answers with what was sent.
     """
     machine = auth.machine(Scope.TICKETS_WRITE)
-    decision = _body(DraftDecision)
+    decision = _body(schemas.DraftDecision)
     conversations.check_text(desk(), decision.text or "")
     with desk().db.begin() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
         draft = drafts.access_draft(session, ticket, draft_id)
         message = drafts.send_draft(session, machine, ticket, draft, text=decision.text)
-        return {"message": message_json(message, {}), "draft": draft_json(draft)}
+        return schemas.SentDraft(message=payloads.Message.of(message), draft=payloads.Draft.of(draft))
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>/discard")
-@blueprint.output(DraftOut)
+@blueprint.output(payloads.Draft)
 @blueprint.doc(tags=["Drafts"])
 def discard_draft(ticket_id: str, draft_id: str) -> Any:
     """Discard a draft."""
@@ -254,7 +232,7 @@ def discard_draft(ticket_id: str, draft_id: str) -> Any:
         ticket = access.access_ticket(session, machine, ticket_id)
         draft = drafts.access_draft(session, ticket, draft_id)
         drafts.discard_draft(session, machine, ticket, draft)
-        return draft_json(draft)
+        return payloads.Draft.of(draft)
 
 
 @blueprint.get("/attachments/<public_id:attachment_id>")
@@ -265,14 +243,14 @@ def get_attachment(attachment_id: str) -> Response:
     A photo as JPEG or PNG; anything else as a download.
     """
     machine = auth.machine(Scope.TICKETS_READ)
-    query = _query(AttachmentQuery)
+    query = _query(schemas.AttachmentQuery)
     with desk().db.read() as session:
         attachment = access.access_attachment(session, machine, attachment_id)
     return attachment_response(desk(), attachment, thumbnail=query.thumbnail)
 
 
 @blueprint.post("/triage")
-@blueprint.output(AssessmentOut)
+@blueprint.output(payloads.Assessment)
 @blueprint.doc(tags=["Triage"])
 def assess_ticket() -> Any:
     """Read a ticket without storing it: evidence, triage, passages, draft.
@@ -280,20 +258,20 @@ def assess_ticket() -> Any:
     JSON, or multipart/form-data with the same fields and `photos`.
     """
     auth.machine(Scope.TRIAGE)
-    body = _body(TriageIn, with_files=True)
-    return assess(desk(), subject=body.subject, text=body.text, uploads=_uploads()).to_json()
+    body = _body(schemas.TicketText, with_files=True)
+    return assess(desk(), subject=body.subject, text=body.text, uploads=_uploads())
 
 
-@blueprint.get("/articles")
-@blueprint.output(PassagePage)
+@blueprint.get("/articles/search")
+@blueprint.output(schemas.Passages)
 @blueprint.doc(tags=["Knowledge"])
 def search_articles() -> Any:
     """Search the public articles."""
     auth.machine(Scope.KNOWLEDGE_READ)
-    query = _query(ArticleQuery)
-    hits = knowledge.search_articles(desk().index, query.q, product=query.product, limit=query.limit)
-    mode = desk().capabilities.mode
-    return {"model": desk().index.embedding_model, "mode": mode.value, "passages": [hit.to_json() for hit in hits]}
+    query = _query(schemas.ArticleQuery)
+    hits = knowledge.search_articles(desk().index, query.query, product=query.product, limit=query.limit)
+    passages = tuple(payloads.Passage.of(hit.document) for hit in hits)
+    return schemas.Passages(model=desk().index.embedding_model, mode=desk().capabilities.mode, passages=passages)
 
 
 @blueprint.get("/figures/<public_id:figure_id>")
@@ -301,25 +279,25 @@ def search_articles() -> Any:
 def get_figure(figure_id: str) -> Response:
     """The bytes of a public article's figure, as JPEG or PNG."""
     auth.machine(Scope.KNOWLEDGE_READ)
-    query = _query(AttachmentQuery)
+    query = _query(schemas.AttachmentQuery)
     with desk().db.read() as session:
         figure = knowledge.get_figure(session, figure_id)
     return figure_response(desk(), figure, thumbnail=query.thumbnail)
 
 
 @blueprint.get("/taxonomy")
-@blueprint.output(TaxonomyOut)
+@blueprint.output(schemas.TaxonomyValues)
 @blueprint.doc(tags=["Triage"])
 def get_taxonomy() -> Any:
     """Categories, teams, products and the values of every field."""
     auth.machine(Scope.TRIAGE)
     taxonomy = desk().taxonomy
-    return {
-        "categories": [_label_json(label) for label in taxonomy.categories],
-        "teams": [_label_json(label) for label in taxonomy.teams],
-        "products": [_label_json(label) for label in taxonomy.products],
-        "fields": {name: list(allowed_values(taxonomy, name)) for name in FIELDS},
-    }
+    return schemas.TaxonomyValues(
+        categories=tuple(schemas.TaxonomyLabel.of(label) for label in taxonomy.categories),
+        teams=tuple(schemas.TaxonomyLabel.of(label) for label in taxonomy.teams),
+        products=tuple(schemas.TaxonomyLabel.of(label) for label in taxonomy.products),
+        allowed_values={name: allowed_values(taxonomy, name) for name in FIELDS},
+    )
 
 
 @blueprint.get("/openapi.json")
@@ -340,17 +318,21 @@ def openapi_document() -> dict[str, Any]:
     return document
 
 
-def _ticket(machine: MachinePrincipal, ticket_id: str) -> dict[str, Any]:
-    with desk().db.read() as session:
-        return ticket_json(session, tickets.load_ticket(session, machine, ticket_id), desk().taxonomy)
+def _rejected_files(rejected: Iterable[RejectedFile]) -> tuple[payloads.RejectedFile, ...]:
+    return tuple(payloads.RejectedFile.of(file.filename, file.error) for file in rejected)
 
 
-def _triage(machine: MachinePrincipal, ticket_id: str) -> dict[str, Any]:
+def _ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
     with desk().db.read() as session:
-        shown = triage_json(tickets.load_ticket(session, machine, ticket_id))
-    if shown is None:
+        return tickets.show_ticket(session, tickets.load_ticket(session, machine, ticket_id), desk().taxonomy)
+
+
+def _triage(machine: MachinePrincipal, ticket_id: str) -> payloads.Triage:
+    with desk().db.read() as session:
+        triage = tickets.load_ticket(session, machine, ticket_id).current_triage
+    if triage is None:
         raise NotFound("This ticket has not been triaged yet. Please ask again in a moment.")
-    return shown
+    return payloads.Triage.of(triage)
 
 
 def _body(model: type[Model], *, with_files: bool = False) -> Model:
@@ -427,7 +409,3 @@ def _idempotency_key() -> str | None:
     if key is not None and not _KEY.fullmatch(key):
         raise Invalid("Idempotency-Key: 1 to 200 visible ASCII characters.", field="Idempotency-Key")
     return key
-
-
-def _label_json(label: Label) -> dict[str, str]:
-    return {"key": label.key, "name": label.name, "description": label.description}

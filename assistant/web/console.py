@@ -19,7 +19,6 @@ from assistant.desk import access, credentials, evidence, people, tickets
 from assistant.desk.access import AgentPrincipal
 from assistant.desk.events import last_event_id
 from assistant.desk.tickets import TicketFilters
-from assistant.desk.triage import current_triage
 from assistant.errors import AssistantError, Unauthenticated
 from assistant.models import ConversationState, Priority, Ticket, TicketStatus
 from assistant.skills.triage import allowed_values
@@ -224,7 +223,7 @@ def _queue_page() -> dict[str, Any]:
 
 def _category_of(ticket: Ticket) -> Any:
     """The triage field of the category, for how sure it is."""
-    result = current_triage(ticket)
+    result = ticket.current_triage
     return next((field for field in result.fields if field.name == "category"), None) if result is not None else None
 
 

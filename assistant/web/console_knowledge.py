@@ -1,7 +1,7 @@
-"""The agents' side of the knowledge base: searching it, where it comes from, what is missing, answers to approve.
+"""The console's knowledge base: search, sources, gaps, and answers to approve.
 
-Every agent may search, see how imports went, close gaps and approve answers of tickets they may see. Only admins add,
-import and remove sources: what is imported is what customers are told.
+Every agent may search, see the state of imports, close gaps, and approve answers from tickets they may see. Only admins
+add, import and remove sources, as customers are told what is imported.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from assistant import payloads
 from assistant.errors import AssistantError, Invalid, NotAllowed
 from assistant.knowledge import articles as knowledge
 from assistant.knowledge import embedding, figures, gaps, solved, sources
@@ -27,7 +28,7 @@ blueprint = Blueprint("knowledge", __name__, url_prefix="/knowledge")
 
 Reply = str | BaseResponse | tuple[str, int]
 
-# What may be chosen for how often a source is imported again: minutes, in words.
+# Import intervals to choose from: minutes, and their wording.
 INTERVALS = {0: "manually", 60: "every hour", 360: "every 6 hours", 1440: "every day", 10080: "every week"}
 
 
@@ -35,11 +36,11 @@ INTERVALS = {0: "manually", 60: "every hour", 360: "every 6 hours", 1440: "every
 def search() -> Reply:
     text = storable(request.args.get("q", "")).strip()[:500]
     hits = knowledge.search_articles(desk().index, text, internal=True, limit=12) if text else []
-    found = [hit.to_json() for hit in hits]
+    found = [payloads.Passage.of(hit.document) for hit in hits]
     with desk().db.read() as session:
         count = knowledge.count_articles(session)
-        pictures = figures.figures_beside(session, [hit["passage_id"] for hit in found])
-    return render_template("console/knowledge.html", q=text, hits=found, count=count, pictures=pictures)
+        pictures = figures.figures_beside(session, [passage.id for passage in found])
+    return render_template("console/knowledge.html", q=text, passages=found, count=count, pictures=pictures)
 
 
 @blueprint.get("/figures/<public_id:figure_id>")
@@ -59,7 +60,7 @@ def source_list() -> Reply:
 
 @blueprint.get("/sources/rows")
 def source_rows() -> Reply:
-    """What of the page changes while an import runs."""
+    """The part of the page that changes while an import runs."""
     return render_template("console/_sources.html", **_sources())
 
 
@@ -72,7 +73,7 @@ def add_website() -> Reply:
             sources.request_sync(session, source)
             return f"Importing {source.name}, one page per second."
 
-    return _managed(add)
+    return _admin_action(add)
 
 
 @blueprint.post("/sources/files")
@@ -83,7 +84,7 @@ def add_files() -> Reply:
         source = sources.add_files(desk(), sent, name=_field("name") or "files")
         return f"Importing {len(sent)} file{'' if len(sent) == 1 else 's'} into {source.name}."
 
-    return _managed(add)
+    return _admin_action(add)
 
 
 @blueprint.post("/sources/solved")
@@ -93,7 +94,7 @@ def add_solved() -> Reply:
             sources.request_solved(session)
         return "Scanning solved tickets. Proposals will appear under Answers to approve."
 
-    return _managed(add)
+    return _admin_action(add)
 
 
 @blueprint.post("/sources/<public_id:source_id>/sync")
@@ -104,7 +105,7 @@ def sync_source(source_id: str) -> Reply:
             sources.request_sync(session, source)
             return f"Import of {source.name} is queued."
 
-    return _managed(sync)
+    return _admin_action(sync)
 
 
 @blueprint.post("/sources/<public_id:source_id>/interval")
@@ -118,7 +119,7 @@ def set_interval(source_id: str) -> Reply:
             sources.set_interval(session, source, minutes or None, now=desk().now())
             return f"{source.name} is now imported {INTERVALS.get(minutes, f'every {minutes} minutes')}."
 
-    return _managed(change)
+    return _admin_action(change)
 
 
 @blueprint.post("/sources/<public_id:source_id>/files/remove")
@@ -129,7 +130,7 @@ def remove_file(source_id: str) -> Reply:
             sources.remove_file(session, source, _field("file"))
             return "File removed. Its articles will be removed shortly."
 
-    return _managed(remove)
+    return _admin_action(remove)
 
 
 @blueprint.post("/sources/<public_id:source_id>/remove")
@@ -139,7 +140,7 @@ def remove_source(source_id: str) -> Reply:
             source = sources.get_source(session, source_id)
             return f"Removed {source.name} and its {sources.remove_source(session, source)} articles."
 
-    return _managed(remove)
+    return _admin_action(remove)
 
 
 def _sources() -> dict[str, Any]:
@@ -158,8 +159,8 @@ def _sources() -> dict[str, Any]:
     }
 
 
-def _managed(action: Callable[[], str]) -> Reply:
-    """Do what only admins may, then show the sources, with what was done or what is wrong."""
+def _admin_action(action: Callable[[], str]) -> Reply:
+    """Run an action reserved for admins, then show the sources with its outcome or error."""
     if not auth.agent().is_admin:
         raise NotAllowed("Only admins can change sources.")
     try:
@@ -176,13 +177,13 @@ def _managed(action: Callable[[], str]) -> Reply:
 @blueprint.get("/gaps")
 def gap_list() -> Reply:
     with desk().db.begin() as session:
-        gaps.request_look(session)  # what came since the last look appears while the page is open
+        gaps.request_look(session)  # new gaps appear while the page is open
     return render_template("console/knowledge_gaps.html", **_gaps())
 
 
 @blueprint.get("/gaps/rows")
 def gap_rows() -> Reply:
-    """What of the page changes while the newest questions are looked through."""
+    """The part of the page that changes while recent questions are checked."""
     return render_template("console/_gaps.html", **_gaps())
 
 
@@ -201,7 +202,7 @@ def finish_gap(gap_id: str) -> Reply:
     return redirect(url_for("console.knowledge.gap_list"))
 
 
-# Answers of solved tickets
+# Answers from solved tickets
 
 
 @blueprint.get("/answers")

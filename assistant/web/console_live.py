@@ -1,6 +1,6 @@
-"""Live pages of the console: streams that say that something happened, and how many of them there may be.
+"""Live pages of the console: streams that signal changes, and limits on how many may be open.
 
-What happened is never in the stream: the page asks for its panels again and gets what this agent may see.
+A stream never carries the change itself: the page requests its panels again and gets what this agent may see.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from assistant.web import auth
 from assistant.web.context import desk, runtime
 from assistant.web.responses import event_stream, too_many_requests
 
-# Visible pages of one agent; hidden pages close their stream themselves. One more, and the oldest ends.
+# Per agent, for visible pages (hidden ones close their stream). Opening one more ends the oldest.
 STREAMS_EACH = 6
-# Pages that were left are found by writing to them: an agent leafs through tickets faster than the usual ping.
+# Closed pages are noticed only by writing to them, and agents leaf through tickets faster than the usual ping.
 PING_EVERY = 3.0
 _RETRY_AFTER = 15.0
 
@@ -33,7 +33,7 @@ class AgentStreams:
         self._lock = threading.Lock()
 
     def enter(self, agent_id: int, *, each: int, together: int) -> threading.Event | None:
-        """Count one more. The event is set when the stream should end; None if all together are too many."""
+        """Register a stream. The event returned is set when it should end; None if too many are open altogether."""
         with self._lock:
             mine = self._open.setdefault(agent_id, deque())
             if len(mine) >= each:
@@ -61,9 +61,9 @@ STREAMS = "assistant.agent_streams"
 
 
 def news_stream(conversation_id: int | None, name: Callable[[Event], str | None]) -> Response:
-    """That something happened, by name, to one conversation or (None) to any."""
+    """A stream of names of changes to one conversation or (None) to any; ``name`` maps an event to its name."""
     agent_id = auth.agent().agent_id
-    # Each holds a web thread: they leave most of them to customers and to requests.
+    # Each holds a web thread: leave most of them to customers and requests.
     streams = cast("AgentStreams", current_app.extensions[STREAMS])
     ended = streams.enter(agent_id, each=STREAMS_EACH, together=max(2, runtime().settings.threads // 5))
     if ended is None:

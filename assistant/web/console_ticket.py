@@ -24,7 +24,6 @@ from assistant.text.storable import storable
 from assistant.web import auth, console_words
 from assistant.web.console_live import news_stream
 from assistant.web.context import desk
-from assistant.web.schemas import ticket_json
 
 blueprint = Blueprint("ticket", __name__, url_prefix="/tickets/<public_id:ticket_id>")
 
@@ -262,7 +261,7 @@ def _ticket_page(ticket_id: str) -> dict[str, Any]:
     agent = auth.agent()
     with desk().db.read() as session:
         row = tickets.load_ticket(session, agent, ticket_id)
-        shown = ticket_json(session, row, desk().taxonomy)
+        shown = tickets.show_ticket(session, row, desk().taxonomy).to_json()
         proposed = [draft for draft in shown["drafts"] if draft["status"] == DraftStatus.PROPOSED]
         taker = row.conversation.agent if row.conversation.state is ConversationState.AGENT else None
         return {
@@ -272,7 +271,7 @@ def _ticket_page(ticket_id: str) -> dict[str, Any]:
             "other_tickets": _other_tickets(session, row),
             "agents": [{"id": one.public_id, "name": one.name} for one in people.active_agents(session)],
             "taker": {"id": taker.public_id, "name": taker.name} if taker is not None else None,
-            "place": conversations.queue_place(session, row.conversation),
+            "queue_position": conversations.queue_position(session, row.conversation),
             "fields": _triage_fields(shown),
             "settable": [status.value for status in SETTABLE],
             "evidence_options": _evidence_options(),
@@ -296,10 +295,10 @@ def _triage_fields(shown: dict[str, Any]) -> list[dict[str, Any]]:
     """The triage fields, each with every value it may have, likeliest first."""
     chosen = []
     for field in shown["triage"]["fields"] if shown["triage"] is not None else []:
-        likely = field["probabilities"]
+        likely = {one["value"]: one["probability"] for one in field["alternatives"]}
         options = sorted(allowed_values(desk().taxonomy, field["name"]), key=lambda key: -likely.get(key, 0.0))
-        now = field["corrected_value"] if field["state"] == "overridden" else field["value"]
-        chosen.append({**field, "options": options, "now": now})
+        now = field["corrected_value"] if field["status"] == "overridden" else field["value"]
+        chosen.append({**field, "options": options, "probabilities": likely, "now": now})
     return chosen
 
 

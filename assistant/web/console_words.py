@@ -1,4 +1,4 @@
-"""How the console says things: reasons, modes and states in plain words, cited text in numbered sentences."""
+"""The console's wording: reasons, modes and states in plain words, and cited text cut into numbered sentences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MODE = {
     Mode.FULL_VLM: "The model reads photos and writes answers; each sentence is checked against its article.",
     Mode.REMOTE: "A model server reads photos and writes answers; each sentence is checked against its article.",
 }
-# Modes in which no model has written or decided: what is shown says so instead of a model's name.
+# Modes in which no model writes answers: the console says so instead of naming a model.
 QUOTES = (Mode.NO_VLM.value, Mode.SMALL_VLM.value)
 STATE = {
     "assistant": "With the assistant",
@@ -34,7 +34,7 @@ CHANNEL = {"widget": "Chat widget", "api": "API"}
 
 
 def label(taxonomy: Taxonomy, field: str, key: str) -> str:
-    """A triage value as people read it: the taxonomy's name, else the key in words."""
+    """A triage value for display: its name in the taxonomy, else the key in words."""
     if field == "language":
         return key
     if field == "product" and key == NO_PRODUCT:
@@ -50,7 +50,7 @@ def words(key: str) -> str:
 
 @dataclass(frozen=True)
 class Source:
-    """A passage that something cites, under the number that its sentences carry."""
+    """A cited passage, with the number shown after the sentences that cite it."""
 
     number: int
     title: str
@@ -63,14 +63,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of a text; with ``sources``, a cited sentence."""
+    """A piece of text; a cited sentence if it has ``sources``."""
 
     text: str
     sources: tuple[Source, ...] = ()
 
     @property
     def head(self) -> str:
-        """Without the `last_word`, which stays on one line with the numbers behind it."""
+        """The text before `last_word`, which stays on one line with the citation numbers."""
         return self.text[: len(self.text) - len(self.last_word)]
 
     @property
@@ -86,7 +86,7 @@ class CitedText:
 
 
 def cited(text: str, citations: Sequence[dict[str, Any]]) -> CitedText:
-    """Cut a text at its cited sentences and number what they cite. Joined, the segments are the text again."""
+    """Cut a text at its cited sentences and number their passages. Joined, the segments give the text."""
     sources: dict[tuple[str, str, str], Source] = {}
     by_sentence: dict[str, dict[int, Source]] = {}
     for citation in sorted(citations, key=lambda one: one["sentence_index"]):

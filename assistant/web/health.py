@@ -17,7 +17,7 @@ from assistant.models import ConversationState, JobStatus
 from assistant.web import auth
 from assistant.web.context import desk, runtime
 from assistant.web.responses import problem
-from assistant.web.schemas import LiveOut, ReadyOut
+from assistant.web.schemas import Live, Ready
 
 log = structlog.get_logger(__name__)
 
@@ -35,15 +35,15 @@ _TEXT: dict[int | str, Any] = {
 
 
 @blueprint.get("/livez")
-@blueprint.output(LiveOut)
+@blueprint.output(Live)
 @blueprint.doc(tags=["Health"])
 def livez() -> Any:
     """Say that the process answers."""
-    return {"status": "ok"}
+    return Live(status="ok")
 
 
 @blueprint.get("/readyz")
-@blueprint.output(ReadyOut)
+@blueprint.output(Ready)
 @blueprint.doc(tags=["Health"])
 def readyz() -> Any:
     """Say whether work can be done.
@@ -58,14 +58,14 @@ def readyz() -> Any:
         return problem(503, "not_ready", " ".join(troubles.values()), troubles=troubles)
     installed = runtime().installed
     trouble = installed.trouble() if installed is not None else None
-    return {
-        "status": "degraded" if trouble else "ok",
-        "model": desk().capabilities.model,
-        "mode": desk().capabilities.mode.value,
-        "engine": trouble or "ok",
-        "jobs_waiting": backlog.waiting,
-        "jobs_dead": backlog.dead,
-    }
+    return Ready(
+        status="degraded" if trouble else "ok",
+        degraded_reason=trouble,
+        model=desk().capabilities.model,
+        mode=desk().capabilities.mode,
+        jobs_queued=backlog.waiting,
+        jobs_dead=backlog.dead,
+    )
 
 
 def _check_database(troubles: dict[str, str]) -> queue.Backlog | None:

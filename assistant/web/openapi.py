@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,16 +13,16 @@ from assistant.web.schemas import Problem
 
 # (path, method) to the model of the request body, and whether it may come as a form with photos.
 _BODIES: dict[tuple[str, str], tuple[type[BaseModel], bool]] = {
-    ("/api/v1/tickets", "post"): (schemas.TicketIn, True),
+    ("/api/v1/tickets", "post"): (schemas.NewTicket, True),
     ("/api/v1/tickets/{ticket_id}", "patch"): (schemas.TicketChange, False),
-    ("/api/v1/tickets/{ticket_id}/messages", "post"): (schemas.MessageIn, True),
+    ("/api/v1/tickets/{ticket_id}/messages", "post"): (schemas.NewMessage, True),
     ("/api/v1/tickets/{ticket_id}/triage/{name}", "patch"): (schemas.FieldDecision, False),
     ("/api/v1/tickets/{ticket_id}/drafts/{draft_id}/send", "post"): (schemas.DraftDecision, False),
-    ("/api/v1/triage", "post"): (schemas.TriageIn, True),
+    ("/api/v1/triage", "post"): (schemas.TicketText, True),
 }
 _QUERIES: dict[str, type[BaseModel]] = {
     "/api/v1/tickets": schemas.TicketQuery,
-    "/api/v1/articles": schemas.ArticleQuery,
+    "/api/v1/articles/search": schemas.ArticleQuery,
     "/api/v1/attachments/{attachment_id}": schemas.AttachmentQuery,
     "/api/v1/figures/{figure_id}": schemas.AttachmentQuery,
 }
@@ -62,6 +64,7 @@ _ABOUT = (
 def complete(document: dict[str, Any] | str) -> dict[str, Any] | str:
     """APIFlask's document (a dict, as we ask for JSON) with bodies, parameters, problems and the security scheme."""
     assert isinstance(document, dict)  # noqa: S101
+    document = _with_shared_schemas(document)
     document["info"]["description"] = _ABOUT
     document["security"] = [{"key": []}]
     document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
@@ -79,6 +82,15 @@ def complete(document: dict[str, Any] | str) -> dict[str, Any] | str:
     return document
 
 
+def _with_shared_schemas(document: dict[str, Any]) -> dict[str, Any]:
+    """One component for each model: APIFlask makes a copy, `Ticket.Message`, for every model that refers to it."""
+    text = re.sub(r"(?<=#/components/schemas/)\w+\.", "", json.dumps(document))
+    shared: dict[str, Any] = json.loads(text)
+    models = shared["components"]["schemas"]
+    shared["components"]["schemas"] = {name.rpartition(".")[2]: models[name] for name in sorted(models)}
+    return shared
+
+
 def _complete_operation(operation: dict[str, Any], path: str, method: str, models: dict[str, Any]) -> None:
     parameters, responses = operation.setdefault("parameters", []), operation["responses"]
     if (path, method) in _BODIES:
@@ -91,7 +103,7 @@ def _complete_operation(operation: dict[str, Any], path: str, method: str, model
     if (path, method) == ("/api/v1/tickets", "post"):
         parameters.append(_idempotency_key())
         replayed = {"schema": {"type": "string", "const": "true"}, "description": "It had been sent before."}
-        responses["200"] = {**responses["200"], "headers": {"Idempotency-Replayed": replayed}}
+        responses["200"] = {**responses["200"], "headers": {"Idempotent-Replayed": replayed}}
     for parameter in parameters:
         if parameter["in"] == "path" and parameter["name"].endswith("_id"):
             parameter["schema"] = {"type": "string", "pattern": "^[a-z]{3,4}_[0-9a-z]{20}$"}
@@ -140,7 +152,7 @@ def _form_schema(model: type[BaseModel]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, definition in schema["properties"].items():
         if name == "requester":
-            requester = schema["$defs"]["RequesterIn"]["properties"]
+            requester = schema["$defs"]["Requester"]["properties"]
             fields |= {f"requester_{part}": _not_null(inner) for part, inner in requester.items()}
         else:
             fields[name] = _not_null(definition)

@@ -10,13 +10,13 @@ from typing import Any, cast
 from flask import Blueprint, Response, current_app, g, jsonify, render_template, request, send_from_directory
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from assistant import payloads
 from assistant.desk import access, conversations, events
-from assistant.desk.attachments import RejectedFile
 from assistant.desk.events import Audience
 from assistant.errors import Conflict, Invalid
 from assistant.knowledge import articles as knowledge
 from assistant.media.files import Upload
-from assistant.models import Conversation, ConversationState
+from assistant.models import Conversation
 from assistant.ports import HandoffReason
 from assistant.text.storable import storable
 from assistant.web import auth
@@ -49,8 +49,7 @@ def start_conversation() -> tuple[Response, int]:
     start = _read_start()
     conversation = conversations.start_conversation(desk(), name=start.name or None, email=start.email or None)
     token = auth.conversation_token(conversation.public_id)
-    body = {"conversation": conversation.public_id, "token": token, "state": conversation.state.value}
-    return jsonify(body), 201
+    return jsonify({"id": conversation.public_id, "token": token, "status": conversation.state.value}), 201
 
 
 @blueprint.get("/widget/v1/conversation")
@@ -63,9 +62,9 @@ def get_conversation() -> Response:
         last_event_id = events.last_event_id(session, conversation_id=conversation.id)
         messages = conversations.public_messages(session, conversation.id)
         body = {
-            **_state_payload(conversation, place=conversations.queue_place(session, conversation)),
-            "before": conversations.messages_before(session, conversation),
-            "messages": [conversations.message_payload(message) for message in messages],
+            **_conversation_json(session, conversation),
+            "jobs_ahead": conversations.jobs_ahead(session, conversation),
+            "messages": [payloads.Message.of(message).to_json() for message in messages],
             "last_event_id": last_event_id,
             **_about(),
         }
@@ -76,11 +75,11 @@ def get_conversation() -> Response:
 def post_message() -> tuple[Response, int]:
     principal = auth.customer()
     posted = conversations.post_message(
-        desk(), principal, text=_read_text(), uploads=_read_uploads(), client_id=_read_client_id()
+        desk(), principal, text=_read_text(), uploads=_read_uploads(), client_id=_read_external_id()
     )
-    message = conversations.message_payload(posted.message)
-    rejected = [_rejected_payload(file) for file in posted.rejected]
-    return jsonify({"message": message, "rejected": rejected}), 200 if posted.repeated else 201
+    message = payloads.Message.of(posted.message).to_json()
+    rejected = [payloads.RejectedFile.of(file.filename, file.error).to_json() for file in posted.rejected]
+    return jsonify({"message": message, "rejected_files": rejected}), 200 if posted.repeated else 201
 
 
 @blueprint.post("/widget/v1/handoff")
@@ -92,7 +91,7 @@ def ask_for_person() -> Response:
         if conversations.last_customer_message(session, conversation.id) is None:
             raise Conflict("Please write first what it is about: then a person can take over.")
         conversations.hand_off(session, conversation, HandoffReason.CUSTOMER_ASKED)
-        body = _state_payload(conversation, place=conversations.queue_place(session, conversation))
+        body = _conversation_json(session, conversation)
     return jsonify(body)
 
 
@@ -143,7 +142,7 @@ def rate_answer(message_id: str) -> tuple[Response, int]:
         raise Invalid("Send a JSON object with helpful: true, false or null.", field="helpful")
     with desk().db.begin() as session:
         message = conversations.rate_answer(session, principal, message_id, helpful=helpful)
-        return jsonify(conversations.message_payload(message)), 200
+        return jsonify(payloads.Message.of(message).to_json()), 200
 
 
 # Pages
@@ -203,30 +202,18 @@ def _read_text() -> str:
     return storable(request.form.get("text", ""))
 
 
-def _read_client_id() -> str | None:
-    client_id = request.form.get("client_id") or None
-    if client_id is not None and (len(client_id) > 100 or not client_id.isprintable()):
-        raise Invalid("client_id is at most 100 printable characters.", field="client_id")
-    return client_id
+def _read_external_id() -> str | None:
+    external_id = request.form.get("external_id") or None
+    if external_id is not None and (len(external_id) > 100 or not external_id.isprintable()):
+        raise Invalid("external_id must be at most 100 printable characters.", field="external_id")
+    return external_id
 
 
-def _state_payload(conversation: Conversation, *, place: int) -> dict[str, Any]:
-    """``place`` counts from 1 while a person is waited for, else it is null."""
-    has_agent = conversation.state is ConversationState.AGENT and conversation.agent is not None
-    return {
-        "conversation": conversation.public_id,
-        "state": conversation.state.value,
-        "place": place or None,
-        "agent_name": conversation.agent.name if has_agent and conversation.agent is not None else None,
-        "reason": conversation.handoff_reason.value if conversation.handoff_reason is not None else None,
-    }
+def _conversation_json(session: Any, conversation: Conversation) -> dict[str, Any]:
+    position = conversations.queue_position(session, conversation)
+    return payloads.Conversation.of(conversation, queue_position=position).to_json()
 
 
 def _about() -> dict[str, Any]:
     capabilities = desk().capabilities
     return {"company": desk().settings.company, "model": capabilities.model, "mode": capabilities.mode.value}
-
-
-def _rejected_payload(file: RejectedFile) -> dict[str, Any]:
-    error = file.error
-    return {"filename": file.filename, "status": error.status, "code": error.code, "detail": error.message}

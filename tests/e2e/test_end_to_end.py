@@ -1,6 +1,6 @@
 """A customer, an agent and a photo, through the real server in a real browser.
 
-With ``SCREENSHOTS`` set to a folder, what was seen on the way is kept there.
+Set ``SCREENSHOTS`` to a folder to keep screenshots of every step.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Frame, Page, expect, sync_playwright
+from playwright.sync_api import APIRequestContext, Browser, Error, Frame, Page, expect, sync_playwright
 
 from assistant import sample
 from assistant.knowledge import articles as knowledge
@@ -25,7 +26,8 @@ pytestmark = pytest.mark.e2e
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-WAIT = 60_000
+WAIT = 240_000  # milliseconds, far longer than anything takes, as the machine may be busy
+PRESS_AGAIN = 15_000
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serving the sample company, with one agent."""
+    """A server with the sample company and one agent."""
     folder = tmp_path_factory.mktemp("e2e") / "var"
     runtime = build(Settings(data_dir=folder))
     embedder = runtime.desk.capabilities.embedder
@@ -58,7 +60,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 class Witness:
-    """One person's browser window: takes pictures, and remembers what the browser complained about."""
+    """A browser window of one person, which takes screenshots and collects the browser's errors."""
 
     def __init__(self, browser: Browser, folder: Path, *, width: int = 1280, height: int = 860) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": height}, locale="en-GB")
@@ -71,8 +73,8 @@ class Witness:
 
     def picture(self, name: str) -> None:
         if "SCREENSHOTS" in os.environ:
-            self.page.wait_for_timeout(600)  # what fades in, and thumbnails: nothing that the test itself looks at
-        # Hiding the caret would be an inline style: the browser would refuse it, and complain.
+            self.page.wait_for_timeout(600)  # for transitions and thumbnails; no assertion depends on it
+        # Playwright hides the caret with an inline style, which the Content-Security-Policy forbids.
         self.page.screenshot(path=self._folder / f"{name}.png", caret="initial")
 
 
@@ -101,14 +103,23 @@ def sign_in(agent: Witness, server: Server) -> None:
 
 
 def press(page: Page, button: str, *, until: str) -> None:
-    """The Enter key on a button. A panel that is renewed between focus and key does not get it: who works by keyboard
-    presses again."""
-    page.locator(button).press("Enter")
-    try:
-        expect(page.locator(until)).to_have_count(1, timeout=10_000)
-    except AssertionError:
-        page.locator(button).press("Enter")
-        expect(page.locator(until)).to_have_count(1)
+    """Press Enter on a button. If its panel refreshes between focus and key, the key is lost: press again."""
+    for _ in range(WAIT // PRESS_AGAIN):
+        if page.locator(button).count():
+            with suppress(Error):
+                page.locator(button).press("Enter", timeout=PRESS_AGAIN)
+        with suppress(AssertionError):
+            expect(page.locator(until)).to_have_count(1, timeout=PRESS_AGAIN)
+            return
+    expect(page.locator(until)).to_have_count(1)
+
+
+def ask(machine: APIRequestContext, server: Server, text: str) -> None:
+    """Send a customer's first message without the widget."""
+    token = machine.post(f"{server.url}/widget/v1/conversations", data={"name": "Rosa"}).json()["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    asked = machine.post(f"{server.url}/widget/v1/messages", headers=headers, multipart={"text": text})
+    assert asked.status == 201
 
 
 def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
@@ -122,9 +133,9 @@ def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
     customer.picture("1-widget-composed")
     chat.locator("#send").click()
     answer = chat.locator("#log .entry.assistant").last
-    expect(answer).to_contain_text(re.compile("tank|pump|E21", re.I), timeout=WAIT)
+    expect(answer).to_contain_text(re.compile("tank|pump|E21", re.I))
     expect(answer.locator("button, a, sup, .cite").first).to_be_visible()
-    expect(answer.locator(".byline")).to_be_in_viewport()  # a long answer is read from its beginning
+    expect(answer.locator(".byline")).to_be_in_viewport()  # a long answer is shown from its beginning
     customer.picture("2-widget-answered")
 
     chat.locator("#person").click()
@@ -144,6 +155,7 @@ def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
 
     page.locator("#status").get_by_role("button", name="Take over").click()
     expect(chat.locator("body")).to_have_attribute("data-state", "agent")
+    expect(page.locator("#draft h2")).to_be_visible()  # a draft, or that there is none
     page.locator("#draft summary").first.click()
     text = page.locator("#draft textarea[data-draft]")
     if text.count():
@@ -160,7 +172,7 @@ def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
     expect(page.locator("#thread")).to_contain_text("Thank you, Alice!")  # without a reload
 
     press(page, "#accept-language", until="#triage .field.is-accepted")
-    expect(page.locator("#field-language")).to_be_focused()  # who works by keyboard stays where they were
+    expect(page.locator("#field-language")).to_be_focused()  # keyboard focus survives the refresh
     page.locator("#field-priority").select_option("low")
     expect(page.locator("#triage .field.is-overridden")).to_have_count(1)
     page.locator("#status").get_by_role("button", name="Solve").click()
@@ -180,8 +192,8 @@ def test_pages_fit_a_phone(browser: Browser, server: Server, pictures: Path, pat
 
 
 def test_an_agent_can_work_on_a_phone(browser: Browser, server: Server, pictures: Path) -> None:
-    """On the ticket that the test above has left behind."""
     phone = Witness(browser, pictures, width=390, height=800)
+    ask(phone.context.request, server, "My coffee machine shows E21. What can I do?")
     sign_in(phone, server)
     page = phone.page
     page.goto(f"{server.url}/console/?tab=all")
@@ -196,16 +208,12 @@ def test_an_agent_can_work_on_a_phone(browser: Browser, server: Server, pictures
 
 
 def test_a_customer_who_waits_sees_how_many_are_before_them(browser: Browser, tmp_path: Path, pictures: Path) -> None:
-    server = Server(tmp_path / "var", at_once=True, workers=0)  # nobody works: all wait
+    server = Server(tmp_path / "var", at_once=True, workers=0)  # without workers everybody waits
     customer = Witness(browser, pictures)
     try:
         server.start()
-        machine = customer.context.request
         for _ in range(2):
-            token = machine.post(f"{server.url}/widget/v1/conversations", data={"name": "Rosa"}).json()["token"]
-            bearer = {"Authorization": f"Bearer {token}"}
-            asked = machine.post(f"{server.url}/widget/v1/messages", headers=bearer, multipart={"text": "It leaks"})
-            assert asked.status == 201
+            ask(customer.context.request, server, "It leaks")
         chat = open_chat(customer, server)
         chat.locator("#text").fill("What does E21 mean?")
         chat.locator("#send").click()

@@ -97,7 +97,7 @@ def test_a_photo_alone_finds_the_article_whose_figure_looks_like_it(desk: Desk, 
     assert hit.document.metadata["article_title"] == f"Part {len(colour)}{colour[0]}"
     assert hit.resemblance == pytest.approx(1.0, abs=0.01)
     assert hit.similarity == 0.0
-    assert hit.to_json()["resemblance"] > 0.9
+    assert (hit.resemblance or 0) > 0.9
 
 
 def test_a_photo_decides_between_articles_whose_words_are_alike(either: Desk) -> None:
@@ -212,9 +212,9 @@ def test_kb_search_takes_a_photo_with_a_real_checkpoint(
     found = run(main, ["kb", "search", "--photo", str(tmp_path / "blue.png"), "--limit", "1"])
     assert found.exit_code == 0, found.output
     assert "Blue" in found.output
-    assert "a figure that looks like the photo (100%)" in " ".join(found.output.split())
+    assert "a figure resembling the photo (100%)" in " ".join(found.output.split())
     refused = run(main, ["kb", "search"])
-    assert (refused.exit_code, "Give a query, or a photo" in refused.output) == (2, True)
+    assert (refused.exit_code, "Give a query or a --photo" in refused.output) == (2, True)
     (tmp_path / "no.png").write_bytes(b"no photo")
     assert run(main, ["kb", "search", "--photo", str(tmp_path / "no.png")]).exit_code == 1
 

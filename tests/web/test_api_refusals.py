@@ -44,7 +44,7 @@ NEEDS: list[tuple[str, str, Scope]] = [
     ("post", f"/tickets/{NOWHERE}/drafts/{NO_DRAFT}/discard", Scope.TICKETS_WRITE),
     ("get", "/attachments/att_00000000000000000000", Scope.TICKETS_READ),
     ("post", "/triage", Scope.TRIAGE),
-    ("get", "/articles?q=x", Scope.KNOWLEDGE_READ),
+    ("get", "/articles/search?query=x", Scope.KNOWLEDGE_READ),
     ("get", "/figures/fig_00000000000000000000", Scope.KNOWLEDGE_READ),
     ("get", "/taxonomy", Scope.TRIAGE),
 ]
@@ -192,7 +192,7 @@ def test_a_request_over_every_limit_is_refused(
     assert is_problem(client.post(TICKETS, data=body, content_type=form, headers=key), 413)
     data = {"text": "x", "photos": [(io.BytesIO(make_photo("x", size=(900, 900))), "a.jpg")]}
     one = client.post(TICKETS, data=data, headers=key)
-    assert (one.status_code, one.json["rejected"][0]["status"]) == (201, 413)
+    assert (one.status_code, one.json["rejected_files"][0]["status"]) == (201, 413)
 
 
 def test_unknown_addresses_and_methods_are_problems_too(client: FlaskClient, key: Key) -> None:
@@ -224,7 +224,7 @@ def test_every_bad_file_is_taken_or_refused_with_its_reason_in_bounded_time(
         assert response.status_code == 201, path.name  # the rest of the message survives
         assert seconds < 5, path.name
         kept = response.json["messages"][0]["attachments"]
-        refused = response.json["rejected"]
+        refused = response.json["rejected_files"]
         assert len(kept) + len(refused) == 1, path.name
         if refused:
             assert 400 <= refused[0]["status"] < 500, path.name

@@ -50,10 +50,10 @@ def test_a_fresh_installation_is_alive_and_ready(client: FlaskClient) -> None:
     assert ready.status_code == 200
     assert ready.json == {
         "status": "ok",
+        "degraded_reason": None,
         "model": "none",
         "mode": "no_vlm",
-        "engine": "ok",
-        "jobs_waiting": 0,
+        "jobs_queued": 0,
         "jobs_dead": 0,
     }
 
@@ -79,7 +79,7 @@ def test_without_its_storage_it_is_not_ready(client: FlaskClient, settings: Sett
 
 def test_jobs_that_no_worker_takes_are_said(client: FlaskClient, desk: Desk, db: Database) -> None:
     make_ticket(desk)
-    assert client.get("/readyz").json["jobs_waiting"] == 1  # a moment ago: no trouble yet
+    assert client.get("/readyz").json["jobs_queued"] == 1  # a moment ago: no trouble yet
     age(db, timedelta(minutes=5))
     refused = client.get("/readyz")
     assert refused.status_code == 503
@@ -109,18 +109,18 @@ def test_a_broken_engine_is_degraded_and_says_why(runtime: Runtime, make_app: Ca
     broken = Installed(runtime.desk.capabilities, trouble=lambda: "The GPU is out of memory.")
     ready = make_app(replace(runtime, installed=broken)).test_client().get("/readyz")
     assert ready.status_code == 200  # answers are quoted meanwhile: it still serves
-    assert (ready.json["status"], ready.json["engine"]) == ("degraded", "The GPU is out of memory.")
+    assert (ready.json["status"], ready.json["degraded_reason"]) == ("degraded", "The GPU is out of memory.")
 
 
 def test_metrics_tell_what_the_engine_counts(runtime: Runtime, make_app: Callable[..., APIFlask]) -> None:
-    counters = Counters(finished=3, refused=1, generation_tokens=120, decode_rows=40, decode_steps=10)
+    counters = Counters(finished=3, refused=1, tokens_written=120, rows=40, steps=10)
     stats = EngineStats(counters, waiting=2, running=4, slots=8, capacity=100, kv_tokens=200)
     installed = Installed(runtime.desk.capabilities, stats=lambda: stats)
     told = make_app(replace(runtime, installed=installed)).test_client().get("/metrics").text
-    assert value(told, "assistant_engine_requests_waiting") == 2
-    assert value(told, "assistant_engine_generation_tokens") == 120
+    assert value(told, "assistant_engine_queue_depth") == 2
+    assert value(told, "assistant_engine_tokens_written") == 120
     assert value(told, "assistant_engine_batch_occupancy") == 4
-    assert value(told, "assistant_engine_kv_cache_usage") == 0.25
+    assert value(told, "assistant_engine_kv_use") == 0.25
     assert value(told, 'assistant_engine_requests{outcome="refused"}') == 1
 
 

@@ -44,9 +44,9 @@ def rosa(start: Callable[[], Token]) -> Token:
     return start()
 
 
-def message(text: str, *photos: tuple[str, bytes], client_id: str = "") -> dict[str, Any]:
+def message(text: str, *photos: tuple[str, bytes], external_id: str = "") -> dict[str, Any]:
     files = [(io.BytesIO(data), name) for name, data in photos]
-    return {"data": {"text": text, "client_id": client_id, "photos": files}, "content_type": "multipart/form-data"}
+    return {"data": {"text": text, "external_id": external_id, "photos": files}, "content_type": "multipart/form-data"}
 
 
 def events(stream: str) -> list[tuple[str, dict[str, Any]]]:
@@ -78,7 +78,7 @@ def test_photo_and_text_are_answered_with_a_citation(
 ) -> None:
     make_articles(desk, tmp_path / "articles")
     sent = client.post(f"{API}/messages", headers=rosa, **message("What does E21 mean?", ("p.jpg", make_photo("E21"))))
-    assert (sent.status_code, sent.json["rejected"]) == (201, [])
+    assert (sent.status_code, sent.json["rejected_files"]) == (201, [])
     run_until_idle(desk)
     shown = client.get(f"{API}/conversation", headers=rosa).json
     assert [said["author"] for said in shown["messages"]] == ["customer", "assistant"]
@@ -86,11 +86,11 @@ def test_photo_and_text_are_answered_with_a_citation(
     assert "draws no water" in answer["text"]
     assert answer["citations"][0]["article_title"] == "BrewMaster 300: error codes"
     assert answer["citations"][0]["quote"]
-    assert (shown["state"], shown["mode"]) == ("assistant", "no_vlm")
+    assert (shown["status"], shown["mode"]) == ("assistant", "no_vlm")
 
 
 def test_a_message_sent_twice_is_stored_once(client: FlaskClient, rosa: Token, db: Database) -> None:
-    sent = [client.post(f"{API}/messages", headers=rosa, **message("It leaks.", client_id="m-1")) for _ in range(3)]
+    sent = [client.post(f"{API}/messages", headers=rosa, **message("It leaks.", external_id="m-1")) for _ in range(3)]
     assert [response.status_code for response in sent] == [201, 200, 200]
     assert len({response.json["message"]["id"] for response in sent}) == 1
     with db.read() as session:
@@ -102,7 +102,7 @@ def test_a_file_that_is_refused_does_not_take_the_message_with_it(client: FlaskC
     sent = client.post(f"{API}/messages", headers=rosa, **message("See both", *files))
     assert sent.status_code == 201
     assert [file["filename"] for file in sent.json["message"]["attachments"]] == ["good.jpg"]
-    refused = sent.json["rejected"][0]
+    refused = sent.json["rejected_files"][0]
     assert refused["filename"] == "bad.jpg"
     assert 400 <= refused["status"] < 500
     assert refused["detail"]
@@ -120,7 +120,11 @@ def test_asking_for_a_person_hands_off_once_and_says_so(client: FlaskClient, ros
     client.post(f"{API}/messages", headers=rosa, **message("It leaks."))
     for _ in range(2):
         asked = client.post(f"{API}/handoff", headers=rosa)
-        assert (asked.json["state"], asked.json["place"], asked.json["reason"]) == ("handed_off", 1, "customer_asked")
+        assert (asked.json["status"], asked.json["queue_position"], asked.json["handoff_reason"]) == (
+            "handed_off",
+            1,
+            "customer_asked",
+        )
     run_until_idle(desk)
     said = client.get(f"{API}/conversation", headers=rosa).json["messages"]
     assert [entry["author"] for entry in said] == ["customer", "system"]  # no answer by the assistant any more
@@ -143,7 +147,7 @@ def test_who_waits_is_told_how_many_are_before_them(
     client: FlaskClient, rosa: Token, start: Callable[[], Token], desk: Desk
 ) -> None:
     def before() -> int | None:
-        told: int | None = client.get(f"{API}/conversation", headers=rosa).json["before"]
+        told: int | None = client.get(f"{API}/conversation", headers=rosa).json["jobs_ahead"]
         return told
 
     for text in ("one", "two"):

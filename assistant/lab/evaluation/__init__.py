@@ -1,1 +1,1 @@
-"""Measuring the product on labelled data: how well it triages, side by side with what it must beat."""
+"""Measuring quality on labelled data: triage, retrieval and reading photos, beside the methods they must beat."""

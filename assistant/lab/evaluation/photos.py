@@ -1,22 +1,25 @@
-"""How well photos are read, on any labelled folder: right or wrong by field, exact codes, and honest confidence.
+"""How well photos are read, on any labelled folder: accuracy by field, exact codes, and calibrated confidence.
 
-A set is a JSONL file, or a folder of them: ``photo`` (a path beside it) and ``expected``, an object. Fields of the
+A set is a JSONL file or a folder of them: ``photo`` (a relative path) and ``expected``, an object. Fields of the
 evidence (product, condition, lights, quality) are compared with what was read; any other (code, serial, order,
-total, …) is a text that must be among the visible text. `generated` makes such cases from scenes never trained on.
+total, …) must occur in the visible text. `scenes` generates such cases.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from assistant.errors import AssistantError, Invalid
+from assistant.lab.rows import Row, read_rows
+from assistant.lab.statistics import Bin, calibration_error, reliability
+from assistant.lab.tables import table
 from assistant.media.files import Upload
 from assistant.media.photo import Limits, Photo, normalise
 from assistant.ports import Box, Capabilities, TextLine
@@ -27,12 +30,13 @@ from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 EVIDENCE = ("product", "lights", "condition", "quality")
 BINS = 10
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
+_SHOWN = ("90%", "70%", "50%")
 _WORST = 24
 
 
 @dataclass(frozen=True)
 class Case:
-    """One photo, as `media` normalises it, and what should be read in it. ``boxes``: where, for some fields."""
+    """One normalised photo and what should be read in it. ``boxes``: true regions, for some fields."""
 
     name: str
     photo: bytes
@@ -42,7 +46,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One field of one photo. ``alike``: the share of the expected characters that were read."""
+    """One field of one photo. ``alike``: share of the expected characters that were read."""
 
     case: str
     field: str
@@ -51,7 +55,7 @@ class Outcome:
     confidence: float  # 0 where nothing was read
     right: bool
     alike: float
-    inside: float | None = None  # share of its regions whose centre lies in a true box; None if there is none of either
+    inside: float | None = None  # share of regions whose centre is in a true box; None without regions or boxes
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class FieldScore:
     characters: float
     calibration_error: float
     inside: float | None
-    # Accuracy of the surest share of photos, by share: what is won by passing the others to a person.
+    # Accuracy among the most confident share of photos, by share: the gain of leaving the others to a person.
     surest: Mapping[str, float]
 
 
@@ -81,31 +85,38 @@ class Report:
         return {**head, "scores": [asdict(score) for score in self.scores], "wrong": wrong}
 
     def render(self) -> str:
-        """A table for people."""
+        """A text table."""
         lines = [f"{self.path}: {self.photos} photos, {self.seconds_a_photo:.2f} s each. Model: {self.model}", ""]
-        lines.append(f"{'':16}{'photos':>7}{'right':>8}{'signs':>8}{'ECE':>7}{'region':>8}  surest 90 / 70 / 50 %")
-        lines += [_line(score) for score in self.scores]
-        lines.append("\nsigns: share of the expected characters read. ECE: expected calibration error, 10 bins.")
-        lines.append("region: share of regions whose centre lies in the true box. surest: right among the surest.")
+        header = ("", "photos", "accuracy", "characters", "ECE", "region", *(f"top {share}" for share in _SHOWN))
+        lines += table(header, [
+            (one.field, one.photos, one.accuracy, one.characters, one.calibration_error, one.inside,
+             *(one.surest[share] for share in _SHOWN))
+            for one in self.scores
+        ])  # fmt: skip
+        lines += [
+            f"\ncharacters: share of the expected characters read. ECE: expected calibration error, {BINS} bins.",
+            "region: share of regions whose centre is in the true box. top: accuracy among the most confident.",
+        ]
         return "\n".join(lines)
 
     def plot(self, path: Path) -> None:
-        """Write a reliability diagram and the abstention curve (PNG)."""
+        """Write a reliability diagram and an abstention curve (PNG)."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(9, 4.2), layout="constrained")
-        honest, curve = figure.subplots(1, 2)
-        honest.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
+        diagram, curve = figure.subplots(1, 2)
+        diagram.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
         for score in self.scores:
             sure, right = _columns(self.outcomes, score.field)
-            bins = list(_reliability(sure, right))
-            honest.plot([one[0] for one in bins], [one[1] for one in bins], marker="o", markersize=3, label=score.field)
+            bins = _bins(sure, right)
+            means, shares = [mean for mean, *_ in bins], [share for _, share, _ in bins]
+            diagram.plot(means, shares, marker="o", markersize=3, label=score.field)
             order = np.argsort(-sure, kind="stable")
-            kept = np.arange(1, len(order) + 1)
-            curve.plot(kept / len(kept), right[order].cumsum() / kept, label=score.field)
-        honest.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence given", ylabel="share that was right")
+            count = np.arange(1, len(order) + 1)
+            curve.plot(count / len(count), right[order].cumsum() / count, label=score.field)
+        diagram.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share that was right")
         curve.set(
-            xlim=(0, 1), ylim=(0, 1.02), xlabel="share of photos answered, surest first", ylabel="right among them"
+            xlim=(0, 1), ylim=(0, 1.02), xlabel="share of photos, most confident first", ylabel="accuracy among them"
         )
         curve.legend(fontsize=7)
         figure.savefig(path, format="png", dpi=130)
@@ -119,7 +130,7 @@ def evaluate_photos(
     taxonomy: Taxonomy,
     progress: Progress | None = None,
 ) -> Report:
-    """Read every photo as the product does and compare."""
+    """Read every photo as the product does, and compare."""
     if not cases:
         raise Invalid(f"{path} holds no photos.")
     read, seconds = read_all(cases, capabilities=capabilities, taxonomy=taxonomy, progress=progress)
@@ -130,9 +141,7 @@ def evaluate_photos(
 def read_all(
     cases: Sequence[Case], *, capabilities: Capabilities, taxonomy: Taxonomy, progress: Progress | None = None
 ) -> tuple[list[PhotoEvidence], float]:
-    """The evidence of each photo, and the seconds one takes: the median, because the first waits for the model."""
-    from time import perf_counter
-
+    """(evidence of each photo, median seconds per photo). Not the mean: the first photo waits for the model."""
     read, seconds = [], []
     for number, case in enumerate(cases, start=1):
         started = perf_counter()
@@ -144,16 +153,16 @@ def read_all(
 
 
 def reported(path: str, model: str, outcomes: Sequence[Outcome], *, photos: int, seconds: float) -> Report:
-    """Also scores all fields together that are named alike up to a colon."""
+    """Scores each field, and all fields with the same name before a colon together."""
     fields = dict.fromkeys(outcome.field for outcome in outcomes)
     fields |= dict.fromkeys(field.split(": ")[0] for field in fields)
-    return Report(path, model, photos, seconds, tuple(_scored(field, outcomes) for field in fields), tuple(outcomes))
+    return Report(path, model, photos, seconds, tuple(_score(field, outcomes) for field in fields), tuple(outcomes))
 
 
 def compared(case: Case, evidence: PhotoEvidence) -> Iterator[Outcome]:
     for field, expected in case.expected.items():
         if field in EVIDENCE:
-            # A field that was not read at all, as the lights of a foreign photo, claims nothing.
+            # A field that was not read at all, such as the lights of an unfamiliar photo, claims nothing.
             reading = getattr(evidence, field) or Reading(CANNOT_TELL, 0.0)
             right = _bare(reading.value) == _bare(expected)
             outcome = Outcome(case.name, field, expected, reading.value, reading.confidence, right, float(right))
@@ -165,19 +174,15 @@ def compared(case: Case, evidence: PhotoEvidence) -> Iterator[Outcome]:
 
 
 def read_cases(path: Path, *, limits: Limits) -> list[Case]:
-    """Raises `Invalid` and says which line is wrong."""
-    cases = []
-    for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-            if line.strip():
-                cases.append(_case(file, number, line, limits))
+    """Raises `Invalid` that names the wrong line."""
+    cases = [_case(row, limits) for row in read_rows(path)]
     if not cases:
-        raise Invalid(f'{path} holds no photos: JSON objects with "photo" and "expected", one a line, in *.jsonl.')
+        raise Invalid(f'{path} holds no photos. Expected *.jsonl with "photo" and "expected" on every line.')
     return cases
 
 
 def contact_sheet(report: Report, cases: Sequence[Case], path: Path) -> None:
-    """Write the photos that were read worst, surest mistakes first, with what was expected and what was read (PNG)."""
+    """Write the worst misread photos, most confident mistakes first, with what was expected and read (PNG)."""
     import io
 
     from PIL import Image, ImageDraw, ImageFont
@@ -194,81 +199,79 @@ def contact_sheet(report: Report, cases: Sequence[Case], path: Path) -> None:
             small = photo.convert("RGB")
             small.thumbnail((width - 10, height - 60))
         sheet.paste(small, (x + 5, y + 5))
-        said = (f"{outcome.field}: {outcome.expected[:40]}", f"read: {outcome.read[:36]} ({outcome.confidence:.0%})")
-        draw.text((x + 6, y + height - 50), said[0], fill=(20, 20, 20), font=font)
-        draw.text((x + 6, y + height - 30), said[1], fill=(176, 30, 30), font=font)
+        expected = f"{outcome.field}: {outcome.expected[:40]}"
+        read = f"read: {outcome.read[:36]} ({outcome.confidence:.0%})"
+        draw.text((x + 6, y + height - 50), expected, fill=(20, 20, 20), font=font)
+        draw.text((x + 6, y + height - 30), read, fill=(176, 30, 30), font=font)
     if not wrong:
-        draw.text((10, 10), "Everything was read right.", fill=(20, 20, 20), font=font)
+        draw.text((10, 10), "Everything was read correctly.", fill=(20, 20, 20), font=font)
     sheet.save(path, "PNG")
 
 
-def _case(file: Path, number: int, line: str, limits: Limits) -> Case:
+def _case(row: Row, limits: Limits) -> Case:
+    name, expected = row.values.get("photo"), row.values.get("expected")
+    if not isinstance(name, str) or not isinstance(expected, dict):
+        raise row.error('expected "photo", a path, and "expected", an object')
     try:
-        row = json.loads(line)
-        name, expected = str(row["photo"]), dict(row["expected"])
-    except (ValueError, KeyError, TypeError) as error:
-        wanted = 'a JSON object with "photo" and "expected" is expected'
-        raise Invalid(f"{file.name}, line {number}: {wanted}.") from error
-    try:
-        photo = normalise(Upload(name, None, (file.parent / name).read_bytes()), limits)
+        photo = normalise(Upload(name, None, (row.file.parent / name).read_bytes()), limits)
     except (OSError, AssistantError) as error:
-        raise Invalid(f"{file.name}, line {number}: {name} cannot be read.") from error
+        raise row.error(f"{name} cannot be read") from error
     if not isinstance(photo, Photo):
-        raise Invalid(f"{file.name}, line {number}: {name} is not a photo.")
-    return Case(name, photo.data, {field: _value(field, value) for field, value in expected.items()}, {})
-
-
-def _value(field: str, value: Any) -> str:
-    said = ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
-    return CANNOT_TELL if field == "product" and said in ("", NO_PRODUCT) else said
+        raise row.error(f"{name} is not a photo")
+    texts = {
+        field: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for field, value in expected.items()
+    }
+    if texts.get("product") in ("", NO_PRODUCT):
+        texts["product"] = CANNOT_TELL
+    return Case(name, photo.data, texts, {})
 
 
 def _in_text(case: str, field: str, expected: str, lines: Sequence[TextLine]) -> tuple[Outcome, Box | None]:
-    """Whether a line has the expected text in it, and how much of it the best line has."""
+    """Whether a line contains the expected text, and how much of it the best line has."""
     wanted = _bare(expected)
-    best: tuple[float, TextLine | None] = (0.0, None)
+    alike, nearest = 0.0, None
     for line in lines:
-        alike = 1.0 if wanted in _bare(line.text) else _alike(wanted, _bare(line.text))
-        if alike > best[0]:
-            best = (alike, line)
-    alike, nearest = best
+        share = _similarity(wanted, _bare(line.text))
+        if share > alike:
+            alike, nearest = share, line
     if nearest is None:
         return Outcome(case, field, expected, "", 0.0, right=False, alike=0.0), None
     return Outcome(case, field, expected, nearest.text, nearest.confidence, alike == 1.0, alike), nearest.box
 
 
-def _alike(wanted: str, read: str) -> float:
-    """The share of ``wanted`` that stands in ``read`` in the same order."""
+def _similarity(wanted: str, read: str) -> float:
+    """The share of ``wanted`` that occurs in ``read``, in the same order."""
+    if wanted in read:
+        return 1.0
     blocks = SequenceMatcher(None, wanted, read, autojunk=False).get_matching_blocks()
     return sum(block.size for block in blocks) / max(1, len(wanted))
 
 
 def _inside(regions: Sequence[Box], boxes: Sequence[Box]) -> float | None:
-    """The share of regions whose centre lies in one of the boxes."""
+    """The share of regions whose centre is in one of the boxes."""
     if not regions or not boxes:
         return None
-    return float(np.mean([any(_holds(box, region) for box in boxes) for region in regions]))
+    centres = [((one.left + one.right) / 2, (one.top + one.bottom) / 2) for one in regions]
+    hits = [
+        any(box.left <= x <= box.right and box.top <= y <= box.bottom for box in boxes)
+        for x, y in centres
+    ]  # fmt: skip
+    return float(np.mean(hits))
 
 
-def _holds(box: Box, region: Box) -> bool:
-    x, y = (region.left + region.right) / 2, (region.top + region.bottom) / 2
-    return box.left <= x <= box.right and box.top <= y <= box.bottom
-
-
-def _scored(field: str, outcomes: Sequence[Outcome]) -> FieldScore:
+def _score(field: str, outcomes: Sequence[Outcome]) -> FieldScore:
     own = _of(outcomes, field)
     sure, right = _columns(outcomes, field)
     inside = [outcome.inside for outcome in own if outcome.inside is not None]
     order = np.argsort(-sure, kind="stable")
     surest = {f"{share:.0%}": float(right[order[: max(1, round(share * len(own)))]].mean()) for share in COVERAGES}
-    bins = list(_reliability(sure, right))
-    error = sum(abs(said - true) * count for said, true, count in bins) / max(1, sum(count for *_, count in bins))
     return FieldScore(
         field=field,
         photos=len(own),
         accuracy=float(right.mean()),
         characters=float(np.mean([outcome.alike for outcome in own])),
-        calibration_error=float(error),
+        calibration_error=calibration_error(_bins(sure, right)),
         inside=float(np.mean(inside)) if inside else None,
         surest=surest,
     )
@@ -283,24 +286,10 @@ def _columns(outcomes: Sequence[Outcome], field: str) -> tuple[np.ndarray, np.nd
     return np.array([outcome.confidence for outcome in own]), np.array([outcome.right for outcome in own], dtype=float)
 
 
-def _reliability(sure: np.ndarray, right: np.ndarray) -> Iterator[tuple[float, float, int]]:
-    """(mean confidence, share right, photos) of each bin that has some; where nothing was read, no probability was
-    given that could be wrong."""
-    sure, right = sure[sure > 0], right[sure > 0]
-    places = np.minimum((sure * BINS).astype(int), BINS - 1)
-    for place in np.unique(places):
-        inside = places == place
-        yield float(sure[inside].mean()), float(right[inside].mean()), int(inside.sum())
+def _bins(confidence: np.ndarray, right: np.ndarray) -> list[Bin]:
+    """Without fields that were not read: they made no claim whose confidence could be wrong."""
+    return list(reliability(confidence[confidence > 0], right[confidence > 0], bins=BINS))
 
 
 def _bare(text: str) -> str:
     return "".join(character for character in text.upper() if character.isalnum())
-
-
-def _line(score: FieldScore) -> str:
-    inside = f"{score.inside:.3f}" if score.inside is not None else ""
-    surest = " / ".join(f"{score.surest[share]:.3f}" for share in ("90%", "70%", "50%"))
-    return (
-        f"{score.field:16}{score.photos:>7}{score.accuracy:>8.3f}{score.characters:>8.3f}"
-        f"{score.calibration_error:>7.3f}{inside:>8}  {surest}"
-    )

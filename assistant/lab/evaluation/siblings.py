@@ -1,8 +1,8 @@
-"""Manuals of products that are nearly the same, side by side: does the right product's passage come first?
+"""Manuals of nearly identical products: does the right product's passage come first?
 
-Without knowing the product nobody can tell which manual is meant; the measure is what knowing it is worth, where it is
-known from the ticket, named in the question, or read in a photo. The manuals are made here, by a seed, or those of a
-folder with a list of products; the questions are written for the made ones, else the headings that most manuals share.
+Without the product, nobody can tell which manual is meant. Measured is what knowing the product is worth: from the
+ticket, the question, or a photo. The manuals are generated from a seed, with written questions, or those of a folder
+with a list of products, where the headings that most manuals share serve as questions.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from assistant.db import Database, migrate
 from assistant.errors import Invalid
 from assistant.knowledge.imports import Importer
 from assistant.knowledge.indexing import embed_headings
+from assistant.lab.tables import table
 from assistant.ports import Box, Capabilities, TextLine
 from assistant.progress import Progress, no_progress
 from assistant.retrieval.embedders import Embedders
@@ -30,16 +31,16 @@ from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, Reading
 from assistant.skills.taxonomy import Label, Taxonomy
 
 UNKNOWN, TICKET, QUESTION, PHOTO = "not known", "known from the ticket", "named in the question", "read in a photo"
-# A heading is a question if so many manuals have it, at least a third of them.
+# A heading serves as a question if at least this many manuals have it, and at least a third of them.
 _SHARED_BY = 3
 _MOST_HEADINGS = 12
-# Characters in which a manual says whose it is.
+# Characters within which a manual names its product.
 _OPENING = 400
 
 
 @dataclass(frozen=True)
 class Manual:
-    """A product, what its article is called in the set, and its text (Markdown)."""
+    """A product, its article's id in the set, and the text (Markdown)."""
 
     product: Label
     name: str
@@ -48,7 +49,7 @@ class Manual:
 
 @dataclass(frozen=True)
 class Asked:
-    """A question and the heading of the section that answers it, the last part of it."""
+    """A question and the heading of the section that answers it."""
 
     text: str
     heading: str
@@ -56,7 +57,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Shares of questions whose first passage is of the right product, and of its right section too."""
+    """Shares of questions whose first passage is of the right product, and of the right section as well."""
 
     known: str
     questions: int
@@ -77,22 +78,24 @@ class Report:
         return asdict(self)
 
     def render(self) -> str:
-        """A table for people."""
+        """A text table."""
         lines = [f"{self.name}: {self.manuals} manuals of similar products, {self.outcomes[0].questions} questions"]
-        lines.append(f"{'the product is':<24}{'first is of it':>16}{'and the section':>17}")
-        for one in self.outcomes:
-            lines.append(f"{one.known:<24}{one.right_product:>16.3f}{one.right_section:>17.3f}")
+        lines += table(
+            ("the product is", "right product first", "right section first"),
+            ((one.known, one.right_product, one.right_section) for one in self.outcomes),
+        )
         return "\n".join(lines)
 
 
 def evaluate_made(models: Capabilities, *, count: int = 10, seed: int = 0, progress: Progress = no_progress) -> Report:
-    """Of manuals that are made here."""
+    """Measure on generated manuals."""
     manuals = make_manuals(count, seed=seed)
-    return _evaluate("made up", manuals, [one for asked, _ in _SECTIONS.values() for one in asked], models, progress)
+    return _evaluate("generated", manuals, [one for asked, _ in _SECTIONS.values() for one in asked], models, progress)
 
 
 def evaluate_folder(folder: Path, models: Capabilities, *, progress: Progress = no_progress) -> Report:
-    """Of a folder with manuals and a CSV file of products (column name). Raises `Invalid` if it has no such two."""
+    """Measure on a folder with manuals (Markdown) and a CSV file of products (column name). Raises `Invalid` if there
+    are fewer than two manuals of these products."""
     products = [Label(_key(name), name) for name in dict.fromkeys(_names(folder))]
     taxonomy = Taxonomy(categories=(), teams=(), products=tuple(products))
     manuals = []
@@ -103,13 +106,13 @@ def evaluate_folder(folder: Path, models: Capabilities, *, progress: Progress = 
             product = next(product for product in products if product.key == named[0])
             manuals.append(Manual(product, file.stem, text))
     if len(manuals) < 2:
-        raise Invalid(f"{folder} holds no manuals of the products in its CSV files.")
+        raise Invalid(f"{folder} holds no manuals of the products in its CSV files (column name): two are needed.")
     return _evaluate(folder.name, manuals, _headings(manuals), models, progress)
 
 
 def make_manuals(count: int, *, seed: int = 0) -> list[Manual]:
-    """Of one family: the same sections and words, other values. Half of them name the product in the title, the others
-    only in their first sentence, as manuals do."""
+    """Manuals of one product family: same sections and words, different values. As with real manuals, half name the
+    product in the title, the others only in the first sentence."""
     chance = random.Random(seed)
     manuals = []
     for number in range(count):
@@ -145,12 +148,8 @@ def _evaluate(
 Search = Callable[[Index, str, Label, Taxonomy], list[Hit]]
 
 
-def _from_ticket(index: Index, question: str, product: Label, _taxonomy: Taxonomy) -> list[Hit]:
-    return index.search(question, filters=Filters(products=(product.key,)), limit=1)
-
-
-def _from_photo(index: Index, question: str, product: Label, taxonomy: Taxonomy) -> list[Hit]:
-    """The photo shows the product's label; everything after the reader is what tickets go through."""
+def _search_with_photo(index: Index, question: str, product: Label, taxonomy: Taxonomy) -> list[Hit]:
+    """As if OCR had read the product's label in a photo; everything after OCR is the product's own code."""
     sure = Reading(CANNOT_TELL, 1.0)
     keys = taxonomy.products_in(product.name)
     evidence = PhotoEvidence(
@@ -167,9 +166,11 @@ def _from_photo(index: Index, question: str, product: Label, taxonomy: Taxonomy)
 
 _SEARCHES: Mapping[str, Search] = {
     UNKNOWN: lambda index, question, _product, _taxonomy: index.search(question, limit=1),
-    TICKET: _from_ticket,
+    TICKET: lambda index, question, product, _taxonomy: index.search(
+        question, filters=Filters(products=(product.key,)), limit=1
+    ),
     QUESTION: lambda index, question, product, _taxonomy: index.search(f"{product.name}: {question}", limit=1),
-    PHOTO: _from_photo,
+    PHOTO: _search_with_photo,
 }
 
 
@@ -190,7 +191,7 @@ def _outcome(
 
 
 def _headings(manuals: Sequence[Manual]) -> list[Asked]:
-    """Those that manuals share, most of them first."""
+    """The headings that many manuals share, the most frequent first."""
     counts: dict[str, int] = {}
     for manual in manuals:
         for heading in dict.fromkeys(line.lstrip("# ").strip() for line in manual.text.split("\n") if line[:2] == "##"):
@@ -215,7 +216,7 @@ def _key(name: str) -> str:
 _FAMILY = "Nordwind"
 _SERIES = ("AX ", "AX Plus ", "BX ", "BX Pro ")
 _WHERE = ("behind the flap", "at the back", "under the cover", "on the left side")
-# Heading to the questions about it and its text. The questions say it in other words.
+# Heading to (questions, text). The questions deliberately use other words than the text.
 _SECTIONS: dict[str, tuple[tuple[Asked, ...], str]] = {
     "Cleaning the filter": (
         (

@@ -1,13 +1,12 @@
-"""How right and how honest the learned triage is on labelled tickets, beside the usual classifiers on the same split.
+"""Accuracy and calibration of the learned triage on labelled tickets, beside common classifiers on the same split.
 
-Tickets are split by label into learned-from and measured-on. A small set is split five ways and every ticket measured
-once: a fifth of a thousand tickets is too few for a calibration error. Rows whose label is `OUTSIDE` belong to no
-class: they are never learned from, and show whether foreign tickets are noticed.
+Splits are stratified by label. A small set is split five ways and every ticket measured once: a fifth of a thousand
+tickets is too few for a calibration error. Rows labelled `OUTSIDE` belong to no class: they are never trained on, and
+show whether such tickets are detected.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,12 +16,15 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from assistant.errors import Invalid
+from assistant.lab import statistics
+from assistant.lab.rows import read_rows
+from assistant.lab.tables import table
 from assistant.progress import Progress, no_progress
-from assistant.skills.triage_head import Head, fit_head
+from assistant.skills.triage_head import fit_head
 
 OUTSIDE = "oos"
 FOLDS = 5
-# Sets larger than this are measured on one fifth; smaller ones on all five.
+# From this many tickets on, one fifth is measured; of smaller sets all five.
 ONE_FOLD_FROM = 4000
 BINS = 15
 _EMBED_AT_ONCE = 256
@@ -30,10 +32,10 @@ _EMBED_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Score:
-    """One classifier, learned from ``learned_from`` tickets. Those that give no probabilities have accuracy alone."""
+    """One classifier, trained on ``learned_from`` tickets. Without probabilities there is no Brier score or ECE."""
 
     method: str
-    examples: str  # "10 a label" or "all"
+    examples: str  # "10 per label" or "all"
     learned_from: int
     measured_on: int
     accuracy: float
@@ -50,39 +52,41 @@ class Report:
     labels: int
     seed: int
     scores: tuple[Score, ...]
-    reliability: tuple[
-        tuple[float, float, int], ...
-    ]  # (mean confidence, share right, tickets) of each bin; all tickets
+    reliability: tuple[statistics.Bin, ...]  # of the triage trained on all tickets
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     def render(self) -> str:
-        """A table for people."""
-        head = f"{'':26}{'learned from':>13}{'accuracy':>10}{'macro-F1':>10}{'Brier':>8}{'ECE':>7}{'outside':>9}"
+        """Text tables."""
+        header = ("", "trained on", "accuracy", "macro-F1", "Brier", "ECE", "outside")
         lines = [f"{self.path}: {self.label_field}, {self.labels} labels, seed {self.seed}"]
         for examples in dict.fromkeys(score.examples for score in self.scores):
-            lines += ["", f"{examples}, measured on {self._of(examples)[0].measured_on}", head]
-            lines += [_line(score) for score in self._of(examples)]
-        lines.append("\nECE: expected calibration error, 15 bins. outside: AUROC of telling tickets of no label apart.")
+            scores = [score for score in self.scores if score.examples == examples]
+            lines += ["", f"Trained on {examples}, measured on {scores[0].measured_on}"]
+            lines += table(header, [
+                (one.method, one.learned_from, one.accuracy, one.macro_f1, one.brier, one.calibration_error,
+                 one.outside_auroc)
+                for one in scores
+            ])  # fmt: skip
+        lines.append(
+            f"\nECE: expected calibration error, {BINS} bins. outside: AUROC of detecting tickets of no label."
+        )
         return "\n".join(lines)
 
     def plot(self, path: Path) -> None:
-        """Write a reliability diagram (PNG): how often the triage is right when it says that it is p % sure."""
+        """Write a reliability diagram (PNG): how often the triage is right by the probability it gives."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(5, 5), layout="constrained")
         axes = figure.add_subplot()
-        axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="honest")
+        axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="calibrated")
         sure, right, tickets = (np.array(column) for column in zip(*self.reliability, strict=True))
         axes.plot(sure, right, marker="o", markersize=3, label="triage")
         axes.bar(sure, tickets / tickets.sum(), width=0.8 / BINS, alpha=0.25, label="share of tickets")
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability given", ylabel="share that was right", title=self.path)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability", ylabel="share that was right", title=self.path)
         axes.legend(loc="upper left")
         figure.savefig(path, format="png", dpi=150)
-
-    def _of(self, examples: str) -> list[Score]:
-        return [score for score in self.scores if score.examples == examples]
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Tickets:
 
 @dataclass(frozen=True)
 class _Guess:
-    """What one classifier said of some tickets: places of the classes, and what else it knows."""
+    """One classifier's output for some tickets: class indices, and what else it provides."""
 
     labels: np.ndarray
     probabilities: np.ndarray | None = None
@@ -119,52 +123,46 @@ def evaluate_triage(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Report:
-    """Measure on a JSONL file, or a folder of them: ``text``, perhaps ``subject`` or ``title``, and ``label_field``.
+    """Measure on a JSONL file or a folder of them, with ``text``, ``label_field`` and optionally ``subject`` or
+    ``title``.
 
-    Learns twice: from ``per_class`` tickets of each label, and from all.
+    Trains twice: on ``per_class`` tickets of each label, and on all.
     """
     tell = progress or no_progress
     texts, labels = read_tickets(path, label_field)
-    vectors = np.concatenate(list(_embedded(embeddings, texts, tell)))
+    vectors = np.concatenate(list(_embed(embeddings, texts, tell)))
     tickets = Tickets(np.array(texts, dtype=object), vectors, np.array(labels, dtype=object))
     return measure(tickets, path=path.name, label_field=label_field, per_class=per_class, seed=seed, progress=tell)
 
 
 def read_tickets(path: Path, label_field: str) -> tuple[list[str], list[str]]:
-    """(texts, labels). Raises `Invalid` and says which line is wrong."""
+    """(texts, labels). Raises `Invalid` that names the wrong line."""
     texts, labels = [], []
-    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
-    for file in files:
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                subject = row.get("subject") or row.get("title") or ""
-                texts.append(f"{subject}\n{row['text']}".strip())
-                labels.append(str(row[label_field]))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                wanted = f"a JSON object with text and {label_field}"
-                raise Invalid(f"{file.name}, line {number}: {wanted} is expected.") from error
+    for row in read_rows(path):
+        if "text" not in row.values or label_field not in row.values:
+            raise row.error(f"expected text and {label_field}")
+        subject = row.values.get("subject") or row.values.get("title") or ""
+        texts.append(f"{subject}\n{row.values['text']}".strip())
+        labels.append(str(row.values[label_field]))
     if not texts:
-        raise Invalid(f"{path} holds no tickets: JSON objects with text and {label_field}, one a line, in *.jsonl.")
+        raise Invalid(f"{path} holds no tickets. Expected *.jsonl with text and {label_field} on every line.")
     return texts, labels
 
 
 def measure(
     tickets: Tickets, *, path: str, label_field: str, per_class: int, seed: int, progress: Progress | None = None
 ) -> Report:
-    """As `evaluate_triage`, for tickets that are embedded already."""
+    """Like `evaluate_triage`, for tickets that are already embedded."""
     tell = progress or no_progress
     outside = tickets[tickets.labels == OUTSIDE]
     inside = tickets[_frequent(tickets.labels) & (tickets.labels != OUTSIDE)]
     classes = np.unique(inside.labels)
     if len(classes) < 2:
-        raise Invalid(f"{path} needs at least two labels with {FOLDS} tickets each.")
+        raise Invalid(f"{path} has too few tickets: at least two labels with {FOLDS} each are needed.")
     folds = list(_folds(inside.labels, seed))
     scores: list[Score] = []
-    bins: tuple[tuple[float, float, int], ...] = ()
-    for number, examples in enumerate((f"{per_class} a label", "all")):
+    bins: tuple[statistics.Bin, ...] = ()
+    for number, examples in enumerate((f"{per_class} per label", "all")):
         parts: dict[str, list[_Guess]] = {name: [] for name in METHODS}
         targets, learned_from = [], []
         for at, (learn, held) in enumerate(folds):
@@ -173,27 +171,22 @@ def measure(
                 parts[name].append(method(inside[chosen], inside[held], outside, classes))
             targets.append(np.searchsorted(classes, inside.labels[held]))
             learned_from.append(len(chosen))
-            tell(number * len(folds) + at + 1, 2 * len(folds), "Learning")
+            tell(number * len(folds) + at + 1, 2 * len(folds), "Training")
         truth = np.concatenate(targets)
         for name, guesses in parts.items():
             scores.append(_score(name, examples, int(np.mean(learned_from)), truth, guesses))
         ours = next(iter(parts.values()))
-        bins = tuple(_reliability(np.concatenate([_sure(guess) for guess in ours]), truth))
+        bins = tuple(_reliability(np.concatenate([_probabilities(guess) for guess in ours]), truth))
     return Report(path, label_field, len(classes), seed, tuple(scores), bins)
 
 
 def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """Expected calibration error over `BINS` equal bins of confidence (Naeini et al. 2015). (n, classes), (n,)."""
-    bins = _reliability(probabilities, targets)
-    return float(sum(abs(sure - right) * tickets for sure, right, tickets in bins) / len(targets))
+    """Expected calibration error of ``probabilities`` (n, classes) for ``targets`` (n,), over `BINS` bins."""
+    return statistics.calibration_error(_reliability(probabilities, targets))
 
 
-def _reliability(probabilities: np.ndarray, targets: np.ndarray) -> Iterator[tuple[float, float, int]]:
-    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
-    places = np.minimum((sure * BINS).astype(int), BINS - 1)
-    for place in np.unique(places):
-        inside = places == place
-        yield float(sure[inside].mean()), float(right[inside].mean()), int(inside.sum())
+def _reliability(probabilities: np.ndarray, targets: np.ndarray) -> Iterator[statistics.Bin]:
+    return statistics.reliability(probabilities.max(axis=1), probabilities.argmax(axis=1) == targets, bins=BINS)
 
 
 def _score(method: str, examples: str, learned_from: int, truth: np.ndarray, guesses: Sequence[_Guess]) -> Score:
@@ -202,7 +195,7 @@ def _score(method: str, examples: str, learned_from: int, truth: np.ndarray, gue
     said = np.concatenate([guess.labels for guess in guesses])
     score: dict[str, Any] = {}
     if guesses[0].probabilities is not None:
-        probabilities = np.concatenate([_sure(guess) for guess in guesses])
+        probabilities = np.concatenate([_probabilities(guess) for guess in guesses])
         wanted = np.eye(probabilities.shape[1])[truth]
         score["brier"] = float(((probabilities - wanted) ** 2).sum(axis=1).mean())
         score["calibration_error"] = calibration_error(probabilities, truth)
@@ -222,26 +215,19 @@ def _score(method: str, examples: str, learned_from: int, truth: np.ndarray, gue
     )
 
 
-def _sure(guess: _Guess) -> np.ndarray:
-    assert guess.probabilities is not None  # noqa: S101 - asked of the one that gives them
+def _probabilities(guess: _Guess) -> np.ndarray:
+    assert guess.probabilities is not None  # noqa: S101 - only called for classifiers that have them
     return guess.probabilities
 
 
 def _triage_head(learn: Tickets, held: Tickets, outside: Tickets, classes: np.ndarray) -> _Guess:
     head = fit_head(list(learn.texts), [str(label) for label in learn.labels], vectors=learn.vectors)
     probabilities = head.predict(list(held.texts), held.vectors)
-    return _Guess(
-        probabilities.argmax(axis=1),
-        probabilities,
-        head.novelty(probabilities, held.vectors),
-        _outside_novelty(head, outside),
-    )
-
-
-def _outside_novelty(head: Head, outside: Tickets) -> np.ndarray:
-    if not len(outside):
-        return np.zeros(0)
-    return head.novelty(head.predict(list(outside.texts), outside.vectors), outside.vectors)
+    outside_novelty = np.zeros(0)
+    if len(outside):
+        outside_novelty = head.novelty(head.predict(list(outside.texts), outside.vectors), outside.vectors)
+    novelty = head.novelty(probabilities, held.vectors)
+    return _Guess(probabilities.argmax(axis=1), probabilities, novelty, outside_novelty)
 
 
 def _words_alone(learn: Tickets, held: Tickets, outside: Tickets, classes: np.ndarray) -> _Guess:
@@ -290,7 +276,7 @@ METHODS: dict[str, Callable[[Tickets, Tickets, Tickets, np.ndarray], _Guess]] = 
 
 
 def _frequent(labels: np.ndarray) -> np.ndarray:
-    """(n,) bool: tickets of labels that every fold has some of."""
+    """(n,) bool: tickets of labels with enough tickets for every fold."""
     names, counts = np.unique(labels.astype(str), return_counts=True)
     frequent: np.ndarray = np.isin(labels.astype(str), names[counts >= FOLDS])
     return frequent
@@ -312,17 +298,7 @@ def _sample(labels: np.ndarray, rows: np.ndarray, per_class: int, seed: int) -> 
     return np.concatenate([shuffled[labels[shuffled] == label][:per_class] for label in np.unique(labels[rows])])
 
 
-def _embedded(embeddings: Embeddings, texts: list[str], tell: Progress) -> Iterator[np.ndarray]:
+def _embed(embeddings: Embeddings, texts: list[str], tell: Progress) -> Iterator[np.ndarray]:
     for start in range(0, len(texts), _EMBED_AT_ONCE):
         yield np.asarray(embeddings.embed_documents(texts[start : start + _EMBED_AT_ONCE]), dtype=np.float32)
         tell(min(start + _EMBED_AT_ONCE, len(texts)), len(texts), "Embedding")
-
-
-def _line(score: Score) -> str:
-    def shown(value: float | None, width: int) -> str:
-        return f"{'' if value is None else f'{value:.3f}':>{width}}"
-
-    return (
-        f"{score.method:26}{score.learned_from:>13}{score.accuracy:>10.3f}{score.macro_f1:>10.3f}"
-        f"{shown(score.brier, 8)}{shown(score.calibration_error, 7)}{shown(score.outside_auroc, 9)}"
-    )

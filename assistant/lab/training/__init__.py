@@ -1,1 +1,1 @@
-"""How the small model is made from nothing, and how a large one is fine-tuned on tickets. May use torch."""
+"""Training the small model from scratch, and fine-tuning a large one on tickets. May use torch."""

@@ -26,7 +26,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 def test_ours_is_measured_beside_the_usual_classifiers_on_the_same_tickets(report: Report) -> None:
     assert {score.measured_on for score in report.scores} == {90}
-    for examples, learned_from in (("5 a label", 15), ("all", 72)):
+    for examples, learned_from in (("5 per label", 15), ("all", 72)):
         ours, *others = [score for score in report.scores if score.examples == examples]
         assert (ours.method, len(others), ours.learned_from) == ("triage", 3, learned_from)
         assert 0.5 < ours.accuracy <= 1

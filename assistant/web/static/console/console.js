@@ -1,4 +1,4 @@
-// What the console needs beyond htmx: nothing typed is lost when panels are renewed, ages in words, a photo viewer, keys.
+// What the console needs beyond htmx: typed text survives refreshes (keep.js), relative times, a photo viewer, keys.
 
 import "./keep.js";
 
@@ -9,7 +9,7 @@ const UNITS = [
 ];
 const words = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "short" });
 
-function renewAges() {
+function showAges() {
   for (const time of document.querySelectorAll("time[data-ago]")) {
     const date = new Date(time.dateTime);
     const seconds = (Date.now() - date) / 1000;
@@ -18,26 +18,26 @@ function renewAges() {
     time.title = date.toLocaleString();
   }
 }
-renewAges();
-setInterval(renewAges, 30_000);
-document.addEventListener("htmx:after:swap", renewAges);
+showAges();
+setInterval(showAges, 30_000);
+document.addEventListener("htmx:after:swap", showAges);
 
-// The address says what the queue is narrowed to; htmx's own history would swap whole pages.
+// Keeps the queue's filters in the URL; htmx's own history would swap whole pages.
 document.addEventListener("htmx:after:swap", (event) => {
   const address = event.detail.ctx.hx?.replaceurl;
   if (address) history.replaceState(null, "", address);
 });
 
-// News for those who do not see the page change.
-let heard = document.querySelectorAll(".message").length;
+// Announces new messages to screen readers.
+let messageCount = document.querySelectorAll(".message").length;
 document.addEventListener("htmx:after:swap", () => {
   const messages = [...document.querySelectorAll(".message")];
   const author = messages.at(-1)?.querySelector("strong")?.textContent;
-  if (messages.length > heard) document.querySelector("#news").textContent = `New message from ${author}`;
-  heard = messages.length;
+  if (messages.length > messageCount) document.querySelector("#news").textContent = `New message from ${author}`;
+  messageCount = messages.length;
 });
 
-// Whether the page is live. Without a stream it asks again now and then.
+// Shows whether the page is live. Without a stream it polls.
 const connection = document.querySelector("#connection");
 const STATES = { on: "Live", off: "Not live", lost: "Reconnecting…" };
 function setConnection(state) {
@@ -46,11 +46,11 @@ function setConnection(state) {
   connection.textContent = STATES[state];
 }
 document.addEventListener("htmx:sse:after:connection", () => setConnection("on"));
-if (document.querySelector("#live")?._htmx?.sse) setConnection("on"); // the stream was there before this script
+if (document.querySelector("#live")?._htmx?.sse) setConnection("on"); // the stream opened before this script ran
 document.addEventListener("htmx:sse:close", () => setConnection("off"));
 document.addEventListener("htmx:sse:error", (event) => {
   setConnection("lost");
-  if (event.detail?.status === 401) location.reload(); // signed out: the page asks to sign in
+  if (event.detail?.status === 401) location.reload(); // signed out: reloading leads to the sign-in page
 });
 setInterval(() => {
   if (!connection || connection.dataset.state === "on" || document.hidden) return;
@@ -61,7 +61,7 @@ setInterval(() => {
   }
 }, 20_000);
 
-// A line of visible text, or a field, points at its place in the photo; a field shows where the model sees it.
+// Hovering or focusing a line of text or a field highlights its place in the photo.
 for (const [name, on] of [
   ["mouseover", true],
   ["focusin", true],
@@ -70,11 +70,11 @@ for (const [name, on] of [
 ]) {
   document.addEventListener(name, (event) => {
     const line = event.target.closest?.(".evidence [data-line]");
-    const box = line?.closest("[data-photo]").querySelector(`.overlay [data-line="${line.dataset.line}"]`);
-    box?.classList.toggle("is-pointed-at", on);
+    const lineBox = line?.closest("[data-photo]").querySelector(`.overlay [data-line="${line.dataset.line}"]`);
+    lineBox?.classList.toggle("is-pointed-at", on);
     const field = event.target.closest?.(".evidence [data-field]");
-    const place = field?.closest("[data-photo]").querySelector(`.overlay [data-field="${field.dataset.field}"]`);
-    place?.classList.toggle("is-shown", on);
+    const fieldBox = field?.closest("[data-photo]").querySelector(`.overlay [data-field="${field.dataset.field}"]`);
+    fieldBox?.classList.toggle("is-shown", on);
   });
 }
 

@@ -1,27 +1,27 @@
-// When a panel is renewed, what the agent has typed or opened in it stays. If the draft they were editing is gone (sent
-// or replaced by a newer one), their text moves to the reply box. Who works by keyboard stays where they were.
+// When a panel refreshes, what the agent has typed or opened in it is restored, and so is keyboard focus. If the draft
+// they were editing is gone (sent or replaced by a newer one), their text moves to the reply box.
 
 const FIELDS = "main textarea[id], main input[id]:not([type=hidden]), main select[id]";
 
 function isChanged(field) {
-  if ("typed" in field.dataset) return true; // came back with an error: the server's copy is all there is
+  if ("typed" in field.dataset) return true; // returned with an error: the page holds the only copy
   if (field.tagName !== "SELECT") return field.value !== field.defaultValue;
   const original = [...field.options].find((option) => option.defaultSelected) ?? field.options[0];
   return field.value !== original?.value;
 }
 
-/** What is typed and opened on the page, but for the form whose request is being answered: the answer knows that. */
+/** What has been typed and opened on the page, except in the submitted form: its response has that. */
 function remember(answeredForm) {
   const fields = [...document.querySelectorAll(FIELDS)];
   const typed = fields.filter((field) => field.form !== answeredForm && isChanged(field));
   return {
     typed: typed.map((field) => ({ id: field.id, value: field.value, isDraft: "draft" in field.dataset })),
     opened: [...document.querySelectorAll("details[id]")].map((details) => [details.id, details.open]),
-    places: placesNear(lastAt),
+    focusTargets: focusTargetsNear(lastFocused),
   };
 }
 
-function restore({ typed, opened, places }) {
+function restore({ typed, opened, focusTargets }) {
   for (const [id, open] of opened) {
     const details = document.getElementById(id);
     if (details && open) details.open = true;
@@ -33,7 +33,7 @@ function restore({ typed, opened, places }) {
   }
   for (const form of document.querySelectorAll("form.correctable")) markChanged(form);
   for (const area of document.querySelectorAll("textarea")) fit(area);
-  refocus(places);
+  refocus(focusTargets);
 }
 
 function moveToReply(text) {
@@ -46,13 +46,13 @@ function moveToReply(text) {
   notice.hidden = false;
 }
 
-// The element that the agent was last at: a button that is disabled while its request runs loses the focus.
-let lastAt = null;
-document.addEventListener("focusin", (event) => (lastAt = event.target));
-document.addEventListener("pointerdown", () => (lastAt = null));
+// The element that last had focus: a button loses it when it is disabled during its request.
+let lastFocused = null;
+document.addEventListener("focusin", (event) => (lastFocused = event.target));
+document.addEventListener("pointerdown", () => (lastFocused = null));
 
-/** Ids of where the focus may go when a panel is replaced: the same element, what stood before it, the panel itself. */
-function placesNear(element) {
+/** Ids that may take the focus when a panel is replaced: the same element, those before it, the panel itself. */
+function focusTargetsNear(element) {
   const panel = element?.closest("main section[id]");
   if (!panel) return [];
   const stops = [...panel.querySelectorAll("a, button, input:not([type=hidden]), select, textarea, summary")];
@@ -60,27 +60,27 @@ function placesNear(element) {
   return [...before.map((stop) => stop.id).filter(Boolean), panel.id];
 }
 
-function refocus(places) {
-  if (!places.length || document.activeElement !== document.body) return;
-  const place = places.map((id) => document.getElementById(id)).find(Boolean);
-  if (place?.matches("section")) place.tabIndex = -1;
-  place?.focus({ preventScroll: true });
+function refocus(ids) {
+  if (!ids.length || document.activeElement !== document.body) return;
+  const target = ids.map((id) => document.getElementById(id)).find(Boolean);
+  if (target?.matches("section")) target.tabIndex = -1;
+  target?.focus({ preventScroll: true });
 }
 
-/** "Save corrections" shows once there is something to save. */
+/** "Save corrections" appears once there is something to save. */
 function markChanged(form) {
   const changed = [...form.elements].some((field) => field.matches("input, select, textarea") && isChanged(field));
   form.classList.toggle("is-changed", changed);
 }
 
-/** A box is as high as its text. */
+/** Make a text area as tall as its text, where CSS cannot. */
 function fit(area) {
   if (CSS.supports("field-sizing", "content")) return;
   area.dataset.rows ??= area.rows;
   area.rows = Math.max(Number(area.dataset.rows), area.value.split("\n").length);
 }
 
-/** A choice in this panel is about to be sent. It is left alone: the answer to that brings the news, too. */
+/** A choice in this panel is about to be submitted. Leave the panel alone: the response refreshes it. */
 function isChoosing(panel) {
   return [...panel.querySelectorAll('form[hx-trigger^="change"] select')].some(isChanged);
 }
@@ -108,11 +108,11 @@ document.addEventListener("reset", (event) => setTimeout(() => markChanged(event
 for (const form of document.querySelectorAll("form.correctable")) markChanged(form);
 for (const area of document.querySelectorAll("textarea")) fit(area);
 
-let leaving = false;
+let isSubmitting = false;
 document.addEventListener("submit", (event) => {
-  if (!event.defaultPrevented) leaving = true;
+  if (!event.defaultPrevented) isSubmitting = true;
 });
 window.addEventListener("beforeunload", (event) => {
   const typed = [...document.querySelectorAll("#draft textarea")].some((area) => isChanged(area) && area.value.trim());
-  if (typed && !leaving) event.preventDefault();
+  if (typed && !isSubmitting) event.preventDefault();
 });

@@ -41,10 +41,10 @@ export class Api {
     return this.#json("conversation");
   }
 
-  /** Resolves to {message, rejected}. Sent again under the same client id, the message is stored once. */
+  /** Resolves to {message, rejected_files}. Sent again under the same client id, the message is stored once. */
   send({ clientId, text, files }) {
     const form = new FormData();
-    form.set("client_id", clientId);
+    form.set("external_id", clientId);
     form.set("text", text);
     for (const file of files) form.append("photos", file.blob, file.name);
     return this.#json("messages", { method: "POST", body: form, timeout: 120_000 });

@@ -6,15 +6,15 @@ import { EventStream } from "./stream.js";
 import { t } from "./texts.js";
 
 const SLOW = 20_000; // after this long the customer hears that it is still being worked on
-const ASK_PLACE_EVERY = 30_000;
-const ASK_BEFORE_EVERY = 3_000; // how many are answered before this customer
+const ASK_POSITION_EVERY = 30_000;
+const ASK_JOBS_AHEAD_EVERY = 3_000
 const FIRST_RETRY = 2_000;
 const LAST_RETRY = 30_000;
 
 export class Chat {
   /** Who the embedding page says the visitor is: {name, email}, both optional. */
   visitor = {};
-  state = { state: "assistant", place: null, agent_name: null, reason: null };
+  state = { status: "assistant", queue_position: null, agent_name: null };
 
   #api;
   #thread;
@@ -27,7 +27,7 @@ export class Chat {
   #retry = { timer: null, pause: FIRST_RETRY };
   #awaits = null; // the text that is shown while an answer is awaited, else null
   #slowTimer = null;
-  #beforeTimer = null;
+  #aheadTimer = null;
   #syncTimer = null;
   #hearsWholeAnswer = false; // words are shown only if their beginning was heard
 
@@ -42,7 +42,7 @@ export class Chat {
       onConnection: ({ connected, problem }) => this.#connectionChanged(connected, problem),
     });
     addEventListener("online", () => this.#flush());
-    setInterval(() => this.#askPlace(), ASK_PLACE_EVERY);
+    setInterval(() => this.#askPosition(), ASK_POSITION_EVERY);
   }
 
   get wantsPerson() {
@@ -121,8 +121,8 @@ export class Chat {
     this.#outbox.remove(item);
     this.#thread.show(posted.message);
     this.#thread.setDelivery(item.clientId, { kind: "sent", text: t("sent") });
-    this.#thread.showRejected(item.clientId, posted.rejected);
-    if (this.state.state === "closed") await this.#sync(); // our message has reopened it
+    this.#thread.showRejected(item.clientId, posted.rejected_files);
+    if (this.state.status === "closed") await this.#sync(); // our message has reopened it
     // Sent later than written: only now is there something to wait for. The answer may also be here already.
     if (this.#awaits === null && this.#thread.lastAuthor === "customer") this.#await("writing");
   }
@@ -144,7 +144,7 @@ export class Chat {
       const started = await this.#starting;
       this.#api.token = started.token;
       local.set("token", started.token);
-      this.#setState({ ...started, place: null, agent_name: null, reason: null });
+      this.#setState(started);
       this.#stream.start("0");
       this.#view.onStarted();
     } finally {
@@ -204,7 +204,7 @@ export class Chat {
   #arrived(message) {
     const isNew = this.#thread.show(message);
     if (message.author === "customer") {
-      const item = this.#outbox.find(message.client_id);
+      const item = this.#outbox.find(message.external_id);
       if (!item && isNew) this.#await("writing"); // written in another tab
       return;
     }
@@ -213,7 +213,7 @@ export class Chat {
   }
 
   #answerBegins() {
-    clearTimeout(this.#beforeTimer);
+    clearTimeout(this.#aheadTimer);
     this.#hearsWholeAnswer = true;
     this.#thread.restartWords();
     if (this.#awaits === null) this.#await("writing");
@@ -223,8 +223,8 @@ export class Chat {
   /** Show that an answer is on its way (a text of `texts`), or null: none is. */
   #await(text) {
     clearTimeout(this.#slowTimer);
-    clearTimeout(this.#beforeTimer);
-    this.#awaits = this.state.state === "assistant" || this.state.state === "closed" ? text : null;
+    clearTimeout(this.#aheadTimer);
+    this.#awaits = this.state.status === "assistant" || this.state.status === "closed" ? text : null;
     if (this.#awaits === null) {
       this.#hearsWholeAnswer = false;
       this.#thread.hideWriting();
@@ -232,25 +232,25 @@ export class Chat {
     }
     this.#thread.showWriting(t(text));
     this.#slowTimer = setTimeout(() => this.#thread.showWriting(t("writing_long")), SLOW);
-    this.#beforeTimer = setTimeout(() => this.#askBefore(), ASK_BEFORE_EVERY);
+    this.#aheadTimer = setTimeout(() => this.#askJobsAhead(), ASK_JOBS_AHEAD_EVERY);
   }
 
-  /** Say how many are before the customer, until it is their turn. */
-  async #askBefore() {
-    const timer = this.#beforeTimer;
+  /** Show how many jobs are ahead of the customer's until it is their turn. */
+  async #askJobsAhead() {
+    const timer = this.#aheadTimer;
     const now = document.hidden || !this.#api.token ? null : await this.#api.conversation().catch(() => null);
-    if (timer !== this.#beforeTimer || this.#awaits === null || this.#hearsWholeAnswer) return;
-    if (now?.before > 0) {
+    if (timer !== this.#aheadTimer || this.#awaits === null || this.#hearsWholeAnswer) return;
+    if (now?.jobs_ahead > 0) {
       clearTimeout(this.#slowTimer);
-      this.#thread.showWriting(t("writing_before", { n: now.before }));
+      this.#thread.showWriting(t("jobs_ahead", { n: now.jobs_ahead }));
     }
-    this.#beforeTimer = setTimeout(() => this.#askBefore(), ASK_BEFORE_EVERY);
+    this.#aheadTimer = setTimeout(() => this.#askJobsAhead(), ASK_JOBS_AHEAD_EVERY);
   }
 
-  #setState({ state, place = null, agent_name = null, reason = null }) {
-    this.state = { state, place, agent_name, reason };
-    if (state !== "assistant") this.#await(null);
-    if (state === "handed_off" || state === "agent") local.remove("wants_person");
+  #setState({ status, queue_position = null, agent_name = null }) {
+    this.state = { status, queue_position, agent_name };
+    if (status !== "assistant") this.#await(null);
+    if (status === "handed_off" || status === "agent") local.remove("wants_person");
     this.#view.onState(this.state);
   }
 
@@ -279,8 +279,8 @@ export class Chat {
     }
   }
 
-  #askPlace() {
-    if (this.state.state === "handed_off" && !document.hidden) void this.#sync();
+  #askPosition() {
+    if (this.state.status === "handed_off" && !document.hidden) void this.#sync();
   }
 
   #connectionChanged(connected, problem) {
@@ -299,7 +299,7 @@ export class Chat {
     this.#stream.stop();
     this.#api.token = null;
     local.remove("token");
-    this.#setState({ state: "assistant" });
+    this.#setState({ status: "assistant" });
     this.#await(null);
   }
 }

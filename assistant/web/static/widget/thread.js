@@ -69,10 +69,10 @@ export class Thread {
   /** Show a message as the server has it. Returns whether it was new; one that we sent takes its own bubble's place. */
   show(message) {
     if (this.#byId.has(message.id)) return false;
-    const own = message.client_id ? this.#byClientId.get(message.client_id) : null;
+    const own = message.external_id ? this.#byClientId.get(message.external_id) : null;
     const entry = this.#entry(message);
     this.#byId.set(message.id, entry);
-    if (message.client_id) this.#byClientId.set(message.client_id, entry);
+    if (message.external_id) this.#byClientId.set(message.external_id, entry);
     if (own) {
       own.replaceWith(entry);
     } else {

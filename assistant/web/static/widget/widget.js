@@ -116,29 +116,29 @@ function showWelcome() {
   find("welcome").hidden = !thread.isEmpty;
 }
 
-function showState({ state, place, agent_name: agent }) {
+function showState({ status, queue_position: position, agent_name: agent }) {
   const subtitle = {
     assistant: t("subtitle_assistant"),
     handed_off: t("subtitle_waiting"),
     agent: t("subtitle_agent", { name: agent ?? t("agent") }),
     closed: t("subtitle_closed"),
-  }[state];
+  }[status];
   find("subtitle").textContent = subtitle;
-  document.body.dataset.state = state;
-  find("person").hidden = state !== "assistant";
-  if (state !== "assistant") find("hint").hidden = true;
-  showBanner(bannerFor(state, place, agent));
+  document.body.dataset.state = status;
+  find("person").hidden = status !== "assistant";
+  if (status !== "assistant") find("hint").hidden = true;
+  showBanner(bannerFor(status, position, agent));
 }
 
-function bannerFor(state, place, agent) {
-  if (state === "handed_off") {
-    const text = place > 1 ? t("banner_place", { n: place }) : t("banner_next");
+function bannerFor(status, position, agent) {
+  if (status === "handed_off") {
+    const text = position > 1 ? t("banner_position", { n: position }) : t("banner_next");
     return { symbol: "clock", title: t("banner_waiting"), text };
   }
-  if (state === "agent") {
+  if (status === "agent") {
     return { symbol: "person", title: t("banner_agent", { name: agent ?? t("agent") }), text: t("banner_agent_text") };
   }
-  if (state === "closed") {
+  if (status === "closed") {
     const startAnew = () => {
       chat.startAnew();
       showWelcome();

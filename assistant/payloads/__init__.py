@@ -1,0 +1,49 @@
+"""What clients see: one shape and one maker for each thing, the same through HTTP, server-sent events and the CLI.
+
+A maker takes what is already loaded: no queries, no permissions. Whoever calls it has checked what the client may see.
+"""
+
+from assistant.payloads.conversations import Attachment, Citation, Conversation, Figure, Message, RejectedFile
+from assistant.payloads.knowledge import Passage
+from assistant.payloads.payload import Payload
+from assistant.payloads.photos import Evidence, Reading, TextLine
+from assistant.payloads.tickets import (
+    Alternative,
+    Assessment,
+    Contradiction,
+    Draft,
+    Person,
+    Team,
+    Ticket,
+    TicketAttachment,
+    TicketMessage,
+    TicketSummary,
+    Triage,
+    TriageField,
+)
+
+__all__ = [
+    "Alternative",
+    "Assessment",
+    "Attachment",
+    "Citation",
+    "Contradiction",
+    "Conversation",
+    "Draft",
+    "Evidence",
+    "Figure",
+    "Message",
+    "Passage",
+    "Payload",
+    "Person",
+    "Reading",
+    "RejectedFile",
+    "Team",
+    "TextLine",
+    "Ticket",
+    "TicketAttachment",
+    "TicketMessage",
+    "TicketSummary",
+    "Triage",
+    "TriageField",
+]

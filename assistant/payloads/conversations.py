@@ -1,0 +1,165 @@
+"""A conversation and its messages, as customers, agents and machines see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Self
+
+from pydantic import Field
+
+from assistant import models
+from assistant.errors import AssistantError
+from assistant.models import AttachmentKind, Author, ConversationState, MessageVisibility
+from assistant.payloads.payload import Payload, Score
+from assistant.ports import HandoffReason
+from assistant.skills.answer import Answer
+
+
+class Conversation(Payload):
+    """Who is answering, and how long a customer waits for a person."""
+
+    id: str
+    status: ConversationState
+    queue_position: int | None = Field(description="1 is next; null unless the customer waits for a person")
+    agent_name: str | None
+    handoff_reason: HandoffReason | None
+
+    @classmethod
+    def of(cls, conversation: models.Conversation, *, queue_position: int) -> Self:
+        """``queue_position`` is 0 if nobody waits."""
+        has_agent = conversation.state is ConversationState.AGENT and conversation.agent is not None
+        return cls(
+            id=conversation.public_id,
+            status=conversation.state,
+            queue_position=queue_position or None,
+            agent_name=conversation.agent.name if has_agent and conversation.agent is not None else None,
+            handoff_reason=conversation.handoff_reason,
+        )
+
+
+class Attachment(Payload):
+    """A file on a message. The bytes are at `/api/v1/attachments/{id}`."""
+
+    id: str
+    kind: AttachmentKind
+    filename: str
+    content_type: str
+    size: int = Field(description="bytes")
+    width: int | None
+    height: int | None
+
+    @classmethod
+    def of(cls, attachment: models.Attachment) -> Self:
+        return cls(
+            id=attachment.public_id,
+            kind=attachment.kind,
+            filename=attachment.filename,
+            content_type=attachment.content_type,
+            size=attachment.byte_size,
+            width=attachment.width,
+            height=attachment.height,
+        )
+
+
+class Figure(Payload):
+    """A picture beside a cited passage. The bytes are at `/api/v1/figures/{id}`."""
+
+    id: str
+    alt: str
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, figure: models.Figure) -> Self:
+        return cls(id=figure.public_id, alt=figure.alt, width=figure.width, height=figure.height)
+
+
+class Citation(Payload):
+    """A link from one sentence of an answer to the passage that supports it."""
+
+    sentence_index: int
+    sentence: str
+    article_id: str
+    article_title: str
+    heading: str
+    quote: str
+    url: str | None
+    support: Score = Field(description="how well the passage supports the sentence, 0 to 1")
+    passage_id: str | None = Field(description="null in stored answers: an article's passages change")
+    figures: tuple[Figure, ...]
+
+    @classmethod
+    def of(cls, citation: models.Citation) -> Self:
+        return cls(
+            sentence_index=citation.sentence_index,
+            sentence=citation.sentence,
+            article_id=citation.article_public_id,
+            article_title=citation.article_title,
+            heading=citation.heading,
+            quote=citation.quote,
+            url=citation.url,
+            support=citation.support,
+            passage_id=None,
+            figures=tuple(Figure.of(figure) for figure in citation.figures),
+        )
+
+    @classmethod
+    def of_answer(cls, answer: Answer) -> Iterator[Self]:
+        for sentence in answer.sentences:
+            for citation in sentence.citations:
+                yield cls(
+                    sentence_index=sentence.index,
+                    sentence=sentence.text,
+                    article_id=citation.article_id,
+                    article_title=citation.article_title,
+                    heading=citation.heading,
+                    quote=citation.quote,
+                    url=citation.url,
+                    support=citation.support,
+                    passage_id=citation.passage_id,
+                    figures=(),
+                )
+
+
+class Message(Payload):
+    """A message as its customer sees it; `visibility` is `internal` for notes, which only agents and machines get."""
+
+    id: str
+    external_id: str | None = Field(description="the sender's own id of the message")
+    author: Author
+    author_name: str | None = Field(description="an agent's name")
+    visibility: MessageVisibility
+    text: str
+    helpful: bool | None = Field(description="whether the customer says that an answer helped; null if they have not")
+    created_at: datetime
+    attachments: tuple[Attachment, ...]
+    citations: tuple[Citation, ...]
+
+    @classmethod
+    def of(cls, message: models.Message) -> Self:
+        return cls(
+            id=message.public_id,
+            external_id=message.client_id,
+            author=message.author,
+            author_name=message.agent.name if message.agent is not None else None,
+            visibility=message.visibility,
+            text=message.text,
+            helpful=message.helpful,
+            created_at=message.created_at,
+            attachments=tuple(Attachment.of(attachment) for attachment in message.attachments),
+            citations=tuple(Citation.of(citation) for citation in message.citations),
+        )
+
+
+class RejectedFile(Payload):
+    """A file that was not accepted; `status`, `code` and `detail` as in a problem document."""
+
+    filename: str
+    status: int
+    code: str
+    detail: str
+
+    @classmethod
+    def of(cls, filename: str, error: AssistantError) -> Self:
+        return cls(filename=filename, status=error.status, code=error.code, detail=error.message)

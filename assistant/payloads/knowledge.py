@@ -1,0 +1,57 @@
+"""Passages of articles, as clients see them."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from langchain_core.documents import Document
+from pydantic import Field
+
+from assistant.models import Visibility
+from assistant.payloads.payload import Payload, Score
+
+
+class Passage(Payload):
+    """A piece of an article that was found, and why."""
+
+    id: str
+    article_id: str
+    article_title: str
+    heading: str
+    url: str | None
+    product: str | None
+    language: str
+    visibility: Visibility
+    text: str
+    score: Score = Field(description="0 to 1; the best passage comes first")
+    similarity: Score | None = Field(description="cosine of the query's and the passage's embeddings")
+    matched_words: tuple[str, ...] = Field(description="words of the query that occur in it")
+    matched_codes: tuple[str, ...] = Field(description="identifiers of the query that occur in it, in canonical form")
+    photo_similarity: Score | None = Field(
+        description="how much a figure beside it resembles the photo, 0 to 1; null without such a figure"
+    )
+    unsupported_language: str | None = Field(
+        description="the query's language, if the embedding model does not support it"
+    )
+
+    @classmethod
+    def of(cls, document: Document) -> Self:
+        """``document`` as `retrieval.index` makes it."""
+        found = document.metadata
+        return cls(
+            id=found["passage_id"],
+            article_id=found["article_id"],
+            article_title=found["article_title"],
+            heading=found["heading"],
+            url=found["url"],
+            product=found["product"],
+            language=found["language"],
+            visibility=found["visibility"],
+            text=document.page_content,
+            score=found["score"],
+            similarity=found["similarity"],
+            matched_words=found["words"],
+            matched_codes=found["codes"],
+            photo_similarity=found["resemblance"],
+            unsupported_language=found["unread_language"],
+        )

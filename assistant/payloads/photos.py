@@ -1,0 +1,86 @@
+"""What was read in a photo, as clients see it."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field
+
+from assistant import models
+from assistant.models import EvidenceState
+from assistant.payloads.payload import Payload, Region, Score
+from assistant.ports import Box, Mode
+from assistant.skills import read_photo
+from assistant.skills.read_photo import PhotoEvidence
+
+
+def region_of(box: Box) -> Region:
+    return (round(box.left, 4), round(box.top, 4), round(box.right, 4), round(box.bottom, 4))
+
+
+class Reading(Payload):
+    """One thing read in a photo. `value` is `cannot tell` where the photo does not show it."""
+
+    value: str
+    confidence: Score = Field(description="0 to 1")
+    region: Region | None
+    regions: tuple[Region, ...] = Field(description="one for each of several indicator lights, else empty")
+    heatmap: tuple[str, ...] = Field(
+        description="where the model looked: rows of digits from 0 (not at all) to 9, top to bottom; empty if unknown"
+    )
+
+    @classmethod
+    def of(cls, reading: read_photo.Reading) -> Self:
+        return cls(
+            value=reading.value,
+            confidence=reading.confidence,
+            region=region_of(reading.region) if reading.region is not None else None,
+            regions=tuple(region_of(part) for part in reading.parts),
+            heatmap=reading.heat,
+        )
+
+
+class TextLine(Payload):
+    """A line of text in a photo."""
+
+    text: str
+    confidence: Score = Field(description="0 to 1")
+    region: Region
+
+
+class Evidence(Payload):
+    """What was read in one photo, and by what."""
+
+    filename: str
+    caption: Reading
+    product: Reading = Field(description="a product's key, `none` or `cannot tell`")
+    lights: Reading | None = Field(description="colours of the indicator lights; null if no model looked for them")
+    condition: Reading
+    quality: Reading
+    visible_text: tuple[TextLine, ...]
+    status: EvidenceState = Field(description="`corrected` once an agent has changed it")
+    model: str
+    mode: Mode
+
+    @classmethod
+    def of(cls, read: PhotoEvidence, *, filename: str, status: EvidenceState, model: str, mode: Mode) -> Self:
+        return cls(
+            filename=filename,
+            caption=Reading.of(read.caption),
+            product=Reading.of(read.product),
+            lights=Reading.of(read.lights) if read.lights is not None else None,
+            condition=Reading.of(read.condition),
+            quality=Reading.of(read.quality),
+            visible_text=tuple(
+                TextLine(text=line.text, confidence=line.confidence, region=region_of(line.box))
+                for line in read.visible_text
+            ),
+            status=status,
+            model=model,
+            mode=mode,
+        )
+
+    @classmethod
+    def stored(cls, row: models.Evidence, *, filename: str) -> Self:
+        read = PhotoEvidence.from_json(row.fields, row.visible_text)
+        return cls.of(read, filename=filename, status=row.state, model=row.model, mode=Mode(row.mode))

@@ -1,0 +1,275 @@
+"""Tickets with their triage and drafts, and assessments of what is no ticket yet, as machines and agents see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import Field
+
+from assistant import models
+from assistant.models import ConversationState, DraftStatus, Priority, TicketStatus, TicketType, TriageFieldState
+from assistant.payloads.conversations import Attachment, Citation, Message, RejectedFile
+from assistant.payloads.knowledge import Passage
+from assistant.payloads.payload import Payload, Score
+from assistant.payloads.photos import Evidence
+from assistant.ports import Capabilities, HandoffReason, Mode
+from assistant.skills.answer import Answer
+from assistant.skills.contradictions import Contradiction as FoundContradiction
+from assistant.skills.triage import TriagedField
+
+ALTERNATIVES = 12  # of a hundred languages or products only the likeliest are shown
+
+
+class Alternative(Payload):
+    value: str
+    probability: Score
+
+
+class TriageField(Payload):
+    """A value proposed for one field of a ticket."""
+
+    name: str
+    value: str = Field(description="the likeliest value, also where the assistant abstained")
+    probability: Score
+    alternatives: tuple[Alternative, ...] = Field(
+        description=f"the {ALTERNATIVES} likeliest values, `value` included, the likeliest first"
+    )
+    status: TriageFieldState = Field(description="`abstained`: not sure enough to set the ticket's field")
+    corrected_value: str | None = Field(description="what an agent chose instead; null unless `overridden`")
+
+    @classmethod
+    def of(cls, field: models.TriageField) -> Self:
+        return cls(
+            name=field.name,
+            value=field.value,
+            probability=field.probability,
+            alternatives=likeliest(field.probabilities),
+            status=field.state,
+            corrected_value=field.corrected_value,
+        )
+
+    @classmethod
+    def proposed(cls, field: TriagedField) -> Self:
+        return cls(
+            name=field.name,
+            value=field.value,
+            probability=field.probability,
+            alternatives=likeliest(field.probabilities),
+            status=TriageFieldState.ABSTAINED if field.abstained else TriageFieldState.PROPOSED,
+            corrected_value=None,
+        )
+
+
+def likeliest(probabilities: Mapping[str, float]) -> tuple[Alternative, ...]:
+    ordered = sorted(probabilities.items(), key=lambda pair: -pair[1])
+    return tuple(Alternative(value=value, probability=share) for value, share in ordered[:ALTERNATIVES])
+
+
+class Triage(Payload):
+    """What the assistant proposes for a ticket."""
+
+    model: str
+    mode: Mode
+    created_at: datetime
+    fields: tuple[TriageField, ...]
+
+    @classmethod
+    def of(cls, result: models.TriageResult) -> Self:
+        return cls(
+            model=result.model,
+            mode=result.mode,
+            created_at=result.created_at,
+            fields=tuple(TriageField.of(field) for field in result.fields),
+        )
+
+    @classmethod
+    def proposed(cls, fields: Sequence[TriagedField], capabilities: Capabilities, *, created_at: datetime) -> Self:
+        return cls(
+            model=capabilities.model,
+            mode=capabilities.mode,
+            created_at=created_at,
+            fields=tuple(TriageField.proposed(field) for field in fields),
+        )
+
+
+class Draft(Payload):
+    """A proposed reply, or in `handoff_reason` why there is none."""
+
+    id: str | None = Field(description="null if the draft is not stored")
+    status: DraftStatus = Field(description="`edited`: sent with changes, which are in `sent_text`")
+    text: str
+    sent_text: str | None
+    handoff_reason: HandoffReason | None
+    model: str
+    mode: Mode
+    created_at: datetime
+    citations: tuple[Citation, ...]
+
+    @classmethod
+    def of(cls, draft: models.Draft) -> Self:
+        return cls(
+            id=draft.public_id,
+            status=draft.status,
+            text=draft.text,
+            sent_text=draft.sent_text,
+            handoff_reason=draft.handoff_reason,
+            model=draft.model,
+            mode=draft.mode,
+            created_at=draft.created_at,
+            citations=tuple(Citation.of(citation) for citation in draft.citations),
+        )
+
+    @classmethod
+    def proposed(cls, answer: Answer, capabilities: Capabilities, *, created_at: datetime) -> Self:
+        return cls(
+            id=None,
+            status=DraftStatus.PROPOSED,
+            text=answer.text,
+            sent_text=None,
+            handoff_reason=answer.handoff,
+            model=capabilities.model,
+            mode=capabilities.mode,
+            created_at=created_at,
+            citations=tuple(Citation.of_answer(answer)),
+        )
+
+
+class Assessment(Payload):
+    """A ticket read without storing it."""
+
+    model: str
+    mode: Mode
+    evidence: tuple[Evidence, ...] = Field(description="one for each photo, in order")
+    triage: Triage
+    passages: tuple[Passage, ...]
+    draft: Draft
+    rejected_files: tuple[RejectedFile, ...]
+
+
+class TicketAttachment(Attachment):
+    """An attachment with what was read in it."""
+
+    evidence: Evidence | None = Field(description="null until the photo has been read, and for other files")
+
+    @classmethod
+    def read(cls, attachment: models.Attachment, evidence: models.Evidence | None) -> Self:
+        shown = Evidence.stored(evidence, filename=attachment.filename) if evidence is not None else None
+        return cls(**dict(Attachment.of(attachment)), evidence=shown)
+
+
+class Contradiction(Payload):
+    """Where a customer's words and photo disagree."""
+
+    about: Literal["product", "code", "lights"]
+    written: str = Field(description="what the customer writes")
+    shown: str = Field(description="what the photo shows")
+
+    @classmethod
+    def of(cls, found: FoundContradiction) -> Self:
+        return cls(about=found.about, written=found.written, shown=found.shown)
+
+
+class TicketMessage(Message):
+    """A message with what the assistant found in it."""
+
+    attachments: tuple[TicketAttachment, ...]
+    contradictions: tuple[Contradiction, ...]
+
+    @classmethod
+    def read(
+        cls,
+        message: models.Message,
+        evidence: Mapping[str, models.Evidence],
+        contradictions: Sequence[FoundContradiction],
+    ) -> Self:
+        """``evidence`` by the photos' sha256."""
+        attachments = tuple(TicketAttachment.read(one, evidence.get(one.sha256)) for one in message.attachments)
+        found = tuple(Contradiction.of(one) for one in contradictions)
+        return cls(**{**dict(Message.of(message)), "attachments": attachments, "contradictions": found})
+
+
+class Person(Payload):
+    id: str
+    name: str
+
+
+class Team(Payload):
+    key: str
+    name: str
+
+
+class TicketSummary(Payload):
+    """A ticket without its messages."""
+
+    id: str
+    subject: str
+    status: TicketStatus
+    priority: Priority
+    type: TicketType | None
+    category: str | None
+    sentiment: str | None
+    language: str | None
+    product: str | None
+    conversation_status: ConversationState = Field(
+        description="who answers: the assistant, nobody yet (`handed_off`), an agent, or nobody any more (`closed`)"
+    )
+    handoff_reason: HandoffReason | None
+    channel: str
+    requester: Person
+    team: Team | None
+    assignee: Person | None = Field(description="an agent")
+    created_at: datetime
+    updated_at: datetime
+    solved_at: datetime | None
+    triage_model: str | None = Field(description="what triaged it; null until that is done")
+    triage_mode: Mode | None
+
+    @classmethod
+    def of(cls, ticket: models.Ticket) -> Self:
+        conversation, team, agent, triage = ticket.conversation, ticket.team, ticket.agent, ticket.current_triage
+        return cls(
+            id=ticket.public_id,
+            subject=ticket.subject,
+            status=ticket.status,
+            priority=ticket.priority,
+            type=ticket.type,
+            category=ticket.category,
+            sentiment=ticket.sentiment,
+            language=ticket.language,
+            product=ticket.product,
+            conversation_status=conversation.state,
+            handoff_reason=conversation.handoff_reason,
+            channel=conversation.channel,
+            requester=Person(id=ticket.requester.public_id, name=ticket.requester.display_name),
+            team=Team(key=team.key, name=team.name) if team is not None else None,
+            assignee=Person(id=agent.public_id, name=agent.name) if agent is not None else None,
+            created_at=ticket.created_at,
+            updated_at=ticket.updated_at,
+            solved_at=ticket.solved_at,
+            triage_model=triage.model if triage is not None else None,
+            triage_mode=triage.mode if triage is not None else None,
+        )
+
+
+class Ticket(TicketSummary):
+    """A ticket with messages, evidence, triage and drafts."""
+
+    jobs_ahead: int | None = Field(
+        description="jobs that run before the newest message is read, triaged and drafted; null once that has begun"
+    )
+    messages: tuple[TicketMessage, ...]
+    triage: Triage | None = Field(description="null until it is done")
+    drafts: tuple[Draft, ...] = Field(description="oldest first")
+
+    @classmethod
+    def whole(cls, ticket: models.Ticket, *, messages: Sequence[TicketMessage], jobs_ahead: int | None) -> Self:
+        triage = ticket.current_triage
+        return cls(
+            **dict(TicketSummary.of(ticket)),
+            jobs_ahead=jobs_ahead,
+            messages=tuple(messages),
+            triage=Triage.of(triage) if triage is not None else None,
+            drafts=tuple(Draft.of(draft) for draft in ticket.drafts),
+        )

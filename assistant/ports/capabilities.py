@@ -1,0 +1,78 @@
+"""Which models are installed: what the product asks before it uses one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from assistant.ports.decisions import DecisionModel
+from assistant.ports.photos import OCR, Sight
+from assistant.ports.search import Embedder, PhotoEmbedder, Reranker
+
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+    from langchain_core.language_models import BaseChatModel
+
+
+class Mode(StrEnum):
+    """The installed rung of the capability ladder: what the assistant is trusted to do."""
+
+    NO_VLM = "no_vlm"  # OCR reads photos, embeddings triage, answers are extractive
+    SMALL_VLM = "small_vlm"  # the VLM reads photos and decides; answers stay extractive
+    FULL_VLM = "full_vlm"  # everything, including written answers
+    REMOTE = "remote"  # as FULL_VLM, through an OpenAI-compatible server
+
+
+def reading_revision(ocr: OCR | None) -> str:
+    """The revision of evidence that OCR alone has read."""
+    return ocr.name if ocr is not None else "no-ocr"
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What is installed. ``model`` and ``mode`` are part of every response and stored with every result.
+
+    ``revision`` changes whenever the same photo may be read differently: evidence is kept once per photo and revision.
+    """
+
+    mode: Mode
+    model: str
+    revision: str
+    embeddings: Embeddings
+    embedding_model: str
+    embedding_languages: tuple[str, ...] = ()  # that the embeddings read; empty: all
+    embedding_source: str = ""  # the setting that loads them
+    # Another embedder by its source, loaded on first use; None if it is not on this machine.
+    reopen_embedder: Callable[[str], Embedder | None] = lambda _source: None
+    ocr: OCR | None = None
+    photo_embedder: PhotoEmbedder | None = None
+    reranker: Reranker | None = None
+    chat_model: BaseChatModel | None = None
+    decisions: DecisionModel | None = None
+    sight: Sight | None = None
+    # Whether its decisions about a ticket's text count; a model that only knows photos would add noise.
+    triages: bool = True
+
+    @property
+    def without_model(self) -> Capabilities:
+        """What remains while the model fails."""
+        return replace(
+            self,
+            mode=Mode.NO_VLM,
+            model=self.ocr.name if self.ocr is not None else "none",
+            revision=reading_revision(self.ocr),
+            chat_model=None,
+            decisions=None,
+            sight=None,
+            triages=True,
+        )
+
+    @property
+    def embedder(self) -> Embedder:
+        return Embedder(self.embeddings, self.embedding_model, self.embedding_source, self.embedding_languages)
+
+    @property
+    def writes_answers(self) -> bool:
+        return self.chat_model is not None and self.mode in (Mode.FULL_VLM, Mode.REMOTE)

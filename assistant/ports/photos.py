@@ -1,0 +1,97 @@
+"""What is read in a photo, and where: text by OCR, objects by a model's own vision. Photos are encoded images as
+`media` normalises them (JPEG or PNG, RGB, upright)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True)
+class Box:
+    """A region of a photo. Fractions of its width and height, 0 to 1, origin at the top left."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
+class TextLine:
+    """One line of text found in a photo. ``confidence`` is the reader's own score, 0 to 1."""
+
+    text: str
+    confidence: float
+    box: Box
+
+
+class OCR(Protocol):
+    """Reads the text in a photo, in reading order. Safe to call from several threads."""
+
+    @property
+    def name(self) -> str:
+        """Name and version of the reader: part of the model revision that evidence is stored under."""
+        ...
+
+    def read(self, photo: bytes) -> list[TextLine]: ...
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Something that was read in a photo. ``kind`` says what ``value`` is: a product's key, the colour of a light or a
+    kind of damage."""
+
+    kind: Literal["product", "light", "damage"]
+    value: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where it is, how certain that is (0 to 1), and a heat map: rows of digits from 0 (not there) to 9.
+
+    ``parts``: the place of each if there are several, such as lights in a row; ``box`` then encloses them all."""
+
+    box: Box
+    confidence: float
+    heat: tuple[str, ...]
+    parts: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a model's own vision finds in a photo, each value with its probability.
+
+    ``familiar``: whether the photo resembles those the model was trained on; if not, the rest is meaningless. ``of``: a
+    product's key or a kind of document, "" for neither. ``damage``: "" for none. ``lights``: colours in reading order.
+    """
+
+    familiar: bool
+    of: tuple[str, float]
+    damage: tuple[str, float]
+    lights: tuple[tuple[str, float], ...] = ()
+
+
+class Look(Protocol):
+    """One look at one photo."""
+
+    @property
+    def seen(self) -> Seen: ...
+
+    def locate(self, sought: Sequence[Sought]) -> list[Found | None]:
+        """Where the model sees what was read: one result each, in order; None for what it sees nowhere."""
+        ...
+
+
+class Sight(Protocol):
+    """A model that reports what it sees without writing text."""
+
+    def look(self, photo: bytes) -> Look: ...
+
+
+def image_block(photo: bytes) -> dict[str, str]:
+    """A photo as LangChain's standard image content block."""
+    mime_type = "image/png" if photo.startswith(b"\x89PNG") else "image/jpeg"
+    return {"type": "image", "base64": base64.b64encode(photo).decode("ascii"), "mime_type": mime_type}

@@ -1,4 +1,4 @@
-"""Where the model runs: what a GPU there is, and how much memory is free. Imports torch only if there is a driver."""
+"""Where the model runs: which GPUs there are, and how much memory is free. Imports torch only if there is a driver."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def gpu_count() -> int:
 
 
 def is_gpu(device: str) -> bool:
-    """Whether this setting (``auto``, ``cpu``, ``cuda``, ``cuda:N``) means a GPU that is there."""
+    """Whether this setting (``auto``, ``cpu``, ``cuda``, ``cuda:N``) means a GPU that exists."""
     if device == "auto":
         return gpu_count() > 0
     return device.startswith("cuda") and gpu_count() > gpu_number(device)
@@ -46,32 +46,34 @@ def free_gpu_memory(device: str) -> float:
 
 
 def free_memory() -> float:
-    """Bytes of main memory that could be had now; infinite where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return float("inf")
-    values = {line.split(":")[0]: float(line.split()[1]) * 1024 for line in lines}
-    return values.get("MemAvailable", float("inf"))
+    """Bytes of main memory available without swapping."""
+    import psutil
+
+    return float(psutil.virtual_memory().available)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Of main memory or of a GPU's, which torch reports as a `RuntimeError`."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
 
 
 def use_threads(count: int) -> None:
-    """Let torch use so many threads for what the calling thread computes; other threads are not concerned."""
+    """Set how many threads torch uses for what the calling thread computes; other threads are not affected."""
     import torch
 
     if count == torch.get_num_threads():
         return
-    usual = apart(torch.get_num_threads)
+    default = in_own_thread(torch.get_num_threads)
     torch.set_num_threads(count)
-    # torch gives the number that was set last to threads that have not computed yet.
-    apart(lambda: torch.set_num_threads(usual))
+    # Threads that have not computed yet get the number that was set last.
+    in_own_thread(lambda: torch.set_num_threads(default))
 
 
-def apart(action: Callable[[], Result]) -> Result:
-    """What ``action`` gives or raises, computed in a thread that ends with it.
+def in_own_thread(action: Callable[[], Result]) -> Result:
+    """What ``action`` returns or raises, computed in a thread that ends with it.
 
-    A thread that has computed keeps a team of torch's threads for the next time. While there are more of those in the
-    process than processors, the OpenMP library puts them all to sleep between any two operations, and steps of two
-    threads take a quarter longer: of what is only done once, no team should be left."""
+    A thread that has computed keeps a pool of torch threads for the next time. While the process has more of those than
+    processors, OpenMP puts them all to sleep between any two operations, and steps with two threads take a quarter
+    longer: one-off work should leave no pool behind."""
     with ThreadPoolExecutor(max_workers=1) as executor:
         return executor.submit(action).result()

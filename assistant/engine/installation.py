@@ -34,7 +34,7 @@ class Installed:
     """The capabilities, whether the model can answer right now, and how to release it."""
 
     capabilities: Capabilities
-    close: Callable[[], None] = lambda: None
+    close: Callable[[], object] = lambda: None
     # Why the model cannot answer now; None if it can, or if there is none.
     trouble: Callable[[], str | None] = lambda: None
     # Counters of the engine for metrics; None if no engine runs in this process.
@@ -109,7 +109,8 @@ def _local(settings: Settings, chosen: Checkpoint, without_model: Capabilities) 
     from assistant.engine import loader
     from assistant.engine.batching.chat_model import EngineChatModel
     from assistant.engine.batching.decisions import EngineDecisions
-    from assistant.engine.batching.engine import Engine, Limits
+    from assistant.engine.batching.engine import Engine
+    from assistant.engine.batching.request import Limits
     from assistant.engine.models.probes import read_probes
     from assistant.engine.models.sight import EngineSight
 

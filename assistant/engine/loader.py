@@ -1,7 +1,7 @@
-"""Loading a vision-language checkpoint: any image-text-to-text model of transformers, quantized with bitsandbytes NF4.
+"""Loads a vision-language checkpoint: any image-text-to-text model of transformers, quantized with bitsandbytes NF4.
 
-Safetensors only, never code from the checkpoint. The vision tower, the connector and the output head stay as they are:
-quantizing them costs reading and saves little. A checkpoint that is already quantized is loaded as it is.
+Safetensors only, and never code from the checkpoint. Vision tower, connector and output head are not quantized, which
+would cost accuracy and save little. A checkpoint that is quantized already is loaded as it is.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from assistant.engine.checkpoint import Checkpoint, check_folder, files
-from assistant.engine.device import is_gpu
+from assistant.engine.device import is_gpu, is_out_of_memory
 from assistant.errors import AssistantError, EngineFailed, NotReady
 from assistant.settings import Settings
 
 if TYPE_CHECKING:
     from assistant.engine.batching.packed import Packed
 
-# What routes between experts is small, and one wrong choice costs more than the memory.
+# Names of modules that route between experts: they are small, and a wrong choice costs more than the memory.
 _ROUTERS = ("router", "gate")
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model and its processor, ready on their device. ``processing``: held while the processor is used, which is not
-    made for several threads."""
+    """A model on its device, and its processor. ``processing``: held while the processor is used, which is not
+    thread-safe."""
 
     model: Any
     processor: Any
@@ -39,34 +39,34 @@ class LoadedModel:
 
     @cached_property
     def forward_names(self) -> frozenset[str]:
-        """What the model's forward pass takes."""
+        """Parameters of the model's forward pass."""
         return frozenset(inspect.signature(self.model.forward).parameters)
 
     @cached_property
     def pixel_names(self) -> frozenset[str]:
-        """What its vision tower takes of what the processor makes."""
+        """Those of the processor's outputs that the vision tower takes."""
         parameters = inspect.signature(self.model.get_image_features).parameters
         return frozenset(name for name in parameters if name not in ("self", "kwargs"))
 
     @cached_property
     def packed(self) -> Packed:
-        """Its weights as this processor multiplies them fastest; copies beside them, made when first asked for."""
+        """The model's linear layers packed for this CPU; copied on first use."""
         from assistant.engine.batching.packed import Packed
 
         return Packed(self.model)
 
     @cached_property
     def control_tokens(self) -> tuple[str, ...]:
-        """What ends a turn, starts a role or stands for a photo, in this model's language; longest first."""
+        """The tokens that end a turn, start a role or stand for a photo; longest first."""
         added = (token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
         named = (value for name, value in vars(self.processor).items() if name.endswith("_token"))
-        found = {*self.tokenizer.all_special_tokens, *added, *(value for value in named if isinstance(value, str))}
-        return tuple(sorted(filter(str.strip, found), key=len, reverse=True))
+        tokens = {*self.tokenizer.all_special_tokens, *added, *(value for value in named if isinstance(value, str))}
+        return tuple(sorted(filter(str.strip, tokens), key=len, reverse=True))
 
     def without_control_tokens(self, text: str) -> str:
-        """Text that cannot end its turn or pretend to be a photo: the model's control tokens are taken out of it."""
+        """The text with the model's control tokens removed, so that it cannot end its turn or pose as a photo."""
         previous = None
-        while previous != text:  # taking one out may put another together
+        while previous != text:  # removing one may form another
             previous = text
             for token in self.control_tokens:
                 text = text.replace(token, "")
@@ -74,8 +74,9 @@ class LoadedModel:
 
 
 def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
-    """Load the checkpoint. Raises `NotReady` with what to do, or `EngineFailed` if memory does not suffice."""
-    _check_device(settings)
+    """Load the checkpoint. Raises `NotReady` with what to do, or `EngineFailed` if it does not fit into memory."""
+    if settings.device.startswith("cuda") and not is_gpu(settings.device):
+        raise NotReady(f"ASSISTANT_DEVICE is {settings.device}, but torch finds no such GPU. Set it to auto or cpu.")
     source: dict[str, Any] = {"revision": checkpoint.commit, "trust_remote_code": False}
     if checkpoint.folder is not None:
         check_folder(checkpoint.folder)
@@ -85,22 +86,22 @@ def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
     except AssistantError:
         raise
     except Exception as error:
-        raise _explained(checkpoint, error) from error
+        raise _as_engine_error(checkpoint, error) from error
     if loaded.processor.chat_template is None:
-        raise NotReady(f"{checkpoint.label} has no chat template. Choose a checkpoint made for instructions.")
+        raise NotReady(f"{checkpoint.label} has no chat template. Choose an instruction-tuned checkpoint.")
     return loaded
 
 
 def quantizes(settings: Settings) -> bool:
-    """Whether weights are turned into NF4 while loading: on a GPU by default, on a CPU if asked."""
+    """Whether weights are quantized to NF4 while loading: by default on a GPU only."""
     if settings.quantize == "auto":
         return is_gpu(settings.device)
     return settings.quantize == "nf4"
 
 
 def can_batch(checkpoint: Checkpoint) -> tuple[str, bool]:
-    """(name of the architecture, whether it takes photos that were encoded apart). ("", False) if it is none that
-    transformers knows, or its files are not here."""
+    """(name of the architecture, whether it accepts photos encoded separately). ("", False) if transformers does not
+    know it, or the checkpoint is not on this machine."""
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     folder = files(checkpoint)
@@ -109,14 +110,14 @@ def can_batch(checkpoint: Checkpoint) -> tuple[str, bool]:
         architecture = AutoModelForImageTextToText._model_mapping[type(config)]
     except (OSError, ValueError, KeyError):
         return "", False
-    takes = inspect.signature(architecture.forward).parameters
-    return architecture.__name__, "mm_encoder_outputs" in takes and hasattr(architecture, "get_image_features")
+    parameters = inspect.signature(architecture.forward).parameters
+    return architecture.__name__, "mm_encoder_outputs" in parameters and hasattr(architecture, "get_image_features")
 
 
 def modules_kept_precise(config: Any) -> list[str]:
-    """Names of modules that are not quantized: all that is not the language decoder, and its head and routers.
+    """Names of modules not to quantize: everything outside the language decoder, its output head, and its routers.
 
-    Found in the architecture itself, which is built without memory.
+    Determined on the architecture itself, built without allocating weights.
     """
     from accelerate import init_empty_weights
     from transformers import AutoModelForImageTextToText
@@ -130,16 +131,11 @@ def modules_kept_precise(config: Any) -> list[str]:
     return sorted({*_outside(empty, decoder), *([_path(empty, head)] if head is not None else []), *small})
 
 
-def _check_device(settings: Settings) -> None:
-    if settings.device.startswith("cuda") and not is_gpu(settings.device):
-        raise NotReady(f"ASSISTANT_DEVICE is {settings.device}, but torch sees no such GPU. Set it to auto or cpu.")
-
-
 def _load(name: str, settings: Settings, source: dict[str, Any]) -> LoadedModel:
     from transformers import AutoConfig, AutoModelForImageTextToText
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # it would be drawn into the server's log
+    logging.disable_progress_bar()  # it would end up in the server's log
     config = AutoConfig.from_pretrained(name, **source)
     if type(config) not in AutoModelForImageTextToText._model_mapping:
         raise ValueError(f"Unrecognized configuration class {type(config).__name__}")
@@ -149,7 +145,7 @@ def _load(name: str, settings: Settings, source: dict[str, Any]) -> LoadedModel:
         config=config,
         use_safetensors=True,
         dtype=dtype_for(settings),
-        device_map=_device_map(settings),
+        device_map="auto" if settings.device == "auto" and is_gpu("auto") else {"": device_for(settings)},
         **_quantization(config, settings),
         **source,
     )
@@ -157,10 +153,10 @@ def _load(name: str, settings: Settings, source: dict[str, Any]) -> LoadedModel:
 
 
 def _processor(name: str, config: Any, source: dict[str, Any]) -> Any:
-    """The checkpoint's processor; without its part for videos where that cannot be had.
+    """The checkpoint's processor, without its video part if that cannot be loaded.
 
-    Video processors need torchvision, which the product does without: it reads photos. Qwen3-VL and others would not
-    load at all for want of it.
+    Video processors need torchvision, which the product, reading only photos, does not install. Without this, Qwen3-VL
+    and others would not load at all.
     """
     from transformers import AutoProcessor
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
@@ -177,7 +173,7 @@ def _processor(name: str, config: Any, source: dict[str, Any]) -> Any:
 
 
 def for_photos_only(whole: Any) -> Any:
-    """The processor class without the parts it has for videos and sound."""
+    """The processor class without its parts for video and audio."""
 
     def parts(_: Any) -> list[str]:
         return [part for part in whole.get_attributes() if part in ("image_processor", "tokenizer")]
@@ -186,17 +182,17 @@ def for_photos_only(whole: Any) -> Any:
 
 
 def _outside(module: Any, decoder: Any, path: str = "") -> list[str]:
-    """The largest modules that the decoder is no part of."""
-    found: list[str] = []
+    """Paths of the largest modules that do not contain the decoder."""
+    paths: list[str] = []
     for name, child in module.named_children():
         below = f"{path}.{name}" if path else name
         if child is decoder:
             continue
         if any(part is decoder for part in child.modules()):
-            found += _outside(child, decoder, below)
+            paths += _outside(child, decoder, below)
         else:
-            found.append(below)
-    return found
+            paths.append(below)
+    return paths
 
 
 def _path(model: Any, module: Any) -> str:
@@ -204,8 +200,8 @@ def _path(model: Any, module: Any) -> str:
 
 
 def dtype_for(settings: Settings) -> Any:
-    """As the setting says; left open, bf16 where the GPU computes in it, else fp16, and fp32 on a CPU, where it is
-    fastest for one request (bf16 is faster for many on processors that have it)."""
+    """The precision set; by default bf16 on GPUs that support it, else fp16, and fp32 on a CPU, where it is fastest for
+    one request (bf16 is faster for many if the CPU supports it)."""
     import torch
 
     if settings.precision != "auto":
@@ -216,20 +212,14 @@ def dtype_for(settings: Settings) -> Any:
 
 
 def device_for(settings: Settings) -> str:
-    """The one device that settings mean; the first GPU for ``auto``."""
+    """The one device to use; for ``auto`` the first GPU if there is one."""
     if settings.device != "auto":
         return settings.device
     return "cuda:0" if is_gpu(settings.device) else "cpu"
 
 
-def _device_map(settings: Settings) -> Any:
-    if settings.device != "auto":
-        return {"": settings.device}
-    return "auto" if is_gpu(settings.device) else {"": "cpu"}
-
-
 def _quantization(config: Any, settings: Settings) -> dict[str, Any]:
-    """The keyword for `from_pretrained`, empty if nothing is to be quantized."""
+    """The keyword argument for `from_pretrained`; empty if nothing is to be quantized."""
     if not quantizes(settings) or getattr(config, "quantization_config", None) is not None:
         return {}
     from transformers import BitsAndBytesConfig
@@ -245,41 +235,39 @@ def _quantization(config: Any, settings: Settings) -> dict[str, Any]:
     }
 
 
-# What a loading failure says (in lower case) -> what is wrong and what to do.
+# What an error says (in lower case) -> what is wrong and what to do.
 _EXPLANATIONS = (
     (
         ("trust_remote_code", "custom code"),
-        "brings its own code, which is never run. Choose an architecture that transformers has.",
+        "needs code of its own, which is never run. Choose an architecture that transformers includes.",
     ),
     (
         ("unrecognized configuration class", "unrecognized model", "does not recognize this architecture"),
-        "is not an image-text-to-text model that transformers knows. Choose another in ASSISTANT_MODEL.",
+        "is not an image-text-to-text model that transformers supports. Set ASSISTANT_MODEL to another.",
     ),
-    (("gated repo", "401 client error"), "needs a permission: accept its licence on the hub and set HF_TOKEN."),
+    (("gated repo", "401 client error"), "is gated: accept its licence on the hub and set HF_TOKEN."),
     (
         ("couldn't connect", "offline", "max retries", "connection", "cannot find the requested files"),
-        "is not on this machine and the model hub cannot be reached. Download it to a folder and set ASSISTANT_MODEL "
-        "to that, or set ASSISTANT_MODEL=none.",
+        "is not on this machine and the model hub cannot be reached. Download it and set ASSISTANT_MODEL to its "
+        "folder, or set ASSISTANT_MODEL=none.",
     ),
     (
         ("not a valid model identifier", "not a local folder", "404 client error", "is not a valid git identifier"),
         "is not on the model hub at this revision. Check ASSISTANT_MODEL and ASSISTANT_MODEL_REVISION.",
     ),
-    (("safetensors",), "has no sound safetensors weights; pickled weights can run code and are never loaded."),
+    (("safetensors",), "has no valid safetensors weights. Pickled weights can run code and are never loaded."),
 )
 
 
-def _explained(checkpoint: Checkpoint, error: Exception) -> AssistantError:
-    """A loading failure in words that help, and that name no path."""
+def _as_engine_error(checkpoint: Checkpoint, error: Exception) -> AssistantError:
+    """A failure to load as a message that says what to do and contains no path."""
     reason = " ".join(str(error).split())
     if checkpoint.folder is not None:
         reason = reason.replace(str(checkpoint.folder), checkpoint.label)
     lower = reason.lower()
-    if isinstance(error, MemoryError) or any(
-        sign in lower for sign in ("out of memory", "can't allocate memory", "dispatched on the cpu or the disk")
-    ):
+    if is_out_of_memory(error) or "can't allocate memory" in lower or "dispatched on the cpu or the disk" in lower:
         return EngineFailed(
-            f"{checkpoint.label} does not fit into memory. Choose a smaller model in ASSISTANT_MODEL, or quantize it "
+            f"{checkpoint.label} does not fit into memory. Set ASSISTANT_MODEL to a smaller model, or quantize it "
             "(ASSISTANT_QUANTIZE=nf4)."
         )
     for signs, explanation in _EXPLANATIONS:

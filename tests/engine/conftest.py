@@ -21,6 +21,9 @@ from assistant.engine.loader import LoadedModel
 from assistant.settings import Settings
 from tests.engine import tiny
 
+# Seconds to wait for what comes in one on an idle machine: only a test that hangs meets it.
+PATIENCE = 600.0
+
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
@@ -60,9 +63,9 @@ def loaded(request: pytest.FixtureRequest, load: Callable[..., LoadedModel]) -> 
 @pytest.fixture
 def engine(load: Callable[..., LoadedModel]) -> Iterator[Engine]:
     model = load()
-    engine = Engine(lambda: model, queue_size=4, timeout=30.0)
+    engine = Engine(lambda: model, queue_size=4, timeout=PATIENCE)
     yield engine
-    engine.close()
+    assert engine.close(timeout=PATIENCE)
 
 
 def cpu_settings(folder: Path, **fields: Any) -> Settings:
@@ -103,5 +106,5 @@ def together(work: Callable[[], Any], count: int = 6) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     return results

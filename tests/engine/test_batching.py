@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assistant.engine.batching.engine import Engine, Generation, Limits
-from assistant.engine.batching.request import Done, GenerationRequest, Piece
+from assistant.engine.batching.engine import Engine, Generation
+from assistant.engine.batching.request import Done, GenerationRequest, Limits, TextDelta
 from assistant.engine.loader import LoadedModel
 from assistant.errors import EngineFailed, TooLarge
 from assistant.ports import WorkPriority
 from tests.engine import tiny
-from tests.engine.conftest import asking, inputs_of, picture
+from tests.engine.conftest import PATIENCE, asking, inputs_of, picture
 
 Load = Callable[..., LoadedModel]
 # A few pictures, so that some are seen again.
@@ -28,14 +28,14 @@ PICTURES = (
     picture("green", size=(128, 64)),
     picture("blue", "E04", size=(64, 96)),
 )
-LIMITS = Limits(slots=3, capacity=512, chunk_seconds=0.0)  # no time to read: prompts come in the smallest pieces
+LIMITS = Limits(slots=3, capacity=512, chunk_seconds=0.0)  # no time to prefill: prompts come in the smallest chunks
 
 
 @contextmanager
 def running(loaded: LoadedModel, limits: Limits = LIMITS, **more: Any) -> Iterator[Engine]:
-    engine = Engine(lambda: loaded, **{"timeout": 60.0, "limits": limits, **more})
+    engine = Engine(lambda: loaded, **{"timeout": PATIENCE, "limits": limits, **more})
     yield engine
-    engine.close()
+    assert engine.close(timeout=PATIENCE)
 
 
 def alone(loaded: LoadedModel, request: GenerationRequest) -> list[int]:
@@ -50,7 +50,7 @@ def alone(loaded: LoadedModel, request: GenerationRequest) -> list[int]:
 def said(generation: Generation) -> tuple[str, Done]:
     items = list(generation)
     assert isinstance(items[-1], Done)
-    return "".join(item.text for item in items if isinstance(item, Piece)), items[-1]
+    return "".join(item.text for item in items if isinstance(item, TextDelta)), items[-1]
 
 
 def check_alike(loaded: LoadedModel, request: GenerationRequest, generation: Generation) -> None:
@@ -87,9 +87,9 @@ def test_at_any_arrival_everyone_gets_what_they_would_get_alone(load: Load, arch
             for text, photos, length, pause in plan:
                 request = asking(text, *photos, max_new_tokens=length)
                 begun.append((request, engine.generate(request)))
-                steps = engine.stats().counters.steps + pause
+                steps = engine.stats().counters.decode_steps + pause
                 until = time.monotonic() + 0.05
-                while engine.stats().counters.steps < steps and time.monotonic() < until:
+                while engine.stats().counters.decode_steps < steps and time.monotonic() < until:
                     time.sleep(0.001)
             for request, generation in begun:
                 check_alike(loaded, request, generation)
@@ -116,7 +116,7 @@ def test_a_photo_is_encoded_once_and_an_earlier_turn_is_not_read_again(load: Loa
     request = asking("what does the display show " * 8, PICTURES[0])
     with running(loaded) as engine:
         first, _ = said(engine.generate(request))
-        read = engine.stats().counters.prompt_tokens_read
+        read = engine.stats().counters.prompt_tokens
         answered = [
             *request.messages,
             {"role": "assistant", "content": [{"type": "text", "text": first}]},
@@ -127,7 +127,7 @@ def test_a_photo_is_encoded_once_and_an_earlier_turn_is_not_read_again(load: Loa
         assert again is not None
         stats = engine.stats()
         assert stats.counters.photos_encoded == 1
-        assert stats.counters.prompt_tokens_read - read < read / 2
+        assert stats.counters.prompt_tokens - read < read / 2
         other = asking("is it the same", PICTURES[0])  # another text before the photo: read anew, but not encoded anew
         check_alike(loaded, other, engine.generate(other))
         assert engine.stats().counters.photos_encoded == 1
@@ -145,24 +145,24 @@ def test_what_was_kept_of_another_photo_is_not_taken_for_this_one(load: Load) ->
 def test_a_long_prompt_does_not_hold_up_those_who_are_being_answered(load: Load) -> None:
     loaded = load()
     with running(loaded, Limits(slots=2, capacity=1500, chunk_seconds=0.0)) as engine:
-        writing = engine.generate(asking("the", max_new_tokens=400))
-        next(writing)
+        decoding = engine.generate(asking("the", max_new_tokens=1400))
+        next(decoding)
         before = engine.stats().counters
         long = engine.generate(asking("red light blinks " * 100, max_new_tokens=1))
         said(long)
         after = engine.stats().counters
-        pieces = (after.prompt_tokens_read - before.prompt_tokens_read) / 32
-        assert after.steps - before.steps >= pieces - 1  # a token for the other after every piece of 32
-        writing.close()
+        chunks = (after.prompt_tokens - before.prompt_tokens) / 32
+        assert after.decode_steps - before.decode_steps >= chunks - 1  # a token for the other after every chunk of 32
+        decoding.close()
 
 
 def test_short_prompts_that_wait_together_are_read_in_one_step_and_written_in_the_same_ones(load: Load) -> None:
     loaded = load()
-    with running(loaded, Limits(slots=3, capacity=400, chunk_seconds=60.0)) as engine:
+    with running(loaded, Limits(slots=3, capacity=400, chunk_seconds=PATIENCE)) as engine:
         held, going = threading.Event(), threading.Event()
-        waiting = threading.Thread(target=engine.call, args=[lambda _: (going.set(), held.wait(20.0))])
+        waiting = threading.Thread(target=engine.call, args=[lambda _: (going.set(), held.wait(PATIENCE))])
         waiting.start()
-        going.wait(20.0)
+        going.wait(PATIENCE)
         requests = [asking(text, photo, max_new_tokens=6) for text, photo in zip("abc", PICTURES, strict=False)]
         generations = [engine.generate(request) for request in requests]
         held.set()
@@ -170,7 +170,7 @@ def test_short_prompts_that_wait_together_are_read_in_one_step_and_written_in_th
             check_alike(loaded, request, generation)
         waiting.join()
         assert engine.stats().counters.photos_encoded == 3
-        assert engine.stats().counters.steps == 5  # the first token of each comes with its prompt
+        assert engine.stats().counters.decode_steps == 5  # the first token of each comes with its prompt
         assert engine.stats().occupancy == 3
 
 
@@ -184,7 +184,7 @@ def test_the_more_important_is_served_first_and_who_gave_way_goes_on_where_it_wa
         check_alike(loaded, urgent, engine.generate(urgent))
         assert engine.stats().counters.preempted == 1
         assert engine.stats().counters.finished == 1  # the slow one is not done: it was not waited for
-        rest = "".join(item.text for item in generation if isinstance(item, Piece))
+        rest = "".join(item.text for item in generation if isinstance(item, TextDelta))
         expected = loaded.tokenizer.decode(alone(loaded, slow), skip_special_tokens=True)
         assert expected.endswith(rest)
 
@@ -194,18 +194,18 @@ def test_a_request_knows_how_many_are_before_it(load: Load) -> None:
         first = engine.generate(asking("the", max_new_tokens=1200))
         next(first)
         second, third = engine.generate(asking()), engine.generate(asking())
-        assert (first.place, second.place, third.place) == (0, 0, 1)
+        assert (first.queue_position, second.queue_position, third.queue_position) == (0, 0, 1)
         first.close()
         said(second)
         said(third)
-        assert third.place == 0
+        assert third.queue_position == 0
 
 
 def test_a_slow_reader_holds_nobody_up(load: Load) -> None:
     with running(load()) as engine:
         slow = engine.generate(asking("the", max_new_tokens=100))
         said(engine.generate(asking("red", max_new_tokens=5)))
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE
         while engine.stats().running and time.monotonic() < until:
             time.sleep(0.01)
         assert engine.stats().counters.finished == 2  # the slow one too, though nobody has read it
@@ -218,7 +218,7 @@ def test_who_leaves_frees_the_slot_within_a_step(load: Load) -> None:
             generation = engine.generate(asking("the", max_new_tokens=1200))
             next(generation)
             generation.close()
-        said(engine.generate(asking("red", max_new_tokens=2), timeout=10.0))
+        said(engine.generate(asking("red", max_new_tokens=2)))
         assert engine.stats().counters.cancelled == 3
 
 
@@ -295,7 +295,7 @@ class TestFailures:
         loaded = load()
         with running(loaded, Limits(slots=1, capacity=512)) as engine:
             said(engine.generate(asking("red")))
-            with _nan_for_blue(loaded), pytest.raises(EngineFailed, match="no number"):
+            with _nan_for_blue(loaded), pytest.raises(EngineFailed, match="invalid numbers"):
                 said(engine.generate(asking("the display", PICTURES[2])))
             request = asking("the display shows a light", PICTURES[0])
             check_alike(loaded, request, engine.generate(request))
@@ -335,19 +335,19 @@ class TestFailures:
 
             def die(_model: LoadedModel) -> None:
                 begun.set()
-                died.wait(10)
+                died.wait(PATIENCE)
                 raise SystemExit  # ends the thread: no handler of failures catches it
 
             failures: list[Exception] = []
             caller = threading.Thread(target=lambda: failures.append(_failure(lambda: engine.call(die))))
             caller.start()
-            assert begun.wait(10)
+            assert begun.wait(PATIENCE)
             waiting = [engine.generate(asking("red light")) for _ in range(3)]
             died.set()
             for generation in waiting:
                 said(generation)
             assert engine.trouble() is None
-            caller.join(10)
+            caller.join(PATIENCE)
             assert isinstance(failures[0], EngineFailed)
 
     def test_a_step_that_fails_as_a_whole_fails_those_in_it_and_serves_the_next(self, load: Load) -> None:

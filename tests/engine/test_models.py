@@ -21,7 +21,7 @@ from assistant.engine.models.embeddings import SentenceEmbeddings
 from assistant.errors import Invalid
 from assistant.ports import Question
 from tests.engine import tiny
-from tests.engine.conftest import base64_of, encoded, picture, together
+from tests.engine.conftest import PATIENCE, base64_of, encoded, picture, together
 
 STATE = "The customer writes: the machine blinks red"
 QUESTIONS = (
@@ -103,7 +103,7 @@ def test_decisions_are_those_of_transformers_pipeline(
         pytest.skip("its processor takes one photo a text")
     loaded = load(architecture)
     images = [picture("red", "E21"), picture("green", size=(96, 64))][:photos]
-    engine = Engine(lambda: loaded, timeout=60.0)
+    engine = Engine(lambda: loaded, timeout=PATIENCE)
     made = EngineDecisions(engine).decide(STATE, [encoded(image) for image in images], QUESTIONS)
     engine.close()
     told = by_pipeline(loaded, STATE, images, QUESTIONS)
@@ -115,16 +115,16 @@ def test_decisions_are_those_of_transformers_pipeline(
 
 
 def test_ticket_and_photo_are_read_once_for_all_questions(engine: Engine, load: Callable[..., LoadedModel]) -> None:
-    from assistant.engine.batching.decisions import branches
+    from assistant.engine.batching.decisions import make_prompts
 
     photo = picture("red", "E21")
     many = [Question(f"q{number}", f"Is it {number}?", ("yes", "no"), kind="yes_no") for number in range(12)]
     made = EngineDecisions(engine).decide(STATE, [encoded(photo)], many)
     assert len(made) == 12
     counters = engine.stats().counters
-    trunk = branches(load(), STATE, [photo], many).trunk
+    prefix = make_prompts(load(), STATE, [photo], many).prefix
     assert counters.photos_encoded == 1
-    assert counters.prompt_tokens_read == len(trunk)
+    assert counters.prompt_tokens == len(prefix)
 
 
 def test_what_a_schema_asks_for_is_what_comes_even_from_a_model_that_knows_nothing(engine: Engine) -> None:
@@ -141,7 +141,7 @@ def test_what_a_schema_asks_for_is_what_comes_even_from_a_model_that_knows_nothi
     free = threading.Thread(target=lambda: model.invoke("the pump"))  # beside it in the same batch
     free.start()
     answer = model.with_structured_output(schema).invoke(with_photo("what is it", "red"))
-    free.join(30)
+    free.join(PATIENCE)
     assert set(answer) == {"code", "urgency", "lights"}
     assert len(answer["code"]) <= 8
     assert 1 <= answer["urgency"] <= 4

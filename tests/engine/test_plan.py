@@ -50,7 +50,7 @@ class _Timed:
         self.asked: list[int] = []
         self._seconds = seconds
 
-    def step_seconds(self) -> float:
+    def decode_seconds(self) -> float:
         self.asked.append(torch.get_num_threads())
         return self._seconds[torch.get_num_threads()]
 

@@ -113,14 +113,14 @@ def test_a_broken_engine_is_degraded_and_says_why(runtime: Runtime, make_app: Ca
 
 
 def test_metrics_tell_what_the_engine_counts(runtime: Runtime, make_app: Callable[..., APIFlask]) -> None:
-    counters = Counters(finished=3, refused=1, tokens_written=120, rows=40, steps=10)
+    counters = Counters(finished=3, refused=1, generation_tokens=120, decode_rows=40, decode_steps=10)
     stats = EngineStats(counters, waiting=2, running=4, slots=8, capacity=100, kv_tokens=200)
     installed = Installed(runtime.desk.capabilities, stats=lambda: stats)
     told = make_app(replace(runtime, installed=installed)).test_client().get("/metrics").text
-    assert value(told, "assistant_engine_queue_depth") == 2
-    assert value(told, "assistant_engine_tokens_written") == 120
+    assert value(told, "assistant_engine_requests_waiting") == 2
+    assert value(told, "assistant_engine_generation_tokens") == 120
     assert value(told, "assistant_engine_batch_occupancy") == 4
-    assert value(told, "assistant_engine_kv_use") == 0.25
+    assert value(told, "assistant_engine_kv_cache_usage") == 0.25
     assert value(told, 'assistant_engine_requests{outcome="refused"}') == 1
 
 

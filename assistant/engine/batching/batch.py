@@ -1,8 +1,7 @@
-"""One step of the engine: schedule, run, hand out. Read a piece of the prompts that are waiting, write one token of
-every text, and never let one request harm another.
+"""Continuous batching. A step schedules, runs (prefill some, decode all) and postprocesses.
 
-A step reads for no longer than its budget while others write. What fails is found by running the rows one by one:
-that request fails, the others go on from where they were.
+While others decode, a step prefills for no longer than its time budget. A forward pass that fails is repeated row by
+row: the sequence at fault fails, the others go on from where they were.
 """
 
 from __future__ import annotations
@@ -19,27 +18,28 @@ import numpy as np
 import structlog
 import torch
 
-from assistant.engine.batching.cache import PhotoStore, Prefix, PrefixStore
+from assistant.engine.batching.cache import PhotoCache, Prefix, PrefixCache
+from assistant.engine.batching.request import Done
 from assistant.engine.batching.runner import Chunk, Runner
 from assistant.engine.batching.sampling import Constraint, Sampler, grammar_tokenizer
-from assistant.engine.batching.scheduler import Moves, Scheduler
+from assistant.engine.batching.scheduler import Scheduler
+from assistant.engine.batching.sequence import DecisionSequence, GenerationSequence, PromptSequence
 from assistant.engine.batching.stats import Counters, EngineStats
-from assistant.engine.batching.work import Deciding, PromptWork, Writing
-from assistant.engine.device import use_threads
+from assistant.engine.device import is_out_of_memory, use_threads
 from assistant.engine.loader import LoadedModel
 from assistant.errors import AssistantError, EngineFailed
 
 log = structlog.get_logger(__name__)
 
-# Tokens of prompts that a step reads: at most, for the memory it takes, and at least while others write.
-_MOST_READ, _LEAST_READ = 2048, 32
-# How much the newest measurement of the reading speed counts.
+# Prompt tokens that a step prefills: at most, because of the memory it takes, and at least while others decode.
+_MOST_TOKENS, _LEAST_TOKENS = 2048, 32
+# Weight of the newest measurement in the moving average of the prefill rate.
 _NEWEST = 0.3
 
 
 class Batch:
-    """All requests that the model is working on. Only ever used by the engine thread; ``lock`` guards the queue that
-    other threads put requests into."""
+    """The sequences that the model is serving. Used by the engine thread only; ``lock`` guards the scheduler, whose
+    queue other threads add to."""
 
     def __init__(
         self,
@@ -57,25 +57,25 @@ class Batch:
         self._lock = lock
         self._counters = counters
         self._chunk_seconds = chunk_seconds
-        self._rate: float | None = None  # tokens of prompts read in a second
-        self._photo_seconds = 0.0  # that the last photo took
-        self._prefixes = PrefixStore(prefix_bytes)
-        self._photos = PhotoStore(photo_bytes)
+        self._prefill_rate: float | None = None  # tokens a second
+        self._photo_seconds = 0.0  # that the last photo took to encode
+        self._prefixes = PrefixCache(prefix_bytes)
+        self._photos = PhotoCache(photo_bytes)
         self._grammar_tokenizer: Any = None
-        self._ends = end_tokens(runner.loaded)
+        self._eos = eos_tokens(runner.loaded)
         scheduler.slots = runner.cache.slots
-        scheduler.moves = Moves(runner.cache.move, runner.cache.swap)
+        scheduler.cache = runner.cache
 
     @property
     def loaded(self) -> LoadedModel:
         return self._runner.loaded
 
-    def prepare(self, work: PromptWork) -> None:
-        """What can be done before its turn, in the caller's thread. Raises what is wrong with the request."""
-        work.prepare(self.loaded, capacity=self._runner.cache.capacity)
+    def prepare(self, sequence: PromptSequence) -> None:
+        """Build the prompt, in the caller's thread. Raises what is wrong with the request."""
+        sequence.prepare(self.loaded, capacity=self._runner.cache.capacity)
 
-    def described(self, stats: EngineStats) -> EngineStats:
-        """``stats`` with the state of caches and slots."""
+    def with_state(self, stats: EngineStats) -> EngineStats:
+        """``stats`` with the state of slots and caches."""
         cache, prefixes, photos = self._runner.cache, self._prefixes, self._photos
         return replace(
             stats,
@@ -83,105 +83,108 @@ class Batch:
             compiled=self._runner.is_compiled,
             slots=cache.slots,
             capacity=cache.capacity,
-            kv_tokens=sum(work.cached for work in self._scheduler.rows),
+            kv_tokens=sum(sequence.cached for sequence in self._scheduler.running),
             kv_bytes=cache.slots * cache.capacity * cache.bytes_per_token,
-            prefix_hits=prefixes.use.hits,
-            prefix_misses=prefixes.use.misses,
+            prefix_hits=prefixes.usage.hits,
+            prefix_misses=prefixes.usage.misses,
             prefix_bytes=prefixes.bytes,
-            photo_hits=photos.use.hits,
-            photo_misses=photos.use.misses,
+            photo_hits=photos.usage.hits,
+            photo_misses=photos.usage.misses,
             photo_bytes=photos.bytes,
-            evictions=prefixes.use.evictions + photos.use.evictions,
+            evictions=prefixes.usage.evictions + photos.usage.evictions,
         )
 
     def step(self) -> None:
-        """Do a little for everybody. Returns soon; raises only what concerns all."""
+        """One step for everybody. Returns soon; raises only what concerns all."""
         use_threads(self._runner.threads)
-        sweep(self._scheduler, self._lock, self._counters)
-        self._admit()
-        self._read()
-        self._write()
+        self._schedule()
+        self._prefill()
+        self._decode()
 
     def fail_all(self, error: AssistantError) -> None:
-        """Something broke that concerns whoever has a slot; those who wait are not concerned."""
+        """Fail every sequence that has a slot; those that wait are not affected."""
         with self._lock:
-            rows = self._scheduler.clear()
-        for work in rows:
+            running = self._scheduler.clear()
+        for sequence in running:
             self._counters.failed += 1
-            work.put(error)
+            sequence.put(error)
         for slot in range(self._runner.cache.slots):
             self._runner.cache.clear(slot)
         self._prefixes.clear()
 
-    # Who has a slot
+    # Schedule
 
-    def _admit(self) -> None:
-        now = monotonic()
+    def _schedule(self) -> None:
+        """Drop interrupted sequences, preempt if somebody more important waits, fill free slots."""
+        drop_interrupted(self._scheduler, self._lock, self._counters)
         with self._lock:
-            victim = self._scheduler.to_preempt(now)
+            victim = self._scheduler.preemption_victim()
             if victim is not None:
-                if isinstance(victim, Writing):
-                    victim.begin_again()
+                if isinstance(victim, GenerationSequence):
+                    victim.preempt()
                 victim.features.clear()
-                self._scheduler.requeue(victim)
+                self._scheduler.preempt(victim)
                 self._counters.preempted += 1
-            admitted = list(self._scheduler.admit(now))
-        for work in admitted:
-            self._guard(work, partial(self._begin, work))
+            admitted = list(self._scheduler.admit(monotonic()))
+        for sequence in admitted:
+            self._guard(sequence, partial(self._start, sequence))
 
-    def _begin(self, work: PromptWork) -> None:
-        work.started = True
-        self.prepare(work)
-        if isinstance(work, Writing) and work.sampler is None:
-            work.sampler = self._sampler(work)
-        prefix, shared = self._prefixes.longest(work.known_prompt.identity)
-        # The last token is read in any case: what comes after it is what is wanted.
-        shared = min(shared, len(work.known_prompt) - 1)
-        whole = work.whole_blocks(shared, start=0)
-        shared = whole if whole <= shared else 0
-        if prefix is not None and shared > 0:
-            self._runner.cache.write(self._scheduler.rows.index(work), prefix.states, shared)
-            work.cached = shared
-        work.reused = max(work.reused, work.cached)
-        self._counters.prompt_tokens_reused += work.cached
+    def _start(self, sequence: PromptSequence) -> None:
+        sequence.started = True
+        self.prepare(sequence)
+        if isinstance(sequence, GenerationSequence) and sequence.sampler is None:
+            sequence.sampler = self._sampler(sequence)
+        prompt = sequence.prompt
+        prefix, shared = self._prefixes.longest(prompt.identity)
+        # The last token is always computed: its logits are what is wanted.
+        shared = min(shared, len(prompt) - 1)
+        end = prompt.chunk_end(shared, start=0)
+        if prefix is not None and 0 < end <= shared:
+            self._runner.cache.write(self._scheduler.running.index(sequence), prefix.states, end)
+            sequence.cached = end
+        sequence.reused = max(sequence.reused, sequence.cached)
+        self._counters.prompt_tokens_cached += sequence.cached
 
-    def _sampler(self, work: Writing) -> Sampler:
+    def _sampler(self, sequence: GenerationSequence) -> Sampler:
         loaded = self.loaded
         constraint = None
-        if work.request.schema is not None:
+        if sequence.request.schema is not None:
             if self._grammar_tokenizer is None:
                 vocabulary = loaded.model.get_output_embeddings().weight.shape[0]
-                end = sorted(self._ends)
-                self._grammar_tokenizer = grammar_tokenizer(loaded.tokenizer, vocabulary=vocabulary, end=end)
-            constraint = Constraint(self._grammar_tokenizer, work.request.schema)
-        return Sampler(work.request, loaded.model.generation_config, loaded.tokenizer, constraint)
+                self._grammar_tokenizer = grammar_tokenizer(
+                    loaded.tokenizer, vocabulary=vocabulary, eos=sorted(self._eos)
+                )
+            constraint = Constraint(self._grammar_tokenizer, sequence.request.schema)
+        return Sampler(sequence.request, loaded.model.generation_config, loaded.tokenizer, constraint)
 
-    # Reading prompts
+    # Prefill
 
-    def _read(self) -> None:
-        """Photos, pieces of prompts and questions, one after the other: what fits into the budget.
+    def _prefill(self) -> None:
+        """Photos, chunks of prompts and questions, one after the other, as many as fit into the time budget.
 
-        Nothing is begun that would not fit, except the first: so all who came meanwhile write in the same steps."""
+        Only the first is started regardless, so that requests which arrived together decode in the same steps."""
         started, spent = perf_counter(), 0.0
-        while (head := next(iter(self._scheduler.reading), None)) is not None:
-            needs = self._photo_seconds if head.missing_photos else self._chunk_seconds / 2
-            if spent and spent + needs > self._chunk_seconds:
+        while self._scheduler.prefilling:
+            head = self._scheduler.prefilling[0]
+            needed = self._photo_seconds if head.needs_encoding else self._chunk_seconds / 2
+            if spent and spent + needed > self._chunk_seconds:
                 return
-            self._read_some(head, self._budget(self._chunk_seconds - spent))
+            self._prefill_some(head, self._token_budget(self._chunk_seconds - spent))
             spent = perf_counter() - started
 
-    def _read_some(self, head: PromptWork, budget: int) -> None:
-        """One photo, one piece of some prompts, or some questions; ``budget``: in tokens."""
-        if head.missing_photos:
+    def _prefill_some(self, head: PromptSequence, budget: int) -> None:
+        """One photo, one chunk of some prompts, or some questions; ``budget``: in tokens."""
+        if head.needs_encoding:
             self._guard(head, partial(self._encode, head))
-        elif isinstance(head, Deciding) and head.cached == head.length:
+        elif isinstance(head, DecisionSequence) and head.cached == head.length:
             self._guard(head, partial(self._decide, head, budget))
         else:
-            chosen = self._scheduler.read_next(budget)
-            self._prefill(list(takewhile(lambda pair: _can_be_read(*pair), chosen)))
+            scheduled = self._scheduler.schedule_prefill(budget)
+            ready = takewhile(lambda pair: pair[1] > 0 and not pair[0].needs_encoding, scheduled)
+            self._prefill_chunks(list(ready))
 
-    def _encode(self, work: PromptWork) -> None:
-        photo = work.known_prompt.photos[len(work.features)]
+    def _encode(self, sequence: PromptSequence) -> None:
+        photo = sequence.prompt.photos[len(sequence.features)]
         features = self._photos.get(photo.key)
         if features is None:
             started = perf_counter()
@@ -189,221 +192,207 @@ class Batch:
             self._photo_seconds = perf_counter() - started
             self._counters.photos_encoded += 1
             self._photos.put(photo.key, features)
-        work.features.append(features)
+        sequence.features.append(features)
 
-    def _prefill(self, chosen: Sequence[tuple[PromptWork, int]]) -> None:
+    def _prefill_chunks(self, scheduled: Sequence[tuple[PromptSequence, int]]) -> None:
         started = perf_counter()
-        first = self._scheduler.ready
-        done = self._rows_or_alone(
-            chosen,
-            lambda at, some: self._runner.prefill(first + at, [_chunk(work, count) for work, count in some]),
-        )
-        tokens = sum(count for _, count in chosen)
-        self._measure(tokens / max(perf_counter() - started, 1e-6))
-        self._counters.prompt_tokens_read += tokens
-        for (work, _), logits in zip(chosen, done, strict=True):
-            if logits is not None and work.cached == work.length and isinstance(work, Writing):
-                self._guard(work, partial(self._start_writing, work, logits))
+        first_slot = self._scheduler.num_decoding
 
-    def _start_writing(self, work: Writing, logits: torch.Tensor) -> None:
-        work.features.clear()
-        self._scheduler.promote(work)
-        if work.room == 0:
-            self._finish(work, by_model=False)
-            return
-        self._choose(work, logits)
+        def run(at: int, rows: Sequence[tuple[PromptSequence, int]]) -> torch.Tensor:
+            chunks = [Chunk(row.prompt, row.cached, count, tuple(row.features)) for row, count in rows]
+            return self._runner.prefill(first_slot + at, chunks)
 
-    def _decide(self, work: Deciding, budget: int) -> None:
-        slot = self._scheduler.rows.index(work)
-        asked = work.next_tails(budget)
-        tails = [work.branches.tails[number] for number in asked]
-        work.answer(asked, self._runner.branch(slot, work.known_prompt, tails))
-        if work.scores is not None:
-            self._keep(work.known_prompt.identity, slot)
-            self._end(work, work.scores)
+        results = self._run_isolated(scheduled, run)
+        tokens = sum(count for _, count in scheduled)
+        rate = tokens / max(perf_counter() - started, 1e-6)
+        previous = rate if self._prefill_rate is None else self._prefill_rate
+        self._prefill_rate = (1 - _NEWEST) * previous + _NEWEST * rate
+        self._counters.prompt_tokens += tokens
+        for (sequence, _), logits in zip(scheduled, results, strict=True):
+            if logits is None or sequence.cached < sequence.length:
+                continue
+            if isinstance(sequence, GenerationSequence):
+                self._guard(sequence, partial(self._start_decoding, sequence, logits))
 
-    # Writing
+    def _start_decoding(self, sequence: GenerationSequence, logits: torch.Tensor) -> None:
+        sequence.features.clear()
+        self._scheduler.start_decoding(sequence)
+        if sequence.max_output == 0:
+            self._finish(sequence, is_eos=False)
+        else:
+            self._sample(sequence, logits)
 
-    def _write(self) -> None:
-        rows: list[Writing] = list(self._scheduler.writing)
-        if not rows:
+    def _decide(self, sequence: DecisionSequence, budget: int) -> None:
+        slot = self._scheduler.running.index(sequence)
+        numbers = sequence.next_questions(budget)
+        suffixes = [sequence.prompts.suffixes[number] for number in numbers]
+        sequence.answer(numbers, self._runner.prefill_suffixes(slot, sequence.prompt, suffixes))
+        if sequence.probabilities is not None:
+            self._cache_prefix(sequence.prompt.identity, slot)
+            self._complete(sequence, sequence.probabilities)
+
+    # Decode
+
+    def _decode(self) -> None:
+        sequences: list[GenerationSequence] = list(self._scheduler.decoding)
+        if not sequences:
             return
         started = perf_counter()
-        done = self._rows_or_alone([(work, 1) for work in rows], self._decode)
-        self._counters.steps += 1
-        self._counters.step_seconds += perf_counter() - started
-        self._counters.rows += len(rows)
-        for work, logits in zip(rows, _chosen_together(rows, done), strict=True):
-            if isinstance(logits, int):
-                self._guard(work, partial(self._take, work, logits))
-            elif logits is not None:
-                self._guard(work, partial(self._choose, work, logits))
+        results = self._run_isolated([(sequence, 1) for sequence in sequences], self._decode_rows)
+        self._counters.decode_steps += 1
+        self._counters.decode_seconds += perf_counter() - started
+        self._counters.decode_rows += len(sequences)
+        for sequence, result in zip(sequences, _sample_greedy(sequences, results), strict=True):
+            if isinstance(result, int):
+                self._guard(sequence, partial(self._append, sequence, result))
+            elif result is not None:
+                self._guard(sequence, partial(self._sample, sequence, result))
 
-    def _decode(self, at: int, some: Sequence[tuple[Writing, int]]) -> torch.Tensor:
-        works = [work for work, _ in some]
-        positions = np.array([work.place for work in works])
-        dimensions = len(works[0].known_prompt.positions)
+    def _decode_rows(self, at: int, rows: Sequence[tuple[GenerationSequence, int]]) -> torch.Tensor:
+        sequences = [sequence for sequence, _ in rows]
+        positions = np.array([sequence.position for sequence in sequences])
+        dimensions = len(sequences[0].prompt.positions)
         return self._runner.decode(
             at,
-            [work.tokens[-1] for work in works],
+            [sequence.output[-1] for sequence in sequences],
             np.tile(positions, (dimensions, 1)),
-            [work.cached for work in works],
+            [sequence.cached for sequence in sequences],
         )
 
-    def _choose(self, work: Writing, logits: torch.Tensor) -> None:
-        _check(logits)
-        self._take(work, work.choose(logits))
+    # Postprocess
 
-    def _take(self, work: Writing, token: int) -> None:
-        by_model = token in self._ends
-        work.take(token, ends=by_model)
-        self._counters.tokens_written += 1
-        if by_model or work.has_ended:
-            self._finish(work, by_model=by_model)
+    def _sample(self, sequence: GenerationSequence, logits: torch.Tensor) -> None:
+        if not bool(logits.max().isfinite()):  # the maximum is NaN if any of them is
+            raise EngineFailed("The model computed invalid numbers. Please try again, or without the photo.")
+        self._append(sequence, sequence.sample(logits))
 
-    def _finish(self, work: Writing, *, by_model: bool) -> None:
-        if work.first_token_at is not None:
+    def _append(self, sequence: GenerationSequence, token: int) -> None:
+        is_eos = token in self._eos
+        sequence.append(token, is_eos=is_eos)
+        self._counters.generation_tokens += 1
+        if is_eos or sequence.is_finished:
+            self._finish(sequence, is_eos=is_eos)
+
+    def _finish(self, sequence: GenerationSequence, *, is_eos: bool) -> None:
+        if sequence.first_token_at is not None:
             self._counters.first_tokens += 1
-            self._counters.first_token_seconds += work.first_token_at - work.arrived_at
-        self._keep(work.identity(), self._scheduler.rows.index(work))
-        self._end(work, work.done(by_model=by_model))
+            self._counters.first_token_seconds += sequence.first_token_at - sequence.arrived_at
+        self._cache_prefix(sequence.identity(), self._scheduler.running.index(sequence))
+        self._complete(sequence, sequence.finish(is_eos=is_eos))
 
-    # Ending
-
-    def _keep(self, identity: np.ndarray, slot: int) -> None:
-        """Keep what a slot has, for who begins alike."""
-        if self._prefixes.adds(identity, self._runner.cache.bytes_per_token):
+    def _cache_prefix(self, identity: np.ndarray, slot: int) -> None:
+        """Keep what a slot holds for prompts that start alike."""
+        if self._prefixes.wants(identity, self._runner.cache.bytes_per_token):
             self._prefixes.put(Prefix(identity, self._runner.cache.read(slot, len(identity))))
 
-    def _end(self, work: PromptWork, outcome: Any) -> None:
+    def _complete(self, sequence: PromptSequence, result: Done | list[list[float]]) -> None:
         with self._lock:
-            self._scheduler.remove(work)
+            self._scheduler.remove(sequence)
         self._counters.finished += 1
-        work.put(outcome)
+        sequence.put(result)
 
-    def _guard(self, work: PromptWork, action: Callable[[], None]) -> None:
-        """Whatever goes wrong here goes wrong for this request only."""
+    # Failures
+
+    def _guard(self, sequence: PromptSequence, action: Callable[[], None]) -> None:
+        """Whatever goes wrong in ``action`` fails this sequence only."""
         try:
             action()
         except Exception as error:
-            self._fail(work, error)
+            self._fail(sequence, error)
 
-    def _fail(self, work: PromptWork, error: Exception) -> None:
+    def _fail(self, sequence: PromptSequence, error: Exception) -> None:
         with self._lock:
-            slot = self._scheduler.rows.index(work)
+            slot = self._scheduler.running.index(sequence)
             self._runner.cache.clear(slot)
-            work.cached = 0  # nothing to move
-            self._scheduler.remove(work)
+            sequence.cached = 0  # nothing to move
+            self._scheduler.remove(sequence)
         self._counters.failed += 1
-        work.put(as_engine_error(error))
+        sequence.put(as_engine_error(error))
 
-    def _rows_or_alone(
+    def _run_isolated(
         self, rows: Sequence[tuple[Any, int]], run: Callable[[int, Sequence[tuple[Any, int]]], torch.Tensor]
     ) -> list[torch.Tensor | None]:
-        """The logits of each row: of all together, or, where that fails, of each by itself, None for those that failed.
+        """The logits of each row: of all in one pass or, if that fails, of each in its own; None for rows that failed.
 
-        ``rows``: each with the number of tokens that go into its slot. ``run`` gets the place of the first and the
-        rows; running a row twice does no harm, as the same is written again."""
-        done: list[torch.Tensor | None]
-        failed: list[tuple[Any, Exception]] = []
+        ``rows``: sequences, each with the number of tokens that its slot gains. ``run`` gets the offset of the first
+        row and the rows; running a row twice does no harm, as the same is written again."""
+        results: list[torch.Tensor | None]
+        failures: list[tuple[Any, Exception]] = []
         try:
-            done = list(run(0, rows))
+            results = list(run(0, rows))
         except Exception as error:
             log.warning("engine.pass_failed", rows=len(rows), error=f"{type(error).__name__}: {error}")
-            free_memory_of(self.loaded)
-            done = [self._alone(at, row, run, failed) for at, row in enumerate(rows)]
-        for (work, count), logits in zip(rows, done, strict=True):
-            work.cached += count if logits is not None else 0
-        for work, reason in failed:  # only now: removing one moves others
-            self._fail(work, reason)
-        return done
+            if self.loaded.model.device.type == "cuda":
+                torch.cuda.empty_cache()  # what the failed pass left behind
+            results = [self._run_alone(at, row, run, failures) for at, row in enumerate(rows)]
+        for (sequence, count), logits in zip(rows, results, strict=True):
+            sequence.cached += count if logits is not None else 0
+        for sequence, reason in failures:  # only now, as removing one moves others
+            self._fail(sequence, reason)
+        return results
 
-    def _alone(self, at: int, row: tuple[Any, int], run: Any, failed: list[tuple[Any, Exception]]) -> Any:
+    def _run_alone(self, at: int, row: tuple[Any, int], run: Any, failures: list[tuple[Any, Exception]]) -> Any:
         try:
             return run(at, [row])[0]
         except Exception as error:
-            failed.append((row[0], error))
+            failures.append((row[0], error))
             return None
 
-    # How much at a time
-
-    def _budget(self, seconds: float) -> int:
-        """How many tokens of prompts may be read in so many seconds."""
-        if not self._scheduler.ready:
-            return _MOST_READ
-        if self._rate is None:
-            return 4 * _LEAST_READ
-        return int(min(_MOST_READ, max(_LEAST_READ, self._rate * seconds)))
-
-    def _measure(self, rate: float) -> None:
-        self._rate = rate if self._rate is None else (1 - _NEWEST) * self._rate + _NEWEST * rate
+    def _token_budget(self, seconds: float) -> int:
+        """How many prompt tokens to prefill in ``seconds``; no limit but memory's while nobody decodes."""
+        if not self._scheduler.num_decoding:
+            return _MOST_TOKENS
+        if self._prefill_rate is None:
+            return 4 * _LEAST_TOKENS
+        return int(min(_MOST_TOKENS, max(_LEAST_TOKENS, self._prefill_rate * seconds)))
 
 
-def sweep(scheduler: Scheduler, lock: AbstractContextManager[Any], counters: Counters) -> None:
-    """Let go of those whose reader has gone or whose time is over."""
+def drop_interrupted(scheduler: Scheduler, lock: AbstractContextManager[Any], counters: Counters) -> None:
+    """Remove sequences that were cancelled or are past their deadline."""
     with lock:
-        over = [work for work in (*scheduler.waiting, *scheduler.rows) if work.interrupted()]
-        for work in over:
-            scheduler.remove(work)
-    for work in over:
-        if work.cancelled.is_set():
+        interrupted = [each for each in (*scheduler.waiting, *scheduler.running) if each.is_interrupted]
+        for sequence in interrupted:
+            scheduler.remove(sequence)
+    for sequence in interrupted:
+        if sequence.cancelled.is_set():
             counters.cancelled += 1
-            work.put(EngineFailed("The request was cancelled."))  # whoever cancelled does not read on
+            sequence.put(EngineFailed("The request was cancelled."))  # whoever cancelled no longer reads
         else:
             counters.timed_out += 1
-            work.put(work.timeout())
+            sequence.put(sequence.timeout())
 
 
 def as_engine_error(error: BaseException) -> AssistantError:
-    """Failures as callers may see them; the details go to the log only."""
+    """A failure as callers may see it; the details go to the log only."""
     if isinstance(error, AssistantError):
         return error
     log.error("engine.request_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+    if is_out_of_memory(error):
         return EngineFailed("The model ran out of memory on this request. Send fewer or smaller photos.")
-    return EngineFailed("The model failed on this request. It has been logged; please try again.")
+    return EngineFailed("The model failed on this request. The error has been logged; please try again.")
 
 
-def free_memory_of(loaded: Any) -> None:
-    """Give back what a failed pass left behind on a GPU."""
-    if loaded.model.device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
-def _can_be_read(work: PromptWork, count: int) -> bool:
-    """Whether a row can be read along with others now: its photos are there, and not just its questions are left."""
-    return count > 0 and not work.missing_photos
-
-
-def _chunk(work: PromptWork, count: int) -> Chunk:
-    return Chunk(work.known_prompt, work.cached, count, tuple(work.features))
-
-
-def _chosen_together(rows: Sequence[Writing], logits: Sequence[torch.Tensor | None]) -> list[Any]:
-    """The tokens of those rows that only want the likeliest, found in one go; of the others the logits."""
-    plain = [at for at, (work, row) in enumerate(zip(rows, logits, strict=True)) if row is not None and _is_plain(work)]
-    result: list[Any] = list(logits)
-    if not plain:
-        return result
-    stacked = torch.stack([row for at in plain if (row := logits[at]) is not None])
-    best = stacked.max(dim=-1)  # what is no number is the greatest of its row
-    for at, token, is_sound in zip(plain, best.indices.tolist(), best.values.isfinite().tolist(), strict=True):
-        if is_sound:  # the others fail where their logits are looked at
-            result[at] = token
-    return result
-
-
-def _is_plain(work: Writing) -> bool:
-    return work.sampler is not None and work.sampler.is_plain
-
-
-def _check(logits: torch.Tensor) -> None:
-    if not bool(logits.max().isfinite()):  # the greatest is NaN if any is
-        raise EngineFailed("The model computed something that is no number. Please try again, or without the photo.")
-
-
-def end_tokens(loaded: Any) -> set[int]:
+def eos_tokens(loaded: LoadedModel) -> set[int]:
+    """The ids of the model's end-of-sequence tokens."""
     configured = loaded.model.generation_config.eos_token_id
     if configured is None:
         return set()
     return set(configured) if isinstance(configured, list) else {configured}
+
+
+def _sample_greedy(sequences: Sequence[GenerationSequence], logits: Sequence[torch.Tensor | None]) -> list[Any]:
+    """For greedy sequences their next tokens, found in one operation; for the others their logits, unchanged."""
+    greedy = [
+        (at, row)
+        for at, (sequence, row) in enumerate(zip(sequences, logits, strict=True))
+        if row is not None and sequence.sampler is not None and sequence.sampler.is_greedy
+    ]
+    results: list[Any] = list(logits)
+    if not greedy:
+        return results
+    best = torch.stack([row for _, row in greedy]).max(dim=-1)  # NaN is the maximum of its row
+    tokens, are_finite = best.indices.tolist(), best.values.isfinite().tolist()
+    for (at, _), token, is_finite in zip(greedy, tokens, are_finite, strict=True):
+        if is_finite:  # the others fail in `_sample`
+            results[at] = token
+    return results

@@ -18,17 +18,17 @@ from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ConfigDict
 
 from assistant.engine.batching.engine import Engine
-from assistant.engine.batching.request import Done, GenerationRequest, Piece, TokenLogprob
+from assistant.engine.batching.request import Done, GenerationRequest, TextDelta, TokenLogprob
 from assistant.errors import Invalid
 from assistant.ports import current_priority
 
 
 class EngineChatModel(BaseChatModel):
     """Text and images in, text out, streamed. Images: LangChain's image blocks or OpenAI's ``image_url`` with a
-    ``data:`` URL; an address is never fetched.
+    ``data:`` URL; other URLs are refused, never fetched.
 
-    ``response_format`` (OpenAI's ``json_schema``) makes the text match a schema, ``logprobs`` and ``top_logprobs`` tell
-    log-probabilities in ``response_metadata``. Asked at the caller's priority (`ports.at_priority`)."""
+    ``response_format`` (OpenAI's ``json_schema``) constrains the text to a schema; ``logprobs`` and ``top_logprobs``
+    return log-probabilities in ``response_metadata``. Requests have the caller's priority (`ports.at_priority`)."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -82,10 +82,10 @@ class EngineChatModel(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         request = self._request(messages, stop, kwargs)
         timeout = kwargs.get("timeout", self.timeout)
-        with self.engine.generate(request, timeout=timeout) as generation:  # a reader who goes away cancels
+        with self.engine.generate(request, timeout=timeout) as generation:  # a reader that stops cancels it
             for item in generation:
                 chunk = _chunk(item, self.model_name)
-                if run_manager is not None and isinstance(item, Piece):
+                if run_manager is not None and isinstance(item, TextDelta):
                     run_manager.on_llm_new_token(item.text, chunk=chunk)
                 yield chunk
 
@@ -109,9 +109,9 @@ class EngineChatModel(BaseChatModel):
     def with_structured_output(
         self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """Answers that match ``schema``, a JSON schema or a pydantic class, by masking every token that would not."""
+        """Answers that match ``schema``, a JSON schema or a pydantic class: every token that would not is masked."""
         if include_raw or kwargs.get("method", "json_schema") != "json_schema":
-            raise Invalid("Only the method json_schema is known, without the raw answer.", field="method")
+            raise Invalid("Only the method json_schema is supported, without the raw answer.", field="method")
         parser: Any = JsonOutputParser()
         if isinstance(schema, type) and issubclass(schema, BaseModel):
             parser = PydanticOutputParser(pydantic_object=schema)
@@ -121,8 +121,8 @@ class EngineChatModel(BaseChatModel):
         return structured
 
 
-def _chunk(item: Piece | Done, model_name: str) -> ChatGenerationChunk:
-    if isinstance(item, Piece):
+def _chunk(item: TextDelta | Done, model_name: str) -> ChatGenerationChunk:
+    if isinstance(item, TextDelta):
         return ChatGenerationChunk(message=AIMessageChunk(content=item.text))
     usage = UsageMetadata(
         input_tokens=item.input_tokens,
@@ -132,12 +132,12 @@ def _chunk(item: Piece | Done, model_name: str) -> ChatGenerationChunk:
     )
     ending: dict[str, Any] = {"finish_reason": item.reason, "model_name": model_name}
     if item.logprobs:
-        ending["logprobs"] = {"content": [_logprob(token) for token in item.logprobs]}
+        ending["logprobs"] = {"content": [_logprob_json(token) for token in item.logprobs]}
     message = AIMessageChunk(content="", usage_metadata=usage, response_metadata=ending, chunk_position="last")
     return ChatGenerationChunk(message=message, generation_info={"finish_reason": item.reason})
 
 
-def _logprob(token: TokenLogprob) -> dict[str, Any]:
+def _logprob_json(token: TokenLogprob) -> dict[str, Any]:
     """In OpenAI's form."""
     top = [{"token": text, "logprob": value} for text, value in token.top]
     return {"token": token.token, "logprob": token.logprob, "top_logprobs": top}
@@ -148,15 +148,15 @@ def _schema(response_format: Any) -> dict[str, Any] | None:
         return None
     schema = response_format.get("json_schema", {}).get("schema")
     if response_format.get("type") != "json_schema" or not isinstance(schema, dict):
-        raise Invalid("response_format must be of type json_schema and hold a schema.", field="response_format")
+        raise Invalid("response_format must have type json_schema and contain a schema.", field="response_format")
     return schema
 
 
 def _chat_message(message: BaseMessage, images: list[Any]) -> dict[str, Any]:
-    """A message in transformers' form; its photos are appended to ``images``."""
+    """The message in transformers' form; its photos are appended to ``images``."""
     role = "assistant" if isinstance(message, AIMessage) else "system" if isinstance(message, SystemMessage) else "user"
     if not isinstance(message, HumanMessage | SystemMessage | AIMessage):
-        role = "user"  # tool and other messages: what they say is input like any other
+        role = "user"  # tool and other messages are input like any other
     if isinstance(message.content, str):
         return {"role": role, "content": [{"type": "text", "text": message.content}]}
     content: list[dict[str, Any]] = []
@@ -168,7 +168,7 @@ def _chat_message(message: BaseMessage, images: list[Any]) -> dict[str, Any]:
         elif block.get("type") in ("image", "image_url"):
             images.append(open_image(_image_bytes(block)))
             content.append({"type": "image"})
-        # Other kinds (tool calls, reasoning, citations) carry nothing that this model could read.
+        # Other blocks (tool calls, reasoning, citations) hold nothing that this model can read.
     return {"role": role, "content": content}
 
 
@@ -178,7 +178,7 @@ def _image_bytes(block: dict[str, Any]) -> bytes:
         inner = block.get("image_url", block.get("url"))
         url = inner.get("url") if isinstance(inner, dict) else inner
         if not isinstance(url, str) or not url.startswith("data:"):
-            raise Invalid("Images must be given as base64 data; addresses are not fetched.", field="content")
+            raise Invalid("Images must be base64 data; URLs are not fetched.", field="content")
         data = url.partition(",")[2]
     try:
         return base64.b64decode(data, validate=True)

@@ -1,12 +1,13 @@
-"""A step of the model as one compiled function: the same operations, fused, with no Python between them.
+"""The decode step as one compiled function: the same operations, fused, with no Python in between.
 
-Of a small model's step on a processor half is Python and operations too small for what it takes to begin one. Compiling
-takes a quarter of a minute and, for a CPU, a C++ compiler on the machine; whether the result is right and faster is for
-who compiles to try.
+On a CPU, half of a small model's step is Python and operations too small for what it takes to launch them. Compiling
+takes a quarter of a minute and, for a CPU, a C++ compiler. The caller checks whether the result is correct and faster.
 """
 
 from __future__ import annotations
 
+import atexit
+import threading
 from collections.abc import Callable
 
 import structlog
@@ -14,23 +15,39 @@ import torch
 
 log = structlog.get_logger(__name__)
 
+# torch's compiler and its stance (below) belong to the whole process, and are not made for several threads: two engines
+# that compile at once can abort it.
+_COMPILER = threading.Lock()
+# So can an interpreter that exits under a compiling thread. Taken at exit and kept: nothing is compiled afterwards.
+atexit.register(_COMPILER.acquire, timeout=120.0)
 
-class Compiled:
-    """``step`` compiled for any sizes of its inputs: mostly once for one row, and once for more."""
+
+class CompiledStep:
+    """``step`` compiled for inputs of any size: in most cases once for one row, and once for more."""
 
     def __init__(self, step: Callable[..., torch.Tensor]) -> None:
         self.failed = False
         self._run: Callable[..., torch.Tensor] = torch.compile(step, dynamic=True)
 
-    @torch.no_grad()  # not in inference mode: what is made there cannot be compiled about
-    def first(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """Run it, and compile it for inputs of this kind. Raises whatever goes wrong."""
-        return self._run(*inputs)
+    @torch.no_grad()  # not inference mode: tensors created there cannot be compiled for
+    def compile(self, *inputs: torch.Tensor, is_closing: Callable[[], bool]) -> torch.Tensor:
+        """Run it, compiling for inputs like these. Waits while another engine compiles. Raises whatever goes wrong,
+        `RuntimeError` if ``is_closing`` before it begins."""
+        while not (has_compiler := _COMPILER.acquire(timeout=0.1)) and not is_closing():
+            pass
+        try:
+            if is_closing():
+                raise RuntimeError("the engine is being closed")
+            return self._run(*inputs)
+        finally:
+            if has_compiler:
+                _COMPILER.release()
 
     @torch.no_grad()
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor | None:
-        """Run it, never compiling: that would keep everybody waiting. None if it fails, and from then on."""
-        if self.failed:
+        """Run it without ever compiling, which would keep everybody waiting. None while another engine has the
+        compiler, and for good once it has failed."""
+        if self.failed or not _COMPILER.acquire(blocking=False):
             return None
         try:
             with torch.compiler.set_stance("eager_on_recompile"):
@@ -39,3 +56,5 @@ class Compiled:
             log.warning("engine.compiled_step_failed", error=f"{type(error).__name__}: {error}"[:300])
             self.failed = True
             return None
+        finally:
+            _COMPILER.release()

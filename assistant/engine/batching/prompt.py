@@ -1,6 +1,6 @@
-"""Prompts: messages and photos as the model reads them. Knows processors and templates, no weights and no queue.
+"""Prompts: messages and photos as the model's input. Knows processors and templates, but no weights and no queue.
 
-Made in the caller's thread, so that turning photos into pixels never holds up those who are being answered.
+Built in the caller's thread, so that preparing photos never holds up running requests.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from assistant.engine.loader import LoadedModel
 
 @dataclass(frozen=True)
 class PhotoInput:
-    """What the vision tower takes: ``pixels`` are the keywords of the model's ``get_image_features``; ``key`` is the
-    digest of these tensors, so that the same photo is encoded once. ``tokens``: how many it takes in the prompt."""
+    """Input of the vision tower: ``pixels`` are the keyword arguments of the model's ``get_image_features``; ``key`` is
+    the digest of these tensors, by which a photo is encoded only once. ``tokens``: its placeholders in the prompt."""
 
     key: str
     pixels: Mapping[str, Any]
@@ -31,10 +31,10 @@ class PhotoInput:
 class Prompt:
     """A prompt of n tokens, photos' placeholders included.
 
-    ``identity`` (n,) int64: the tokens, but a photo's placeholders carry the photo's own number: two prompts are
-    alike as far as their identities are. ``positions`` (d, n): rotary positions, d = 3 for multimodal ones, else 1.
-    ``blocks`` (n,): the number of the photo that a token belongs to where photos' tokens see each other in both
-    directions, else -1; None for models in which they do not.
+    ``identity`` (n,) int64: the tokens, but with a photo's own number for its placeholders; prompts share a prefix as
+    far as their identities are equal. ``positions`` (d, n): rotary positions, d = 3 for multimodal ones, else 1.
+    ``blocks`` (n,): the number of the photo that a token belongs to, else -1, for models in which a photo's tokens
+    attend to each other in both directions; else None.
     """
 
     tokens: np.ndarray
@@ -50,16 +50,16 @@ class Prompt:
 
     @cached_property
     def photo_rows(self) -> np.ndarray:
-        """(n + 1,): how many placeholders stand before each token."""
+        """(n + 1,): how many placeholders precede each token."""
         return np.concatenate([[0], np.cumsum(self.tokens == self.image_token)])
 
     def photo_tokens(self, start: int, end: int) -> tuple[int, int]:
-        """Which of the photos' placeholders, counted from the prompt's beginning, stand in ``tokens[start:end]``."""
+        """The range of placeholders, counted from the start of the prompt, that ``tokens[start:end]`` contains."""
         rows = self.photo_rows
         return int(rows[min(start, len(self))]), int(rows[min(end, len(self))])
 
-    def whole_blocks(self, end: int, *, start: int) -> int:
-        """``end``, or the nearest place where no photo that must be read at once is cut: before it, or else after."""
+    def chunk_end(self, end: int, *, start: int) -> int:
+        """``end``, moved so that no photo of `blocks` is cut: before the photo or, if it is the first, behind it."""
         if self.blocks is None or not 0 < end < len(self) or self.blocks[end] < 0:
             return end
         if self.blocks[end] != self.blocks[end - 1]:
@@ -68,13 +68,13 @@ class Prompt:
         return int(inside[0]) if inside[0] > start else int(inside[-1]) + 1
 
     def with_tail(self, tokens: Sequence[int]) -> Prompt:
-        """The prompt with text tokens appended: its own answer so far, or another question."""
+        """The prompt with text tokens appended."""
         more = np.asarray(tokens, dtype=np.int64)
-        places = np.arange(self.next_position, self.next_position + len(more))
+        positions = np.arange(self.next_position, self.next_position + len(more))
         return Prompt(
             tokens=np.concatenate([self.tokens, more]),
             identity=np.concatenate([self.identity, more]),
-            positions=np.concatenate([self.positions, np.tile(places, (len(self.positions), 1))], axis=1),
+            positions=np.concatenate([self.positions, np.tile(positions, (len(self.positions), 1))], axis=1),
             next_position=self.next_position + len(more),
             photos=self.photos,
             blocks=None if self.blocks is None else np.concatenate([self.blocks, np.full(len(more), -1)]),
@@ -82,7 +82,7 @@ class Prompt:
         )
 
     def head(self, length: int) -> Prompt:
-        """The first ``length`` tokens, which hold all photos."""
+        """The first ``length`` tokens, which must contain all photos."""
         return Prompt(
             tokens=self.tokens[:length],
             identity=self.identity[:length],
@@ -100,13 +100,13 @@ def make_prompt(loaded: LoadedModel, messages: list[dict[str, Any]], images: Seq
 
 
 def prompt_of(loaded: LoadedModel, text: str, images: Sequence[Any]) -> Prompt:
-    """The prompt for a text in the model's own template."""
-    with loaded.processing:  # tokenizers are not made for several threads
+    """The prompt for a text that is in the model's template already."""
+    with loaded.processing:  # tokenizers are not thread-safe
         batch = processed(loaded, text, images)
         photos = _photos(loaded, batch, images)
     tokens = batch["input_ids"][0].numpy().astype(np.int64)
     image_token = image_token_of(loaded)
-    positions = _positions(loaded, batch, len(tokens))
+    positions = _rotary_positions(loaded, batch, len(tokens))
     return Prompt(
         tokens=tokens,
         identity=_identity(tokens, image_token, photos),
@@ -119,17 +119,17 @@ def prompt_of(loaded: LoadedModel, text: str, images: Sequence[Any]) -> Prompt:
 
 
 def image_token_of(loaded: LoadedModel) -> int:
-    """The token that stands for a piece of a photo; -1 if the model has none."""
+    """The id of the placeholder token for photos; -1 if the model has none."""
     config = loaded.model.config
     token = getattr(config, "image_token_id", None)
     return int(token if token is not None else getattr(config, "image_token_index", None) or -1)
 
 
 def processed(loaded: LoadedModel, text: str, images: Sequence[Any]) -> dict[str, Any]:
-    """Everything the processor makes of a text and photos: not the token ids alone, or the photos would vanish."""
+    """All of the processor's output for a text and photos: token ids alone would lose the photos."""
     arguments: dict[str, Any] = {"text": [text], "return_tensors": "pt"}
     start = loaded.tokenizer.bos_token
-    if start and text.startswith(start):  # the template wrote it: the tokenizer must not write it again
+    if start and text.startswith(start):  # from the template: the tokenizer must not add it again
         arguments["add_special_tokens"] = False
     if images:
         arguments["images"] = [list(images)]
@@ -137,13 +137,13 @@ def processed(loaded: LoadedModel, text: str, images: Sequence[Any]) -> dict[str
 
 
 def rendered(loaded: LoadedModel, messages: list[dict[str, Any]]) -> str:
-    """The messages in the model's own template; instructions go into the first turn where it knows no system role.
+    """The messages in the model's own template; system instructions join the first turn if it has no system role.
 
-    Control tokens are taken out of the texts first: they cannot end their turn or pretend to be a photo.
+    Control tokens are removed from the texts first, so that these cannot end their turn or pose as a photo.
     """
     from jinja2 import TemplateError
 
-    messages = _alternating([_safe(loaded, message) for message in messages])
+    messages = _merge_turns([_without_control_tokens(loaded, message) for message in messages])
     # Reasoning before the answer would be streamed to the reader.
     options = {"enable_thinking": False} if "enable_thinking" in str(loaded.processor.chat_template) else {}
 
@@ -155,11 +155,11 @@ def rendered(loaded: LoadedModel, messages: list[dict[str, Any]]) -> str:
     except TemplateError:
         if messages[0]["role"] != "system":
             raise
-        return render(_alternating([{**messages[0], "role": "user"}, *messages[1:]]))
+        return render(_merge_turns([{**messages[0], "role": "user"}, *messages[1:]]))
 
 
 def to_model(loaded: LoadedModel, batch: Mapping[str, Any]) -> dict[str, Any]:
-    """Tensors on the model's device, pixels in its precision."""
+    """Tensors on the model's device, floating-point ones in its precision."""
     device, dtype = loaded.model.device, loaded.model.dtype
     return {
         name: value.to(device, dtype) if value.is_floating_point() else value.to(device)
@@ -169,16 +169,16 @@ def to_model(loaded: LoadedModel, batch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _photos(loaded: LoadedModel, batch: Mapping[str, Any], images: Sequence[Any]) -> tuple[PhotoInput, ...]:
-    """One input a photo, where the model takes photos by themselves; else all of them as one."""
+    """One input for each photo if the model encodes photos separately, else one for all of them."""
     if not images:
         return ()
     image_token = image_token_of(loaded)
-    together = _photo(loaded, batch, image_token)
+    combined = _photo(loaded, batch, image_token)
     if len(images) == 1:
-        return (together,)
-    marker = rendered(loaded, [{"role": "user", "content": [{"type": "image"}]}])
-    alone = [_photo(loaded, processed(loaded, marker, [image]), image_token) for image in images]
-    return tuple(alone) if sum(photo.tokens for photo in alone) == together.tokens else (together,)
+        return (combined,)
+    placeholder = rendered(loaded, [{"role": "user", "content": [{"type": "image"}]}])
+    separate = [_photo(loaded, processed(loaded, placeholder, [image]), image_token) for image in images]
+    return tuple(separate) if sum(photo.tokens for photo in separate) == combined.tokens else (combined,)
 
 
 def _photo(loaded: LoadedModel, batch: Mapping[str, Any], image_token: int) -> PhotoInput:
@@ -192,21 +192,21 @@ def _photo(loaded: LoadedModel, batch: Mapping[str, Any], image_token: int) -> P
 
 def _identity(tokens: np.ndarray, image_token: int, photos: Sequence[PhotoInput]) -> np.ndarray:
     identity = tokens.copy()
-    # Negative: no token has such a number.
+    # Negative, unlike any token.
     numbers = [np.full(photo.tokens, -1 - (int(photo.key[:15], 16) >> 1)) for photo in photos]
-    places = np.flatnonzero(tokens == image_token)
-    if photos and sum(map(len, numbers)) == len(places):
-        identity[places] = np.concatenate(numbers)
+    placeholders = np.flatnonzero(tokens == image_token)
+    if photos and sum(map(len, numbers)) == len(placeholders):
+        identity[placeholders] = np.concatenate(numbers)
     return identity
 
 
-def _positions(loaded: LoadedModel, batch: Mapping[str, Any], length: int) -> np.ndarray:
-    """(3, n) for models whose photos have height and width in their positions, else (1, n)."""
-    find = getattr(loaded.model.model, "get_rope_index", None)
-    if find is None:
+def _rotary_positions(loaded: LoadedModel, batch: Mapping[str, Any], length: int) -> np.ndarray:
+    """(3, n) for models whose positions have time, height and width, else (1, n)."""
+    get_rope_index = getattr(loaded.model.model, "get_rope_index", None)
+    if get_rope_index is None:
         return np.arange(length)[None]
-    known = inspect.signature(find).parameters
-    found, _ = find(**{name: value for name, value in batch.items() if name in known and name != "attention_mask"})
+    names = inspect.signature(get_rope_index).parameters.keys() - {"attention_mask"}
+    found, _ = get_rope_index(**{name: value for name, value in batch.items() if name in names})
     positions: np.ndarray = found[:, 0].numpy()
     return positions
 
@@ -219,7 +219,7 @@ def _blocks(loaded: LoadedModel, batch: Mapping[str, Any]) -> np.ndarray | None:
     return np.where(of_photo, np.cumsum(starts) - 1, -1)
 
 
-def _safe(loaded: LoadedModel, message: dict[str, Any]) -> dict[str, Any]:
+def _without_control_tokens(loaded: LoadedModel, message: dict[str, Any]) -> dict[str, Any]:
     content = [
         {**block, "text": loaded.without_control_tokens(block["text"])} if block["type"] == "text" else block
         for block in message["content"]
@@ -227,13 +227,13 @@ def _safe(loaded: LoadedModel, message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "content": content}
 
 
-def _alternating(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Neighbours of the same role as one message: several templates refuse two in a row."""
+def _merge_turns(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Consecutive messages of one role become one: several templates refuse two in a row."""
     merged: list[dict[str, Any]] = []
     for message in messages:
         if merged and merged[-1]["role"] == message["role"]:
-            between = [{"type": "text", "text": "\n\n"}]
-            merged[-1] = {**message, "content": [*merged[-1]["content"], *between, *message["content"]]}
+            separator = [{"type": "text", "text": "\n\n"}]
+            merged[-1] = {**message, "content": [*merged[-1]["content"], *separator, *message["content"]]}
         else:
             merged.append(message)
     return merged

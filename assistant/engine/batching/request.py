@@ -1,4 +1,4 @@
-"""What is asked of the engine, and what comes out: plain values that every part of it speaks."""
+"""What callers ask of the engine and what they get back: plain values that every part of it shares."""
 
 from __future__ import annotations
 
@@ -10,11 +10,24 @@ from assistant.ports import WorkPriority
 
 
 @dataclass(frozen=True)
-class GenerationRequest:
-    """Chat messages in transformers' form, the photos they refer to (PIL images, in order), and limits.
+class Limits:
+    """``slots``: requests served at once, fewer if they do not fit into ``memory_share`` of the memory left free by the
+    model. ``capacity``: tokens of a slot. ``chunk_seconds``: how long a step may prefill while others decode.
+    ``compile``: whether to compile the decode step when the model is loaded."""
 
-    ``schema``: a JSON schema that the text will match. ``logprobs``: how many alternatives of each token are told with
-    their log-probabilities; None tells none, 0 those of the chosen tokens alone.
+    slots: int = 16
+    capacity: int = 4096
+    memory_share: float = 0.6
+    chunk_seconds: float = 0.15
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """Chat messages in transformers' form, the photos they refer to (PIL images, in order), and sampling parameters.
+
+    ``schema``: a JSON schema that constrains the text. ``logprobs``: how many alternatives to report per token with
+    their log-probabilities; 0 reports the chosen tokens only, None nothing.
     """
 
     messages: list[dict[str, Any]]
@@ -30,15 +43,15 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Text that is final: no broken characters, no part of a stop string."""
+class TextDelta:
+    """Newly generated text. It is final: it ends in no partial character and in no part of a stop string."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class TokenLogprob:
-    """A token that was chosen, its natural log-probability, and the likeliest ones in its place, best first."""
+    """A sampled token, its natural log-probability, and the likeliest tokens in its place, best first."""
 
     token: str
     logprob: float
@@ -47,11 +60,12 @@ class TokenLogprob:
 
 @dataclass(frozen=True)
 class Done:
-    """The end of a generation: the model ended it, it reached its length, or it was interrupted."""
+    """The end of a generation, and why it ended: end-of-sequence token, stop string or complete schema; its length
+    limit; or an interruption."""
 
     reason: Literal["stop", "length", "interrupted"]
     input_tokens: int
     output_tokens: int
-    cached_tokens: int = 0  # of the input, how many an earlier request had read already
-    first_token_seconds: float = 0.0  # from the request's arrival
+    cached_tokens: int = 0  # input tokens found in the prefix cache
+    first_token_seconds: float = 0.0  # since the request arrived
     logprobs: tuple[TokenLogprob, ...] = ()

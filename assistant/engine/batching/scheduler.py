@@ -1,24 +1,24 @@
-"""Who is served next: a queue with priorities, a table of slots, and how much of which prompt is read in a step.
+"""Who is served next: a priority queue, a table of slots, and how much of which prompt is prefilled in a step.
 
-Pure bookkeeping: no thread, no tensor, no clock of its own. The engine asks once a step.
+Pure bookkeeping: no threads, no tensors, no clock of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from assistant.ports import WorkPriority
 
-# Seconds of waiting that are worth one class of priority: nobody waits for ever behind the more important.
+# Seconds of waiting that outweigh one priority class, so that no request starves.
 AGEING = 20.0
-# Rows of one forward pass are padded to the longest: no more than this share of it may be padding.
+# Rows of a forward pass are padded to the longest: at most this share of it may be padding.
 _MOST_PADDING = 0.5
 
 
-class Work(Protocol):
-    """What is scheduled. ``length`` tokens to be read or written so far, ``cached`` of them in its slot."""
+class Schedulable(Protocol):
+    """A sequence as the scheduler sees it: ``length`` tokens of prompt and output, ``cached`` of them in its slot."""
 
     priority: WorkPriority
     arrived_at: float
@@ -27,128 +27,137 @@ class Work(Protocol):
     @property
     def length(self) -> int: ...
 
-    def whole_blocks(self, end: int, *, start: int) -> int:
-        """``end`` moved to where a prompt may be cut."""
+    def chunk_end(self, end: int, *, start: int) -> int:
+        """``end``, moved to where the prompt may be cut."""
         ...
 
 
-@dataclass
-class Moves:
-    """What the cache has to do so that slots stay in order."""
+class Slots(Protocol):
+    """What the scheduler asks of the KV cache, to keep slots in order."""
 
-    move: Callable[[int, int, int], None]  # from, to, tokens
-    swap: Callable[[int, int, int], None]
+    def move(self, source: int, target: int, length: int) -> None: ...
+
+    def swap(self, one: int, other: int, length: int) -> None: ...
+
+
+class NoSlots:
+    """`Slots` where nothing is cached."""
+
+    def move(self, source: int, target: int, length: int) -> None:
+        pass
+
+    def swap(self, one: int, other: int, length: int) -> None:
+        pass
 
 
 @dataclass
 class Scheduler:
-    """``rows[i]`` has slot i. Those that write one token a step come first, those whose prompt is being read behind
-    them, so that both kinds lie next to each other in the cache."""
+    """``running[i]`` owns slot i. Sequences that decode come first, those that prefill follow, so that either kind is
+    contiguous in the cache."""
 
-    slots: int
-    moves: Moves
+    slots: int = 0
+    cache: Slots = field(default_factory=NoSlots)
     waiting: list[Any] = field(default_factory=list)
-    rows: list[Any] = field(default_factory=list)
-    ready: int = 0  # how many rows write
+    running: list[Any] = field(default_factory=list)
+    num_decoding: int = 0
 
     @property
-    def writing(self) -> Sequence[Any]:
-        return self.rows[: self.ready]
+    def decoding(self) -> Sequence[Any]:
+        return self.running[: self.num_decoding]
 
     @property
-    def reading(self) -> Sequence[Any]:
-        return self.rows[self.ready :]
+    def prefilling(self) -> Sequence[Any]:
+        return self.running[self.num_decoding :]
 
-    def next_in_line(self, now: float) -> Any | None:
-        return min(self.waiting, key=lambda work: _rank(work, now), default=None)
-
-    def place(self, work: Any, now: float) -> int:
-        """How many are before this one in the queue."""
-        rank = _rank(work, now)
+    def queue_position(self, sequence: Any, now: float) -> int:
+        """How many are ahead of this one in the queue."""
+        rank = _rank(sequence, now)
         return sum(_rank(other, now) < rank for other in self.waiting)
 
     def admit(self, now: float) -> Iterator[Any]:
-        """Give free slots to those who wait, best first."""
-        while len(self.rows) < self.slots and (work := self.next_in_line(now)) is not None:
-            self.waiting.remove(work)
-            self.rows.append(work)
-            self._bring_forward(work)
-            yield work
+        """Give free slots to waiting sequences, best rank first."""
+        while self.waiting and len(self.running) < self.slots:
+            sequence = min(self.waiting, key=lambda waiting: _rank(waiting, now))
+            self.waiting.remove(sequence)
+            self.running.append(sequence)
+            self._advance(sequence)
+            yield sequence
 
-    def to_preempt(self, now: float) -> Any | None:
-        """The row that should give its slot to somebody more important who waits: of the lowest class the youngest."""
-        if len(self.rows) < self.slots or not self.waiting:
+    def preemption_victim(self) -> Any | None:
+        """The running sequence to preempt for a more important one that waits: the newest of the lowest class."""
+        if len(self.running) < self.slots or not self.waiting:
             return None
-        most = min(work.priority for work in self.waiting)
-        least = max(self.rows, key=lambda work: (work.priority, work.arrived_at))
-        return least if least.priority > most else None
+        most_important = min(sequence.priority for sequence in self.waiting)
+        victim = max(self.running, key=lambda sequence: (sequence.priority, sequence.arrived_at))
+        return victim if victim.priority > most_important else None
 
-    def requeue(self, work: Any) -> None:
-        """Take a slot away; what had been read must be read again."""
-        self.remove(work)
-        work.cached = 0
-        self.waiting.append(work)
+    def preempt(self, sequence: Any) -> None:
+        """Take its slot away and queue it again; it will be recomputed."""
+        self.remove(sequence)
+        sequence.cached = 0
+        self.waiting.append(sequence)
 
-    def remove(self, work: Any) -> None:
-        """Free a slot and close the gap."""
-        if work in self.waiting:
-            self.waiting.remove(work)
+    def remove(self, sequence: Any) -> None:
+        """Take it off the queue, or free its slot and close the gap."""
+        if sequence in self.waiting:
+            self.waiting.remove(sequence)
             return
-        place = self.rows.index(work)
-        if place < self.ready:
-            self.ready -= 1
-            self._fill(place, self.ready)
-            place = self.ready
-        self._fill(place, len(self.rows) - 1)
-        self.rows.pop()
+        slot = self.running.index(sequence)
+        if slot < self.num_decoding:
+            self.num_decoding -= 1
+            self._fill(slot, self.num_decoding)
+            slot = self.num_decoding
+        self._fill(slot, len(self.running) - 1)
+        self.running.pop()
 
-    def promote(self, work: Any) -> None:
-        """The prompt has been read: from now on this row writes."""
-        place = self.rows.index(work)
-        if place != self.ready:
-            other = self.rows[self.ready]
-            self.moves.swap(self.ready, place, max(work.cached, other.cached))
-            self.rows[self.ready], self.rows[place] = work, other
-        self.ready += 1
+    def start_decoding(self, sequence: Any) -> None:
+        """Its prompt has been prefilled: it moves to the decoding sequences."""
+        slot, target = self.running.index(sequence), self.num_decoding
+        if slot != target:
+            other = self.running[target]
+            self.cache.swap(target, slot, max(sequence.cached, other.cached))
+            self.running[target], self.running[slot] = sequence, other
+        self.num_decoding += 1
 
-    def read_next(self, budget: int) -> list[tuple[Any, int]]:
-        """The rows, in the order of their slots, whose prompts are read in this step, and how many tokens of each.
+    def schedule_prefill(self, budget: int) -> list[tuple[Any, int]]:
+        """The sequences to prefill in this step, in slot order, and how many tokens of each.
 
-        ``budget``: tokens of the step, padding included; at least a photo's tokens are read where they must be read
-        at once."""
+        ``budget``: tokens of the step, padding included; exceeded only by a photo that may not be cut."""
         chosen: list[tuple[Any, int]] = []
         longest = 0
-        for work in self.reading:
-            count = min(work.length - work.cached, budget)
-            count = work.whole_blocks(work.cached + count, start=work.cached) - work.cached
+        for sequence in self.prefilling:
+            start = sequence.cached
+            count = sequence.chunk_end(min(sequence.length, start + budget), start=start) - start
             padded = max(longest, count) * (len(chosen) + 1)
             real = sum(tokens for _, tokens in chosen) + count
             if chosen and (padded > budget or real < (1 - _MOST_PADDING) * padded):
                 break
-            chosen.append((work, count))
+            chosen.append((sequence, count))
             longest = max(longest, count)
         return chosen
 
     def clear(self) -> list[Any]:
-        """Free every slot. Returns who had one."""
-        rows, self.rows, self.ready = self.rows, [], 0
-        return rows
+        """Free every slot. Returns the sequences that had one."""
+        running, self.running, self.num_decoding = self.running, [], 0
+        return running
 
-    def _bring_forward(self, work: Any) -> None:
-        """Read a prompt before those of lower classes."""
-        place = len(self.rows) - 1
-        ahead = next((at for at in range(self.ready, place) if self.rows[at].priority > work.priority), place)
-        if ahead != place:
-            self.moves.swap(ahead, place, self.rows[ahead].cached)
-            self.rows[ahead], self.rows[place] = work, self.rows[ahead]
+    def _advance(self, sequence: Any) -> None:
+        """Move the newest sequence ahead of the first one of a lower class that prefills."""
+        slot = len(self.running) - 1
+        lower = (at for at in range(self.num_decoding, slot) if self.running[at].priority > sequence.priority)
+        target = next(lower, slot)
+        if target != slot:
+            other = self.running[target]
+            self.cache.swap(target, slot, other.cached)
+            self.running[target], self.running[slot] = sequence, other
 
     def _fill(self, gap: int, source: int) -> None:
-        """Move the row at ``source`` into the gap."""
+        """Move the sequence at ``source`` into the gap."""
         if gap != source:
-            self.moves.move(source, gap, self.rows[source].cached)
-            self.rows[gap] = self.rows[source]
+            self.cache.move(source, gap, self.running[source].cached)
+            self.running[gap] = self.running[source]
 
 
-def _rank(work: Any, now: float) -> tuple[float, float]:
-    """Lower is sooner: the class of priority less what waiting is worth, then who came first."""
-    return work.priority - (now - work.arrived_at) / AGEING, work.arrived_at
+def _rank(sequence: Any, now: float) -> tuple[float, float]:
+    """Lower is sooner: the priority class less the credit for waiting, then the order of arrival."""
+    return sequence.priority - (now - sequence.arrived_at) / AGEING, sequence.arrived_at

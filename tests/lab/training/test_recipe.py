@@ -92,7 +92,11 @@ def test_what_is_trained_on_is_what_the_engine_asks(plan: trainer.Plan) -> None:
     processor = tokens.processor(trainer._restored(plan).tokenizer)
     for asked in [*questions.read_photo_questions(scene, "E21"), *questions.typed(Random(0), scene)]:
         state = f"<photo 1>\n{asked.state}"
-        request = {"state": state, "questions": {"0": decisions._asked(asked.question)}, "assets": {"<photo 1>": photo}}
+        request = {
+            "state": state,
+            "questions": {"0": decisions.pipeline_question(asked.question)},
+            "assets": {"<photo 1>": photo},
+        }
         served, _ = DecisionConfig(sanitize_control_tokens=False).prepare_inputs(request, processor)[0]
         packed = sequences.pack(processor.tokenizer, [[prompts.decision_turn(asked)]])
         assert packed.ids[0, :-1].tolist() == served["input_ids"][0].tolist(), asked.name

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import structlog
 
-from assistant.desk import conversations, events, evidence, learning, queue, turns
+from assistant.desk import evidence, feed, learning, queue, subscribers, turns
 from assistant.desk.desk import Desk
 from assistant.desk.queue import ClaimedJob
 from assistant.errors import AssistantError
@@ -27,7 +27,7 @@ SWEEP_EVERY = timedelta(hours=1)
 Handler = Callable[[Desk, dict[str, int]], None]
 
 HANDLERS: dict[str, Handler] = {
-    conversations.PROCESS_MESSAGE: lambda desk, payload: turns.process_message(desk, payload["message_id"]),
+    subscribers.PROCESS_MESSAGE: lambda desk, payload: turns.process_message(desk, payload["message_id"]),
     evidence.READ_AGAIN: lambda desk, payload: evidence.read_again(desk, payload["message_id"], tries=payload["tries"]),
     learning.LEARN: lambda desk, _payload: log.info("triage.learned", **learning.learn(desk)),
     sources.SYNC: lambda desk, payload: sources.sync_job(desk, payload["source_id"]),
@@ -36,7 +36,7 @@ HANDLERS: dict[str, Handler] = {
 }
 # Called once a job has failed for good.
 LAST_RESORTS: dict[str, Handler] = {
-    conversations.PROCESS_MESSAGE: lambda desk, payload: turns.give_up(desk, payload["message_id"]),
+    subscribers.PROCESS_MESSAGE: lambda desk, payload: turns.give_up(desk, payload["message_id"]),
 }
 
 
@@ -141,7 +141,7 @@ class Workers:
                 if now - swept_at >= SWEEP_EVERY:
                     swept_at = now
                     queue.sweep(self._desk.db, now=now)
-                    events.sweep(self._desk.db, now=now)
+                    feed.sweep(self._desk.db, now=now)
                     indexing.sweep_vectors(self._desk.db)
             except Exception:
                 log.exception("worker.maintenance_failed")

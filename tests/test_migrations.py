@@ -11,13 +11,18 @@ from alembic import command
 from sqlalchemy import create_engine, inspect, select, text, update
 
 from assistant.db import Database, check, migrate, migration_config
-from assistant.models import EmbeddingModel, Passage, Vector, VectorKind
+from assistant.models import Conversation, EmbeddingModel, Passage, Vector, VectorKind
 from assistant.retrieval.fulltext import Filters, find
 
 ARTICLE = """INSERT INTO articles (id, public_id, source, source_key, title, language, visibility, content_hash,
     created_at, updated_at) VALUES (1, 'art_1', 's', 'k', 'Valve', 'en', 'public', '', '2026-01-01', '2026-01-01')"""
 PASSAGE = """INSERT INTO passages (public_id, article_id, position, heading, text, codes, content_hash, embedding_model,
     embedding) VALUES (:id, 1, :position, 'Valve', :text, '', :hash, 'all-MiniLM-L6-v2@53aa5117', :embedding)"""
+CUSTOMER = "INSERT INTO customers (id, public_id, created_at) VALUES (1, 'cus_1', '2026-01-01')"
+CONVERSATION = """INSERT INTO conversations (id, public_id, customer_id, channel, state, turn, created_at, updated_at)
+    VALUES (:id, :public_id, 1, 'api', :state, 1, '2026-01-01', '2026-01-01')"""
+TICKET = """INSERT INTO tickets (public_id, conversation_id, requester_id, subject, status, priority, created_at,
+    updated_at) VALUES (:public_id, :id, 1, 'Valve', :status, 'low', '2026-01-01', '2026-01-01')"""
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -78,3 +83,30 @@ def test_articles_of_the_first_version_are_found_after_every_migration(tmp_path:
         back = connection.execute(text("SELECT embedding_model, embedding FROM passages ORDER BY position")).all()
     engine.dispose()
     assert [tuple(row) for row in back] == [("all-MiniLM-L6-v2@53aa5117", vector)] * 3
+
+
+def test_conversations_that_had_drifted_from_their_tickets_follow_them(url: str) -> None:
+    migrate(url, revision="embedding_models")
+    engine = create_engine(url)
+    # Status of the ticket, state of its conversation before and after.
+    rows = [
+        ("open", "closed", "handed_off"),
+        ("solved", "agent", "closed"),
+        ("closed", "handed_off", "closed"),
+        ("pending", "agent", "agent"),
+    ]
+    with engine.begin() as connection:
+        connection.execute(text(CUSTOMER))
+        for number, (status, state, _) in enumerate(rows, start=1):
+            values = {"id": number, "public_id": f"x_{number}", "state": state, "status": status}
+            connection.execute(text(CONVERSATION), values)
+            connection.execute(text(TICKET), values)
+    engine.dispose()
+    migrate(url)
+    database = Database(url)
+    with database.read() as session:
+        conversations = session.scalars(select(Conversation).order_by(Conversation.id)).all()
+    assert [one.state for one in conversations] == [after for _, _, after in rows]
+    assert [one.handed_off_at is not None for one in conversations] == [True, False, False, False]
+    assert [one.turn for one in conversations] == [2, 2, 2, 1]
+    database.close()

@@ -8,9 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
-from assistant.desk import conversations, events, tickets
+from assistant.desk import conversations, feed, state
 from assistant.desk.access import AgentPrincipal, Staff
 from assistant.desk.answers import citation_rows
+from assistant.desk.events import DraftChanged
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.models import (
     Author,
@@ -45,7 +46,7 @@ def propose_draft(
     )
     session.add(draft)
     session.flush()
-    _tell(session, ticket, draft)
+    feed.append(session, ticket.conversation_id, DraftChanged(ticket, draft))
     return draft
 
 
@@ -61,7 +62,7 @@ def send_draft(session: Session, sender: Staff, ticket: Ticket, draft: Draft, *,
 
     A sentence that the agent left as it was keeps its citations.
     """
-    conversations.lock_conversation(session, ticket.conversation_id)
+    state.lock_conversation(session, ticket.conversation_id)
     session.refresh(draft)  # of two who send it at once, the second finds it sent
     if draft.message_id is not None:
         return session.get_one(Message, draft.message_id)
@@ -90,10 +91,11 @@ def reply(session: Session, sender: Staff, ticket: Ticket, text: str, *, citatio
     """Answer the customer. An agent who replies takes the conversation over; a machine speaks as the assistant."""
     if not text.strip():
         raise Invalid("The reply is empty.", field="text")
-    conversation = conversations.lock_conversation(session, ticket.conversation_id)
+    conversation = state.lock_conversation(session, ticket.conversation_id)
     agent = sender if isinstance(sender, AgentPrincipal) else None
-    if agent is not None:
-        conversations.take_over(session, conversation, agent)
+    is_closed = ticket.status is TicketStatus.CLOSED  # the reply goes out, and only its customer reopens it
+    if agent is not None and not is_closed:
+        state.take_over(session, conversation, agent)
     message = conversations.add_reply(
         session,
         conversation,
@@ -102,8 +104,8 @@ def reply(session: Session, sender: Staff, ticket: Ticket, text: str, *, citatio
         agent=agent,
         citations=citations,
     )
-    if ticket.status is not TicketStatus.CLOSED:
-        tickets.set_status(session, ticket, TicketStatus.PENDING)
+    if not is_closed:
+        state.change_ticket(session, ticket, status=TicketStatus.PENDING)
     return message
 
 
@@ -111,7 +113,7 @@ def add_note(session: Session, agent: AgentPrincipal, ticket: Ticket, text: str)
     """A message that only agents see."""
     if not text.strip():
         raise Invalid("The note is empty.", field="text")
-    conversation: Conversation = conversations.lock_conversation(session, ticket.conversation_id)
+    conversation: Conversation = state.lock_conversation(session, ticket.conversation_id)
     return conversations.add_reply(
         session,
         conversation,
@@ -130,9 +132,4 @@ def _copy(citation: Citation) -> Citation:
 def _decide(session: Session, ticket: Ticket, draft: Draft, by: Staff) -> None:
     draft.decided_at = utcnow()
     draft.agent_id = by.agent_id if isinstance(by, AgentPrincipal) else None
-    _tell(session, ticket, draft)
-
-
-def _tell(session: Session, ticket: Ticket, draft: Draft) -> None:
-    payload = {"ticket": ticket.public_id, "draft": draft.public_id, "status": draft.status.value}
-    events.append(session, "draft.changed", payload, conversation_id=ticket.conversation_id)
+    feed.append(session, ticket.conversation_id, DraftChanged(ticket, draft))

@@ -1,26 +1,64 @@
-"""Events: what clients see change, in order, replayable from any id.
+"""Events: everything that changes for a client, each with a kind, an audience and a payload.
 
-`append` goes into the transaction that makes the change, so there is no news without its change and no change without
-its news. `follow` is what live streams read.
+| kind | who sees it | payload |
+|---|---|---|
+| `message.created` | customer | the message |
+| `note.created` | agents | the message |
+| `message.rated` | agents | `message`: its id; `helpful`: true, false or null |
+| `conversation.state` | customer | the conversation: who answers, and why |
+| `answer.started` | customer | nothing: the assistant has begun to answer |
+| `answer.delta` | customer | `text`: the next words; `turn` |
+| `answer.dropped` | customer | `turn`: what was being said is withdrawn |
+| `ticket.opened` | agents | `ticket`: its summary |
+| `ticket.updated` | agents | `ticket`: its summary; `changed`: the names of what differs |
+| `ticket.triaged` | agents | `ticket`: its summary; `triage`: what the assistant proposes |
+| `triage.decided` | agents | the same, after an agent or a machine accepted or overrode a field |
+| `draft.changed` | agents | `ticket`: its id; `draft`: proposed, sent, edited or discarded |
+| `evidence.read` | agents | `attachment`: its id; `evidence`: what counts for it now |
+| `evidence.corrected` | agents | the same, after an agent corrected it |
+
+Agents also see what customers see. Messages, conversations, tickets, triage, drafts and evidence are the objects that
+HTTP answers show (`assistant.payloads`). A client that knows one moment and applies the events since then knows what it
+would get by asking again. Not told, because other conversations move them: queue positions and the jobs ahead.
+
+`feed` stores events and follows them; `subscribers` says what work follows them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session
+from assistant import payloads
+from assistant.models import (
+    Attachment,
+    Conversation,
+    ConversationState,
+    Draft,
+    Evidence,
+    Message,
+    Ticket,
+    TriageResult,
+)
 
-from assistant.db import Database, announce
-from assistant.models import Event
 
-KEEP = timedelta(days=30)
-# How long a change made by another process may go unseen, in seconds.
-POLL = 1.0
-_EVENT_LOCK = 20261124
+class EventKind(StrEnum):
+    MESSAGE_CREATED = "message.created"
+    NOTE_CREATED = "note.created"
+    MESSAGE_RATED = "message.rated"
+    CONVERSATION_STATE = "conversation.state"
+    ANSWER_STARTED = "answer.started"
+    ANSWER_DELTA = "answer.delta"
+    ANSWER_DROPPED = "answer.dropped"
+    TICKET_OPENED = "ticket.opened"
+    TICKET_UPDATED = "ticket.updated"
+    TICKET_TRIAGED = "ticket.triaged"
+    TRIAGE_DECIDED = "triage.decided"
+    DRAFT_CHANGED = "draft.changed"
+    EVIDENCE_READ = "evidence.read"
+    EVIDENCE_CORRECTED = "evidence.corrected"
 
 
 class Audience(StrEnum):
@@ -28,66 +66,157 @@ class Audience(StrEnum):
     AGENT = "agent"  # agents only
 
 
-def append(
-    session: Session,
-    kind: str,
-    payload: dict[str, Any],
-    *,
-    conversation_id: int,
-    audience: Audience = Audience.AGENT,
-) -> None:
-    """Record a change of a conversation, e.g. ``message.created``. ``payload``, for clients, has no inner ids."""
-    if session.get_bind().dialect.name == "postgresql":
-        # Ids are given out before commit: without this, a smaller one could appear behind a stream that has passed it.
-        session.execute(select(func.pg_advisory_xact_lock(_EVENT_LOCK)))
-    session.add(Event(kind=kind, payload=payload, conversation_id=conversation_id, audience=audience.value))
-    announce(session, _topic(conversation_id))
-    announce(session, _topic(None))
+class DeskEvent(ABC):
+    """What happened to one conversation. Subclasses hold the rows, as they are once it has happened."""
+
+    kind: ClassVar[EventKind]
+    audience: ClassVar[Audience] = Audience.AGENT
+
+    @abstractmethod
+    def payload(self) -> dict[str, Any]:
+        """What clients get. It has no inner ids."""
 
 
-def after(
-    session: Session, last_id: int, *, conversation_id: int | None, audience: Audience, limit: int = 200
-) -> Sequence[Event]:
-    """Events behind ``last_id``, oldest first. ``conversation_id`` None: of every conversation."""
-    query = select(Event).where(Event.id > last_id).order_by(Event.id).limit(limit)
-    if conversation_id is not None:
-        query = query.where(Event.conversation_id == conversation_id)
-    if audience is Audience.CUSTOMER:
-        query = query.where(Event.audience == Audience.CUSTOMER.value)
-    return session.scalars(query).all()
+@dataclass(frozen=True)
+class MessageCreated(DeskEvent):
+    kind = EventKind.MESSAGE_CREATED
+    audience = Audience.CUSTOMER
+    message: Message
+
+    def payload(self) -> dict[str, Any]:
+        return payloads.Message.of(self.message).to_json()
 
 
-def last_event_id(session: Session, *, conversation_id: int | None = None) -> int:
-    """Where a stream begins that wants only what is new."""
-    query = select(func.coalesce(func.max(Event.id), 0))
-    if conversation_id is not None:
-        query = query.where(Event.conversation_id == conversation_id)
-    return session.execute(query).scalar_one()
+@dataclass(frozen=True)
+class NoteCreated(DeskEvent):
+    kind = EventKind.NOTE_CREATED
+    message: Message
+
+    def payload(self) -> dict[str, Any]:
+        return payloads.Message.of(self.message).to_json()
 
 
-def follow(db: Database, last_id: int, *, conversation_id: int | None, audience: Audience) -> Iterator[Sequence[Event]]:
-    """Yield batches of events as they happen; an empty batch about every second, so that the caller can look around.
+@dataclass(frozen=True)
+class MessageRated(DeskEvent):
+    kind = EventKind.MESSAGE_RATED
+    message: Message
 
-    Holds no transaction while it waits. Never ends by itself: the caller closes it.
-    """
-    topic = _topic(conversation_id)
-    while True:
-        # Before the query: a change that is committed while we read wakes the wait below at once.
-        seen = db.changes.seen(topic)
-        with db.read() as session:
-            batch = after(session, last_id, conversation_id=conversation_id, audience=audience)
-        if batch:
-            last_id = batch[-1].id
-        yield batch
-        if not batch:
-            db.changes.wait(topic, seen=seen, timeout=POLL)
+    def payload(self) -> dict[str, Any]:
+        return {"message": self.message.public_id, "helpful": self.message.helpful}
 
 
-def sweep(db: Database, *, now: datetime) -> int:
-    """Remove events that no stream will resume from any more."""
-    with db.begin() as session:
-        return len(session.execute(delete(Event).where(Event.created_at < now - KEEP).returning(Event.id)).all())
+@dataclass(frozen=True)
+class ConversationMoved(DeskEvent):
+    """``queue_position`` is 0 if nobody waits."""
+
+    kind = EventKind.CONVERSATION_STATE
+    audience = Audience.CUSTOMER
+    conversation: Conversation
+    was: ConversationState
+    queue_position: int
+
+    def payload(self) -> dict[str, Any]:
+        return payloads.Conversation.of(self.conversation, queue_position=self.queue_position).to_json()
 
 
-def _topic(conversation_id: int | None) -> str:
-    return "conversations" if conversation_id is None else f"conversation:{conversation_id}"
+@dataclass(frozen=True)
+class AnswerStarted(DeskEvent):
+    kind = EventKind.ANSWER_STARTED
+    audience = Audience.CUSTOMER
+
+    def payload(self) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(frozen=True)
+class AnswerDelta(DeskEvent):
+    kind = EventKind.ANSWER_DELTA
+    audience = Audience.CUSTOMER
+    text: str
+    turn: int
+
+    def payload(self) -> dict[str, Any]:
+        return {"text": self.text, "turn": self.turn}
+
+
+@dataclass(frozen=True)
+class AnswerDropped(DeskEvent):
+    kind = EventKind.ANSWER_DROPPED
+    audience = Audience.CUSTOMER
+    turn: int
+
+    def payload(self) -> dict[str, Any]:
+        return {"turn": self.turn}
+
+
+@dataclass(frozen=True)
+class TicketOpened(DeskEvent):
+    kind = EventKind.TICKET_OPENED
+    ticket: Ticket
+
+    def payload(self) -> dict[str, Any]:
+        return {"ticket": _summary(self.ticket)}
+
+
+@dataclass(frozen=True)
+class TicketUpdated(DeskEvent):
+    kind = EventKind.TICKET_UPDATED
+    ticket: Ticket
+    changed: tuple[str, ...]
+
+    def payload(self) -> dict[str, Any]:
+        return {"ticket": _summary(self.ticket), "changed": list(self.changed)}
+
+
+@dataclass(frozen=True)
+class TicketTriaged(DeskEvent):
+    kind = EventKind.TICKET_TRIAGED
+    ticket: Ticket
+    result: TriageResult
+
+    def payload(self) -> dict[str, Any]:
+        return {"ticket": _summary(self.ticket), "triage": payloads.Triage.of(self.result).to_json()}
+
+
+@dataclass(frozen=True)
+class TriageDecided(TicketTriaged):
+    kind = EventKind.TRIAGE_DECIDED
+
+
+@dataclass(frozen=True)
+class DraftChanged(DeskEvent):
+    kind = EventKind.DRAFT_CHANGED
+    ticket: Ticket
+    draft: Draft
+
+    def payload(self) -> dict[str, Any]:
+        return {"ticket": self.ticket.public_id, "draft": payloads.Draft.of(self.draft).to_json()}
+
+
+@dataclass(frozen=True)
+class EvidenceRead(DeskEvent):
+    kind = EventKind.EVIDENCE_READ
+    attachment: Attachment
+    evidence: Evidence
+
+    def payload(self) -> dict[str, Any]:
+        shown = payloads.Evidence.stored(self.evidence, filename=self.attachment.filename)
+        return {"attachment": self.attachment.public_id, "evidence": shown.to_json()}
+
+
+@dataclass(frozen=True)
+class EvidenceCorrected(EvidenceRead):
+    kind = EventKind.EVIDENCE_CORRECTED
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An event as it was stored: its place in the feed, and whose it is. What subscribers get."""
+
+    id: int
+    conversation_id: int
+    event: DeskEvent
+
+
+def _summary(ticket: Ticket) -> dict[str, Any]:
+    return payloads.TicketSummary.of(ticket).to_json()

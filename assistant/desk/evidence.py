@@ -11,14 +11,15 @@ from time import perf_counter
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from assistant.db import utcnow
-from assistant.desk import events, queue
+from assistant.desk import feed, queue, reports
 from assistant.desk.access import AgentPrincipal, access_attachment
 from assistant.desk.desk import Desk
+from assistant.desk.events import EvidenceCorrected, EvidenceRead
 from assistant.errors import Invalid, NotFound
-from assistant.models import Attachment, AttachmentKind, Author, Evidence, EvidenceState, Generation, Message
+from assistant.models import Attachment, AttachmentKind, Author, Evidence, EvidenceState, Message
 from assistant.ports import Capabilities, WorkPriority, at_priority
 from assistant.skills.contradictions import Contradiction, contradictions
 from assistant.skills.read_photo import FIELDS, PhotoEvidence, read_photo
@@ -116,9 +117,31 @@ def correct_evidence(
     row.fields = {**row.fields, **corrected}
     row.visible_text = _corrected_lines(row.visible_text, lines or {})
     row.state, row.corrected_by_id, row.corrected_at = EvidenceState.CORRECTED, agent.agent_id, utcnow()
-    payload = {"attachment": photo.public_id}
-    events.append(session, "evidence.corrected", payload, conversation_id=photo.message.conversation_id)
+    _tell(session, photo.sha256, EvidenceCorrected)
     return row
+
+
+def tell_known(session: Session, attachments: Sequence[Attachment]) -> None:
+    """Photos that have just been sent and were read before, for another message: their evidence is there at once."""
+    known = evidence_of(session, attachments)
+    for attachment in attachments:
+        if attachment.sha256 in known:
+            event = EvidenceRead(attachment, known[attachment.sha256])
+            feed.append(session, attachment.message.conversation_id, event)
+
+
+def _tell(session: Session, sha256: str, kind: type[EvidenceRead]) -> None:
+    """Tell every conversation that has this photo what counts for it now."""
+    session.flush()
+    photos = session.scalars(
+        select(Attachment)
+        .where(Attachment.sha256 == sha256, Attachment.kind == AttachmentKind.PHOTO)
+        .options(joinedload(Attachment.message))
+        .order_by(Attachment.id)
+    ).all()
+    counts = evidence_of(session, photos)[sha256]
+    for photo in photos:
+        feed.append(session, photo.message.conversation_id, kind(photo, counts))
 
 
 def _corrected_lines(read: Sequence[dict[str, Any]], changes: Mapping[int, str]) -> list[dict[str, Any]]:
@@ -145,30 +168,17 @@ def _read(desk: Desk, photo: Attachment) -> Evidence:
     """Read one photo with no transaction open, then keep what was read; if the model failed, as what OCR read."""
     started = perf_counter()
     read = read_photo(desk.storage.get(photo.sha256), capabilities=desk.capabilities, taxonomy=desk.taxonomy)
-    latency_ms = round(1000 * (perf_counter() - started))
+    seconds = perf_counter() - started
     reader = reader_of(read, desk.capabilities)
     with desk.db.begin() as session:
-        conversation_id = session.execute(
-            select(Message.conversation_id).where(Message.id == photo.message_id)
-        ).scalar_one()
-        row = session.scalar(
-            select(Evidence).where(Evidence.sha256 == photo.sha256, Evidence.revision == reader.revision)
-        )
+        stored = select(Evidence).where(Evidence.sha256 == photo.sha256, Evidence.revision == reader.revision)
+        row = session.scalar(stored)
         if row is None:  # else another worker has read the same photo meanwhile, or the model has failed before
             row = to_row(read, photo.sha256, reader)
             session.add(row)
-            session.add(
-                Generation(
-                    purpose="read_photo",
-                    model=reader.model,
-                    revision=reader.revision,
-                    mode=reader.mode.value,
-                    conversation_id=conversation_id,
-                    latency_ms=latency_ms,
-                )
-            )
-        session.flush()
-        events.append(session, "evidence.read", {"attachment": photo.public_id}, conversation_id=conversation_id)
+            conversation_id = session.get_one(Message, photo.message_id).conversation_id
+            reports.record_generation(session, "read_photo", reader, conversation_id=conversation_id, seconds=seconds)
+            _tell(session, photo.sha256, EvidenceRead)
         return row
 
 

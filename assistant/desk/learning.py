@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from assistant.desk import queue
 from assistant.desk.desk import Desk
+from assistant.desk.events import Recorded, TriageDecided
+from assistant.desk.queue import NewJob
 from assistant.models import TriageField, TriageFieldState, TriageHead, TriageResult
 from assistant.ports import WorkPriority
 from assistant.skills.triage import Head, fit_head
@@ -59,11 +61,12 @@ def _head(session: Session, desk: Desk, head_id: int) -> Head:
     return head
 
 
-def learn_when_due(session: Session) -> None:
-    session.flush()
-    count = session.execute(select(func.count()).where(TriageField.state.in_(DECIDED))).scalar_one()
-    if count >= LEARN_FROM and count % LEARN_EVERY == 0:
-        queue.enqueue(session, LEARN, {}, key=LEARN, priority=WorkPriority.BATCH)
+def learn_after_decision(session: Session, recorded: Recorded) -> Iterable[NewJob]:
+    """Subscriber: fit the heads again after every `LEARN_EVERY` decisions."""
+    if isinstance(recorded.event, TriageDecided):
+        count = session.execute(select(func.count()).where(TriageField.state.in_(DECIDED))).scalar_one()
+        if count >= LEARN_FROM and count % LEARN_EVERY == 0:
+            yield NewJob(LEARN, {}, key=LEARN, priority=WorkPriority.BATCH)
 
 
 def _labelled(session: Session) -> dict[str, list[tuple[str, str]]]:

@@ -28,6 +28,16 @@ KEEP_FINISHED = timedelta(days=2)
 
 
 @dataclass(frozen=True)
+class NewJob:
+    """Work to enqueue; see `enqueue`."""
+
+    name: str
+    payload: dict[str, Any]
+    key: str | None = None
+    priority: WorkPriority = WorkPriority.DRAFT
+
+
+@dataclass(frozen=True)
 class ClaimedJob:
     """A job in a worker's hands. ``attempt`` counts from 1 and tells this claim from any other of the same job."""
 

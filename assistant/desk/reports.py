@@ -8,11 +8,36 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from assistant.models import Conversation, ConversationState, Generation
+from assistant.ports import Capabilities
 
 
 def count_by_state(session: Session) -> dict[ConversationState, int]:
     rows = session.execute(select(Conversation.state, func.count()).group_by(Conversation.state))
     return dict(rows.all())
+
+
+def record_generation(
+    session: Session,
+    purpose: str,
+    capabilities: Capabilities,
+    *,
+    conversation_id: int,
+    seconds: float,
+    input_tokens: int = 0,
+    output_tokens: int = 0,
+) -> None:
+    """Note one run of a model: which it was and what it cost, never the text."""
+    row = Generation(
+        purpose=purpose,
+        model=capabilities.model,
+        revision=capabilities.revision,
+        mode=capabilities.mode.value,
+        conversation_id=conversation_id,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        latency_ms=round(1000 * seconds),
+    )
+    session.add(row)
 
 
 @dataclass(frozen=True)

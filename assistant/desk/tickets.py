@@ -11,13 +11,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from assistant import payloads
-from assistant.db import utcnow
-from assistant.desk import conversations, events
+from assistant.desk import conversations, state
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, visible_tickets
 from assistant.desk.attachments import RejectedFile, prepare_files
 from assistant.desk.desk import Desk
 from assistant.desk.evidence import contradictions_of, evidence_of, photos_of
 from assistant.desk.people import find_or_add_customer
+from assistant.desk.state import DONE, TicketChanges
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.media.files import Upload
 from assistant.models import (
@@ -34,8 +34,6 @@ from assistant.models import (
     TriageResult,
 )
 from assistant.skills.taxonomy import Taxonomy
-
-DONE = (TicketStatus.SOLVED, TicketStatus.CLOSED)
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, idempo
             customer = find_or_add_customer(
                 session, name=new.requester_name, email=new.requester_email, external_id=new.requester_external_id
             )
-            conversation = conversations.new_ticket_conversation(session, customer)
+            conversation = state.begin_conversation(session, customer, channel="api")
             conversations.add_customer_message(
                 session, conversation, text=new.text, files=files, subject=new.subject.strip() or None
             )
@@ -193,37 +191,31 @@ def assign(session: Session, ticket: Ticket, agent_public_id: str | None) -> Non
         agent = session.scalar(select(Agent).where(Agent.public_id == agent_public_id, Agent.deactivated_at.is_(None)))
         if agent is None:
             raise NotFound("There is no such agent.")
-    ticket.agent_id = agent.id if agent is not None else None
-    _touch(session, ticket)
+    state.change_ticket(session, ticket, agent=agent)
 
 
 def set_status(session: Session, ticket: Ticket, status: TicketStatus) -> None:
-    """Move a ticket. Setting the status it has is a no-op; a closed ticket is reopened only by its customer."""
-    if ticket.status is status:
-        return
-    if ticket.status is TicketStatus.CLOSED:
-        raise Conflict("This ticket is closed. It reopens when the customer writes again.")
-    ticket.status = status
-    ticket.solved_at = utcnow() if status in DONE else None
-    _touch(session, ticket)
+    """Move a ticket, and close or reopen its conversation with it. Setting the status that it has is a no-op.
+
+    Raises `Conflict` if it is closed: only its customer reopens it.
+    """
+    state.change_ticket(session, ticket, status=status)
 
 
 def solve(session: Session, ticket: Ticket, agent: AgentPrincipal | None = None) -> None:
-    """The customer's problem is solved; the conversation closes with it. Solving a solved ticket is a no-op."""
+    """The customer's problem is solved. The agent who solves a ticket of nobody gets it. Twice is a no-op."""
     if ticket.status in DONE:
         return
+    changes: TicketChanges = {"status": TicketStatus.SOLVED}
     if agent is not None and ticket.agent_id is None:
-        ticket.agent_id = agent.agent_id
-    set_status(session, ticket, TicketStatus.SOLVED)
-    conversations.close(session, conversations.lock_conversation(session, ticket.conversation_id))
+        changes["agent"] = session.get_one(Agent, agent.agent_id)
+    state.change_ticket(session, ticket, **changes)
 
 
 def reopen(session: Session, ticket: Ticket, agent: AgentPrincipal) -> None:
-    """An agent takes up a solved ticket again."""
-    if ticket.status not in DONE:
-        return
-    set_status(session, ticket, TicketStatus.OPEN)
-    conversations.take_over(session, conversations.lock_conversation(session, ticket.conversation_id), agent)
+    """An agent takes up a solved ticket again. A no-op if it is open."""
+    if ticket.status in DONE:
+        state.take_over(session, state.lock_conversation(session, ticket.conversation_id), agent)
 
 
 def _check(desk: Desk, new: NewTicket) -> None:
@@ -284,9 +276,3 @@ def _loaded(query: Select[Ticket], *, with_fields: bool = True) -> Select[Ticket
         joinedload(Ticket.agent),
         triaged.selectinload(TriageResult.fields) if with_fields else triaged,
     ).execution_options(populate_existing=True)
-
-
-def _touch(session: Session, ticket: Ticket) -> None:
-    ticket.updated_at = utcnow()
-    payload = {"ticket": ticket.public_id, "status": ticket.status.value}
-    events.append(session, "ticket.updated", payload, conversation_id=ticket.conversation_id)

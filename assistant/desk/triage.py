@@ -14,15 +14,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
-from assistant.desk import access, conversations, events, people
+from assistant.desk import access, conversations, people, reports, state
 from assistant.desk.access import AgentPrincipal, Staff
 from assistant.desk.desk import Desk
 from assistant.desk.evidence import evidence_of, photos_of, read_photos, to_value
-from assistant.desk.learning import DECIDED, current_heads, learn_when_due
+from assistant.desk.learning import DECIDED, current_heads
+from assistant.desk.state import TicketChanges
 from assistant.errors import Invalid, NotFound
 from assistant.models import (
     Author,
-    Generation,
     Message,
     Priority,
     Ticket,
@@ -33,7 +33,7 @@ from assistant.models import (
 )
 from assistant.ports import Capabilities
 from assistant.skills.read_photo import PhotoEvidence
-from assistant.skills.taxonomy import Taxonomy
+from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 from assistant.skills.triage import Head, TriagedField, allowed_values, triage
 
 
@@ -56,9 +56,9 @@ def triage_message(desk: Desk, message_id: int) -> None:
         photos=[desk.storage.get(photo.sha256) for photo in photos] if desk.capabilities.decisions else [],
         heads=heads,
     )
-    latency_ms = round(1000 * (perf_counter() - started))
+    seconds = perf_counter() - started
     with desk.db.begin() as session:
-        _save(session, desk.capabilities, message_id, text=text, fields=fields, latency_ms=latency_ms)
+        _save(session, desk.capabilities, message_id, text=text, fields=fields, seconds=seconds)
 
 
 def triage_ticket(desk: Desk, by: Staff, public_id: str) -> None:
@@ -99,35 +99,38 @@ def decide_field(
     """Accept a proposed field, or override it with ``value``. Doing the same again is a no-op."""
     result = ticket.current_triage
     row = next((row for row in result.fields if row.name == name), None) if result is not None else None
-    if row is None:
+    if result is None or row is None:
         raise NotFound(f"This ticket has no triage field {name!r} yet.")
     value = row.value if value is None else value
     options = allowed_values(taxonomy, name)
     if value not in options:
         raise Invalid(f"{value!r} is not a {name}. Choose from: {', '.join(options)}.", field="value")
+    if row.label == value:
+        return row
     row.state = TriageFieldState.ACCEPTED if value == row.value else TriageFieldState.OVERRIDDEN
     row.corrected_value = value if row.state is TriageFieldState.OVERRIDDEN else None
     row.agent_id = by.agent_id if isinstance(by, AgentPrincipal) else None
     row.decided_at = utcnow()
-    apply_value(session, ticket, name, value)
-    _tell(session, ticket)
-    learn_when_due(session)
+    state.record_triage(session, ticket, result, _changes(session, {name: value}), decided=True)
     return row
 
 
-def apply_value(session: Session, ticket: Ticket, name: str, value: str) -> None:
-    """Write a triage value to the ticket's own column."""
-    if name == "priority":
-        ticket.priority = Priority(value)
-    elif name == "type":
-        ticket.type = TicketType(value)
-    elif name == "team":
-        ticket.team_id = people.find_team(session, value).id
-    elif name in ("category", "sentiment", "language"):
-        setattr(ticket, name, value)
-    elif name == "product":
-        ticket.product = None if value == "none" else value
-    ticket.updated_at = utcnow()
+def _changes(session: Session, values: Mapping[str, str]) -> TicketChanges:
+    """What triage values, by field, change of a ticket. A field without a column of its own changes nothing."""
+    changes: TicketChanges = {}
+    for name, value in values.items():
+        match name:
+            case "priority":
+                changes["priority"] = Priority(value)
+            case "type":
+                changes["type"] = TicketType(value)
+            case "team":
+                changes["team"] = people.find_team(session, value)
+            case "category" | "sentiment" | "language":
+                changes[name] = value
+            case "product":
+                changes["product"] = None if value == NO_PRODUCT else value
+    return changes
 
 
 def _save(
@@ -137,7 +140,7 @@ def _save(
     *,
     text: str,
     fields: Sequence[TriagedField],
-    latency_ms: int,
+    seconds: float,
 ) -> None:
     if session.scalar(select(TriageResult.id).where(TriageResult.message_id == message_id)) is not None:
         return  # another worker was faster
@@ -145,7 +148,7 @@ def _save(
     ticket = _ticket_of(session, message)
     decided = _decided_fields(session, ticket)
     result = TriageResult(
-        ticket_id=ticket.id,
+        ticket=ticket,
         message_id=message_id,
         text=text,
         model=capabilities.model,
@@ -153,20 +156,9 @@ def _save(
         fields=[_row(field, decided.get(field.name)) for field in fields],
     )
     session.add(result)
-    for field in fields:
-        if not field.abstained and field.name not in decided:
-            apply_value(session, ticket, field.name, field.value)
-    session.add(
-        Generation(
-            purpose="triage",
-            model=capabilities.model,
-            revision=capabilities.revision,
-            mode=capabilities.mode.value,
-            conversation_id=ticket.conversation_id,
-            latency_ms=latency_ms,
-        )
-    )
-    _tell(session, ticket)
+    reports.record_generation(session, "triage", capabilities, conversation_id=ticket.conversation_id, seconds=seconds)
+    proposed = {field.name: field.value for field in fields if not field.abstained and field.name not in decided}
+    state.record_triage(session, ticket, result, _changes(session, proposed))
 
 
 def _row(field: TriagedField, decided: TriageField | None) -> TriageField:
@@ -212,7 +204,3 @@ def _conversation_text(session: Session, message: Message, *, at_most: int = 400
     """What the customer has written up to this message; of a long conversation the end."""
     query = select(Message.text).where(Message.id.in_(_customer_message_ids(session, message))).order_by(Message.id)
     return "\n".join(text for text in session.scalars(query) if text)[-at_most:]
-
-
-def _tell(session: Session, ticket: Ticket) -> None:
-    events.append(session, "ticket.triaged", {"ticket": ticket.public_id}, conversation_id=ticket.conversation_id)

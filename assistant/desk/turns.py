@@ -15,17 +15,16 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from assistant.desk import conversations, drafts, events, triage
+from assistant.desk import conversations, drafts, feed, reports, state, triage
 from assistant.desk.answers import answer_skill, citation_rows
 from assistant.desk.desk import Desk
-from assistant.desk.events import Audience
+from assistant.desk.events import AnswerDelta, AnswerDropped, AnswerStarted
 from assistant.desk.evidence import contradictions_of, evidence_of, photos_of, read_photos, to_value
 from assistant.models import (
     Author,
     Conversation,
     ConversationState,
     Draft,
-    Generation,
     Message,
     Ticket,
     TriageFieldState,
@@ -71,7 +70,8 @@ def process_message(desk: Desk, message_id: int) -> None:
             return
         live = session.get_one(Conversation, message.conversation_id).state is ConversationState.ASSISTANT
     if live:
-        _tell_typing(desk, message)
+        with desk.db.begin() as session:
+            feed.append(session, message.conversation_id, AnswerStarted())
     with at_priority(WorkPriority.INTERACTIVE if live else WorkPriority.DRAFT):
         read_photos(desk, message_id)
         triage.triage_message(desk, message_id)
@@ -88,7 +88,7 @@ def give_up(desk: Desk, message_id: int) -> None:
     with desk.db.begin() as session:
         message = session.get(Message, message_id)
         if message is not None:
-            conversation = conversations.lock_conversation(session, message.conversation_id)
+            conversation = state.lock_conversation(session, message.conversation_id)
             conversations.hand_off(session, conversation, HandoffReason.ENGINE_DOWN)
 
 
@@ -105,11 +105,11 @@ def _answer(desk: Desk, situation: _Situation) -> None:
     if answer is None:  # an agent took over, or the customer wrote again
         return
     with desk.db.begin() as session:
-        conversation = conversations.lock_conversation(session, situation.conversation_id)
+        conversation = state.lock_conversation(session, situation.conversation_id)
         if conversation.turn != situation.turn:
-            _tell_dropped(session, situation)
+            feed.append(session, situation.conversation_id, AnswerDropped(situation.turn))
             return
-        _record(session, desk, situation, answer, latency=perf_counter() - started)
+        _record(session, desk, situation, answer, seconds=perf_counter() - started)
         if answer.sentences:
             conversations.add_reply(
                 session,
@@ -124,7 +124,7 @@ def _answer(desk: Desk, situation: _Situation) -> None:
 
 def _be_polite(desk: Desk, situation: _Situation, text: str) -> None:
     with desk.db.begin() as session:
-        conversation = conversations.lock_conversation(session, situation.conversation_id)
+        conversation = state.lock_conversation(session, situation.conversation_id)
         if conversation.turn == situation.turn:
             conversations.add_reply(session, conversation, author=Author.ASSISTANT, text=text)
 
@@ -161,15 +161,9 @@ def _pass_on(desk: Desk, situation: _Situation, text: str) -> bool:
     with desk.db.begin() as session:
         conversation = session.get_one(Conversation, situation.conversation_id)
         if conversation.turn != situation.turn:
-            _tell_dropped(session, situation)
+            feed.append(session, situation.conversation_id, AnswerDropped(situation.turn))
             return False
-        events.append(
-            session,
-            "answer.delta",
-            {"text": text, "turn": situation.turn},
-            conversation_id=conversation.id,
-            audience=Audience.CUSTOMER,
-        )
+        feed.append(session, conversation.id, AnswerDelta(text, situation.turn))
         return True
 
 
@@ -183,12 +177,12 @@ def _draft(desk: Desk, situation: _Situation, message_id: int) -> None:
     with desk.db.begin() as session:
         ticket = session.get_one(Ticket, situation.ticket_id)
         drafts.propose_draft(session, ticket, message_id=message_id, answer=answer, capabilities=desk.capabilities)
-        _record(session, desk, situation, answer, latency=perf_counter() - started)
+        _record(session, desk, situation, answer, seconds=perf_counter() - started)
 
 
 def _hand_off(desk: Desk, situation: _Situation, reason: HandoffReason) -> None:
     with desk.db.begin() as session:
-        conversation = conversations.lock_conversation(session, situation.conversation_id)
+        conversation = state.lock_conversation(session, situation.conversation_id)
         if conversation.turn == situation.turn:
             conversations.hand_off(session, conversation, reason)
 
@@ -246,33 +240,13 @@ def _has_answer(desk: Desk, message: Message) -> bool:
         return session.scalar(later.limit(1)) is not None
 
 
-def _tell_typing(desk: Desk, message: Message) -> None:
-    with desk.db.begin() as session:
-        events.append(
-            session, "answer.started", {}, conversation_id=message.conversation_id, audience=Audience.CUSTOMER
-        )
-
-
-def _tell_dropped(session: Session, situation: _Situation) -> None:
-    events.append(
+def _record(session: Session, desk: Desk, situation: _Situation, answer: Answer, *, seconds: float) -> None:
+    reports.record_generation(
         session,
-        "answer.dropped",
-        {"turn": situation.turn},
+        "answer",
+        desk.capabilities,
         conversation_id=situation.conversation_id,
-        audience=Audience.CUSTOMER,
-    )
-
-
-def _record(session: Session, desk: Desk, situation: _Situation, answer: Answer, *, latency: float) -> None:
-    session.add(
-        Generation(
-            purpose="answer",
-            model=desk.capabilities.model,
-            revision=desk.capabilities.revision,
-            mode=desk.capabilities.mode.value,
-            conversation_id=situation.conversation_id,
-            input_tokens=answer.input_tokens,
-            output_tokens=answer.output_tokens,
-            latency_ms=round(1000 * latency),
-        )
+        seconds=seconds,
+        input_tokens=answer.input_tokens,
+        output_tokens=answer.output_tokens,
     )

@@ -57,7 +57,6 @@ class Agent(Base):
     team: Mapped[Team | None] = relationship()
     must_change_password: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
-    last_seen_at: Mapped[datetime | None]
     deactivated_at: Mapped[datetime | None]
 
 

@@ -82,9 +82,6 @@ class Ticket(Base):
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
     solved_at: Mapped[datetime | None]
-    first_response_due_at: Mapped[datetime | None]
-    next_response_due_at: Mapped[datetime | None]
-    resolution_due_at: Mapped[datetime | None]
     triage_results: Mapped[list[TriageResult]] = relationship(order_by="TriageResult.id", back_populates="ticket")
     drafts: Mapped[list[Draft]] = relationship(order_by="Draft.id", back_populates="ticket")
 

@@ -17,7 +17,9 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from assistant.desk import access, credentials, evidence, people, tickets
 from assistant.desk.access import AgentPrincipal
-from assistant.desk.events import last_event_id
+from assistant.desk.events import EventKind
+from assistant.desk.feed import last_event_id
+from assistant.desk.state import DONE
 from assistant.desk.tickets import TicketFilters
 from assistant.errors import AssistantError, Unauthenticated
 from assistant.models import ConversationState, Priority, Ticket, TicketStatus
@@ -40,6 +42,8 @@ PAGE = 40
 # A live queue reads again what is shown, up to this many rows.
 RENEW_AT_MOST = 200
 _WITHOUT_PASSWORD = ("console.password", "console.sign_out")
+# What says nothing about a row of the queue.
+_UNLISTED = (EventKind.ANSWER_STARTED, EventKind.ANSWER_DELTA, EventKind.ANSWER_DROPPED)
 _STREAMS = ("console.queue_events", "console.ticket.events")
 
 
@@ -179,7 +183,7 @@ def rows() -> Reply:
 @blueprint.get("/events")
 def queue_events() -> Response:
     """Something happened to some ticket: the queue asks for its rows again. Never what happened: not all see all."""
-    return news_stream(None, lambda event: None if event.kind.startswith("answer.") else "queue")
+    return news_stream(None, lambda event: None if event.kind in _UNLISTED else "queue")
 
 
 def _tabs(agent: AgentPrincipal) -> dict[str, tuple[str, TicketFilters]]:
@@ -188,7 +192,7 @@ def _tabs(agent: AgentPrincipal) -> dict[str, tuple[str, TicketFilters]]:
         "mine": ("Mine", TicketFilters(status=OPEN, assigned_to=agent.public_id)),
         "assistant": ("With the assistant", TicketFilters(status=OPEN, state=(ConversationState.ASSISTANT,))),
         "all": ("All", TicketFilters()),
-        "solved": ("Solved", TicketFilters(status=tickets.DONE)),
+        "solved": ("Solved", TicketFilters(status=DONE)),
     }
 
 

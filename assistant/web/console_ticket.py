@@ -13,8 +13,9 @@ from typing import Any
 from flask import Blueprint, Response, flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from assistant.desk import access, conversations, drafts, evidence, people, tickets, triage
-from assistant.desk.events import last_event_id
+from assistant.desk import access, drafts, evidence, people, state, tickets, triage
+from assistant.desk.events import EventKind
+from assistant.desk.feed import last_event_id
 from assistant.desk.tickets import TicketFilters
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
 from assistant.models import Conversation, ConversationState, DraftStatus, Ticket, TicketStatus
@@ -36,13 +37,15 @@ SETTABLE = (TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD)
 OTHER_TICKETS = 5
 # Which panel an event renews first; panels that show the same thing listen to the same names.
 _NEWS = {
-    "message.created": "thread",
-    "evidence.read": "thread",
-    "evidence.corrected": "thread",
-    "ticket.triaged": "triage",
-    "draft.changed": "draft",
-    "conversation.state": "status",
-    "ticket.updated": "status",
+    EventKind.MESSAGE_CREATED: "thread",
+    EventKind.NOTE_CREATED: "thread",
+    EventKind.EVIDENCE_READ: "thread",
+    EventKind.EVIDENCE_CORRECTED: "thread",
+    EventKind.TICKET_TRIAGED: "triage",
+    EventKind.TRIAGE_DECIDED: "triage",
+    EventKind.DRAFT_CHANGED: "draft",
+    EventKind.CONVERSATION_STATE: "status",
+    EventKind.TICKET_UPDATED: "status",
 }
 
 
@@ -60,15 +63,15 @@ def panel(ticket_id: str, name: str) -> Reply:
 def events(ticket_id: str) -> Response:
     with desk().db.read() as session:
         conversation_id = access.access_ticket(session, auth.agent(), ticket_id).conversation_id
-    return news_stream(conversation_id, lambda event: _NEWS.get(event.kind))
+    return news_stream(conversation_id, lambda event: _NEWS.get(EventKind(event.kind)))
 
 
 @blueprint.post("/take-over")
 def take_over(ticket_id: str) -> Reply:
     def act(session: Any, row: Ticket) -> None:
-        conversation = conversations.lock_conversation(session, row.conversation_id)
+        conversation = state.lock_conversation(session, row.conversation_id)
         _check_not_taken(conversation)
-        conversations.take_over(session, conversation, auth.agent())
+        state.take_over(session, conversation, auth.agent())
 
     return _act(ticket_id, act, panels=("status", "draft"))
 
@@ -89,7 +92,7 @@ def set_status(ticket_id: str) -> Reply:
         wanted = request.form.get("status", "")
         if wanted not in SETTABLE:
             raise Invalid(f"The status must be open, pending or on_hold, not {wanted!r}.", field="status")
-        if row.status in tickets.DONE:
+        if row.status in state.DONE:
             raise Conflict("This ticket has already been solved. Reopen it to continue.")
         tickets.set_status(session, row, TicketStatus(wanted))
 
@@ -114,7 +117,7 @@ def reply(ticket_id: str) -> Reply:
         if request.form.get("internal"):
             drafts.add_note(session, auth.agent(), row, _text())
             return
-        _check_not_taken(conversations.lock_conversation(session, row.conversation_id))
+        _check_not_taken(state.lock_conversation(session, row.conversation_id))
         drafts.reply(session, auth.agent(), row, _text())
 
     return _act(ticket_id, act, panels=("draft", "thread", "status"), typed="reply")
@@ -125,7 +128,7 @@ def send_draft(ticket_id: str, draft_id: str) -> Reply:
     """Send a draft, edited or not. If a colleague has sent or discarded it, nothing is sent and the text is kept."""
 
     def act(session: Any, row: Ticket) -> None:
-        _check_not_taken(conversations.lock_conversation(session, row.conversation_id))
+        _check_not_taken(state.lock_conversation(session, row.conversation_id))
         draft = drafts.access_draft(session, row, draft_id)
         session.refresh(draft)
         sent_by_us = draft.agent_id == auth.agent().agent_id and draft.sent_text == _text().strip()
@@ -271,7 +274,7 @@ def _ticket_page(ticket_id: str) -> dict[str, Any]:
             "other_tickets": _other_tickets(session, row),
             "agents": [{"id": one.public_id, "name": one.name} for one in people.active_agents(session)],
             "taker": {"id": taker.public_id, "name": taker.name} if taker is not None else None,
-            "queue_position": conversations.queue_position(session, row.conversation),
+            "queue_position": state.queue_position(session, row.conversation),
             "fields": _triage_fields(shown),
             "settable": [status.value for status in SETTABLE],
             "evidence_options": _evidence_options(),

@@ -12,7 +12,7 @@ import structlog
 from flask import Flask, Response, request, stream_with_context
 from werkzeug.exceptions import HTTPException
 
-from assistant.desk import events
+from assistant.desk import feed
 from assistant.desk.desk import Desk
 from assistant.desk.events import Audience
 from assistant.errors import AssistantError, Invalid, NotReady, RateLimited
@@ -118,7 +118,7 @@ def event_stream(
     def frames() -> Iterator[str]:
         yield f"retry: 2000\nid: {start}\n\n"
         ends_at, pinged_at = monotonic() + STREAM_FOR, monotonic()
-        for batch in events.follow(desk.db, start, conversation_id=conversation_id, audience=audience):
+        for batch in feed.follow(desk.db, start, conversation_id=conversation_id, audience=audience):
             if stop.is_set() or monotonic() > ends_at or (ended is not None and ended()):
                 return
             yield from _frames(batch, named, with_payload=with_payload)
@@ -143,7 +143,7 @@ def _last_event_id(desk: Desk, conversation_id: int | None) -> int:
     given = request.headers.get("Last-Event-ID") or request.args.get("last_event_id")
     if given is None:
         with desk.db.read() as session:
-            return events.last_event_id(session, conversation_id=conversation_id)
+            return feed.last_event_id(session, conversation_id=conversation_id)
     if not given.isascii() or not given.isdigit() or len(given) > 18:
         raise Invalid("Last-Event-ID must be the id of an event of this stream.", field="last_event_id")
     return int(given)

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, current_app, g, jsonify, render_template,
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assistant import payloads
-from assistant.desk import access, conversations, events
+from assistant.desk import access, conversations, feed, state
 from assistant.desk.events import Audience
 from assistant.errors import Conflict, Invalid
 from assistant.knowledge import articles as knowledge
@@ -59,7 +59,7 @@ def get_conversation() -> Response:
     with desk().db.read() as session:
         conversation = access.access_conversation(session, principal)
         # First the id, then the messages: news in between come twice, which clients see by the message's id.
-        last_event_id = events.last_event_id(session, conversation_id=conversation.id)
+        last_event_id = feed.last_event_id(session, conversation_id=conversation.id)
         messages = conversations.public_messages(session, conversation.id)
         body = {
             **_conversation_json(session, conversation),
@@ -87,7 +87,7 @@ def ask_for_person() -> Response:
     """Hand the conversation to a person. Asking again changes nothing."""
     principal = auth.customer()
     with desk().db.begin() as session:
-        conversation = conversations.lock_conversation(session, principal.conversation_id)
+        conversation = state.lock_conversation(session, principal.conversation_id)
         if conversations.last_customer_message(session, conversation.id) is None:
             raise Conflict("Please write first what it is about: then a person can take over.")
         conversations.hand_off(session, conversation, HandoffReason.CUSTOMER_ASKED)
@@ -210,7 +210,7 @@ def _read_external_id() -> str | None:
 
 
 def _conversation_json(session: Any, conversation: Conversation) -> dict[str, Any]:
-    position = conversations.queue_position(session, conversation)
+    position = state.queue_position(session, conversation)
     return payloads.Conversation.of(conversation, queue_position=position).to_json()
 
 

@@ -13,6 +13,7 @@ from assistant import worker
 from assistant.db import utcnow
 from assistant.desk import evidence
 from assistant.desk.desk import Desk
+from assistant.desk.events import EventKind
 from assistant.errors import EngineFailed
 from assistant.models import Attachment, Event, Evidence, Generation, Job
 from assistant.ports import Mode
@@ -45,7 +46,7 @@ def looks(model: FakeDecisions) -> int:
 
 def told(desk: Desk) -> int:
     with desk.db.read() as session:
-        return list(session.scalars(select(Event.kind))).count("evidence.read")
+        return list(session.scalars(select(Event.kind))).count(EventKind.EVIDENCE_READ)
 
 
 def what_counts(desk: Desk) -> Evidence:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from assistant import worker
-from assistant.desk import conversations, turns
+from assistant.desk import conversations, state, turns
 from assistant.desk.access import CustomerPrincipal
 from assistant.desk.conversations import Posted
 from assistant.desk.desk import Desk
@@ -173,7 +173,7 @@ def test_thanks_are_answered_and_need_no_draft(quoting: Desk) -> None:
     assert [author for author, _ in said(quoting)] == [Author.CUSTOMER, Author.ASSISTANT] * 2
     assert conversation(quoting).state is ConversationState.ASSISTANT
     with quoting.db.begin() as session:
-        conversations.hand_off(session, conversations.lock_conversation(session, 1), HandoffReason.CUSTOMER_ASKED)
+        conversations.hand_off(session, state.lock_conversation(session, 1), HandoffReason.CUSTOMER_ASKED)
     say(quoting, "Thanks a lot", into=conversation(quoting))
     worker.run_until_idle(quoting)
     with quoting.db.read() as session:
@@ -190,8 +190,8 @@ def test_an_answer_that_was_being_written_when_an_agent_took_over_is_dropped(
 
     def answer(_messages: object) -> str:
         with desk.db.begin() as session:
-            row = conversations.lock_conversation(session, 1)
-            conversations.take_over(session, row, agent)
+            row = state.lock_conversation(session, 1)
+            state.take_over(session, row, agent)
         return FACT
 
     model.enqueue(answer)

@@ -14,9 +14,9 @@ from PIL import Image
 from sqlalchemy import event, func, select
 
 from assistant.db import Database
-from assistant.desk import triage
+from assistant.desk import state
 from assistant.desk.desk import Desk
-from assistant.models import Attachment, Customer, Evidence, IdempotencyKey, Job, JobStatus, Message, Ticket
+from assistant.models import Attachment, Customer, Evidence, IdempotencyKey, Job, JobStatus, Message, Priority, Ticket
 from assistant.worker import run_once, run_until_idle
 from tests.factories import Persona, make_articles, make_noise, make_photo, make_ticket, make_upload
 
@@ -256,11 +256,8 @@ def test_lists_filter_and_noise_stays_out(
     wanted = make_ticket(desk, "needle", team="technical", requester_email="rosa@example.org")
     with db.begin() as session:
         row = session.get_one(Ticket, wanted.id)
-        row.agent_id = alice.principal.agent_id
-        triage.apply_value(session, row, "category", "device_fault")
-        triage.apply_value(session, row, "product", "brewmaster-300")
-        triage.apply_value(session, row, "priority", "urgent")
-        row.status = row.status.OPEN
+        state.change_ticket(session, row, category="device_fault", product="brewmaster-300", priority=Priority.URGENT)
+        state.take_over(session, row.conversation, alice.principal)
     filters = (
         "status=open",
         "status=open,pending",
@@ -271,7 +268,7 @@ def test_lists_filter_and_noise_stays_out(
         f"assignee_id={alice.public_id}",
         "requester_email=ROSA@example.org",
         "subject=NEEDLE",
-        "conversation_status=handed_off&subject=needle",
+        "conversation_status=agent&subject=needle",
     )
     for query in filters:
         page = client.get(f"{TICKETS}?{query}", headers=key).json

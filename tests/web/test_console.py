@@ -17,7 +17,7 @@ from sqlalchemy import event, select
 import assistant
 from assistant import worker
 from assistant.db import Database
-from assistant.desk import conversations, credentials, drafts, people, tickets
+from assistant.desk import conversations, credentials, drafts, people, state, tickets
 from assistant.desk.access import CustomerPrincipal
 from assistant.desk.desk import Desk
 from assistant.models import (
@@ -334,13 +334,13 @@ def test_tabs_hold_and_count_what_they_say(sign_in: SignIn, alice: Persona, bob:
     with desk.db.begin() as session:
         for subject, team in (("waits", None), ("hers", None), ("solved", None), ("elsewhere", "orders")):
             customer = people.find_or_add_customer(session, name="C", email="c@example.net")
-            conversation = conversations.new_ticket_conversation(session, customer)
+            conversation = state.begin_conversation(session, customer, channel="api")
             row = Ticket(conversation_id=conversation.id, requester_id=customer.id, subject=f"It {subject}")
             row.team = people.find_team(session, team) if team else None
             session.add(row)
             session.flush()
             if subject == "hers":
-                conversations.take_over(session, conversation, alice.principal)
+                state.take_over(session, conversation, alice.principal)
             if subject == "solved":
                 tickets.solve(session, row, bob.principal)
     started = conversations.start_conversation(desk, name="Widget")

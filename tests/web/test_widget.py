@@ -15,9 +15,10 @@ from sqlalchemy import func, select
 
 from assistant import web
 from assistant.db import Database
-from assistant.desk import conversations
+from assistant.desk import conversations, tickets
 from assistant.desk.desk import Desk
-from assistant.models import Conversation, ConversationState, Message
+from assistant.desk.events import EventKind
+from assistant.models import Conversation, ConversationState, Message, Ticket
 from assistant.ports import HandoffReason
 from assistant.runtime import Runtime
 from assistant.worker import run_once, run_until_idle
@@ -166,9 +167,10 @@ def test_a_stream_begins_where_the_client_stopped(client: FlaskClient, rosa: Tok
     client.post(f"{API}/messages", headers=rosa, **message("first"))
     seen = client.get(f"{API}/conversation", headers=rosa).json["last_event_id"]
     client.post(f"{API}/messages", headers=rosa, **message("second"))
-    texts = [data["text"] for name, data in read_stream(client, rosa, since=seen) if name == "message.created"]
+    created = EventKind.MESSAGE_CREATED
+    texts = [data["text"] for name, data in read_stream(client, rosa, since=seen) if name == created]
     assert texts == ["second"]
-    texts = [data["text"] for name, data in read_stream(client, rosa, since=0, messages=2) if name == "message.created"]
+    texts = [data["text"] for name, data in read_stream(client, rosa, since=0, messages=2) if name == created]
     assert texts == ["first", "second"]
 
 
@@ -226,8 +228,7 @@ def test_only_configured_sites_may_frame_the_widget(
 def test_a_customer_who_comes_back_reopens(client: FlaskClient, rosa: Token, db: Database, alice: Persona) -> None:
     client.post(f"{API}/messages", headers=rosa, **message("It leaks."))
     with db.begin() as session:
-        conversation = session.scalars(select(Conversation)).one()
-        conversations.close(session, conversation)
+        tickets.solve(session, session.scalars(select(Ticket)).one())
     client.post(f"{API}/messages", headers=rosa, **message("It leaks again."))
     with db.read() as session:
         assert session.scalars(select(Conversation)).one().state is ConversationState.ASSISTANT

@@ -122,7 +122,6 @@ export class Chat {
     this.#thread.show(posted.message);
     this.#thread.setDelivery(item.clientId, { kind: "sent", text: t("sent") });
     this.#thread.showRejected(item.clientId, posted.rejected_files);
-    if (this.state.status === "closed") await this.#sync(); // our message has reopened it
     // Sent later than written: only now is there something to wait for. The answer may also be here already.
     if (this.#awaits === null && this.#thread.lastAuthor === "customer") this.#await("writing");
   }

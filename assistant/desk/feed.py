@@ -1,0 +1,92 @@
+"""The feed of events: appended in the transaction of the change, replayable from any id, followed by live streams.
+
+So there is no event without its change, no change without its event, and no change without the work that follows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from assistant.db import Database, announce
+from assistant.desk import queue
+from assistant.desk.events import Audience, DeskEvent, Recorded
+from assistant.desk.subscribers import SUBSCRIBERS
+from assistant.models import Event
+
+KEEP = timedelta(days=30)
+# How long a change made by another process may go unseen, in seconds.
+POLL = 1.0
+_EVENT_LOCK = 20261124
+
+
+def append(session: Session, conversation_id: int, event: DeskEvent) -> None:
+    """Record what happened to a conversation, and enqueue the work that follows."""
+    if session.get_bind().dialect.name == "postgresql":
+        # Ids are given out before commit: without this, a smaller one could appear behind a stream that has passed it.
+        session.execute(select(func.pg_advisory_xact_lock(_EVENT_LOCK)))
+    row = Event(
+        kind=event.kind.value,
+        payload=event.payload(),
+        conversation_id=conversation_id,
+        audience=event.audience.value,
+    )
+    session.add(row)
+    session.flush()
+    recorded = Recorded(row.id, conversation_id, event)
+    for subscriber in SUBSCRIBERS:
+        for job in subscriber(session, recorded):
+            queue.enqueue(session, job.name, job.payload, key=job.key, priority=job.priority)
+    announce(session, _topic(conversation_id))
+    announce(session, _topic(None))
+
+
+def after(
+    session: Session, last_id: int, *, conversation_id: int | None, audience: Audience, limit: int = 200
+) -> Sequence[Event]:
+    """Events after ``last_id``, oldest first. ``conversation_id`` None: of every conversation."""
+    query = select(Event).where(Event.id > last_id).order_by(Event.id).limit(limit)
+    if conversation_id is not None:
+        query = query.where(Event.conversation_id == conversation_id)
+    if audience is Audience.CUSTOMER:
+        query = query.where(Event.audience == Audience.CUSTOMER.value)
+    return session.scalars(query).all()
+
+
+def last_event_id(session: Session, *, conversation_id: int | None = None) -> int:
+    """Where a stream starts that wants only what is new."""
+    query = select(func.coalesce(func.max(Event.id), 0))
+    if conversation_id is not None:
+        query = query.where(Event.conversation_id == conversation_id)
+    return session.execute(query).scalar_one()
+
+
+def follow(db: Database, last_id: int, *, conversation_id: int | None, audience: Audience) -> Iterator[Sequence[Event]]:
+    """Yield batches of events as they happen; an empty batch about every second, so that the caller regains control.
+
+    Holds no transaction while it waits. Never ends by itself: the caller closes it.
+    """
+    topic = _topic(conversation_id)
+    while True:
+        # Before the query: a change that is committed while we read wakes the wait below at once.
+        seen = db.changes.seen(topic)
+        with db.read() as session:
+            batch = after(session, last_id, conversation_id=conversation_id, audience=audience)
+        if batch:
+            last_id = batch[-1].id
+        yield batch
+        if not batch:
+            db.changes.wait(topic, seen=seen, timeout=POLL)
+
+
+def sweep(db: Database, *, now: datetime) -> int:
+    """Remove events that no stream will resume from any more."""
+    with db.begin() as session:
+        return len(session.execute(delete(Event).where(Event.created_at < now - KEEP).returning(Event.id)).all())
+
+
+def _topic(conversation_id: int | None) -> str:
+    return "conversations" if conversation_id is None else f"conversation:{conversation_id}"

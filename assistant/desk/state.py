@@ -1,0 +1,233 @@
+"""The one writer of tickets and conversations: it changes, stamps and tells in one step. Nothing else assigns to them.
+
+    assistant --hand_off--> handed_off --take_over--> agent --solved, closed--> closed
+        |                        ^                      ^                         |
+        +--------------------------- take_over ---------+                         |
+        ^                        |                      |                         |
+        +------------------------+----------------------+------- reopened --------+
+
+A conversation is closed exactly while its ticket is solved or closed. It is reopened by its customer, for the assistant
+where the assistant's answers reach them and else for a person; or with its ticket, for the agent who has that, else
+for a person.
+
+Every change of a conversation's state and every customer message raises `Conversation.turn`. A reply that was begun
+under another turn is dropped: the assistant never writes once an agent has taken over, and never answers an outdated
+question.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict, Unpack
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from assistant.db import utcnow
+from assistant.desk import feed
+from assistant.desk.access import AgentPrincipal
+from assistant.desk.events import (
+    ConversationMoved,
+    MessageCreated,
+    NoteCreated,
+    TicketOpened,
+    TicketTriaged,
+    TicketUpdated,
+    TriageDecided,
+)
+from assistant.errors import Conflict, NotFound
+from assistant.models import (
+    Agent,
+    Conversation,
+    ConversationState,
+    Customer,
+    Message,
+    MessageVisibility,
+    Priority,
+    Team,
+    Ticket,
+    TicketStatus,
+    TicketType,
+    TriageResult,
+)
+from assistant.ports import HandoffReason
+
+DONE = (TicketStatus.SOLVED, TicketStatus.CLOSED)
+# Where the assistant's answers reach the customer. On other channels a person answers.
+ASSISTANT_CHANNELS = frozenset({"widget"})
+
+
+class TicketChanges(TypedDict, total=False):
+    """What can be changed of a ticket."""
+
+    status: TicketStatus
+    priority: Priority
+    type: TicketType | None
+    category: str | None
+    sentiment: str | None
+    language: str | None
+    product: str | None
+    team: Team | None
+    agent: Agent | None
+
+
+def lock_conversation(session: Session, conversation_id: int) -> Conversation:
+    """The conversation as it is now, ours until the transaction ends: two writers to one conversation take turns."""
+    query = select(Conversation).where(Conversation.id == conversation_id)
+    conversation = session.scalar(query.with_for_update().execution_options(populate_existing=True))
+    if conversation is None:
+        raise NotFound("This conversation no longer exists.")
+    return conversation
+
+
+def begin_conversation(session: Session, customer: Customer, *, channel: str) -> Conversation:
+    """A conversation without messages, which nobody sees yet."""
+    conversation = Conversation(customer=customer, channel=channel, state=_state_of_open(channel))
+    if conversation.state is ConversationState.HANDED_OFF:
+        conversation.handed_off_at = utcnow()
+    session.add(conversation)
+    session.flush()
+    return conversation
+
+
+def receive(session: Session, conversation: Conversation, message: Message, *, subject: str) -> Message:
+    """Add what the customer wrote. The first message opens the ticket, a later one reopens what was done or waiting."""
+    ticket = _ticket_of(session, conversation)
+    conversation.turn += 1
+    if conversation.state is ConversationState.CLOSED:
+        _move(session, conversation, _state_of_open(conversation.channel))
+    if ticket is None:
+        ticket = Ticket(conversation=conversation, requester=conversation.customer, subject=subject)
+        session.add(ticket)
+        session.flush()
+        feed.append(session, conversation.id, TicketOpened(ticket))
+    elif ticket.status in (*DONE, TicketStatus.PENDING):
+        _write(session, ticket, {"status": TicketStatus.OPEN})
+    return add_message(session, conversation, message)
+
+
+def add_message(session: Session, conversation: Conversation, message: Message) -> Message:
+    message.conversation = conversation
+    conversation.updated_at = utcnow()
+    session.add(message)
+    session.flush()
+    is_public = message.visibility is MessageVisibility.PUBLIC
+    feed.append(session, conversation.id, MessageCreated(message) if is_public else NoteCreated(message))
+    return message
+
+
+def hand_off(session: Session, conversation: Conversation, reason: HandoffReason) -> bool:
+    """Give the conversation to a person. A no-op, and False, if a person has it or is being waited for."""
+    if conversation.state is not ConversationState.ASSISTANT:
+        return False
+    _move(session, conversation, ConversationState.HANDED_OFF, reason=reason)
+    return True
+
+
+def take_over(session: Session, conversation: Conversation, agent: AgentPrincipal) -> None:
+    """The agent has conversation and ticket from now on. A no-op for the agent who has the conversation.
+
+    Raises `Conflict` if the ticket is closed.
+    """
+    if conversation.state is ConversationState.AGENT and conversation.agent_id == agent.agent_id:
+        return
+    ticket = _ticket_of(session, conversation)
+    changes: TicketChanges = {"agent": session.get_one(Agent, agent.agent_id)}
+    if ticket is not None:
+        _require_not_closed(ticket)
+        if ticket.status in (TicketStatus.NEW, TicketStatus.SOLVED):
+            changes["status"] = TicketStatus.OPEN
+    _move(session, conversation, ConversationState.AGENT, agent=changes["agent"])
+    if ticket is not None:
+        _write(session, ticket, changes)
+
+
+def change_ticket(session: Session, ticket: Ticket, **changes: Unpack[TicketChanges]) -> None:
+    """Change a ticket, and its conversation with it if that is thereby done or reopened. What it has is a no-op.
+
+    Raises `Conflict` if a closed ticket would get another status: only its customer reopens it.
+    """
+    conversation = lock_conversation(session, ticket.conversation_id)
+    session.expire(ticket, list(TicketChanges.__annotations__))  # another writer may have been before us
+    status = changes.get("status", ticket.status)
+    if status is not ticket.status:
+        _require_not_closed(ticket)
+    is_closed = conversation.state is ConversationState.CLOSED
+    if status in DONE and not is_closed:
+        _move(session, conversation, ConversationState.CLOSED)
+    elif status not in DONE and is_closed:
+        agent = changes.get("agent", ticket.agent)
+        if agent is not None and agent.deactivated_at is None:
+            _move(session, conversation, ConversationState.AGENT, agent=agent)
+        else:
+            _move(session, conversation, ConversationState.HANDED_OFF)
+    _write(session, ticket, changes)
+
+
+def record_triage(
+    session: Session, ticket: Ticket, result: TriageResult, changes: TicketChanges, *, decided: bool = False
+) -> None:
+    """Apply a triage to its ticket. ``decided``: an agent or a machine has accepted or overridden a field."""
+    change_ticket(session, ticket, **changes)
+    ticket.updated_at = utcnow()
+    session.flush()
+    event = TriageDecided(ticket, result) if decided else TicketTriaged(ticket, result)
+    feed.append(session, ticket.conversation_id, event)
+
+
+def queue_position(session: Session, conversation: Conversation) -> int:
+    """How many conversations, this one included, wait for a person at least as long. 0 if it does not wait."""
+    if conversation.state is not ConversationState.HANDED_OFF or conversation.handed_off_at is None:
+        return 0
+    waiting = select(func.count()).where(
+        Conversation.state == ConversationState.HANDED_OFF,
+        Conversation.channel == conversation.channel,
+        Conversation.handed_off_at <= conversation.handed_off_at,
+    )
+    return session.execute(waiting).scalar_one()
+
+
+def _move(
+    session: Session,
+    conversation: Conversation,
+    to: ConversationState,
+    *,
+    agent: Agent | None = None,
+    reason: HandoffReason | None = None,
+) -> None:
+    was, now = conversation.state, utcnow()
+    conversation.state, conversation.agent, conversation.updated_at = to, agent, now
+    conversation.turn += 1
+    conversation.handed_off_at = now if to is ConversationState.HANDED_OFF else None
+    if to is ConversationState.ASSISTANT or reason is not None:
+        conversation.handoff_reason = reason
+    session.flush()
+    event = ConversationMoved(conversation, was, queue_position(session, conversation))
+    feed.append(session, conversation.id, event)
+
+
+def _write(session: Session, ticket: Ticket, changes: TicketChanges) -> None:
+    differing = {name: value for name, value in changes.items() if getattr(ticket, name) != value}
+    if not differing:
+        return
+    for name, value in differing.items():
+        setattr(ticket, name, value)
+    now = utcnow()
+    ticket.updated_at = now
+    if "status" in differing:
+        ticket.solved_at = (ticket.solved_at or now) if ticket.status in DONE else None
+    session.flush()
+    feed.append(session, ticket.conversation_id, TicketUpdated(ticket, tuple(differing)))
+
+
+def _ticket_of(session: Session, conversation: Conversation) -> Ticket | None:
+    query = select(Ticket).where(Ticket.conversation_id == conversation.id)
+    return session.scalar(query.execution_options(populate_existing=True))
+
+
+def _state_of_open(channel: str) -> ConversationState:
+    return ConversationState.ASSISTANT if channel in ASSISTANT_CHANNELS else ConversationState.HANDED_OFF
+
+
+def _require_not_closed(ticket: Ticket) -> None:
+    if ticket.status is TicketStatus.CLOSED:
+        raise Conflict("This ticket is closed. It reopens when the customer writes again.")

@@ -35,21 +35,17 @@ def gpu_number(device: str) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def free_gpu_memory(device: str) -> float:
-    """Bytes free on the GPU that would be used, for ``auto`` on all of them; 0 without one."""
+def free_memory(device: str) -> float:
+    """Bytes free on the GPU that ``device`` means, for ``auto`` on all of them; without a GPU, bytes of main memory
+    available without swapping."""
     if not is_gpu(device):
-        return 0.0
+        import psutil
+
+        return float(psutil.virtual_memory().available)
     import torch
 
     numbers = range(gpu_count()) if device == "auto" else [gpu_number(device)]
     return float(sum(torch.cuda.mem_get_info(number)[0] for number in numbers))
-
-
-def free_memory() -> float:
-    """Bytes of main memory available without swapping."""
-    import psutil
-
-    return float(psutil.virtual_memory().available)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

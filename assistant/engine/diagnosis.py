@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from assistant.checks import Check
 from assistant.engine import checkpoint, loader
 from assistant.engine.checkpoint import NO_MODEL, Checkpoint
-from assistant.engine.device import free_gpu_memory, free_memory, is_gpu
+from assistant.engine.device import free_memory, is_gpu
 from assistant.engine.installation import choose_model, may_write
 from assistant.engine.models import embeddings as sentence_embeddings
 from assistant.engine.models import ocr as optical
@@ -110,20 +110,18 @@ def _describe_compiler(settings: Settings) -> Check:
 def _describe_memory(chosen: Checkpoint, settings: Settings) -> Check:
     gpu = is_gpu(settings.device)
     needed = checkpoint.memory_needed(chosen, quantized=loader.quantizes(settings), gpu=gpu)
-    available = free_gpu_memory(settings.device) if gpu else free_memory()
     if needed is None:
         return Check("device", "ok", f"{_device(settings)}; memory needed: unknown until the model is downloaded")
     detail = f"{_device(settings)}, {needed / 1e9:.1f} GB needed"
-    if needed > available:
+    if needed > free_memory(settings.device):
         advice = "Choose a smaller model in ASSISTANT_MODEL, or quantize this one (ASSISTANT_QUANTIZE=nf4)."
         return Check("device", "fail", detail, advice)
     return Check("device", "ok", detail)
 
 
 def _device(settings: Settings) -> str:
-    if is_gpu(settings.device):
-        return f"GPU with {free_gpu_memory(settings.device) / 1e9:.1f} GB free"
-    return f"CPU with {free_memory() / 1e9:.1f} GB free"
+    kind = "GPU" if is_gpu(settings.device) else "CPU"
+    return f"{kind} with {free_memory(settings.device) / 1e9:.1f} GB free"
 
 
 def _describe_ocr(settings: Settings) -> Check:

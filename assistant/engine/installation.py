@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from assistant.engine import checkpoint
 from assistant.engine.checkpoint import NO_MODEL, Checkpoint
-from assistant.engine.device import free_gpu_memory
+from assistant.engine.device import free_memory, is_gpu
 from assistant.engine.models import embeddings as sentence_embeddings
 from assistant.engine.models import ocr as optical
 from assistant.engine.models.embeddings import SentenceEmbeddings
@@ -57,7 +57,8 @@ def choose_model(settings: Settings) -> Checkpoint | None:
         return None
     if settings.model != "auto":
         return checkpoint.named(settings)
-    return checkpoint.choose_default(free_gpu_memory(settings.device), sample=settings.taxonomy is None)
+    free_gpu_bytes = free_memory(settings.device) if is_gpu(settings.device) else 0.0
+    return checkpoint.choose_default(free_gpu_bytes, sample=settings.taxonomy is None)
 
 
 def may_write(chosen: Checkpoint, settings: Settings) -> bool:

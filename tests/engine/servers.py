@@ -59,7 +59,7 @@ class TransformersServe:
         )
         self._child = 0
 
-    def start(self, *, within: float = 60.0) -> None:
+    def start(self, *, within: float = 600.0) -> None:
         """Until it answers; does nothing if it runs."""
         if self._child:
             return

@@ -1,9 +1,11 @@
-"""The step that writes, compiled: the same tokens, nobody waits for the compiler, and a plain step where it fails."""
+"""The compiled decode step: the same tokens, no request waits for the compiler, and a plain step where it fails."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +13,15 @@ from typing import Any
 
 import pytest
 import torch
+from structlog.testing import capture_logs
 
 from assistant.engine import describe
 from assistant.engine.batching import compiled, plan
+from assistant.engine.batching.engine import Engine
 from assistant.engine.batching.request import GenerationRequest
 from assistant.engine.loader import LoadedModel
-from tests.engine.conftest import asking, cpu_settings
+from assistant.errors import EngineFailed
+from tests.engine.conftest import PATIENCE, asking, cpu_settings
 from tests.engine.test_batching import LIMITS, PICTURES, check_alike, running
 
 Load = Callable[..., LoadedModel]
@@ -77,18 +82,18 @@ def test_what_cannot_be_compiled_is_run_as_it_is(load: Load, monkeypatch: pytest
         raise RuntimeError("No working C++ compiler found")
 
     instead_of_compiling(monkeypatch, no_compiler)
-    served(load(), is_compiled=False)
+    serve_alike(load(), is_compiled=False)
 
 
 def test_a_step_that_is_not_the_same_is_not_used(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     instead_of_compiling(monkeypatch, lambda plain, *inputs: plain(*inputs).flip(-1))
-    served(load(), is_compiled=False)
+    serve_alike(load(), is_compiled=False)
 
 
 def test_a_step_that_is_not_faster_is_not_used(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "_WORTH_COMPILING", 0.0)
     instead_of_compiling(monkeypatch, lambda plain, *inputs: plain(*inputs))
-    served(load(), is_compiled=False)
+    serve_alike(load(), is_compiled=False)
 
 
 def test_one_that_fails_later_harms_nobody(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,8 +106,61 @@ def test_one_that_fails_later_harms_nobody(load: Load, monkeypatch: pytest.Monke
         return plain(*inputs)
 
     instead_of_compiling(monkeypatch, failing)
-    served(load(), is_compiled=False)
+    serve_alike(load(), is_compiled=False)
     assert len(runs) == 31  # it is not asked again
+
+
+def test_one_engine_compiles_at_a_time_and_the_others_go_on(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    active: list[int] = []
+    most = 0
+
+    def step(plain: Callable[..., Any], *inputs: Any) -> Any:
+        nonlocal most
+        active.append(1)
+        most = max(most, len(active))
+        time.sleep(0.005)  # long enough to meet the other
+        result = plain(*inputs)
+        active.pop()
+        return result
+
+    instead_of_compiling(monkeypatch, step)
+    threads = [threading.Thread(target=serve_alike, args=[load(name)]) for name in ("idefics3", "qwen3_vl")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert most == 1
+
+
+def test_closing_while_compiling_says_so_and_compiles_nothing_more(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    rows: list[int] = []
+
+    def step(plain: Callable[..., Any], *inputs: Any) -> Any:
+        rows.append(len(inputs[0]))
+        begun.set()
+        go_on.wait(PATIENCE)
+        return plain(*inputs)
+
+    instead_of_compiling(monkeypatch, step)
+    engine = Engine(load, timeout=PATIENCE, limits=COMPILE)
+    generation = engine.generate(asking("red"))
+    assert begun.wait(PATIENCE)
+    with capture_logs() as logs:
+        assert not engine.close(timeout=0.05)
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("engine.still_running", "error")]
+    with pytest.raises(EngineFailed, match="shutting down"):
+        list(generation)
+    go_on.set()
+    assert engine.close(timeout=PATIENCE)
+    assert len(rows) == 1
+
+
+def test_an_engine_that_waits_for_the_compiler_can_be_closed(load: Load) -> None:
+    engine = Engine(load, timeout=PATIENCE, limits=COMPILE)
+    with compiled._COMPILER:
+        engine.generate(asking("red"))
+        assert engine.close(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize(("compiler", "status"), [("sh", "ok"), ("no-such-compiler", "warn")])
@@ -116,8 +174,8 @@ def test_the_doctor_says_whether_there_is_a_compiler(
     assert "compiler" not in {fact.name for fact in describe(cpu_settings(folder))}
 
 
-def served(loaded: LoadedModel, *, is_compiled: bool) -> None:
-    """Everybody gets what they would get alone."""
+def serve_alike(loaded: LoadedModel, *, is_compiled: bool = True) -> None:
+    """Every request gets the tokens it would get alone."""
     with running(loaded, COMPILE) as engine:
         begun = [(request, engine.generate(request)) for _ in range(2) for request in requests()]
         for request, generation in begun:

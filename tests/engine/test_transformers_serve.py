@@ -23,13 +23,15 @@ from assistant.skills.answer_request import AnswerRequest
 from assistant.skills.read_photo import read_photo
 from assistant.skills.triage import triage
 from tests.engine import tiny
-from tests.engine.conftest import base64_of, encoded, picture
+from tests.engine.conftest import PATIENCE, base64_of, encoded, picture
 from tests.engine.servers import TransformersServe
 from tests.engine.test_remote import remote_settings
 from tests.factories import make_articles
 from tests.fakes import FakeOCR, HashEmbeddings
 
 COOL_DOWN = 0.4
+# Seconds on a busy machine; waiting for the server would take PATIENCE.
+AT_ONCE = 30.0
 WRITTEN = "Error E21 means that the pump draws no water from its tank. [1]"
 TOPIC = Question("category", "What is it about?", ("water", "code", "pump"))
 
@@ -67,7 +69,7 @@ def reach(running: TransformersServe, models: dict[str, Path]) -> Iterator[Calla
     ways: list[ModelServer] = []
 
     def get(name: str) -> ModelServer:
-        settings = remote_settings(running.url, str(models[name]), engine_timeout=30.0)
+        settings = remote_settings(running.url, str(models[name]), engine_timeout=PATIENCE)
         ways.append(ModelServer(settings, breaker=Breaker(failures=3, cool_down=COOL_DOWN)))
         return ways[-1]
 
@@ -172,7 +174,7 @@ def test_while_the_server_is_dead_answers_are_quoted_at_once_and_written_when_it
     assert server.breaker.state is State.OPEN
     started = time.perf_counter()
     assert answered(desk) == quoted
-    assert time.perf_counter() - started < 2.5  # no connection was tried
+    assert time.perf_counter() - started < AT_ONCE
     ready = client.get("/readyz").json
     assert (ready["status"], "cannot be reached" in ready["engine"]) == ("degraded", True)
 
@@ -198,7 +200,7 @@ def test_without_the_server_photos_are_read_and_tickets_triaged_by_what_is_left(
         started = time.perf_counter()
         evidence = read_photo(encoded(picture()), capabilities=desk.capabilities, taxonomy=desk.taxonomy)
         fields = triage("My machine leaks.", capabilities=desk.capabilities, taxonomy=desk.taxonomy)
-    assert time.perf_counter() - started < 2.5
+    assert time.perf_counter() - started < AT_ONCE
     assert evidence.text == "BrewMaster 300\nE21"
     assert [field.name for field in fields] == [field.name for field in with_model]
     assert [field.probabilities for field in fields] != [field.probabilities for field in with_model]

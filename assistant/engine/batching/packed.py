@@ -38,7 +38,7 @@ class Packed:
         self.bytes = 0
         layers = _linear_layers(model)
         size = sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
-        if not layers or size > (_MOST_MEMORY * free_memory() if most_bytes is None else most_bytes):
+        if not layers or size > (_MOST_MEMORY * free_memory("cpu") if most_bytes is None else most_bytes):
             return
         for layer in layers:
             product = _packed_product(layer)

@@ -18,7 +18,7 @@ from assistant.engine.batching.runner import Runner
 from assistant.engine.batching.scheduler import Scheduler
 from assistant.engine.batching.single import Single
 from assistant.engine.batching.stats import Counters
-from assistant.engine.device import free_gpu_memory, free_memory, is_out_of_memory, use_threads
+from assistant.engine.device import free_memory, is_out_of_memory, use_threads
 from assistant.engine.loader import LoadedModel
 from assistant.errors import NotReady
 
@@ -57,7 +57,7 @@ def make_batch(
         log.warning("engine.one_at_a_time", architecture=type(loaded.model).__name__, why=f"{error}"[:300])
         return Single(loaded, scheduler, lock=lock, counters=counters)
     slot = runner.cache.bytes_per_token * capacity
-    free = _free_memory(loaded) * limits.memory_share
+    free = free_memory(str(loaded.model.device)) * limits.memory_share
     if slot > free:
         raise _does_not_fit(loaded, capacity)
     slots = int(min(limits.slots, max(1, free * (1 - _PREFIX_SHARE - _PHOTO_SHARE) // slot)))
@@ -120,14 +120,10 @@ def _decode_seconds(runner: Runner, threads: int) -> float:
     return min(first, *(runner.decode_seconds() for _ in range(_TRIALS))) if first < _LARGE_STEP else first
 
 
-def _free_memory(loaded: LoadedModel) -> float:
-    device = loaded.model.device
-    return free_gpu_memory(str(device)) if device.type == "cuda" else free_memory()
-
-
 def _does_not_fit(loaded: LoadedModel, capacity: int) -> NotReady:
+    free = free_memory(str(loaded.model.device))
     return NotReady(
         f"Beside the model there is no memory for one conversation of {capacity} tokens "
-        f"({_free_memory(loaded) / 1e9:.1f} GB free). Choose a smaller model, quantize it (ASSISTANT_QUANTIZE=nf4), or "
+        f"({free / 1e9:.1f} GB free). Choose a smaller model, quantize it (ASSISTANT_QUANTIZE=nf4), or "
         "lower ASSISTANT_CONTEXT_TOKENS."
     )

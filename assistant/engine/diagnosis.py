@@ -56,7 +56,7 @@ def _describe_server(settings: Settings) -> Check:
     """Asks the server, briefly, whether it is there and has the model."""
     if not settings.remote_model:
         return Check("model", "fail", "ASSISTANT_REMOTE_URL is set", "Name the model in ASSISTANT_REMOTE_MODEL.")
-    from assistant.engine.remote.client import ModelServer
+    from assistant.engine.remote.server import ModelServer
 
     where = f"{settings.remote_model} at {settings.remote_url}"
     server = ModelServer(settings)

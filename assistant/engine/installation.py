@@ -91,7 +91,9 @@ def _without_model(settings: Settings) -> Capabilities:
 def _remote(settings: Settings, without_model: Capabilities) -> Installed:
     if not settings.remote_model:
         raise NotReady("ASSISTANT_REMOTE_URL is set but ASSISTANT_REMOTE_MODEL is not. Name the model to use there.")
-    from assistant.engine.remote.client import ModelServer, RemoteDecisions, remote_chat_model
+    from assistant.engine.remote.chat_model import remote_chat_model
+    from assistant.engine.remote.decisions import RemoteDecisions
+    from assistant.engine.remote.server import ModelServer
 
     server = ModelServer(settings)
     chat_model = remote_chat_model(server)

@@ -18,7 +18,7 @@ from assistant.errors import AssistantError, EngineFailed, NotReady
 from assistant.settings import Settings
 
 if TYPE_CHECKING:
-    from assistant.engine.batching.packed import Packed
+    from assistant.engine.packed import Packed
 
 # Names of modules that route between experts: they are small, and a wrong choice costs more than the memory.
 _ROUTERS = ("router", "gate")
@@ -51,7 +51,7 @@ class LoadedModel:
     @cached_property
     def packed(self) -> Packed:
         """The model's linear layers packed for this CPU; copied on first use."""
-        from assistant.engine.batching.packed import Packed
+        from assistant.engine.packed import Packed
 
         return Packed(self.model)
 

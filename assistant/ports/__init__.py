@@ -1,12 +1,12 @@
 """The seams between the product and its models, beyond LangChain's own interfaces.
 
 Chat models, embeddings, retrievers and documents are LangChain's. What LangChain has no interface for is here, a module
-for each seam. The engine implements these, skills and retrieval use them, tests fake them. The modules import nothing
-of the product; import their names from here.
+for each seam. The engine implements these, skills and retrieval use them, tests fake them. The modules import
+nothing of the product but errors; import their names from here.
 """
 
 from assistant.ports.capabilities import Capabilities, Mode, reading_revision
-from assistant.ports.decisions import Decision, DecisionModel, Question
+from assistant.ports.decisions import Decision, DecisionModel, Question, check_questions
 from assistant.ports.handoff import HandoffReason
 from assistant.ports.photos import OCR, Box, Found, Look, Seen, Sight, Sought, TextLine, image_block
 from assistant.ports.priority import WorkPriority, at_priority, current_priority
@@ -32,6 +32,7 @@ __all__ = [
     "TextLine",
     "WorkPriority",
     "at_priority",
+    "check_questions",
     "current_priority",
     "image_block",
     "reading_revision",

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Literal, Protocol
+
+from assistant.errors import Invalid
+
+# Options are answered by a letter.
+MOST_OPTIONS = len(ascii_uppercase)
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,13 @@ class Decision:
     key: str
     probabilities: Mapping[str, float]
 
+    @classmethod
+    def from_weights(cls, question: Question, weights: Mapping[str, float]) -> Decision:
+        """The weights of the question's options as probabilities, none of them zero."""
+        positive = {option: max(float(weights[option]), 1e-9) for option in question.options}
+        total = sum(positive.values())
+        return cls(question.key, {option: weight / total for option, weight in positive.items()})
+
     @property
     def best(self) -> str:
         return max(self.probabilities, key=lambda option: self.probabilities[option])
@@ -35,6 +48,18 @@ class Decision:
     @property
     def probability(self) -> float:
         return self.probabilities[self.best]
+
+
+def check_questions(questions: Sequence[Question]) -> None:
+    """Raise `Invalid` for duplicate keys, too few or too many options, or descriptions that do not match them."""
+    keys = [question.key for question in questions]
+    if len(set(keys)) != len(keys):
+        raise Invalid("Two questions have the same key.", field="questions")
+    for question in questions:
+        if not 2 <= len(set(question.options)) == len(question.options) <= MOST_OPTIONS:
+            raise Invalid(f"{question.key} needs 2 to {MOST_OPTIONS} different options.", field="questions")
+        if question.descriptions and len(question.descriptions) != len(question.options):
+            raise Invalid(f"{question.key} needs a description for every option, or for none.", field="questions")
 
 
 class DecisionModel(Protocol):

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from assistant.engine.batching.packed import Packed
 from assistant.engine.loader import LoadedModel
+from assistant.engine.packed import Packed
 
 Load = Callable[..., LoadedModel]
 

@@ -15,7 +15,9 @@ from langchain_core.messages import HumanMessage
 
 from assistant.engine import describe, install
 from assistant.engine.remote.breaker import Breaker, State
-from assistant.engine.remote.client import ModelServer, RemoteDecisions, remote_chat_model
+from assistant.engine.remote.chat_model import remote_chat_model
+from assistant.engine.remote.decisions import RemoteDecisions
+from assistant.engine.remote.server import ModelServer
 from assistant.errors import EngineBusy, EngineError, EngineFailed, EngineTimeout
 from assistant.ports import Question
 from assistant.settings import Settings
@@ -194,7 +196,7 @@ def test_after_failures_in_a_row_it_is_left_alone_and_then_tried_once(way: Way) 
     assert isinstance(refused, EngineBusy)
     assert refused.retry_after == 15.0
     assert way.asked == asked
-    assert "asked again in 15 s" in (way.server.trouble() or "")
+    assert "Next attempt in 15 s" in (way.server.trouble() or "")
     way.at += 15
     way.fail()  # the trial
     assert way.asked == asked + 1

@@ -14,7 +14,9 @@ from langchain_core.messages import HumanMessage
 from assistant.desk.desk import Desk
 from assistant.engine import Installed
 from assistant.engine.remote.breaker import Breaker, State
-from assistant.engine.remote.client import ModelServer, RemoteChatModel, RemoteDecisions, remote_chat_model
+from assistant.engine.remote.chat_model import RemoteChatModel, remote_chat_model
+from assistant.engine.remote.decisions import RemoteDecisions
+from assistant.engine.remote.server import ModelServer
 from assistant.errors import EngineBusy, EngineFailed
 from assistant.ports import Capabilities, Mode, Question
 from assistant.runtime import Runtime

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,7 @@ from assistant.engine.batching.prompt import Prompt, prompt_of, rendered, to_mod
 from assistant.engine.batching.sequence import DecisionPrompts
 from assistant.engine.loader import LoadedModel
 from assistant.errors import Invalid
-from assistant.ports import Decision, Question
-
-MOST_OPTIONS = len(ascii_uppercase)
+from assistant.ports import Decision, Question, check_questions
 
 
 class EngineDecisions:
@@ -42,21 +39,9 @@ class EngineDecisions:
             lambda loaded: by_pipeline(loaded, state, images, questions),
         )
         return [
-            normalised(question, dict(zip(_pipeline_options(question), weights, strict=True)))
+            Decision.from_weights(question, dict(zip(_pipeline_options(question), weights, strict=True)))
             for question, weights in zip(questions, probabilities, strict=True)
         ]
-
-
-def check_questions(questions: Sequence[Question]) -> None:
-    """Raise `Invalid` for duplicate keys, too few or too many options, or descriptions that do not match them."""
-    keys = [question.key for question in questions]
-    if len(set(keys)) != len(keys):
-        raise Invalid("Two questions have the same key.", field="questions")
-    for question in questions:
-        if not 2 <= len(set(question.options)) == len(question.options) <= MOST_OPTIONS:
-            raise Invalid(f"{question.key} needs 2 to {MOST_OPTIONS} different options.", field="questions")
-        if question.descriptions and len(question.descriptions) != len(question.options):
-            raise Invalid(f"{question.key} needs a description for every option, or for none.", field="questions")
 
 
 def make_prompts(
@@ -201,10 +186,3 @@ def _pipeline_options(question: Question) -> Sequence[str]:
 
 def _is_yes_no(question: Question) -> bool:
     return question.kind == "yes_no" and set(question.options) == {"yes", "no"}
-
-
-def normalised(question: Question, weights: Mapping[str, float]) -> Decision:
-    """The weights of the question's options as probabilities, none of them zero."""
-    positive = {option: max(float(weights[option]), 1e-9) for option in question.options}
-    total = sum(positive.values())
-    return Decision(question.key, {option: weight / total for option, weight in positive.items()})

@@ -13,7 +13,7 @@ from werkzeug.routing import BaseConverter
 
 from assistant import __version__
 from assistant.runtime import Runtime
-from assistant.web import api, auth, console, console_live, health, limits, openapi, widget
+from assistant.web import api, auth, console, console_live, health, limits, metrics, openapi, widget
 from assistant.web.context import EXTENSION, STOPPING
 from assistant.web.responses import register_problems
 
@@ -57,7 +57,7 @@ def create_app(runtime: Runtime) -> APIFlask:
         AUTO_VALIDATION_ERROR_RESPONSE=False,
     )
     app.spec_processor(openapi.complete)
-    health.register_metrics(app)
+    metrics.register_metrics(app)
     auth.register_sign_in(app)
     limits.limiter.init_app(app)
     csrf = CSRFProtect(app)
@@ -65,6 +65,7 @@ def create_app(runtime: Runtime) -> APIFlask:
         csrf.exempt(blueprint)  # authenticated by tokens in a header, not by cookies
         app.register_blueprint(blueprint)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(metrics.blueprint)
     # APIFlask reads this attribute of every blueprint with before_request functions, including plain Flask ones.
     console.blueprint.enable_openapi = False  # type: ignore[attr-defined]
     app.register_blueprint(console.blueprint)

@@ -50,7 +50,7 @@ class Unauthenticated(AssistantError):
 
 
 class NotAllowed(AssistantError):
-    code = "not_allowed"
+    code = "forbidden"
     status = 403
 
 
@@ -73,7 +73,7 @@ class TooLarge(AssistantError):
 
 
 class Unsupported(AssistantError):
-    code = "unsupported"
+    code = "unsupported_media_type"
     status = 415
 
 
@@ -92,12 +92,12 @@ class NotReady(AssistantError):
 
 
 class EngineError(AssistantError):
-    code = "engine_error"
+    code = "model_error"
     status = 503
 
 
 class EngineBusy(EngineError):
-    code = "engine_busy"
+    code = "model_busy"
 
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message, retry_after=retry_after)
@@ -105,9 +105,9 @@ class EngineBusy(EngineError):
 
 
 class EngineTimeout(EngineError):
-    code = "engine_timeout"
+    code = "model_timeout"
     status = 504
 
 
 class EngineFailed(EngineError):
-    code = "engine_failed"
+    code = "model_failed"

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable
-from enum import StrEnum
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from apiflask import APIBlueprint
-from flask import Response, current_app, render_template, request
-from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import BadRequest
+from flask import Response, current_app, render_template
 
 from assistant import payloads
 from assistant.desk import access, conversations, drafts, tickets, triage
@@ -19,68 +15,59 @@ from assistant.desk.access import CustomerPrincipal, MachinePrincipal, Scope
 from assistant.desk.assess import assess
 from assistant.desk.attachments import RejectedFile
 from assistant.desk.tickets import NewTicket, TicketFilters
-from assistant.errors import Invalid, NotFound, Unsupported
+from assistant.errors import NotFound
 from assistant.knowledge import articles as knowledge
 from assistant.media.files import Upload
-from assistant.models import ConversationState, Priority, TicketStatus
+from assistant.models import TicketStatus
 from assistant.skills.triage import FIELDS, allowed_values
-from assistant.web import auth, schemas
+from assistant.web import schemas
 from assistant.web.context import desk
+from assistant.web.operations import Operation
 from assistant.web.responses import attachment_response, figure_response
 
 blueprint = APIBlueprint("api", __name__, url_prefix="/api/v1")
 
-Model = TypeVar("Model", bound=BaseModel)
-Kind = TypeVar("Kind", bound=StrEnum)
-
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _KINDS = ("image/jpeg", "image/png", "application/octet-stream")
 _BYTES: dict[int | str, Any] = {200: {"description": "The bytes", "content": dict.fromkeys(_KINDS, _BINARY)}}
-# Text without files. Twenty times the longest message: whatever is larger is no ticket.
-_MAX_JSON_BYTES = 1_000_000
-_KEY = re.compile(r"[!-~]{1,200}")
-_JSON_ONLY = "Send application/json."
-_JSON_OR_FORM = "Send application/json, or multipart/form-data with files."
 
 
 @blueprint.post("/tickets")
 @blueprint.output(schemas.OpenedTicket, status_code=201)
-@blueprint.doc(tags=["Tickets"])
-def open_ticket() -> Any:
+@Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.NewTicket, files=True, idempotent=True, repeatable=True)
+def open_ticket(
+    machine: MachinePrincipal, body: schemas.NewTicket, uploads: Sequence[Upload], idempotency_key: str | None
+) -> Any:
     """Open a ticket.
 
-    JSON, or multipart/form-data with the same fields (`requester_name` for `requester.name`) and `photos`.
+    Send JSON, or multipart/form-data with the same fields (`requester_name` for `requester.name`) and `photos`.
 
-    A file that cannot be taken is listed under `rejected` with its reason; the rest goes in. With an `Idempotency-Key`
-    the same request opens one ticket however often it is sent; a repetition answers 200.
+    Triage and a draft follow within seconds. Files that are not accepted are listed in `rejected_files`; the ticket is
+    opened without them. With an `Idempotency-Key`, repeating the request returns the first ticket with status 200.
     """
-    machine = auth.machine(Scope.TICKETS_WRITE)
-    body = _body(schemas.NewTicket, with_files=True)
     new = NewTicket(
         subject=body.subject,
         text=body.text,
         requester_name=body.requester.name,
         requester_email=body.requester.email,
         requester_external_id=body.requester.external_id,
-        uploads=_uploads(),
+        uploads=tuple(uploads),
     )
-    opened = tickets.open_ticket(desk(), machine, new, idempotency_key=_idempotency_key())
-    shown = _ticket(machine, opened.ticket.public_id)
-    answer = schemas.OpenedTicket(**dict(shown), rejected_files=_rejected_files(opened.rejected))
+    opened = tickets.open_ticket(desk(), machine, new, idempotency_key=idempotency_key)
+    ticket = _ticket(machine, opened.ticket.public_id)
+    answer = schemas.OpenedTicket(**dict(ticket), rejected_files=_rejected_files(opened.rejected))
     return (answer, 200, {"Idempotent-Replayed": "true"}) if opened.repeated else answer
 
 
 @blueprint.get("/tickets")
 @blueprint.output(schemas.TicketPage)
-@blueprint.doc(tags=["Tickets"])
-def list_tickets() -> Any:
+@Operation("Tickets", Scope.TICKETS_READ, query=schemas.TicketQuery)
+def list_tickets(machine: MachinePrincipal, query: schemas.TicketQuery) -> schemas.TicketPage:
     """List tickets, newest first."""
-    machine = auth.machine(Scope.TICKETS_READ)
-    query = _query(schemas.TicketQuery)
     filters = TicketFilters(
-        status=_several(query.status, TicketStatus, "status"),
-        priority=_several(query.priority, Priority, "priority"),
-        state=_several(query.conversation_status, ConversationState, "conversation_status"),
+        status=query.status,
+        priority=query.priority,
+        state=query.conversation_status,
         category=query.category,
         product=query.product,
         team=query.team,
@@ -99,45 +86,40 @@ def list_tickets() -> Any:
 
 @blueprint.get("/tickets/<public_id:ticket_id>")
 @blueprint.output(payloads.Ticket)
-@blueprint.doc(tags=["Tickets"])
-def get_ticket(ticket_id: str) -> Any:
-    """A ticket with messages, evidence, triage and drafts."""
-    return _ticket(auth.machine(Scope.TICKETS_READ), ticket_id)
+@Operation("Tickets", Scope.TICKETS_READ)
+def get_ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
+    """Get a ticket with its messages, evidence, triage and drafts."""
+    return _ticket(machine, ticket_id)
 
 
 @blueprint.patch("/tickets/<public_id:ticket_id>")
 @blueprint.output(payloads.Ticket)
-@blueprint.doc(tags=["Tickets"])
-def change_ticket(ticket_id: str) -> Any:
-    """Change status or agent."""
-    machine = auth.machine(Scope.TICKETS_WRITE)
-    change = _body(schemas.TicketChange)
+@Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.TicketUpdate)
+def update_ticket(machine: MachinePrincipal, body: schemas.TicketUpdate, ticket_id: str) -> payloads.Ticket:
+    """Change a ticket's status or assignee."""
     with desk().db.begin() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
-        if change.status is TicketStatus.SOLVED:
+        if body.status is TicketStatus.SOLVED:
             tickets.solve(session, ticket)
-        elif change.status is not None:
-            tickets.set_status(session, ticket, change.status)
-        if "assignee_id" in change.model_fields_set:
-            tickets.assign(session, ticket, change.assignee_id)
+        elif body.status is not None:
+            tickets.set_status(session, ticket, body.status)
+        if "assignee_id" in body.model_fields_set:
+            tickets.assign(session, ticket, body.assignee_id)
     return _ticket(machine, ticket_id)
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/messages")
 @blueprint.output(schemas.PostedMessage, status_code=201)
-@blueprint.doc(tags=["Tickets"])
-def add_message(ticket_id: str) -> Any:
-    """Add what the customer wrote next.
+@Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.NewMessage, files=True, repeatable=True)
+def add_message(machine: MachinePrincipal, body: schemas.NewMessage, uploads: Sequence[Upload], ticket_id: str) -> Any:
+    """Add a message from the customer.
 
-    JSON, or multipart/form-data with the same fields and `photos`. A repeated `external_id` answers 200.
+    Send JSON, or multipart/form-data with the same fields and `photos`. Repeating an `external_id` returns the first
+    message with status 200.
     """
-    machine = auth.machine(Scope.TICKETS_WRITE)
-    body = _body(schemas.NewMessage, with_files=True)
     with desk().db.read() as session:
         customer = CustomerPrincipal(access.access_ticket(session, machine, ticket_id).conversation_id)
-    posted = conversations.post_message(
-        desk(), customer, text=body.text, uploads=_uploads(), client_id=body.external_id
-    )
+    posted = conversations.post_message(desk(), customer, text=body.text, uploads=uploads, client_id=body.external_id)
     message = payloads.Message.of(posted.message)
     answer = schemas.PostedMessage(message=message, rejected_files=_rejected_files(posted.rejected))
     return (answer, 200) if posted.repeated else answer
@@ -145,60 +127,58 @@ def add_message(ticket_id: str) -> Any:
 
 @blueprint.get("/tickets/<public_id:ticket_id>/triage")
 @blueprint.output(payloads.Triage)
-@blueprint.doc(tags=["Triage"])
-def get_triage(ticket_id: str) -> Any:
-    """The ticket's triage.
+@Operation("Triage", Scope.TICKETS_READ)
+def get_triage(machine: MachinePrincipal, ticket_id: str) -> payloads.Triage:
+    """Get the ticket's triage.
 
     404 until the ticket has been triaged, usually within seconds.
     """
-    return _triage(auth.machine(Scope.TICKETS_READ), ticket_id)
+    return _triage(machine, ticket_id)
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/triage")
 @blueprint.output(payloads.Triage)
-@blueprint.doc(tags=["Triage"])
-def triage_ticket(ticket_id: str) -> Any:
-    """Triage the ticket now.
+@Operation("Triage", Scope.TICKETS_WRITE, runs_model=True)
+def triage_ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Triage:
+    """Triage the ticket now and wait for the result.
 
-    Reads the photos and triages what the customer wrote last, if that has not been done, and answers with it.
+    Reads the photos and triages the customer's newest message, unless that has been done.
     """
-    machine = auth.machine(Scope.TICKETS_WRITE)
     triage.triage_ticket(desk(), machine, ticket_id)
     return _triage(machine, ticket_id)
 
 
-@blueprint.patch("/tickets/<public_id:ticket_id>/triage/<name>")
+@blueprint.patch("/tickets/<public_id:ticket_id>/triage/<field>")
 @blueprint.output(payloads.Triage)
-@blueprint.doc(tags=["Triage"])
-def decide_field(ticket_id: str, name: str) -> Any:
-    """Accept or override a field of the triage."""
-    machine = auth.machine(Scope.TICKETS_WRITE)
-    decision = _body(schemas.FieldDecision)
-    if name not in FIELDS:
-        raise NotFound(f"There is no such triage field. Fields: {', '.join(FIELDS)}.")
+@Operation("Triage", Scope.TICKETS_WRITE, body=schemas.FieldDecision)
+def decide_triage_field(
+    machine: MachinePrincipal, body: schemas.FieldDecision, ticket_id: str, field: str
+) -> payloads.Triage:
+    """Accept or override a triage field."""
+    if field not in FIELDS:
+        raise NotFound(f"There is no triage field of that name. Choose from: {', '.join(FIELDS)}.")
     with desk().db.begin() as session:
         ticket = tickets.load_ticket(session, machine, ticket_id)
-        triage.decide_field(session, machine, ticket, name, taxonomy=desk().taxonomy, value=decision.value)
+        triage.decide_field(session, machine, ticket, field, taxonomy=desk().taxonomy, value=body.value)
     return _triage(machine, ticket_id)
 
 
 @blueprint.get("/tickets/<public_id:ticket_id>/drafts")
 @blueprint.output(schemas.Drafts)
-@blueprint.doc(tags=["Drafts"])
-def list_drafts(ticket_id: str) -> Any:
-    """The ticket's drafts, oldest first.
+@Operation("Drafts", Scope.TICKETS_READ)
+def list_drafts(machine: MachinePrincipal, ticket_id: str) -> schemas.Drafts:
+    """List the ticket's drafts, oldest first.
 
-    One for every message of the customer that a person is to answer; empty until the first is written.
+    There is one for each customer message that needs a person; none until the first is ready.
     """
-    return schemas.Drafts(drafts=_ticket(auth.machine(Scope.TICKETS_READ), ticket_id).drafts)
+    return schemas.Drafts(drafts=_ticket(machine, ticket_id).drafts)
 
 
 @blueprint.get("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>")
 @blueprint.output(payloads.Draft)
-@blueprint.doc(tags=["Drafts"])
-def get_draft(ticket_id: str, draft_id: str) -> Any:
-    """A draft with its citations."""
-    machine = auth.machine(Scope.TICKETS_READ)
+@Operation("Drafts", Scope.TICKETS_READ)
+def get_draft(machine: MachinePrincipal, ticket_id: str, draft_id: str) -> payloads.Draft:
+    """Get a draft with its citations."""
     with desk().db.read() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
         return payloads.Draft.of(drafts.access_draft(session, ticket, draft_id))
@@ -206,28 +186,27 @@ def get_draft(ticket_id: str, draft_id: str) -> Any:
 
 @blueprint.post("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>/send")
 @blueprint.output(schemas.SentDraft)
-@blueprint.doc(tags=["Drafts"])
-def send_draft(ticket_id: str, draft_id: str) -> Any:
-    """Send a draft, as it is or edited.
+@Operation("Drafts", Scope.TICKETS_WRITE, body=schemas.DraftToSend)
+def send_draft(
+    machine: MachinePrincipal, body: schemas.DraftToSend, ticket_id: str, draft_id: str
+) -> schemas.SentDraft:
+    """Send a draft to the customer, unchanged or edited.
 
-    Sending it again changes nothing and answers with what was sent.
+    Sending it again changes nothing and returns what was sent.
     """
-    machine = auth.machine(Scope.TICKETS_WRITE)
-    decision = _body(schemas.DraftDecision)
-    conversations.check_text(desk(), decision.text or "")
+    conversations.check_text(desk(), body.text or "")
     with desk().db.begin() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
         draft = drafts.access_draft(session, ticket, draft_id)
-        message = drafts.send_draft(session, machine, ticket, draft, text=decision.text)
+        message = drafts.send_draft(session, machine, ticket, draft, text=body.text)
         return schemas.SentDraft(message=payloads.Message.of(message), draft=payloads.Draft.of(draft))
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>/discard")
 @blueprint.output(payloads.Draft)
-@blueprint.doc(tags=["Drafts"])
-def discard_draft(ticket_id: str, draft_id: str) -> Any:
+@Operation("Drafts", Scope.TICKETS_WRITE)
+def discard_draft(machine: MachinePrincipal, ticket_id: str, draft_id: str) -> payloads.Draft:
     """Discard a draft."""
-    machine = auth.machine(Scope.TICKETS_WRITE)
     with desk().db.begin() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
         draft = drafts.access_draft(session, ticket, draft_id)
@@ -236,14 +215,13 @@ def discard_draft(ticket_id: str, draft_id: str) -> Any:
 
 
 @blueprint.get("/attachments/<public_id:attachment_id>")
-@blueprint.doc(tags=["Tickets"], responses=_BYTES)
-def get_attachment(attachment_id: str) -> Response:
-    """The bytes of an attachment.
+@blueprint.doc(responses=_BYTES)
+@Operation("Tickets", Scope.TICKETS_READ, query=schemas.FileQuery)
+def get_attachment(machine: MachinePrincipal, query: schemas.FileQuery, attachment_id: str) -> Response:
+    """Get an attachment's bytes.
 
-    A photo as JPEG or PNG; anything else as a download.
+    Photos are JPEG or PNG; other files are sent as a download.
     """
-    machine = auth.machine(Scope.TICKETS_READ)
-    query = _query(schemas.AttachmentQuery)
     with desk().db.read() as session:
         attachment = access.access_attachment(session, machine, attachment_id)
     return attachment_response(desk(), attachment, thumbnail=query.thumbnail)
@@ -251,35 +229,32 @@ def get_attachment(attachment_id: str) -> Response:
 
 @blueprint.post("/triage")
 @blueprint.output(payloads.Assessment)
-@blueprint.doc(tags=["Triage"])
-def assess_ticket() -> Any:
-    """Read a ticket without storing it: evidence, triage, passages, draft.
+@Operation("Triage", Scope.TRIAGE, body=schemas.TicketText, files=True, runs_model=True)
+def assess_ticket(
+    machine: MachinePrincipal, body: schemas.TicketText, uploads: Sequence[Upload]
+) -> payloads.Assessment:
+    """Read a ticket without storing it: evidence, triage, passages and a draft.
 
-    JSON, or multipart/form-data with the same fields and `photos`.
+    Send JSON, or multipart/form-data with the same fields and `photos`.
     """
-    auth.machine(Scope.TRIAGE)
-    body = _body(schemas.TicketText, with_files=True)
-    return assess(desk(), subject=body.subject, text=body.text, uploads=_uploads())
+    return assess(desk(), subject=body.subject, text=body.text, uploads=uploads)
 
 
 @blueprint.get("/articles/search")
 @blueprint.output(schemas.Passages)
-@blueprint.doc(tags=["Knowledge"])
-def search_articles() -> Any:
-    """Search the public articles."""
-    auth.machine(Scope.KNOWLEDGE_READ)
-    query = _query(schemas.ArticleQuery)
+@Operation("Knowledge", Scope.KNOWLEDGE_READ, query=schemas.ArticleQuery)
+def search_articles(machine: MachinePrincipal, query: schemas.ArticleQuery) -> schemas.Passages:
+    """Search the public articles for passages."""
     hits = knowledge.search_articles(desk().index, query.query, product=query.product, limit=query.limit)
     passages = tuple(payloads.Passage.of(hit.document) for hit in hits)
     return schemas.Passages(model=desk().index.embedding_model, mode=desk().capabilities.mode, passages=passages)
 
 
 @blueprint.get("/figures/<public_id:figure_id>")
-@blueprint.doc(tags=["Knowledge"], responses=_BYTES)
-def get_figure(figure_id: str) -> Response:
-    """The bytes of a public article's figure, as JPEG or PNG."""
-    auth.machine(Scope.KNOWLEDGE_READ)
-    query = _query(schemas.AttachmentQuery)
+@blueprint.doc(responses=_BYTES)
+@Operation("Knowledge", Scope.KNOWLEDGE_READ, query=schemas.FileQuery)
+def get_figure(machine: MachinePrincipal, query: schemas.FileQuery, figure_id: str) -> Response:
+    """Get the bytes of a public article's figure, as JPEG or PNG."""
     with desk().db.read() as session:
         figure = knowledge.get_figure(session, figure_id)
     return figure_response(desk(), figure, thumbnail=query.thumbnail)
@@ -287,10 +262,9 @@ def get_figure(figure_id: str) -> Response:
 
 @blueprint.get("/taxonomy")
 @blueprint.output(schemas.TaxonomyValues)
-@blueprint.doc(tags=["Triage"])
-def get_taxonomy() -> Any:
-    """Categories, teams, products and the values of every field."""
-    auth.machine(Scope.TRIAGE)
+@Operation("Triage", Scope.TRIAGE)
+def get_taxonomy(machine: MachinePrincipal) -> schemas.TaxonomyValues:
+    """Get the categories, teams and products, and the allowed values of every triage field."""
     taxonomy = desk().taxonomy
     return schemas.TaxonomyValues(
         categories=tuple(schemas.TaxonomyLabel.of(label) for label in taxonomy.categories),
@@ -329,83 +303,7 @@ def _ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
 
 def _triage(machine: MachinePrincipal, ticket_id: str) -> payloads.Triage:
     with desk().db.read() as session:
-        triage = tickets.load_ticket(session, machine, ticket_id).current_triage
-    if triage is None:
-        raise NotFound("This ticket has not been triaged yet. Please ask again in a moment.")
-    return payloads.Triage.of(triage)
-
-
-def _body(model: type[Model], *, with_files: bool = False) -> Model:
-    """The request's JSON, or form where ``with_files``, as ``model``; no body at all is an empty object.
-
-    Any other content type is refused: a page of another site can send text/plain without asking the browser first.
-    """
-    if with_files and request.mimetype == "multipart/form-data":
-        return _validated(model, _form())
-    if request.mimetype == "application/json" or (not request.mimetype and not request.content_length):
-        return _validated(model, _json())
-    raise Unsupported(_JSON_OR_FORM if with_files else _JSON_ONLY)
-
-
-def _json() -> dict[str, Any]:
-    request.max_content_length = _MAX_JSON_BYTES
-    body = request.get_data(cache=False)
-    try:
-        data = json.loads(body or b"{}")
-    except (ValueError, RecursionError) as error:
-        raise BadRequest("The body is not valid JSON.") from error
-    if not isinstance(data, dict):
-        raise Invalid("The body must be a JSON object.")
-    return data
-
-
-def _form() -> dict[str, Any]:
-    """The form's fields; what belongs to the requester, ``requester_name`` and its like, as the JSON has it."""
-    data: dict[str, Any] = {}
-    for name, value in request.form.items():
-        if not name:  # None where a part of the form has no name
-            raise Invalid("Every part of the form needs a name.")
-        owner, _, part = name.partition("_")
-        if owner == "requester":
-            data.setdefault(owner, {})[part] = value
-        else:
-            data[name] = value
-    return data
-
-
-def _query(model: type[Model]) -> Model:
-    return _validated(model, request.args.to_dict())
-
-
-def _validated(model: type[Model], data: dict[str, Any]) -> Model:
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])[:100]
-        reason = first["msg"].removeprefix("Value error, ")
-        raise Invalid(f"{field}: {reason}.", field=field or None) from error
-
-
-def _several(value: str | None, kind: type[Kind], name: str) -> tuple[Kind, ...]:
-    """A comma-separated list of an enumeration's values."""
-    try:
-        return tuple(kind(part.strip()) for part in value.split(",")) if value else ()
-    except ValueError as error:
-        options = ", ".join(option.value for option in kind)
-        raise Invalid(f"{name}: choose from {options}.", field=name) from error
-
-
-def _uploads() -> tuple[Upload, ...]:
-    """Every file of the form, whatever its field is called: none is silently dropped."""
-    return tuple(
-        Upload(file.filename or "photo", file.mimetype or None, file.read())
-        for _, file in request.files.items(multi=True)
-    )
-
-
-def _idempotency_key() -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not _KEY.fullmatch(key):
-        raise Invalid("Idempotency-Key: 1 to 200 visible ASCII characters.", field="Idempotency-Key")
-    return key
+        result = tickets.load_ticket(session, machine, ticket_id).current_triage
+    if result is None:
+        raise NotFound("This ticket has not been triaged yet. Try again in a moment.")
+    return payloads.Triage.of(result)

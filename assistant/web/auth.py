@@ -1,4 +1,4 @@
-"""Who is asking: a machine with a key, a customer with a conversation token, an agent with a session cookie."""
+"""Who is asking: a machine by its API key, a customer by a conversation token, an agent by a session cookie."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AUDIENCE = "widget"
 
 
 def machine(scope: Scope) -> MachinePrincipal:
-    """The machine behind ``Authorization: Bearer``, if its key has the scope."""
+    """The machine behind ``Authorization: Bearer``; its key must have the scope."""
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise Unauthenticated("Send your API key as: Authorization: Bearer ask_…")
@@ -29,7 +29,7 @@ def machine(scope: Scope) -> MachinePrincipal:
 
 
 def conversation_token(conversation_public_id: str) -> str:
-    """What a customer's browser keeps: signed, names one conversation, good for 30 days."""
+    """What a customer's browser keeps: names one conversation, signed, valid for 30 days."""
     claims = {"sub": conversation_public_id, "aud": _AUDIENCE, "exp": utcnow() + TOKEN_FOR}
     return jwt.encode(claims, runtime().settings.signing_key(), algorithm="HS256")
 
@@ -47,12 +47,12 @@ def customer() -> CustomerPrincipal:
             options={"require": ["exp", "sub"]},
         )
     except jwt.InvalidTokenError as error:
-        raise Unauthenticated("This conversation token is missing, expired or not ours. Start a new one.") from error
+        raise Unauthenticated("This conversation token is missing, expired or invalid. Start a new one.") from error
     return credentials.customer_principal(desk().db, str(claims["sub"]))
 
 
 class _SignedIn(UserMixin):  # type: ignore[misc]  # flask-login ships no types
-    """What flask-login keeps for a request."""
+    """The user of a request, as flask-login wants it."""
 
     def __init__(self, principal: AgentPrincipal) -> None:
         self.principal = principal
@@ -62,7 +62,7 @@ class _SignedIn(UserMixin):  # type: ignore[misc]  # flask-login ships no types
 
 
 def register_sign_in(app: Flask) -> None:
-    """Sessions of agents, in a signed cookie that scripts cannot read."""
+    """Keep agents' sessions in a signed cookie that scripts cannot read."""
     manager = LoginManager(app)
     manager.login_view = "console.sign_in"
     manager.session_protection = "basic"
@@ -80,6 +80,6 @@ def signed_in(principal: AgentPrincipal) -> UserMixin:
 
 
 def agent() -> AgentPrincipal:
-    """The agent who is signed in. Only in views behind `login_required`."""
+    """The signed-in agent. Only for views behind `login_required`."""
     principal: AgentPrincipal = current_user.principal
     return principal

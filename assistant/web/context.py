@@ -1,4 +1,4 @@
-"""What a request works with: the runtime that `create_app` was given."""
+"""What a request works with: the runtime passed to `create_app`."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def desk() -> Desk:
 
 
 def stopping() -> threading.Event:
-    """Set when the server shuts down: open streams end at once instead of holding it up."""
+    """Set at shutdown, so that open streams end at once instead of delaying it."""
     return cast("threading.Event", current_app.extensions[STOPPING])

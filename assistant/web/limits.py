@@ -1,7 +1,7 @@
-"""How much one caller may ask for: an allowance each for a key, a conversation or, without either, an address.
+"""Rate limits per API key, per conversation or, without either, per address.
 
-The allowance of `Settings.rate_limit` is one for everything a caller does under ``/api`` and ``/widget/v1``. Counts are
-kept in this process and start again with it.
+`Settings.rate_limit` covers everything that a caller does under ``/api`` and ``/widget/v1``. Counts are kept in this
+process and start at zero with it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flask_limiter.util import get_remote_address
 from assistant.web.context import runtime
 from assistant.web.responses import too_many_requests
 
-# Photos of a conversation and reconnecting streams come in bursts that are no sign of misuse.
+# A conversation's photos and reconnecting streams come in bursts, which are not misuse.
 _UNCOUNTED = ("widget.get_attachment", "widget.stream_events")
 _COUNTED_PATHS = ("/api/", "/widget/v1/")
 
@@ -31,14 +31,14 @@ STREAMS = "assistant.open_streams"
 
 
 class OpenStreams:
-    """Counts open live streams, each of which holds a web thread. Thread-safe."""
+    """Counts open live streams: each occupies a web thread. Thread-safe."""
 
     def __init__(self) -> None:
         self._open: Counter[int] = Counter()
         self._lock = threading.Lock()
 
     def enter(self, conversation_id: int, *, each: int, together: int) -> bool:
-        """Count one more, unless the conversation has ``each`` or all have ``together``. Says whether it did."""
+        """Count one more and return True, unless the conversation has ``each`` or all together have ``together``."""
         with self._lock:
             if self._open[conversation_id] >= each or self._open.total() >= together:
                 return False
@@ -53,17 +53,13 @@ class OpenStreams:
 
 
 def _caller() -> str:
-    """A key or token by its digest: what is kept to count must not be able to sign in."""
+    """A digest of the key or token: what is kept for counting must not allow signing in."""
     _, _, secret = request.headers.get("Authorization", "").partition(" ")
     secret = secret.strip() or request.args.get("token", "")
     return hashlib.sha256(secret.encode()).hexdigest() if secret else address()
 
 
-def _configured_limit() -> str:
-    return runtime().settings.rate_limit
-
-
-def _is_uncounted() -> bool:
+def _is_exempt() -> bool:
     return not request.path.startswith(_COUNTED_PATHS) or request.endpoint in _UNCOUNTED
 
 
@@ -74,7 +70,7 @@ def _refuse(limit: RequestLimit) -> None:
 
 limiter = Limiter(
     key_func=_caller,
-    application_limits=[ApplicationLimit(_configured_limit, exempt_when=_is_uncounted)],
+    application_limits=[ApplicationLimit(lambda: runtime().settings.rate_limit, exempt_when=_is_exempt)],
     storage_uri="memory://",
     strategy="moving-window",
     on_breach=_refuse,

@@ -1,4 +1,4 @@
-"""How we answer: errors as problem documents (RFC 9457), news as server-sent events, files as inert bytes."""
+"""Responses: errors as problem documents (RFC 9457), changes as server-sent events, files as inert bytes."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from werkzeug.exceptions import HTTPException
 from assistant.desk import feed
 from assistant.desk.desk import Desk
 from assistant.desk.events import Audience
-from assistant.errors import AssistantError, Invalid, NotReady, RateLimited
+from assistant.errors import AssistantError, Invalid, NotReady, RateLimited, TooLarge, Unsupported
 from assistant.models import Attachment, AttachmentKind, Event, Figure
 from assistant.web.context import stopping
 
 log = structlog.get_logger(__name__)
 
 PING_EVERY = 12.0
-# A stream ends after this many seconds; the browser comes back with its last event id. Dead peers are found this way.
+# A stream ends after this many seconds and the browser reconnects with its last event id. This finds dead peers.
 STREAM_FOR = 300.0
-_PROBLEM = "application/problem+json"
+# Flask's own refusals carry the same codes as ours.
+_CODES = {413: TooLarge.code, 415: Unsupported.code}
 
 
 def problem(status: int, code: str, detail: str, **fields: Any) -> Response:
-    """A problem document: ``type`` is stable, ``detail`` says what is wrong and what to do."""
+    """A problem document: ``code`` is stable, ``detail`` says what is wrong and what to do."""
     body = {"type": f"urn:assistant:{code}", "title": HTTPStatus(status).phrase, "status": status, "code": code}
-    response = Response(json.dumps({**body, "detail": detail, **fields}), status=status, mimetype=_PROBLEM)
+    response = Response(
+        json.dumps({**body, "detail": detail, **fields}), status=status, mimetype="application/problem+json"
+    )
     if "retry_after" in fields:
         response.headers["Retry-After"] = str(max(1, round(fields["retry_after"])))
     if status == HTTPStatus.UNAUTHORIZED:
@@ -43,10 +46,10 @@ def problem_from(error: AssistantError) -> Response:
 
 
 def problem_from_http(error: HTTPException) -> Response:
-    """Flask's own refusals (404, 405, 413, ...) in the same form."""
+    """Flask's own refusals (404, 405, 413, ...) as problem documents."""
     status = error.code or 500
     detail = _too_large(error) if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else error.description or ""
-    response = problem(status, _code(status), detail)
+    response = problem(status, _CODES.get(status, HTTPStatus(status).name.lower()), detail)
     allow = getattr(error, "valid_methods", None)
     if allow:
         response.headers["Allow"] = ", ".join(allow)
@@ -56,7 +59,7 @@ def problem_from_http(error: HTTPException) -> Response:
 def _too_large(error: HTTPException) -> str:
     limit = request.max_content_length
     if request.content_length is None or limit is None or request.content_length <= limit:
-        return "The form's text is larger than is taken. Please shorten it."
+        return "The form's text is too large. Please shorten it."
     size = f"{limit / 1e6:.0f} MB"
     return f"The request is larger than {size}. Send less text, smaller files, or fewer at once."
 
@@ -72,27 +75,19 @@ def register_problems(app: Flask, *, page: Callable[[int, str], Response]) -> No
 
     def unexpected(error: Exception) -> Response:
         log.exception("request.failed", path=request.path)
-        message = "Something went wrong on our side. It has been logged; please try again."
-        if _is_disk_full(error):
+        message = "Something went wrong on our side and has been logged. Please try again."
+        if "disk is full" in str(error) or "No space left" in str(error):
             return answer(NotReady("The disk is full. Nothing was stored; please tell the operator and try again."))
-        return page(500, message) if request.path.startswith("/console") else problem(500, "internal", message)
+        return page(500, message) if request.path.startswith("/console") else problem(500, "internal_error", message)
 
     def refused(error: HTTPException) -> Response:
-        """Also what no handler of its own caught, such as a failure while another was handled."""
+        """Also an error that another handler raised: Flask wraps it."""
         cause = getattr(error, "original_exception", None)
         return unexpected(cause) if cause is not None else answer(error)
 
     app.register_error_handler(AssistantError, answer)
     app.register_error_handler(HTTPException, refused)
     app.register_error_handler(Exception, unexpected)
-
-
-def _is_disk_full(error: Exception) -> bool:
-    return "disk is full" in str(error) or "No space left" in str(error)
-
-
-def _code(status: int) -> str:
-    return HTTPStatus(status).name.lower()
 
 
 def event_stream(
@@ -107,9 +102,8 @@ def event_stream(
 ) -> Response:
     """Server-sent events from where the client stopped (``Last-Event-ID``), else from now on.
 
-    ``name`` gives the event another name than its kind, or None to leave it out. Without payload the client learns
-    only that something happened: for a stream that crosses what its reader may see. ``ended`` is asked about every
-    second whether to end early.
+    ``name`` renames an event, or returns None to skip it. Without payload the client learns only that something
+    happened: for streams of conversations that the reader may not see. ``ended`` is polled about once a second.
     """
     start = _last_event_id(desk, conversation_id)
     named = name or (lambda event: event.kind)
@@ -145,12 +139,12 @@ def _last_event_id(desk: Desk, conversation_id: int | None) -> int:
         with desk.db.read() as session:
             return feed.last_event_id(session, conversation_id=conversation_id)
     if not given.isascii() or not given.isdigit() or len(given) > 18:
-        raise Invalid("Last-Event-ID must be the id of an event of this stream.", field="last_event_id")
+        raise Invalid("Last-Event-ID must be the id of an event from this stream.", field="last_event_id")
     return int(given)
 
 
 def attachment_response(desk: Desk, attachment: Attachment, *, thumbnail: bool = False) -> Response:
-    """The bytes of an attachment. Photos are shown inline; anything else is only ever a download."""
+    """An attachment's bytes. Photos are shown inline; anything else is only ever a download."""
     is_photo = attachment.kind is AttachmentKind.PHOTO
     sha256 = attachment.thumbnail_sha256 if thumbnail and attachment.thumbnail_sha256 else attachment.sha256
     data = desk.storage.get(sha256)
@@ -162,14 +156,14 @@ def attachment_response(desk: Desk, attachment: Attachment, *, thumbnail: bool =
 
 
 def figure_response(desk: Desk, figure: Figure, *, thumbnail: bool = False) -> Response:
-    """The bytes of an article's figure, normalised like a photo: no metadata, never anything but pixels."""
+    """A figure's bytes, normalised like a photo's: pixels without metadata."""
     if thumbnail:
         return _inert(desk.storage.get(figure.thumbnail_sha256), "image/jpeg")
     return _inert(desk.storage.get(figure.sha256), figure.content_type)
 
 
 def _inert(data: bytes, content_type: str) -> Response:
-    """Bytes that a browser shows and never runs. They are named by what they are: they do not change."""
+    """Bytes that a browser may show but never run. They are addressed by content, so they may be cached."""
     response = Response(data, mimetype=content_type)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"

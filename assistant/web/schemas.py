@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from assistant import payloads
 from assistant.models import ConversationState, Priority, TicketStatus
@@ -14,105 +14,111 @@ from assistant.ports import Mode
 from assistant.skills.taxonomy import Label
 
 
-def _storable(text: str) -> str:
+def _without_null_characters(text: str) -> str:
     if "\0" in text:
-        raise ValueError("must not contain the null character")
+        raise ValueError("must not contain null characters")
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-Short = Annotated[str, Field(max_length=300), AfterValidator(_storable)]
+Text = Annotated[str, AfterValidator(_without_null_characters)]
+Short = Annotated[str, Field(max_length=300), AfterValidator(_without_null_characters)]
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
-class _In(BaseModel):
+def _list_of(kind: type[Choice]) -> Any:
+    """A comma-separated list of an enumeration's values."""
+
+    def split(text: Any) -> Any:
+        try:
+            return tuple(kind(part.strip()) for part in text.split(",")) if text else ()
+        except ValueError as error:
+            raise ValueError(f"choose from {', '.join(option.value for option in kind)}") from error
+
+    return BeforeValidator(split)
+
+
+class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
 
-class Requester(_In):
+class Requester(_Request):
+    """The customer. Tickets with the same `external_id` or e-mail address belong to one customer."""
+
     name: Short | None = None
-    email: Annotated[str, Field(max_length=300, pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(_storable)] | None = None
-    external_id: Short | None = Field(None, description="Your own id of this customer.")
+    email: Annotated[Short, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    external_id: Short | None = Field(None, description="your own id of this customer")
 
 
-class NewTicket(_In):
+class NewTicket(_Request):
     subject: Short = ""
-    text: Text = Field("", description="What the customer wrote.")
+    text: Text = Field("", description="what the customer wrote")
     requester: Requester = Field(default_factory=Requester)
 
 
-class NewMessage(_In):
+class NewMessage(_Request):
     text: Text = ""
-    external_id: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_storable)] | None = Field(
-        None, description="Your own id of the message: sent twice, it is stored once."
-    )
+    external_id: (
+        Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_without_null_characters)] | None
+    ) = Field(None, description="your own id of this message; a message sent again with the same id is stored once")
 
 
-class TicketText(_In):
+class TicketText(_Request):
     subject: Short = ""
-    text: Text = Field("", description="What the customer wrote.")
+    text: Text = Field("", description="what the customer wrote")
 
 
-class TicketChange(_In):
+class TicketUpdate(_Request):
+    """What is left out stays as it is."""
+
     status: TicketStatus | None = None
-    assignee_id: Short | None = Field(None, description="An agent's id; null gives the ticket back to nobody.")
+    assignee_id: Short | None = Field(None, description="an agent's id; null unassigns the ticket")
 
 
-class FieldDecision(_In):
-    value: Short | None = Field(None, description="The right value; leave it out to accept the proposed one.")
+class FieldDecision(_Request):
+    value: Short | None = Field(None, description="the correct value; leave it out to accept the proposed one")
 
 
-class DraftDecision(_In):
-    text: Text | None = Field(None, description="The edited text; leave it out to send the draft as it is.")
+class DraftToSend(_Request):
+    text: Text | None = Field(None, description="the edited text; leave it out to send the draft unchanged")
 
 
-def _several_of(kind: type[StrEnum]) -> Any:
-    """A query parameter that takes one or several values of an enumeration. `api` splits and checks them."""
-    one = "|".join(option.value for option in kind)
-    names = ", ".join(option.value for option in kind)
-    return Field(
-        None,
-        description=f"Of {names}; several by comma.",
-        json_schema_extra={"pattern": f"^(({one})(,({one})){{0,9}})?$"},
-    )
-
-
-class TicketQuery(_In):
-    status: Short | None = _several_of(TicketStatus)
-    priority: Short | None = _several_of(Priority)
-    conversation_status: Short | None = _several_of(ConversationState)
+class TicketQuery(_Request):
+    status: Annotated[tuple[TicketStatus, ...], _list_of(TicketStatus)] = ()
+    priority: Annotated[tuple[Priority, ...], _list_of(Priority)] = ()
+    conversation_status: Annotated[tuple[ConversationState, ...], _list_of(ConversationState)] = ()
     category: Short | None = None
     product: Short | None = None
-    team: Short | None = Field(None, description="A team's key.")
-    assignee_id: Short | None = Field(None, description="An agent's id.")
+    team: Short | None = Field(None, description="a team's key")
+    assignee_id: Short | None = Field(None, description="an agent's id")
     unassigned: bool = False
     requester_email: Short | None = None
-    subject: Short | None = Field(None, description="Text in the subject.")
-    cursor: Short | None = Field(None, description="`next_cursor` of the page before.")
+    subject: Short | None = Field(None, description="text that the subject contains, in any case")
+    cursor: Short | None = Field(None, description="`next_cursor` of the previous page")
     limit: int = Field(50, ge=1, le=100)
 
 
-class ArticleQuery(_In):
-    query: Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_storable)]
-    product: Short | None = Field(None, description="Passages about this product come first.")
+class ArticleQuery(_Request):
+    query: Annotated[Text, Field(min_length=1, max_length=2000)]
+    product: Short | None = Field(None, description="a product's key; passages about it come first")
     limit: int = Field(8, ge=1, le=50)
 
 
-class AttachmentQuery(_In):
-    thumbnail: bool = Field(False, description="A small JPEG of a photo instead of the photo.")
+class FileQuery(_Request):
+    thumbnail: bool = Field(False, description="a small JPEG instead of the photo")
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457). `code` is stable, `detail` says what to do, `field` names the value at fault."""
+    """An error (RFC 9457)."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: str
+    type: str = Field(description="`urn:assistant:` and the `code`")
     title: str
     status: int
-    code: str
-    detail: str
-    field: str | None = None
-    retry_after: float | None = None
+    code: str = Field(description="stable, for programs")
+    detail: str = Field(description="what is wrong and what to do")
+    field: str | None = Field(None, description="the invalid value's name")
+    retry_after: float | None = Field(None, description="seconds")
 
 
 class Drafts(Payload):

@@ -63,7 +63,7 @@ def test_without_its_database_it_is_alive_but_not_ready(client: FlaskClient, db:
     refused = client.get("/readyz")
     assert refused.status_code == 503
     assert refused.content_type == "application/problem+json"
-    assert set(refused.json["troubles"]) == {"database"}
+    assert set(refused.json["failures"]) == {"database"}
     assert client.get("/livez").status_code == 200
 
 
@@ -73,7 +73,7 @@ def test_without_its_storage_it_is_not_ready(client: FlaskClient, settings: Sett
     folder.write_text("a file where the folder was")
     refused = client.get("/readyz")
     assert refused.status_code == 503
-    assert set(refused.json["troubles"]) == {"storage"}
+    assert set(refused.json["failures"]) == {"storage"}
     assert str(folder) not in refused.text
 
 
@@ -83,7 +83,7 @@ def test_jobs_that_no_worker_takes_are_said(client: FlaskClient, desk: Desk, db:
     age(db, timedelta(minutes=5))
     refused = client.get("/readyz")
     assert refused.status_code == 503
-    assert "assistant worker" in refused.json["troubles"]["workers"]
+    assert "assistant worker" in refused.json["failures"]["workers"]
     run_until_idle(desk)
     assert client.get("/readyz").status_code == 200
 

@@ -1,0 +1,144 @@
+"""What an operation of the API takes: declared beside its view, read before the view runs, shown by `openapi`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Literal, TypeVar
+
+from flask import request
+from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import BadRequest
+
+from assistant.desk.access import Scope
+from assistant.errors import Invalid, Unsupported
+from assistant.media.files import Upload
+from assistant.web import auth
+
+Model = TypeVar("Model", bound=BaseModel)
+View = Callable[..., Any]
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+_KEY = re.compile(r"[!-~]{1,200}")
+# Text without files: twenty times the longest message.
+_MAX_JSON_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A decorator for views, which get what it declares as keyword arguments.
+
+    * ``scope``: the view gets the ``machine`` whose key has it; None: no key is needed.
+    * ``optional_key``: the view itself decides whether a key is needed.
+    * ``body``, ``query``: the view gets one of these models.
+    * ``files``: the body may be a form, and the view gets its ``uploads``.
+    * ``idempotent``: the view gets the ``idempotency_key``, or None.
+    * ``repeatable``: a repetition is answered with 200 instead of 201.
+    * ``runs_model``: a model runs while the caller waits.
+    * ``unavailable``: may answer 503 although it needs no key.
+    """
+
+    tag: Literal["Tickets", "Triage", "Drafts", "Knowledge", "Health"]
+    scope: Scope | None = None
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    files: bool = False
+    idempotent: bool = False
+    repeatable: bool = False
+    runs_model: bool = False
+    optional_key: bool = False
+    unavailable: bool = False
+
+    def __call__(self, view: View) -> View:
+        @wraps(view)
+        def run(**path: str) -> Any:
+            return view(**self._arguments(), **path)
+
+        vars(run)["operation"] = self
+        return run
+
+    def _arguments(self) -> dict[str, Any]:
+        """In this order: who lacks the scope learns nothing else."""
+        arguments: dict[str, Any] = {}
+        if self.scope is not None and not self.optional_key:
+            arguments["machine"] = auth.machine(self.scope)
+        if self.query is not None:
+            arguments["query"] = _validate(self.query, request.args.to_dict())
+        if self.body is not None:
+            arguments["body"] = _read_body(self.body, files=self.files)
+        if self.files:
+            arguments["uploads"] = _read_uploads()
+        if self.idempotent:
+            arguments["idempotency_key"] = _read_idempotency_key()
+        return arguments
+
+
+def operation_of(view: View) -> Operation | None:
+    return getattr(view, "operation", None)
+
+
+def _read_body(model: type[Model], *, files: bool) -> Model:
+    """The request's JSON, or form where ``files``; no body at all is an empty object.
+
+    Any other content type is refused: a page of another site can send text/plain without asking the browser first.
+    """
+    if files and request.mimetype == "multipart/form-data":
+        return _validate(model, _read_form())
+    if request.mimetype == "application/json" or (not request.mimetype and not request.content_length):
+        return _validate(model, _read_json())
+    form = ", or multipart/form-data with files" if files else ""
+    raise Unsupported(f"Send application/json{form}.")
+
+
+def _read_json() -> dict[str, Any]:
+    request.max_content_length = _MAX_JSON_BYTES
+    body = request.get_data(cache=False)
+    try:
+        data = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("The body is not valid JSON.") from error
+    if not isinstance(data, dict):
+        raise Invalid("The body must be a JSON object.")
+    return data
+
+
+def _read_form() -> dict[str, Any]:
+    """The form's fields in the JSON's shape: ``requester_name`` is ``requester.name``."""
+    data: dict[str, Any] = {}
+    for name, value in request.form.items():
+        if not name:  # None where a part of the form has no name
+            raise Invalid("Every part of the form needs a name.")
+        owner, _, part = name.partition("_")
+        if owner == "requester":
+            data.setdefault(owner, {})[part] = value
+        else:
+            data[name] = value
+    return data
+
+
+def _read_uploads() -> tuple[Upload, ...]:
+    """Every file of the form, whatever its field is called: none is silently ignored."""
+    return tuple(
+        Upload(file.filename or "photo", file.mimetype or None, file.read())
+        for _, file in request.files.items(multi=True)
+    )
+
+
+def _read_idempotency_key() -> str | None:
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    if key is not None and not _KEY.fullmatch(key):
+        raise Invalid(f"{IDEMPOTENCY_KEY} must be 1 to 200 visible ASCII characters.", field=IDEMPOTENCY_KEY)
+    return key
+
+
+def _validate(model: type[Model], data: dict[str, Any]) -> Model:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])[:100]
+        reason = first["msg"].removeprefix("Value error, ")
+        raise Invalid(f"{field}: {reason}.", field=field or None) from error

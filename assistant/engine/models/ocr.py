@@ -1,10 +1,10 @@
-"""Reading text in photos with rapidocr: lines with boxes and confidences, in reading order.
+"""Reads text in photos with rapidocr: lines with boxes and confidences, in reading order.
 
-The models come with the package; nothing is ever fetched. Loaded once, on first use.
+The models come with the package; nothing is ever downloaded. Loaded once, on first use.
 
-Digits of displays are made of bars that do not touch, and the larger they are, the less the detector takes them for
-text. So every photo is searched again, small and blurred, which closes the gaps; what is found where nothing else was
-read counts if it looks like a display's reading, and reads the same at another blur.
+Digits on displays consist of bars that do not touch, and the larger they are, the less the detector takes them for
+text. So every photo is searched a second time, small and blurred, which closes the gaps. What is found where nothing
+else was read counts if it looks like a display's reading and reads the same at another blur.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -21,24 +20,24 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
+from assistant.engine.models.pretrained import OnFirstUse
 from assistant.errors import NotReady
 from assistant.ports import Box, TextLine
 
-# Characters of small screenshots are too low for the detector: they are read enlarged to this side.
+# Characters in small screenshots are too small for the detector: these are enlarged to this side.
 _LEAST_SIDE = 900
-# Displays are looked for with the photo made smaller to this side and blurred by the first so many pixels.
+# Displays are searched for in the photo reduced to this side, blurred by these radii in pixels, one after the other.
 _SMALL, _BLURS = 480, (2.0, 2.6)
 _DISPLAY = re.compile(r"(?=.{2,8}$)[A-Z]{0,3}[ -]?\d{1,4}([.:]\d{1,2})?")
 _PART_OF_DISPLAY = re.compile(r"(?=.{0,7}$)[A-Z]{0,3}[ -]?\d{0,4}[.:]?\d{0,2}")
-_LEAST_SURE = 0.8
+_LEAST_CONFIDENCE = 0.8
 
 
 class RapidOCR:
-    """Thread-safe: one photo at a time, onnxruntime uses the cores within it."""
+    """`OCR`. Thread-safe: one photo at a time."""
 
     def __init__(self) -> None:
-        self._loaded: tuple[Any, Any] | None = None
-        self._lock = threading.Lock()
+        self._models = OnFirstUse(_load_both)
 
     @property
     def name(self) -> str:
@@ -49,13 +48,9 @@ class RapidOCR:
 
     def read(self, photo: bytes) -> list[TextLine]:
         image = _open(photo)
-        with self._lock:
-            if self._loaded is None:
-                self._loaded = _load(), _load({"Det.limit_type": "max", "Det.limit_side_len": _SMALL})
-            reader, finder = self._loaded
-            lines = _lines(reader, image)
-            found = with_displays(lines, _blurred(reader, finder, image, lines))
-        return in_reading_order(found)
+        with self._models.use() as (reader, finder):
+            lines = _read_lines(reader, image)
+            return in_reading_order(with_displays(lines, _read_displays(reader, finder, image, lines)))
 
 
 def installed() -> bool:
@@ -63,7 +58,7 @@ def installed() -> bool:
 
 
 def in_reading_order(lines: Sequence[TextLine]) -> list[TextLine]:
-    """Top to bottom; lines whose middles lie within half a line's height of each other, left to right."""
+    """Top to bottom; lines whose centres are within half a line's height of each other, left to right."""
     rows: list[list[TextLine]] = []
     for line in sorted(lines, key=lambda line: line.box.top + line.box.bottom):
         middle = (line.box.top + line.box.bottom) / 2
@@ -77,11 +72,11 @@ def in_reading_order(lines: Sequence[TextLine]) -> list[TextLine]:
 
 
 def with_displays(lines: Sequence[TextLine], blurred: Sequence[TextLine]) -> list[TextLine]:
-    """``lines``, and what blurred photos show on displays, in place of what was only a part of it.
+    """``lines`` plus the displays' readings among ``blurred``, which replace lines that are only a part of them.
 
-    Where two of them show different readings at one place, neither counts."""
+    Where two readings of one place differ, neither counts."""
     found = list(lines)
-    displays = [line for line in blurred if line.confidence >= _LEAST_SURE and _DISPLAY.fullmatch(line.text)]
+    displays = [line for line in blurred if line.confidence >= _LEAST_CONFIDENCE and _DISPLAY.fullmatch(line.text)]
     for display in displays:
         others = [line for line in displays if line.text != display.text and _same_place(line.box, display.box)]
         same = [line for line in found if _same_place(line.box, display.box)]
@@ -91,14 +86,14 @@ def with_displays(lines: Sequence[TextLine], blurred: Sequence[TextLine]) -> lis
 
 
 def _same_place(one: Box, other: Box) -> bool:
-    """Whether they share a third of the smaller one."""
+    """Whether they share a third of the smaller box."""
     across = min(one.right, other.right) - max(one.left, other.left)
     down = min(one.bottom, other.bottom) - max(one.top, other.top)
     smaller = min((box.right - box.left) * (box.bottom - box.top) for box in (one, other))
     return across > 0 and down > 0 and across * down > smaller / 3
 
 
-def _lines(reader: Any, image: Image.Image) -> list[TextLine]:
+def _read_lines(reader: Any, image: Image.Image) -> list[TextLine]:
     result = reader(_pixels(image), use_det=True)
     if result.boxes is None:
         return []
@@ -109,8 +104,8 @@ def _lines(reader: Any, image: Image.Image) -> list[TextLine]:
     ]
 
 
-def _blurred(reader: Any, finder: Any, image: Image.Image, lines: Sequence[TextLine]) -> list[TextLine]:
-    """What the blurred photo shows where ``lines`` leave room for a display, at each blur; the next if it was one."""
+def _read_displays(reader: Any, finder: Any, image: Image.Image, lines: Sequence[TextLine]) -> list[TextLine]:
+    """What the blurred photo shows where ``lines`` leave room for a display; at two blurs if the first shows any."""
     small = image.copy()
     small.thumbnail((_SMALL, _SMALL))
     found: list[TextLine] = []
@@ -119,20 +114,20 @@ def _blurred(reader: Any, finder: Any, image: Image.Image, lines: Sequence[TextL
         pixels = _pixels(small.filter(ImageFilter.GaussianBlur(blur)))
         if places is None:
             places = _open_places(finder(pixels, use_cls=False, use_rec=False).boxes, small.size, lines)
-        found += [line for corners in places if (line := _line_at(reader, pixels, corners))]
+        found += [line for corners in places if (line := _read_line(reader, pixels, corners))]
         if with_displays(lines, found) == lines:
-            break  # as with most photos: the other blur is there to contradict
+            break  # true of most photos; the second blur is only there to contradict
     return found
 
 
 def _open_places(boxes: Any, size: tuple[int, int], lines: Sequence[TextLine]) -> list[Any]:
-    """Of ``boxes`` in a photo of ``size``, the corners of those where nothing was read but a part of a display."""
+    """The corners of those ``boxes`` in a photo of ``size`` where nothing was read, or only a part of a display."""
     words = [line.box for line in lines if not _PART_OF_DISPLAY.fullmatch(line.text)]
     found = [] if boxes is None else list(boxes)
     return [corners for corners in found if not any(_same_place(_box(corners, *size), word) for word in words)]
 
 
-def _line_at(reader: Any, pixels: np.ndarray, corners: Any) -> TextLine | None:
+def _read_line(reader: Any, pixels: np.ndarray, corners: Any) -> TextLine | None:
     from rapidocr.utils.process_img import get_rotate_crop_image
 
     result = reader(get_rotate_crop_image(pixels, np.array(corners, np.float32)), use_det=False)
@@ -143,13 +138,18 @@ def _line_at(reader: Any, pixels: np.ndarray, corners: Any) -> TextLine | None:
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
-    """BGR, as rapidocr takes them."""
+    """BGR, as rapidocr expects."""
     return np.ascontiguousarray(np.asarray(image)[:, :, ::-1])
+
+
+def _load_both() -> tuple[Any, Any]:
+    """The reader, and the detector for displays."""
+    return _load(), _load({"Det.limit_type": "max", "Det.limit_side_len": _SMALL})
 
 
 def _load(settings: Mapping[str, Any] | None = None) -> Any:
     if not installed():
-        raise NotReady("No OCR is installed. Run: pip install 'photo-support-assistant[demo]'")
+        raise NotReady("OCR is not installed. Run: pip install 'photo-support-assistant[demo]'")
     from rapidocr import RapidOCR as Reader
 
     logging.getLogger("RapidOCR").setLevel(logging.ERROR)

@@ -1,64 +1,51 @@
-"""A cross-encoder that reads question and passage together; loaded on first use."""
+"""A cross-encoder that reads question and passage together."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from time import monotonic
 from typing import Any
 
-from assistant.engine.models.embeddings import identity, place
+from assistant.engine.models import pretrained
+from assistant.engine.models.pretrained import OnFirstUse
 from assistant.errors import NotReady
 
 # Pairs between two looks at the clock.
 _BATCH = 4
 _MOST_TOKENS = 512
+_SETTING = "ASSISTANT_RERANKER"
 
 
 class CrossEncoderReranker:
-    """Thread-safe: one call at a time."""
+    """`Reranker`. Thread-safe: one call at a time."""
 
     def __init__(self, model: str, *, device: str = "auto") -> None:
-        """``model``: a hub id, which may be pinned (``id@commit``), or a folder: a sequence classifier of one label."""
-        self._model_name = model
-        self._device = None if device == "auto" else device
-        self._loaded: Any = None
-        self._lock = threading.Lock()
+        """``model``: see `pretrained`; a sequence classifier with one label."""
+        self._source = model
+        self._model = OnFirstUse(partial(_load, model, device))
 
     @cached_property
     def name(self) -> str:
-        return identity(self._model_name)
+        return pretrained.identity(self._source)
 
     def scores(self, question: str, passages: Sequence[str], *, seconds: float) -> list[float]:
         """See `assistant.ports.Reranker`. Loading counts: the first question may find no time left."""
         until = monotonic() + seconds
-        found: list[float] = []
-        if not self._lock.acquire(timeout=seconds):  # others are being served
-            return found
-        try:
-            if self._loaded is None:
-                self._loaded = _load(self._model_name, self._device)
+        scores: list[float] = []
+        with self._model.use(wait_seconds=seconds) as model:
+            if model is None:
+                return scores
             for start in range(0, len(passages), _BATCH):
                 if monotonic() >= until:
                     break
                 pairs = [(question, passage) for passage in passages[start : start + _BATCH]]
-                found += self._loaded.predict(pairs, batch_size=_BATCH, show_progress_bar=False).tolist()
-        finally:
-            self._lock.release()
-        return found
+                scores += model.predict(pairs, batch_size=_BATCH, show_progress_bar=False).tolist()
+        return scores
 
 
-def _load(model: str, device: str | None) -> Any:
-    from sentence_transformers import CrossEncoder
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    try:
-        loaded = CrossEncoder(device=device, max_length=_MOST_TOKENS, **place(model))
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise NotReady(f"{model!r} cannot be loaded: {reason}. Check ASSISTANT_RERANKER.") from error
+def _load(model: str, device: str) -> Any:
+    loaded = pretrained.load("CrossEncoder", model, device=device, setting=_SETTING, max_length=_MOST_TOKENS)
     if loaded.num_labels != 1:
-        raise NotReady(f"{model!r} gives {loaded.num_labels} numbers; ASSISTANT_RERANKER wants a model that gives one.")
+        raise NotReady(f"{model!r} gives {loaded.num_labels} numbers. Name a model that gives one in {_SETTING}.")
     return loaded

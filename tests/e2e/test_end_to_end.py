@@ -114,6 +114,16 @@ def press(page: Page, button: str, *, until: str) -> None:
     expect(page.locator(until)).to_have_count(1)
 
 
+def wait_for_focus(frame: Frame, *, gained: bool) -> None:
+    kind, wanted = ("focus", "document.hasFocus()") if gained else ("blur", "!document.hasFocus()")
+    frame.evaluate(
+        f"""{wanted} || new Promise((done, fail) => {{
+            addEventListener("{kind}", () => done(), {{ once: true }});
+            setTimeout(() => fail(new Error("no {kind}")), {WAIT});
+        }})"""
+    )
+
+
 def ask(machine: APIRequestContext, server: Server, text: str) -> None:
     """Send a customer's first message without the widget."""
     token = machine.post(f"{server.url}/widget/v1/conversations", data={"name": "Rosa"}).json()["token"]
@@ -180,6 +190,21 @@ def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
     agent.picture("7-console-solved")
     assert customer.complaints == []
     assert agent.complaints == []
+
+
+def test_escape_closes_the_chat_and_enter_opens_it_again(browser: Browser, server: Server, pictures: Path) -> None:
+    customer = Witness(browser, pictures)
+    page = customer.page
+    page.goto(f"{server.url}/demo", wait_until="load")
+    with page.expect_event("framenavigated", lambda frame: "/widget" in frame.url) as opened:
+        page.mouse.click(1230, 810)  # the launcher is in a closed shadow root, in the corner
+    chat: Frame = opened.value
+    expect(chat.locator("#text")).to_be_focused()
+    page.keyboard.press("Escape")
+    wait_for_focus(chat, gained=False)
+    page.keyboard.press("Enter")  # the focus is back on the launcher
+    wait_for_focus(chat, gained=True)
+    assert customer.complaints == []
 
 
 @pytest.mark.parametrize("path", ["/demo", "/console/sign-in", "/api/v1/docs"])

@@ -1,4 +1,6 @@
-// What the widget's modules find in a browser and node lacks. Imported before them.
+// What the widget's modules expect of a browser and node lacks. Import it before them.
+
+import { setMaxListeners } from "node:events";
 
 /** localStorage or sessionStorage. */
 export class FakeStorage {
@@ -94,6 +96,7 @@ class FakeElement {
 }
 
 const page = new EventTarget();
+setMaxListeners(0, page); // each test opens a widget of its own
 export const document = Object.assign(new EventTarget(), {
   documentElement: { lang: "" },
   hidden: false,

@@ -42,9 +42,9 @@ export class Api {
   }
 
   /** Resolves to {message, rejected_files}. Sent again under the same client id, the message is stored once. */
-  send({ clientId, text, files }) {
+  send({ externalId, text, files }) {
     const form = new FormData();
-    form.set("external_id", clientId);
+    form.set("external_id", externalId);
     form.set("text", text);
     for (const file of files) form.append("photos", file.blob, file.name);
     return this.#json("messages", { method: "POST", body: form, timeout: 120_000 });

@@ -1,18 +1,17 @@
-// The conversation: what is sent, what arrives, and in which state it stands. Shows through a Thread and a view; knows
-// no elements itself.
+// The conversation: sending, receiving, and its status. Displays through a Thread and a view; touches no elements.
 
-import { local, newClientId } from "./store.js";
+import { local, newExternalId } from "./store.js";
 import { EventStream } from "./stream.js";
 import { t } from "./texts.js";
 
-const SLOW = 20_000; // after this long the customer hears that it is still being worked on
+const SLOW = 20_000; // after this long the customer is told that it is still in progress
 const ASK_POSITION_EVERY = 30_000;
-const ASK_JOBS_AHEAD_EVERY = 3_000
+const ASK_JOBS_AHEAD_EVERY = 3_000;
 const FIRST_RETRY = 2_000;
 const LAST_RETRY = 30_000;
 
 export class Chat {
-  /** Who the embedding page says the visitor is: {name, email}, both optional. */
+  /** The visitor according to the embedding page: {name, email}, both optional. */
   visitor = {};
   state = { status: "assistant", queue_position: null, agent_name: null };
 
@@ -25,11 +24,11 @@ export class Chat {
   #isSending = false;
   #isSyncing = false;
   #retry = { timer: null, pause: FIRST_RETRY };
-  #awaits = null; // the text that is shown while an answer is awaited, else null
+  #awaits = null; // key of the text shown while waiting for an answer, else null
   #slowTimer = null;
   #aheadTimer = null;
   #syncTimer = null;
-  #hearsWholeAnswer = false; // words are shown only if their beginning was heard
+  #hearsWholeAnswer = false; // an answer is streamed only if its beginning was received
 
   /** @param view {onState(state), onConnection(connected), onNews(message), onStarted()} */
   constructor({ api, thread, outbox, view }) {
@@ -38,7 +37,7 @@ export class Chat {
     this.#outbox = outbox;
     this.#view = view;
     this.#stream = new EventStream(api, {
-      onEvent: (kind, payload) => this.#take(kind, payload),
+      onEvent: (kind, payload) => this.#receive(kind, payload),
       onConnection: ({ connected, problem }) => this.#connectionChanged(connected, problem),
     });
     addEventListener("online", () => this.#flush());
@@ -49,7 +48,7 @@ export class Chat {
     return local.get("wants_person", false);
   }
 
-  /** Go on where the customer stopped, here or in another tab, and send what was left unsent. */
+  /** Continue the customer's conversation from an earlier page or another tab, and send what was left unsent. */
   async resume() {
     this.#api.token = local.get("token");
     if (this.#api.token) await this.#sync();
@@ -58,15 +57,15 @@ export class Chat {
   }
 
   async send({ text, files }) {
-    const item = { clientId: newClientId(), text, files, createdAt: new Date().toISOString(), error: null };
+    const item = { externalId: newExternalId(), text, files, createdAt: new Date().toISOString(), error: null };
     this.#thread.showUnsent(item);
-    this.#thread.setDelivery(item.clientId, { kind: "sending", text: t("sending") });
+    this.#thread.setDelivery(item.externalId, { kind: "sending", text: t("sending") });
     if (navigator.onLine) this.#await(files.length ? "reading_photo" : "writing");
     await this.#outbox.add(item);
     await this.#flush();
   }
 
-  /** Resolves to whether the conversation is being handed over; before the first message the wish is kept. */
+  /** Resolves to whether the handoff has been requested; before the first message, it waits for that. */
   async askForPerson() {
     local.set("wants_person", true);
     const begun = this.#api.token !== null && !this.#thread.isEmpty;
@@ -104,7 +103,7 @@ export class Chat {
   }
 
   async #deliver(item, { isSecondTry = false } = {}) {
-    this.#thread.setDelivery(item.clientId, { kind: "sending", text: t("sending") });
+    this.#thread.setDelivery(item.externalId, { kind: "sending", text: t("sending") });
     let posted;
     try {
       await this.#begin();
@@ -120,22 +119,22 @@ export class Chat {
     }
     this.#outbox.remove(item);
     this.#thread.show(posted.message);
-    this.#thread.setDelivery(item.clientId, { kind: "sent", text: t("sent") });
-    this.#thread.showRejected(item.clientId, posted.rejected_files);
-    // Sent later than written: only now is there something to wait for. The answer may also be here already.
+    this.#thread.setDelivery(item.externalId, { kind: "sent", text: t("sent") });
+    this.#thread.showRejected(item.externalId, posted.rejected_files);
+    // A message sent late starts the wait only now. Its answer may also have arrived already.
     if (this.#awaits === null && this.#thread.lastAuthor === "customer") this.#await("writing");
   }
 
   async #handOff() {
     const state = await this.#api.askForPerson().catch((problem) => {
       if (problem.isPassing) throw problem;
-      return null; // refused for good: the button is still there
+      return null; // refused: the button stays, for another try
     });
     local.remove("wants_person");
     if (state) this.#setState(state);
   }
 
-  /** The conversation begins with its first message: looking at the widget leaves no trace. */
+  /** The conversation starts with its first message: opening the widget alone leaves no trace. */
   async #begin() {
     if (this.#api.token) return;
     this.#starting ??= this.#api.start(this.visitor);
@@ -156,7 +155,7 @@ export class Chat {
     const text = navigator.onLine ? t("retrying") : t("waiting");
     const actions = [{ text: t("try_again"), run: () => this.#flush() }];
     for (const item of this.#outbox.items.filter(({ error }) => error === null)) {
-      this.#thread.setDelivery(item.clientId, { kind: "waiting", text, actions: navigator.onLine ? actions : [] });
+      this.#thread.setDelivery(item.externalId, { kind: "waiting", text, actions: navigator.onLine ? actions : [] });
     }
     const pause = problem.retryAfter ? problem.retryAfter * 1000 : this.#retry.pause;
     this.#retry.pause = Math.min(this.#retry.pause * 2, LAST_RETRY);
@@ -164,15 +163,15 @@ export class Chat {
   }
 
   #refused(item, reason) {
-    this.#outbox.update(item, { error: reason || t("not_sent") });
+    this.#outbox.update(item, { error: reason });
     this.#showFailure(item);
   }
 
   #showUnsent(item) {
-    if (this.#thread.hasSent(item.clientId)) return this.#outbox.remove(item);
+    if (this.#thread.hasSent(item.externalId)) return this.#outbox.remove(item);
     this.#thread.showUnsent(item);
-    if (item.isLost && !item.error) this.#outbox.update(item, { error: t("photos_lost") });
-    if (item.error) this.#showFailure(item);
+    if (item.isLost && item.error === null) this.#outbox.update(item, { error: t("photos_lost") });
+    if (item.error !== null) this.#showFailure(item);
   }
 
   #showFailure(item) {
@@ -182,36 +181,36 @@ export class Chat {
     };
     const discard = () => {
       this.#outbox.remove(item);
-      this.#thread.remove(item.clientId);
+      this.#thread.remove(item.externalId);
     };
     const actions = [{ text: t("discard"), run: discard }];
     if (!item.isLost) actions.unshift({ text: t("try_again"), run: retry });
-    const text = t("not_sent_because", { reason: item.error });
-    this.#thread.setDelivery(item.clientId, { kind: "failed", text, actions });
+    const text = item.error ? t("not_sent_because", { reason: item.error }) : t("not_sent");
+    this.#thread.setDelivery(item.externalId, { kind: "failed", text, actions });
   }
 
-  // Arriving
+  // Receiving
 
-  #take(kind, payload) {
-    if (kind === "message.created") this.#arrived(payload);
+  #receive(kind, payload) {
+    if (kind === "message.created") this.#showMessage(payload);
     else if (kind === "conversation.state") this.#setState(payload);
-    else if (kind === "answer.started") this.#answerBegins();
+    else if (kind === "answer.started") this.#answerStarted();
     else if (kind === "answer.delta" && this.#hearsWholeAnswer) this.#thread.addWords(payload.text);
     else if (kind === "answer.dropped") this.#thread.restartWords();
   }
 
-  #arrived(message) {
+  #showMessage(message) {
     const isNew = this.#thread.show(message);
     if (message.author === "customer") {
       const item = this.#outbox.find(message.external_id);
-      if (!item && isNew) this.#await("writing"); // written in another tab
+      if (!item && isNew) this.#await("writing"); // sent from another tab
       return;
     }
     if (message.author !== "system") this.#await(null);
     if (isNew) this.#view.onNews(message);
   }
 
-  #answerBegins() {
+  #answerStarted() {
     clearTimeout(this.#aheadTimer);
     this.#hearsWholeAnswer = true;
     this.#thread.restartWords();
@@ -219,7 +218,7 @@ export class Chat {
     else this.#thread.showWriting(t(this.#awaits));
   }
 
-  /** Show that an answer is on its way (a text of `texts`), or null: none is. */
+  /** Show the text of this key while an answer is awaited; null when none is. */
   #await(text) {
     clearTimeout(this.#slowTimer);
     clearTimeout(this.#aheadTimer);
@@ -234,7 +233,7 @@ export class Chat {
     this.#aheadTimer = setTimeout(() => this.#askJobsAhead(), ASK_JOBS_AHEAD_EVERY);
   }
 
-  /** Show how many jobs are ahead of the customer's until it is their turn. */
+  /** Show how many jobs are ahead of the customer's until its turn comes. */
   async #askJobsAhead() {
     const timer = this.#aheadTimer;
     const now = document.hidden || !this.#api.token ? null : await this.#api.conversation().catch(() => null);
@@ -253,7 +252,7 @@ export class Chat {
     this.#view.onState(this.state);
   }
 
-  // Keeping in step
+  // Synchronizing
 
   async #sync() {
     if (this.#isSyncing || !this.#api.token) return;
@@ -262,7 +261,8 @@ export class Chat {
       const now = await this.#api.conversation();
       for (const message of now.messages) this.#thread.show(message);
       this.#setState(now);
-      if (this.#awaits === null && this.#thread.lastAuthor === "customer") this.#await("writing");
+      const isOpenQuestion = now.status === "assistant" && this.#thread.lastAuthor === "customer";
+      if (this.#awaits === null && isOpenQuestion) this.#await("writing");
       this.#stream.start(String(now.last_event_id));
       if (now.messages.length) this.#view.onStarted();
     } catch (problem) {
@@ -284,7 +284,7 @@ export class Chat {
 
   #connectionChanged(connected, problem) {
     if (problem?.isGone) return this.#gone();
-    if (problem?.status > 0) void this.#sync(); // no stream to be had, but the server answers: ask it
+    if (problem?.status > 0) void this.#sync(); // the server answers, but not with a stream: poll
     this.#view.onConnection(connected);
   }
 

@@ -133,7 +133,8 @@
     button.setAttribute("aria-label", words.open);
     remember("sessionStorage", "assistant.open", null);
     const before = focusedBefore;
-    if (before && before !== document.body && before.isConnected) before.focus();
+    const isOutside = before && before !== document.body && before !== host; // the host stands for our own button
+    if (isOutside && before.isConnected) before.focus();
     else button.focus();
   }
 

@@ -1,12 +1,12 @@
-// The conversation as it is shown: bubbles, notices, photos, sources, and the words that are being written.
+// The conversation on screen: bubbles, notices, photos, sources, and the answer being written.
 
 import { icon, make, safeLink } from "./dom.js";
 import { passagesOf, prose } from "./prose.js";
 import { currentLanguage, t, translateNotice } from "./texts.js";
 
 const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif"];
-const MARGIN = 12; // pixels above what begins at the upper edge
-const NEAR = 48; // pixels from the end that still count as there
+const MARGIN = 12; // pixels kept free above a message at the upper edge
+const NEAR = 48; // pixels from the end that still count as the end
 let passageCount = 0;
 
 export class Thread {
@@ -18,17 +18,17 @@ export class Thread {
   #onOpenPhoto;
   #onRate;
   #byId = new Map();
-  #byClientId = new Map();
+  #byExternalId = new Map();
   #lastDay = null;
   #streamed = "";
   #isAtEnd = true;
-  #sizes = ""; // of scroller and content when we last looked
+  #sizes = ""; // heights of scroller and content at the last check
 
   /**
    * @param elements {log, scroller, writing, newest}
    * @param photo resolves an attachment (id, {thumbnail}) to an object URL
-   * @param onOpenPhoto called with an attachment and the address of its thumbnail
-   * @param onRate says whether an answer helped (id, true | false | null); resolves when the server has it
+   * @param onOpenPhoto called with an attachment and its thumbnail's URL
+   * @param onRate rates an answer (id, true | false | null); resolves once the server has stored it
    */
   constructor({ log, scroller, writing, newest }, { photo, onOpenPhoto, onRate }) {
     this.#log = log;
@@ -51,28 +51,28 @@ export class Thread {
   clear() {
     this.#log.replaceChildren();
     this.#byId.clear();
-    this.#byClientId.clear();
+    this.#byExternalId.clear();
     this.#lastDay = null;
     this.hideWriting();
   }
 
-  /** Who spoke last: customer, assistant or agent; null if nobody has. */
+  /** Author of the last message: customer, assistant or agent; null if there is none. */
   get lastAuthor() {
     return [...this.#log.querySelectorAll(".entry")].at(-1)?.dataset.author ?? null;
   }
 
-  /** Whether the server has a message of ours. */
-  hasSent(clientId) {
-    return [...this.#byId.values()].includes(this.#byClientId.get(clientId));
+  /** Whether the server has this message of the customer's. */
+  hasSent(externalId) {
+    return [...this.#byId.values()].includes(this.#byExternalId.get(externalId));
   }
 
-  /** Show a message as the server has it. Returns whether it was new; one that we sent takes its own bubble's place. */
+  /** Show a message from the server. Returns whether it is new; one sent from here replaces its unsent bubble. */
   show(message) {
     if (this.#byId.has(message.id)) return false;
-    const own = message.external_id ? this.#byClientId.get(message.external_id) : null;
+    const own = message.external_id ? this.#byExternalId.get(message.external_id) : null;
     const entry = this.#entry(message);
     this.#byId.set(message.id, entry);
-    if (message.external_id) this.#byClientId.set(message.external_id, entry);
+    if (message.external_id) this.#byExternalId.set(message.external_id, entry);
     if (own) {
       own.replaceWith(entry);
     } else {
@@ -83,7 +83,7 @@ export class Thread {
     return !own;
   }
 
-  /** Show a message that the server does not have yet. */
+  /** Show a message that the server has not acknowledged. */
   showUnsent(item) {
     const message = { author: "customer", text: item.text, created_at: item.createdAt, attachments: [], citations: [] };
     const entry = this.#entry(message);
@@ -91,16 +91,16 @@ export class Thread {
     for (const file of item.files) photos.append(localFile(file));
     if (item.files.length) entry.querySelector(".bubble").before(photos);
     if (!item.text) entry.querySelector(".bubble").hidden = true;
-    this.#byClientId.set(item.clientId, entry);
+    this.#byExternalId.set(item.externalId, entry);
     this.#addDay(new Date(item.createdAt));
     this.#log.append(entry);
     this.#isAtEnd = true;
     this.#jumpToEnd();
   }
 
-  /** What stands under a message of the customer. ``actions`` are {text, run}. */
-  setDelivery(clientId, { kind, text, actions = [] }) {
-    const entry = this.#byClientId.get(clientId);
+  /** Set the line under a message of the customer's. `actions` are {text, run}. */
+  setDelivery(externalId, { kind, text, actions = [] }) {
+    const entry = this.#byExternalId.get(externalId);
     const place = entry?.querySelector(".delivery");
     if (!place) return;
     entry.dataset.delivery = kind;
@@ -111,9 +111,9 @@ export class Thread {
     }
   }
 
-  /** A file that the server refused, with its reason, under the message it came with. */
-  showRejected(clientId, files) {
-    const entry = this.#byClientId.get(clientId);
+  /** Show the files that the server rejected, and why, under their message. */
+  showRejected(externalId, files) {
+    const entry = this.#byExternalId.get(externalId);
     for (const file of files) {
       const text = t("rejected", { name: file.filename, reason: file.detail });
       entry?.append(make("p.rejected", { role: "alert" }, icon("warn"), make("span", {}, text)));
@@ -121,18 +121,18 @@ export class Thread {
     this.#follow(false);
   }
 
-  remove(clientId) {
-    this.#byClientId.get(clientId)?.remove();
-    this.#byClientId.delete(clientId);
+  remove(externalId) {
+    this.#byExternalId.get(externalId)?.remove();
+    this.#byExternalId.delete(externalId);
   }
 
-  /** A line of our own in the middle. */
+  /** Show a notice of the widget itself. */
   showNotice(text) {
     this.#log.append(make("p.notice", {}, text));
     this.#follow(true);
   }
 
-  // What is being written stands outside the log: screen readers hear the finished message once, not every word.
+  // The answer being written is outside the log, so that screen readers read the finished message once, not every word.
 
   showWriting(text) {
     this.#writing.hidden = false;
@@ -168,12 +168,12 @@ export class Thread {
   }
 
   #jumpToEnd() {
-    this.#scroller.scrollTop = Math.max(this.#scroller.scrollTop, this.#end()); // who has read on is not called back
+    this.#scroller.scrollTop = Math.max(this.#scroller.scrollTop, this.#end()); // never scroll back
     this.#sizes = this.#measure();
     this.#newest.hidden = true;
   }
 
-  /** How far to scroll: to the end, but no further than the beginning of what was said to the customer last. */
+  /** Where to scroll: to the end, but not past the beginning of the latest reply. */
   #end() {
     if (this.isEmpty) return 0;
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
@@ -200,7 +200,7 @@ export class Thread {
 
   #noticeScroll() {
     const sizes = this.#measure();
-    if (this.#isAtEnd && sizes !== this.#sizes) return this.#jumpToEnd(); // it grew: nobody has scrolled
+    if (this.#isAtEnd && sizes !== this.#sizes) return this.#jumpToEnd(); // the content grew: this was no scrolling by the customer
     this.#sizes = sizes;
     this.#isAtEnd = this.#scroller.scrollTop > this.#end() - NEAR;
     if (this.#isAtEnd) this.#newest.hidden = true;
@@ -212,7 +212,7 @@ export class Thread {
     const today = new Date();
     const isFirstToday = this.#lastDay === null && day === today.toDateString();
     this.#lastDay = day;
-    if (isFirstToday) return; // a conversation of today needs no date
+    if (isFirstToday) return; // today's conversation needs no date
     const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1).toDateString();
     const long = new Intl.DateTimeFormat(currentLanguage(), { weekday: "long", day: "numeric", month: "long" });
     const name = day === today.toDateString() ? t("today") : day === yesterday ? t("yesterday") : long.format(date);
@@ -229,7 +229,7 @@ export class Thread {
     entry.append(byline(message, name));
     const photos = this.#photos(message.attachments);
     if (photos) entry.append(photos);
-    // Whoever reads a source stays there.
+    // Opening a source stops the thread from following new messages.
     const figure = (one) => this.#thumbnail({ ...one, filename: one.alt || t("figure") });
     const sources = new Sources(message.citations, () => (this.#isAtEnd = false), figure);
     const bubble = make(
@@ -245,7 +245,7 @@ export class Thread {
     return entry;
   }
 
-  /** Did this help? Pressed again, it is taken back. */
+  /** "Did this help?" with two buttons; pressing the chosen one again withdraws the rating. */
   #rating(message) {
     const holder = make("div.rating", { role: "group", "aria-label": t("helpful") });
     const buttons = [true, false].map((value) => {
@@ -310,14 +310,14 @@ export class Thread {
   }
 }
 
-/** The list of passages under a message; each opens to the words that were quoted. */
+/** The sources under a message; each expands to the quoted passage. */
 class Sources {
   #rows = new Map();
   #onOpen;
   #figure;
-  #show = new Map(); // what to do when a source with figures is opened
+  #show = new Map(); // loads a source's figures when it is expanded
 
-  /** @param figure makes the element that shows a figure */
+  /** @param figure creates the element for a figure */
   constructor(citations, onOpen, figure) {
     this.#onOpen = onOpen;
     this.#figure = figure;
@@ -353,7 +353,7 @@ class Sources {
       icon("chevron"),
     );
     const panel = make("div.passage", { id, hidden: true }, make("blockquote", {}, passage.quote));
-    // Fetched when the source is opened, not before.
+    // Fetched only when the source is expanded.
     const figures = passage.figures ?? [];
     if (figures.length) {
       const holder = make("div.figures");
@@ -374,7 +374,7 @@ class Sources {
   }
 }
 
-/** The heading path without the article's title, which stands before it. */
+/** The heading path without the article's title, which precedes it. */
 function headingPath({ heading, article_title: title }) {
   const parts = (heading ?? "").split(" > ").filter((part) => part && part !== title);
   return parts.join(" › ");
@@ -386,7 +386,7 @@ function byline(message, name) {
   return make("p.byline", {}, make("span.author", {}, name), make("time", { dateTime: message.created_at }, time));
 }
 
-/** A file that is only here so far: a picture if the browser can show it (HEIC it mostly cannot), else its name. */
+/** An unsent file: an image if the browser can show it (most cannot show HEIC), else its name. */
 function localFile(file) {
   if (!SHOWN_BY_BROWSERS.includes(file.type)) return make("span.file", {}, icon("file"), make("span", {}, file.name));
   const image = make("img", { alt: t("photo", { name: file.name }) });

@@ -1,4 +1,4 @@
-// The widget's page: finds the elements, wires the parts, and shows the state of the conversation around it.
+// The widget's page: finds the elements, connects the parts, and shows the status around the conversation.
 
 import { setAccent } from "./accent.js";
 import { Api } from "./api.js";
@@ -11,14 +11,14 @@ import { chooseLanguage, fillIn, t } from "./texts.js";
 import { Thread } from "./thread.js";
 import { Viewer } from "./viewer.js";
 
-const RECONNECTING_AFTER = 3_000; // shorter interruptions are nobody's business
+const RECONNECTING_AFTER = 3_000; // shorter interruptions are not shown
 
 const find = (id) => document.getElementById(id);
 const config = JSON.parse(document.body.dataset.config);
 
 const api = new Api(config.api);
-// Ids say what they name: photos of the conversation, or figures of articles.
-const photo = keepAddresses((id, options) =>
+// Figures of articles have ids of their own kind; all others are attachments.
+const photo = cachedUrls((id, options) =>
   id.startsWith("fig_") ? api.figure(id, options) : api.attachment(id, options),
 );
 const viewer = new Viewer(find("viewer"), { photo, onToggle: (open) => parentPage.tell("resize", { large: open }) });
@@ -158,7 +158,7 @@ function showBanner(banner) {
     return;
   }
   const words = make("p", {}, make("strong", {}, banner.title), " ", make("span", {}, banner.text));
-  // The same words again would be read aloud again.
+  // Screen readers would read the same text again.
   if (element.querySelector("p")?.textContent === words.textContent) return;
   element.replaceChildren(icon(banner.symbol), words);
   if (banner.action) {
@@ -197,8 +197,8 @@ function visitorFrom(options) {
   return visitor;
 }
 
-/** Attachments as object URLs, each fetched once; what failed is fetched again next time. */
-function keepAddresses(fetchBlob) {
+/** Object URLs of attachments, each fetched once; failures are retried on the next use. */
+function cachedUrls(fetchBlob) {
   const addresses = new Map();
   return (id, options) => {
     const key = `${id} ${options.thumbnail}`;

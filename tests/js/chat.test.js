@@ -1,0 +1,207 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+import { Api } from "../../assistant/web/static/widget/api.js";
+import { Chat } from "../../assistant/web/static/widget/chat.js";
+import { local, Outbox } from "../../assistant/web/static/widget/store.js";
+import { json, localStorage, serve, settle } from "./browser.js";
+
+/** What the customer would see: messages with their delivery, and the line that says what is being worked on. */
+class RecordingThread {
+  messages = [];
+  deliveries = new Map();
+  writing = null;
+  notices = [];
+
+  get isEmpty() {
+    return !this.messages.length;
+  }
+
+  get lastAuthor() {
+    return this.messages.at(-1)?.author ?? null;
+  }
+
+  hasSent(externalId) {
+    return this.messages.some((message) => message.id && message.external_id === externalId);
+  }
+
+  show(message) {
+    if (this.messages.some(({ id }) => id === message.id)) return false;
+    const own = this.messages.findIndex(({ id, external_id }) => !id && external_id === message.external_id);
+    if (own >= 0) this.messages[own] = message;
+    else this.messages.push(message);
+    return own < 0;
+  }
+
+  showUnsent(item) {
+    this.messages.push({ author: "customer", text: item.text, external_id: item.externalId });
+  }
+
+  setDelivery(externalId, delivery) {
+    this.deliveries.set(externalId, delivery);
+  }
+
+  showRejected() {}
+
+  showNotice(text) {
+    this.notices.push(text);
+  }
+
+  showWriting(text) {
+    this.writing = text;
+  }
+
+  hideWriting() {
+    this.writing = null;
+  }
+
+  restartWords() {}
+
+  clear() {
+    this.messages = [];
+  }
+
+  get delivery() {
+    return [...this.deliveries.values()].at(-1);
+  }
+}
+
+const view = { onState() {}, onConnection() {}, onNews() {}, onStarted() {} };
+const customer = { id: "msg_1", author: "customer", text: "It leaks." };
+
+/** A server whose conversation and answer to a posted message the test decides. The stream stays silent. */
+function serveChat({ conversation = {}, post }) {
+  const now = { status: "assistant", messages: [], last_event_id: 1, jobs_ahead: null, ...conversation };
+  return serve((path, options) => {
+    if (path === "conversations") return json({ token: "secret", status: "assistant" }, { status: 201 });
+    if (path === "conversation") return json(now);
+    if (path === "messages") return post(options.body);
+    return new Promise((_resolve, reject) => {
+      options.signal.addEventListener("abort", () => reject(options.signal.reason));
+    });
+  });
+}
+
+function open() {
+  const thread = new RecordingThread();
+  const api = new Api("https://support.example/widget/v1/");
+  return { thread, chat: new Chat({ api, thread, outbox: new Outbox(), view }) };
+}
+
+const accepted = (body) => {
+  const message = { ...customer, text: body.get("text"), external_id: body.get("external_id") };
+  return json({ message, rejected_files: [] }, { status: 201 });
+};
+
+beforeEach(() => {
+  mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  for (const key of ["outbox", "token", "wants_person"]) local.remove(key);
+  localStorage.clear();
+});
+afterEach(() => mock.timers.reset());
+
+test("the conversation starts with its first message", async () => {
+  const requests = serveChat({ post: accepted });
+  const { chat, thread } = open();
+  await chat.resume();
+  assert.deepEqual(requests, []);
+  await chat.send({ text: "It leaks.", files: [] });
+  assert.deepEqual(
+    requests.map(({ path }) => path).filter((path) => path !== "events"),
+    ["conversations", "messages"],
+  );
+  assert.equal(thread.delivery.kind, "sent");
+  assert.equal(local.get("token"), "secret");
+});
+
+test("a refused message says why, and can be discarded", async () => {
+  serveChat({ post: () => json({ code: "invalid", detail: "The photo is damaged." }, { status: 422 }) });
+  const { chat, thread } = open();
+  await chat.send({ text: "See photo", files: [] });
+  assert.equal(thread.delivery.kind, "failed");
+  assert.equal(thread.delivery.text, "Not sent: The photo is damaged.");
+  assert.deepEqual(
+    thread.delivery.actions.map(({ text }) => text),
+    ["Try again", "Discard"],
+  );
+});
+
+test("a refusal without a reason is not given one", async () => {
+  serveChat({ post: () => new Response("no", { status: 400 }) });
+  const { chat, thread } = open();
+  await chat.send({ text: "See photo", files: [] });
+  assert.equal(thread.delivery.text, "Not sent");
+});
+
+test("a message whose response is lost is sent again under the same id", async () => {
+  const ids = [];
+  const requests = serveChat({
+    post: (body) => {
+      ids.push(body.get("external_id"));
+      if (ids.length === 1) throw new TypeError("Failed to fetch");
+      return accepted(body);
+    },
+  });
+  const { chat, thread } = open();
+  await chat.send({ text: "It leaks.", files: [] });
+  assert.equal(thread.delivery.kind, "waiting");
+  mock.timers.tick(2_000);
+  await settle();
+  assert.equal(thread.delivery.kind, "sent");
+  assert.equal(ids.length, 2);
+  assert.equal(new Set(ids).size, 1);
+  assert.equal(requests.filter(({ path }) => path === "conversations").length, 1);
+});
+
+test("what was left unsent is sent when the widget is opened again", async () => {
+  await new Outbox().add({ externalId: "left", text: "It leaks.", files: [], createdAt: "now", error: null });
+  serveChat({ post: accepted });
+  const { chat, thread } = open();
+  await chat.resume();
+  assert.equal(thread.deliveries.get("left").kind, "sent");
+  assert.deepEqual(local.get("outbox"), []);
+});
+
+test("if the conversation was erased, the message starts a new one", async () => {
+  local.set("token", "old");
+  const isErased = (options) => options.headers.Authorization === "Bearer old";
+  serve((path, options) => {
+    if (path === "conversations") return json({ token: "new", status: "assistant" }, { status: 201 });
+    if (path === "conversation") return json({ status: "assistant", messages: [customer], last_event_id: 1 });
+    if (isErased(options)) return json({}, { status: 401 });
+    return path === "messages" ? accepted(options.body) : new Promise(() => {});
+  });
+  const { chat, thread } = open();
+  await chat.resume();
+  await chat.send({ text: "Hello?", files: [] });
+  await settle();
+  assert.equal(local.get("token"), "new");
+  assert.equal(thread.delivery.kind, "sent");
+});
+
+test("an open question shows that an answer is being written", async () => {
+  local.set("token", "secret");
+  serveChat({ conversation: { messages: [customer] }, post: accepted });
+  const { chat, thread } = open();
+  await chat.resume();
+  assert.equal(thread.writing, "The assistant is writing");
+});
+
+test("nothing is being written in a closed conversation, whoever wrote last", async () => {
+  local.set("token", "secret");
+  serveChat({ conversation: { status: "closed", messages: [customer] }, post: accepted });
+  const { chat, thread } = open();
+  await chat.resume();
+  mock.timers.tick(60_000);
+  await settle();
+  assert.equal(thread.writing, null);
+});
+
+test("how many are ahead is shown while the customer waits", async () => {
+  local.set("token", "secret");
+  serveChat({ conversation: { messages: [customer], jobs_ahead: 3 }, post: accepted });
+  const { chat, thread } = open();
+  await chat.resume();
+  mock.timers.tick(3_000);
+  await settle();
+  assert.equal(thread.writing, "In the queue: 3 ahead of you");
+});

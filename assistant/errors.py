@@ -1,13 +1,13 @@
-"""Every error that the product raises on purpose.
+"""Every error the product raises deliberately.
 
     AssistantError
     +- Invalid 422            a value breaks a rule; ``field`` names it
     +- Unauthenticated 401    no valid key, token or session
-    +- NotAllowed 403         known, but not permitted to do this
-    +- NotFound 404           does not exist, or is not yours: deliberately the same
-    +- Conflict 409           the object is no longer in the state this needs
-    +- TooLarge 413           over a limit; ``limit`` names it
-    +- Unsupported 415        a content type or file format that is not taken
+    +- NotAllowed 403         authenticated, but not permitted to do this
+    +- NotFound 404           does not exist, or is not yours: deliberately not told apart
+    +- Conflict 409           the object is not in a state that allows this
+    +- TooLarge 413           over a limit; ``limit`` is its value
+    +- Unsupported 415        a content type or file format that is not accepted
     +- RateLimited 429        too many requests; ``retry_after`` seconds
     +- EngineError 503        the model cannot answer now
        +- EngineBusy 503      the queue is full; ``retry_after`` seconds
@@ -15,8 +15,8 @@
        +- EngineFailed 503    this generation failed
     +- NotReady 503           a part of the installation is missing; the message says what to do
 
-Messages are safe to show to the caller: they never contain a path, a secret or another caller's data.
-They say what is wrong and what to do about it.
+Messages are safe to show to the caller: they never contain a path, a secret or another caller's data. They say what is
+wrong and what to do about it.
 """
 
 from __future__ import annotations

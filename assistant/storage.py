@@ -1,7 +1,7 @@
-"""Attachment bytes by their SHA-256: in a folder, or in any object store that obstore speaks to.
+"""Attachment bytes by their SHA-256: in a folder, or in any object store that obstore supports.
 
-Writing the same bytes twice is a no-op. A file is complete or absent: obstore writes beside and renames. What is read
-is checked against its name, so that a damaged disk is noticed here and not in a photo.
+Writing the same bytes twice is a no-op. A file is complete or absent: obstore writes to a temporary file and renames
+it. What is read is checked against its name, so that a damaged disk is noticed here and not in a photo.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from urllib.request import url2pathname
 from assistant.errors import NotFound, NotReady
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_GONE = "The file is no longer there."
-# obstore's own retries go on for three minutes: a request would hang that long on a bucket that is down.
+_GONE = "The file no longer exists."
+# By default obstore retries for three minutes: a request would hang that long on a bucket that is down.
 _CLIENT = {"timeout": "20s", "connect_timeout": "5s"}
 _RETRIES = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 
@@ -33,9 +33,9 @@ class Storage:
 
     @classmethod
     def open(cls, url: str) -> Storage:
-        """``url``: a folder, made if absent, or e.g. ``s3://bucket/prefix`` (credentials from the environment).
+        """``url``: a folder, created if missing, or e.g. ``s3://bucket/prefix`` (credentials from the environment).
 
-        Raises `NotReady` if the folder cannot be made or the address is not understood. A bucket is not asked yet.
+        Raises `NotReady` if the folder cannot be created or the address is invalid. A bucket is not contacted yet.
         """
         from obstore.store import LocalStore, from_url
 
@@ -50,12 +50,12 @@ class Storage:
             raise NotReady(message) from error
 
     def put(self, data: bytes) -> str:
-        """Store bytes; returns their SHA-256. Raises `NotReady` if they cannot be written: disk full, bucket gone."""
+        """Store bytes and return their SHA-256. Raises `NotReady` if they cannot be written: disk full, bucket gone."""
         import obstore
 
         sha256 = hashlib.sha256(data).hexdigest()
         try:
-            # A power cut can leave an empty file behind: only one of the right size counts as there.
+            # A power failure can leave an empty file behind: only one of the right size counts.
             if self._size(sha256) != len(data):
                 obstore.put(self._store, _key(sha256), data)
         except Exception as error:
@@ -64,7 +64,7 @@ class Storage:
         return sha256
 
     def get(self, sha256: str) -> bytes:
-        """Raises `NotFound` if it is not there, `NotReady` if it cannot be read or is not what was written."""
+        """Raises `NotFound` if it does not exist, `NotReady` if it cannot be read or differs from what was written."""
         import obstore
 
         try:
@@ -77,14 +77,14 @@ class Storage:
             message = f"The file could not be read: {_reason(error)}. Please try again later."
             raise NotReady(message) from error
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise NotReady("The stored file is damaged: it is not what was written. Restore it from a backup.")
+            raise NotReady("The stored file is damaged: it differs from what was written. Restore it from a backup.")
         return data
 
     def exists(self, sha256: str) -> bool:
         return self._size(sha256) is not None
 
     def delete(self, sha256: str) -> None:
-        """Deleting what is not there is a no-op."""
+        """Deleting a file that does not exist is a no-op."""
         import obstore
 
         try:
@@ -112,21 +112,21 @@ class Storage:
 
 
 def _key(sha256: str) -> str:
-    """Two characters of folder: no folder grows beyond what file systems like."""
+    """In a folder of two characters, so that no folder grows larger than file systems handle well."""
     if not _SHA256.fullmatch(sha256):
         raise NotFound(_GONE)
     return f"{sha256[:2]}/{sha256[2:]}"
 
 
 def _reason(error: Exception) -> str:
-    """In words that are safe to show: obstore's own messages hold paths and addresses."""
+    """In words that are safe to show: obstore's own messages contain paths and addresses."""
     text = str(error)
     if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text or "os error 28" in text:
         return "the disk is full"
     if isinstance(error, PermissionError) or "Permission denied" in text or "os error 13" in text:
         return "permission denied"
     if "Unable to recognise URL" in text:
-        return "its address is not understood"
+        return "its address is invalid"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return "the storage does not answer as it should"
+    return "the storage does not respond as expected"

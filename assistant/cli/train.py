@@ -82,7 +82,7 @@ def _export_lessons(settings: Settings, folder: Path) -> Path:
 
 def _fine_tune(settings: Settings, base: str, tickets: Path, *, folder: Path, epochs: int) -> None:
     from assistant import sample
-    from assistant.engine.checkpoint import named
+    from assistant.engine import checkpoint
     from assistant.lab.training.adapter import fine_tune, read_lessons
     from assistant.skills.taxonomy import load_taxonomy
 
@@ -90,7 +90,12 @@ def _fine_tune(settings: Settings, base: str, tickets: Path, *, folder: Path, ep
     lessons = read_lessons(tickets, load_taxonomy(settings.taxonomy or sample.taxonomy_path()))
     with progress_bar(quiet=False) as progress:
         outcome = fine_tune(
-            named(settings), lessons, settings=settings, folder=folder, epochs=epochs, progress=progress
+            checkpoint.from_settings(settings),
+            lessons,
+            settings=settings,
+            folder=folder,
+            epochs=epochs,
+            progress=progress,
         )
     for when, marks in (("before", outcome.before), ("after", outcome.after)):
         click.echo(

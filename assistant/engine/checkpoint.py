@@ -1,6 +1,6 @@
-"""What a checkpoint is, told from its files without loading it: which one, at which revision, how large.
+"""What can be known about a checkpoint without loading it: which one it is, its revision, its size.
 
-Knows safetensors headers and the hub's cache; imports neither torch nor transformers.
+Reads safetensors headers and the hub's cache; imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from assistant.settings import Settings
 
 NO_MODEL = "none"
 
-# Parts of the names of weights that are not quantized, for the estimate; the loader looks at the architecture itself.
+# Name parts of weights that are not quantized, for the estimate; the loader goes by the architecture itself.
 _PRECISE = ("vision", "visual", "image", "connector", "projector", "merger", "aligner", "embed", "lm_head", "router")
 
-# Beside the weights: activations and caches of short conversations, in bytes.
+# Besides the weights: activations and caches of short conversations, in bytes.
 _WORKING_MEMORY = 1.5e9
-# NF4 with double quantization: 4 bits a weight, and 0.127 bits for the constants of each block of 64.
+# NF4 with double quantization: 4 bits per weight, plus 0.127 bits for the constants of each block of 64.
 _NF4_BYTES = 4.127 / 8
-# What quantized checkpoints keep beside the packed weights.
+# What quantized checkpoints store besides the packed weights.
 _CONSTANTS = ("absmax", "quant_map", "nested_", "quant_state", "qzeros", "scales", "g_idx", "weight_shape", "SCB")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A hub id with the commit it is pinned to, or a local folder (whose revision is its content)."""
+    """A hub id and the commit it is pinned to, or a local folder (whose revision is its content)."""
 
     name: str
     commit: str | None = None
@@ -45,12 +45,12 @@ class Checkpoint:
 
     @property
     def label(self) -> str:
-        """Its name as it may be shown to anyone: a folder's without the path."""
+        """Its name, safe to show to anyone: for a folder, without the path."""
         return self.name if self.folder is None else self.folder.name
 
     @property
     def revision(self) -> str:
-        """What its results are kept under: the pinned commit, or a fingerprint of the folder's files."""
+        """What its results are stored under: the pinned commit, or a fingerprint of the folder's files."""
         return f"{self.label}@{self.commit if self.folder is None else _fingerprint(self.folder)}"
 
 
@@ -62,7 +62,7 @@ DEFAULTS = (
 )
 
 
-# The small model that comes along. It knows the sample company's products and nothing else; see its README.md.
+# The small model that ships with the product. It knows the sample company's products only; see its README.md.
 BUNDLED = Checkpoint(str(Path(__file__).with_name("small-vlm")))
 
 
@@ -72,8 +72,8 @@ def choose_default(free_gpu_bytes: float, *, sample: bool) -> Checkpoint | None:
     return fitting or (BUNDLED if sample and BUNDLED.folder is not None else None)
 
 
-def named(settings: Settings) -> Checkpoint:
-    """The checkpoint that ``settings.model`` names. Raises `NotReady` if it cannot be one, or is not pinned."""
+def from_settings(settings: Settings) -> Checkpoint:
+    """The checkpoint that ``settings.model`` names. Raises `NotReady` if there is none, or it is not pinned."""
     name, commit = settings.model, settings.model_revision
     checkpoint = Checkpoint(name, commit)
     if checkpoint.folder is not None:
@@ -84,14 +84,14 @@ def named(settings: Settings) -> Checkpoint:
         commit = next((known.commit for _, known in DEFAULTS if known.name == name), None)
     if commit is None or not re.fullmatch(r"[0-9a-f]{40}", commit):
         raise NotReady(
-            f"{name} is not pinned: set ASSISTANT_MODEL_REVISION to a commit of it (40 hexadecimal digits), so that a "
-            "change upstream never changes your assistant unseen."
+            f"{name} is not pinned. Set ASSISTANT_MODEL_REVISION to one of its commits (40 hex digits), so that "
+            "a change upstream never changes your assistant unnoticed."
         )
     return Checkpoint(name, commit)
 
 
 def parameter_count(checkpoint: Checkpoint) -> int | None:
-    """By the safetensors files' headers; by its name (“…-2B-…”), or None, before a hub checkpoint is downloaded."""
+    """From the headers of its safetensors files. Before it is downloaded: from its name (“…-2B-…”), or None."""
     counted = sum(tensor.parameters for tensor in _tensors(checkpoint))
     if counted:
         return counted
@@ -103,7 +103,7 @@ def parameter_count(checkpoint: Checkpoint) -> int | None:
 
 
 def memory_needed(checkpoint: Checkpoint, *, quantized: bool, gpu: bool) -> float | None:
-    """Bytes for weights and work: 16-bit on a GPU, 32-bit on a CPU, NF4 where quantized. None before it is here."""
+    """Bytes for weights and work: 16-bit on a GPU, 32-bit on a CPU, NF4 where quantized. None before the download."""
     tensors = list(_tensors(checkpoint))
     if not tensors:
         return None
@@ -117,13 +117,13 @@ def memory_needed(checkpoint: Checkpoint, *, quantized: bool, gpu: bool) -> floa
 
 
 def is_quantized(checkpoint: Checkpoint) -> bool:
-    """Whether its weights are quantized already."""
+    """Whether its weights are already quantized."""
     folder = files(checkpoint)
     return folder is not None and "quantization_config" in configuration(folder)
 
 
 def configuration(folder: Path) -> dict[str, Any]:
-    """The checkpoint's config.json; empty if there is none that can be read."""
+    """The checkpoint's config.json; empty if it is missing or cannot be read."""
     try:
         found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -132,7 +132,7 @@ def configuration(folder: Path) -> dict[str, Any]:
 
 
 def files(checkpoint: Checkpoint) -> Path | None:
-    """Where the checkpoint's files are on this machine; None before a hub checkpoint is downloaded."""
+    """The folder of the checkpoint's files on this machine; None before a hub checkpoint is downloaded."""
     if checkpoint.folder is not None:
         return checkpoint.folder
     from huggingface_hub import try_to_load_from_cache
@@ -142,9 +142,9 @@ def files(checkpoint: Checkpoint) -> Path | None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise `NotReady` if the folder is no checkpoint, or brings weights that could run code."""
+    """Raise `NotReady` if the folder is not a checkpoint, or its weights could run code."""
     if not (folder / "config.json").exists():
-        raise NotReady(f"{folder.name} is no checkpoint: it has no config.json. Check ASSISTANT_MODEL.")
+        raise NotReady(f"{folder.name} is not a checkpoint: it has no config.json. Check ASSISTANT_MODEL.")
     index = folder / "model.safetensors.index.json"
     indexed = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values() if index.exists() else ()
     if not any(folder.glob("*.safetensors")) or any(not str(name).endswith(".safetensors") for name in indexed):
@@ -165,7 +165,7 @@ class _Tensor:
 
     @property
     def parameters(self) -> int:
-        """How many weights it holds: packed formats hold several in one number."""
+        """How many weights it contains; packed formats put several into one number."""
         if any(part in self.name for part in _CONSTANTS):
             return 0
         packed = {"U8": 2, "I32": 8}.get(self.dtype, 1) if len(self.shape) > 1 else 1
@@ -177,7 +177,7 @@ class _Tensor:
 
 
 def _tensors(checkpoint: Checkpoint) -> Iterator[_Tensor]:
-    """From the files' headers alone: eight bytes of length, then JSON."""
+    """From the headers of the files: eight bytes of length, then JSON."""
     folder = files(checkpoint)
     for file in sorted(folder.glob("*.safetensors")) if folder is not None else ():
         with file.open("rb") as opened:

@@ -56,7 +56,7 @@ def choose_model(settings: Settings) -> Checkpoint | None:
     if settings.model == NO_MODEL:
         return None
     if settings.model != "auto":
-        return checkpoint.named(settings)
+        return checkpoint.from_settings(settings)
     free_gpu_bytes = free_memory(settings.device) if is_gpu(settings.device) else 0.0
     return checkpoint.choose_default(free_gpu_bytes, sample=settings.taxonomy is None)
 

@@ -1,7 +1,7 @@
-"""Models of real shapes with random weights, for measuring: speed and memory do not depend on what the weights are.
+"""Models of real shapes with random weights, for measuring: speed and memory do not depend on the values of weights.
 
-Built where they are to run, quantized as a loaded checkpoint would be; nothing is downloaded. What they write means
-nothing, and they never end a text.
+Built on the device they run on, and quantized like a loaded checkpoint; nothing is downloaded. What they write is
+meaningless, and they never end a text.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _TURN = (
 
 
 def build(name: str, settings: Settings, *, texts: Iterable[str], folder: Path | None = None) -> LoadedModel:
-    """The model called ``random:NAME``; its tokenizer is made from ``texts``, so that a text has as many tokens as real
-    ones give it. With a ``folder`` it is saved there as a checkpoint, before it is quantized."""
+    """The model called ``random:NAME``. Its tokenizer is trained on ``texts``, so they have about as many tokens as
+    with a real one. With a ``folder`` it is saved there as a checkpoint, before it is quantized."""
     if name not in _SHAPES:
         raise Invalid(f"There is no shape {name!r}. Shapes: {', '.join(PREFIX + shape for shape in _SHAPES)}.")
     config, processor = _SHAPES[name](list(texts))
@@ -51,7 +51,7 @@ def _random_model(config: Any, settings: Settings) -> Any:
 
 
 def _quantize(model: Any, config: Any) -> None:
-    """Replace the decoder's linear layers by NF4 ones, as loading with bitsandbytes does."""
+    """Replace the decoder's linear layers with NF4 ones, as loading with bitsandbytes does."""
     import torch
     from bitsandbytes.nn import Linear4bit, Params4bit
 
@@ -73,7 +73,7 @@ def _quantize(model: Any, config: Any) -> None:
 
 
 def _small(texts: list[str]) -> tuple[Any, Any]:
-    """A few million parameters, as a model that ships with the product has."""
+    """A few million parameters, like the model that ships with the product."""
     vision = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 3}
     text = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4}
     heads = {"num_attention_heads": 3, "num_key_value_heads": 3}
@@ -81,7 +81,7 @@ def _small(texts: list[str]) -> tuple[Any, Any]:
 
 
 def _smolvlm_256m(texts: list[str]) -> tuple[Any, Any]:
-    """As SmolVLM-256M; a photo is one tile."""
+    """Like SmolVLM-256M; a photo is one tile."""
     vision = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
     text = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30}
     heads = {"num_attention_heads": 9, "num_key_value_heads": 3}
@@ -111,7 +111,7 @@ def _idefics3(
 
 
 def _qwen3_vl_8b(texts: list[str]) -> tuple[Any, Any]:
-    """As Qwen3-VL-8B; a photo takes up to 1,024 tokens."""
+    """Like Qwen3-VL-8B; a photo takes up to 1,024 tokens."""
     from transformers import Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLProcessor
 
     marks = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
@@ -170,7 +170,7 @@ def _tokenizer(texts: list[str], *marks: str) -> Any:
     backend.train_from_iterator(
         texts, trainers.BpeTrainer(vocab_size=3500, initial_alphabet=alphabet, show_progress=False)
     )
-    backend.add_tokens(["Yes", "No"])  # labels of typed questions; letters are tokens anyway
+    backend.add_tokens(["Yes", "No"])  # labels of typed questions; single letters are tokens already
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token="<s>", eos_token=_END, unk_token="<unk>", pad_token="<pad>"
     )

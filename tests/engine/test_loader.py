@@ -118,19 +118,21 @@ def test_a_folder_that_is_no_vision_language_model_is_refused(tmp_path: Path, co
 
 def test_a_checkpoint_of_the_hub_must_be_pinned() -> None:
     with pytest.raises(NotReady, match="not pinned"):
-        checkpoint.named(Settings(model="some/model"))
+        checkpoint.from_settings(Settings(model="some/model"))
     with pytest.raises(NotReady, match="not pinned"):
-        checkpoint.named(Settings(model="some/model", model_revision="main"))
-    assert checkpoint.named(Settings(model="some/model", model_revision=COMMIT)).commit == COMMIT
-    assert checkpoint.named(Settings(model="Qwen/Qwen3-VL-8B-Instruct")).commit is not None  # we know our defaults
+        checkpoint.from_settings(Settings(model="some/model", model_revision="main"))
+    assert checkpoint.from_settings(Settings(model="some/model", model_revision=COMMIT)).commit == COMMIT
+    assert (
+        checkpoint.from_settings(Settings(model="Qwen/Qwen3-VL-8B-Instruct")).commit is not None
+    )  # we know our defaults
     with pytest.raises(NotReady, match="no folder"):
-        checkpoint.named(Settings(model="./nowhere"))
+        checkpoint.from_settings(Settings(model="./nowhere"))
 
 
 def test_a_hub_that_cannot_be_reached_is_one_clear_error() -> None:
     settings = Settings(model="some/model", model_revision=COMMIT, device="cpu")
     with pytest.raises(NotReady, match="cannot be reached"):
-        loader.load(checkpoint.named(settings), settings)
+        loader.load(checkpoint.from_settings(settings), settings)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Assessing a ticket without storing it: evidence, triage, passages and draft in one go.
+"""Assessing a ticket without storing it: evidence, triage, passages and a draft.
 
-The stateless side of the product: the triage API and ``assistant triage``. Uses the same skills as the jobs.
+Used by the stateless triage API and ``assistant triage``, with the same skills as the jobs.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from assistant.skills.triage import TriagedField
 
 
 def assess(desk: Desk, *, subject: str = "", text: str, uploads: Sequence[Upload] = ()) -> payloads.Assessment:
-    """Read the photos, triage, find passages and draft an answer. Files that are refused are reported, not fatal.
+    """Read the photos, triage, find passages and draft an answer. Rejected files are reported, not fatal.
 
-    Raises `Invalid` if there is nothing to assess; if all there was is a file we refuse, that refusal.
+    Raises `Invalid` if there is nothing to assess, or the only file's error if it was rejected.
     """
     check_text(desk, text)
     names, photos, rejected = _photos(desk, uploads)
     if not (text.strip() or subject.strip() or photos):
         if rejected:
             raise rejected[0].error
-        raise Invalid("There is nothing to assess: give a text or a photo.", field="text")
+        raise Invalid("There is nothing to assess. Send text or a photo.", field="text")
     read = [read_photo(photo, capabilities=desk.capabilities, taxonomy=desk.taxonomy) for photo in photos]
     with desk.db.read() as session:
         heads = current_heads(session, desk)
@@ -57,7 +57,7 @@ def assess(desk: Desk, *, subject: str = "", text: str, uploads: Sequence[Upload
 
 
 def _photos(desk: Desk, uploads: Sequence[Upload]) -> tuple[list[str], list[bytes], list[RejectedFile]]:
-    """Names and normalised bytes of the photos, and the files that cannot be assessed."""
+    """The photos' names and normalised bytes, and the files that were rejected."""
     names: list[str] = []
     photos: list[bytes] = []
     rejected: list[RejectedFile] = []
@@ -66,10 +66,10 @@ def _photos(desk: Desk, uploads: Sequence[Upload]) -> tuple[list[str], list[byte
         try:
             if len(photos) >= desk.settings.photos_per_message:
                 limit = desk.settings.photos_per_message
-                raise TooLarge(f"At most {limit} photos are assessed at once. Leave {name} out.", limit=limit)
+                raise TooLarge(f"At most {limit} photos can be assessed at once. Leave out {name}.", limit=limit)
             file = normalise(upload, desk.photo_limits)
             if not isinstance(file, Photo):
-                raise Unsupported(f"{name} is no photo: only text and photos are assessed.")
+                raise Unsupported(f"{name} is not a photo. Only text and photos can be assessed.")
         except AssistantError as error:
             rejected.append(RejectedFile(name, error))
             continue

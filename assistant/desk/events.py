@@ -5,15 +5,15 @@
 | `message.created` | customer | the message |
 | `note.created` | agents | the message |
 | `message.rated` | agents | `message`: its id; `helpful`: true, false or null |
-| `conversation.state` | customer | the conversation: who answers, and why |
+| `conversation.updated` | customer | the conversation: who answers, and why |
 | `answer.started` | customer | nothing: the assistant has begun to answer |
 | `answer.delta` | customer | `text`: the next words; `turn` |
 | `answer.dropped` | customer | `turn`: what was being said is withdrawn |
-| `ticket.opened` | agents | `ticket`: its summary |
+| `ticket.created` | agents | `ticket`: its summary |
 | `ticket.updated` | agents | `ticket`: its summary; `changed`: the names of what differs |
 | `ticket.triaged` | agents | `ticket`: its summary; `triage`: what the assistant proposes |
 | `triage.decided` | agents | the same, after an agent or a machine accepted or overrode a field |
-| `draft.changed` | agents | `ticket`: its id; `draft`: proposed, sent, edited or discarded |
+| `draft.updated` | agents | `ticket`: its id; `draft`: proposed, sent, edited or discarded |
 | `evidence.read` | agents | `attachment`: its id; `evidence`: what counts for it now |
 | `evidence.corrected` | agents | the same, after an agent corrected it |
 
@@ -48,15 +48,15 @@ class EventKind(StrEnum):
     MESSAGE_CREATED = "message.created"
     NOTE_CREATED = "note.created"
     MESSAGE_RATED = "message.rated"
-    CONVERSATION_STATE = "conversation.state"
+    CONVERSATION_UPDATED = "conversation.updated"
     ANSWER_STARTED = "answer.started"
     ANSWER_DELTA = "answer.delta"
     ANSWER_DROPPED = "answer.dropped"
-    TICKET_OPENED = "ticket.opened"
+    TICKET_CREATED = "ticket.created"
     TICKET_UPDATED = "ticket.updated"
     TICKET_TRIAGED = "ticket.triaged"
     TRIAGE_DECIDED = "triage.decided"
-    DRAFT_CHANGED = "draft.changed"
+    DRAFT_UPDATED = "draft.updated"
     EVIDENCE_READ = "evidence.read"
     EVIDENCE_CORRECTED = "evidence.corrected"
 
@@ -109,7 +109,7 @@ class MessageRated(DeskEvent):
 class ConversationMoved(DeskEvent):
     """``queue_position`` is 0 if nobody waits."""
 
-    kind = EventKind.CONVERSATION_STATE
+    kind = EventKind.CONVERSATION_UPDATED
     audience = Audience.CUSTOMER
     conversation: Conversation
     was: ConversationState
@@ -151,7 +151,7 @@ class AnswerDropped(DeskEvent):
 
 @dataclass(frozen=True)
 class TicketOpened(DeskEvent):
-    kind = EventKind.TICKET_OPENED
+    kind = EventKind.TICKET_CREATED
     ticket: Ticket
 
     def payload(self) -> dict[str, Any]:
@@ -185,7 +185,7 @@ class TriageDecided(TicketTriaged):
 
 @dataclass(frozen=True)
 class DraftChanged(DeskEvent):
-    kind = EventKind.DRAFT_CHANGED
+    kind = EventKind.DRAFT_UPDATED
     ticket: Ticket
     draft: Draft
 

@@ -21,7 +21,7 @@ class Conversation(Payload):
 
     id: str
     status: ConversationState
-    queue_position: int | None = Field(description="1 is next; null unless the customer waits for a person")
+    queue_position: int | None = Field(description="1 is next; null unless the customer waits for a person.")
     agent_name: str | None
     handoff_reason: HandoffReason | None
 
@@ -45,7 +45,7 @@ class Attachment(Payload):
     kind: AttachmentKind
     filename: str
     content_type: str
-    size: int = Field(description="bytes")
+    size: int = Field(description="Bytes.")
     width: int | None
     height: int | None
 
@@ -85,8 +85,8 @@ class Citation(Payload):
     heading: str
     quote: str
     url: str | None
-    support: Score = Field(description="how well the passage supports the sentence, 0 to 1")
-    passage_id: str | None = Field(description="null in stored answers: an article's passages change")
+    support: Score = Field(description="How well the passage supports the sentence, 0 to 1.")
+    passage_id: str | None = Field(description="Null in stored answers: an article's passages change.")
     figures: tuple[Figure, ...]
 
     @classmethod
@@ -126,12 +126,12 @@ class Message(Payload):
     """A message as its customer sees it; `visibility` is `internal` for notes, which only agents and machines get."""
 
     id: str
-    external_id: str | None = Field(description="the sender's own id of the message")
+    external_id: str | None = Field(description="The sender's own id of the message.")
     author: Author
-    author_name: str | None = Field(description="an agent's name")
+    author_name: str | None = Field(description="An agent's name.")
     visibility: MessageVisibility
     text: str
-    helpful: bool | None = Field(description="whether the customer says that an answer helped; null if they have not")
+    helpful: bool | None = Field(description="Whether the customer says that an answer helped; null if they have not.")
     created_at: datetime
     attachments: tuple[Attachment, ...]
     citations: tuple[Citation, ...]

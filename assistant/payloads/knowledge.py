@@ -23,15 +23,15 @@ class Passage(Payload):
     language: str
     visibility: Visibility
     text: str
-    score: Score = Field(description="0 to 1; the best passage comes first")
-    similarity: Score | None = Field(description="cosine of the query's and the passage's embeddings")
-    matched_words: tuple[str, ...] = Field(description="words of the query that occur in it")
-    matched_codes: tuple[str, ...] = Field(description="identifiers of the query that occur in it, in canonical form")
+    score: Score = Field(description="0 to 1; the best passage comes first.")
+    similarity: Score | None = Field(description="Cosine of the query's and the passage's embeddings.")
+    matched_words: tuple[str, ...] = Field(description="Words of the query that occur in it.")
+    matched_codes: tuple[str, ...] = Field(description="Identifiers of the query that occur in it, in canonical form.")
     photo_similarity: Score | None = Field(
-        description="how much a figure beside it resembles the photo, 0 to 1; null without such a figure"
+        description="How much a figure beside it resembles the photo, 0 to 1; null without such a figure."
     )
     unsupported_language: str | None = Field(
-        description="the query's language, if the embedding model does not support it"
+        description="The query's language, if the embedding model does not support it."
     )
 
     @classmethod

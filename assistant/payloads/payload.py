@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Score = Annotated[float, AfterValidator(lambda value: round(value, 4))]
 Region = Annotated[
-    tuple[float, float, float, float], Field(description="left, top, right, bottom, as fractions of the photo")
+    tuple[float, float, float, float], Field(description="Left, top, right, bottom, as fractions of the photo.")
 ]
 
 

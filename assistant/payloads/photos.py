@@ -22,11 +22,11 @@ class Reading(Payload):
     """One thing read in a photo. `value` is `cannot tell` where the photo does not show it."""
 
     value: str
-    confidence: Score = Field(description="0 to 1")
+    confidence: Score = Field(description="0 to 1.")
     region: Region | None
-    regions: tuple[Region, ...] = Field(description="one for each of several indicator lights, else empty")
+    regions: tuple[Region, ...] = Field(description="One for each of several indicator lights, else empty.")
     heatmap: tuple[str, ...] = Field(
-        description="where the model looked: rows of digits from 0 (not at all) to 9, top to bottom; empty if unknown"
+        description="Where the model looked: rows of digits from 0 (not at all) to 9, top to bottom; empty if unknown."
     )
 
     @classmethod
@@ -44,7 +44,7 @@ class TextLine(Payload):
     """A line of text in a photo."""
 
     text: str
-    confidence: Score = Field(description="0 to 1")
+    confidence: Score = Field(description="0 to 1.")
     region: Region
 
 
@@ -53,12 +53,12 @@ class Evidence(Payload):
 
     filename: str
     caption: Reading
-    product: Reading = Field(description="a product's key, `none` or `cannot tell`")
-    lights: Reading | None = Field(description="colours of the indicator lights; null if no model looked for them")
+    product: Reading = Field(description="A product's key, `none` or `cannot tell`.")
+    lights: Reading | None = Field(description="Colours of the indicator lights; null if no model looked for them.")
     condition: Reading
     quality: Reading
     visible_text: tuple[TextLine, ...]
-    status: EvidenceState = Field(description="`corrected` once an agent has changed it")
+    status: EvidenceState = Field(description="`corrected` once an agent has changed it.")
     model: str
     mode: Mode
 

@@ -31,13 +31,13 @@ class TriageField(Payload):
     """A value proposed for one field of a ticket."""
 
     name: str
-    value: str = Field(description="the likeliest value, also where the assistant abstained")
+    value: str = Field(description="The likeliest value, also where the assistant abstained.")
     probability: Score
     alternatives: tuple[Alternative, ...] = Field(
-        description=f"the {ALTERNATIVES} likeliest values, `value` included, the likeliest first"
+        description=f"The {ALTERNATIVES} likeliest values, `value` included, the likeliest first."
     )
-    status: TriageFieldState = Field(description="`abstained`: not sure enough to set the ticket's field")
-    corrected_value: str | None = Field(description="what an agent chose instead; null unless `overridden`")
+    status: TriageFieldState = Field(description="`abstained`: not sure enough to set the ticket's field.")
+    corrected_value: str | None = Field(description="What an agent chose instead; null unless `overridden`.")
 
     @classmethod
     def of(cls, field: models.TriageField) -> Self:
@@ -97,8 +97,8 @@ class Triage(Payload):
 class Draft(Payload):
     """A proposed reply, or in `handoff_reason` why there is none."""
 
-    id: str | None = Field(description="null if the draft is not stored")
-    status: DraftStatus = Field(description="`edited`: sent with changes, which are in `sent_text`")
+    id: str | None = Field(description="Null if the draft is not stored.")
+    status: DraftStatus = Field(description="`edited`: sent with changes, which are in `sent_text`.")
     text: str
     sent_text: str | None
     handoff_reason: HandoffReason | None
@@ -141,7 +141,7 @@ class Assessment(Payload):
 
     model: str
     mode: Mode
-    evidence: tuple[Evidence, ...] = Field(description="one for each photo, in order")
+    evidence: tuple[Evidence, ...] = Field(description="One for each photo, in order.")
     triage: Triage
     passages: tuple[Passage, ...]
     draft: Draft
@@ -151,7 +151,7 @@ class Assessment(Payload):
 class TicketAttachment(Attachment):
     """An attachment with what was read in it."""
 
-    evidence: Evidence | None = Field(description="null until the photo has been read, and for other files")
+    evidence: Evidence | None = Field(description="Null until the photo has been read, and for other files.")
 
     @classmethod
     def read(cls, attachment: models.Attachment, evidence: models.Evidence | None) -> Self:
@@ -163,8 +163,8 @@ class Contradiction(Payload):
     """Where a customer's words and photo disagree."""
 
     about: Literal["product", "code", "lights"]
-    written: str = Field(description="what the customer writes")
-    shown: str = Field(description="what the photo shows")
+    written: str = Field(description="What the customer writes.")
+    shown: str = Field(description="What the photo shows.")
 
     @classmethod
     def of(cls, found: FoundContradiction) -> Self:
@@ -213,17 +213,17 @@ class TicketSummary(Payload):
     language: str | None
     product: str | None
     conversation_status: ConversationState = Field(
-        description="who answers: the assistant, nobody yet (`handed_off`), an agent, or nobody any more (`closed`)"
+        description="Who answers: the assistant, nobody yet (`handed_off`), an agent, or nobody any more (`closed`)."
     )
     handoff_reason: HandoffReason | None
     channel: str
     requester: Person
     team: Team | None
-    assignee: Person | None = Field(description="an agent")
+    assignee: Person | None = Field(description="An agent.")
     created_at: datetime
     updated_at: datetime
     solved_at: datetime | None
-    triage_model: str | None = Field(description="what triaged it; null until that is done")
+    triage_model: str | None = Field(description="What triaged it; null until that is done.")
     triage_mode: Mode | None
 
     @classmethod
@@ -257,11 +257,11 @@ class Ticket(TicketSummary):
     """A ticket with messages, evidence, triage and drafts."""
 
     jobs_ahead: int | None = Field(
-        description="jobs that run before the newest message is read, triaged and drafted; null once that has begun"
+        description="Jobs that run before the newest message is read, triaged and drafted; null once that has begun."
     )
     messages: tuple[TicketMessage, ...]
-    triage: Triage | None = Field(description="null until it is done")
-    drafts: tuple[Draft, ...] = Field(description="oldest first")
+    triage: Triage | None = Field(description="Null until it is done.")
+    drafts: tuple[Draft, ...] = Field(description="Oldest first.")
 
     @classmethod
     def whole(cls, ticket: models.Ticket, *, messages: Sequence[TicketMessage], jobs_ahead: int | None) -> Self:

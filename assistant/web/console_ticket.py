@@ -43,8 +43,8 @@ _NEWS = {
     EventKind.EVIDENCE_CORRECTED: "thread",
     EventKind.TICKET_TRIAGED: "triage",
     EventKind.TRIAGE_DECIDED: "triage",
-    EventKind.DRAFT_CHANGED: "draft",
-    EventKind.CONVERSATION_STATE: "status",
+    EventKind.DRAFT_UPDATED: "draft",
+    EventKind.CONVERSATION_UPDATED: "status",
     EventKind.TICKET_UPDATED: "status",
 }
 

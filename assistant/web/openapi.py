@@ -87,6 +87,8 @@ def _complete_operation(
     described: dict[str, Any], declared: Operation, path: str, method: str, models: dict[str, Any]
 ) -> None:
     described["tags"] = [declared.tag]
+    if declared.scope is not None:
+        described["description"] = f"{described.get('description', '')}\n\nScope: `{declared.scope}`.".strip()
     if declared.optional_key or declared.scope is None:
         described["security"] = [{}, {"key": []}] if declared.optional_key else []
     parameters = described.setdefault("parameters", [])

@@ -46,40 +46,40 @@ class Requester(_Request):
 
     name: Short | None = None
     email: Annotated[Short, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
-    external_id: Short | None = Field(None, description="your own id of this customer")
+    external_id: Short | None = Field(None, description="Your own id of this customer.")
 
 
 class NewTicket(_Request):
     subject: Short = ""
-    text: Text = Field("", description="what the customer wrote")
+    text: Text = Field("", description="What the customer wrote.")
     requester: Requester = Field(default_factory=Requester)
 
 
 class NewMessage(_Request):
     text: Text = ""
-    external_id: (
-        Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_without_null_characters)] | None
-    ) = Field(None, description="your own id of this message; a message sent again with the same id is stored once")
+    external_id: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="Your own id of this message; sent again with the same id, it is stored once."
+    )
 
 
 class TicketText(_Request):
     subject: Short = ""
-    text: Text = Field("", description="what the customer wrote")
+    text: Text = Field("", description="What the customer wrote.")
 
 
 class TicketUpdate(_Request):
     """What is left out stays as it is."""
 
     status: TicketStatus | None = None
-    assignee_id: Short | None = Field(None, description="an agent's id; null unassigns the ticket")
+    assignee_id: Short | None = Field(None, description="An agent's id; null unassigns the ticket.")
 
 
 class FieldDecision(_Request):
-    value: Short | None = Field(None, description="the correct value; leave it out to accept the proposed one")
+    value: Short | None = Field(None, description="The correct value; leave it out to accept the proposed one.")
 
 
 class DraftToSend(_Request):
-    text: Text | None = Field(None, description="the edited text; leave it out to send the draft unchanged")
+    text: Text | None = Field(None, description="The edited text; leave it out to send the draft unchanged.")
 
 
 class TicketQuery(_Request):
@@ -88,23 +88,23 @@ class TicketQuery(_Request):
     conversation_status: Annotated[tuple[ConversationState, ...], _list_of(ConversationState)] = ()
     category: Short | None = None
     product: Short | None = None
-    team: Short | None = Field(None, description="a team's key")
-    assignee_id: Short | None = Field(None, description="an agent's id")
+    team: Short | None = Field(None, description="A team's key.")
+    assignee_id: Short | None = Field(None, description="An agent's id.")
     unassigned: bool = False
     requester_email: Short | None = None
-    subject: Short | None = Field(None, description="text that the subject contains, in any case")
-    cursor: Short | None = Field(None, description="`next_cursor` of the previous page")
+    subject: Short | None = Field(None, description="Text that the subject contains, in any case.")
+    cursor: Short | None = Field(None, description="`next_cursor` of the previous page.")
     limit: int = Field(50, ge=1, le=100)
 
 
 class ArticleQuery(_Request):
     query: Annotated[Text, Field(min_length=1, max_length=2000)]
-    product: Short | None = Field(None, description="a product's key; passages about it come first")
+    product: Short | None = Field(None, description="A product's key; passages about it come first.")
     limit: int = Field(8, ge=1, le=50)
 
 
 class FileQuery(_Request):
-    thumbnail: bool = Field(False, description="a small JPEG instead of the photo")
+    thumbnail: bool = Field(False, description="A small JPEG instead of the photo.")
 
 
 class Problem(BaseModel):
@@ -112,17 +112,17 @@ class Problem(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(description="`urn:assistant:` and the `code`")
+    type: str = Field(description="`urn:assistant:` and the `code`.")
     title: str
     status: int
-    code: str = Field(description="stable, for programs")
-    detail: str = Field(description="what is wrong and what to do")
-    field: str | None = Field(None, description="the invalid value's name")
-    retry_after: float | None = Field(None, description="seconds")
+    code: str = Field(description="Stable, for programs.")
+    detail: str = Field(description="What is wrong and what to do.")
+    field: str | None = Field(None, description="The invalid value's name.")
+    retry_after: float | None = Field(None, description="Seconds.")
 
 
 class Drafts(Payload):
-    drafts: tuple[payloads.Draft, ...] = Field(description="oldest first")
+    drafts: tuple[payloads.Draft, ...] = Field(description="Oldest first.")
 
 
 class SentDraft(Payload):
@@ -138,7 +138,7 @@ class OpenedTicket(payloads.Ticket):
 
 class TicketPage(Payload):
     tickets: tuple[payloads.TicketSummary, ...]
-    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last")
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
 
 
 class PostedMessage(Payload):
@@ -149,7 +149,7 @@ class PostedMessage(Payload):
 
 
 class Passages(Payload):
-    model: str = Field(description="the embedding model that compared query and passages")
+    model: str = Field(description="The embedding model that compared query and passages.")
     mode: Mode
     passages: tuple[payloads.Passage, ...]
 
@@ -170,7 +170,7 @@ class TaxonomyValues(Payload):
     categories: tuple[TaxonomyLabel, ...]
     teams: tuple[TaxonomyLabel, ...]
     products: tuple[TaxonomyLabel, ...]
-    allowed_values: dict[str, tuple[str, ...]] = Field(description="by triage field")
+    allowed_values: dict[str, tuple[str, ...]] = Field(description="By triage field.")
 
 
 class Live(Payload):
@@ -179,8 +179,8 @@ class Live(Payload):
 
 class Ready(Payload):
     status: Literal["ok", "degraded"]
-    degraded_reason: str | None = Field(description="why answers are quoted instead of written for now")
+    degraded_reason: str | None = Field(description="Why answers are quoted instead of written for now.")
     model: str
     mode: Mode
     jobs_queued: int
-    jobs_dead: int = Field(description="jobs that failed for good; see `assistant jobs`")
+    jobs_dead: int = Field(description="Jobs that failed for good; see `assistant jobs`.")

@@ -1,6 +1,6 @@
-"""The customer's side: the widget's API under ``/widget/v1``, its page for the iframe, its loader and a demo page.
+"""The customer's side: the widget's API under ``/widget/v1``, the page in its iframe, its loader and a demo page.
 
-A customer is whoever holds a conversation's token. They see the public side of that conversation and nothing else.
+Whoever holds a conversation's token is its customer, and sees the public side of that conversation and nothing else.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from assistant.web.responses import attachment_response, event_stream, figure_re
 
 blueprint = Blueprint("widget", __name__)
 
-_STARTS = "10 per minute;60 per hour"  # conversations begun from one address
+_STARTS = "10 per minute;60 per hour"  # conversations started from one address
 _STREAMS_EACH = 4  # a customer's open tabs and devices
 _RETRY_STREAM = 15.0
 
 
 class _Start(BaseModel):
-    """Who begins a conversation; a visitor need not say."""
+    """Who starts a conversation; visitors may stay anonymous."""
 
     model_config = ConfigDict(str_strip_whitespace=True)
 
@@ -54,11 +54,11 @@ def start_conversation() -> tuple[Response, int]:
 
 @blueprint.get("/widget/v1/conversation")
 def get_conversation() -> Response:
-    """Everything a client needs to go on where it stopped; news since then come from `stream_events`."""
+    """Everything a client needs to resume; `stream_events` delivers what changes after that."""
     principal = auth.customer()
     with desk().db.read() as session:
         conversation = access.access_conversation(session, principal)
-        # First the id, then the messages: news in between come twice, which clients see by the message's id.
+        # The id before the messages: what arrives in between is delivered twice, and clients drop it by its id.
         last_event_id = feed.last_event_id(session, conversation_id=conversation.id)
         messages = conversations.public_messages(session, conversation.id)
         body = {
@@ -75,7 +75,11 @@ def get_conversation() -> Response:
 def post_message() -> tuple[Response, int]:
     principal = auth.customer()
     posted = conversations.post_message(
-        desk(), principal, text=_read_text(), uploads=_read_uploads(), client_id=_read_external_id()
+        desk(),
+        principal,
+        text=storable(request.form.get("text", "")),
+        uploads=_read_uploads(),
+        client_id=_read_external_id(),
     )
     message = payloads.Message.of(posted.message).to_json()
     rejected = [payloads.RejectedFile.of(file.filename, file.error).to_json() for file in posted.rejected]
@@ -89,7 +93,7 @@ def ask_for_person() -> Response:
     with desk().db.begin() as session:
         conversation = state.lock_conversation(session, principal.conversation_id)
         if conversations.last_customer_message(session, conversation.id) is None:
-            raise Conflict("Please write first what it is about: then a person can take over.")
+            raise Conflict("Please write a message first, so that a person can take over.")
         conversations.hand_off(session, conversation, HandoffReason.CUSTOMER_ASKED)
         body = _conversation_json(session, conversation)
     return jsonify(body)
@@ -99,7 +103,7 @@ def ask_for_person() -> Response:
 @limiter.limit("60 per minute")
 def stream_events() -> Response:
     conversation_id = auth.customer().conversation_id
-    # Streams never take the last threads: what is sent must get through, and clients without a stream ask instead.
+    # Streams never take the last threads: messages must get through, and clients without a stream poll instead.
     together = max(1, runtime().settings.threads * 3 // 4)
     open_streams = cast("OpenStreams", current_app.extensions[STREAMS])
     if not open_streams.enter(conversation_id, each=_STREAMS_EACH, together=together):
@@ -125,7 +129,7 @@ def get_attachment(public_id: str) -> Response:
 @blueprint.get("/widget/v1/figures/<public_id:figure_id>")
 @limiter.limit("600 per minute")
 def get_figure(figure_id: str) -> Response:
-    """A picture of a public article, for the citation that it stands beside."""
+    """A public article's figure, shown beside a citation."""
     auth.customer()
     with desk().db.read() as session:
         figure = knowledge.get_figure(session, figure_id)
@@ -134,12 +138,12 @@ def get_figure(figure_id: str) -> Response:
 
 @blueprint.put("/widget/v1/messages/<public_id:message_id>/helpful")
 def rate_answer(message_id: str) -> tuple[Response, int]:
-    """Whether an answer helped: ``{"helpful": true}``, false, or null to take it back."""
+    """Say whether an answer helped: ``{"helpful": true}``, false, or null to take the rating back."""
     principal = auth.customer()
     given = request.get_json(silent=True)
     helpful = given.get("helpful", ...) if isinstance(given, dict) else ...
     if helpful is not None and not isinstance(helpful, bool):
-        raise Invalid("Send a JSON object with helpful: true, false or null.", field="helpful")
+        raise Invalid("Send a JSON object in which helpful is true, false or null.", field="helpful")
     with desk().db.begin() as session:
         message = conversations.rate_answer(session, principal, message_id, helpful=helpful)
         return jsonify(payloads.Message.of(message).to_json()), 200
@@ -150,7 +154,7 @@ def rate_answer(message_id: str) -> tuple[Response, int]:
 
 @blueprint.get("/widget/")
 def show_widget() -> str:
-    """The page inside the iframe. Only the configured sites, and we ourselves, may frame it."""
+    """The page in the iframe. Only the configured sites and our own may frame it."""
     settings = runtime().settings
     origins = [origin.rstrip("/") for origin in settings.widget_origins]
     g.frame_ancestors = " ".join(["'self'", *origins])
@@ -167,7 +171,7 @@ def show_widget() -> str:
 
 @blueprint.get("/widget/loader.js")
 def get_loader() -> Response:
-    """The script that a shop puts into its pages. Cached briefly: an upgrade reaches every shop within minutes."""
+    """The script for a shop's pages. Cached briefly, so that an upgrade reaches every shop within minutes."""
     response = send_from_directory(
         str(current_app.static_folder), "widget/loader.js", mimetype="text/javascript", max_age=300
     )
@@ -180,7 +184,7 @@ def show_demo() -> str:
     return render_template("widget/demo.html", company=runtime().settings.company)
 
 
-# Reading requests and making answers
+# Reading requests, making responses
 
 
 def _read_start() -> _Start:
@@ -189,17 +193,13 @@ def _read_start() -> _Start:
         return _Start.model_validate(given)
     except ValidationError as error:
         field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
-        problem = "Send a JSON object with name and email, or nothing." if field is None else "This is not valid."
-        raise Invalid(f"{field or 'The body'}: {problem}", field=field) from error
+        problem = f"{field} is not valid." if field else "Send a JSON object with name and email, or no body."
+        raise Invalid(problem, field=field) from error
 
 
 def _read_uploads() -> list[Upload]:
     files = request.files.getlist("photos")
     return [Upload(file.filename, file.mimetype or None, file.read()) for file in files if file.filename]
-
-
-def _read_text() -> str:
-    return storable(request.form.get("text", ""))
 
 
 def _read_external_id() -> str | None:

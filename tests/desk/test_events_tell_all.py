@@ -59,21 +59,21 @@ class Picture:
         self.triage = loaded["triage"]
 
     def apply(self, kind: EventKind, payload: dict[str, Any]) -> None:
-        if "ticket" in payload and kind is not EventKind.DRAFT_CHANGED:
+        if "ticket" in payload and kind is not EventKind.DRAFT_UPDATED:
             self.ticket = payload["ticket"]
         match kind:
             case EventKind.MESSAGE_CREATED | EventKind.NOTE_CREATED:
                 self.messages[payload["id"]] = payload
             case EventKind.MESSAGE_RATED:
                 self.messages[payload["message"]]["helpful"] = payload["helpful"]
-            case EventKind.CONVERSATION_STATE:
+            case EventKind.CONVERSATION_UPDATED:
                 self.conversation = payload
                 if self.ticket is not None:
                     new = {"conversation_status": payload["status"], "handoff_reason": payload["handoff_reason"]}
                     self.ticket = {**self.ticket, **new}
             case EventKind.TICKET_TRIAGED | EventKind.TRIAGE_DECIDED:
                 self.triage = payload["triage"]
-            case EventKind.DRAFT_CHANGED:
+            case EventKind.DRAFT_UPDATED:
                 self.drafts[payload["draft"]["id"]] = payload["draft"]
             case EventKind.EVIDENCE_READ | EventKind.EVIDENCE_CORRECTED:
                 self.evidence[payload["attachment"]] = payload["evidence"]

@@ -118,9 +118,9 @@ def test_taking_over_opens_the_ticket_stamps_it_and_tells(desk: Desk, alice: Per
         row = session.get_one(Ticket, ticket.id)
         assert (row.status, row.agent_id) == (TicketStatus.OPEN, alice.principal.agent_id)
         assert row.updated_at > ticket.updated_at
-    assert told(desk)[-2:] == [EventKind.CONVERSATION_STATE, EventKind.TICKET_UPDATED]
+    assert told(desk)[-2:] == [EventKind.CONVERSATION_UPDATED, EventKind.TICKET_UPDATED]
     change(desk, ticket, lambda session, row: state.take_over(session, row.conversation, alice.principal))
-    assert told(desk)[-2:] == [EventKind.CONVERSATION_STATE, EventKind.TICKET_UPDATED]  # again is a no-op
+    assert told(desk)[-2:] == [EventKind.CONVERSATION_UPDATED, EventKind.TICKET_UPDATED]  # again is a no-op
 
 
 def test_a_ticket_changed_to_what_it_is_stays_untouched(desk: Desk) -> None:
@@ -158,7 +158,7 @@ def test_a_solved_ticket_of_the_api_waits_for_a_person_when_its_customer_writes_
     seen = len(told(desk))
     write(desk, ticket)
     assert set(told(desk)[seen:]) == {
-        EventKind.CONVERSATION_STATE, EventKind.TICKET_UPDATED, EventKind.MESSAGE_CREATED
+        EventKind.CONVERSATION_UPDATED, EventKind.TICKET_UPDATED, EventKind.MESSAGE_CREATED
     }  # fmt: skip
     assert stands(desk, ticket) == (TicketStatus.OPEN, ConversationState.HANDED_OFF)
     worker.run_until_idle(desk)

@@ -1,8 +1,8 @@
-"""How long a request takes: opening a ticket with a photo, and listing a page of very many tickets.
+"""Latency of API requests: opening a ticket with a photo, and listing a page of many tickets.
 
-A server of its own is started as an operator starts it, on a database of its own that is filled with tickets, and asked
-over HTTP, one request after the other. Reading, triage and drafting are the workers' and not part of a request; with
-``workers`` they go on beside it.
+Starts a server as an operator would, on a separate database filled with synthetic tickets, and sends requests over HTTP
+one after the other. Reading, triage and drafting are workers' jobs and not part of a request; ``workers`` runs them
+alongside.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from assistant.progress import Progress, no_progress
 from assistant.runtime import Runtime, build
 from assistant.settings import PREFIX, Settings
 
-STARTS_WITHIN = 60.0
-LISTED = 100  # tickets on a page
+STARTS_WITHIN = 240.0
+LISTED = 100  # tickets per page
 _ROWS_AT_ONCE = 2000
 _WARM_UP = 5
 _PHOTOS = {
@@ -53,13 +53,13 @@ _LISTS = {
     "list 100, newest": "",
     "list 100, one status": "&status=open",
     "list 100, one team's": "&team={team}",
-    "list 100, handed off": "&state=handed_off",
+    "list 100, handed off": "&conversation_status=handed_off",
 }
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds from sending a request to having read its answer. ``statements``: what it asks of the database."""
+    """Milliseconds from sending a request to having read its response. ``statements``: SQL statements it executes."""
 
     request: str
     count: int
@@ -79,12 +79,12 @@ class Report:
         return asdict(self)
 
     def render(self) -> str:
-        """A table for people."""
+        """A plain-text table."""
         lines = [f"{self.database}, {self.tickets:,} tickets, {self.workers} workers", ""]
         lines.append(f"{'':32}{'requests':>9}{'p50 ms':>9}{'p95 ms':>9}{'statements':>12}")
         for one in self.timings:
-            said = "" if one.statements is None else str(one.statements)
-            lines.append(f"{one.request:32}{one.count:>9}{one.p50_ms:>9.1f}{one.p95_ms:>9.1f}{said:>12}")
+            statements = "" if one.statements is None else str(one.statements)
+            lines.append(f"{one.request:32}{one.count:>9}{one.p50_ms:>9.1f}{one.p95_ms:>9.1f}{statements:>12}")
         return "\n".join(lines)
 
 
@@ -96,17 +96,20 @@ def measure(
     database_url: str | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Measure on SQLite in a folder that is removed afterwards, or on the empty database at ``database_url``.
+    """Measure on SQLite in a temporary folder, or on the empty database at ``database_url``.
 
-    Raises `Invalid` if that database is not empty: it is filled with invented tickets.
+    Raises `Invalid` if that database is not empty, because it is filled with synthetic tickets.
     """
     tell = progress or no_progress
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free_port = int(probe.getsockname()[1])
     with tempfile.TemporaryDirectory(prefix="assistant-bench-") as folder:
         settings = Settings(
             data_dir=Path(folder),
             database_url=database_url,
             host="127.0.0.1",
-            port=_free_port(),
+            port=free_port,
             workers=workers,
             rate_limit="1000000 per minute",
             log_level="error",
@@ -122,12 +125,12 @@ def measure(
         finally:
             runtime.close()
         with _server(settings):
-            timings = list(_timed(settings.port, key, lists, statements=statements, requests=requests, tell=tell))
+            timings = list(_measure_all(settings.port, key, lists, statements=statements, requests=requests, tell=tell))
     return Report(database, tickets, workers, tuple(timings))
 
 
 def fill(db: Database, number: int, tell: Progress) -> None:
-    """Add tickets of many customers, in every state, as bare rows."""
+    """Insert tickets of many customers, in every state, as bare rows."""
     with db.begin() as session:
         teams = list(session.scalars(select(Team.id).order_by(Team.id)))
     for start in range(0, number, _ROWS_AT_ONCE):
@@ -140,7 +143,7 @@ def fill(db: Database, number: int, tell: Progress) -> None:
 
 
 def _add_rows(session: Session, numbers: range, teams: Sequence[int | None]) -> None:
-    """Nine of ten tickets are done, as at any desk that has been open for a while."""
+    """Nine of ten tickets are solved, as at a desk that has been open for a while."""
     customers = [{"public_id": new_public_id("cus"), "name": f"Customer {number}"} for number in numbers[::5]]
     owners = session.scalars(insert(Customer).returning(Customer.id), customers).all()
     open_states = (ConversationState.HANDED_OFF, ConversationState.AGENT, ConversationState.ASSISTANT)
@@ -173,8 +176,8 @@ def _add_rows(session: Session, numbers: range, teams: Sequence[int | None]) -> 
 
 
 def photos(name: str, size: tuple[int, int], kind: str) -> Iterator[bytes]:
-    """A sample photo again and again, scaled to ``size``, with a telephone's noise if it is a JPEG. No two are alike:
-    a photo that is stored already would be less work."""
+    """Variants of a sample photo without end, scaled to ``size``, JPEGs with sensor noise. All differ, because a photo
+    that is already stored takes less work."""
     with Image.open(sample.photos_dir() / name) as drawn:
         image = drawn.convert("RGB").resize(size)
     if kind == "JPEG":
@@ -193,25 +196,25 @@ def _lists(runtime: Runtime) -> dict[str, str]:
 
 
 def _statements(runtime: Runtime, key: str, path: str) -> int:
-    """How many SQL statements the list takes, signing in included."""
+    """The number of SQL statements of a list request, authentication included."""
     client = create_app(runtime).test_client()
     headers = {"Authorization": f"Bearer {key}"}
-    client.get(path, headers=headers)  # the first use of a key is noted
-    said = 0
+    client.get(path, headers=headers)  # the first use of a key is recorded
+    executed = 0
 
-    def heard(*_: Any) -> None:
-        nonlocal said
-        said += 1
+    def count_statement(*_: Any) -> None:
+        nonlocal executed
+        executed += 1
 
-    event.listen(runtime.desk.db.engine, "before_cursor_execute", heard)
+    event.listen(runtime.desk.db.engine, "before_cursor_execute", count_statement)
     answer = client.get(path, headers=headers)
-    event.remove(runtime.desk.db.engine, "before_cursor_execute", heard)
+    event.remove(runtime.desk.db.engine, "before_cursor_execute", count_statement)
     if answer.status_code != 200:
-        raise NotReady(f"The list could not be read: {answer.get_data(as_text=True)[:200]}")
-    return said
+        raise NotReady(f"Listing tickets failed: {answer.get_data(as_text=True)[:200]}")
+    return executed
 
 
-def _timed(
+def _measure_all(
     port: int, key: str, lists: dict[str, str], *, statements: dict[str, int], requests: int, tell: Progress
 ) -> Iterator[Timing]:
     headers = {"Authorization": f"Bearer {key}"}
@@ -219,13 +222,13 @@ def _timed(
     sources |= {f"open, {name}": photos(file, size, kind) for name, (file, size, kind) in _PHOTOS.items()}
     total = len(lists) + len(sources)
     for done, (name, source) in enumerate(sources.items(), start=1):
-        made = (_ticket_form(number, photo) for number, photo in zip(range(requests + _WARM_UP), source, strict=False))
-        sent = (("POST", "/api/v1/tickets", body, headers | {"Content-Type": kind}) for body, kind in made)
-        yield _timing(name, port, sent, expect=201)
+        forms = (_ticket_form(number, photo) for number, photo in zip(range(requests + _WARM_UP), source, strict=False))
+        posted = (("POST", "/api/v1/tickets", body, headers | {"Content-Type": kind}) for body, kind in forms)
+        yield _timing(name, port, posted, expect=201)
         tell(done, total, "Asking")
     for done, (name, path) in enumerate(lists.items(), start=1 + len(sources)):
-        asked = (("GET", path, b"", headers) for _ in range(requests + _WARM_UP))
-        yield _timing(name, port, asked, expect=200, statements=statements[name])
+        requested = (("GET", path, b"", headers) for _ in range(requests + _WARM_UP))
+        yield _timing(name, port, requested, expect=200, statements=statements[name])
         tell(done, total, "Asking")
 
 
@@ -237,17 +240,17 @@ def _timing(
     expect: int,
     statements: int | None = None,
 ) -> Timing:
-    """Each request on a connection of its own: making the next photo can take longer than the server keeps one."""
+    """One connection per request: drawing the next photo may take longer than the server keeps a connection open."""
     seconds = []
     for method, path, body, headers in requests:
         started = time.perf_counter()
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
-            said = answer.read()
+            body_read = answer.read()
         seconds.append(time.perf_counter() - started)
         if answer.status != expect:
-            raise NotReady(f"{name}: {answer.status} {said[:200].decode(errors='replace')}")
+            raise NotReady(f"{name}: {answer.status} {body_read[:200].decode(errors='replace')}")
     p50, p95 = np.percentile(np.array(seconds[_WARM_UP:]) * 1000, (50, 95))
     return Timing(name, len(seconds) - _WARM_UP, round(float(p50), 1), round(float(p95), 1), statements)
 
@@ -267,20 +270,16 @@ def _require_empty(settings: Settings) -> None:
     database = Database(settings.sqlalchemy_url)
     try:
         if current_revision(database) is not None:
-            raise Invalid("This database is not empty. The benchmark fills one with invented tickets: give it its own.")
+            raise Invalid(
+                "This database is not empty. The benchmark fills it with synthetic tickets: create a separate one."
+            )
     finally:
         database.close()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def _server(settings: Settings) -> Iterator[None]:
-    """`assistant serve` with these settings, for as long as the block lasts."""
+    """Run `assistant serve` with these settings for the duration of the block."""
     given = settings.model_dump(mode="json", exclude_unset=True)
     environment = os.environ | {
         f"{PREFIX}{name.upper()}": str(value) for name, value in given.items() if value is not None
@@ -307,4 +306,4 @@ def _await_answer(process: subprocess.Popen[bytes], port: int) -> None:
             time.sleep(0.1)
         finally:
             connection.close()
-    raise NotReady("The server to be measured did not start. Does `assistant serve` start?")
+    raise NotReady("The server under test did not start. Check that `assistant serve` starts.")

@@ -47,9 +47,9 @@ def test_the_tickets_are_in_every_state_and_of_every_team(db: Database) -> None:
 
 
 def test_no_two_photos_are_alike() -> None:
-    made = list(islice(web.photos("coffee-machine-e21.jpg", (320, 240), "JPEG"), 3))
-    assert len(set(made)) == 3
-    assert Image.open(io.BytesIO(made[0])).size == (320, 240)
+    drawn = list(islice(web.photos("coffee-machine-e21.jpg", (320, 240), "JPEG"), 3))
+    assert len(set(drawn)) == 3
+    assert Image.open(io.BytesIO(drawn[0])).size == (320, 240)
 
 
 def test_a_database_that_holds_something_is_left_alone(

@@ -68,7 +68,8 @@ def test_a_reader_who_goes_away_frees_the_engine(engine: Engine) -> None:
     generation = engine.generate(asking("the", max_new_tokens=1500))
     next(generation)
     generation.close()
-    assert engine.call(lambda _model: "free") == "free"
+    for _ in range(2):  # the second one after a whole step
+        assert engine.call(lambda _model: "free") == "free"
     assert engine.stats().counters.cancelled == 1
 
 

@@ -1,8 +1,8 @@
 """Continuous batching. A step schedules, runs (prefill some, decode all) and postprocesses.
 
 While others decode, a step prefills for no longer than its time budget, but uses all of it, so that requests which
-arrived together decode in the same steps. A forward pass that fails is repeated row by
-row: the sequence at fault fails, the others go on from where they were.
+arrived together decode in the same steps. A forward pass that fails is repeated row by row: the sequence at fault
+fails, the others go on from where they were.
 """
 
 from __future__ import annotations

@@ -234,6 +234,28 @@ def test_an_assessment_has_everything_and_stores_nothing(
         assert count(runtime.desk.db, kind) == 0
 
 
+def shape(value: Any) -> Any:
+    """The names in an object and, of a list, those in its first item."""
+    if isinstance(value, dict):
+        return {name: shape(inner) for name, inner in value.items()}
+    return [shape(value[0])] if isinstance(value, list) and value else None
+
+
+def test_an_assessment_and_a_stored_ticket_show_the_same_objects(client: FlaskClient, key: Key, articles: None) -> None:
+    data = {"text": "My BrewMaster 300 shows E21, what does it mean?", "photos": (io.BytesIO(make_photo()), "a.jpg")}
+    found = client.post("/api/v1/triage", data=data, content_type="multipart/form-data", headers=key).json
+    data = {**data, "photos": (io.BytesIO(make_photo()), "a.jpg")}
+    opened = client.post("/api/v1/tickets", data=data, content_type="multipart/form-data", headers=key).json
+    client.post(f"/api/v1/tickets/{opened['id']}/triage", headers=key)
+    stored = client.get(f"/api/v1/tickets/{opened['id']}", headers=key).json
+
+    assert shape(found["triage"]) == shape(stored["triage"])
+    assert shape(found["evidence"][0]) == shape(stored["messages"][0]["attachments"][0]["evidence"])
+    for field in stored["triage"]["fields"]:
+        shares = [one["probability"] for one in field["alternatives"]]
+        assert shares == sorted(shares, reverse=True)
+
+
 def test_an_assessment_by_json_says_what_is_not_known(client: FlaskClient, key: Key, articles: None) -> None:
     response = client.post("/api/v1/triage", json={"text": "Who won the chess championship of 1927?"}, headers=key)
     draft = response.json["draft"]

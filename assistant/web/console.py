@@ -1,8 +1,8 @@
-"""The agents' side: signing in and the queue. A ticket's own page is in `console_ticket`, the articles' in
+"""The agent console: sign-in and the queue. The ticket page is in `console_ticket`, the knowledge base in
 `console_knowledge`.
 
-Pages are rendered on the server and panels renewed by htmx, live by server-sent events. Everything also works without
-scripts, by forms and redirects.
+Pages are rendered on the server; htmx refreshes their panels when server-sent events signal a change. Everything also
+works without scripts, with forms and redirects.
 """
 
 from __future__ import annotations
@@ -39,30 +39,30 @@ Reply = str | BaseResponse | tuple[str, int]
 
 OPEN = (TicketStatus.NEW, TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD)
 PAGE = 40
-# A live queue reads again what is shown, up to this many rows.
-RENEW_AT_MOST = 200
-_WITHOUT_PASSWORD = ("console.password", "console.sign_out")
-# What says nothing about a row of the queue.
-_UNLISTED = (EventKind.ANSWER_STARTED, EventKind.ANSWER_DELTA, EventKind.ANSWER_DROPPED)
+# A live queue reloads the rows shown, up to this many.
+RELOAD_AT_MOST = 200
+_ALLOWED_WITH_ONE_TIME_PASSWORD = ("console.password", "console.sign_out")
+# Events that change nothing in the queue.
+_NOT_IN_QUEUE = (EventKind.ANSWER_STARTED, EventKind.ANSWER_DELTA, EventKind.ANSWER_DROPPED)
 _STREAMS = ("console.queue_events", "console.ticket.events")
 
 
 @blueprint.before_request
 def require_agent() -> BaseResponse | None:
-    """Everyone here is signed in, with a password of their own."""
+    """Every page needs a signed-in agent who has replaced their one-time password."""
     if request.endpoint == "console.sign_in":
         return None
     if not current_user.is_authenticated:
-        return _ask_to_sign_in()
+        return _sign_in_first()
     g.agent = auth.agent()
-    if g.agent.must_change_password and request.endpoint not in _WITHOUT_PASSWORD:
-        return _go(url_for("console.password"))
+    if g.agent.must_change_password and request.endpoint not in _ALLOWED_WITH_ONE_TIME_PASSWORD:
+        return _redirect(url_for("console.password"))
     return None
 
 
 @blueprint.after_request
-def tell_scripts(response: Response) -> Response:
-    """Pages are this agent's and of this moment. A refusal that is no panel goes to where messages are shown."""
+def set_page_headers(response: Response) -> Response:
+    """Pages are private and never cached. Errors without panels of their own are shown in the notice area."""
     response.headers.setdefault("Cache-Control", "no-store")
     if request.headers.get("HX-Request") and response.status_code >= 400 and not g.get("has_panels"):
         response.headers["HX-Retarget"] = "#notice"
@@ -71,15 +71,15 @@ def tell_scripts(response: Response) -> Response:
 
 
 @blueprint.app_context_processor
-def shared() -> dict[str, Any]:
-    """What every page of the console shows, those of errors too."""
+def page_context() -> dict[str, Any]:
+    """What every page of the console needs, error pages included."""
     if not request.path.startswith("/console"):
         return {}
     capabilities, taxonomy = desk().capabilities, desk().taxonomy
     installed = runtime().installed
     return {
         "company": desk().settings.company,
-        "me": g.get("agent"),  # not asked for again: the page that says that the database is gone must not need it
+        "me": g.get("agent"),  # no query: the page that reports a lost database needs this, too
         "model": capabilities.model,
         "mode_words": console_words.MODE[capabilities.mode],
         "trouble": installed.trouble() if installed is not None else None,
@@ -133,18 +133,18 @@ def password() -> Reply:
 
 @dataclass(frozen=True)
 class QueueView:
-    """Which tickets an agent looks at: a tab and what narrows it, as the address of the page says it."""
+    """The tickets an agent is viewing: a tab and its filters, as given in the page's URL."""
 
     tab: str
     narrowed: dict[str, str]
 
     @classmethod
     def of_request(cls) -> QueueView:
-        given = {name: storable(request.args.get(name, "")).strip()[:200] for name in _NARROWED}
+        given = {name: storable(request.args.get(name, "")).strip()[:200] for name in _FILTERS}
         return cls(request.args.get("tab", ""), {name: value for name, value in given.items() if value})
 
     def filters(self, base: TicketFilters) -> TicketFilters:
-        """``base`` narrowed. What is no priority is ignored: an old address must still open."""
+        """``base`` with the view's filters. Unknown priorities are ignored, so that old URLs still open."""
         chosen = self.narrowed
         priority = chosen.get("priority", "")
         agent = chosen.get("agent", "")
@@ -160,7 +160,7 @@ class QueueView:
         )
 
 
-_NARROWED = ("q", "category", "product", "team", "priority", "agent")
+_FILTERS = ("q", "category", "product", "team", "priority", "agent")
 
 
 @blueprint.get("/")
@@ -170,7 +170,7 @@ def queue() -> Reply:
 
 @blueprint.get("/rows")
 def rows() -> Reply:
-    """What of the queue's page changes; with a ``cursor``, only the rows behind it."""
+    """The part of the queue page that changes; with a ``cursor``, only the rows after it."""
     page = _queue_page()
     if request.args.get("cursor"):
         return render_template("console/_more.html", **page)
@@ -182,8 +182,8 @@ def rows() -> Reply:
 
 @blueprint.get("/events")
 def queue_events() -> Response:
-    """Something happened to some ticket: the queue asks for its rows again. Never what happened: not all see all."""
-    return news_stream(None, lambda event: None if event.kind in _UNLISTED else "queue")
+    """Signals that some ticket changed, without details, as not every agent may see it. The queue reloads its rows."""
+    return news_stream(None, lambda event: None if event.kind in _NOT_IN_QUEUE else "queue")
 
 
 def _tabs(agent: AgentPrincipal) -> dict[str, tuple[str, TicketFilters]]:
@@ -204,7 +204,7 @@ def _queue_page() -> dict[str, Any]:
     cursor = request.args.get("cursor")
     shown = request.args.get("shown", type=int, default=0) if cursor is None else 0
     with desk().db.read() as session:
-        limit = min(max(PAGE, shown), RENEW_AT_MOST)
+        limit = min(max(PAGE, shown), RELOAD_AT_MOST)
         page = tickets.list_tickets(session, agent, filters[tab], cursor=cursor, limit=limit)
         counts = {key: tickets.count_tickets(session, agent, one) for key, one in filters.items()}
         photos = evidence.first_photos(session, [ticket.conversation_id for ticket in page.tickets])
@@ -226,13 +226,13 @@ def _queue_page() -> dict[str, Any]:
 
 
 def _category_of(ticket: Ticket) -> Any:
-    """The triage field of the category, for how sure it is."""
+    """The category field of the ticket's triage, for its confidence."""
     result = ticket.current_triage
     return next((field for field in result.fields if field.name == "category"), None) if result is not None else None
 
 
 def _choices() -> dict[str, list[tuple[str, str]]]:
-    """What the queue can be narrowed by: (value, name) each."""
+    """The options of the queue's filters: (value, name) each."""
     taxonomy = desk().taxonomy
     with desk().db.read() as session:
         agents = [(agent.public_id, agent.name) for agent in people.active_agents(session)]
@@ -255,27 +255,29 @@ def attachment(attachment_id: str) -> Response:
     return attachment_response(desk(), found, thumbnail=request.args.get("thumbnail") == "1")
 
 
-def _ask_to_sign_in() -> BaseResponse:
-    """To the form and back again. What an agent has typed stays on their page: they sign in beside it."""
+def _sign_in_first() -> BaseResponse:
+    """Redirect to the sign-in page and back. A submitted form is refused instead, so that the typed text stays."""
     if request.endpoint in _STREAMS:
         return Response("Sign in first.", status=401)
     if request.method != "GET" and request.headers.get("HX-Request"):
         raise Unauthenticated("You have been signed out. Sign in again in another tab, then try again here.")
     if request.headers.get("HX-Request"):
         here = urlsplit(request.headers.get("HX-Current-URL", ""))
-        return _go(url_for("console.sign_in", next=f"{here.path}?{here.query}" if here.query else here.path))
-    return _go(url_for("console.sign_in", next=request.full_path.rstrip("?") if request.method == "GET" else None))
+        return _redirect(url_for("console.sign_in", next=f"{here.path}?{here.query}" if here.query else here.path))
+    return _redirect(
+        url_for("console.sign_in", next=request.full_path.rstrip("?") if request.method == "GET" else None)
+    )
 
 
-def _go(address_: str) -> BaseResponse:
-    """A redirect that also works when htmx asked for a panel."""
+def _redirect(url: str) -> BaseResponse:
+    """A redirect that also works for a panel requested by htmx."""
     if request.headers.get("HX-Request"):
-        return Response("", status=200, headers={"HX-Redirect": address_})
-    return redirect(address_)
+        return Response("", status=200, headers={"HX-Redirect": url})
+    return redirect(url)
 
 
 def _safe_next() -> str | None:
-    """Where the agent wanted to go, if that is a page of the console: never another site."""
+    """The page requested before signing in, if it is one of the console's; never another site."""
     wanted = request.args.get("next", "")
     parts = urlsplit(wanted)
     is_ours = not parts.scheme and not parts.netloc and parts.path.startswith("/console/")

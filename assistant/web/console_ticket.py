@@ -1,13 +1,13 @@
-"""A ticket's page in the console: conversation, evidence, triage, draft, and what an agent does with them.
+"""The console's ticket page: conversation, evidence, triage and draft, and an agent's actions on them.
 
-Every action answers with the panels it changed; without scripts it redirects back to the page. What went wrong is said
-in the panel that was used, and what the agent had typed is still there. Actions carry what the agent saw (who has the
-conversation, what was read): if a colleague was faster, they are told before anything happens.
+An action responds with the panels it changed, or redirects to the page without scripts. Errors are shown in the panel
+that was used, and typed text is kept. Actions state what the agent saw (who has the conversation, what was read): if a
+colleague was faster, the agent is told before anything happens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, flash, g, redirect, render_template, request, url_for
@@ -19,10 +19,11 @@ from assistant.desk.feed import last_event_id
 from assistant.desk.tickets import TicketFilters
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
 from assistant.models import Conversation, ConversationState, DraftStatus, Ticket, TicketStatus
-from assistant.skills.read_photo import CANNOT_TELL, CONDITIONS, FIELDS, LIGHTS
+from assistant.skills.read_photo import CANNOT_TELL
 from assistant.skills.triage import allowed_values
 from assistant.text.storable import storable
 from assistant.web import auth, console_words
+from assistant.web.console_evidence import corrections, evidence_options
 from assistant.web.console_live import news_stream
 from assistant.web.context import desk
 
@@ -35,7 +36,7 @@ Action = Callable[[Any, Ticket], None]
 PANELS = ("thread", "triage", "draft", "status")
 SETTABLE = (TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD)
 OTHER_TICKETS = 5
-# Which panel an event renews first; panels that show the same thing listen to the same names.
+# The name under which an event reaches the page, which is the panel it mainly changes. Panels choose their names.
 _NEWS = {
     EventKind.MESSAGE_CREATED: "thread",
     EventKind.NOTE_CREATED: "thread",
@@ -70,7 +71,7 @@ def events(ticket_id: str) -> Response:
 def take_over(ticket_id: str) -> Reply:
     def act(session: Any, row: Ticket) -> None:
         conversation = state.lock_conversation(session, row.conversation_id)
-        _check_not_taken(conversation)
+        _refuse_if_taken(conversation)
         state.take_over(session, conversation, auth.agent())
 
     return _act(ticket_id, act, panels=("status", "draft"))
@@ -117,7 +118,7 @@ def reply(ticket_id: str) -> Reply:
         if request.form.get("internal"):
             drafts.add_note(session, auth.agent(), row, _text())
             return
-        _check_not_taken(state.lock_conversation(session, row.conversation_id))
+        _refuse_if_taken(state.lock_conversation(session, row.conversation_id))
         drafts.reply(session, auth.agent(), row, _text())
 
     return _act(ticket_id, act, panels=("draft", "thread", "status"), typed="reply")
@@ -125,10 +126,10 @@ def reply(ticket_id: str) -> Reply:
 
 @blueprint.post("/drafts/<public_id:draft_id>/send")
 def send_draft(ticket_id: str, draft_id: str) -> Reply:
-    """Send a draft, edited or not. If a colleague has sent or discarded it, nothing is sent and the text is kept."""
+    """Send a draft, edited or not. If a colleague has sent or discarded it, send nothing and keep the text."""
 
     def act(session: Any, row: Ticket) -> None:
-        _check_not_taken(state.lock_conversation(session, row.conversation_id))
+        _refuse_if_taken(state.lock_conversation(session, row.conversation_id))
         draft = drafts.access_draft(session, row, draft_id)
         session.refresh(draft)
         sent_by_us = draft.agent_id == auth.agent().agent_id and draft.sent_text == _text().strip()
@@ -161,45 +162,22 @@ def decide_field(ticket_id: str, name: str) -> Reply:
 
 @blueprint.post("/evidence/<public_id:attachment_id>")
 def correct_evidence(ticket_id: str, attachment_id: str) -> Reply:
-    """Replace what was read in a photo by what the agent sees; what they left alone stays as it was read."""
+    """Store an agent's corrections of what was read in a photo; unchanged values stay as they were read."""
 
     def act(session: Any, row: Ticket) -> None:
         photo = access.access_attachment(session, auth.agent(), attachment_id)
         if photo.message.conversation_id != row.conversation_id:
             raise NotFound("This ticket has no such photo.")
         read = evidence.evidence_of(session, [photo]).get(photo.sha256)
-        fields, lines = _corrections(request.form, read.visible_text if read is not None else [])
+        fields, lines = corrections(request.form, read.visible_text if read is not None else [])
         if fields or lines:
             evidence.correct_evidence(session, auth.agent(), attachment_id, fields, lines=lines)
 
     return _act(ticket_id, act, panels=("thread",))
 
 
-def _corrections(form: Mapping[str, str], lines: list[dict[str, Any]]) -> tuple[dict[str, str], dict[int, str]]:
-    """What differs from what the agent was shown (``was-…``). Lines are those of this reading, or it is a conflict."""
-    fields = {name: _typed(form, name) for name in FIELDS if _differs(form, name)}
-    changed = {}
-    for number in range(len(lines)):
-        name = f"line-{number}"
-        if _differs(form, name):
-            if form.get(f"was-{name}") != lines[number]["text"]:
-                raise Conflict("This photo has been read again since you opened it. Check it and correct it again.")
-            changed[number] = _typed(form, name)
-    if any(not value for value in fields.values()):
-        raise Invalid(f"Fields cannot be empty. Choose {CANNOT_TELL!r} if the photo does not show it.")
-    return fields, changed
-
-
-def _differs(form: Mapping[str, str], name: str) -> bool:
-    return name in form and _typed(form, name) != form.get(f"was-{name}", "")
-
-
-def _typed(form: Mapping[str, str], name: str) -> str:
-    return " ".join(storable(form[name]).split())[:500]
-
-
-def _check_not_taken(conversation: Conversation) -> None:
-    """If another agent has taken the conversation since this page was made, say so; doing it again then counts."""
+def _refuse_if_taken(conversation: Conversation) -> None:
+    """Raise `Conflict` if another agent has taken the conversation since this page was loaded. A repeat then counts."""
     seen = request.form.get("taken_by")
     if seen is None or conversation.state is not ConversationState.AGENT or conversation.agent is None:
         return
@@ -211,10 +189,10 @@ def _check_not_taken(conversation: Conversation) -> None:
 
 
 def _act(ticket_id: str, action: Action, *, panels: tuple[str, ...], typed: str | None = None) -> Reply:
-    """Do something to a ticket and answer with the panels it changes.
+    """Perform an action on a ticket and respond with the panels it changes.
 
-    The first panel is the target of the request; the others ride along. If it fails, the message goes into the first
-    panel, and what was typed into the box called ``typed``.
+    The first panel is the request's target; the others are swapped out of band. On failure the first panel shows the
+    error, and the text box named ``typed`` (draft or reply) keeps its text.
     """
     failed: AssistantError | None = None
     try:
@@ -234,7 +212,7 @@ def _act(ticket_id: str, action: Action, *, panels: tuple[str, ...], typed: str 
         flash("Done. The ticket now belongs to another team, so you can no longer see it.")
         return Response("", headers={"HX-Redirect": url_for("console.queue")})
     if failed is not None:
-        shown |= {"error": failed.message, "error_in": panels[0], **_kept(typed, shown["draft"])}
+        shown |= {"error": failed.message, "error_in": panels[0], **_typed_text(typed, shown["draft"])}
     status = failed.status if failed is not None else 200
     if not is_script:
         return render_template("console/ticket.html", **shown), status
@@ -245,8 +223,8 @@ def _act(ticket_id: str, action: Action, *, panels: tuple[str, ...], typed: str 
     return "\n".join(parts), status
 
 
-def _kept(typed: str | None, draft: dict[str, Any] | None) -> dict[str, str]:
-    """What was typed, for the box it was typed into; if that draft is gone, for the reply box."""
+def _typed_text(typed: str | None, draft: dict[str, Any] | None) -> dict[str, str]:
+    """The submitted text for the box it came from; for the reply box if that draft is gone."""
     if typed is None:
         return {}
     is_same = draft is not None and request.view_args is not None and draft["id"] == request.view_args.get("draft_id")
@@ -277,7 +255,7 @@ def _ticket_page(ticket_id: str) -> dict[str, Any]:
             "queue_position": state.queue_position(session, row.conversation),
             "fields": _triage_fields(shown),
             "settable": [status.value for status in SETTABLE],
-            "evidence_options": _evidence_options(),
+            "evidence_options": evidence_options(desk().taxonomy),
             "cannot_tell": CANNOT_TELL,
             "cited": console_words.cited,
             "last_event_id": last_event_id(session, conversation_id=row.conversation_id),
@@ -295,7 +273,7 @@ def _other_tickets(session: Any, row: Ticket) -> list[Ticket]:
 
 
 def _triage_fields(shown: dict[str, Any]) -> list[dict[str, Any]]:
-    """The triage fields, each with every value it may have, likeliest first."""
+    """The triage fields, each with all its allowed values, likeliest first."""
     chosen = []
     for field in shown["triage"]["fields"] if shown["triage"] is not None else []:
         likely = {one["value"]: one["probability"] for one in field["alternatives"]}
@@ -303,13 +281,3 @@ def _triage_fields(shown: dict[str, Any]) -> list[dict[str, Any]]:
         now = field["corrected_value"] if field["status"] == "overridden" else field["value"]
         chosen.append({**field, "options": options, "probabilities": likely, "now": now})
     return chosen
-
-
-def _evidence_options() -> dict[str, list[tuple[str, str]]]:
-    """Evidence fields that are chosen, not written: (value, name) each."""
-    products = [(product.key, product.name) for product in desk().taxonomy.products]
-    return {
-        "product": [*products, (CANNOT_TELL, CANNOT_TELL)],
-        "condition": [(value, value) for value in CONDITIONS],
-        "lights": [(value, value) for value in LIGHTS],
-    }

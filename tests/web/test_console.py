@@ -402,7 +402,7 @@ def test_queue_goes_on_where_it_stopped_and_a_renewal_keeps_what_was_loaded(
     assert seen == [f"Noise {n}" for n in reversed(range(2 * console.PAGE + 5))]
     assert 'name="shown" value="80"' in second
     assert subjects_of(client.get("/console/rows?tab=all&shown=80", headers=HTMX).text) == seen[:80]
-    assert len(rows_of(client.get("/console/rows?tab=all&shown=100000", headers=HTMX).text)) <= console.RENEW_AT_MOST
+    assert len(rows_of(client.get("/console/rows?tab=all&shown=100000", headers=HTMX).text)) <= console.RELOAD_AT_MOST
     assert client.get("/console/?tab=all&cursor=tck_nonsense").status_code == 422
 
 

@@ -203,7 +203,7 @@ class Batch:
             chunks = [Chunk(row.prompt, row.cached, count, tuple(row.features)) for row, count in rows]
             return self._runner.prefill(first_slot + at, chunks)
 
-        results = self._run_isolated(scheduled, run)
+        results = self._run_rows(scheduled, run)
         tokens = sum(count for _, count in scheduled)
         rate = tokens / max(perf_counter() - started, 1e-6)
         previous = rate if self._prefill_rate is None else self._prefill_rate
@@ -239,7 +239,7 @@ class Batch:
         if not sequences:
             return
         started = perf_counter()
-        results = self._run_isolated([(sequence, 1) for sequence in sequences], self._decode_rows)
+        results = self._run_rows([(sequence, 1) for sequence in sequences], self._decode_rows)
         self._counters.decode_steps += 1
         self._counters.decode_seconds += perf_counter() - started
         self._counters.decode_rows += len(sequences)
@@ -310,7 +310,7 @@ class Batch:
         self._counters.failed += 1
         sequence.put(as_engine_error(error))
 
-    def _run_isolated(
+    def _run_rows(
         self, rows: Sequence[tuple[Any, int]], run: Callable[[int, Sequence[tuple[Any, int]]], torch.Tensor]
     ) -> list[torch.Tensor | None]:
         """The logits of each row: of all in one pass or, if that fails, of each in its own; None for rows that failed.

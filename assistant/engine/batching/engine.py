@@ -212,7 +212,7 @@ class Engine:
                 self._calls.append(request)
             else:
                 self._scheduler.waiting.append(request)
-            self._ensure_thread()
+            self._start_thread()
             self._changed.notify_all()
 
     def _check_open(self) -> None:
@@ -227,7 +227,7 @@ class Engine:
                 message = "Too many requests are waiting for the model. Please try again soon."
                 raise EngineBusy(message, retry_after=each * (waiting + 1))
 
-    def _ensure_thread(self) -> None:
+    def _start_thread(self) -> None:
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
             self._thread.start()
@@ -268,7 +268,7 @@ class Engine:
                     self._counters.restarts += 1
                     self._failures += 1
                     self._thread = None
-                    self._ensure_thread()
+                    self._start_thread()
 
     def _wait(self) -> bool:
         """Wait for requests. False once the engine is closed."""
@@ -280,7 +280,7 @@ class Engine:
     def _step(self) -> None:
         """Load the model if it is not loaded, run one call if any waits, then a step of the batch."""
         started = perf_counter()
-        batch = self._ensure_loaded()
+        batch = self._ensure_batch()
         if batch is None:
             return
         try:
@@ -324,7 +324,7 @@ class Engine:
             with self._changed:
                 self._batch, self._failures = None, 0
 
-    def _ensure_loaded(self) -> Batch | Single | None:
+    def _ensure_batch(self) -> Batch | Single | None:
         """None if the model cannot be loaded, which fails the waiting requests."""
         if self._batch is not None:
             return self._batch

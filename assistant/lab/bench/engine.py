@@ -234,7 +234,7 @@ def _submit_all(engine: Engine, arrivals: Sequence[Arrival]) -> list[float]:
 
     def submit(number: int, arrival: Arrival) -> None:
         sleep(max(0.0, arrival.at - (perf_counter() - started)))
-        first_tokens[number] = _read(engine.generate(arrival.request)).first_token_seconds
+        first_tokens[number] = _consume(engine.generate(arrival.request)).first_token_seconds
 
     in_threads([partial(submit, number, arrival) for number, arrival in enumerate(arrivals)])
     return first_tokens
@@ -244,10 +244,10 @@ def _first_token_alone(engine: Engine, request: GenerationRequest) -> float:
     """Seconds to the first token without other requests, with empty caches and a warm model."""
     other = GenerationRequest([{"role": "user", "content": [{"type": "text", "text": "hello"}]}], max_new_tokens=2)
     list(engine.generate(other))
-    return _read(engine.generate(replace(request, max_new_tokens=1))).first_token_seconds
+    return _consume(engine.generate(replace(request, max_new_tokens=1))).first_token_seconds
 
 
-def _read(generation: Generation) -> Done:
+def _consume(generation: Generation) -> Done:
     """Read the stream to its end."""
     *_, last = generation
     if not isinstance(last, Done):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,6 +21,27 @@ def test_imports_go_down_only() -> None:
     script = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())"
     done = run("-c", script)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_no_modules_import_each_other_in_a_circle_not_even_for_their_types() -> None:
+    files = {path.relative_to(ROOT): path for path in (ROOT / "assistant").rglob("*.py")}
+    modules = {".".join(name.with_suffix("").parts).removesuffix(".__init__"): path for name, path in files.items()}
+    graph = {name: imported_by(path, modules) - {name} for name, path in modules.items()}
+    while leaves := [name for name, imported in graph.items() if not imported]:
+        graph = {name: imported - {*leaves} for name, imported in graph.items() if name not in leaves}
+    assert not graph, f"in a circle, or above one: {sorted(graph)}"
+
+
+def imported_by(path: Path, modules: Mapping[str, Path]) -> set[str]:
+    """Those of ``modules`` that the file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names if names <= modules.keys() else (names & modules.keys()) | {str(node.module)}
+    return found & modules.keys()
 
 
 def test_help_needs_neither_torch_nor_the_web() -> None:

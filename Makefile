@@ -17,7 +17,7 @@ test:  ## Every test
 	$(PYTEST)
 	$(call npm,test --silent)
 
-fast:  ## Every test that loads no model and starts no server, browser or PostgreSQL: under a minute on two cores
+fast:  ## Tests not marked slow: under a minute on two cores
 	$(PYTEST) -m "not slow" --durations=5
 
 format:

@@ -518,6 +518,7 @@ print(photo.width, peak)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("image_format", "mode"), [("PNG", "RGBA"), ("JPEG", "RGB"), ("WEBP", "RGB")])
 def test_the_largest_photo_that_is_taken_needs_bounded_memory(tmp_path: Path, image_format: str, mode: str) -> None:
     """50 megapixels are 200 MB as they are decoded, and once or twice more while they are turned into what is kept."""

@@ -115,6 +115,7 @@ def test_the_photos_are_small_and_good() -> None:
         assert assess_quality(photo.data)[0] == "good", file.name
 
 
+@pytest.mark.slow
 def test_the_photos_are_those_that_the_program_draws(tmp_path: Path) -> None:
     """Compared as pixels at a tenth of their size: fonts and encoders differ a little between machines."""
     photos.main(tmp_path)

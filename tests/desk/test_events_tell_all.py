@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -265,6 +266,7 @@ class Clients(RuleBasedStateMachine):
                 assert (ticket.conversation.state == "closed") == (ticket.status in state.DONE)
 
 
+@pytest.mark.slow
 def test_events_alone_tell_what_a_reload_shows(make_runtime: Callable[..., Runtime], tmp_path: Path) -> None:
     model = ScriptedChatModel(default="Error E21 means that the pump draws no water from the tank. [1]")
     desk = make_runtime(capabilities=fake_capabilities(Mode.FULL_VLM, chat_model=model)).desk

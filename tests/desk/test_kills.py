@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from sqlalchemy import func, select
 
 from assistant.db import Database
@@ -90,6 +91,7 @@ def _is_whole(db: Database) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_an_import_that_is_killed_again_and_again_comes_to_its_end(desk: Desk, tmp_path: Path) -> None:
     moments, folder, data = random.Random(11), tmp_path / "kb", tmp_path / "var"
     for version, kills in (("Old", KILLS // 2), ("New", KILLS - KILLS // 2)):

@@ -269,6 +269,7 @@ embedding.embed(runtime.desk)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batches", [1, 4, 7, 9])
 def test_a_switch_that_is_killed_goes_on_where_it_was(
     make_runtime: Callable[..., Runtime], folder: Path, tmp_path: Path, batches: int
@@ -390,8 +391,8 @@ def test_status_doctor_and_console_tell_of_a_switch(
     worker.run_until_idle(runtime.desk)
     assert "Searched with hash-512, until hash-64 is ready: 0 of 40 passages embedded" in said[0]
     assert "warn\nhash-512, until hash-64 is ready: 0 of 40 passages embedded" in said[0]
-    assert "Search goes on with hash-512 until hash-64 has embedded every passage." in said[0]
+    assert "Search uses hash-512 until every passage is embedded with hash-64." in said[0]
     after = told()
     assert "Searched with hash-64\n" in after
     assert "ok\nuses hash-64" in after
-    assert "Search goes on with" not in after
+    assert "Search uses" not in after

@@ -233,6 +233,7 @@ import_folder(
 """
 
 
+@pytest.mark.slow
 def test_a_killed_import_continues_where_it_was(db: Database, folder: Path) -> None:
     rows = [json.dumps({"id": f"r{n:03}", "title": f"Row {n}", "text": f"Text of row {n}."}) for n in range(400)]
     (folder / "faq.jsonl").write_text("\n".join(rows))

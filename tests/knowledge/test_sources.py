@@ -363,7 +363,8 @@ def test_a_page_that_has_not_changed_is_asked_for_and_not_sent_again(desk: Desk)
             Reply(200, {"etag": "1"}, b"<h1>A</h1><p>Text.</p>") if request.url.endswith("/a") else Reply(404, {}, b"")
         )
 
-    desk = dataclasses.replace(desk, fetch=fetch, fetch_pause=0.0)
+    settings = desk.settings.model_copy(update={"kb_pause": 0.0})
+    desk = dataclasses.replace(desk, fetch=fetch, settings=settings)
     with desk.db.begin() as session:
         source = sources.add_website(session, address="https://x.example/sitemap.xml")
     assert sources.sync(desk, source.id).added == 1
@@ -396,6 +397,7 @@ def _visit(folder: Path, address: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=environment)
 
 
+@pytest.mark.slow
 def test_a_visit_that_is_killed_goes_on_where_it_was(desk: Desk, site: str, tmp_path: Path) -> None:
     """Pages are stored when they have waited for a while: here the visit is killed after that, in its middle."""
     folder = tmp_path / "var"  # the desk's own

@@ -145,6 +145,7 @@ def make_known(client: FlaskClient, key: dict[str, str], desk: Desk) -> dict[str
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_no_request_fails_or_is_answered_otherwise_than_described(
     app: APIFlask, key: dict[str, str], known: Callable[[], dict[str, str]], mode: GenerationMode

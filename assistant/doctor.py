@@ -7,7 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 
-from assistant import engine, sample
+from assistant import engine
 from assistant.checks import Check, Status
 from assistant.db import Database, check, current_revision
 from assistant.desk import queue
@@ -118,7 +118,7 @@ def _sqlite(settings: Settings) -> Iterator[Check]:
 
 
 def _taxonomy(settings: Settings) -> Iterator[Check]:
-    taxonomy = load_taxonomy(settings.taxonomy or sample.taxonomy_path())
+    taxonomy = load_taxonomy(settings.taxonomy)
     counts = f"{len(taxonomy.categories)} categories, {len(taxonomy.teams)} teams, {len(taxonomy.products)} products"
     if settings.taxonomy is None:
         advice = "Write your own TOML file and set ASSISTANT_TAXONOMY to it."

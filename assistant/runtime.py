@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from assistant import sample
 from assistant.db import Database, migrate, utcnow
 from assistant.desk import people
 from assistant.desk.desk import Desk
@@ -55,7 +54,7 @@ def build(
     capabilities = capabilities or (installed.capabilities if installed is not None else None)
     assert capabilities is not None  # noqa: S101  (given or installed)
     db = open_database(settings)
-    taxonomy = load_taxonomy(settings.taxonomy or sample.taxonomy_path())
+    taxonomy = load_taxonomy(settings.taxonomy)
     with db.begin() as session:
         people.sync_teams(session, {team.key: team.name for team in taxonomy.teams})
     embedders = Embedders(capabilities.embedder, capabilities.reopen_embedder)
@@ -79,7 +78,7 @@ def build(
 def preflight(settings: Settings) -> None:
     """Check what a server needs before it listens. Raises `NotReady`; loads no model."""
     open_database(settings).close()
-    load_taxonomy(settings.taxonomy or sample.taxonomy_path())
+    load_taxonomy(settings.taxonomy)
     Storage.open(settings.attachments_url).check()
 
 

@@ -81,13 +81,12 @@ def _export_lessons(settings: Settings, folder: Path) -> Path:
 
 
 def _fine_tune(settings: Settings, base: str, tickets: Path, *, folder: Path, epochs: int) -> None:
-    from assistant import sample
     from assistant.engine import checkpoint
     from assistant.lab.training.adapter import fine_tune, read_lessons
     from assistant.skills.taxonomy import load_taxonomy
 
     settings = settings.model_copy(update={"model": base})
-    lessons = read_lessons(tickets, load_taxonomy(settings.taxonomy or sample.taxonomy_path()))
+    lessons = read_lessons(tickets, load_taxonomy(settings.taxonomy))
     with progress_bar(quiet=False) as progress:
         outcome = fine_tune(
             checkpoint.from_settings(settings),

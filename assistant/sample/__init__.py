@@ -1,4 +1,4 @@
-"""The sample company, Lumora: articles, taxonomy, tickets and photos that the demo ships with. All made for this."""
+"""The sample company, Lumora: articles, taxonomy, tickets and photos for the demo. All invented for this product."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def photos_dir() -> Path:
 
 
 def demo_tickets() -> tuple[DemoTicket, ...]:
-    """In a fixed order: the demo's idempotency keys are made of their numbers."""
+    """In a fixed order: the demo's idempotency keys contain their numbers."""
     rows = tomllib.loads((_HERE / "tickets.toml").read_text(encoding="utf-8"))["tickets"]
     return tuple(DemoTicket(**{**row, "photos": tuple(photos_dir() / name for name in row["photos"])}) for row in rows)

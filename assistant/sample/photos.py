@@ -1,8 +1,4 @@
-"""Draws the sample's photos: ``python -m assistant.sample.photos FOLDER``.
-
-Scenes are drawn with Pillow alone, twice as large as they are kept, then seen through a camera: perspective,
-uneven light, blur, noise. Fixed seeds: the same photos every time.
-"""
+"""Draws the sample's photos: ``python -m assistant.sample.photos FOLDER``. Seeds are fixed: always the same photos."""
 
 from __future__ import annotations
 
@@ -10,14 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+from PIL import Image
 
-Colour = tuple[int, int, int]
-Point = tuple[float, float]
-Edges = tuple[float, float, float, float]
-SIZE = (1200, 900)
-_SCALE = 2
+from assistant.sample.canvas import SIZE, Colour, Point, Scene, through_camera
 
 
 def main(folder: Path) -> None:
@@ -36,12 +27,9 @@ def main(folder: Path) -> None:
     update_dialog().save(folder / "update-dialog.png", "PNG", optimize=True)
 
 
-# Scenes
-
-
 def coffee_machine(code: str = "E21", *, light: Colour = (255, 40, 30)) -> Image.Image:
     """The front of a BrewMaster 300 on a worktop: display, a lit indicator, cup button, outlets and a cup."""
-    scene = _Scene(wall=(206, 201, 190), table=(148, 108, 74), horizon=690, grain=1.0)
+    scene = Scene(wall=(206, 201, 190), table=(148, 108, 74), horizon=690, grain=1.0)
     scene.tiles((0, 0, 1200, 690), 150, (190, 185, 174))
     scene.shadow((300, 715, 930, 800))
     scene.panel((340, 110, 880, 765), 38, (66, 68, 74), (34, 35, 39))
@@ -69,7 +57,7 @@ def coffee_machine(code: str = "E21", *, light: Colour = (255, 40, 30)) -> Image
 
 def damaged_box() -> Image.Image:
     """A parcel on a doorstep: one corner crushed, torn tape, a shipping label."""
-    scene = _Scene(wall=(96, 118, 112), table=(150, 146, 138), horizon=540)
+    scene = Scene(wall=(96, 118, 112), table=(150, 146, 138), horizon=540)
     for x in (190, 640):
         scene.panel((x, -60, x + 380, 480), 6, (86, 107, 102), (78, 98, 93))
         scene.panel((x + 16, -60, x + 364, 464), 4, (101, 124, 118), (92, 114, 108))
@@ -94,7 +82,7 @@ def damaged_box() -> Image.Image:
         scene.line(crease, 4, (92, 67, 41))
     scene.polygon([(520, 316), (600, 312), (720, 398), (640, 404)], (228, 206, 164))
     scene.line([(600, 312), (622, 330), (610, 340), (650, 358), (640, 372), (690, 398)], 4, (120, 92, 58))
-    label = _Scene(paper=(244, 242, 236), size=(520, 360))
+    label = Scene(paper=(244, 242, 236), size=(520, 360))
     label.text((20, 14), "LUMORA Shipping", 38, (30, 30, 30))
     label.text((20, 70), "Order LM-2048113", 46, (20, 20, 20))
     label.text((20, 136), "VoltBank 500", 36, (40, 40, 40))
@@ -106,7 +94,7 @@ def damaged_box() -> Image.Image:
 
 def robot_label() -> Image.Image:
     """The silver type plate of a DustPilot R7, close up on dark plastic, above a bulging battery door."""
-    scene = _Scene(paper=(44, 46, 51), size=SIZE)
+    scene = Scene(paper=(44, 46, 51), size=SIZE)
     scene.panel((-60, -60, 1260, 980), 0, (58, 60, 66), (34, 36, 40))
     scene.panel((66, 514, 1134, 872), 44, (22, 23, 26), (22, 23, 26))
     scene.panel((72, 520, 1128, 866), 40, (62, 64, 70), (42, 44, 49))
@@ -132,10 +120,10 @@ def robot_label() -> Image.Image:
 
 def receipt() -> Image.Image:
     """A till receipt on a wooden table: order number, date, items, total."""
-    scene = _Scene(wall=(156, 117, 82), table=(156, 117, 82), horizon=0, grain=1.1)
+    scene = Scene(wall=(156, 117, 82), table=(156, 117, 82), horizon=0, grain=1.1)
     for y in (210, 430, 650):
         scene.line([(0, y), (1200, y + 10)], 3, (110, 80, 54))
-    paper = _Scene(paper=(250, 248, 243), size=(560, 860))
+    paper = Scene(paper=(250, 248, 243), size=(560, 860))
     paper.text((280, 54), "LUMORA STORE", 52, (28, 28, 30), anchor="mm")
     paper.text((280, 106), "Harbour Street 12", 28, (70, 70, 72), anchor="mm")
     rows = (
@@ -164,7 +152,7 @@ def receipt() -> Image.Image:
 
 def washer(code: str = "E41") -> Image.Image:
     """A WashPro 8 in a tiled bathroom, its display lit, with a puddle in front of it."""
-    scene = _Scene(wall=(206, 218, 222), table=(146, 150, 152), horizon=700)
+    scene = Scene(wall=(206, 218, 222), table=(146, 150, 152), horizon=700)
     scene.tiles((0, 0, 1200, 700), 120, (182, 196, 201))
     for x in range(-300, 1600, 200):
         scene.line([(x, 700), (x - 160, 900)], 4, (122, 126, 128))
@@ -190,7 +178,7 @@ def washer(code: str = "E41") -> Image.Image:
 
 def hub(lights: Sequence[Colour] = ((60, 220, 90), (60, 220, 90), (255, 46, 36), (60, 220, 90))) -> Image.Image:
     """A HomeLink X1 on a shelf. ``lights``: power, internet, cloud, devices."""
-    scene = _Scene(wall=(96, 104, 120), table=(176, 138, 98), horizon=640, grain=1.0)
+    scene = Scene(wall=(96, 104, 120), table=(176, 138, 98), horizon=640, grain=1.0)
     scene.glow((700, 40, 1150, 420), (196, 190, 176), 160, 0.5)
     scene.panel((70, 320, 124, 645), 5, (128, 62, 56), (102, 50, 45))
     scene.panel((128, 350, 168, 645), 5, (60, 86, 96), (48, 69, 77))
@@ -208,7 +196,7 @@ def hub(lights: Sequence[Colour] = ((60, 220, 90), (60, 220, 90), (255, 46, 36),
 
 def update_dialog() -> Image.Image:
     """A screenshot of the app's error dialog."""
-    scene = _Scene(paper=(43, 62, 92), size=(900, 560))
+    scene = Scene(paper=(43, 62, 92), size=(900, 560))
     scene.panel((0, 0, 900, 560), 0, (58, 82, 120), (32, 46, 70))
     scene.rectangle((0, 0, 900, 40), (24, 36, 56))
     scene.text((16, 9), "Lumora App", 20, (226, 231, 239))
@@ -227,205 +215,6 @@ def update_dialog() -> Image.Image:
     scene.panel((604, 360, 732, 410), 8, (44, 108, 214), (44, 108, 214))
     scene.text((668, 385), "Try again", 21, (255, 255, 255), anchor="mm")
     return scene.image.resize((900, 560), Image.Resampling.LANCZOS)
-
-
-# Drawing
-
-
-class _Scene:
-    """A canvas of `_SCALE` times its size. All coordinates are those of the small one; corners may lie outside."""
-
-    def __init__(
-        self,
-        *,
-        paper: Colour | None = None,
-        size: tuple[int, int] = SIZE,
-        wall: Colour = (0, 0, 0),
-        table: Colour = (0, 0, 0),
-        horizon: int = 0,
-        grain: float = 0.0,
-    ) -> None:
-        """Plain ``paper``, or a ``wall`` above a ``table`` that may have the grain of wood."""
-        width, height = size[0] * _SCALE, size[1] * _SCALE
-        self.image = Image.new("RGB", (width, height), paper or wall)
-        self._draw = ImageDraw.Draw(self.image)
-        if paper is None:
-            self.rectangle((0, horizon, *size), table)
-            if grain:
-                self._wood(horizon * _SCALE, grain)
-
-    def rectangle(self, box: Edges, fill: Colour) -> None:
-        self._draw.rectangle(_times(box), fill=fill)
-
-    def ellipse(self, box: Edges, fill: Colour) -> None:
-        self._draw.ellipse(_times(box), fill=fill)
-
-    def arc(self, box: Edges, angles: tuple[float, float], width: float, fill: Colour) -> None:
-        self._draw.arc(_times(box), *angles, fill=fill, width=round(width * _SCALE))
-
-    def polygon(self, points: Sequence[Point], fill: Colour) -> None:
-        self._draw.polygon([(x * _SCALE, y * _SCALE) for x, y in points], fill=fill)
-
-    def line(self, points: Sequence[Point], width: float, fill: Colour) -> None:
-        large = [(x * _SCALE, y * _SCALE) for x, y in points]
-        self._draw.line(large, fill=fill, width=round(width * _SCALE), joint="curve")
-
-    def text(self, place: Point, text: str, size: float, fill: Colour, *, anchor: str = "la") -> None:
-        font = ImageFont.load_default(size * _SCALE)
-        self._draw.text((place[0] * _SCALE, place[1] * _SCALE), text, font=font, fill=fill, anchor=anchor)
-
-    def panel(self, box: Edges, radius: float, top: Colour, bottom: Colour) -> None:
-        """A rounded rectangle whose colour runs from ``top`` to ``bottom``."""
-        left, upper, right, lower = (round(edge) for edge in _times(box))
-        share = np.linspace(0, 1, lower - upper)[:, None, None]
-        ramp = np.array(top) * (1 - share) + np.array(bottom) * share
-        colours = np.broadcast_to(ramp, (lower - upper, right - left, 3)).astype(np.uint8)
-        mask = Image.new("L", (right - left, lower - upper), 0)
-        area = (0, 0, right - left - 1, lower - upper - 1)
-        ImageDraw.Draw(mask).rounded_rectangle(area, radius * _SCALE, fill=255)
-        self.image.paste(Image.fromarray(colours), (left, upper), mask)
-
-    def tiles(self, box: Edges, side: int, joint: Colour) -> None:
-        left, top, right, bottom = (int(edge) for edge in box)
-        for x in range(left, right, side):
-            self.line([(x, top), (x, bottom)], 3, joint)
-        for y in range(bottom, top, -side):
-            self.line([(left, y), (right, y)], 3, joint)
-
-    def glow(self, box: Edges, colour: Colour, softness: float, strength: float) -> None:
-        """A soft ellipse of light or shade, drawn small: it has no detail to lose."""
-        mask = Image.new("L", (self.image.width // _SCALE, self.image.height // _SCALE), 0)
-        ImageDraw.Draw(mask).ellipse(box, fill=round(255 * strength))
-        soft = mask.filter(ImageFilter.GaussianBlur(softness)).resize(self.image.size, Image.Resampling.BILINEAR)
-        self.image.paste(colour, mask=soft)
-
-    def shadow(self, box: Edges) -> None:
-        self.glow(box, (28, 23, 20), 22, 0.55)
-
-    def cast(self, corners: Sequence[Point]) -> None:
-        """The shadow of a sheet that lies at ``corners``."""
-        mask = Image.new("L", SIZE, 0)
-        ImageDraw.Draw(mask).polygon(list(corners), fill=120)
-        soft = mask.filter(ImageFilter.GaussianBlur(10)).resize(self.image.size, Image.Resampling.BILINEAR)
-        self.image.paste((30, 22, 16), mask=soft)
-
-    def lamp(self, centre: Point, radius: float, colour: Colour, *, lit: bool = True) -> None:
-        x, y = centre
-        if lit:
-            self.glow((x - 3 * radius, y - 3 * radius, x + 3 * radius, y + 3 * radius), colour, radius, 0.6)
-        self.ellipse((x - radius, y - radius, x + radius, y + radius), colour)
-        if lit:
-            bright = tuple(int(channel * 0.4 + 153) for channel in colour)
-            self.ellipse(
-                (x - radius / 2, y - radius / 2, x + radius / 3, y + radius / 3), (bright[0], bright[1], bright[2])
-            )
-
-    def button(self, centre: Point, radius: float) -> None:
-        """A round metal button with a hollow for the finger."""
-        x, y = centre
-        self.ellipse((x - radius - 3, y - radius - 3, x + radius + 3, y + radius + 3), (52, 54, 59))
-        self.panel((x - radius, y - radius, x + radius, y + radius), radius, (170, 174, 181), (104, 108, 115))
-        dent = radius * 0.62
-        self.panel((x - dent, y - dent, x + dent, y + dent), dent, (112, 116, 123), (150, 154, 161))
-
-    def display(self, box: Edges, text: str, *, size: float = 78) -> None:
-        left, top, right, bottom = box
-        self.panel((left - 4, top - 4, right + 4, bottom + 4), 14, (20, 21, 24), (40, 42, 46))
-        self.panel(box, 10, (10, 20, 24), (16, 30, 34))
-        middle = ((left + right) / 2, (top + bottom) / 2)
-        self.glow((left + 30, top + 20, right - 30, bottom - 20), (40, 120, 130), 16, 0.35)
-        self.text(middle, text, size, (136, 240, 246), anchor="mm")
-
-    def puddle(self, outline: Sequence[Point]) -> None:
-        """Water on the floor: a darker floor, with the sky in it."""
-        mask = Image.new("L", SIZE, 0)
-        ImageDraw.Draw(mask).polygon(list(outline), fill=255)
-        shape = mask.filter(ImageFilter.GaussianBlur(16)).point(lambda level: 255 if level > 128 else 0)
-        edge = shape.filter(ImageFilter.GaussianBlur(1.5)).resize(self.image.size, Image.Resampling.BILINEAR)
-        self.image.paste(ImageChops.multiply(self.image, Image.new("RGB", self.image.size, (176, 200, 214))), mask=edge)
-        before = self.image.copy()
-        self.glow((420, 770, 760, 812), (238, 246, 250), 14, 0.75)
-        self.glow((800, 800, 930, 822), (238, 246, 250), 8, 0.7)
-        self.image = Image.composite(self.image, before, edge)
-        self._draw = ImageDraw.Draw(self.image)
-
-    def bars(self, box: Edges, *, seed: int) -> None:
-        """Something like a bar code: no reader will take it for one."""
-        random = np.random.default_rng(seed)
-        x, top, right, bottom = box
-        while x < right:
-            width = int(random.integers(2, 7))
-            self.rectangle((x, top, min(x + width, right), bottom), (24, 24, 26))
-            x += width + int(random.integers(3, 9))
-
-    def paste(self, flat: Image.Image, quad: Sequence[Point]) -> None:
-        """Paste ``flat`` so that its corners (from the top left, clockwise) lie at ``quad``."""
-        width, height = flat.size
-        corners: list[Point] = [(0, 0), (width, 0), (width, height), (0, height)]
-        large = [(x * _SCALE, y * _SCALE) for x, y in quad]
-        coefficients = _perspective(large, corners)
-        warped = flat.transform(self.image.size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC)
-        mask = Image.new("L", self.image.size, 0)
-        ImageDraw.Draw(mask).polygon(large, fill=255)
-        self.image.paste(warped, mask=mask)
-
-    def _wood(self, top: int, strength: float) -> None:
-        """Streaks along the board: noise that is stretched sideways."""
-        width, height = self.image.width, self.image.height - top
-        random = np.random.default_rng(11)
-        layers = []
-        for rows, columns, spread in ((height // 12, 6, 36), (height // 3, 24, 30)):
-            noise = Image.fromarray(random.normal(128, spread, (rows, columns)).clip(0, 255).astype(np.uint8))
-            layers.append(np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC), np.float32) - 128)
-        change = layers[0] * 0.30 + layers[1] * 0.16
-        box = (0, top, width, self.image.height)
-        board = np.asarray(self.image.crop(box), np.float32) + strength * change[..., None]
-        self.image.paste(Image.fromarray(board.clip(0, 255).astype(np.uint8)), box)
-
-
-def _times(box: Edges) -> Edges:
-    left, top, right, bottom = (edge * _SCALE for edge in box)
-    return left, top, right, bottom
-
-
-def _perspective(target: Sequence[Point], source: Sequence[Point]) -> list[float]:
-    """Pillow's eight coefficients of the projective map that takes ``target`` points to ``source`` points."""
-    rows: list[list[float]] = []
-    for (x, y), (u, v) in zip(target, source, strict=True):
-        rows.append([x, y, 1, 0, 0, 0, -u * x, -u * y])
-        rows.append([0, 0, 0, x, y, 1, -v * x, -v * y])
-    solution = np.linalg.solve(np.array(rows), np.array(source, dtype=float).reshape(8))
-    return [float(value) for value in solution]
-
-
-# The camera
-
-
-def through_camera(scene: Image.Image, *, seed: int) -> Image.Image:
-    """A hand-held photo of the scene, of the usual size: tilted a little, unevenly lit, slightly soft, with noise."""
-    random = np.random.default_rng(seed)
-    width, height = scene.size
-    corners: list[Point] = [(0, 0), (width, 0), (width, height), (0, height)]
-    inward = [(1, 1), (-1, 1), (-1, -1), (1, -1)]
-    shift = random.integers(8, 36, size=(4, 2)) * _SCALE
-    seen: list[Point] = [
-        (x + int(dx * sx), y + int(dy * sy)) for (x, y), (dx, dy), (sx, sy) in zip(corners, inward, shift, strict=True)
-    ]
-    coefficients = _perspective(corners, seen)
-    tilted = scene.transform(scene.size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC)
-    small = tilted.resize(SIZE, Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(0.6))
-    return _developed(np.asarray(small, dtype=np.float32), random)
-
-
-def _developed(pixels: np.ndarray[tuple[int, ...], np.dtype[np.float32]], random: np.random.Generator) -> Image.Image:
-    """Light from the upper left, darker corners, a little more noise in colour patches than in single pixels."""
-    height, width = pixels.shape[:2]
-    x, y = np.linspace(-1, 1, width)[None, :], np.linspace(-1, 1, height)[:, None]
-    light = 1.04 - 0.07 * x - 0.05 * y - 0.13 * (x**2 + y**2) / 2
-    patches = random.normal(0, 14, (height // 6, width // 6)).clip(-60, 60) + 128
-    mottle = Image.fromarray(patches.astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
-    noise = random.normal(0, 3.2, pixels.shape) + (np.asarray(mottle, np.float32)[..., None] - 128) * 0.16
-    return Image.fromarray((pixels * light[..., None] + noise).clip(0, 255).astype(np.uint8))
 
 
 if __name__ == "__main__":

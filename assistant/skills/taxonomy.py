@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from assistant import sample
 from assistant.errors import NotReady
 
 # The option for "not about any of our products". No product may have this key.
@@ -69,8 +70,9 @@ class Taxonomy:
         return next((product.name for product in self.products if product.key == key), key)
 
 
-def load_taxonomy(path: Path) -> Taxonomy:
-    """Read a taxonomy file. Raises `NotReady` that says where the error is."""
+def load_taxonomy(path: Path | None = None) -> Taxonomy:
+    """Read a taxonomy file, the sample company's by default. Raises `NotReady` that says where the error is."""
+    path = path or sample.taxonomy_path()
     try:
         file = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:

@@ -1,16 +1,15 @@
-"""Fine-tuning a large model on one's own tickets: QLoRA, a low-rank adapter on the NF4 model (Dettmers et al. 2023).
+"""Fine-tuning a large model on your own tickets: QLoRA, a low-rank adapter on the NF4 model (Dettmers et al. 2023).
 
-Learns typed decisions from accepted triage and corrected evidence, in the prompts that serving sends. Some tickets are
-held back; an adapter that does not answer those better than the model without it is not promoted.
+Learns typed decisions from accepted triage and corrected evidence, with the prompts used in serving. Some tickets are
+held out; an adapter that does not answer them better than the model without it is discarded.
 
-A ticket is a line of JSON: ``text``, perhaps ``photos`` (paths beside the file), ``triage`` (accepted values) and
+A ticket is a line of JSON: ``text``, and optionally ``photos`` (relative paths), ``triage`` (accepted values) and
 ``evidence`` (field to corrected value, for the first photo).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from PIL import Image
 from assistant.engine.checkpoint import Checkpoint
 from assistant.engine.loader import LoadedModel, load
 from assistant.errors import Invalid
+from assistant.lab.rows import Row, read_rows
 from assistant.lab.training.prompts import requested
 from assistant.ports import Question
 from assistant.progress import Progress, no_progress
@@ -31,16 +31,16 @@ from assistant.skills.read_photo import CONDITION_QUESTION, LIGHTS_QUESTION, pro
 from assistant.skills.taxonomy import Taxonomy
 from assistant.skills.triage import questions as triage_questions
 
-# One ticket in so many is held back, chosen by its text: the same ones each time.
+# One ticket in five is held out, chosen by a hash of its text: always the same ones.
 HELD_BACK = 5
 _FEWEST = 20
 _RANK, _ALPHA, _RATE = 16, 32, 2e-4
-_AT_ONCE = 8  # examples a step
+_AT_ONCE = 8  # examples per step
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One question about one ticket, with the answer that a person gave or confirmed."""
+    """One question about one ticket, with the answer that an agent gave or confirmed."""
 
     ticket: str
     state: str
@@ -51,7 +51,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Marks:
-    """On held-back lessons: the share that is right, and the mean negative log-probability of the right option."""
+    """On held-out lessons: accuracy, and the mean negative log-probability of the right option."""
 
     accuracy: float
     loss: float
@@ -82,7 +82,7 @@ def fine_tune(
     rate: float = _RATE,
     progress: Progress = no_progress,
 ) -> Outcome:
-    """Train an adapter and, only if it is better on held-back tickets, write it to ``folder``."""
+    """Train an adapter and write it to ``folder`` if it is better on held-out tickets."""
     from peft import LoraConfig, get_peft_model
 
     learned, held = split(lessons)
@@ -101,7 +101,7 @@ def fine_tune(
 
 
 def split(lessons: Sequence[Lesson]) -> tuple[list[Lesson], list[Lesson]]:
-    """(learned from, held back), by ticket. Raises `Invalid` if there are too few."""
+    """(training, held-out) lessons, split by ticket. Raises `Invalid` if there are too few."""
     held = [lesson for lesson in lessons if _is_held_back(lesson.ticket)]
     learned = [lesson for lesson in lessons if not _is_held_back(lesson.ticket)]
     if len({lesson.ticket for lesson in lessons}) < _FEWEST or not held or not learned:
@@ -110,28 +110,27 @@ def split(lessons: Sequence[Lesson]) -> tuple[list[Lesson], list[Lesson]]:
 
 
 def read_lessons(file: Path, taxonomy: Taxonomy) -> list[Lesson]:
-    """Raises `Invalid` and says which line is wrong. Values outside the taxonomy are left out: they cannot be asked."""
+    """Raises `Invalid` that names the wrong line. Values outside the taxonomy are skipped: no question has them."""
     lessons: list[Lesson] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            try:
-                lessons += _lessons(json.loads(line), file.parent, taxonomy)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise Invalid(f"{file.name}, line {number}: a JSON object with text and triage is expected.") from error
+    for row in read_rows(file):
+        try:
+            lessons += _lessons(row, taxonomy)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise row.error("expected text, and optionally photos, triage and evidence") from error
     return lessons
 
 
-def _lessons(row: dict[str, Any], folder: Path, taxonomy: Taxonomy) -> Iterator[Lesson]:
-    text, photos = str(row["text"]), tuple(folder / name for name in row.get("photos", ()))
+def _lessons(row: Row, taxonomy: Taxonomy) -> Iterator[Lesson]:
+    text, photos = str(row.values["text"]), tuple(row.file.parent / name for name in row.values.get("photos", ()))
     for photo in photos:
         if not photo.is_file():
-            raise ValueError(photo.name)
+            raise row.error(f"there is no photo {photo.name}")
     for question in triage_questions(taxonomy):
-        answer = row.get("triage", {}).get(question.key)
+        answer = row.values.get("triage", {}).get(question.key)
         if answer in question.options:
             yield Lesson(text, text, photos, question, answer)
     for question in (product_question(taxonomy), LIGHTS_QUESTION, CONDITION_QUESTION):
-        answer = row.get("evidence", {}).get(question.key)
+        answer = row.values.get("evidence", {}).get(question.key)
         if photos and answer in question.options:
             yield Lesson(text, "", photos[:1], question, answer)
 
@@ -141,7 +140,7 @@ def _is_held_back(ticket: str) -> bool:
 
 
 def _keep_differentiable(model: Any) -> None:
-    """On CPUs with AVX-512, bitsandbytes packs NF4 weights when they first infer; packed, they pass no gradient."""
+    """On CPUs with AVX-512, bitsandbytes packs NF4 weights at the first inference, which removes their gradient."""
     from bitsandbytes.nn import Linear4bit
 
     for module in model.modules():
@@ -150,7 +149,7 @@ def _keep_differentiable(model: Any) -> None:
 
 
 def _decoder_layers(model: Any) -> list[str]:
-    """Names of the linear layers of the language decoder: those that are quantized."""
+    """Names of the language decoder's linear layers: those that are quantized."""
     from bitsandbytes.nn import Linear4bit
 
     return [name for name, module in model.named_modules() if isinstance(module, Linear4bit)]
@@ -170,7 +169,7 @@ def _learn(tuned: LoadedModel, lessons: Sequence[Lesson], *, epochs: int, rate: 
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            progress(epoch * len(order) + start + len(some), epochs * len(order), "Learning")
+            progress(epoch * len(order) + start + len(some), epochs * len(order), "Training")
     tuned.model.eval()
 
 
@@ -186,7 +185,7 @@ def _marks(loaded: LoadedModel, lessons: Sequence[Lesson], progress: Progress, w
 
 
 def _loss(loaded: LoadedModel, lesson: Lesson) -> tuple[torch.Tensor, bool]:
-    """Cross-entropy over the options' letters, where serving reads them; whether the right one is the likeliest."""
+    """(cross-entropy over the options' letters, whether the right one is the likeliest), as in serving."""
     from transformers.decision import label_token_ids
 
     inputs, question = _inputs(loaded, lesson)
@@ -198,18 +197,18 @@ def _loss(loaded: LoadedModel, lesson: Lesson) -> tuple[torch.Tensor, bool]:
 
 
 def _inputs(loaded: LoadedModel, lesson: Lesson) -> tuple[dict[str, Any], Any]:
-    """The decision pipeline's own inputs."""
+    """(the inputs that transformers' decision pipeline would make, its question)."""
     from transformers.decision import DecisionConfig
 
-    assets = {f"<photo {number}>": _opened(path) for number, path in enumerate(lesson.photos, start=1)}
+    assets = {f"<photo {number}>": _open(path) for number, path in enumerate(lesson.photos, start=1)}
     state = "\n".join([*assets, loaded.without_control_tokens(lesson.state)])
     request = {"state": state, "questions": {"0": requested(lesson.question)}, **({"assets": assets} if assets else {})}
     inputs, questions = DecisionConfig(sanitize_control_tokens=False).prepare_inputs(request, loaded.processor)[0]
-    kept = {name: value for name, value in inputs.items() if name != "marks"}
+    inputs.pop("marks", None)
     device = next(loaded.model.parameters()).device
-    return {name: value.to(device) if hasattr(value, "to") else value for name, value in kept.items()}, questions[0]
+    return {name: value.to(device) if hasattr(value, "to") else value for name, value in inputs.items()}, questions[0]
 
 
-def _opened(path: Path) -> Image.Image:
+def _open(path: Path) -> Image.Image:
     with Image.open(path) as photo:
         return photo.convert("RGB")

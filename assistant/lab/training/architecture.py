@@ -1,4 +1,4 @@
-"""The small model's shape: Idefics3 as transformers has it, small, with dimensions that NF4 accepts."""
+"""The small model's configuration: transformers' Idefics3 at a small size, with dimensions that NF4 accepts."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ def vision_settings() -> dict[str, int]:
 
 
 def prepare_tower(tower: Any) -> None:
-    """Begin where learning is quick: patches as cosines of rising frequency, places as sines.
+    """Initialise patch embeddings with cosines of rising frequency, and position embeddings with sines.
 
-    From random patches the tower needs hours to find either.
+    From a random initialisation the tower needs hours to learn either.
     """
     with torch.no_grad():
         tower.embeddings.patch_embedding.weight.copy_(_cosines(WIDTH))
         tower.embeddings.patch_embedding.bias.zero_()
-        tower.embeddings.position_embedding.weight.copy_(0.3 * _places(SIDE // PATCH, WIDTH))
+        tower.embeddings.position_embedding.weight.copy_(0.3 * _positions(SIDE // PATCH, WIDTH))
 
 
 def _cosines(width: int) -> torch.Tensor:
-    """(width, 3, PATCH, PATCH): the lowest frequencies of brightness, and fewer of the two colour differences."""
+    """(width, 3, PATCH, PATCH): the lowest frequencies of brightness, and fewer of two colour differences."""
     side = np.arange(PATCH)
     waves = np.cos(np.pi * (side[None, :] + 0.5) * np.arange(PATCH)[:, None] / PATCH) * math.sqrt(2 / PATCH)
     waves[0] /= math.sqrt(2)
@@ -75,7 +75,7 @@ def _cosines(width: int) -> torch.Tensor:
     return torch.tensor(np.array(rows), dtype=torch.float32)
 
 
-def _places(grid: int, width: int) -> torch.Tensor:
+def _positions(grid: int, width: int) -> torch.Tensor:
     """(grid * grid, width): sines and cosines of row and column (Vaswani et al. 2017, in two dimensions)."""
     steps = torch.arange(grid, dtype=torch.float32)
     rates = torch.exp(-math.log(100.0) * torch.arange(width // 4) / (width // 4))

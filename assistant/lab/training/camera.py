@@ -1,6 +1,6 @@
-"""The camera: from a canvas to a photo of it. Framing, rotation, perspective, light, glare, blur, noise, JPEG.
+"""The camera: takes a photo of a canvas. Framing, rotation, perspective, light, glare, blur, noise, JPEG.
 
-Items go with it: their outlines come out in fractions of the photo, and what is out of the frame is left out.
+Items are mapped along: their outlines become fractions of the photo, and items outside the frame are dropped.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from assistant.lab.training.drawing import Canvas, Colour, Edges, Item, Point
+from assistant.lab.training.drawing import Canvas, Edges, Item, Point
+from assistant.sample.canvas import perspective
 
-# How far out of the frame the centre of a thing may lie to be in the photo, as a fraction of its sides.
+# An item whose centre is closer than this to the photo's edge, as a fraction of its sides, is outside the frame.
 _MARGIN = 0.005
 _GROUND = 14.0
 
@@ -22,32 +23,26 @@ _GROUND = 14.0
 def shoot(
     canvas: Canvas, random: Random, *, frame: Edges, size: tuple[int, int], hard: float = 1.0
 ) -> tuple[Image.Image, tuple[Item, ...]]:
-    """A photo of ``size`` pixels of the ``frame`` of the canvas. ``hard`` scales everything that makes reading hard."""
+    """A photo of ``size`` pixels of the canvas's ``frame``. ``hard`` scales everything that makes it harder to read."""
     corners = _corners(random, frame, hard)
     width, height = size
     target: list[Point] = [(0, 0), (width, 0), (width, height), (0, height)]
     photo = canvas.image.transform(
-        size, Image.Transform.PERSPECTIVE, homography(target, corners), Image.Resampling.BICUBIC, fillcolor=(60, 58, 56)
+        size,
+        Image.Transform.PERSPECTIVE,
+        perspective(target, corners),
+        Image.Resampling.BICUBIC,
+        fillcolor=(60, 58, 56),
     )
-    onto = homography(corners, target)
-    items = tuple(moved for item in canvas.items if (moved := _seen(item, onto, size)) is not None)
+    onto = perspective(corners, target)
+    items = tuple(moved for item in canvas.items if (moved := _project(item, onto, size)) is not None)
     if random.random() < 0.12 * hard:
-        photo = _covered(photo, random, items)
-    return _developed(photo, random, hard), items
-
-
-def homography(source: Sequence[Point], target: Sequence[Point]) -> list[float]:
-    """The eight coefficients of the projective map that takes ``source`` points to ``target`` points."""
-    rows: list[list[float]] = []
-    for (x, y), (u, v) in zip(source, target, strict=True):
-        rows.append([x, y, 1, 0, 0, 0, -u * x, -u * y])
-        rows.append([0, 0, 0, x, y, 1, -v * x, -v * y])
-    solution = np.linalg.solve(np.array(rows), np.array(target, dtype=float).reshape(8))
-    return [float(value) for value in solution]
+        photo = _with_obstacle(photo, random, items)
+    return _expose(photo, random, hard), items
 
 
 def _corners(random: Random, frame: Edges, hard: float) -> list[Point]:
-    """The frame, turned and seen at an angle."""
+    """The frame's corners after a rotation and a tilt."""
     left, top, right, bottom = frame
     x, y = (left + right) / 2, (top + bottom) / 2
     angle = random.gauss(0, 0.07) * hard
@@ -61,7 +56,8 @@ def _corners(random: Random, frame: Edges, hard: float) -> list[Point]:
     return found
 
 
-def _seen(item: Item, onto: list[float], size: tuple[int, int]) -> Item | None:
+def _project(item: Item, onto: list[float], size: tuple[int, int]) -> Item | None:
+    """The item in the photo; None outside the frame. Bodies and panels may reach beyond it."""
     a, b, c, d, e, f, g, h = onto
     points = []
     for x, y in item.outline:
@@ -75,8 +71,8 @@ def _seen(item: Item, onto: list[float], size: tuple[int, int]) -> Item | None:
     return moved if inside else None
 
 
-def _covered(photo: Image.Image, random: Random, items: Sequence[Item]) -> Image.Image:
-    """A finger or a cable in the picture, but never over what is asked for."""
+def _with_obstacle(photo: Image.Image, random: Random, items: Sequence[Item]) -> Image.Image:
+    """A finger or a cable in the picture, but never over anything that is asked about."""
     width, height = photo.size
     skin = random.choice(((224, 172, 140), (160, 110, 80), (100, 70, 52), (40, 40, 42)))
     side = random.choice((-1, 1))
@@ -98,7 +94,7 @@ def _covered(photo: Image.Image, random: Random, items: Sequence[Item]) -> Image
     return drawn
 
 
-def _developed(photo: Image.Image, random: Random, hard: float) -> Image.Image:
+def _expose(photo: Image.Image, random: Random, hard: float) -> Image.Image:
     if random.random() < 0.45 * hard:
         photo = photo.filter(ImageFilter.GaussianBlur(random.uniform(0.2, 0.0022 * max(photo.size)) * hard))
     pixels = np.asarray(photo, dtype=np.float32)
@@ -112,7 +108,9 @@ def _developed(photo: Image.Image, random: Random, hard: float) -> Image.Image:
         )
     photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     if random.random() < 0.5:
-        photo = compressed(photo, random.randint(45, 92))
+        stream = io.BytesIO()
+        photo.save(stream, "JPEG", quality=random.randint(45, 92))
+        photo = Image.open(stream).convert("RGB")
     return photo
 
 
@@ -129,18 +127,8 @@ def _light(random: Random, size: tuple[int, int], hard: float) -> np.ndarray:
 
 
 def _glare(random: Random, size: tuple[int, int]) -> np.ndarray:
-    """(h, w, 1) light of a reflection: a soft spot."""
+    """(h, w, 1) added light of a reflection: a soft spot."""
     width, height = size
     x = (np.arange(width, dtype=np.float32)[None, :, None] / width - random.random()) / random.uniform(0.05, 0.2)
     y = (np.arange(height, dtype=np.float32)[:, None, None] / height - random.random()) / random.uniform(0.05, 0.2)
     return np.asarray(random.uniform(40, 120) * np.exp(-(x**2 + y**2)), dtype=np.float32)
-
-
-def compressed(photo: Image.Image, quality: int) -> Image.Image:
-    stream = io.BytesIO()
-    photo.save(stream, "JPEG", quality=quality)
-    return Image.open(stream).convert("RGB")
-
-
-def backdrop(random: Random, size: tuple[int, int], colours: Sequence[Colour]) -> Image.Image:
-    return Image.new("RGB", size, random.choice(list(colours)))

@@ -1,6 +1,6 @@
-"""A canvas that remembers what was drawn on it: every light, glyph, damage and body with its place.
+"""A canvas that records what is drawn on it: every light, glyph, damage and body with its place.
 
-Coordinates are points of the object that is being drawn; a `Pen` carries them to the canvas. Knows no product.
+Objects are drawn in their own coordinates (points); a `Pen` maps them to the canvas. Knows nothing about products.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 Edges = tuple[float, float, float, float]
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
-# Drawn sizes of text below this are not worth a font of their own.
+# The smallest font size, in pixels.
 _LEAST_FONT = 5
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing on the canvas or, after the camera, in the photo. ``outline`` are corners in reading order.
+    """One thing on the canvas or, after the camera, in the photo. ``outline``: corners in clockwise order.
 
     ``kind``: ``glyph`` (value: the character), ``line`` (the text), ``light`` (its colour), ``damage``, ``body`` (what
     it is) or ``panel`` (what a close-up may show).
@@ -46,7 +47,7 @@ class Item:
 
 @dataclass
 class Canvas:
-    """An image and the items on it, in pixels of the canvas."""
+    """An image and the items on it, in the canvas's pixels."""
 
     image: Image.Image
     items: list[Item] = field(default_factory=list)
@@ -60,7 +61,7 @@ class Canvas:
 
 
 class Pen:
-    """Draws an object of ``size`` points into ``box`` of the canvas."""
+    """Draws an object in its own coordinates: the object's origin is at ``origin`` of the canvas."""
 
     def __init__(self, canvas: Canvas, *, origin: Point, scale: float) -> None:
         self.canvas = canvas
@@ -76,7 +77,7 @@ class Pen:
         return left, top, right, bottom
 
     def note(self, kind: str, value: str, outline: Sequence[Point]) -> None:
-        """Remember an item at ``outline`` (points of the object)."""
+        """Record an item at ``outline`` (the object's coordinates)."""
         self.canvas.items.append(Item(kind, value, tuple(self.at(point) for point in outline)))
 
     def note_box(self, kind: str, value: str, edges: Edges) -> None:
@@ -91,7 +92,7 @@ class Pen:
             self.canvas.draw.rectangle(box, fill=fill)
 
     def panel(self, edges: Edges, top: Colour, bottom: Colour, *, radius: float = 0) -> None:
-        """A rounded rectangle in two tones: light falls from above."""
+        """A rounded rectangle lit from above, in two tones."""
         self.rectangle(edges, bottom, radius=radius)
         left, upper, right, lower = edges
         self.rectangle((left, upper, right, upper + (lower - upper) * 0.55), top, radius=radius)
@@ -118,7 +119,7 @@ class Pen:
         self.canvas.image.paste(colour, (left, top), _soft(strength).resize((width, height)))
 
     def tint(self, outline: Sequence[Point], colour: Colour) -> None:
-        """Everything within a soft outline as seen through coloured glass."""
+        """Tint everything within a smoothed outline, as if seen through coloured glass."""
         image = self.canvas.image
         mask = Image.new("L", image.size, 0)
         ImageDraw.Draw(mask).polygon([self.at(point) for point in outline], fill=255)
@@ -128,7 +129,7 @@ class Pen:
     def text(
         self, place: Point, text: str, size: float, fill: Colour, *, font: str = "sans", anchor: str = "la"
     ) -> Edges:
-        """Write one line and remember it and each of its glyphs. Returns its edges (points of the object)."""
+        """Write one line and record it with all its glyphs. Returns its edges (the object's coordinates)."""
         pixels = max(_LEAST_FONT, round(size * self.scale))
         face = typeface(font, pixels)
         advances = [glyph_width(font, pixels, character) / self.scale for character in text]
@@ -148,7 +149,7 @@ class Pen:
         return edges
 
     def segments(self, place: Point, text: str, size: float, fill: Colour) -> Edges:
-        """Write on a seven-segment display; ``place`` is the middle. Characters it does not know are left out."""
+        """Write on a seven-segment display centred at ``place``. Characters it cannot show stay blank."""
         width, gap = size * 0.52, size * 0.2
         total = len(text) * (width + gap) - gap
         left, top = place[0] - total / 2, place[1] - size / 2
@@ -176,7 +177,7 @@ class Pen:
         self.line(ends[name], width, fill)
 
     def lamp(self, centre: Point, radius: float, colour: Colour, *, name: str, lit: bool = True) -> None:
-        """An indicator light, remembered as ``name``."""
+        """An indicator light, recorded as ``name``."""
         x, y = centre
         if lit:
             self.glow((x - 3 * radius, y - 3 * radius, x + 3 * radius, y + 3 * radius), colour, 0.6)
@@ -188,19 +189,19 @@ class Pen:
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """``share`` of the second colour in the first."""
+    """The first colour with ``share`` of the second mixed in."""
     red, green, blue = (round(a * (1 - share) + b * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
 def varied(random: Random, colour: Colour, amount: int = 14) -> Colour:
-    """A colour near by: brighter or darker, and slightly of another tone."""
+    """A similar colour: brighter or darker, with a slightly different tone."""
     shift = random.randint(-amount, amount)
     red, green, blue = (max(0, min(255, part + shift + random.randint(-5, 5))) for part in colour)
     return red, green, blue
 
 
-# Fonts: Pillow's own and those that come with matplotlib.
+# Fonts: Pillow's own and those bundled with matplotlib.
 
 _FONTS = {
     "sans": "DejaVuSans.ttf",

@@ -1,7 +1,7 @@
-"""Photos that are not of the sample company's world, made of nothing: textures, dead leaves, landscapes, pages of text.
+"""Generated photos outside the sample company's world: textures, dead leaves, landscapes, pages of text, other goods.
 
-They teach to say "cannot tell". Dead leaves (overlapping shapes of all sizes) and noise with a 1/f spectrum have the
-statistics of natural photos (Lee, Mumford, Huang 2001); real photos are never used.
+They teach the model to say "cannot tell". Dead leaves (overlapping shapes of all sizes) and 1/f noise have the
+statistics of natural images (Lee, Mumford, Huang 2001); real photos are never used.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from assistant.lab.training.drawing import FONTS, Canvas, Colour, Edges, Pen, mix
-from assistant.lab.training.products import BLACK, WHITE
+from assistant.lab.training.drawing import BLACK, FONTS, WHITE, Canvas, Colour, Edges, Pen, mix
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -63,7 +62,7 @@ def landscape(random: Random, size: tuple[int, int]) -> Canvas:
 
 
 def page(random: Random, size: tuple[int, int]) -> Canvas:
-    """A page, a poster or a foreign receipt: rows of letters and digits that mean nothing."""
+    """A page, a poster or another shop's receipt: rows of random letters and digits."""
     dark = random.random() < 0.3
     paper = mix(_colour(random), BLACK if dark else WHITE, random.uniform(0.6, 0.97))
     ink = mix(_colour(random), WHITE if dark else BLACK, random.uniform(0.55, 0.95))
@@ -91,17 +90,17 @@ def page(random: Random, size: tuple[int, int]) -> Canvas:
 
 
 def still_life(random: Random, size: tuple[int, int]) -> Canvas:
-    """Everyday objects on a table: bottles, fruit, books, boxes without a name."""
+    """Everyday objects on a table: bottles, fruit, books, unlabelled boxes."""
     canvas = Canvas(clouds(random, size, exponent=1.8))
     pen = Pen(canvas, origin=(0, 0), scale=max(size) / 1000)
     pen.rectangle((-10, random.uniform(400, 640), 1010, 1010), _colour(random))
     for _ in range(random.randint(2, 7)):
-        _object(pen, random, (random.uniform(50, 850), random.uniform(350, 700)), random.uniform(120, 320))
+        everyday_object(pen, random, (random.uniform(50, 850), random.uniform(350, 700)), random.uniform(120, 320))
     return canvas
 
 
 def packshot(random: Random, size: tuple[int, int]) -> Canvas:
-    """One thing of some shop, large, before a plain wall: a box, a tin or a bottle with its name on it."""
+    """One large package in front of a plain wall: a box, tin or bottle with a name on it."""
     canvas = Canvas(_plain(random, size))
     pen = Pen(canvas, origin=(0, 0), scale=max(size) / 1000)
     wide, tall = random.uniform(260, 700), random.uniform(360, 800)
@@ -112,7 +111,7 @@ def packshot(random: Random, size: tuple[int, int]) -> Canvas:
 
 
 def shelf(random: Random, size: tuple[int, int]) -> Canvas:
-    """Rows of packs, as in a shop or a cupboard."""
+    """Rows of packages, as in a shop or a cupboard."""
     canvas = Canvas(_plain(random, size))
     pen = Pen(canvas, origin=(0, 0), scale=max(size) / 1000)
     board, row = _colour(random), random.uniform(180, 420)
@@ -129,7 +128,7 @@ def shelf(random: Random, size: tuple[int, int]) -> Canvas:
 
 
 def screen(random: Random, size: tuple[int, int]) -> Canvas:
-    """Windows with lists, buttons and text, of no program of ours."""
+    """Windows of other programs with lists, buttons and text."""
     dark = random.random() < 0.4
     back = mix(_colour(random), BLACK if dark else WHITE, random.uniform(0.5, 0.95))
     canvas = Canvas(Image.new("RGB", size, back))
@@ -154,7 +153,7 @@ def screen(random: Random, size: tuple[int, int]) -> Canvas:
 
 
 def pattern(random: Random, size: tuple[int, int]) -> Canvas:
-    """Bricks, tiles, boards, stripes: surfaces that fill the photo."""
+    """Bricks, tiles, boards or stripes that fill the photo."""
     canvas = Canvas(_plain(random, size))
     pen = Pen(canvas, origin=(0, 0), scale=max(size) / 1000)
     one, two = _colour(random), _colour(random)
@@ -170,7 +169,7 @@ def pattern(random: Random, size: tuple[int, int]) -> Canvas:
 
 
 def gadget(random: Random, size: tuple[int, int]) -> Canvas:
-    """A device of somebody else: a body with knobs, keys, grilles and sockets, and no light or display of ours."""
+    """Another company's device: a body with knobs, keys, grilles and sockets, without lights or displays like ours."""
     canvas = Canvas(_plain(random, size))
     pen = Pen(canvas, origin=(0, 0), scale=max(size) / 1000)
     wide, tall = random.uniform(400, 900), random.uniform(300, 800)
@@ -202,7 +201,7 @@ def gadget(random: Random, size: tuple[int, int]) -> Canvas:
 
 
 def blurred(random: Random, size: tuple[int, int]) -> Canvas:
-    """Soft shapes out of focus: skin, fur, cloth, food, lamps far away."""
+    """Soft shapes out of focus, such as skin, fur, cloth, food or distant lamps."""
     canvas = Canvas(clouds(random, size, exponent=2.0))
     pen = Pen(canvas, origin=(0, 0), scale=max(size) / 1000)
     for _ in range(random.randint(4, 24)):
@@ -218,7 +217,7 @@ _KINDS = (
 
 
 def clouds(random: Random, size: tuple[int, int], *, exponent: float) -> Image.Image:
-    """Colour noise whose amplitude falls with frequency to the ``exponent``: 0 is white, 1 natural, 2 soft."""
+    """Colour noise with amplitude 1 / frequency ** ``exponent``: 0 is white, 1 natural, 2 soft."""
     width, height = 128, 96
     numbers = np.random.default_rng(random.getrandbits(48))
     spectrum = np.fft.rfft2(numbers.standard_normal((3, height, width)))
@@ -232,7 +231,7 @@ def clouds(random: Random, size: tuple[int, int], *, exponent: float) -> Image.I
     return small.resize(size, Image.Resampling.BICUBIC)
 
 
-def _object(pen: Pen, random: Random, place: tuple[float, float], tall: float) -> None:
+def everyday_object(pen: Pen, random: Random, place: tuple[float, float], tall: float) -> None:
     x, y = place
     colour, wide = _colour(random), tall * random.uniform(0.3, 0.9)
     pen.glow((x - wide * 0.3, y + tall * 0.8, x + wide * 1.3, y + tall * 1.15), (20, 16, 14), 0.5)
@@ -275,7 +274,7 @@ def _word(random: Random, least: int, most: int) -> str:
 
 
 def _plain(random: Random, size: tuple[int, int]) -> Image.Image:
-    """A wall: white as in a catalogue, or of any colour, more or less even."""
+    """A wall: white as in a catalogue, or any colour, more or less uniform."""
     wall = Image.new("RGB", size, WHITE if random.random() < 0.25 else _colour(random))
     return Image.blend(wall, clouds(random, size, exponent=1.8), random.uniform(0, 0.5))
 

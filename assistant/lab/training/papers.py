@@ -1,11 +1,10 @@
-"""Draws what is not a product: type labels, receipts, error dialogs and parcels. Boxes of 1000 x 1000 points."""
+"""Draws type labels, receipts, error dialogs and parcels, each in a box of 1000 x 1000 points."""
 
 from __future__ import annotations
 
 from random import Random
 
-from assistant.lab.training.drawing import FONTS, Colour, Pen, mix, varied
-from assistant.lab.training.products import BLACK, WHITE
+from assistant.lab.training.drawing import BLACK, FONTS, WHITE, Colour, Pen, mix, varied
 from assistant.lab.training.world import MODELS, Printed, digits, products
 
 
@@ -45,7 +44,7 @@ def label(pen: Pen, random: Random) -> Printed:
 
 
 def _lid(pen: Pen, random: Random, top: float, shell: Colour) -> None:
-    """A compartment beside the plate, screwed on, with a word on it or not."""
+    """A screwed-on lid beside the plate, with or without a word on it."""
     edges = (-20, top, 1020, top + random.uniform(280, 420))
     pen.rectangle(edges, mix(shell, BLACK, 0.35), radius=30)
     pen.rectangle((edges[0] + 6, top + 6, edges[2] - 6, edges[3] - 6), mix(shell, WHITE, 0.08), radius=26)
@@ -102,7 +101,7 @@ ERRORS = (
 
 
 def dialog(pen: Pen, random: Random) -> Printed:
-    """A window of the company's app with an error, on the screen of a computer."""
+    """The company's app on a computer screen, showing an error."""
     title, code = random.choice(ERRORS)
     if random.random() < 0.7:
         code = f"0x{random.choice('0123456789ABCDEF')}{digits(random, 2)}{random.choice('ABCDEF')}"
@@ -134,7 +133,7 @@ def dialog(pen: Pen, random: Random) -> Printed:
 
 
 def parcel(pen: Pen, random: Random) -> Printed:
-    """A cardboard box with a shipping label; half of them arrived crushed."""
+    """A cardboard box with a shipping label; about half are crushed."""
     board = varied(random, random.choice(((188, 147, 100), (204, 166, 120), (160, 124, 84))))
     crushed = random.random() < 0.55
     pen.polygon([(80, 300), (640, 250), (940, 340), (330, 410)], mix(board, WHITE, 0.25))

@@ -1,6 +1,6 @@
-"""What is in each patch of a photo: targets that teach the vision tower directly, and the heads that tell it.
+"""Direct supervision of the vision tower: targets for each patch of a photo, and the heads that predict them.
 
-A photo is seen as SIDE x SIDE pixels in patches of PATCH; glyphs are told apart in cells of half a patch.
+A photo is SIDE x SIDE pixels in patches of PATCH; glyphs are predicted for cells of half a patch.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ GRID, CELLS = SIDE // PATCH, 2 * SIDE // PATCH
 GLYPHS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-.:/"
 BODIES = (*PRODUCTS, *PAPERS)
 IGNORE = -100
-# What each class above 0 is called.
+# Names of the classes from 1 on.
 CLASSES = {
     "glyphs": list(GLYPHS), "lights": list(LIGHTS), "damages": list(DAMAGES), "bodies": list(BODIES),
     "of": list(BODIES), "damage": list(DAMAGES), "row": list(LIGHTS), "code": list(GLYPHS),
 }  # fmt: skip
-# Those that are told of the whole photo.
+# Targets for the photo as a whole.
 WHOLE = ("of", "damage", "row", "code")
-# A device's lights and the signs of its code, at most; each is looked for on its own.
+# The most lights of a device and characters of its code; each is predicted on its own.
 MOST_LIGHTS, MOST_SIGNS = 4, 3
-# In patches: nearer than this, how far a light's place is off counts by its square (Huber's loss).
+# In patches: where Huber's loss for a light's position changes from quadratic to linear.
 _NEAR = 0.2
-# Narrower or lower glyphs, in pixels of what the model sees, are not asked for.
+# Glyphs narrower or lower than this, in pixels of the model's input, are ignored.
 _LEAST_WIDTH, _LEAST_HEIGHT = 3.5, 6.0
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Class 0 is "nothing" in every map. Shapes: glyphs (CELLS, CELLS), the others (GRID, GRID); whole (2,): what the
-    photo is of, and its damage; row (MOST_LIGHTS,): its lights in order; points (MOST_LIGHTS, 2): their middles as
-    fractions of width and height, NaN for lights that are not there; code (MOST_SIGNS,): what its display says."""
+    """Class 0 is "nothing" everywhere. Shapes: glyphs (CELLS, CELLS); lights, damages and bodies (GRID, GRID); whole
+    (2,): what the photo shows, and its damage; row (MOST_LIGHTS,): the lights in order; points (MOST_LIGHTS, 2): their
+    centres as fractions of width and height, NaN for missing lights; code (MOST_SIGNS,): the display's characters."""
 
     glyphs: np.ndarray
     lights: np.ndarray
@@ -61,32 +61,32 @@ def targets(scene: Scene) -> Targets:
         elif item.kind == "light":
             _put_light(lights, item)
         elif item.kind == "damage":
-            damages[_covered(item)] = 1 + DAMAGES.index(item.value)
+            damages[_area(item)] = 1 + DAMAGES.index(item.value)
         elif item.kind == "body":
-            bodies[_covered(item)] = 1 + BODIES.index(item.value)
+            bodies[_area(item)] = 1 + BODIES.index(item.value)
     of = scene.product if scene.kind == "product" else scene.kind
     whole = [1 + BODIES.index(of) if of in BODIES else 0, 1 + DAMAGES.index(scene.damage) if scene.damage else 0]
-    row = _filled([1 + list(LIGHTS).index(light) for light in scene.lights], MOST_LIGHTS)
-    code = _filled([1 + GLYPHS.index(sign) for sign in scene.code], MOST_SIGNS)
-    return Targets(glyphs, lights, damages, bodies, np.array(whole), row, _middles(scene), code)
+    row = _pad([1 + list(LIGHTS).index(light) for light in scene.lights], MOST_LIGHTS)
+    code = _pad([1 + GLYPHS.index(sign) for sign in scene.code], MOST_SIGNS)
+    return Targets(glyphs, lights, damages, bodies, np.array(whole), row, _centres(scene), code)
 
 
-def _filled(classes: list[int], length: int) -> np.ndarray:
+def _pad(classes: list[int], length: int) -> np.ndarray:
     return np.array((classes + [0] * length)[:length])
 
 
-def _middles(scene: Scene) -> np.ndarray:
+def _centres(scene: Scene) -> np.ndarray:
     points = np.full((MOST_LIGHTS, 2), np.nan, np.float32)
     centres = [item.centre for item in scene.items if item.kind == "light"]
-    # A light that is out of the frame would shift the numbers of the others.
+    # A light outside the frame would shift the numbering of the others.
     if len(centres) == len(scene.lights) <= MOST_LIGHTS and centres:
         points[: len(centres)] = centres
     return points
 
 
 def _put_light(lights: np.ndarray, item: Item) -> None:
-    """In the patch of its middle; the other patches that it shines in may say what they like."""
-    around = lights[_covered(item)]
+    """In the patch of its centre; the other patches that it covers are ignored."""
+    around = lights[_area(item)]
     around[around == 0] = IGNORE
     column, row = (min(GRID - 1, int(part * GRID)) for part in item.centre)
     lights[row, column] = 1 + list(LIGHTS).index(item.value)
@@ -102,15 +102,14 @@ def _put_glyph(glyphs: np.ndarray, item: Item) -> None:
     glyphs[row, column] = known if readable else IGNORE
 
 
-def _covered(item: Item) -> tuple[slice, slice]:
+def _area(item: Item) -> tuple[slice, slice]:
     left, top, right, bottom = (max(0.0, min(1.0, edge)) * GRID for edge in item.bounds)
     columns = slice(round(left), max(round(left) + 1, round(right)))
     return slice(round(top), max(round(top) + 1, round(bottom))), columns
 
 
 class Heads(nn.Module):
-    """From patch features (n, GRID * GRID, width) to the logits of all targets; of ``points`` the places themselves,
-    in patches."""
+    """From patch features (n, GRID * GRID, width) to the logits of all targets, and to ``points`` in patches."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -150,7 +149,7 @@ class Heads(nn.Module):
 
 
 def loss(logits: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
-    """The sum of all losses, and what is right so far (shares of what is there, by target)."""
+    """(sum of all losses, accuracy by target, where there is something to see)."""
     total = torch.zeros(())
     right: dict[str, float] = {}
     for name in CLASSES:
@@ -162,8 +161,8 @@ def loss(logits: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> tup
             right[name] = float((predicted.argmax(-1) == wanted).float().mean())
             continue
         few, many = max(1, int(there.sum())), max(1, int(absent.sum()))
-        # What covers much weighs as much as what it does not cover. Of signs and lights most patches have none:
-        # weighing those by the root of how many they are finds what is there and does not see it everywhere.
+        # Covered and uncovered patches weigh the same. But few patches have glyphs or lights: there, the root of the
+        # ratio finds what is there without seeing it everywhere.
         rarity = (many / few) ** 0.5 if name in ("glyphs", "lights") else 1.0
         share = each[there].sum() / few + rarity * each[absent].sum() / many
         total = total + share * (2.0 if name == "glyphs" else 1.0) * 2 / (1 + rarity)
@@ -180,6 +179,7 @@ def loss(logits: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> tup
 
 
 def stack(found: Sequence[Targets]) -> dict[str, torch.Tensor]:
+    """Targets by name, with the photos as first dimension."""
     maps = {
         name: torch.from_numpy(np.stack([getattr(one, name) for one in found]))
         for name in ("glyphs", "lights", "damages", "bodies")

@@ -1,25 +1,23 @@
-"""Draws the eight products, each in a box of 1000 x 1000 points: whole or damaged, with its lights and its display.
+"""Draws the eight products, each in a box of 1000 x 1000 points: intact or damaged, with lights and display.
 
-Each product has one way to look and many variations of it (colours, proportions, fonts). What is drawn is noted on the
-canvas; `PRODUCTS` says what each product can show.
+Every product has one design with many variations (colours, proportions, fonts). What is drawn is recorded on the
+canvas; `PRODUCTS` lists what each product can show.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from assistant.lab.training.drawing import Colour, Edges, Pen, Point, mix, varied
+from assistant.lab.training.damages import bulge, crack, hole, leak
+from assistant.lab.training.drawing import BLACK, WHITE, Colour, Edges, Pen, Point, mix, varied
 from assistant.lab.training.world import LIGHTS
-
-WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Look:
-    """What this one device shows: colours of its lights ("" for none at all), the text on its display, its damage."""
+    """What one device shows: the colours of its lights ("" if it has none), the text on its display, its damage."""
 
     lights: tuple[str, ...]
     display: str
@@ -32,7 +30,7 @@ class Kind:
     draw: Callable[[Pen, Random, Look], None]
     lights: int
     damages: tuple[str, ...]
-    stands: bool = True  # on something; else it is seen from above
+    stands: bool = True  # on a table or floor; otherwise seen from above
 
 
 def brewmaster(pen: Pen, random: Random, look: Look) -> None:
@@ -54,7 +52,7 @@ def brewmaster(pen: Pen, random: Random, look: Look) -> None:
     if random.random() < 0.7:
         _cup(pen, random, (500, 780))
     if look.damage == "missing part":
-        _hole(pen, (300, 800, 700, 900))
+        hole(pen, (300, 800, 700, 900))
     else:
         pen.panel((290, 806, 710, 896), (70, 72, 78), (36, 38, 42), radius=9)
         for x in range(320, 700, 32):
@@ -63,7 +61,7 @@ def brewmaster(pen: Pen, random: Random, look: Look) -> None:
 
 
 def _cup(pen: Pen, random: Random, foot: Point) -> None:
-    """Seen from the side, or a little from above with what is in it."""
+    """Seen from the side, or from slightly above with the drink visible."""
     x, bottom = foot
     cup = varied(random, random.choice([(240, 237, 230), (250, 250, 248), (70, 110, 150), (190, 70, 60), (52, 54, 58)]))
     wide, high = random.uniform(55, 90), random.uniform(110, 180)
@@ -79,7 +77,7 @@ def _cup(pen: Pen, random: Random, foot: Point) -> None:
 
 
 def dustpilot(pen: Pen, random: Random, look: Look) -> None:
-    """From above, or, with a swollen battery or a missing part, its underside."""
+    """The top or, with a swollen battery or a missing part, the underside."""
     shell = varied(random, random.choice([(52, 54, 60), (60, 62, 66), (205, 208, 212)]), 12)
     body = (110, 110, 890, 890)
     pen.ellipse((100, 104, 900, 904), mix(shell, BLACK, 0.5))
@@ -93,9 +91,9 @@ def dustpilot(pen: Pen, random: Random, look: Look) -> None:
             pen.line([(x, 645), (x + 20, 725)], 6, (200, 205, 200))
         door = (320, 300, 680, 560)
         if look.damage == "missing part":
-            _hole(pen, door)
+            hole(pen, door)
         else:
-            _bulge(pen, random, door, mix(shell, WHITE, 0.12))
+            bulge(pen, random, door, mix(shell, WHITE, 0.12))
         pen.text((500, 590), "BATTERY", 34, ink, font=look.font, anchor="mm")
         pen.text((500, 240), "DustPilot R7", 40, ink, font=look.font, anchor="mm")
     else:
@@ -118,7 +116,7 @@ def purebreeze(pen: Pen, random: Random, look: Look) -> None:
     pen.text((500, 335), "LUMORA", 28, (110, 114, 120), font=look.font, anchor="mm")
     grille = (340, 400, 660, 900)
     if look.damage == "missing part":
-        _hole(pen, grille)
+        hole(pen, grille)
     else:
         pen.rectangle(grille, mix(white, BLACK, 0.1), radius=20)
         for y in range(420, 890, 26):
@@ -153,7 +151,7 @@ def voltbank(pen: Pen, random: Random, look: Look) -> None:
             pen.rectangle((x, 620, x + 56, 680), (20, 20, 22), radius=10)
             pen.rectangle((x + 8, 640, x + 48, 660), (150, 154, 160))
     if look.damage == "missing part":
-        _hole(pen, (310, 596, 490, 716))
+        hole(pen, (310, 596, 490, 716))
     _finish(pen, random, look, body=body, panel=panel, product="voltbank-500", spout=(500, 840))
 
 
@@ -168,7 +166,7 @@ def homelink(pen: Pen, random: Random, look: Look) -> None:
         _lamp(pen, random, (x, 540), 24, light)
         pen.text((x, 630), name, 34, ink, font=look.font, anchor="mm")
     if look.damage == "missing part":
-        _hole(pen, (390, 668, 610, 736))
+        hole(pen, (390, 668, 610, 736))
     _finish(pen, random, look, body=body, panel=(70, 300, 930, 730), product="homelink-x1", spout=(500, 720))
 
 
@@ -186,7 +184,7 @@ def washpro(pen: Pen, random: Random, look: Look) -> None:
     for inset, colour in ((0, (170, 175, 182)), (18, (226, 229, 233)), (56, (40, 50, 60))):
         pen.ellipse((270 + inset, 320 + inset, 730 - inset, 780 - inset), colour)
     if look.damage == "missing part":
-        _hole(pen, (640, 830, 800, 950))
+        hole(pen, (640, 830, 800, 950))
     else:
         pen.glow((360, 400, 560, 560), (150, 176, 194), 0.6)
         pen.panel((690, 500, 722, 590), (196, 200, 206), (150, 155, 162), radius=10)
@@ -200,7 +198,7 @@ def chillbox(pen: Pen, random: Random, look: Look) -> None:
     body = (80, 170, 920, 880)
     pen.panel((80, 360, 920, 880), blue, mix(blue, BLACK, 0.3), radius=30)
     if look.damage == "missing part":
-        _hole(pen, (90, 180, 910, 370))
+        hole(pen, (90, 180, 910, 370))
     else:
         pen.panel((70, 170, 930, 370), grey, mix(grey, BLACK, 0.2), radius=50)
         pen.rectangle((380, 200, 620, 240), mix(grey, BLACK, 0.4), radius=16)
@@ -222,7 +220,7 @@ def steamglide(pen: Pen, random: Random, look: Look) -> None:
     pen.polygon([(60, 800), (140, 640), (420, 520), (880, 520), (940, 800)], mix(tint, WHITE, 0.75))
     pen.polygon([(50, 822), (72, 790), (940, 790), (946, 822)], (150, 154, 160))
     if look.damage == "missing part":
-        _hole(pen, (250, 560, 520, 740))
+        hole(pen, (250, 560, 520, 740))
     else:
         pen.polygon([(190, 740), (240, 650), (440, 570), (540, 570), (540, 740)], mix(tint, WHITE, 0.3))
     pen.line([(360, 560), (420, 340), (820, 330), (880, 560)], 76, tint)
@@ -248,9 +246,9 @@ PRODUCTS: dict[str, Kind] = {
 
 def _finish(pen: Pen, random: Random, look: Look, *, body: Edges, panel: Edges, product: str, spout: Point) -> None:
     if look.damage == "crack":
-        _crack(pen, random, body)
+        crack(pen, random, body)
     if look.damage == "leak":
-        _leak(pen, random, spout)
+        leak(pen, random, spout)
     pen.note_box("body", product, body)
     pen.note_box("panel", product, panel)
 
@@ -308,97 +306,3 @@ def _button(pen: Pen, centre: Point, radius: float) -> None:
     pen.ellipse((x - radius, y - radius, x + radius, y + radius), (150, 154, 161))
     dent = radius * 0.62
     pen.ellipse((x - dent, y - dent, x + dent, y + dent), (124, 128, 135))
-
-
-def _hole(pen: Pen, edges: Edges) -> None:
-    """Where a part should be: a dark hollow with a bare frame, a connector and screw holes."""
-    left, top, right, bottom = edges
-    pen.rectangle(edges, (150, 146, 138), radius=6)
-    pen.rectangle((left + 10, top + 10, right - 10, bottom - 10), (12, 12, 14))
-    pen.polygon(
-        [(left + 10, top + 10), (right - 10, top + 10), (right - 40, top + 34), (left + 40, top + 34)], (46, 44, 42)
-    )
-    middle = ((left + right) / 2, (top + bottom) / 2)
-    pen.rectangle((middle[0] - 26, middle[1] - 10, middle[0] + 26, middle[1] + 10), (196, 160, 60))
-    for x, y in ((left + 22, top + 22), (right - 22, top + 22), (left + 22, bottom - 22), (right - 22, bottom - 22)):
-        pen.ellipse((x - 7, y - 7, x + 7, y + 7), (170, 172, 176))
-    pen.note_box("damage", "missing part", edges)
-
-
-def _bulge(pen: Pen, random: Random, edges: Edges, colour: Colour) -> None:
-    left, top, right, bottom = edges
-    grow = random.uniform(0.04, 0.12) * (right - left)
-    swollen = (left - grow, top - grow, right + grow, bottom + grow)
-    pen.ellipse((swollen[0] + 14, swollen[1] + 20, swollen[2] + 14, swollen[3] + 24), mix(colour, BLACK, 0.7))
-    pen.ellipse(swollen, mix(colour, BLACK, 0.2))
-    pen.rectangle(edges, colour, radius=90)
-    pen.glow((left, top, left + 0.8 * (right - left), top + 0.7 * (bottom - top)), WHITE, 0.7)
-    pen.line([(left + 20, bottom - 14), (right - 20, bottom - 22)], 9, BLACK)
-    pen.note_box("damage", "swollen battery", swollen)
-
-
-def _crack(pen: Pen, random: Random, body: Edges) -> None:
-    """A main crack across part of the body, with branches."""
-    left, top, right, bottom = body
-    width, height = right - left, bottom - top
-    x, y = left + width * random.uniform(0.15, 0.85), top + height * random.uniform(0.15, 0.75)
-    down, aside = height * random.uniform(0.04, 0.1), width * random.uniform(-0.06, 0.06)
-    points = [(x, y)]
-    for _ in range(random.randint(4, 6)):
-        x = min(right, max(left, x + aside + width * random.uniform(-0.07, 0.07)))
-        y = min(bottom, y + down)
-        points.append((x, y))
-    thick = random.uniform(7, 13)
-    branches = [points]
-    for start in points[1:-1]:
-        if random.random() < 0.75:
-            reach = width * random.uniform(0.08, 0.2) * random.choice((-1, 1))
-            branches.append(
-                [start, (start[0] + reach / 2, start[1] + 14), (start[0] + reach, start[1] + random.uniform(10, 70))]
-            )
-    for branch in branches:
-        pen.line([(px + 5, py + 5) for px, py in branch], thick, (232, 232, 230))
-        pen.line(branch, thick * (1 if branch is points else 0.7), (18, 18, 20))
-    xs, ys = zip(*(point for branch in branches for point in branch), strict=True)
-    pen.note_box("damage", "crack", (min(xs) - 12, min(ys) - 12, max(xs) + 12, max(ys) + 12))
-
-
-def _leak(pen: Pen, random: Random, spout: Point) -> None:
-    """A puddle below the spout: of bright water with drops on their way to it, or a wet and darker floor."""
-    x, y = spout
-    wide, high = random.uniform(260, 420), random.uniform(60, 110)
-    if random.random() < 0.5:
-        _wet(pen, random, spout, wide, high)
-    else:
-        _water(pen, random, spout, wide, high)
-    pen.note_box("damage", "leak", (x - wide, y - high * 0.3, x + wide, y + high))
-
-
-def _water(pen: Pen, random: Random, spout: Point, wide: float, high: float) -> None:
-    x, y = spout
-    water = random.choice(((120, 150, 172), (96, 128, 150), (150, 172, 186)))
-    for dx, share in ((-0.4, 0.6), (0.35, 0.7), (0.0, 1.0)):
-        w, h = wide * share, high * share
-        pen.ellipse((x + dx * wide - w, y - h * 0.3, x + dx * wide + w, y + h), mix(water, BLACK, 0.25))
-    pen.ellipse((x - wide * 0.93, y - high * 0.2, x + wide * 0.93, y + high * 0.86), water)
-    pen.ellipse((x - wide * 0.6, y + high * 0.1, x + wide * 0.1, y + high * 0.35), mix(water, WHITE, 0.7))
-    pen.ellipse((x + wide * 0.3, y + high * 0.3, x + wide * 0.6, y + high * 0.5), mix(water, WHITE, 0.6))
-    for number in range(random.randint(2, 5)):
-        drop = x + random.uniform(-0.5, 0.5) * wide
-        upper = y - 40 - 45 * number
-        pen.ellipse((drop - 9, upper, drop + 9, upper + 30), mix(water, WHITE, 0.4))
-
-
-def _wet(pen: Pen, random: Random, spout: Point, wide: float, high: float) -> None:
-    """What stands on the floor is seen through it, and the light of the room in it."""
-    x, y = spout[0], spout[1] + high * 0.35
-    steps = random.randint(9, 16)
-    outline = []
-    for step in range(steps):
-        angle, reach = math.tau * step / steps, random.uniform(0.75, 1.0)
-        outline.append((x + math.cos(angle) * wide * reach, y + math.sin(angle) * high * 0.65 * reach))
-    shade = random.randint(120, 195)
-    pen.tint(outline, varied(random, (shade, shade + 18, shade + 30), 12))
-    for _ in range(random.randint(1, 3)):
-        left, top = x + random.uniform(-0.7, 0.3) * wide, y + random.uniform(-0.3, 0.2) * high
-        pen.glow((left, top, left + wide * random.uniform(0.2, 0.6), top + high * 0.25), (236, 244, 250), 0.7)

@@ -1,6 +1,6 @@
-"""The prompts that training and serving share, as text and as tokens.
+"""The prompts that training shares with serving.
 
-The decision prompt is rendered by transformers' own template around the request that `engine.decisions` forms.
+The decision prompt is rendered by transformers' own template, from the request that the engine would send.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Turn:
-    """What follows the photo in the customer's turn, and what the assistant answers.
+    """The text after the photo in the user's turn, and the assistant's answer.
 
-    ``claim`` is what a yes or no judges, as it stands in the text, and ``holds`` whether the photo bears it out."""
+    ``claim`` is what a yes-or-no question is about, verbatim from the text; ``holds`` whether the photo confirms it."""
 
     name: str
     text: str
@@ -34,7 +34,7 @@ class Turn:
 
 
 def decision_text(asked: Asked, *, photo: bool = True) -> str:
-    """The user's text of a decision, after the photo."""
+    """The user's text of a decision prompt, after the photo."""
     from transformers.decision import DecisionConfig
     from transformers.decision.template_utils import DECISION_PROMPT, parse_questions
     from transformers.utils.chat_template_utils import _compile_jinja_template
@@ -47,7 +47,7 @@ def decision_text(asked: Asked, *, photo: bool = True) -> str:
 def decision_turn(asked: Asked) -> Turn:
     if asked.question.kind == "yes_no":
         yes = asked.answer == "yes"
-        # Asked about a text, yes means that it is wrong.
+        # For a contradiction, yes means that the text is wrong.
         claim, holds = (asked.state, not yes) if asked.state else (asked.question.text, yes)
         return Turn(asked.name, decision_text(asked), "Yes" if yes else "No", claim, holds)
     return Turn(asked.name, decision_text(asked), ascii_uppercase[asked.question.options.index(asked.answer)])
@@ -62,7 +62,7 @@ def open_turn(opened: Open) -> Turn:
 
 
 def requested(question: Question) -> dict[str, object]:
-    """A question as the decision pipeline takes it; a test holds that it is what the engine asks."""
+    """A question in the format of transformers' decision pipeline; a test compares it with what the engine sends."""
     if question.kind == "yes_no":
         return {"type": "noul", "instructions": question.text, "criteria": {"true": None, "false": None}}
     descriptions = question.descriptions or ("",) * len(question.options)

@@ -1,7 +1,7 @@
-"""What is asked about a scene, and the true answer: typed questions, open ones, and the reading into evidence.
+"""Questions about a scene with the true answers: typed ones, open ones, and reading the photo into evidence.
 
-Questions come in the very prompts that the product sends: those of `skills.read_photo`, the decision prompt, and the
-plain chat. Which letter is right is drawn anew each time, so that options have to be read.
+Questions use the prompts that the product sends: those of `skills.read_photo`, the decision prompt, and plain chat. The
+order of options is random every time, so that they have to be read.
 """
 
 from __future__ import annotations
@@ -9,20 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from random import Random
 
 from assistant.lab.training import tickets
-from assistant.lab.training.world import CODES, DAMAGES, LIGHTS, NONE, Scene, code_for, products
+from assistant.lab.training.world import CODES, DAMAGES, LIGHTS, NONE, Scene, code_for, products, taxonomy
 from assistant.ports import Question
 from assistant.skills import prompts
 from assistant.skills.read_photo import CANNOT_TELL, CONDITION_QUESTION, DIFFERENT, LIGHTS_QUESTION, product_question
-from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy, load_taxonomy
+from assistant.skills.taxonomy import NO_PRODUCT
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A typed question about a photo beside ``state``, with the option that is right."""
+    """A typed question about a photo and the text ``state``, with the right option."""
 
     name: str
     state: str
@@ -32,7 +31,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Open:
-    """A question that is answered in words."""
+    """A question with a free-text answer."""
 
     name: str
     text: str
@@ -50,13 +49,13 @@ def evidence_answer(scene: Scene) -> str:
 
 
 def key_lines(scene: Scene) -> tuple[str, ...]:
-    """What is worth reading exactly: codes, serial and order numbers, dates, sums."""
+    """Values that must be read exactly: codes, serial and order numbers, dates, totals."""
     named = (scene.title, scene.error, scene.code, scene.model, scene.serial, scene.order, scene.date, scene.total)
     return tuple(value for value in named if value)
 
 
 def caption(scene: Scene) -> str:
-    """One sentence, always built in the same way: a small model has one way to say a thing."""
+    """One sentence that always has the same form: a small model learns one way to say a thing."""
     if scene.kind == "foreign":
         return "Nothing that belongs to a product."
     if scene.kind == "product":
@@ -71,24 +70,28 @@ def caption(scene: Scene) -> str:
 
 
 def read_photo_questions(scene: Scene, state: str = "") -> list[Asked]:
-    """Those that reading a photo asks."""
+    """The questions that `skills.read_photo` asks."""
     product = scene.product if scene.product else NO_PRODUCT
     return [
-        Asked("product", state, product_question(_taxonomy()), product),
+        Asked("product", state, product_question(taxonomy()), product),
         Asked("lights", state, LIGHTS_QUESTION, light(scene)),
         Asked("condition", state, CONDITION_QUESTION, scene.condition),
     ]
 
 
 def light(scene: Scene) -> str:
-    """The colour of the light; of several, one is meant only if all are alike."""
+    """The colour of the light, or of several if they are all the same; else `DIFFERENT`."""
     known = set(scene.lights)
     return next(iter(known)) if len(known) == 1 else DIFFERENT if known else CANNOT_TELL
 
 
 def typed(random: Random, scene: Scene) -> list[Asked]:
-    """One of each kind that makes sense for the scene, with options in any order."""
-    found = [_light(random, scene), _damage(random, scene), _which_product(random, scene)]
+    """One of each kind that makes sense for the scene, options in random order."""
+    found = [
+        _choice(random, "light", LIGHTS_QUESTION.text, LIGHTS_QUESTION.options, light(scene)),
+        _damage(random, scene),
+        _which_product(random, scene),
+    ]
     found += [_code(random, scene)] if scene.kind in ("product", "foreign") else []
     found.append(_yes_no(random, scene))
     contradiction = contradicts(random, scene)
@@ -96,7 +99,7 @@ def typed(random: Random, scene: Scene) -> list[Asked]:
 
 
 def contradicts(random: Random, scene: Scene, *, lies: bool | None = None) -> Asked | None:
-    """Whether what the customer says is not what the photo shows; None for a photo that says nothing."""
+    """Whether the photo contradicts the customer; None for a photo without a product, or without a suitable claim."""
     if scene.kind != "product":
         return None
     lies = random.random() < 0.5 if lies is None else lies
@@ -126,36 +129,25 @@ _ASK_SERIAL = ("What is the serial number?", "Wie lautet die Seriennummer?")
 _ASK_ORDER = ("What is the order number?", "Wie lautet die Bestellnummer?")
 
 
-@cache
-def _taxonomy() -> Taxonomy:
-    from assistant import sample
-
-    return load_taxonomy(sample.taxonomy_path())
-
-
-def _light(random: Random, scene: Scene) -> Asked:
-    return _asked(random, "light", LIGHTS_QUESTION.text, LIGHTS_QUESTION.options, light(scene))
-
-
 def _damage(random: Random, scene: Scene) -> Asked:
     shown = scene.kind in ("product", "parcel")
     answer = scene.damage or (NONE if shown else CANNOT_TELL)
-    return _asked(random, "damage", "Which damage does the photo show?", [*DAMAGES, NONE, CANNOT_TELL], answer)
+    return _choice(random, "damage", "Which damage does the photo show?", [*DAMAGES, NONE, CANNOT_TELL], answer)
 
 
 def _which_product(random: Random, scene: Scene) -> Asked:
     """By name, without descriptions."""
     names = {key: product.name for key, product in products().items()}
     answer = names.get(scene.product, CANNOT_TELL)
-    return _asked(random, "which", "What is in the photo?", [*names.values(), CANNOT_TELL], answer)
+    return _choice(random, "which", "What is in the photo?", [*names.values(), CANNOT_TELL], answer)
 
 
 def _code(random: Random, scene: Scene) -> Asked:
-    """The code among others that look like it."""
+    """The code among similar ones."""
     product = scene.product if scene.product in CODES else random.choice(list(CODES))
     wrong = {code_for(random, product) for _ in range(5)} - {scene.code}
     options = [*([scene.code] if scene.code else []), *sorted(wrong)[:3], CANNOT_TELL]
-    return _asked(random, "code", "Which code does the display show?", options, scene.code or CANNOT_TELL, keep=True)
+    return _choice(random, "code", "Which code does the display show?", options, scene.code or CANNOT_TELL, all_of=True)
 
 
 def _yes_no(random: Random, scene: Scene) -> Asked:
@@ -169,13 +161,12 @@ def _yes_no(random: Random, scene: Scene) -> Asked:
     return Asked("fact", "", Question("fact", text, ("yes", "no"), kind="yes_no"), "yes" if true else "no")
 
 
-def _asked(random: Random, name: str, text: str, options: Sequence[str], answer: str, *, keep: bool = False) -> Asked:
-    """A choice among ``options`` in a drawn order, some of the wrong ones left out."""
-    chosen = (
-        list(options)
-        if keep
-        else [option for option in options if option in (answer, CANNOT_TELL) or random.random() < 0.75]
-    )
+def _choice(
+    random: Random, name: str, text: str, options: Sequence[str], answer: str, *, all_of: bool = False
+) -> Asked:
+    """A choice among ``options`` in random order, without some of the wrong ones unless ``all_of`` them are wanted."""
+    needed = options if all_of else (answer, CANNOT_TELL)
+    chosen = [option for option in options if option in needed or random.random() < 0.75]
     if len(chosen) < 2:
         chosen = list(options)
     random.shuffle(chosen)

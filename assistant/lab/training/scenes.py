@@ -1,6 +1,6 @@
-"""One photo from one seed: a scene of the sample company's world, or of none, with the truth about it.
+"""One photo from one seed: a scene of the sample company's world, or outside it, with the truth about it.
 
-The same seed gives the same photo on every machine with the same fonts. See `world.FIRST_EVALUATION_SEED`.
+A seed gives the same photo on every machine with the same fonts. See `world.FIRST_EVALUATION_SEED`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from PIL import Image
 
 from assistant.lab.training import foreign
 from assistant.lab.training.camera import shoot
-from assistant.lab.training.drawing import Canvas, Edges, Item, Pen, mix, varied
+from assistant.lab.training.drawing import BLACK, WHITE, Canvas, Edges, Item, Pen, mix, varied
 from assistant.lab.training.papers import PAPERS
-from assistant.lab.training.products import BLACK, PRODUCTS, WHITE, Look
+from assistant.lab.training.products import PRODUCTS, Look
 from assistant.lab.training.world import CODES, LIGHTS, Printed, Scene, code_for
 
 KINDS = {"product": 0.54, "label": 0.08, "receipt": 0.07, "error dialog": 0.06, "parcel": 0.06, "foreign": 0.19}
 _FONTS_ON_DEVICES = ("pillow", "pillow", "sans", "bold")
-# Of devices with one light, so many are of a make without.
+# Share of single-light devices drawn without their light.
 _UNLIT = 0.1
 _IDLE = ("", "", "", "12:45", "00:30", "60", "-18")
 _WALLS = (
@@ -34,7 +34,7 @@ _TABLES = ((148, 108, 74), (176, 138, 98), (146, 150, 152), (90, 70, 56), (214, 
 
 
 def photograph(seed: int, *, long_side: int = 336, kind: str | None = None) -> tuple[Image.Image, Scene]:
-    """The photo and its truth. ``long_side`` in pixels; ``kind`` one of `KINDS`, else drawn by its share."""
+    """(photo, truth). ``long_side`` in pixels; ``kind``: one of `KINDS` or ``page``, by default a random one."""
     random = Random(seed)
     kind = kind or random.choices(list(KINDS), weights=list(KINDS.values()))[0]
     portrait = random.random() < {"receipt": 0.8, "product": 0.4}.get(kind, 0.15)
@@ -57,7 +57,7 @@ def _product(random: Random, side: int, size: tuple[int, int]) -> tuple[Image.Im
     damage = random.choice(of.damages) if random.random() < 0.4 else ""
     colours = list(LIGHTS)
     lights = tuple(random.choice(colours) for _ in range(of.lights))
-    if of.lights > 1 and random.random() < 0.6:  # mostly all alike but one
+    if of.lights > 1 and random.random() < 0.6:  # mostly green
         lights = tuple(colours[0] if random.random() < 0.75 else random.choice(colours[1:3]) for _ in lights)
     code = code_for(random, product) if product in CODES and random.random() < 0.55 else ""
     display = code or (random.choice(_IDLE) if product in CODES else "")
@@ -67,7 +67,7 @@ def _product(random: Random, side: int, size: tuple[int, int]) -> tuple[Image.Im
     scale = side / 1000 * random.uniform(0.7, 0.95)
     pen = Pen(canvas, origin=(side / 2 - 500 * scale, side / 2 - 500 * scale), scale=scale)
     if random.random() < 0.5:
-        _company(canvas, random, side)
+        _background_object(canvas, random, side)
     if of.stands:
         pen.glow((0, 700, 1000, 1100), (28, 23, 20), 0.5)
     of.draw(pen, random, Look(lights, display, damage, random.choice(_FONTS_ON_DEVICES)))
@@ -128,10 +128,9 @@ def _room(random: Random, side: int, *, stands: bool) -> Canvas:
     return canvas
 
 
-def _company(canvas: Canvas, random: Random, side: int) -> None:
-    """Another object behind: a cup, a bottle, a book."""
+def _background_object(canvas: Canvas, random: Random, side: int) -> None:
     pen = Pen(canvas, origin=(0, 0), scale=side / 1000)
-    foreign._object(
+    foreign.everyday_object(
         pen,
         random,
         (random.choice((20, 760)) + random.uniform(-20, 60), random.uniform(300, 600)),
@@ -140,12 +139,12 @@ def _company(canvas: Canvas, random: Random, side: int) -> None:
 
 
 def _frame(random: Random, canvas: Canvas, size: tuple[int, int], *, whole: bool = False, aside: bool = False) -> Edges:
-    """What the camera takes in: the ``whole`` object, or its panel from near, which may stand ``aside`` of the middle.
-    Has the aspect of the photo."""
+    """The camera's frame, with the photo's aspect ratio: the object or a close-up of its panel, off centre if
+    ``aside``. ``whole``: the whole object with its damage."""
     near = not whole and random.random() < 0.45
     target = next(item for item in canvas.items if item.kind == ("panel" if near else "body"))
     left, top, right, bottom = target.bounds
-    if whole:  # the damage too, wherever it is
+    if whole:
         for item in canvas.items:
             if item.kind == "damage":
                 x0, y0, x1, y1 = item.bounds
@@ -157,7 +156,7 @@ def _frame(random: Random, canvas: Canvas, size: tuple[int, int], *, whole: bool
         width = height * aspect
     else:
         height = width / aspect
-    # Panels are flat: from near they fill the width, and what is above and below comes into the picture.
+    # A close-up of a flat panel fills the width and shows what is above and below it.
     across = (width - right + left) * 0.4 if aside else width * 0.04
     down = (height - bottom + top) * 0.4 if aside else height * 0.04
     x = (left + right) / 2 + random.uniform(-across, across)
@@ -166,11 +165,6 @@ def _frame(random: Random, canvas: Canvas, size: tuple[int, int], *, whole: bool
 
 
 def _lines(items: tuple[Item, ...]) -> tuple[str, ...]:
-    """Lines that are in the frame as a whole, from top to bottom."""
-    lines = [item for item in items if item.kind == "line" and _inside(item)]
+    """Lines that are completely within the frame, from top to bottom."""
+    lines = [item for item in items if item.kind == "line" and all(0 < edge < 1 for edge in item.bounds)]
     return tuple(item.value for item in sorted(lines, key=lambda item: (round(item.centre[1] * 25), item.centre[0])))
-
-
-def _inside(item: Item) -> bool:
-    left, top, right, bottom = item.bounds
-    return left > 0 and top > 0 and right < 1 and bottom < 1

@@ -1,7 +1,7 @@
-"""Tokens for training: the photo once, then several turns about it that do not see each other.
+"""Token sequences for training: the photo once, then several turns about it that do not attend to each other.
 
-Each turn sees what it would see if it were asked alone: same tokens, same positions. So a photo is read once a step,
-and what is learned is what is served.
+Each turn has the tokens and positions it would have on its own. So a photo is processed once per step, and training
+matches serving.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from assistant.lab.training.patches import IGNORE
 from assistant.lab.training.prompts import END, Turn
 
 _PHOTO = "User:<fake_token_around_image><global-img>" + "<image>" * IMAGE_TOKENS + "<fake_token_around_image>"
-# Words of an answer in text weigh less than the one letter of a decision: there are many of them.
+# Loss weights of tokens: an answer in words has many, a decision has one letter.
 _LETTER, _WORD = 3.0, 0.3
 _OPTION = re.compile(r"^([A-Z])\. .*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Packed:
-    """``ids``, ``positions``, ``segments``, ``labels`` and ``weights`` are (n, length). A segment is the photo, 0, or a
-    turn about it, from 1; padding is none.
+    """``ids``, ``positions``, ``segments``, ``labels`` and ``weights`` are (n, length). Segment 0 is the photo, those
+    from 1 the turns about it, and -1 padding.
 
-    ``labels`` are those of the next token, `patches.IGNORE` where nothing is asked. ``names`` has, for each label that
-    is a decision, the row, the place and the question's name; ``options``, for each option of a choice and each
-    claim of a yes or no, its row, the place of its last token, the place where its question is answered, its letter's
-    number (`patches.IGNORE` of a claim), and 1 if it is right. ``photo_end`` is the place of the token that closes the
-    photo, the same in each row.
+    ``labels`` are the next tokens, `patches.IGNORE` where there is no loss. ``names``: for each label that is a
+    decision, its row, its index and the question's name. ``options``: for each option of a choice and each claim of a
+    yes-or-no question, its row, the index of its last token, the index where its question is answered, its letter's
+    number (`patches.IGNORE` for a claim), and 1 if it is right. ``photo_end``: the index of the token that closes the
+    photo, the same in every row.
     """
 
     ids: torch.Tensor
@@ -46,8 +46,8 @@ class Packed:
     photo_end: int
 
     def sees(self, device: Any) -> torch.Tensor:
-        """(n, 1, length, length): what is before, in the photo or in the same turn; padding sees itself alone, so that
-        no row is empty."""
+        """(n, 1, length, length) attention mask: earlier tokens of the photo and of the same turn. Padding attends to
+        itself, so that no row is empty."""
         segments = self.segments.to(device)
         own, other = segments[:, :, None], segments[:, None, :]
         before = torch.ones(own.shape[1], own.shape[1], dtype=torch.bool, device=device).tril()
@@ -88,13 +88,14 @@ def _row(tokenizer: Any, turns: Sequence[Turn]) -> _Row:
     row.ids, row.positions, row.segments = list(start), list(range(len(start))), [0] * len(start)
     row.labels, row.weights = [IGNORE] * len(start), [0.0] * len(start)
     for number, turn in enumerate(turns, start=1):
-        asked, offsets = _placed(tokenizer, f"{turn.text}{END}\nAssistant:")
+        encoded = tokenizer(f"{turn.text}{END}\nAssistant:", add_special_tokens=False, return_offsets_mapping=True)
+        asked, offsets = list(encoded["input_ids"]), list(encoded["offset_mapping"])
         answer = _tokens(tokenizer, turn.answer + END)
         decided = len(answer) == 2 and len(turn.answer) in (1, 2, 3) and turn.text.endswith("only.")
         tokens = asked + answer[:-1]
         labels = [IGNORE] * (len(asked) - 1) + answer
         if decided:
-            labels[-1] = IGNORE  # only the letter is ever read
+            labels[-1] = IGNORE  # serving reads only the letter
             at = len(row.ids) + len(asked) - 1
             row.names.append((at, turn.name))
             row.options += [(len(row.ids) + end, at, letter, right) for end, letter, right in _options(turn, offsets)]
@@ -107,9 +108,9 @@ def _row(tokenizer: Any, turns: Sequence[Turn]) -> _Row:
 
 
 def _options(turn: Turn, offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """Of each option, or of the claim: its last token in the turn, its letter's number and whether it is right.
+    """For each option, or for the claim: (index of its last token in the turn, its letter's number, 1 if it is right).
 
-    ``offsets``: where each token of the turn begins and ends in its text."""
+    ``offsets``: start and end of each token in the turn's text."""
     ends = {
         match.end(): (ascii_uppercase.index(match[1]), int(match[1] == turn.answer))
         for match in _OPTION.finditer(turn.text)
@@ -117,12 +118,6 @@ def _options(turn: Turn, offsets: Sequence[tuple[int, int]]) -> list[tuple[int, 
     if turn.claim:
         ends = {turn.text.index(turn.claim) + len(turn.claim): (IGNORE, int(turn.holds))}
     return [(place, *ends[end]) for place, (start, end) in enumerate(offsets) if end in ends and start < end]
-
-
-def _placed(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-    """Tokens, and where each begins and ends in the text."""
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    return list(encoded["input_ids"]), list(encoded["offset_mapping"])
 
 
 def _tokens(tokenizer: Any, text: str) -> list[int]:

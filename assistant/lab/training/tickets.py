@@ -1,4 +1,4 @@
-"""What customers write: claims about a photo that are true or not, in several languages and phrasings."""
+"""What customers write about a photo: true and false claims, in several languages and phrasings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WORDS = {
 
 
 def claim(random: Random, scene: Scene, *, lies: bool) -> str | None:
-    """A sentence about the product of the scene that its photo bears out, or (``lies``) contradicts."""
+    """A sentence about the scene's product that the photo confirms or, with ``lies``, contradicts."""
     about = ["product", "product"]
     if scene.code:
         about += ["code", "code", "code"]

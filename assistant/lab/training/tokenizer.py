@@ -1,6 +1,6 @@
-"""The small model's tokenizer: byte-level BPE over what the product asks and the model answers.
+"""The small model's tokenizer: byte-level BPE, trained on the product's prompts and the model's answers.
 
-Digits are tokens of their own, and so are the letters that stand for options: a code is read sign by sign.
+Digits and the letters of options are single tokens: codes are read character by character.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MARKS = ("<fake_token_around_image>", "<image>", "<global-img>", END)
 
 
 def train(scenes: list[Scene]) -> Any:
-    """A `PreTrainedTokenizerFast` learned from questions and answers about these scenes, and the articles."""
+    """A `PreTrainedTokenizerFast` trained on questions and answers about these scenes and on the sample's articles."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -38,12 +38,14 @@ def train(scenes: list[Scene]) -> Any:
         chat_template=CHAT_TEMPLATE,
     )  # fmt: skip
     tokenizer.add_tokens(list(_MARKS), special_tokens=True)
-    _check(tokenizer)
+    for single in (*ascii_uppercase, *digits, "Yes", "No"):
+        if len(tokenizer(single, add_special_tokens=False)["input_ids"]) != 1:
+            raise ValueError(f"{single!r} is not a single token: train on more scenes.")
     return tokenizer
 
 
 def processor(tokenizer: Any) -> Any:
-    """The processor around it: photos are squeezed into one square, without splitting."""
+    """The model's processor: photos are resized to one square, without splitting."""
     from transformers import Idefics3ImageProcessorPil, Idefics3Processor
 
     from assistant.lab.training.architecture import IMAGE_TOKENS
@@ -65,9 +67,3 @@ def _corpus(scenes: list[Scene]) -> Iterator[str]:
             yield decision_text(asked)
         for opened in questions.open_questions(random, scene):
             yield f"{opened.text} {opened.answer}"
-
-
-def _check(tokenizer: Any) -> None:
-    for single in (*ascii_uppercase, *digits, "Yes", "No"):
-        if len(tokenizer(single, add_special_tokens=False)["input_ids"]) != 1:
-            raise ValueError(f"{single!r} is not a token of its own: train on more scenes.")

@@ -1,8 +1,8 @@
-"""Trains the small model from nothing: first the vision tower alone, then everything together; at the end, if asked,
-all but the tower.
+"""Trains the small model from scratch: first the vision tower alone, then everything together and, optionally,
+everything but the tower at the end.
 
-A run goes on where the last one ended. Each ends by letting the learning rate fall, and keeps both: the cooled weights,
-which are the model, and the state before, from which a later run goes on.
+A resumed run continues where the last one stopped. Every run ends with a falling learning rate and saves both the final
+weights, which are the model, and the state before the decay, from which a later run continues.
 """
 
 from __future__ import annotations
@@ -29,32 +29,33 @@ from assistant.lab.training.patches import IGNORE
 from assistant.lab.training.scenes import KINDS, photograph
 from assistant.lab.training.world import FIRST_EVALUATION_SEED
 
-# Steps of the tower alone. Before it tells colours and signs apart, the rest learns to do without it.
+# Steps of the tower alone. Until it distinguishes colours and characters, the rest would learn to ignore it.
 TOWER_STEPS = 5000
+# Steps of the warm-up, and the share of a run in which the learning rate falls.
 _WARM_UP, _COOLING = 100, 0.4
-# What the tower's own targets weigh beside the answers.
+# Weight of the tower's own targets relative to the answers.
 _TOWER_SHARE = 0.4
 _SEED = 0
 _TOKENIZER_SCENES = 1500
-# Familiar is what is hardly farther than this share of the photos of its own world: those of customers vary more.
-# Photos of other worlds begin at about one and a half times as far.
+# A photo is familiar up to 1.2 times the distance within which 99 % of the model's own world lie: customers' photos
+# vary more. Other photos begin at about 1.5 times that distance.
 _FAMILIAR, _SLACK, _FAMILIAR_SCENES = 0.99, 1.2, 1000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train. ``folder`` keeps state, log and model; ``minutes`` of this run."""
+    """How to train. ``folder`` holds state, log and model; ``minutes`` is the length of this run."""
 
     folder: Path
     minutes: float
     resume: bool = False
     device: str = "cpu"
-    photos: int = 8  # a step: many small steps learn signs sooner than few large ones
-    turns: int = 3  # a photo, once the whole model learns
+    photos: int = 8  # per step: many small steps learn characters sooner than few large ones
+    turns: int = 3  # per photo, once the whole model is trained
     rate: float = 8e-4
     tower_steps: int = TOWER_STEPS
-    freeze_tower: bool = False  # teach all but the tower, which is sooner done on features that are kept
-    fresh: float = 0.5  # share of photos in a step that were never seen
+    freeze_tower: bool = False  # train all but the tower, which is faster because features are reused
+    fresh: float = 0.5  # share of new photos in a step
     workers: int = 1
     tokenizer_scenes: int = _TOKENIZER_SCENES
     familiar_scenes: int = _FAMILIAR_SCENES
@@ -81,10 +82,10 @@ class _State:
 
 
 def train(plan: Plan, *, report: Callable[[TrainingStep], None] = lambda step: None) -> Path:
-    """Train for the plan's minutes. Returns the folder of the model."""
+    """Train for the plan's minutes. Returns the model's folder."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(_SEED)
-    state = _restored(plan) if plan.resume else _begun(plan)
+    state = _load(plan) if plan.resume else _initialise(plan)
     batches = _batches(plan, state)
     started = saved = monotonic()
     figures: dict[str, float] = {}
@@ -95,7 +96,9 @@ def train(plan: Plan, *, report: Callable[[TrainingStep], None] = lambda step: N
             cooling = True
             _save(plan, state)
         share = left / _COOLING if cooling else 1.0
-        _set_rate(state, plan.rate * min(1.0, (state.step + 1) / _WARM_UP) * max(0.05, share))
+        rate = plan.rate * min(1.0, (state.step + 1) / _WARM_UP) * max(0.05, share)
+        for group in (group for optimizer in state.optimizers for group in optimizer.param_groups):
+            group["lr"] = rate
         batch = next(batches)
         for name, value in _step(plan, state, batch).items():
             figures[name] = 0.98 * figures.get(name, value) + 0.02 * value
@@ -112,7 +115,7 @@ def train(plan: Plan, *, report: Callable[[TrainingStep], None] = lambda step: N
 
 
 def export(state: _State, folder: Path, *, scenes: int = _FAMILIAR_SCENES) -> Path:
-    """Weights in bfloat16, processor and tokenizer: what `AutoModelForImageTextToText` and `AutoProcessor` load."""
+    """Weights in bfloat16, processor and tokenizer, as `AutoModelForImageTextToText` and `AutoProcessor` load them."""
     model = copy.deepcopy(state.model).to("cpu", torch.bfloat16)
     model.generation_config.update(
         eos_token_id=state.tokenizer.eos_token_id, pad_token_id=state.tokenizer.pad_token_id, bos_token_id=None
@@ -124,7 +127,7 @@ def export(state: _State, folder: Path, *, scenes: int = _FAMILIAR_SCENES) -> Pa
 
 
 def _probes(state: _State, scenes: int) -> Probes:
-    """The heads, and how its world looks to the tower: the means from ``scenes`` photos, the limit from half more."""
+    """The heads, and what is familiar to the tower: means from ``scenes`` photos, the limit from half as many more."""
     weights = {
         name: (_numbers(getattr(state.heads, name).weight), _numbers(getattr(state.heads, name).bias))
         for name in (*patches.CLASSES, *UNNAMED)
@@ -136,17 +139,17 @@ def _probes(state: _State, scenes: int) -> Probes:
 
 
 def _familiar(of: list[str], own: np.ndarray) -> Familiar:
-    """Of mean features (scenes, width) of photos that are ``of`` those things; without a limit yet."""
+    """From mean features (scenes, width) of photos ``of`` these things; the limit is set later."""
     things = sorted(set(of))
     means = np.stack([own[[one == thing for one in of]].mean(0) for thing in things])
     spread = np.cov((own - means[[things.index(one) for one in of]]).T)
-    # A little of the mean variance in every direction: few photos say little about the directions that vary least.
+    # Shrinkage towards the mean variance: few photos say little about the directions that vary least.
     spread += 0.01 * np.trace(spread) / len(spread) * np.eye(len(spread))
     return Familiar(means, np.linalg.inv(spread), 0.0)
 
 
 def _mean_features(state: _State, scenes: int) -> tuple[list[str], np.ndarray]:
-    """What photos that were never trained on are of, none of them foreign, and their features (scenes, width)."""
+    """(what each photo shows, mean features (scenes, width)) of photos never trained on, none of them foreign."""
     kinds = [kind for kind in KINDS if kind != "foreign"]
     random = Random(_SEED)
     of, found = list[str](), []
@@ -166,29 +169,29 @@ def _numbers(values: torch.Tensor) -> np.ndarray:
     return np.asarray(values.detach().float().cpu().numpy())
 
 
-def _begun(plan: Plan) -> _State:
+def _initialise(plan: Plan) -> _State:
     truths = [photograph(seed, long_side=160)[1] for seed in range(plan.tokenizer_scenes)]
     tokenizer = tokens.train(truths)
     tokenizer.save_pretrained(plan.folder / "tokenizer")
-    return _built(plan, tokenizer)
+    return _new_state(plan, tokenizer)
 
 
-def _restored(plan: Plan) -> _State:
+def _load(plan: Plan) -> _State:
     from transformers import AutoTokenizer
 
-    kept = torch.load(plan.folder / "state.pt", weights_only=True, map_location=plan.device)
-    state = _built(plan, AutoTokenizer.from_pretrained(plan.folder / "tokenizer", local_files_only=True))
-    state.model.load_state_dict(kept["model"])
-    state.heads.load_state_dict(kept["heads"])
-    state.judges.load_state_dict(kept["judges"])
-    if len(kept["optimizers"]) == len(state.optimizers):  # else it ran on another kind of device
-        for optimizer, before in zip(state.optimizers, kept["optimizers"], strict=True):
+    saved = torch.load(plan.folder / "state.pt", weights_only=True, map_location=plan.device)
+    state = _new_state(plan, AutoTokenizer.from_pretrained(plan.folder / "tokenizer", local_files_only=True))
+    state.model.load_state_dict(saved["model"])
+    state.heads.load_state_dict(saved["heads"])
+    state.judges.load_state_dict(saved["judges"])
+    if len(saved["optimizers"]) == len(state.optimizers):  # otherwise it was saved on another kind of device
+        for optimizer, before in zip(state.optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(before)
-    state.step, state.seed = kept["step"], kept["seed"]
+    state.step, state.seed = saved["step"], saved["seed"]
     return state
 
 
-def _built(plan: Plan, tokenizer: Any) -> _State:
+def _new_state(plan: Plan, tokenizer: Any) -> _State:
     from transformers import Idefics3ForConditionalGeneration
 
     model = Idefics3ForConditionalGeneration(architecture.configuration(tokenizer)).to(plan.device)
@@ -199,12 +202,12 @@ def _built(plan: Plan, tokenizer: Any) -> _State:
 
 
 def _optimizers(plan: Plan, model: Any, heads: torch.nn.Module, judges: torch.nn.Module) -> list[torch.optim.Optimizer]:
-    """On a GPU the layers' matrices learn by Muon (Jordan et al. 2024); on a CPU what that computes for each step takes
-    as long as the step."""
+    """AdamW; on a GPU, Muon (Jordan et al. 2024) for the layers' matrices. On a CPU its own work would take as long as
+    the rest of the step."""
     layers = [one for name, one in model.named_parameters() if one.ndim == 2 and "embed" not in name]
     by_muon = layers if torch.device(plan.device).type != "cpu" else []
-    known = {id(one) for one in by_muon}
-    others = [one for part in (model, heads, judges) for one in part.parameters() if id(one) not in known]
+    muon_ids = {id(one) for one in by_muon}
+    others = [one for part in (model, heads, judges) for one in part.parameters() if id(one) not in muon_ids]
     groups = [
         {"params": [one for one in others if one.ndim > 1], "weight_decay": 0.05},
         {"params": [one for one in others if one.ndim <= 1], "weight_decay": 0.0},
@@ -217,34 +220,29 @@ def _optimizers(plan: Plan, model: Any, heads: torch.nn.Module, judges: torch.nn
 
 
 def _save(plan: Plan, state: _State) -> None:
-    """Whole or not at all: a run that is killed while saving loses nothing."""
-    kept = {
+    """Atomically: a run that is killed while saving loses nothing."""
+    content = {
         "model": state.model.state_dict(), "heads": state.heads.state_dict(), "judges": state.judges.state_dict(),
         "optimizers": [one.state_dict() for one in state.optimizers], "step": state.step, "seed": state.seed,
     }  # fmt: skip
     unfinished = plan.folder / "state.part"
-    torch.save(kept, unfinished)
+    torch.save(content, unfinished)
     unfinished.replace(plan.folder / "state.pt")
 
 
-def _set_rate(state: _State, rate: float) -> None:
-    for group in (group for optimizer in state.optimizers for group in optimizer.param_groups):
-        group["lr"] = rate
-
-
 def _batches(plan: Plan, state: _State) -> Iterator[data.Batch]:
-    """Photos alone while the tower learns alone, then with turns."""
+    """Photos alone while the tower is trained alone, then with turns."""
     alone = 0 if plan.freeze_tower else plan.tower_steps - state.step
     if alone > 0:
         mix = data.Mix(plan.photos, plan.fresh, turns=0)
         yield from islice(data.batches(state.seed, mix, state.tokenizer, workers=plan.workers), alone)
-    see = _frozen(state) if plan.freeze_tower else None
+    see = _features_of(state) if plan.freeze_tower else None
     mix = data.Mix(plan.photos, plan.fresh, plan.turns)
     yield from data.batches(state.seed, mix, state.tokenizer, workers=plan.workers, see=see)
 
 
-def _frozen(state: _State) -> data.See:
-    """A copy of the tower: photos are read once, wherever they are drawn, and their features kept."""
+def _features_of(state: _State) -> data.See:
+    """Encodes photos with a copy of the tower: once each, in the process that draws them."""
     tower = copy.deepcopy(state.model.model.vision_model).to("cpu")
 
     def see(pixels: list[np.ndarray]) -> list[np.ndarray]:
@@ -259,11 +257,11 @@ def _step(plan: Plan, state: _State, batch: data.Batch) -> dict[str, float]:
     seen = batch.seen.to(plan.device)
     wanted = {name: value.to(plan.device) for name, value in batch.wanted.items()}
     with torch.autocast(torch.device(plan.device).type, torch.bfloat16):
-        # With a frozen tower what is seen are its features.
+        # With a frozen tower, `seen` already holds its features.
         tower = state.model.model.vision_model
         features = seen.float() if plan.freeze_tower else tower(data.normalised(seen)).last_hidden_state
         logits = state.heads(features)
-    loss, figures = patches.loss(logits, wanted)  # of a frozen tower, what its heads make of it
+    loss, figures = patches.loss(logits, wanted)  # a frozen tower's heads are still trained
     figures["tower"] = float(loss.detach())
     if batch.packed is not None:
         spoken, more = answer_loss(state.model, features, batch.packed, plan.device, judges=state.judges, wanted=wanted)
@@ -288,8 +286,8 @@ def answer_loss(
     judges: Judges | None = None,
     wanted: Mapping[str, torch.Tensor] = MappingProxyType({}),
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Of the answers only, given the tower's features (n, patches, width) of the photos; ``judges`` adds its own, given
-    what is ``wanted`` of the tower."""
+    """(loss, accuracies) of the answers, from the photos' tower features (n, patches, width). ``judges`` adds its own
+    loss, for which it needs the targets ``wanted`` of the tower."""
     inner = model.model
     ids, labels = packed.ids.to(device), packed.labels.to(device)
     with torch.autocast(torch.device(device).type, torch.bfloat16):
@@ -305,16 +303,16 @@ def answer_loss(
         )
         asked = labels != IGNORE
         logits = model.lm_head(read.last_hidden_state[asked]).float()
-        judged, told = (0.0, {}) if judges is None else judges(read.hidden_states, packed, inner.text_model, wanted)
+        judged, more = (0.0, {}) if judges is None else judges(read.hidden_states, packed, inner.text_model, wanted)
     each = torch.nn.functional.cross_entropy(logits, labels[asked], reduction="none")
     weights = packed.weights.to(device)[asked]
     right = (logits.argmax(-1) == labels[asked]).float()
     figures = {"answers": float((each.detach() * weights).sum() / weights.sum()), "tokens": float(right.mean())}
-    return (each * weights).sum() / weights.sum() + judged, figures | told | _by_name(packed, asked, right)
+    return (each * weights).sum() / weights.sum() + judged, figures | more | _by_name(packed, asked, right)
 
 
 def _by_name(packed: sequences.Packed, asked: torch.Tensor, right: torch.Tensor) -> dict[str, float]:
-    """The share of right decisions, by question."""
+    """Accuracy of decisions by question."""
     order = asked.flatten().cumsum(0).view(asked.shape) - 1
     found: dict[str, list[float]] = {}
     for row, place, name in packed.names:

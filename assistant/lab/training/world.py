@@ -1,4 +1,4 @@
-"""What the generated world knows: the sample company's products, lights, codes and damages, and one scene's truth."""
+"""The generated world: the sample company's products, lights, codes and damages, and the truth about one scene."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from random import Random
 
-from assistant import sample
 from assistant.lab.training.drawing import Colour, Item
-from assistant.skills.taxonomy import Label, load_taxonomy
+from assistant.skills.taxonomy import Label, Taxonomy, load_taxonomy
 
 NONE = "none"
 LIGHTS: dict[str, tuple[Colour, ...]] = {
@@ -20,11 +19,11 @@ LIGHTS: dict[str, tuple[Colour, ...]] = {
     "off": ((92, 96, 102), (70, 72, 76), (120, 122, 126)),
 }
 DAMAGES = ("crack", "leak", "missing part", "swollen battery", "crushed box")
-# What a photo may be of, if not of a product.
+# What a photo may show other than a product.
 PAPERS = ("label", "receipt", "error dialog", "parcel")
-# First letter and digits of the codes that the products' displays show.
+# First letter and number of digits of the codes on the products' displays.
 CODES = {"brewmaster-300": ("E", 2), "washpro-8": ("E", 2), "voltbank-500": ("F", 2), "chillbox-45": ("C", 1)}
-# Letters of the model number on labels.
+# Letters of the serial number, and the model number, on labels.
 MODELS = {
     "brewmaster-300": ("BM", "BM-300"),
     "dustpilot-r7": ("DP", "DP-R7"),
@@ -35,13 +34,13 @@ MODELS = {
     "chillbox-45": ("CB", "CB-45"),
     "steamglide-2": ("SG", "SG-2"),
 }
-# Training draws its scenes from seeds below, evaluation from seeds above: no scene is ever both.
+# Training uses seeds below, evaluation seeds from here on: no scene is used for both.
 FIRST_EVALUATION_SEED = 1 << 40
 
 
 @dataclass(frozen=True)
 class Printed:
-    """What stands on a paper or a screen, with what it is about. Fields that do not apply are empty."""
+    """What is printed on a paper or shown on a screen. Fields that do not apply are empty."""
 
     product: str = ""
     serial: str = ""
@@ -58,8 +57,8 @@ class Printed:
 class Scene(Printed):
     """The truth about one photo.
 
-    ``kind``: ``product``, one of `PAPERS`, or ``foreign``. ``text`` are the lines that can be read in the frame, and
-    ``items`` everything of `drawing.Item` in fractions of the photo's width and height.
+    ``kind``: ``product``, one of `PAPERS`, or ``foreign``. ``text``: the readable lines within the frame. ``items``:
+    every `drawing.Item`, in fractions of the photo's width and height.
     """
 
     kind: str = "foreign"
@@ -70,7 +69,7 @@ class Scene(Printed):
 
     @property
     def condition(self) -> str:
-        """In the words of `skills.read_photo.CONDITIONS`."""
+        """One of `skills.read_photo.CONDITIONS`."""
         if self.damage == "leak":
             return "leaking"
         if self.damage:
@@ -81,8 +80,13 @@ class Scene(Printed):
 
 
 @cache
+def taxonomy() -> Taxonomy:
+    return load_taxonomy()
+
+
+@cache
 def products() -> dict[str, Label]:
-    return {product.key: product for product in load_taxonomy(sample.taxonomy_path()).products}
+    return {product.key: product for product in taxonomy().products}
 
 
 def code_for(random: Random, product: str) -> str:

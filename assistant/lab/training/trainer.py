@@ -71,7 +71,7 @@ class TrainingStep:
 
 
 @dataclass
-class _State:
+class State:
     model: Any
     heads: patches.Heads
     judges: Judges
@@ -85,7 +85,7 @@ def train(plan: Plan, *, report: Callable[[TrainingStep], None] = lambda step: N
     """Train for the plan's minutes. Returns the model's folder."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(_SEED)
-    state = _load(plan) if plan.resume else _initialise(plan)
+    state = load_state(plan) if plan.resume else _initialise(plan)
     batches = _batches(plan, state)
     started = saved = monotonic()
     figures: dict[str, float] = {}
@@ -114,7 +114,7 @@ def train(plan: Plan, *, report: Callable[[TrainingStep], None] = lambda step: N
     return export(state, plan.folder / "model", scenes=plan.familiar_scenes)
 
 
-def export(state: _State, folder: Path, *, scenes: int = _FAMILIAR_SCENES) -> Path:
+def export(state: State, folder: Path, *, scenes: int = _FAMILIAR_SCENES) -> Path:
     """Weights in bfloat16, processor and tokenizer, as `AutoModelForImageTextToText` and `AutoProcessor` load them."""
     model = copy.deepcopy(state.model).to("cpu", torch.bfloat16)
     model.generation_config.update(
@@ -126,7 +126,7 @@ def export(state: _State, folder: Path, *, scenes: int = _FAMILIAR_SCENES) -> Pa
     return folder
 
 
-def _probes(state: _State, scenes: int) -> Probes:
+def _probes(state: State, scenes: int) -> Probes:
     """The heads, and what is familiar to the tower: means from ``scenes`` photos, the limit from half as many more."""
     weights = {
         name: (_numbers(getattr(state.heads, name).weight), _numbers(getattr(state.heads, name).bias))
@@ -148,7 +148,7 @@ def _familiar(of: list[str], own: np.ndarray) -> Familiar:
     return Familiar(means, np.linalg.inv(spread), 0.0)
 
 
-def _mean_features(state: _State, scenes: int) -> tuple[list[str], np.ndarray]:
+def _mean_features(state: State, scenes: int) -> tuple[list[str], np.ndarray]:
     """(what each photo shows, mean features (scenes, width)) of photos never trained on, none of them foreign."""
     kinds = [kind for kind in KINDS if kind != "foreign"]
     random = Random(_SEED)
@@ -169,14 +169,15 @@ def _numbers(values: torch.Tensor) -> np.ndarray:
     return np.asarray(values.detach().float().cpu().numpy())
 
 
-def _initialise(plan: Plan) -> _State:
+def _initialise(plan: Plan) -> State:
     truths = [photograph(seed, long_side=160)[1] for seed in range(plan.tokenizer_scenes)]
     tokenizer = tokens.train(truths)
     tokenizer.save_pretrained(plan.folder / "tokenizer")
     return _new_state(plan, tokenizer)
 
 
-def _load(plan: Plan) -> _State:
+def load_state(plan: Plan) -> State:
+    """What the last run saved in the plan's folder."""
     from transformers import AutoTokenizer
 
     saved = torch.load(plan.folder / "state.pt", weights_only=True, map_location=plan.device)
@@ -191,14 +192,14 @@ def _load(plan: Plan) -> _State:
     return state
 
 
-def _new_state(plan: Plan, tokenizer: Any) -> _State:
+def _new_state(plan: Plan, tokenizer: Any) -> State:
     from transformers import Idefics3ForConditionalGeneration
 
     model = Idefics3ForConditionalGeneration(architecture.configuration(tokenizer)).to(plan.device)
     architecture.prepare_tower(model.model.vision_model)
     heads = patches.Heads(architecture.WIDTH).to(plan.device)
     judges = Judges(architecture.WIDTH).to(plan.device)
-    return _State(model, heads, judges, tokenizer, _optimizers(plan, model, heads, judges))
+    return State(model, heads, judges, tokenizer, _optimizers(plan, model, heads, judges))
 
 
 def _optimizers(plan: Plan, model: Any, heads: torch.nn.Module, judges: torch.nn.Module) -> list[torch.optim.Optimizer]:
@@ -219,7 +220,7 @@ def _optimizers(plan: Plan, model: Any, heads: torch.nn.Module, judges: torch.nn
     return optimizers
 
 
-def _save(plan: Plan, state: _State) -> None:
+def _save(plan: Plan, state: State) -> None:
     """Atomically: a run that is killed while saving loses nothing."""
     content = {
         "model": state.model.state_dict(), "heads": state.heads.state_dict(), "judges": state.judges.state_dict(),
@@ -230,7 +231,7 @@ def _save(plan: Plan, state: _State) -> None:
     unfinished.replace(plan.folder / "state.pt")
 
 
-def _batches(plan: Plan, state: _State) -> Iterator[data.Batch]:
+def _batches(plan: Plan, state: State) -> Iterator[data.Batch]:
     """Photos alone while the tower is trained alone, then with turns."""
     alone = 0 if plan.freeze_tower else plan.tower_steps - state.step
     if alone > 0:
@@ -241,7 +242,7 @@ def _batches(plan: Plan, state: _State) -> Iterator[data.Batch]:
     yield from data.batches(state.seed, mix, state.tokenizer, workers=plan.workers, see=see)
 
 
-def _features_of(state: _State) -> data.See:
+def _features_of(state: State) -> data.See:
     """Encodes photos with a copy of the tower: once each, in the process that draws them."""
     tower = copy.deepcopy(state.model.model.vision_model).to("cpu")
 
@@ -253,7 +254,7 @@ def _features_of(state: _State) -> data.See:
     return see
 
 
-def _step(plan: Plan, state: _State, batch: data.Batch) -> dict[str, float]:
+def _step(plan: Plan, state: State, batch: data.Batch) -> dict[str, float]:
     seen = batch.seen.to(plan.device)
     wanted = {name: value.to(plan.device) for name, value in batch.wanted.items()}
     with torch.autocast(torch.device(plan.device).type, torch.bfloat16):

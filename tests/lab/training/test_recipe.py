@@ -89,7 +89,7 @@ def test_what_is_trained_on_is_what_the_engine_asks(plan: trainer.Plan) -> None:
     from transformers.decision import DecisionConfig
 
     photo, scene = photograph(6, long_side=160, kind="product")
-    processor = tokens.processor(trainer._restored(plan).tokenizer)
+    processor = tokens.processor(trainer.load_state(plan).tokenizer)
     for asked in [*questions.read_photo_questions(scene, "E21"), *questions.typed(Random(0), scene)]:
         state = f"<photo 1>\n{asked.state}"
         request = {
@@ -105,7 +105,7 @@ def test_what_is_trained_on_is_what_the_engine_asks(plan: trainer.Plan) -> None:
 
 
 def test_turns_about_one_photo_do_not_see_each_other(plan: trainer.Plan) -> None:
-    state = trainer._restored(plan)
+    state = trainer.load_state(plan)
     pixels, _, scene = data.example(6, kind="product")
     turns = [prompts.decision_turn(asked) for asked in questions.typed(Random(0), scene)]
     model = state.model.eval()
@@ -121,7 +121,7 @@ def test_turns_about_one_photo_do_not_see_each_other(plan: trainer.Plan) -> None
 
 def test_each_option_is_known_with_its_letter_and_the_place_that_answers(plan: trainer.Plan) -> None:
     _, scene = photograph(6, long_side=160, kind="product")
-    tokenizer = trainer._restored(plan).tokenizer
+    tokenizer = trainer.load_state(plan).tokenizer
     asked = questions.typed(Random(0), scene)
     choices = [one for one in asked if one.question.kind == "choice"]
     packed = sequences.pack(tokenizer, [[prompts.evidence_turn(scene), *map(prompts.decision_turn, choices)]])
@@ -139,7 +139,7 @@ def test_each_option_is_known_with_its_letter_and_the_place_that_answers(plan: t
 @pytest.mark.parametrize("lies", [True, False])
 def test_of_a_claim_it_is_known_where_it_ends_and_whether_it_holds(plan: trainer.Plan, lies: bool) -> None:
     _, scene = photograph(6, long_side=160, kind="product")
-    tokenizer = trainer._restored(plan).tokenizer
+    tokenizer = trainer.load_state(plan).tokenizer
     asked = questions.contradicts(Random(0), scene, lies=lies)
     assert asked is not None
     packed = sequences.pack(tokenizer, [[prompts.decision_turn(asked)]])
@@ -151,18 +151,18 @@ def test_of_a_claim_it_is_known_where_it_ends_and_whether_it_holds(plan: trainer
 
 def test_only_answers_are_learned(plan: trainer.Plan) -> None:
     _, scene = photograph(1, long_side=160, kind="label")
-    tokenizer = trainer._restored(plan).tokenizer
+    tokenizer = trainer.load_state(plan).tokenizer
     packed = sequences.pack(tokenizer, [[prompts.evidence_turn(scene)]])
     learned = tokenizer.decode(packed.labels[packed.labels != IGNORE])
     assert learned == questions.evidence_answer(scene) + prompts.END
 
 
 def test_training_goes_on_where_it_ended(plan: trainer.Plan) -> None:
-    before = trainer._restored(plan)
+    before = trainer.load_state(plan)
     steps: list[int] = []
     again = replace(plan, minutes=0.02, resume=True)
     trainer.train(again, report=lambda progress: steps.append(progress.step))
-    after = trainer._restored(plan)
+    after = trainer.load_state(plan)
     assert after.step > before.step
     assert after.seed > before.seed
     plot_losses(plan.folder / "log.jsonl", plan.folder / "loss.png")
@@ -170,9 +170,9 @@ def test_training_goes_on_where_it_ended(plan: trainer.Plan) -> None:
 
 
 def test_with_a_frozen_tower_the_language_half_alone_learns(plan: trainer.Plan) -> None:
-    before = trainer._restored(plan).model.state_dict()
+    before = trainer.load_state(plan).model.state_dict()
     trainer.train(replace(plan, minutes=0.02, resume=True, freeze_tower=True))
-    after = trainer._restored(plan).model.state_dict()
+    after = trainer.load_state(plan).model.state_dict()
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed
     assert not [name for name in changed if "vision_model" in name]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
-import time
 from collections.abc import Iterator
 
 import psutil
@@ -178,12 +179,22 @@ def test_closing_ends_the_process_and_a_call_starts_another() -> None:
     worker.close()
 
 
-def test_a_process_ends_when_its_owner_is_gone(worker: Worker) -> None:
-    """A server that is killed closes its pipes: nobody is left to ask."""
-    process = psutil.Process(int(worker.call(b"")))
-    assert worker._process is not None
-    worker._process._stdin.close()
-    deadline = time.monotonic() + 10
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+_SERVER = """
+import sys
+from assistant.sandbox.worker import Limits, Worker
+worker = Worker("tests.hostile_readers:misbehave", Limits(seconds=1))
+print(worker.call(b"").decode(), flush=True)
+if sys.argv[1] == "idle":
+    sys.stdin.read()
+worker.call(b"sleep")
+"""
+
+
+@pytest.mark.parametrize("state", ["idle", "reading"])
+def test_a_process_ends_with_the_server_that_was_killed(state: str) -> None:
+    command = [sys.executable, "-c", _SERVER, state]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        reader = psutil.Process(int(server.stdout.readline()))
+        server.kill()
+    assert psutil.wait_procs([reader], timeout=20)[1] == []

@@ -101,7 +101,7 @@ def _normalise_photo(data: bytes, name: str, *, image_format: str, limits: Limit
     except ReaderFailed as error:
         raise _damage(name, error.detail) from error
     except NotReady as error:
-        raise NotReady(f"{name} {error.message} Please try again later.") from error
+        raise NotReady(f"{name} cannot be read now. Please try again later, or send a JPEG.") from error
     except AssistantError:
         raise
     except Exception as error:  # decoders raise almost anything; to the sender it all means the same

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import struct
 import sys
 from collections.abc import Callable
@@ -17,11 +18,14 @@ from typing import IO, Any
 
 from assistant.errors import AssistantError
 
-REQUEST = struct.Struct(">IIQ")  # CPU seconds, bytes of options (JSON), bytes of data; options and data follow
+REQUEST = struct.Struct(">IdIQ")  # CPU seconds, seconds, bytes of options (JSON), of data; options and data follow
 REPLY = struct.Struct(">cQ")  # kind, bytes; the body follows
 READY, NOT_READY, RESULT, REFUSED, FAILED, NO_MEMORY = b".", b"?", b"+", b"-", b"!", b"M"
 
 Reader = Callable[..., bytes]
+
+# Seconds after which a process ends by itself, in case its server was killed meanwhile and nobody else ends it.
+_GRACE = 2.0
 
 
 def main(name: str, address_space: int) -> None:
@@ -36,11 +40,13 @@ def main(name: str, address_space: int) -> None:
         return
     _send(replies, READY)
     while header := requests.read(REQUEST.size):
-        cpu_seconds, options_size, data_size = REQUEST.unpack(header)
+        cpu_seconds, seconds, options_size, data_size = REQUEST.unpack(header)
         options = json.loads(requests.read(options_size))
         used = resource.getrusage(resource.RUSAGE_SELF)
         _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + 1 + cpu_seconds)
+        signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE)
         _send(replies, *_reply(read, requests.read(data_size), options))
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _private_streams() -> tuple[IO[bytes], IO[bytes]]:

@@ -19,8 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import structlog
+
 from assistant.errors import AssistantError, Invalid, NotReady, TooLarge, Unsupported
 from assistant.sandbox import child
+
+log = structlog.get_logger(__name__)
 
 Resource = Literal["time", "memory", "output"]
 
@@ -105,13 +109,16 @@ class Worker:
         predicates ("takes longer than 30 seconds to read") for the name of the file to precede.
         """
         encoded = json.dumps(options).encode()
-        header = child.REQUEST.pack(self._limits.cpu_seconds, len(encoded), len(data))
+        limits = self._limits
+        header = child.REQUEST.pack(limits.cpu_seconds, limits.seconds, len(encoded), len(data))
         with self._lock:
             process = self._running()
             try:
-                kind, body = process.exchange(header + encoded + data, self._limits.seconds)
-            except BaseException:
+                kind, body = process.exchange(header + encoded + data, limits.seconds)
+            except BaseException as error:
                 self._stop()
+                if isinstance(error, ReaderCrashed):
+                    log.warning("sandbox.crashed", reader=self._reader, reason=error.message, detail=error.detail)
                 raise
             self._calls += 1
             if kind == child.NO_MEMORY or self._calls >= self._most_calls:
@@ -127,19 +134,24 @@ class Worker:
         if self._process is not None and not self._process.is_alive:
             self._stop()  # it died while idle: not this file's fault
         if self._process is None:
-            self._process, self._calls = _Process(self._reader, self._limits), 0
-            try:
-                kind, body = self._process.exchange(b"", self._limits.start_seconds)
-            except ReaderFailed as error:
-                self._stop()
-                raise NotReady(f"cannot be read: the reader does not start. {error.detail[-200:]}") from error
-            except BaseException:
-                self._stop()
-                raise
-            if kind != child.READY:
-                self._stop()
-                raise NotReady(f"cannot be read: the reader does not start. {body.decode(errors='replace')[:200]}")
+            self._process, self._calls = self._start(), 0
         return self._process
+
+    def _start(self) -> _Process:
+        process = _Process(self._reader, self._limits)
+        try:
+            kind, body = process.exchange(b"", self._limits.start_seconds)
+            problem = None if kind == child.READY else body.decode(errors="replace")
+        except AssistantError as error:
+            problem = error.detail if isinstance(error, ReaderFailed) else error.message
+        except BaseException:
+            process.kill()
+            raise
+        if problem is not None:
+            process.kill()
+            log.error("sandbox.does_not_start", reader=self._reader, detail=problem)
+            raise NotReady("cannot be read: its reader does not start. The log says why.")
+        return process
 
     def _stop(self) -> None:
         if self._process is not None:

@@ -1,4 +1,4 @@
-"""Answers: the skill over this desk's articles, and the rows that keep what an answer cites."""
+"""Answers: the skill over this desk's articles, and the citations of an answer as rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PASSAGES = 8
 
 
 def answer_skill(desk: Desk) -> AnswerSkill:
-    """The answer skill over this desk's public articles: drafts too are meant for customers."""
+    """The answer skill over public articles only: drafts are meant for customers too."""
     retriever: BaseRetriever = desk.index.retriever(Filters(visibilities=(Visibility.PUBLIC,)), limit=PASSAGES)
     if desk.capabilities.writes_answers:
         retriever = NeighbourRetriever(db=desk.db, inner=retriever)
@@ -31,7 +31,7 @@ def answer_skill(desk: Desk) -> AnswerSkill:
 
 
 def citation_rows(session: Session, answer: Answer) -> list[Citation]:
-    """The answer's citations as rows that are not yet owned by a draft or a message."""
+    """The answer's citations as rows that belong to no draft or message yet."""
     cited = {citation.passage_id for sentence in answer.sentences for citation in sentence.citations}
     passages = select(Passage.public_id, Passage.id).where(Passage.public_id.in_(cited))
     ids = dict(session.execute(passages).all())

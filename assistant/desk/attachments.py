@@ -1,6 +1,6 @@
-"""Files that come with a message: checked, normalised and stored before any row points at them.
+"""Files sent with a message: checked, normalised and stored before any row refers to them.
 
-One bad file never takes the message down: it is refused with its reason, the rest goes in.
+A bad file does not fail the message: it is refused with a reason and the rest is accepted.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ class RejectedFile:
 
 @dataclass(frozen=True)
 class PreparedFiles:
-    """Attachments not yet on a message, their bytes already stored, and the files that were refused."""
+    """Attachments that belong to no message yet, their bytes already stored, and the refused files."""
 
     attachments: tuple[Attachment, ...] = ()
     rejected: tuple[RejectedFile, ...] = ()
 
 
 def prepare_files(desk: Desk, uploads: Sequence[Upload]) -> PreparedFiles:
-    """Normalise and store uploads. Opens no transaction; bytes that no row will point at do no harm."""
+    """Normalise and store uploads. Opens no transaction; bytes that no row refers to do no harm."""
     attachments: list[Attachment] = []
     rejected: list[RejectedFile] = []
     for upload in uploads:
         try:
             if len(attachments) >= desk.settings.photos_per_message:
                 limit = desk.settings.photos_per_message
-                raise TooLarge(f"At most {limit} files go with one message. Send this one in another.", limit=limit)
+                raise TooLarge(f"A message takes at most {limit} files. Send this one in another message.", limit=limit)
             attachments.append(_prepare(desk, upload, position=len(attachments)))
         except AssistantError as error:
             rejected.append(RejectedFile(safe_filename(upload.filename), error))

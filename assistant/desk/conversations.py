@@ -1,6 +1,6 @@
-"""Conversations: starting one, posting to it, rating an answer, handing off, and reading what was said.
+"""Conversations: start one, post to it, rate an answer, hand off, and read what was said.
 
-Who answers a conversation, and when it is closed, is the business of `state`.
+`state` decides who answers a conversation and when it is closed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SUBJECT_LENGTH = 80
 
 @dataclass(frozen=True)
 class Posted:
-    """A message as stored, and the files that were refused. ``repeated``: it had been stored before."""
+    """The stored message and the files that were refused. ``repeated``: it had been stored before."""
 
     message: Message
     rejected: tuple[RejectedFile, ...] = ()
@@ -52,7 +52,7 @@ def start_conversation(desk: Desk, *, name: str | None = None, email: str | None
 def post_message(
     desk: Desk, customer: CustomerPrincipal, *, text: str, uploads: Sequence[Upload], client_id: str | None
 ) -> Posted:
-    """Accept a customer's message. Sent twice under the same ``client_id``, it is stored once."""
+    """Accept a customer's message. One sent again with the same ``client_id`` is stored once."""
     check_text(desk, text)
     with desk.db.read() as session:
         repeated = _find_message(session, customer.conversation_id, client_id)
@@ -77,7 +77,7 @@ def check_text(desk: Desk, text: str) -> None:
 
 
 def require_content(text: str, files: PreparedFiles) -> None:
-    """A message needs text or a file. If all it had was a file we refuse, that refusal is the answer."""
+    """Raise unless there is text or an accepted file. If its only content was a refused file, raise that refusal."""
     if text.strip() or files.attachments:
         return
     if files.rejected:
@@ -128,7 +128,7 @@ def add_reply(
 
 
 def rate_answer(session: Session, customer: CustomerPrincipal, public_id: str, *, helpful: bool | None) -> Message:
-    """The customer says whether an answer helped, or takes that back. Only what the assistant said can be rated."""
+    """Record whether an answer helped (None: withdrawn). Only the assistant's messages can be rated."""
     query = select(Message).where(
         Message.public_id == public_id,
         Message.conversation_id == customer.conversation_id,
@@ -152,8 +152,7 @@ def hand_off(session: Session, conversation: Conversation, reason: HandoffReason
 
 
 def jobs_ahead(session: Session, conversation: Conversation) -> int | None:
-    """How many messages and other work the assistant does before the customer's newest message here; None once it
-    works on that, or has."""
+    """Jobs that run before the customer's newest message here is processed; None once that has begun."""
     newest = last_customer_message(session, conversation.id)
     if newest is None:
         return None
@@ -161,13 +160,13 @@ def jobs_ahead(session: Session, conversation: Conversation) -> int | None:
 
 
 def public_messages(session: Session, conversation_id: int) -> Sequence[Message]:
-    """What the customer may read, oldest first, with attachments and citations loaded."""
+    """Messages the customer may read, oldest first, with attachments and citations loaded."""
     query = _message_query(conversation_id).where(Message.visibility == MessageVisibility.PUBLIC)
     return session.scalars(query).all()
 
 
 def all_messages(session: Session, conversation_id: int) -> Sequence[Message]:
-    """What agents read: notes too."""
+    """Messages including notes, for agents."""
     return session.scalars(_message_query(conversation_id)).all()
 
 

@@ -68,7 +68,7 @@ def set_password(session: Session, agent: Agent, password: str, *, one_time: boo
 
 
 def change_password(db: Database, agent: AgentPrincipal, *, current: str, new: str) -> None:
-    """An agent's own change; the current password proves that it is they."""
+    """An agent changes their own password; the current one proves who they are."""
     with db.read() as session:
         email = session.get_one(Agent, agent.agent_id).email
     sign_in(db, email=email, password=current)
@@ -87,7 +87,7 @@ def hash_password(password: str) -> str:
 
 
 def sign_in(db: Database, *, email: str, password: str) -> AgentPrincipal:
-    """Check a password. Unknown address and wrong password are the same answer and take the same time."""
+    """Check a password. An unknown address and a wrong password give the same answer and take the same time."""
     with db.read() as session:
         agent = session.scalar(select(Agent).where(Agent.email == email.strip().lower()))
     known = agent is not None and agent.deactivated_at is None
@@ -102,14 +102,14 @@ def sign_in(db: Database, *, email: str, password: str) -> AgentPrincipal:
 
 
 def agent_principal(session: Session, public_id: str) -> AgentPrincipal | None:
-    """The agent a session cookie names, if they still may come in."""
+    """The agent named by a session cookie, unless deactivated."""
     agent = session.scalar(select(Agent).where(Agent.public_id == public_id, Agent.deactivated_at.is_(None)))
     return AgentPrincipal.of(agent) if agent is not None else None
 
 
 @cache
 def _unknown_agent_hash() -> str:
-    """Of a password nobody has: verifying against it takes as long as against a real one."""
+    """Hash of a password nobody has: verifying against it takes as long as against a real one."""
     return _passwords.hash(secrets.token_urlsafe(16))
 
 
@@ -117,7 +117,7 @@ def _unknown_agent_hash() -> str:
 
 
 def customer_principal(db: Database, conversation_public_id: str) -> CustomerPrincipal:
-    """The customer whose signed token names this conversation."""
+    """The customer whose signed token names this conversation. Raises `NotFound` if it is gone."""
     with db.read() as session:
         query = select(Conversation.id).where(Conversation.public_id == conversation_public_id)
         conversation_id = session.scalar(query)

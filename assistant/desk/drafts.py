@@ -1,4 +1,4 @@
-"""Drafts and replies: what an agent is offered, sends, edits or discards."""
+"""Drafts and replies: what agents are offered, send, edit or discard."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from assistant.skills.answer import Answer
 def propose_draft(
     session: Session, ticket: Ticket, *, message_id: int, answer: Answer, capabilities: Capabilities
 ) -> Draft:
-    """Keep an answer as a draft. One draft a message: proposing again returns the one that is there."""
+    """Store an answer as a draft. One draft per message: proposing again returns the existing one."""
     draft = session.scalar(select(Draft).where(Draft.answers_message_id == message_id))
     if draft is not None:
         return draft
@@ -58,18 +58,18 @@ def access_draft(session: Session, ticket: Ticket, public_id: str) -> Draft:
 
 
 def send_draft(session: Session, sender: Staff, ticket: Ticket, draft: Draft, *, text: str | None = None) -> Message:
-    """Send the draft, as it is or edited. Sending it again is a no-op that returns the message that was sent.
+    """Send the draft, unchanged or edited. Sending it again is a no-op that returns the sent message.
 
-    A sentence that the agent left as it was keeps its citations.
+    Unchanged sentences keep their citations.
     """
     state.lock_conversation(session, ticket.conversation_id)
-    session.refresh(draft)  # of two who send it at once, the second finds it sent
+    session.refresh(draft)  # if two agents send it at once, the second finds it sent
     if draft.message_id is not None:
         return session.get_one(Message, draft.message_id)
     if draft.status is not DraftStatus.PROPOSED:
         raise Conflict("This draft was discarded. Write a reply instead.")
     body = (draft.text if text is None else text).strip()
-    kept = [_copy(citation) for citation in draft.citations if citation.sentence in body]
+    kept = [_copy_citation(citation) for citation in draft.citations if citation.sentence in body]
     message = reply(session, sender, ticket, body, citations=kept)
     draft.status = DraftStatus.SENT if body == draft.text.strip() else DraftStatus.EDITED
     draft.sent_text, draft.message_id = body, message.id
@@ -78,7 +78,7 @@ def send_draft(session: Session, sender: Staff, ticket: Ticket, draft: Draft, *,
 
 
 def discard_draft(session: Session, by: Staff, ticket: Ticket, draft: Draft) -> None:
-    """Put the draft away. Discarding it twice is a no-op."""
+    """Discard the draft. Discarding it twice is a no-op."""
     if draft.status is DraftStatus.DISCARDED:
         return
     if draft.status is not DraftStatus.PROPOSED:
@@ -124,7 +124,7 @@ def add_note(session: Session, agent: AgentPrincipal, ticket: Ticket, text: str)
     )
 
 
-def _copy(citation: Citation) -> Citation:
+def _copy_citation(citation: Citation) -> Citation:
     names = ("passage_id", "sentence_index", "sentence", "article_public_id", "article_title", "heading", "quote")
     return Citation(**{name: getattr(citation, name) for name in (*names, "url", "support")})
 

@@ -32,12 +32,12 @@ _FIRST_PAUSE, _MOST_TRIES = timedelta(minutes=1), 9  # 1, 2, 4 ... 256 minutes: 
 def read_photos(desk: Desk, message_id: int) -> list[PhotoEvidence]:
     """Read the photos of a message that have not been read yet. Returns the evidence of all of them, in order.
 
-    What the model could not look at, because it failed, is read again later."""
+    Photos at which the model failed are read again later."""
     return _read_photos(desk, message_id, tries=0)
 
 
 def read_again(desk: Desk, message_id: int, *, tries: int) -> None:
-    """The job that reads photos at which the model failed before, so many times already."""
+    """Job: read photos at which the model failed, for the ``tries``-th time."""
     with at_priority(WorkPriority.BATCH):
         _read_photos(desk, message_id, tries=tries + 1)
 
@@ -49,7 +49,7 @@ def _read_photos(desk: Desk, message_id: int, *, tries: int) -> list[PhotoEviden
         known = evidence_of(session, photos, revision=revision)
     for photo in photos:
         if photo.sha256 not in known:
-            known[photo.sha256] = _read(desk, photo)
+            known[photo.sha256] = _read_and_store(desk, photo)
     if any(not _is_whole(known[photo.sha256], revision) for photo in photos):
         _read_again_later(desk, message_id, tries=tries)
     return [to_value(known[photo.sha256]) for photo in photos]
@@ -102,9 +102,9 @@ def correct_evidence(
     *,
     lines: Mapping[int, str] | None = None,
 ) -> Evidence:
-    """Replace what was read by what the agent sees. Field names: `read_photo.FIELDS`.
+    """Replace what was read with what the agent sees. Field names: `read_photo.FIELDS`.
 
-    ``lines`` replaces lines of the visible text by their index; an empty one is removed, the others keep their region.
+    ``lines`` replaces lines of visible text by index; an empty text removes its line. Regions stay.
     """
     unknown = sorted(set(changes) - set(FIELDS))
     if unknown:
@@ -112,7 +112,7 @@ def correct_evidence(
     photo = access_attachment(session, agent, attachment_id)
     row = evidence_of(session, [photo]).get(photo.sha256)
     if row is None:
-        raise NotFound("This photo has not been read yet. Please wait a moment.")
+        raise NotFound("This photo has not been read yet. Try again in a moment.")
     corrected = {name: {"value": value.strip(), "confidence": 1.0, "region": None} for name, value in changes.items()}
     row.fields = {**row.fields, **corrected}
     row.visible_text = _corrected_lines(row.visible_text, lines or {})
@@ -122,7 +122,7 @@ def correct_evidence(
 
 
 def tell_known(session: Session, attachments: Sequence[Attachment]) -> None:
-    """Photos that have just been sent and were read before, for another message: their evidence is there at once."""
+    """Tell about photos that were read before, for another message: their evidence exists from the start."""
     known = evidence_of(session, attachments)
     for attachment in attachments:
         if attachment.sha256 in known:
@@ -131,7 +131,7 @@ def tell_known(session: Session, attachments: Sequence[Attachment]) -> None:
 
 
 def _tell(session: Session, sha256: str, kind: type[EvidenceRead]) -> None:
-    """Tell every conversation that has this photo what counts for it now."""
+    """Tell every conversation that has this photo which evidence counts now."""
     session.flush()
     photos = session.scalars(
         select(Attachment)
@@ -146,7 +146,7 @@ def _tell(session: Session, sha256: str, kind: type[EvidenceRead]) -> None:
 
 def _corrected_lines(read: Sequence[dict[str, Any]], changes: Mapping[int, str]) -> list[dict[str, Any]]:
     if any(index not in range(len(read)) for index in changes):
-        raise Invalid("This photo has no such line of text.", field="visible_text")
+        raise Invalid("This photo has no line of text with that index.", field="visible_text")
     seen = {index: {**read[index], "text": text.strip(), "confidence": 1.0} for index, text in changes.items()}
     return [line for line in (seen.get(index, line) for index, line in enumerate(read)) if line["text"]]
 
@@ -156,7 +156,7 @@ def to_value(row: Evidence) -> PhotoEvidence:
 
 
 def contradictions_of(message: Message, rows: Mapping[str, Evidence], taxonomy: Taxonomy) -> list[Contradiction]:
-    """Where a customer's message and its own photos differ. ``rows``: evidence by sha256, as of `evidence_of`."""
+    """Where a customer's message and its photos disagree. ``rows``: evidence by sha256, from `evidence_of`."""
     found = (rows.get(attachment.sha256) for attachment in message.attachments)
     read = [to_value(row) for row in found if row is not None]
     if not read or message.author is not Author.CUSTOMER:
@@ -164,8 +164,8 @@ def contradictions_of(message: Message, rows: Mapping[str, Evidence], taxonomy: 
     return contradictions(message.text, read, taxonomy)
 
 
-def _read(desk: Desk, photo: Attachment) -> Evidence:
-    """Read one photo with no transaction open, then keep what was read; if the model failed, as what OCR read."""
+def _read_and_store(desk: Desk, photo: Attachment) -> Evidence:
+    """Read a photo outside any transaction and store the result; if the model failed, as a reading by OCR alone."""
     started = perf_counter()
     read = read_photo(desk.storage.get(photo.sha256), capabilities=desk.capabilities, taxonomy=desk.taxonomy)
     seconds = perf_counter() - started
@@ -173,7 +173,7 @@ def _read(desk: Desk, photo: Attachment) -> Evidence:
     with desk.db.begin() as session:
         stored = select(Evidence).where(Evidence.sha256 == photo.sha256, Evidence.revision == reader.revision)
         row = session.scalar(stored)
-        if row is None:  # else another worker has read the same photo meanwhile, or the model has failed before
+        if row is None:  # else another worker was faster, or the model had failed before
             row = to_row(read, photo.sha256, reader)
             session.add(row)
             conversation_id = session.get_one(Message, photo.message_id).conversation_id
@@ -183,7 +183,7 @@ def _read(desk: Desk, photo: Attachment) -> Evidence:
 
 
 def reader_of(read: PhotoEvidence, capabilities: Capabilities) -> Capabilities:
-    """What has read it: all that is installed, or what was left of it while the model failed."""
+    """What produced this reading: everything installed, or what remains while the model fails."""
     return capabilities if read.whole else capabilities.without_model
 
 
@@ -199,7 +199,7 @@ def to_row(read: PhotoEvidence, sha256: str, reader: Capabilities) -> Evidence:
 
 
 def _read_again_later(desk: Desk, message_id: int, *, tries: int) -> None:
-    """Some photo of the message has not been seen by the model: try again, at growing intervals, for some hours."""
+    """Some photo of the message was not seen by the model: retry at growing intervals for some hours."""
     if tries >= _MOST_TRIES:
         return
     with desk.db.begin() as session:

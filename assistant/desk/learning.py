@@ -16,7 +16,7 @@ from assistant.ports import WorkPriority
 from assistant.skills.triage import Head, fit_head
 
 LEARN = "learn_triage"  # the job that fits the heads again
-# Fit again after this many new decisions, and not before a field has this many labels of two kinds.
+# Fit again after this many new decisions, and only fields with at least this many labels.
 LEARN_EVERY = 10
 LEARN_FROM = 20
 LEARN_AT_MOST = 20_000
@@ -26,7 +26,7 @@ DECIDED = (TriageFieldState.ACCEPTED, TriageFieldState.OVERRIDDEN)
 def learn(desk: Desk) -> dict[str, int]:
     """Fit a head for every field that has enough decided tickets. Returns the number of labels of each."""
     with desk.db.read() as session:
-        labelled = _labelled(session)
+        labelled = _labels_by_field(session)
     fitted: dict[str, int] = {}
     for name, pairs in labelled.items():
         if len(pairs) < LEARN_FROM or len({label for _, label in pairs}) < 2:
@@ -69,7 +69,7 @@ def learn_after_decision(session: Session, recorded: Recorded) -> Iterable[NewJo
             yield NewJob(LEARN, {}, key=LEARN, priority=WorkPriority.BATCH)
 
 
-def _labelled(session: Session) -> dict[str, list[tuple[str, str]]]:
+def _labels_by_field(session: Session) -> dict[str, list[tuple[str, str]]]:
     """For each field, the newest (text, label) pairs that agents decided."""
     query = (
         select(TriageField, TriageResult.text)
@@ -82,10 +82,10 @@ def _labelled(session: Session) -> dict[str, list[tuple[str, str]]]:
     for row, text in session.execute(query):
         if row.label is not None:
             labelled.setdefault(row.name, []).append((text, row.label))
-    return {name: _with_company(pairs) for name, pairs in labelled.items()}
+    return {name: _without_singletons(pairs) for name, pairs in labelled.items()}
 
 
-def _with_company(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those whose label is on more than one ticket: nothing can be learned from a single one, nor held back."""
+def _without_singletons(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Without labels that occur once: one example teaches nothing, and none could be held out."""
     counts = Counter(label for _, label in pairs)
     return [(text, label) for text, label in pairs if counts[label] > 1]

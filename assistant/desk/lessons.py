@@ -1,4 +1,4 @@
-"""What agents decided, written out to fine-tune a model on: `training.adapter` reads it."""
+"""Export of what agents decided, to fine-tune a model on."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _READ = ("product", "lights", "condition")
 
 
 def export_lessons(db: Database, storage: Storage, folder: Path) -> Path:
-    """Write ``tickets.jsonl`` with the photos beside it: the newest tickets whose triage or evidence an agent decided.
+    """Write ``tickets.jsonl`` and its photos: the newest tickets whose triage or evidence an agent decided.
 
-    The texts and photos are customers' own: the folder is for this machine. Raises `Invalid` if there is none.
+    They are customers' own texts and photos: keep the folder on this machine. Raises `Invalid` if there are none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with db.read() as session:
         rows = list(_rows(session))
     if not rows:
-        raise Invalid("No agent has decided a triage or corrected evidence yet: there is nothing to learn from.")
+        raise Invalid("There is nothing to learn from yet: no agent has decided a triage field or corrected evidence.")
     for sha256 in {sha256 for _, photos in rows for sha256 in photos}:
         (folder / _name(sha256)).write_bytes(storage.get(sha256))
     file = folder / "tickets.jsonl"
@@ -39,7 +39,7 @@ def export_lessons(db: Database, storage: Storage, folder: Path) -> Path:
 
 
 def _rows(session: Session) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """Each ticket with the SHA-256 of its photos."""
+    """Each ticket with the SHA-256 digests of its photos."""
     query = (
         select(TriageResult, Message)
         .join(Message, Message.id == TriageResult.message_id)
@@ -50,14 +50,14 @@ def _rows(session: Session) -> Iterator[tuple[dict[str, Any], list[str]]]:
     for result, message in session.execute(query):
         photos = [one for one in message.attachments if one.kind is AttachmentKind.PHOTO]
         decided = {field.name: field.label for field in result.fields if field.state in DECIDED and field.label}
-        corrected = _corrected(session, photos[:1])
+        corrected = _corrections(session, photos[:1])
         if decided or corrected:
             row = {"text": result.text, "triage": decided, "evidence": corrected}
             yield row, [photo.sha256 for photo in photos]
 
 
-def _corrected(session: Session, photos: list[Attachment]) -> dict[str, str]:
-    """What stands in the evidence of a photo once an agent has corrected it: what was left is confirmed."""
+def _corrections(session: Session, photos: list[Attachment]) -> dict[str, str]:
+    """The evidence of a photo that an agent corrected; fields the agent left alone count as confirmed."""
     found = evidence_of(session, photos).values()
     fields = next((one.fields for one in found if one.state is EvidenceState.CORRECTED), {})
     return {name: fields[name]["value"] for name in _READ if name in fields}

@@ -83,7 +83,7 @@ def find_or_add_customer(
             session.flush()
             return customer
     except IntegrityError:
-        customer = _find_customer(session, lookups)  # another request of the same customer was first
+        customer = _find_customer(session, lookups)  # a parallel request of the same customer was first
         if customer is None:
             raise
         return customer

@@ -1,8 +1,8 @@
 """Background work that survives ``kill -9``: rows in the `jobs` table, leased to a worker.
 
-A job is enqueued in the transaction that makes it necessary. A worker claims it for the time of a lease and renews the
-lease while it works; when the worker dies, the lease runs out and another claims the job. So a job runs at least once,
-and every handler must be safe to run again. A failure is retried with growing pauses, then the job is dead.
+A job is enqueued in the transaction that makes it necessary. A worker claims it under a lease, which it renews while it
+works; if the worker dies, the lease expires and another worker claims the job. So a job runs at least once, and every
+handler must be safe to run again. Failures are retried with growing pauses; after the last attempt the job is dead.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class NewJob:
 
 @dataclass(frozen=True)
 class ClaimedJob:
-    """A job in a worker's hands. ``attempt`` counts from 1 and tells this claim from any other of the same job."""
+    """A job that a worker holds. ``attempt`` counts from 1 and distinguishes this claim from others of the same job."""
 
     id: int
     name: str
@@ -60,8 +60,8 @@ def enqueue(
     priority: WorkPriority = WorkPriority.DRAFT,
     run_at: datetime | None = None,
 ) -> None:
-    """Add work to the caller's transaction, to be done from ``run_at`` on (now, if not given). With a ``key``, work
-    that is already waiting is not added twice, but done at the earlier of both times."""
+    """Add a job to the caller's transaction, due at ``run_at`` (default: now). With a ``key``, a job that is already
+    queued is not added again but becomes due at the earlier of both times."""
     run_at = run_at or utcnow()
     if key is not None:
         waiting = session.scalar(select(Job).where(Job.key == key))
@@ -77,12 +77,12 @@ def enqueue(
 
 
 def cancel(session: Session, key: str) -> None:
-    """Take work back that nobody has begun. A no-op if there is none."""
+    """Remove a job that has not started. A no-op if there is none."""
     session.execute(delete(Job).where(Job.key == key, Job.status == JobStatus.QUEUED))
 
 
 def claim(db: Database, *, now: datetime, lease: timedelta = LEASE) -> ClaimedJob | None:
-    """Take the most urgent job that is due, or one whose lease has run out; None if there is none."""
+    """Claim the most urgent job that is due or whose lease has expired; None if there is none."""
     due = or_(
         and_(Job.status == JobStatus.QUEUED, Job.run_at <= now),
         and_(Job.status == JobStatus.RUNNING, Job.leased_until < now),
@@ -102,7 +102,7 @@ def claim(db: Database, *, now: datetime, lease: timedelta = LEASE) -> ClaimedJo
 
 
 def renew(db: Database, jobs: Sequence[ClaimedJob], *, now: datetime, lease: timedelta = LEASE) -> None:
-    """Keep the leases of jobs that are being worked on."""
+    """Extend the leases of jobs in progress."""
     with db.begin() as session:
         for job in jobs:
             session.execute(_ours(job).values(leased_until=now + lease))
@@ -115,7 +115,7 @@ def finish(db: Database, job: ClaimedJob, *, now: datetime) -> None:
 
 
 def fail(db: Database, job: ClaimedJob, *, error: str, now: datetime) -> bool:
-    """Retry after a pause of 1, 4, 16, 64 seconds; after the last attempt the job is dead. Returns whether it is."""
+    """Retry after 1, 4, 16, 64 seconds; after the last attempt the job is dead. Returns whether it is."""
     with db.begin() as session:
         if job.is_last_attempt:
             values: dict[str, Any] = {"status": JobStatus.DEAD, "finished_at": now, "key": None}
@@ -127,14 +127,14 @@ def fail(db: Database, job: ClaimedJob, *, error: str, now: datetime) -> bool:
 
 
 def sweep(db: Database, *, now: datetime) -> int:
-    """Remove finished jobs that nobody will look at any more; dead ones stay until an operator has seen them."""
+    """Remove old finished jobs; dead ones stay until an operator has seen them."""
     with db.begin() as session:
         old = delete(Job).where(Job.status == JobStatus.DONE, Job.finished_at < now - KEEP_FINISHED)
         return len(session.execute(old.returning(Job.id)).all())
 
 
 def retry_dead(db: Database) -> int:
-    """Queue every dead job again, with all its attempts before it. Returns how many there were."""
+    """Queue every dead job again with all its attempts. Returns how many there were."""
     with db.begin() as session:
         values = {"status": JobStatus.QUEUED, "attempts": 0, "run_at": utcnow(), "finished_at": None}
         revived = session.execute(update(Job).where(Job.status == JobStatus.DEAD).values(**values).returning(Job.id))
@@ -143,7 +143,7 @@ def retry_dead(db: Database) -> int:
 
 
 def counts(session: Session) -> dict[JobStatus, int]:
-    """How many jobs stand in each status."""
+    """Number of jobs by status."""
     rows = session.execute(select(Job.status, func.count()).group_by(Job.status)).all()
     return dict.fromkeys(JobStatus, 0) | dict(rows)
 
@@ -159,7 +159,7 @@ def jobs_ahead(session: Session, name: str, payload: dict[str, Any], *, now: dat
 
 @dataclass(frozen=True)
 class Backlog:
-    """``overdue``: how long the oldest due job has waited. ``has_worker``: a live worker has some job in hand."""
+    """``overdue``: how long the oldest due job has waited. ``has_worker``: some worker holds a live lease."""
 
     waiting: int
     dead: int
@@ -168,7 +168,7 @@ class Backlog:
 
 
 def backlog(session: Session, *, now: datetime) -> Backlog:
-    """How the queue is doing: what `readyz` and the metrics tell."""
+    """State of the queue, for `readyz` and the metrics."""
     count = counts(session)
     due = select(func.min(Job.run_at)).where(Job.status == JobStatus.QUEUED, Job.run_at <= now)
     oldest = session.execute(due).scalar_one()
@@ -178,5 +178,5 @@ def backlog(session: Session, *, now: datetime) -> Backlog:
 
 
 def _ours(job: ClaimedJob) -> Any:
-    """Only while this claim holds: another worker's claim has another attempt number."""
+    """An update that applies only while this claim holds: another claim has another attempt number."""
     return update(Job).where(Job.id == job.id, Job.status == JobStatus.RUNNING, Job.attempts == job.attempt)

@@ -1,4 +1,4 @@
-"""What the desk came to, counted: for the metrics and for reports."""
+"""Counts for metrics and reports, and the record of model runs behind them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def record_generation(
 
 @dataclass(frozen=True)
 class GenerationTotals:
-    """What the runs of the models for one purpose came to."""
+    """Totals of the model runs for one purpose."""
 
     purpose: str
     mode: str

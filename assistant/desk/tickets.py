@@ -38,7 +38,7 @@ from assistant.skills.taxonomy import Taxonomy
 
 @dataclass(frozen=True)
 class NewTicket:
-    """What a ticket is opened with. ``uploads`` are the files as they came."""
+    """What a ticket is opened with. ``uploads`` are the files as received."""
 
     subject: str = ""
     text: str = ""
@@ -48,7 +48,7 @@ class NewTicket:
     uploads: tuple[Upload, ...] = ()
 
     def fingerprint(self) -> str:
-        """The same request has the same fingerprint; a key used again for another one is a conflict."""
+        """Identifies the request: an Idempotency-Key reused with another fingerprint is a conflict."""
         digest = hashlib.sha256()
         fields = (self.subject, self.text, self.requester_name, self.requester_email, self.requester_external_id)
         for part in fields:
@@ -60,7 +60,7 @@ class NewTicket:
 
 @dataclass(frozen=True)
 class Opened:
-    """The ticket, and the files that were refused. ``repeated``: the Idempotency-Key had been used for it before."""
+    """The ticket and the files that were refused. ``repeated``: the Idempotency-Key had already opened it."""
 
     ticket: Ticket
     rejected: tuple[RejectedFile, ...] = ()
@@ -83,24 +83,26 @@ class TicketFilters:
 
 @dataclass(frozen=True)
 class Page:
-    """``cursor`` asks for what follows; None at the end."""
+    """``cursor`` fetches the next page; None on the last."""
 
     tickets: Sequence[Ticket] = field(default_factory=tuple)
     cursor: str | None = None
 
 
 def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, idempotency_key: str | None = None) -> Opened:
-    """Open a ticket and queue its triage and draft. With a key, the same request opens it once, however often it comes.
+    """Open a ticket and queue its triage and draft. With a key, repeating the request opens it only once.
 
     Raises `Conflict` if the key was used for a different request.
     """
     fingerprint = new.fingerprint()
     if idempotency_key is not None:
-        repeated = _find_repeated(desk, machine, idempotency_key, fingerprint)
+        repeated = _find_replay(desk, machine, idempotency_key, fingerprint)
         if repeated is not None:
-            # Whoever missed the first answer must still learn which files were refused: the same ones as then.
+            # A client that missed the first answer must still learn which files were refused: the same ones.
             return Opened(repeated, prepare_files(desk, new.uploads).rejected, repeated=True)
-    _check(desk, new)
+    conversations.check_text(desk, new.text)
+    if len(new.subject) > 300:
+        raise Invalid("The subject is longer than 300 characters. Please shorten it.", field="subject")
     files = prepare_files(desk, new.uploads)
     conversations.require_content(new.text or new.subject, files)
     try:
@@ -112,7 +114,9 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, idempo
             conversations.add_customer_message(
                 session, conversation, text=new.text, files=files, subject=new.subject.strip() or None
             )
-            ticket = session.scalars(_loaded(select(Ticket).where(Ticket.conversation_id == conversation.id))).one()
+            ticket = session.scalars(
+                _with_relations(select(Ticket).where(Ticket.conversation_id == conversation.id))
+            ).one()
             if idempotency_key is not None:
                 session.add(
                     IdempotencyKey(
@@ -120,8 +124,8 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, idempo
                     )
                 )
     except IntegrityError:
-        # The same request came twice at once and the other one was first.
-        repeated = _find_repeated(desk, machine, idempotency_key, fingerprint) if idempotency_key else None
+        # The same request arrived twice at once, and the other one was first.
+        repeated = _find_replay(desk, machine, idempotency_key, fingerprint) if idempotency_key else None
         if repeated is None:
             raise
         return Opened(repeated, files.rejected, repeated=True)
@@ -141,30 +145,30 @@ def list_tickets(
 
     ``with_fields``: also the triage's fields, not only which model triaged.
     """
-    query = _filtered(visible_tickets(principal), filters)
+    query = _apply_filters(visible_tickets(principal), filters)
     if cursor is not None:
         last_id = session.scalar(select(Ticket.id).where(Ticket.public_id == cursor))
         if last_id is None:
-            raise Invalid("This cursor is not one of ours. Begin again without it.", field="cursor")
+            raise Invalid("This cursor is unknown. Start again without it.", field="cursor")
         query = query.where(Ticket.id < last_id)
-    # Ids first, from the indexes alone: sorting whole joined rows of every match would cost ten times as much.
+    # Ids first, from the indexes alone: sorting the joined rows of every match would cost ten times as much.
     ids = query.with_only_columns(Ticket.id).order_by(Ticket.id.desc()).limit(limit + 1)
-    page = _loaded(select(Ticket).where(Ticket.id.in_(ids)), with_fields=with_fields)
+    page = _with_relations(select(Ticket).where(Ticket.id.in_(ids)), with_fields=with_fields)
     tickets = session.scalars(page.order_by(Ticket.id.desc())).all()
     more = len(tickets) > limit
     return Page(tickets[:limit], tickets[limit - 1].public_id if more else None)
 
 
 def count_tickets(session: Session, principal: Staff, filters: TicketFilters) -> int:
-    """How many tickets a list with these filters holds."""
-    query = _filtered(visible_tickets(principal), filters).with_only_columns(func.count(Ticket.id))
+    """How many tickets match the filters."""
+    query = _apply_filters(visible_tickets(principal), filters).with_only_columns(func.count(Ticket.id))
     return session.execute(query).scalar_one()
 
 
 def load_ticket(session: Session, principal: Staff, public_id: str) -> Ticket:
     """One ticket with its triage, drafts and citations; the messages come from `conversations.all_messages`."""
     query = visible_tickets(principal).where(Ticket.public_id == public_id)
-    ticket = session.scalar(_loaded(query).options(selectinload(Ticket.drafts).selectinload(Draft.citations)))
+    ticket = session.scalar(_with_relations(query).options(selectinload(Ticket.drafts).selectinload(Draft.citations)))
     if ticket is None:
         raise NotFound("There is no such ticket.")
     return ticket
@@ -218,13 +222,7 @@ def reopen(session: Session, ticket: Ticket, agent: AgentPrincipal) -> None:
         state.take_over(session, state.lock_conversation(session, ticket.conversation_id), agent)
 
 
-def _check(desk: Desk, new: NewTicket) -> None:
-    conversations.check_text(desk, new.text)
-    if len(new.subject) > 300:
-        raise Invalid("The subject is longer than 300 characters. Please shorten it.", field="subject")
-
-
-def _find_repeated(desk: Desk, machine: MachinePrincipal, key: str, fingerprint: str) -> Ticket | None:
+def _find_replay(desk: Desk, machine: MachinePrincipal, key: str, fingerprint: str) -> Ticket | None:
     with desk.db.read() as session:
         used = session.scalar(
             select(IdempotencyKey).where(IdempotencyKey.api_key_id == machine.key_id, IdempotencyKey.key == key)
@@ -233,10 +231,10 @@ def _find_repeated(desk: Desk, machine: MachinePrincipal, key: str, fingerprint:
             return None
         if used.request_hash != fingerprint:
             raise Conflict("This Idempotency-Key was used for a different request. Use a new key for each ticket.")
-        return session.scalars(_loaded(select(Ticket).where(Ticket.id == used.ticket_id))).one()
+        return session.scalars(_with_relations(select(Ticket).where(Ticket.id == used.ticket_id))).one()
 
 
-def _filtered(query: Select[Ticket], filters: TicketFilters) -> Select[Ticket]:
+def _apply_filters(query: Select[Ticket], filters: TicketFilters) -> Select[Ticket]:
     conditions: dict[str, Callable[[], ColumnElement[bool]]] = {
         "status": lambda: Ticket.status.in_(filters.status),
         "priority": lambda: Ticket.priority.in_(filters.priority),
@@ -253,7 +251,7 @@ def _filtered(query: Select[Ticket], filters: TicketFilters) -> Select[Ticket]:
 
 
 def _in_state(states: Sequence[ConversationState]) -> ColumnElement[bool]:
-    """Few conversations are open: begin with those. Most are closed: begin with the newest tickets."""
+    """Few conversations are open, so start from those; most are closed, so start from the newest tickets."""
     wanted = Conversation.state.in_(states)
     if ConversationState.CLOSED in states:
         return Ticket.conversation.has(wanted)
@@ -266,8 +264,8 @@ def _ids(
     return select(kind.id).where(condition)
 
 
-def _loaded(query: Select[Ticket], *, with_fields: bool = True) -> Select[Ticket]:
-    # The text that was triaged is for learning only, and long.
+def _with_relations(query: Select[Ticket], *, with_fields: bool = True) -> Select[Ticket]:
+    # The triaged text is only needed for learning, and long.
     triaged = selectinload(Ticket.triage_results).defer(TriageResult.text)
     return query.options(
         joinedload(Ticket.conversation),

@@ -38,7 +38,7 @@ from assistant.skills.triage import Head, TriagedField, allowed_values, triage
 
 
 def triage_message(desk: Desk, message_id: int) -> None:
-    """Triage the ticket on what its newest message, its photos and its subject say. Once a message."""
+    """Triage the ticket from its subject, its messages up to this one and their photos. Once per message."""
     with desk.db.read() as session:
         if session.scalar(select(TriageResult.id).where(TriageResult.message_id == message_id)) is not None:
             return
@@ -62,7 +62,7 @@ def triage_message(desk: Desk, message_id: int) -> None:
 
 
 def triage_ticket(desk: Desk, by: Staff, public_id: str) -> None:
-    """Read and triage what the customer wrote last, now instead of by the job. A no-op if that has been done."""
+    """Read and triage the customer's last message now instead of in its job. A no-op if that has been done."""
     with desk.db.read() as session:
         ticket = access.access_ticket(session, by, public_id)
         newest = conversations.last_customer_message(session, ticket.conversation_id)
@@ -74,7 +74,7 @@ def triage_ticket(desk: Desk, by: Staff, public_id: str) -> None:
             if messages:
                 triage_message(desk, messages[-1])
             return
-        except IntegrityError:  # a worker did the same at the same moment: then its result is there now
+        except IntegrityError:  # a worker did the same at the same moment; its result is stored now
             if attempt == 2:
                 raise
 
@@ -87,7 +87,7 @@ def run_triage(
     photos: Sequence[bytes],
     heads: Mapping[str, Head],
 ) -> list[TriagedField]:
-    """The triage skill with this desk's taxonomy and models; writes nothing."""
+    """Run the triage skill with this desk's taxonomy and models. Stores nothing."""
     return triage(
         text, evidence=evidence, photos=photos, capabilities=desk.capabilities, taxonomy=desk.taxonomy, heads=heads
     )
@@ -162,7 +162,7 @@ def _save(
 
 
 def _row(field: TriagedField, decided: TriageField | None) -> TriageField:
-    """What an agent has decided about an earlier message of the ticket stays decided."""
+    """What an agent decided on an earlier message of the ticket stays decided."""
     row = TriageField(
         name=field.name,
         value=field.value,
@@ -193,7 +193,7 @@ def _ticket_of(session: Session, message: Message) -> Ticket:
 
 
 def _customer_message_ids(session: Session, message: Message) -> Sequence[int]:
-    """Up to and with this one."""
+    """Up to and including this one."""
     written = select(Message.id).where(
         Message.conversation_id == message.conversation_id, Message.author == Author.CUSTOMER, Message.id <= message.id
     )
@@ -201,6 +201,6 @@ def _customer_message_ids(session: Session, message: Message) -> Sequence[int]:
 
 
 def _conversation_text(session: Session, message: Message, *, at_most: int = 4000) -> str:
-    """What the customer has written up to this message; of a long conversation the end."""
+    """What the customer wrote up to this message; the end of it if it is long."""
     query = select(Message.text).where(Message.id.in_(_customer_message_ids(session, message))).order_by(Message.id)
     return "\n".join(text for text in session.scalars(query) if text)[-at_most:]

@@ -1,7 +1,7 @@
-"""One customer message, from accepted to answered: read the photos, triage, then answer, draft or hand off.
+"""Process one customer message: read the photos, triage, then answer, draft or hand off.
 
-`process_message` is a job and may run again after a crash: each step looks whether it has been done. The model runs
-with no transaction open; what it says is saved only if the conversation is still where it was.
+`process_message` is a job and may run again after a crash, so each step checks whether it has been done. No transaction
+is open while the model runs; its answer is stored only if the conversation has not moved on.
 """
 
 from __future__ import annotations
@@ -43,27 +43,27 @@ from assistant.skills.answer import (
 )
 from assistant.skills.answer_request import AnswerRequest, Turn
 
-# Words are sent on at least this often, in seconds: one row and one wake-up for several tokens.
+# Seconds between deltas: one row and one wake-up for several tokens.
 FLUSH_EVERY = 0.15
-# A person is needed, says triage, and is surer than this: the assistant does not answer first.
+# If triage is at least this sure that a person is needed, the assistant does not answer first.
 NEEDS_HUMAN_FROM = 0.8
 
 
 @dataclass(frozen=True)
 class _Situation:
-    """Where the conversation stood when an answer was begun."""
+    """The conversation as it was when the answer was begun."""
 
     conversation_id: int
     turn: int
     state: ConversationState
     ticket_id: int
     needs_human: bool
-    courtesy: str | None  # what to say to a greeting or thanks
+    courtesy: str | None  # the reply to a greeting or thanks
     request: AnswerRequest
 
 
 def process_message(desk: Desk, message_id: int) -> None:
-    """Do whatever a customer's message still needs. Safe to run again; a message that is gone needs nothing."""
+    """Do whatever a customer's message still needs. Safe to run again. A no-op if the message is gone."""
     with desk.db.read() as session:
         message = session.get(Message, message_id)
         if message is None:
@@ -84,7 +84,7 @@ def process_message(desk: Desk, message_id: int) -> None:
 
 
 def give_up(desk: Desk, message_id: int) -> None:
-    """The work on a message failed for good: nobody is left in silence."""
+    """Hand off after the job failed for good, so that the customer gets an answer."""
     with desk.db.begin() as session:
         message = session.get(Message, message_id)
         if message is not None:
@@ -93,7 +93,7 @@ def give_up(desk: Desk, message_id: int) -> None:
 
 
 def _answer(desk: Desk, situation: _Situation) -> None:
-    """Stream an answer to the customer, and save it or hand off."""
+    """Stream an answer to the customer, then store it or hand off."""
     if situation.needs_human:
         _hand_off(desk, situation, HandoffReason.NEEDS_HUMAN)
         return
@@ -130,7 +130,7 @@ def _be_polite(desk: Desk, situation: _Situation, text: str) -> None:
 
 
 def _stream(desk: Desk, situation: _Situation, answer_events: Iterator[AnswerEvent]) -> Answer | None:
-    """Pass on words as they come. None if the conversation has moved on: what was generated is dropped."""
+    """Send deltas as they are generated. None if the conversation has moved on: the answer is dropped."""
     words: list[str] = []
     flushed_at = monotonic()
     with closing(_closable(answer_events)) as stream:
@@ -138,17 +138,17 @@ def _stream(desk: Desk, situation: _Situation, answer_events: Iterator[AnswerEve
             if isinstance(event, Failed):
                 raise event.error
             if isinstance(event, Finished):
-                if words and not _pass_on(desk, situation, "".join(words)):
+                if words and not _send_delta(desk, situation, "".join(words)):
                     return None
                 return event.answer
             if isinstance(event, Token):
                 words.append(event.text)
                 if monotonic() - flushed_at >= FLUSH_EVERY:
-                    if not _pass_on(desk, situation, "".join(words)):
+                    if not _send_delta(desk, situation, "".join(words)):
                         return None
                     words, flushed_at = [], monotonic()
             elif isinstance(event, Cited | HandedOff):
-                continue  # both are told with the saved message and the new state
+                continue  # clients learn of both from the stored message and the new state
     raise RuntimeError("the answer skill ended without Finished or Failed")
 
 
@@ -156,8 +156,8 @@ def _closable(answer_events: Iterator[AnswerEvent]) -> Any:
     return answer_events if hasattr(answer_events, "close") else (event for event in answer_events)
 
 
-def _pass_on(desk: Desk, situation: _Situation, text: str) -> bool:
-    """Send words to the customer, unless the conversation has moved on."""
+def _send_delta(desk: Desk, situation: _Situation, text: str) -> bool:
+    """Send a delta, unless the conversation has moved on."""
     with desk.db.begin() as session:
         conversation = session.get_one(Conversation, situation.conversation_id)
         if conversation.turn != situation.turn:
@@ -168,7 +168,7 @@ def _pass_on(desk: Desk, situation: _Situation, text: str) -> bool:
 
 
 def _draft(desk: Desk, situation: _Situation, message_id: int) -> None:
-    """Propose a draft to the agent, once a message."""
+    """Propose a draft to the agent, once per message."""
     with desk.db.read() as session:
         if session.scalar(select(Draft.id).where(Draft.answers_message_id == message_id)) is not None:
             return
@@ -195,7 +195,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
         earlier = [m for m in conversations.public_messages(session, conversation.id) if m.id < message.id]
         photos = photos_of(session, [m.id for m in earlier if m.author is Author.CUSTOMER] + [message.id])
         rows = evidence_of(session, photos)
-        # Of the product that the text names, or of the one in the photo? An answer may be about the wrong one.
+        # If text and photo name different products, an answer might be about the wrong one.
         unclear = any(one.about == "product" for one in contradictions_of(message, rows, desk.taxonomy))
         request = AnswerRequest(
             text=message.text,
@@ -213,7 +213,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
             courtesy=None if message.attachments else language.courtesy(message.text),
             request=request,
         )
-    # Once they are read, only the model that writes and the search by looks need the photos themselves.
+    # Beyond what was read in them, only a writing model and visual search need the photos themselves.
     if not (desk.capabilities.writes_answers or desk.capabilities.photo_embedder is not None):
         return situation
     loaded = tuple(desk.storage.get(photo.sha256) for photo in photos)
@@ -230,7 +230,7 @@ def _needs_human(session: Session, message_id: int) -> bool:
 
 
 def _has_answer(desk: Desk, message: Message) -> bool:
-    """Whether something was said after the customer's message: then this is a second run of the job."""
+    """Whether something was said after the customer's message, so that this is a second run of the job."""
     with desk.db.read() as session:
         later = select(Message.id).where(
             Message.conversation_id == message.conversation_id,

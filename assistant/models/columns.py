@@ -27,7 +27,7 @@ def enum_type(enum: type[StrEnum], name: str) -> Enum:
         name=name,
         native_enum=False,
         create_constraint=True,
-        length=40,  # the same for all: a longer new value must not need a change of the column's type
+        length=40,  # the same for all, so that a longer new value needs no change of type
         values_callable=lambda kinds: [kind.value for kind in kinds],
     )
 

@@ -60,7 +60,7 @@ class Conversation(Base):
     handed_off_at: Mapped[datetime | None]
     agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
     agent: Mapped[Agent | None] = relationship()
-    # Counts every change of state: a reply that began under another number is dropped, not sent.
+    # Raised by every change of state and customer message; a reply begun under another turn is dropped.
     turn: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow, index=True)
@@ -82,8 +82,8 @@ class Message(Base):
         enum_type(MessageVisibility, "visibility"), default=MessageVisibility.PUBLIC
     )
     text: Mapped[str] = mapped_column(Text)
-    helpful: Mapped[bool | None]  # what the customer says of an answer
-    # The sender's own id for the message: sent twice, it is stored once.
+    helpful: Mapped[bool | None]  # the customer's rating of an answer
+    # The sender's own id of the message: one sent twice is stored once.
     client_id: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     attachments: Mapped[list[Attachment]] = relationship(order_by="Attachment.position", back_populates="message")
@@ -91,7 +91,7 @@ class Message(Base):
 
 
 class Attachment(Base):
-    """A file on a message. The bytes lie in storage under ``sha256``, of what is stored, not of what was sent."""
+    """A file on a message. ``sha256`` is the digest of the stored (not the sent) bytes, and their key in storage."""
 
     __tablename__ = "attachments"
 
@@ -114,7 +114,7 @@ class Attachment(Base):
 class Citation(Base):
     """A link from one sentence of a draft or an assistant's message to the passage that supports it.
 
-    Title, heading and quote are copied: the citation still says what was shown after the article has changed.
+    Title, heading and quote are copied, so that the citation still shows them after the article has changed.
     """
 
     __tablename__ = "citations"
@@ -133,7 +133,7 @@ class Citation(Base):
     quote: Mapped[str] = mapped_column(Text)
     url: Mapped[str | None] = mapped_column(Text)
     support: Mapped[float]
-    # What stands beside the passage, as long as the passage is there.
+    # Pictures beside the passage, while the passage exists.
     figures: Mapped[list[Figure]] = relationship(
         secondary="passage_figures",
         primaryjoin="Citation.passage_id == PassageFigure.passage_id",

@@ -1,7 +1,7 @@
-"""Rows that make work and news durable: jobs, events and idempotency keys.
+"""Rows that make work and events durable: jobs, events and idempotency keys.
 
-A job row is committed in the same transaction as the change that needs the work, so an acknowledged change is never
-without its follow-up. It is not a log and not a schedule: finished rows are swept away.
+A job is committed in the transaction of the change that needs it, so no acknowledged change lacks its follow-up. The
+table is neither a log nor a schedule: finished rows are swept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class JobStatus(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"
-    DEAD = "dead"  # gave up after the last attempt; `doctor` and the metrics count these
+    DEAD = "dead"  # failed its last attempt; `doctor` and the metrics count these
 
 
 class Job(Base):
@@ -32,7 +32,7 @@ class Job(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(Text)
     payload: Mapped[dict[str, Any]] = mapped_column(JSONType)
-    # Work that must exist once: a second enqueue with the same key is a no-op while the row lives.
+    # A job that must exist once: see `desk.queue.enqueue`.
     key: Mapped[str | None] = mapped_column(Text, unique=True)
     priority: Mapped[int] = mapped_column(default=int(WorkPriority.DRAFT))
     status: Mapped[JobStatus] = mapped_column(enum_type(JobStatus, "status"), default=JobStatus.QUEUED)
@@ -53,7 +53,7 @@ class Event(Base):
     __tablename__ = "events"
     __table_args__ = (
         Index("ix_events_conversation_id_id", "conversation_id", "id"),
-        {"sqlite_autoincrement": True},  # an id is never given twice, also after the newest rows are erased
+        {"sqlite_autoincrement": True},  # an id is never reused, even after the newest rows are deleted
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -65,7 +65,7 @@ class Event(Base):
 
 
 class IdempotencyKey(Base):
-    """The answer to a request that carried an Idempotency-Key, kept so that a retry gets the same one."""
+    """The ticket opened by a request with an Idempotency-Key, so that a retry gets the same one."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (UniqueConstraint("api_key_id", "key"),)

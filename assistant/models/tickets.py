@@ -55,7 +55,7 @@ class DraftStatus(StrEnum):
 class Ticket(Base):
     __tablename__ = "tickets"
     __table_args__ = (
-        # The queue is read newest first, often by status, team or agent: each list is one index range.
+        # The queue is listed newest first, often by status, team or agent: each list is one index range.
         Index("ix_tickets_status_id", "status", "id"),
         Index("ix_tickets_team_id_id", "team_id", "id"),
         Index("ix_tickets_agent_id_id", "agent_id", "id"),
@@ -92,7 +92,7 @@ class Ticket(Base):
 
 
 class TriageResult(Base):
-    """One triage of a ticket. The newest one counts; older ones are kept as history."""
+    """One triage of a ticket. The newest counts; older ones are history."""
 
     __tablename__ = "triage_results"
 
@@ -100,9 +100,9 @@ class TriageResult(Base):
     public_id: Mapped[str] = public_id("tri")
     ticket_id: Mapped[int] = reference("tickets", ondelete="CASCADE")
     ticket: Mapped[Ticket] = relationship(back_populates="triage_results")
-    # The message that was triaged: one result a message, however often the job runs.
+    # The triaged message: one result per message, however often the job runs.
     message_id: Mapped[int] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), unique=True)
-    # The text that was triaged: what a later training run learns from, whatever happens to the conversation since.
+    # The triaged text, which training learns from, whatever happens to the conversation later.
     text: Mapped[str] = mapped_column(Text)
     model: Mapped[str] = mapped_column(Text)
     mode: Mapped[str] = mapped_column(Text)
@@ -111,7 +111,7 @@ class TriageResult(Base):
 
 
 class TriageField(Base):
-    """One proposed field: ``value`` with its ``probability``, and ``probabilities`` for every option."""
+    """One proposed field: ``value`` with its ``probability``, and the ``probabilities`` of all options."""
 
     __tablename__ = "triage_fields"
     __table_args__ = (
@@ -135,7 +135,7 @@ class TriageField(Base):
 
     @property
     def label(self) -> str | None:
-        """What an agent said is true, or None while no agent has said anything."""
+        """The value that an agent confirmed or chose; None if no agent has decided."""
         if self.state is TriageFieldState.ACCEPTED:
             return self.value
         if self.state is TriageFieldState.OVERRIDDEN:
@@ -144,7 +144,7 @@ class TriageField(Base):
 
 
 class TriageHead(Base):
-    """A learned head for one triage field, fitted on accepted and overridden tickets. The newest one counts."""
+    """A learned head for one triage field, fitted on accepted and overridden values. The newest counts."""
 
     __tablename__ = "triage_heads"
 
@@ -157,7 +157,7 @@ class TriageHead(Base):
 
 
 class Draft(Base):
-    """A proposed reply: the answer's sentences with citations, or why there is none."""
+    """A proposed reply with citations, or the reason why there is none."""
 
     __tablename__ = "drafts"
 
@@ -183,7 +183,7 @@ class Draft(Base):
 
 
 class Generation(Base):
-    """One run of a model: what it cost and which revision did it. Never the text."""
+    """One run of a model: which revision and what it cost, never the text."""
 
     __tablename__ = "generations"
 

@@ -129,7 +129,7 @@ class _CheckedNetwork(httpcore.NetworkBackend):
         refusal = httpcore.ConnectError("the name has no address")
         for address in _checked_addresses(host, port, private=self._private):
             try:
-                stream = self._sockets.connect_tcp(address, port, _left(self._ends_at), None, socket_options)
+                stream = self._sockets.connect_tcp(address, port, _remaining(self._ends_at), None, socket_options)
                 return _TimedStream(stream, self._ends_at)
             except httpcore.ConnectError as error:
                 refusal = error  # e.g. an IPv6 address, from a machine without IPv6
@@ -144,10 +144,10 @@ class _TimedStream(httpcore.NetworkStream):
         self._ends_at = ends_at
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(self._ends_at))
+        return self._stream.read(max_bytes, _remaining(self._ends_at))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(self._ends_at))
+        self._stream.write(buffer, _remaining(self._ends_at))
 
     def close(self) -> None:
         self._stream.close()
@@ -156,7 +156,7 @@ class _TimedStream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         try:
-            secured = self._stream.start_tls(ssl_context, server_hostname, _left(self._ends_at))
+            secured = self._stream.start_tls(ssl_context, server_hostname, _remaining(self._ends_at))
         except httpcore.ConnectError as error:
             if isinstance(error.__cause__, ssl.SSLCertVerificationError):
                 raise NotReady("has no valid certificate") from error
@@ -167,7 +167,7 @@ class _TimedStream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _left(ends_at: float) -> float:
+def _remaining(ends_at: float) -> float:
     """Seconds until then."""
     left = ends_at - time.monotonic()
     if left <= 0:

@@ -1,7 +1,7 @@
-"""The passages around those that were found: a model that writes an answer sees where a procedure goes on.
+"""The passages around those that were found, so that a model that writes an answer sees how a procedure continues.
 
-What is quoted needs no context, so quoted answers do without. Neighbours are of the same article, so that nobody sees
-what they may not; they stand right behind the passage they belong to, with no score of their own.
+Quoted answers need no context and do without. Neighbours belong to the same article, so nobody sees what they may not;
+each follows the passage it belongs to, without a score of its own.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from sqlalchemy.orm import aliased
 from assistant.db import Database
 from assistant.models import Passage
 
-# The first passages get neighbours: further ones are seldom what the answer stands on.
+# Only the first passages get neighbours: answers are seldom based on later ones.
 _FIRST = 3
 
 
 class NeighbourRetriever(BaseRetriever):
-    """What ``inner`` finds, with the passage before and the one behind each of the first."""
+    """What ``inner`` finds, with the passages before and after each of the first few."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -40,20 +40,20 @@ class NeighbourRetriever(BaseRetriever):
         photos: Sequence[bytes] = (),
     ) -> list[Document]:
         found = self.inner.invoke(query, product=product, photos=photos)
-        around = _around(self.db, [str(document.id) for document in found[:_FIRST]])
+        neighbours = _neighbours(self.db, [str(document.id) for document in found[:_FIRST]])
         seen = {document.id for document in found}
         documents = []
         for document in found:
             documents.append(document)
-            for neighbour in around.get(str(document.id), ()):
+            for neighbour in neighbours.get(str(document.id), ()):
                 if neighbour.public_id not in seen:
                     seen.add(neighbour.public_id)
                     documents.append(_document(neighbour, document))
         return documents
 
 
-def _around(db: Database, passage_ids: list[str]) -> dict[str, list[Passage]]:
-    """Public id to the neighbours in reading order; one statement."""
+def _neighbours(db: Database, passage_ids: list[str]) -> dict[str, list[Passage]]:
+    """Public id to neighbours in reading order, with one statement."""
     other = aliased(Passage)
     near = or_(other.position == Passage.position - 1, other.position == Passage.position + 1)
     query = (

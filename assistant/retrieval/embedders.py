@@ -1,7 +1,7 @@
-"""Which embedder passages are searched with: the database says so, for every process alike.
+"""Which embedder passages are searched with: the database decides, so that every process uses the same one.
 
-The embedder of the settings may be another one, whose vectors are still being made (`assistant.knowledge.embedding`).
-Until then queries are embedded with the one that is served, which is opened by what the database knows of it.
+The settings may name another embedder, whose vectors are still being made (`assistant.knowledge.embedding`). Until they
+are complete, queries are embedded with the served one, opened from the source that the database records.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def served(session: Session) -> EmbeddingModel | None:
 
 
 class Embedders:
-    """The embedder of the settings, and others, each opened once. Thread-safe.
+    """The settings' embedder and any others, each opened once. Thread-safe.
 
-    ``reopen``: an embedder by its source, None if it is not here."""
+    ``reopen``: opens an embedder by its source; None if it is not on this machine."""
 
     def __init__(self, own: Embedder, reopen: Callable[[str], Embedder | None] = lambda _source: None) -> None:
         self.own = own
@@ -36,7 +36,7 @@ class Embedders:
         self._lock = threading.Lock()
 
     def find(self, model: EmbeddingModel | None) -> Embedder | None:
-        """The embedder with this name; None if it cannot be had here. Without a model, the settings' own."""
+        """The model's embedder; None if it is not available here. Without a model, the settings' own."""
         if model is None or model.name == self.own.name:
             return self.own
         with self._lock:

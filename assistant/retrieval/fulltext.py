@@ -1,4 +1,4 @@
-"""Words: what a query is searched by, and the database's full-text index (FTS5 or tsvector) that finds candidates.
+"""The database's full-text index (FTS5 or tsvector): how common words are, and which passages fit them best.
 
 Any text may come in: only word characters reach the index, always quoted, and values are always bound.
 """
@@ -15,14 +15,14 @@ from sqlalchemy.orm import Session
 
 from assistant.models import Visibility
 
-# The search reads about so many entries of the word index: rare words first, common ones as far as this goes.
-# PostgreSQL fetches each row to rank it, which costs about 7 µs.
+# A search reads about this many entries of the word index, those of rare words first. PostgreSQL fetches each row to
+# rank it, at about 7 µs.
 READ_AT_MOST = 5_000
 READ_AT_MOST_POSTGRESQL = 1_500
-# PostgreSQL counts no further: a word that has more, but is not one of the most frequent, lies between this and the
-# least of those.
+# PostgreSQL counts no further. A word with more passages that is not one of the most frequent lies between this and
+# the least frequent of those.
 _COUNTED = 400
-# BM25 weights of the columns heading, text, codes, scope: codes have their own search, a scope only filters.
+# BM25 weights of the columns heading, text, codes, scope: codes have a search of their own, scope only filters.
 _COLUMN_WEIGHTS = "bm25(2.0, 1.0, 0.0, 0.0)"
 # Weights of D (identifiers), C (unused), B (text) and A (heading) in PostgreSQL's ts_rank.
 _RANK_WEIGHTS = "{0, 0, 0.5, 1.0}"
@@ -33,8 +33,8 @@ MAY_BE_FOUND = """a.visibility = ANY(:visibilities)
 
 @dataclass(frozen=True)
 class Filters:
-    """What may be found. ``visibilities`` and ``languages`` are strict (no languages: all of them); passages of
-    ``products`` come first, but not alone."""
+    """What may be found. ``visibilities`` and ``languages`` are strict (no languages means all); ``products`` are only
+    preferred."""
 
     visibilities: tuple[Visibility, ...] = (Visibility.PUBLIC,)
     languages: tuple[str, ...] = ()
@@ -42,8 +42,8 @@ class Filters:
 
 
 def count(session: Session, words: Sequence[str], *, frequent: Mapping[str, int], passages: int) -> dict[str, int]:
-    """How many passages have each word, whoever may see them. ``frequent``: see `frequent_lexemes`. ``passages``: how
-    many there are; a word that the index leaves out is taken to be in all of them."""
+    """How many passages have each word, whoever may see them. ``frequent``: see `frequent_lexemes`. ``passages``: the
+    total, which also counts for words that the index leaves out."""
     if _is_sqlite(session):
         statement = text("SELECT count(*) FROM passages_fts WHERE passages_fts MATCH :match")
         matches = {word: _in_text(f'"{word}"') for word in words}
@@ -68,7 +68,7 @@ def count(session: Session, words: Sequence[str], *, frequent: Mapping[str, int]
 
 
 def in_use(session: Session, words: Sequence[str]) -> set[str]:
-    """Those that some passage has, whoever may see it, or that the index leaves out because all texts have them."""
+    """The words that some passage has, whoever may see it, or that the index leaves out as too common."""
     if _is_sqlite(session):
         statement = text("SELECT EXISTS (SELECT 1 FROM passages_fts WHERE passages_fts MATCH :match)")
         matches = {word: _in_text(f'"{word}"') for word in words}
@@ -80,8 +80,8 @@ def in_use(session: Session, words: Sequence[str]) -> set[str]:
 
 
 def frequent_lexemes(session: Session, *, passages: int) -> dict[str, int]:
-    """About how many passages have each of the most frequent words, as PostgreSQL found when it last looked (ANALYZE).
-    Counting them takes longer the more there are; SQLite counts fast."""
+    """About how many passages have each of the most frequent words, from PostgreSQL's statistics (ANALYZE): counting
+    them takes longer the more there are. Empty on SQLite, which counts fast."""
     if _is_sqlite(session):
         return {}
     statement = """
@@ -93,14 +93,15 @@ def frequent_lexemes(session: Session, *, passages: int) -> dict[str, int]:
 
 
 def _lexemes(session: Session, words: Sequence[str]) -> dict[str, str]:
-    """What PostgreSQL's index has in the place of each word; nothing for those that it leaves out."""
+    """Word to what PostgreSQL's index stores for it. Words that it leaves out are missing."""
     statement = "SELECT word, tsvector_to_array(to_tsvector('english', word)) FROM unnest(CAST(:words AS text[])) word"
     found = session.execute(text(statement), {"words": list(words)})
     return {word: lexemes[0] for word, lexemes in found if lexemes}
 
 
 def rarest(counts: Mapping[str, int], *, most: int = READ_AT_MOST) -> list[str]:
-    """The words to search for, rarest first, as many as are in ``most`` passages; at least one, if any is known."""
+    """The words to search for, rarest first, as long as they are in at most ``most`` passages together; at least one if
+    any word is known."""
     chosen: list[str] = []
     entries = 0
     for word in sorted((word for word in counts if counts[word]), key=counts.__getitem__):
@@ -112,7 +113,7 @@ def rarest(counts: Mapping[str, int], *, most: int = READ_AT_MOST) -> list[str]:
 
 
 def find(session: Session, words: Sequence[str], *, filters: Filters, limit: int) -> list[int]:
-    """Ids of the passages that may be found and fit the words best (BM25, or cover density), best first."""
+    """Ids of the passages that may be found and match the words best (by BM25, or ts_rank), best first."""
     if not words:
         return []
     if _is_sqlite(session):
@@ -121,25 +122,26 @@ def find(session: Session, words: Sequence[str], *, filters: Filters, limit: int
             SELECT rowid FROM passages_fts WHERE passages_fts MATCH :match AND rank MATCH '{_COLUMN_WEIGHTS}'
             ORDER BY rank LIMIT :limit
         """  # noqa: S608  (only our own constants are put in)
-        return _ids(session, statement, match=_scoped(match, filters), limit=limit)
-    # Best first, and each looked up whether it may be found until there are enough; a join would read every article.
+        return _ids(session, statement, match=_with_scope(match, filters), limit=limit)
+    # Passages are checked against the filters one by one, best first, until there are enough; a join would read every
+    # article.
     statement = f"""
         SELECT ranked.id FROM (
             SELECT p.id, p.article_id FROM passages p, to_tsquery('english', :match) query WHERE p.fts_words @@ query
             ORDER BY ts_rank('{_RANK_WEIGHTS}', p.fts_words, query, 1) DESC, p.id OFFSET 0
         ) ranked WHERE (SELECT {MAY_BE_FOUND} FROM articles a WHERE a.id = ranked.article_id) LIMIT :limit
     """  # noqa: S608
-    # Without weights: they are not in the index, and asking for them reads every row's words twice. Identifiers, which
-    # match too then, count nothing in the ranking.
+    # Without weights in the query: the index does not hold them, and asking for them reads every row's words twice. So
+    # identifiers match too, but do not count in the ranking.
     return _ids(session, statement, match=" | ".join(f"'{word}'" for word in words), limit=limit, **bound(filters))
 
 
 def find_code(session: Session, code: str, *, filters: Filters, limit: int) -> list[int]:
-    """Ids of passages that may be found and carry the canonical identifier."""
+    """Ids of passages that may be found and contain the canonical identifier."""
     if _is_sqlite(session):
         statement = "SELECT rowid FROM passages_fts WHERE passages_fts MATCH :match LIMIT :limit"
-        return _ids(session, statement, match=_scoped(f'codes : "{code.lower()}"', filters), limit=limit)
-    # In no order: a sort by id makes PostgreSQL walk the whole table by id instead of asking the identifiers' index.
+        return _ids(session, statement, match=_with_scope(f'codes : "{code.lower()}"', filters), limit=limit)
+    # Unordered: sorting by id makes PostgreSQL walk the whole table instead of using the identifiers' index.
     statement = f"""
         SELECT p.id FROM passages p JOIN articles a ON a.id = p.article_id
         WHERE string_to_array(p.codes, ' ') @> ARRAY[:code] AND {MAY_BE_FOUND} LIMIT :limit
@@ -152,14 +154,13 @@ def _is_sqlite(session: Session) -> bool:
 
 
 def _in_text(match: str) -> str:
-    """What is looked for in the columns of words alone, not among identifiers and filters."""
+    """The match restricted to the columns of words, without identifiers and filters."""
     return f"{{heading text}} : {match}"
 
 
-def _scoped(match: str, filters: Filters) -> str:
-    """Filters are words of the column ``scope``, so that the index itself leaves out what may not be found.
-
-    They end in a digit, as the migration writes them: the index's stemmer leaves such words alone."""
+def _with_scope(match: str, filters: Filters) -> str:
+    """Filters are words in the column ``scope``, so that the index itself leaves out what may not be found. They end in
+    a digit, as the migration writes them, because the index's stemmer does not change such words."""
     scopes = [[f"v{visibility.value}0" for visibility in filters.visibilities] or ["nothing0"]]
     if filters.languages:
         scopes.append([f"l{re.sub(r'[^a-z0-9]', '', language.lower())}0" for language in filters.languages])

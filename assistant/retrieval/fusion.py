@@ -1,26 +1,26 @@
 """Fusion: one score out of meaning, words and identifiers. Pure arithmetic on what the index found.
 
-    score = meaning + 1.2 · (1 - lead) · coverage · words        (then what is added for a product, an identifier)
+    score = meaning + 1.2 · (1 - lead) · coverage · words        (plus bonuses for a product or an identifier)
 
-* meaning: a third of the passage's cosine and two thirds of the better one of the passage's and its heading's: an
+* meaning: a third of the passage's cosine plus two thirds of the larger of the passage's and its heading's cosine. An
   answer need not look like its question, but the heading above it often does.
-* words: what share of the query's *information* the passage has, of the summed rarity (idf) of all query words. A
-  quarter for BM25 (divided by the most it could be), a quarter for the words that occur at all, and half for pairs:
-  query words next to each other that are next to each other in the passage (at most one word between).
-* coverage: the share that the best passage has of the query's words. Where the knowledge base does not speak the words
-  of the question, those that it shares by chance say little.
-* lead: how far the best cosine is ahead of the others. Where meaning is sure of itself, words have less to say.
+* words: the share of the query's *information*, the summed rarity (idf) of its words, that the passage has. A quarter
+  for BM25 (divided by its maximum), a quarter for the words that occur at all, and half for pairs: adjacent query words
+  that are adjacent in the passage too (with at most one word between them).
+* coverage: the share of the query's words that the best passage has. Where the knowledge base does not use the words of
+  the question, those that it shares by chance mean little.
+* lead: how far the best cosine is ahead of the others. Where meaning is sure of itself, words count less.
 
-Rank fusion knows neither. The constants are the same for every corpus. They were chosen on the five public sets that
-the figures are of, after some two thousand settings of this and like formulas had been tried there, so these flatter:
-mean nDCG@10 0.917, rank fusion 0.884, BM25 0.872, embeddings 0.838, all on the same passages. To be expected elsewhere
-is rather what the best setting of four sets gives on the fifth, 0.911 (of 1344 settings, which gave 0.886 to 0.920 on
-all five). A setting with a better mean (0.920) was passed over, because embeddings alone beat it on one set; on another
-set, of thirty questions, BM25 alone is better than this (0.988 against 0.975).
+Rank fusion uses neither. The constants are the same for every corpus. They were chosen, from some two thousand settings
+of this and similar formulas, on the five public sets that these figures are of, so the figures flatter: mean nDCG@10
+0.917, against 0.884 for rank fusion, 0.872 for BM25 and 0.838 for embeddings on the same passages. Elsewhere, expect
+what the best setting on four sets gives on the fifth: 0.911 (1344 settings gave 0.886 to 0.920 on all five). A setting
+with a better mean (0.920) was rejected because embeddings alone beat it on one set. On a further set of thirty
+questions, BM25 alone is better than this (0.988 against 0.975).
 
-A question in a language that the embedder does not read leans on words: those that the knowledge base does not know are
-not missing but foreign, and do not count. How, was chosen among some thirty ways on the one set of such questions there
-was, and has been measured on no other.
+A question in a language that the embedder does not read relies on words. Those unknown to the knowledge base are not
+missing but foreign, and do not count. This was chosen from some thirty variants on the only set of such questions, and
+has been measured on no other.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ _HEADING = 2 / 3
 _WORDS = 1.2
 # What each share is worth in a full match.
 _BM25, _COVERAGE, _PAIRS = 0.25, 0.25, 0.5
-# BM25's usual constants, and the length that passages are cut to.
+# BM25's usual constants, and the usual length of a passage.
 _K1, _B, _USUAL_WORDS = 1.2, 0.75, 120
-# How sure meaning is: the lead of the best passage over the one at this place.
+# The lead is that of the best passage over the one at this rank.
 LEAD_OVER = 5
-# The product that the question is about is worth so much, an article about no product half of it.
+# The bonus for a passage about the question's product; an article about no product gets half of it.
 PRODUCT_BONUS = 0.25
-# A figure beside it that looks exactly like the photo is worth as much: there was no labelled set to choose it on.
+# The bonus for a figure that looks exactly like the photo: the same, for want of a labelled set to choose it on.
 PICTURE_BONUS = 0.25
-# A number without a sign that it is a code may be a year, a price, a size: it adds, it does not come first.
+# A number that need not be a code may be a year, a price or a size: it gets a bonus instead of coming first.
 NUMBER_BONUS = 0.3
-# The most that meaning, words and a product can give: shown as 1.
+# The maximum of meaning, words and product together, shown as 1.
 _FULL = 1.0 + _WORDS + PRODUCT_BONUS
 
 
 @dataclass(frozen=True)
 class QueryWords:
-    """The query's stems in order with their rarity. ``information`` is the rarity of all of them."""
+    """The query's stems in order, with their rarity. ``information`` is the sum of all rarities."""
 
     rarity: Mapping[str, float]
 
@@ -66,22 +66,22 @@ class QueryWords:
 
     @cached_property
     def pairs(self) -> dict[tuple[str, str], float]:
-        """Neighbours in the query (stop words left out) and what it tells to find them together."""
+        """Adjacent words of the query (without stop words), with their summed rarity."""
         words = list(self.rarity)
         return {pair: self.rarity[pair[0]] + self.rarity[pair[1]] for pair in pairwise(words)}
 
 
 @dataclass(frozen=True)
 class WordMatch:
-    """Shares, 0 to 1, of the query's information: all in all, and of the words that occur at all."""
+    """Shares of the query's information, 0 to 1: ``match`` weighs all three parts, ``coverage`` is that of the words
+    that occur at all."""
 
     match: float
     coverage: float
 
 
 def query_of(counts: Mapping[str, int], *, passages: int, only_known: bool = False) -> QueryWords:
-    """``counts``: the query's words in order, and how many of all passages have each (BM25's idf).
-
+    """``counts``: the query's words in order, with how many of all ``passages`` have each (the rarity is BM25's idf).
     ``only_known``: leave out words that no passage has."""
     rarity: dict[str, float] = {}
     for word, having in counts.items():
@@ -122,7 +122,7 @@ def _neighbours(places: Sequence[tuple[int, str]]) -> set[tuple[str, str]]:
 
 
 def lead(similarities: np.ndarray) -> float:
-    """How far the best cosine is ahead, 0 to 1: of the way from the fifth best to 1, the part that it has gone."""
+    """How far the best cosine is ahead, 0 to 1: the part of the way from the fifth best to 1 that it covers."""
     if len(similarities) < 2:
         return 0.0
     place = min(LEAD_OVER, len(similarities) - 1)
@@ -139,8 +139,8 @@ def fuse(
     bonuses: np.ndarray,
     reads: bool = True,
 ) -> np.ndarray:
-    """Scores of the candidates, 0 to 1. Arrays are (n,): cosines of passages and of their headings, and what is added
-    for product and number; ``lead`` is that of the whole corpus; ``reads``: whether the embedder reads the query."""
+    """Scores of the candidates, 0 to 1. Arrays are (n,): cosines of passages and of their headings, and bonuses.
+    ``lead`` is that of the whole corpus; ``reads``: whether the embedder reads the query's language."""
     words = np.array([match.match for match in matches], dtype=np.float32)
     if reads:
         coverage = max((match.coverage for match in matches), default=0.0)
@@ -154,9 +154,9 @@ def fuse(
 
 
 def identifiers_first(scores: np.ndarray, identifiers: np.ndarray) -> np.ndarray:
-    """Half of the scale belongs to passages that carry the query's identifiers.
+    """The upper half of the scale belongs to passages with the query's identifiers.
 
-    ``identifiers``: (n,) summed rarity of the identifiers shared with the query. Unchanged if nobody has one."""
+    ``identifiers``: (n,) summed rarity of the identifiers shared with the query. Without any, scores stay unchanged."""
     most = float(identifiers.max(initial=0.0))
     if most <= 0.0:
         return scores

@@ -1,7 +1,7 @@
 """Nearest passages by meaning: exactly, in memory, on SQLite; by the database's own index on PostgreSQL.
 
-On PostgreSQL the filters are part of the query, and the index (HNSW, made by `assistant.knowledge.indexing`) goes on
-looking until enough passages that may be found are there. Without that index the search is exact.
+On PostgreSQL the filters are part of the query, and the index (HNSW, made by `assistant.knowledge.indexing`) is scanned
+until there are enough passages that may be found. Without that index the search is exact.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from assistant.retrieval import fusion
 from assistant.retrieval.fulltext import MAY_BE_FOUND, Filters, bound
 from assistant.retrieval.vectors import Vectors
 
-# How many neighbours HNSW keeps in view. Measured on a million passages in two thousand clusters: with 200 the walk
-# missed the right cluster for 1 to 5 % of queries, with 400 for less than 1 %, with 600 for none, at 3 ms more.
+# How many neighbours HNSW keeps in view. On a million passages in two thousand clusters, 200 missed the right cluster
+# for 1 to 5 % of queries, 400 for less than 1 %, and 600 for none, at 3 ms more.
 EF_SEARCH = 600
-# For the rest of the transaction. To begin a parallel worker takes longer than a search has, and everything that a
-# search asks for has an index: where PostgreSQL is told to stop after some rows it is too fond of reading the table.
+# For the rest of the transaction. Starting a parallel worker takes longer than a search may, and everything a search
+# needs has an index: given a LIMIT, PostgreSQL is too ready to scan the table instead.
 _TUNED = f"""SELECT set_config('hnsw.ef_search', '{EF_SEARCH}', true),
     set_config('hnsw.iterative_scan', 'strict_order', true),
     set_config('max_parallel_workers_per_gather', '0', true), set_config('enable_seqscan', 'off', true)"""
@@ -28,14 +28,14 @@ _TUNED = f"""SELECT set_config('hnsw.ef_search', '{EF_SEARCH}', true),
 
 @dataclass(frozen=True)
 class Near:
-    """Rows of `Vectors` whose passages may be found, near the query, and how far the best is ahead (`fusion.lead`)."""
+    """Rows of `Vectors` near the query whose passages may be found, and the lead of the best (`fusion.lead`)."""
 
     rows: np.ndarray
     lead: float
 
 
 class InMemory:
-    """All cosines of a snapshot, one product of a matrix and a vector."""
+    """All cosines of a snapshot, as one product of matrix and vector."""
 
     def __init__(self, vectors: Vectors, query: np.ndarray) -> None:
         self._vectors = vectors
@@ -43,7 +43,7 @@ class InMemory:
         self._cosines = vectors.matrix @ query if self._any else np.zeros(len(vectors), dtype=np.float32)
 
     def near(self, filters: Filters, number: int) -> Near:
-        if not self._any:  # of this embedder there is no vector: words must do
+        if not self._any:  # no vectors of this embedder: words have to do
             return Near(np.zeros(0, dtype=np.int64), 0.0)
         allowed = self._vectors.allowed(filters)
         masked = np.where(allowed, self._cosines, -2.0)
@@ -56,13 +56,13 @@ class InMemory:
 
 
 class InDatabase:
-    """Asks PostgreSQL for what is needed. ``model``: the embedding model whose passages are compared."""
+    """Asks PostgreSQL. ``model``: the embedding model whose vectors are compared."""
 
     def __init__(self, session: Session, vectors: Vectors, query: np.ndarray, *, model: str) -> None:
         self._session = session
         self._vectors = vectors
         self._query = str(query.astype(np.float16).astype(np.float32).tolist())
-        # Written into the statement, so that the index that was made for this model and length is used.
+        # Written into the statement: only then is the index for this model and dimension used.
         self._distance = f"(v.embedding::halfvec({len(query)})) <#> CAST(:query AS halfvec({len(query)}))"
         self._model = "'" + model.replace("'", "''").replace(":", "\\:") + "'"
 

@@ -1,8 +1,8 @@
-"""Search by photo: the figures of articles that look like it, and so the passages beside them.
+"""Search by photo: the figures of articles that resemble it, and through them the passages beside them.
 
-A photo is compared with every figure that may be seen; there are far fewer of them than of passages. What a cosine
-means differs between models and between knowledge bases whose pictures are all alike, so a figure counts by how far it
-stands out of the others.
+A photo is compared with every figure that may be seen; there are far fewer of them than passages. What a cosine means
+differs between models, and between knowledge bases (in some, all pictures look alike), so a figure counts by how far it
+stands out from the others.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from assistant.retrieval.fulltext import Filters
 
 log = structlog.get_logger(__name__)
 
-# Figures that a photo may bring up.
+# A photo finds at most this many figures.
 _MOST = 12
-# Unrelated photos have about this cosine with the usual models; where all figures are alike, the median is higher.
+# About the cosine of unrelated photos with the usual models; where all figures look alike, the median is higher.
 _UNLIKE = 0.5
 
 
 def look(embedder: PhotoEmbedder | None, photos: Sequence[bytes]) -> np.ndarray | None:
-    """(k, d) vectors of the photos. None without any, or if the embedder fails: the search goes on without."""
+    """(k, d) vectors of the photos. None without photos, or if the embedder fails: the search continues without."""
     if embedder is None or not photos:
         return None
     try:
@@ -38,7 +38,7 @@ def look(embedder: PhotoEmbedder | None, photos: Sequence[bytes]) -> np.ndarray 
 
 
 def resembling(session: Session, photos: np.ndarray, *, model: str, filters: Filters) -> dict[int, float]:
-    """Passage id to how much a figure beside it looks like one of the photos, 0 to 1; only what does, most first."""
+    """Passage id to how much a figure beside it resembles one of the photos, above 0 to 1, highest first."""
     query = (
         select(Figure.id, Vector.embedding)
         .join(Figure.article)
@@ -61,7 +61,7 @@ def resembling(session: Session, photos: np.ndarray, *, model: str, filters: Fil
 
 
 def resemblance(cosines: np.ndarray) -> np.ndarray:
-    """(n,) cosines to shares: of the way from the usual one of this knowledge base to 1, the part that it has gone."""
+    """(n,) cosines as shares of the way from this knowledge base's usual cosine to 1, 0 to 1."""
     usual = min(max(float(np.median(cosines)) if len(cosines) > 2 else _UNLIKE, _UNLIKE), 1 - 1e-6)
     shares: np.ndarray = ((cosines - usual) / (1 - usual)).clip(0.0, 1.0)
     return shares

@@ -1,7 +1,7 @@
-"""The best passages once more in order, by a model that reads question and passage together; optional.
+"""Reranking (optional): the best passages reordered by a model that reads question and passage together.
 
-It has little time, may fail, and then the order stays. Passages that carry an identifier of the question stay first:
-such a model does not tell E-21 from E-12.
+The model has little time. If it fails, the order stays as it was. Passages with an identifier of the question stay
+first: such a model cannot tell E-21 from E-12.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from assistant.ports import Reranker
 
 log = structlog.get_logger(__name__)
 
-# Passages that are read again: the right one is seldom further behind.
+# Only these many of the best passages are reranked: the right one is seldom further down.
 RERANKED = 20
-# A model that failed is left alone for so many seconds.
+# Seconds that a model is not asked after it has failed.
 _PAUSE = 60.0
 
 Item = TypeVar("Item")
 
 
 class Reranking:
-    """``seconds``: that the model has for a search."""
+    """``seconds``: the model's time for one search."""
 
     def __init__(self, model: Reranker, *, seconds: float) -> None:
         self._model = model
@@ -35,12 +35,13 @@ class Reranking:
     def ordered(
         self, question: str, items: Sequence[Item], texts: Sequence[str], carrying: Sequence[bool]
     ) -> list[tuple[Item, float | None]]:
-        """The items, best first, each with the model's score; None where there was no time to read it.
+        """The items, best first, each with the model's score, or None if there was no time for it.
 
-        ``texts`` and ``carrying`` (an identifier of the question) go with ``items``, which are in their old order."""
+        ``items`` come in their old order; ``texts`` and ``carrying`` (has an identifier of the question) go with
+        them."""
         scores = self._scores(question, texts[:RERANKED])
         read = list(zip(items, scores, carrying, strict=False))
-        # Python's sort is stable: what the model takes for equal stays as it was.
+        # The sort is stable: items with equal scores keep their order.
         read.sort(key=lambda one: (not one[2], -one[1]))
         rest = [(item, None) for item in items[len(read) :]]
         return [*((item, score) for item, score, _ in read), *rest]

@@ -1,10 +1,9 @@
-"""Cutting articles into passages: along headings, never through a table or a list of steps unless it is too long.
+"""Cutting articles into passages: along headings, and never through a table or a list of steps unless it is too long.
 
-A passage aims at `TARGET` words and has at most `MOST`; numbered steps and lists may have `MOST_OF_STEPS`, because half
-a procedure is none. Its heading is the product, where the title does not name it, what the article stands under, its
-title and the headings above the text; it is part of what is indexed, so "Error codes" under "WashPro 8" is found for
-the washing machine. A picture is a passage of its own: `FigureText`.
-"""
+A passage aims at `TARGET` words and has at most `MOST`; steps and lists may have `MOST_OF_STEPS`, because half a
+procedure is useless. Its heading consists of the product (unless the title names it), the article's trail, its title
+and the headings above the text. It is indexed too, so "Error codes" under "WashPro 8" is found for the washing machine.
+A picture is a passage of its own: `FigureText`. """
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from assistant.retrieval.sources.article import ArticleSource, Picture, Section
 from assistant.text.identifiers import spot
 
-# To be raised with every change that gives other passages or identifiers: articles are then indexed anew.
+# Raise this with every change that produces other passages or identifiers, so that articles are indexed again.
 REVISION = 3
 TARGET = 140
 MOST = 240
@@ -32,7 +31,7 @@ class PassageText:
 
     @property
     def indexed(self) -> str:
-        """What is embedded: the heading gives the text its subject."""
+        """What is embedded: the heading tells the text's subject."""
         return f"{self.heading}\n{self.text}"
 
     @property
@@ -46,15 +45,15 @@ class PassageText:
 
 @dataclass(frozen=True)
 class FigureText:
-    """A picture of an article and the place of the passage beside which it stands; -1 where there is none."""
+    """A picture of an article, and the position of the passage it stands beside; -1 if there is none."""
 
     heading: str
     picture: Picture
     beside: int
 
     def passages(self, read: str) -> list[PassageText]:
-        """What is found by the picture: its caption, what it is said to show, the text around it and ``read``, what was
-        read in it. Nothing for a picture of which nothing but the text around it is known: that is found anyway."""
+        """The picture's own passages: its caption, its alternative text, the text around it, and ``read``, what was
+        read in it. None if only the text around it is known: that is found anyway."""
         if self.picture.is_page:
             section = Section((), tuple(block for block in read.split("\n\n") if block.strip()))
             return [PassageText(self.heading, text) for text, _ in _pack(section)]
@@ -90,38 +89,38 @@ def cut(article: ArticleSource) -> Pieces:
     for section in article.sections:
         heading = SEPARATOR.join((*above, *section.headings))
         packed = list(_pack(section))
-        figures += [FigureText(heading, one, _beside(one, packed, len(passages))) for one in section.pictures]
+        for picture in section.pictures:
+            # The passage that holds the block before the picture, else the section's last.
+            place = next((n for n, (_, blocks) in enumerate(packed) if blocks >= picture.after), len(packed) - 1)
+            figures.append(FigureText(heading, picture, len(passages) + place))
         passages += [PassageText(heading, text) for text, _ in packed]
     return Pieces(passages, figures)
 
 
 def _above(article: ArticleSource) -> tuple[str, ...]:
-    """The product, if the title does not name it, the trail, the title."""
+    """The product (unless trail or title name it), the trail, the title."""
     product = re.sub(r"[-_]+", " ", article.product or "").strip()
-    named = _letters(" ".join((*article.trail, article.title)))
-    return (*((product,) if product and _letters(product) not in named else ()), *article.trail, article.title)
+    names = _letters(" ".join((*article.trail, article.title)))
+    return (*((product,) if product and _letters(product) not in names else ()), *article.trail, article.title)
 
 
 def _letters(text: str) -> str:
     return re.sub(r"\W+", "", text.lower())
 
 
-def _beside(picture: Picture, packed: list[tuple[str, int]], first: int) -> int:
-    """The position of the passage that holds the block before the picture, else of the section's first."""
-    place = next((n for n, (_, blocks) in enumerate(packed) if blocks >= picture.after), len(packed) - 1)
-    return first + place if packed else first - 1
-
-
 def _pack(section: Section) -> Iterator[tuple[str, int]]:
-    """Blocks joined until the target is reached; a block that is too long is cut into parts first. What ends in a
-    colon stays with what it announces. With each text, how many blocks of the section have come with it."""
+    """Blocks joined until the target is reached; a block that is too long is cut into parts first. A lead-in, which
+    ends in a colon, stays with what it announces. With each text, how many of the section's blocks are complete with
+    it."""
     packed: list[str] = []
     words = 0
     before = 0
     for number, part in ((n, part) for n, block in enumerate(section.blocks, start=1) for part in _parts(block)):
         length = _words(part)
-        if packed and (words + length > _room(part) or words >= TARGET):
-            lead_in = [packed.pop()] if _is_lead_in(packed[-1]) else []
+        room = MOST_OF_STEPS + _LEAD_IN if _is_list(part) and length > MOST else MOST
+        if packed and (words + length > room or words >= TARGET):
+            is_lead_in = packed[-1].endswith(":") and _words(packed[-1]) <= _LEAD_IN
+            lead_in = [packed.pop()] if is_lead_in else []
             if packed:
                 yield "\n\n".join(packed), before - len(lead_in)
             packed, words = lead_in, sum(map(_words, lead_in))
@@ -130,14 +129,6 @@ def _pack(section: Section) -> Iterator[tuple[str, int]]:
         before = number
     if packed:
         yield "\n\n".join(packed), len(section.blocks)
-
-
-def _is_lead_in(block: str) -> bool:
-    return block.endswith(":") and _words(block) <= _LEAD_IN
-
-
-def _room(block: str) -> int:
-    return MOST_OF_STEPS + _LEAD_IN if _is_list(block) and _words(block) > MOST else MOST
 
 
 def _is_list(block: str) -> bool:
@@ -159,7 +150,7 @@ def _parts(block: str) -> Iterator[str]:
 
 
 def _list_parts(block: str) -> Iterator[str]:
-    """Items in groups, never through one unless it is too long by itself. Ordered items keep their numbers."""
+    """Items in groups; an item is cut only if it is too long by itself. Ordered items keep their numbers."""
     items: list[str] = []
     for line in block.split("\n"):
         if not items or (_ITEM.match(line) and not line.startswith(" ")):
@@ -180,7 +171,7 @@ def _list_parts(block: str) -> Iterator[str]:
 
 
 def _table_parts(table: str) -> Iterator[str]:
-    """Rows in groups, each under the table's head: a row without its head says nothing."""
+    """Rows in groups, each under the table's head: a row without it means nothing."""
     lines = table.splitlines()
     head, rows = lines[:2], lines[2:]
     group: list[str] = []
@@ -202,15 +193,11 @@ def _text_parts(text: str) -> Iterator[str]:
         keep_separator="end",
         chunk_size=TARGET + 40,
         chunk_overlap=0,
-        length_function=_words_at_least,
+        # A wall of text without blanks is cut too.
+        length_function=lambda part: max(_words(part), len(part) // 12),
     )
     yield from (part.strip() for part in splitter.split_text(text) if part.strip())
 
 
 def _words(text: str) -> int:
     return len(re.findall(r"\w+", text))
-
-
-def _words_at_least(text: str) -> int:
-    """Words, but never less than a sixth of the characters: a wall of text without blanks is cut too."""
-    return max(_words(text), len(text) // 12)

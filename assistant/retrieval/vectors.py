@@ -1,8 +1,8 @@
-"""The vectors of all passages in one matrix, as they are in the database now; on PostgreSQL they stay there.
+"""The vectors of all passages in one matrix, as they are in the database now. On PostgreSQL they stay there.
 
-Kept in memory and renewed article by article: a counter in the database, raised by triggers with every change, says
-that something changed, and an article's ``updated_at`` says which. Passages never change otherwise: whoever replaces
-them says so on their article.
+The matrix is kept in memory and refreshed article by article: a counter in the database, raised by triggers on every
+change, tells that something changed, and an article's ``updated_at`` tells which. Passages change no other way: whoever
+replaces them updates their article.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _MOST_HEADINGS = 20_000
 
 @dataclass(frozen=True)
 class Vectors:
-    """A snapshot; never changed. Row i of ``matrix`` is passage ``ids[i]``, of the article at ``places[i]``."""
+    """An immutable snapshot. Row i of ``matrix`` is passage ``ids[i]``, of the article at ``places[i]``."""
 
     version: int
     ids: np.ndarray  # (n,) int64, passage ids, ascending
-    # (n, d) float32, unit length, or zero where there is no vector; d = 0 if there is none at all. (0, 0) if they stay
-    # in the database.
+    # (n, d) float32, unit length, or zero for a passage without a vector; d = 0 if none has one. (0, 0) if the vectors
+    # stay in the database.
     matrix: np.ndarray
     places: np.ndarray  # (n,) int32, into ``articles``
     articles: tuple[ArticleRow, ...]
-    counts: dict[str, int] = field(default_factory=dict)  # word: how many passages have it; filled as it is asked
-    frequent: dict[str, int] = field(default_factory=dict)  # what `frequent_lexemes` gave
-    masks: dict[Filters, np.ndarray] = field(default_factory=dict)  # what `allowed` found out
+    counts: dict[str, int] = field(default_factory=dict)  # word to how many passages have it; filled on demand
+    frequent: dict[str, int] = field(default_factory=dict)  # see `frequent_lexemes`
+    masks: dict[Filters, np.ndarray] = field(default_factory=dict)  # results of `allowed`
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,7 +50,7 @@ class Vectors:
         return len(self.matrix) == len(self.ids)
 
     def allowed(self, filters: Filters) -> np.ndarray:
-        """(n,) bool: what may be found at all."""
+        """(n,) bool: which passages may be found at all."""
         filters = Filters(filters.visibilities, filters.languages)
         mask = self.masks.get(filters)
         if mask is None:
@@ -66,7 +66,7 @@ class Vectors:
         return mask
 
     def rows(self, ids: Sequence[int]) -> np.ndarray:
-        """Rows of passage ids; ids that are not in this snapshot are left out."""
+        """Rows of passage ids; ids that this snapshot does not have are left out."""
         wanted = np.asarray(ids, dtype=np.int64)
         found = np.searchsorted(self.ids, wanted)
         found = np.where(found < len(self.ids), found, 0)
@@ -74,7 +74,7 @@ class Vectors:
         return rows
 
     def about(self, rows: np.ndarray, products: Sequence[str]) -> np.ndarray:
-        """(len(rows),) 1 for passages of one of the products, 0.5 for those of no product, 0 for those of another."""
+        """(len(rows),) 1 for passages about one of the products, 0.5 for those about none, 0 for those about others."""
         names = {product_name(product) for product in products}
         about = [
             0.5 if not article.product else float(product_name(article.product) in names)
@@ -89,7 +89,7 @@ class Vectors:
 
     @cached_property
     def products(self) -> list[tuple[str, str]]:
-        """Every product of the knowledge base, and its name as `_plain` gives it."""
+        """Every product of the knowledge base, with its name normalised by `_plain`."""
         products = {article.product for article in self.articles if article.product}
         return [(product, name) for product in sorted(products) if (name := _plain(product))]
 
@@ -104,7 +104,7 @@ class ArticleRow:
 
 
 class VectorCache:
-    """The newest `Vectors` of one embedding model. Thread-safe: one thread renews, the others wait for it."""
+    """The newest `Vectors` of one embedding model. Thread-safe: one thread refreshes them, the others wait for it."""
 
     def __init__(self, embedding_model: str) -> None:
         self._model = embedding_model
@@ -112,26 +112,26 @@ class VectorCache:
         self._vectors: Vectors | None = None
 
     def current(self, session: Session) -> Vectors:
-        """``session``: a read transaction that has not read anything yet, so that it sees the newest state."""
+        """``session``: a read transaction that has not read anything yet, so it sees the newest state."""
         version = int(session.execute(text("SELECT version FROM passages_fts_version")).scalar_one())
         vectors = self._vectors
         if vectors is not None and vectors.version == version:
             return vectors
         with self._lock:
             if self._vectors is None or self._vectors.version < version:
-                self._vectors = _renewed(session, self._model, version, self._vectors)
+                self._vectors = _refresh(session, self._model, version, self._vectors)
             return self._vectors
 
 
 class HeadingVectors:
-    """Vectors of headings, read from the database as they are asked for and kept. Thread-safe."""
+    """Vectors of headings, read from the database on demand and cached. Thread-safe."""
 
     def __init__(self, embedding_model: str) -> None:
         self._model = embedding_model
         self._known: dict[str, np.ndarray] = {}
 
     def cosines(self, session: Session, headings: Sequence[str], query: np.ndarray) -> np.ndarray:
-        """(n,) cosines with the query; -1 where a heading has no vector yet."""
+        """(n,) cosines with the query; -1 for a heading without a vector."""
         digests = [text_hash(heading) for heading in headings]
         known = self._known
         missing = sorted(set(digests) - known.keys())
@@ -146,12 +146,12 @@ class HeadingVectors:
 
 
 def text_hash(words: str) -> str:
-    """What a text's vector is kept under."""
+    """The key that a text's vector is stored under."""
     return hashlib.sha256(words.encode()).hexdigest()
 
 
 def occurrences(session: Session, vectors: Vectors, words: Sequence[str]) -> dict[str, int]:
-    """How many passages have each word; asked of the database once a snapshot."""
+    """How many passages have each word; the database is asked once per snapshot."""
     missing = [word for word in words if word not in vectors.counts]
     if missing:
         if not vectors.frequent:
@@ -162,7 +162,7 @@ def occurrences(session: Session, vectors: Vectors, words: Sequence[str]) -> dic
 
 
 def product_name(product: str) -> str:
-    """What two spellings of a product have in common: "BrewMaster 300", "brewmaster-300"."""
+    """The same for all spellings of a product: "BrewMaster 300", "brewmaster-300"."""
     return re.sub(r"[\W_]+", "", product.casefold())
 
 
@@ -170,18 +170,18 @@ def _plain(words: str) -> str:
     return " ".join(re.findall(r"[^\W_]+", words.casefold()))
 
 
-def _renewed(session: Session, model: str, version: int, old: Vectors | None) -> Vectors:
-    """The old rows of articles that are as they were, and what is new in the database."""
+def _refresh(session: Session, model: str, version: int, old: Vectors | None) -> Vectors:
+    """The old rows of unchanged articles, and the rows of the others from the database."""
     articles = _articles(session)
     known = {article.id: article for article in old.articles} if old is not None else {}
     same = {article.id for article in articles if known.get(article.id) == article}
     changed = [article.id for article in articles if article.id not in same]
-    ids, matrix, owners = _read(session, model, changed)
+    ids, matrix, owners = _read_passages(session, model, changed)
     if old is not None and same:
         owner = np.array([article.id for article in old.articles], dtype=np.int64)[old.places]
         kept = np.isin(owner, list(same))
         ids, owners = np.concatenate([old.ids[kept], ids]), np.concatenate([owner[kept], owners])
-        matrix = _stacked(old.matrix[kept] if old.in_memory else old.matrix, matrix)
+        matrix = _stack(old.matrix[kept] if old.in_memory else old.matrix, matrix)
     order = np.argsort(ids, kind="stable")
     if np.any(order[1:] < order[:-1]):
         ids, owners = ids[order], owners[order]
@@ -191,8 +191,8 @@ def _renewed(session: Session, model: str, version: int, old: Vectors | None) ->
     return Vectors(version=version, ids=ids, matrix=matrix, places=places, articles=tuple(articles))
 
 
-def _stacked(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Rows of vectors; those of none (d = 0) are zero beside others."""
+def _stack(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Both matrices in one; one without vectors (d = 0) becomes rows of zeros."""
     width = max(above.shape[1], below.shape[1])
     parts = [part if part.shape[1] else np.zeros((len(part), width), "<f4") for part in (above, below)]
     return np.concatenate(parts)
@@ -205,8 +205,8 @@ def _articles(session: Session) -> list[ArticleRow]:
     ]
 
 
-def _read(session: Session, model: str, articles: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids (n,), vectors (n, d) and article ids (n,) of the articles' passages. On PostgreSQL without the vectors."""
+def _read_passages(session: Session, model: str, articles: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids (n,), vectors (n, d) and article ids (n,) of the articles' passages; no vectors on PostgreSQL."""
     in_memory = session.get_bind().dialect.name == "sqlite"
     ids: list[int] = []
     owners: list[int] = []

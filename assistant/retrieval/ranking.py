@@ -1,0 +1,81 @@
+"""Ranking: scores of candidates, from their texts and what the query asks for. The arithmetic is in `fusion`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from assistant.models import Passage
+from assistant.retrieval import fusion
+from assistant.retrieval.candidates import Candidates, Query
+from assistant.retrieval.fulltext import Filters
+from assistant.retrieval.vectors import Vectors
+from assistant.text.identifiers import certain
+from assistant.text.words import known_stems
+
+
+@dataclass(frozen=True)
+class CandidateText:
+    """A candidate's heading, and the stems of its heading and text."""
+
+    heading: str
+    head: list[str]
+    body: list[str]
+
+    @cached_property
+    def stems(self) -> set[str]:
+        return {*self.head, *self.body}
+
+
+def read_texts(session: Session, ids: Sequence[int], wanted: set[str]) -> dict[int, CandidateText]:
+    """By passage id. Only stems that are ``wanted`` are kept."""
+    query = select(Passage.id, Passage.heading, Passage.text).where(Passage.id.in_(ids))
+    return {
+        row[0]: CandidateText(row[1], known_stems(row[1], wanted), known_stems(row[2], wanted))
+        for row in session.execute(query)
+    }
+
+
+def score(
+    vectors: Vectors,
+    rows: np.ndarray,
+    texts: Sequence[CandidateText],
+    *,
+    query: Query,
+    candidates: Candidates,
+    filters: Filters,
+    cosines: tuple[np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """(len(rows),) scores, 0 to 1. ``texts`` and ``cosines`` (of passages, of their headings) go with ``rows``."""
+    alike = np.array([candidates.alike.get(row, 0.0) for row in rows.tolist()], dtype=np.float32)
+    if not query.text:
+        return alike
+    reads = query.unread_language is None
+    words = fusion.query_of(candidates.counts, passages=len(vectors), only_known=not reads)
+    sure = certain(query.text)
+    bonuses = fusion.PICTURE_BONUS * alike
+    if filters.products:
+        bonuses += fusion.PRODUCT_BONUS * vectors.about(rows, filters.products)
+    identifiers = np.zeros(len(rows), dtype=np.float32)
+    for code, carrying in candidates.codes.items():
+        rarity = 1.0 / (1.0 + math.log1p(len(carrying)))
+        about = np.isin(rows, carrying) | np.isin(vectors.places[rows], candidates.named[code])
+        if code in sure:
+            identifiers += rarity * about
+        else:
+            bonuses += fusion.NUMBER_BONUS * rarity * about
+    scores = fusion.fuse(
+        similarities=cosines[0],
+        headings=cosines[1],
+        matches=[fusion.word_match(words, heading=text.head, text=text.body) for text in texts],
+        lead=candidates.lead,
+        bonuses=bonuses,
+        reads=reads,
+    )
+    return fusion.identifiers_first(scores, identifiers)

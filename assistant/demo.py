@@ -19,7 +19,7 @@ from assistant.desk import credentials, people, tickets
 from assistant.desk.access import MachinePrincipal, Scope
 from assistant.desk.tickets import NewTicket
 from assistant.knowledge import sources
-from assistant.knowledge.articles import ImportReport
+from assistant.knowledge.imports import ImportReport
 from assistant.media.files import Upload
 from assistant.models import Agent, AgentRole, APIKey, SourceKind, Ticket
 from assistant.progress import Progress

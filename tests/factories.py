@@ -17,8 +17,8 @@ from assistant.desk import credentials, people, tickets
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Scope
 from assistant.desk.desk import Desk
 from assistant.desk.tickets import NewTicket
-from assistant.knowledge import articles as knowledge
 from assistant.knowledge import embedding, sources
+from assistant.knowledge.imports import import_folder
 from assistant.knowledge.indexing import embed_headings
 from assistant.media.files import Upload
 from assistant.models import (
@@ -161,7 +161,7 @@ def make_articles(desk: Desk, folder: Path, articles: Mapping[str, str] | None =
     for name, text in (articles or {"brewmaster.md": BREWMASTER}).items():
         (folder / name).write_text(text, encoding="utf-8")
     embedder = embedding.serving(desk)
-    knowledge.import_folder(desk.db, path=folder, source=folder.name, embedder=embedder)
+    import_folder(desk.db, path=folder, source=folder.name, embedder=embedder)
     embed_headings(desk.db, embedder)
     desk.index.refresh()
 

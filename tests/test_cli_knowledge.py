@@ -37,11 +37,11 @@ def test_a_folder_is_imported_shown_and_removed(kb: object, tmp_path: Path) -> N
     imported = run("import", folder, "--every", "60")
     assert imported.exit_code == 0, imported.output
     assert "1 added, 0 updated" in imported.output
-    assert "skipped  bad.pdf: is no PDF" in imported.output
+    assert "skipped  bad.pdf: is not a PDF" in imported.output
     [state] = json.loads(run("status", "--json").output)
     assert (state["name"], state["state"], state["articles"], state["every_minutes"]) == ("manuals", "ok", 1, 60)
     assert state["next_at"] is not None
-    assert "bad.pdf: is no PDF" in run("status").output
+    assert "bad.pdf: is not a PDF" in run("status").output
     assert "1 unchanged" in run("sync").output
     (folder / "a.md").unlink()
     failed = run("sync", "manuals")

@@ -1,1 +1,2 @@
-"""Use cases of the knowledge base: sources, importing, indexing, embedding, search, and the articles still to write."""
+"""Use cases of the knowledge base: sources, imports, indexing, embedding, search, gaps, and answers of solved
+tickets."""

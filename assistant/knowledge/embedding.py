@@ -1,10 +1,10 @@
-"""The embedder that the knowledge base is searched with, and changing it without a pause.
+"""The embedder that the knowledge base is searched with, and switching it without a pause.
 
-When the settings name another embedder, its vectors are made beside those of the one that is served, by a job, batch by
-batch; killed, it goes on where it was. Search and imports stay with the old one until no passage is without its new
-vector; then the new one is served, in one short transaction that no import can slip past, and the old vectors go.
-Only if the old embedder cannot be had any more is the new one served at once: what has no vector yet is then found by
-words and identifiers.
+When the settings name another embedder, a job makes its vectors beside those of the served one, batch by batch, and
+resumes after a kill. Search and imports stay with the old embedder until every passage has its new vector. Then the new
+one is served, in one short transaction that no import can slip past, and the old vectors are deleted. Only if the old
+embedder is no longer available is the new one served at once; passages without a vector are then found by words and
+identifiers.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _SAVE_EVERY = 1.0  # seconds
 
 @dataclass(frozen=True)
 class EmbedderStatus:
-    """What is served, and what will be; ``done`` of ``total`` passages have a vector of ``wanted``, the one that is
-    being made; it is ``served`` itself where the one before could not be had any more."""
+    """What is served, and what will be. ``done`` of ``total`` passages have a vector of ``wanted``, whose vectors are
+    being made; that is ``served`` itself if the one before was no longer available."""
 
     served: str
     wanted: str | None
@@ -47,49 +47,51 @@ class EmbedderStatus:
     def describe(self) -> str:
         if self.wanted is None:
             return self.served
-        made = f"{self.done} of {self.total} passages embedded"
+        progress = f"{self.done} of {self.total} passages embedded"
         if self.wanted == self.served:
-            return f"{self.served}: {made}; the others are found by words"
-        return f"{self.served}, until {self.wanted} is ready: {made}"
+            return f"{self.served}: {progress}; the others are found by words"
+        return f"{self.served}, until {self.wanted} is ready: {progress}"
 
 
 def adopt(db: Database, embedders: Embedders, *, pictures: PhotoEmbedder | None = None) -> None:
-    """Make the settings' embedder the one that is, or will be, served, and have figures embedded for ``pictures``. Does
-    nothing where all is done."""
+    """Make the settings' embedder the one that is or will be served, and have figures embedded with ``pictures``. A
+    no-op if that is done."""
     if pictures is not None:
         with db.begin() as session:
-            if figures.lacks_vectors(session, pictures.name) and not _at_work(session):
+            if figures.lacks_vectors(session, pictures.name) and not _job_exists(session):
                 queue.enqueue(session, EMBED, {}, priority=WorkPriority.BATCH)
     own = embedders.own
     with db.read() as session:
-        if _is_settled(session, own):
+        if _needs_nothing(session, own):
             return
     try:
         _adopt(db, embedders)
-    except IntegrityError:  # another process has begun at the same moment
+    except IntegrityError:  # another process did so at the same moment
         _adopt(db, embedders)
 
 
 def serving(desk: Desk) -> Embedder:
-    """The embedder that is served. Raises `NotReady` if it cannot be had in this process."""
+    """The embedder that is served. Raises `NotReady` if it is not available in this process."""
     with desk.db.read() as session:
         model = served(session)
-    return opened(desk.embedders, model)
+    return open_embedder(desk.embedders, model)
 
 
-def opened(embedders: Embedders, model: EmbeddingModel | None) -> Embedder:
+def open_embedder(embedders: Embedders, model: EmbeddingModel | None) -> Embedder:
     found = embedders.find(model)
     if found is None:
         name = model.name if model is not None else ""
-        raise NotReady(f"The articles are searched with {name}, which is not on this machine. Check its settings.")
+        raise NotReady(
+            f"Articles are searched with {name}, which is not on this machine. Check the embedding settings."
+        )
     return found
 
 
 def embed(desk: Desk, *, progress: Progress = no_progress) -> EmbedderStatus | None:
-    """Make the vectors that are missing, then serve their embedder; old vectors are removed. Safe to run twice, also at
-    once. Returns how things stand."""
-    while (model := _wanted(desk.db)) is not None:
-        embedder = opened(desk.embedders, model)
+    """Make the vectors that are missing, then serve their embedder and delete old vectors. May run twice, even at the
+    same time. Returns the status."""
+    while (model := _next_to_embed(desk.db)) is not None:
+        embedder = open_embedder(desk.embedders, model)
         save = throttled(partial(_save_progress, desk.db, embedder.name), seconds=_SAVE_EVERY)
         indexing.embed_passages(desk.db, embedder, progress=both(progress, save))
         indexing.embed_headings(desk.db, embedder, progress=progress)
@@ -128,16 +130,16 @@ def _adopt(db: Database, embedders: Embedders) -> None:
         if current is None:
             indexing.hold_served(session, own.name, own.source)
             return
-        _await(session, models, own)
+        _set_next(session, models, own)
         session.execute(update(EmbeddingModel).where(EmbeddingModel.name == own.name).values(source=own.source))
-        if _is_settled(session, own):
+        if _needs_nothing(session, own):
             return
         following = _models(session).get(EmbeddingModelState.NEXT)
         count = session.execute(select(func.count()).select_from(Passage)).scalar_one()
         if following is not None and (not count or embedders.find(current) is None):
             _serve(session, following)
             following.total = count
-        if not _at_work(session):
+        if not _job_exists(session):
             queue.enqueue(session, EMBED, {}, priority=WorkPriority.BATCH)
         queue.enqueue(session, learning.LEARN, {}, key=learning.LEARN, priority=WorkPriority.BATCH)
 
@@ -147,36 +149,36 @@ def _models(session: Session, *, locked: bool = False) -> dict[EmbeddingModelSta
     return {model.state: model for model in session.scalars(query.with_for_update() if locked else query)}
 
 
-def _is_settled(session: Session, own: Embedder) -> bool:
-    """Whether the settings' embedder is served and complete, or a job is seeing to it."""
+def _needs_nothing(session: Session, own: Embedder) -> bool:
+    """Whether the settings' embedder is served and complete, or a job is working on it."""
     models = _models(session)
     following = models.get(EmbeddingModelState.NEXT)
     last = following or models.get(EmbeddingModelState.SERVED)
     if last is None or (last.name, last.source) != (own.name, own.source):
         return False
-    return (following is None and not last.total) or _at_work(session)
+    return (following is None and not last.total) or _job_exists(session)
 
 
-def _at_work(session: Session) -> bool:
+def _job_exists(session: Session) -> bool:
     statuses = (JobStatus.QUEUED, JobStatus.RUNNING)
     return bool(session.scalar(select(exists().where(Job.name == EMBED, Job.status.in_(statuses)))))
 
 
-def _await(session: Session, models: dict[EmbeddingModelState, EmbeddingModel], own: Embedder) -> None:
-    """Note that the settings' embedder is the next to be served, unless it is served."""
+def _set_next(session: Session, models: dict[EmbeddingModelState, EmbeddingModel], own: Embedder) -> None:
+    """Record that the settings' embedder is to be served next, unless it is served."""
     following = models.get(EmbeddingModelState.NEXT)
     if following is not None and following.name == own.name:
         return
     if following is not None:
-        session.delete(following)  # the settings have changed again; its vectors are swept away
+        session.delete(following)  # the settings have changed again; its vectors will be swept
         session.flush()
     if models[EmbeddingModelState.SERVED].name != own.name:
         session.add(EmbeddingModel(name=own.name, source=own.source, state=EmbeddingModelState.NEXT))
         session.flush()
 
 
-def _wanted(db: Database) -> EmbeddingModel | None:
-    """The embedder whose vectors are to be made."""
+def _next_to_embed(db: Database) -> EmbeddingModel | None:
+    """The embedder whose vectors are to be made, if any."""
     with db.read() as session:
         models = _models(session)
     current, following = models.get(EmbeddingModelState.SERVED), models.get(EmbeddingModelState.NEXT)
@@ -184,9 +186,9 @@ def _wanted(db: Database) -> EmbeddingModel | None:
 
 
 def _switch(db: Database, name: str) -> str | None:
-    """Serve the embedder called ``name`` if no passage is without its vector. Returns the name of the one before."""
+    """Serve the embedder called ``name`` if every passage has its vector. Returns the name of the one before."""
     with db.begin() as session:
-        models = _models(session, locked=True)  # an import that is storing an article holds them: it ends first
+        models = _models(session, locked=True)  # waits for imports that are storing an article
         model = next((one for one in models.values() if one.name == name), None)
         if model is None or not indexing.is_complete(session, name):
             return None
@@ -202,7 +204,7 @@ def _serve(session: Session, model: EmbeddingModel) -> None:
     before = _models(session).get(EmbeddingModelState.SERVED)
     if before is not None:
         session.delete(before)
-        session.flush()  # two are never served, also not between two statements
+        session.flush()  # two are never served, not even between two statements
     model.state, model.changed_at = EmbeddingModelState.SERVED, utcnow()
     session.flush()
 

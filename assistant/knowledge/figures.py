@@ -1,7 +1,7 @@
-"""Pictures of articles: normalised and stored like a customer's photo, and read once.
+"""Pictures of articles: normalised and stored like customers' photos, and read once.
 
-What was read is kept as evidence, by the picture's bytes and the model's revision: an import that is killed, or an
-article that changes around its pictures, does not read them again.
+What was read is kept as evidence, by the picture's bytes and the model's revision. So they are not read again after an
+import was killed or the text around them has changed.
 """
 
 from __future__ import annotations
@@ -16,37 +16,46 @@ from sqlalchemy.orm import Session
 
 from assistant.desk import evidence
 from assistant.desk.desk import Desk
-from assistant.errors import AssistantError, Unsupported
+from assistant.errors import AssistantError, NotFound, Unsupported
 from assistant.knowledge.imports import KeptPicture
 from assistant.knowledge.indexing import keep_vectors, to_bytes
 from assistant.media.files import Upload
 from assistant.media.photo import Photo, normalise
-from assistant.models import Evidence, Figure, Passage, PassageFigure, Vector, VectorKind
+from assistant.models import Evidence, Figure, Passage, PassageFigure, Vector, VectorKind, Visibility
 from assistant.ports import TextLine
 from assistant.progress import Progress, no_progress
 from assistant.retrieval.loaders import Picture
 from assistant.skills.read_photo import PhotoEvidence, read_photo
 
-# Smaller ones are icons and bullets: pixels on the shorter side.
+# Pictures with fewer pixels on the shorter side are icons and bullets.
 _LEAST_SIDE = 64
 _EMBED_AT_ONCE = 8
 
 
 def keep_picture(desk: Desk, picture: Picture) -> KeptPicture | None:
-    """Store a picture and read it. None for decoration. Raises an `AssistantError` if it is no picture that we take."""
+    """Store a picture and read it. None for decoration. Raises an `AssistantError` if it is not a supported picture."""
     photo = normalise(Upload("picture", None, picture.read()), desk.photo_limits)
     if not isinstance(photo, Photo):
-        raise Unsupported("it is in no format that is taken: JPEG, PNG, WebP, GIF or HEIC")
+        raise Unsupported("its format is not supported. Use JPEG, PNG, WebP, GIF or HEIC")
     if min(photo.width, photo.height) < _LEAST_SIDE:
         return None
     sha256, thumbnail = desk.storage.put(photo.data), desk.storage.put(photo.thumbnail)
-    found = _read(desk, photo, sha256)
-    read = (_paragraphs(found.visible_text) if picture.is_page else _words(desk, found)) if found is not None else ""
+    evidence = _read_or_recall(desk, photo, sha256)
+    read = _text_of(evidence, desk, is_page=picture.is_page) if evidence is not None else ""
     return KeptPicture(sha256, thumbnail, photo.content_type, photo.width, photo.height, read)
 
 
+def get_figure(session: Session, public_id: str, *, internal: bool = False) -> Figure:
+    """Raises `NotFound` if there is no such figure, or if its article is for agents only and ``internal`` is not
+    set."""
+    figure = session.scalar(select(Figure).where(Figure.public_id == public_id))
+    if figure is None or (figure.article.visibility is not Visibility.PUBLIC and not internal):
+        raise NotFound("There is no such figure.")
+    return figure
+
+
 def figures_beside(session: Session, passage_ids: Sequence[str]) -> dict[str, list[Figure]]:
-    """Public ids of passages to the figures that belong beside them; one statement."""
+    """Public ids of passages to the figures beside them, with one statement."""
     query = (
         select(Passage.public_id, Figure)
         .join(PassageFigure, PassageFigure.passage_id == Passage.id)
@@ -61,8 +70,8 @@ def figures_beside(session: Session, passage_ids: Sequence[str]) -> dict[str, li
 
 
 def embed_pictures(desk: Desk, *, progress: Progress = no_progress) -> int:
-    """Make the vectors of figures that have none, for the search by photo; those of another model go. Returns how
-    many. Killed, it goes on where it was."""
+    """Make the vectors of figures that have none, for search by photo, and delete those of other models. Returns how
+    many it made. Resumes after a kill."""
     embedder = desk.capabilities.photo_embedder
     if embedder is None:
         return 0
@@ -71,8 +80,8 @@ def embed_pictures(desk: Desk, *, progress: Progress = no_progress) -> int:
     for start in range(0, len(missing), _EMBED_AT_ONCE):
         progress(start, len(missing), "Embedding pictures")
         some = missing[start : start + _EMBED_AT_ONCE]
-        made = embedder.embed([desk.storage.get(sha256) for sha256 in some])
-        vectors = {sha256: to_bytes(vector) for sha256, vector in zip(some, made, strict=True)}
+        embedded = embedder.embed([desk.storage.get(sha256) for sha256 in some])
+        vectors = {sha256: to_bytes(vector) for sha256, vector in zip(some, embedded, strict=True)}
         with desk.db.begin() as session:
             keep_vectors(session, VectorKind.PICTURE, vectors, embedding_model=embedder.name)
     with desk.db.begin() as session:
@@ -92,8 +101,9 @@ def _without_vector(name: str) -> Select[str]:
     return select(Figure.sha256).distinct().where(~exists().where(*own))
 
 
-def _read(desk: Desk, photo: Photo, sha256: str) -> PhotoEvidence | None:
-    """What can be read in the picture, with no transaction open; None if the reader fails: the rest still goes in."""
+def _read_or_recall(desk: Desk, photo: Photo, sha256: str) -> PhotoEvidence | None:
+    """What the picture shows, read with no transaction open unless it was read before. None if reading fails: the
+    article is imported all the same."""
     capabilities = desk.capabilities
     with desk.db.read() as session:
         query = select(Evidence).where(Evidence.sha256 == sha256, Evidence.revision == capabilities.revision)
@@ -109,18 +119,20 @@ def _read(desk: Desk, photo: Photo, sha256: str) -> PhotoEvidence | None:
         with desk.db.begin() as session:
             session.add(row)
     except IntegrityError:
-        pass  # another import has read the same picture meanwhile
+        pass  # another import has read the same picture in the meantime
     return read
 
 
-def _words(desk: Desk, read: PhotoEvidence) -> str:
-    """What the picture shows: the model's caption, if one has looked at it, and the text in it."""
+def _text_of(read: PhotoEvidence, desk: Desk, *, is_page: bool) -> str:
+    """The paragraphs of a page; else the caption, if a model wrote it, and the text in the picture."""
+    if is_page:
+        return _paragraphs(read.visible_text)
     caption = [read.caption.value] if desk.capabilities.writes_answers else []
     return "\n".join([*caption, *(line.text for line in read.visible_text)])
 
 
 def _paragraphs(lines: Sequence[TextLine]) -> str:
-    """The text of a page: lines with more than a line's height between them are paragraphs of their own."""
+    """The text of a page. A gap of more than a line's height starts a new paragraph."""
     if not lines:
         return ""
     height = median(line.box.bottom - line.box.top for line in lines)

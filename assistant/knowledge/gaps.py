@@ -1,15 +1,16 @@
-"""Gaps in the knowledge base: questions it did not answer, put together into articles to write.
+"""Gaps in the knowledge base: questions it did not answer, grouped into articles to write.
 
-Three kinds count: no passage answered (`MISSING_KNOWLEDGE`, `UNSUPPORTED_ANSWER`), an agent wrote something else than
-the draft or discarded it and replied, the customer says the answer did not help. Personal data is masked before a
-question is kept: agents of every team see it.
+There are three kinds: no passage answered (`MISSING_KNOWLEDGE`, `UNSUPPORTED_ANSWER`); an agent rewrote the draft, or
+discarded it and replied; the customer said that the answer did not help. Personal data is masked before a question is
+stored, because agents of every team see it.
 
-Each question is looked at once. It joins the gap it is nearest to, else those that are new are put together among
-themselves. A gap that is done opens again when it is asked about after that.
+Each question is processed once. It joins the nearest gap if that is near enough; the others are grouped into new gaps.
+A gap that is done opens again when it is asked about later.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -44,10 +45,10 @@ from assistant.skills import language, personal_data
 
 LOOK = "look_for_gaps"
 LOOK_EVERY = timedelta(hours=1)
-# Least mean cosine between the questions of one gap. Pairs put together rightly, F1, with all-MiniLM-L6-v2:
-# 0.88, 0.89, 0.87 at 0.50, 0.55, 0.60 on the paraphrases of stackfaq; 0.40, 0.47, 0.48 on 800 questions of banking77.
+# Least mean cosine between the questions of one gap. F1 of grouped pairs with all-MiniLM-L6-v2 at 0.50, 0.55, 0.60:
+# 0.88, 0.89, 0.87 on the paraphrases of stackfaq; 0.40, 0.47, 0.48 on 800 questions of banking77.
 TOGETHER = 0.55
-# An answer of which less than this is still the draft was rewritten (share of words in the same order).
+# A reply that keeps less than this share of the draft's words, in order, is a rewrite.
 _STILL_THE_DRAFT = 0.6
 _AT_ONCE = 1_000
 _MOST_CHARS = 1_000
@@ -57,7 +58,7 @@ _UNANSWERED = (HandoffReason.MISSING_KNOWLEDGE, HandoffReason.UNSUPPORTED_ANSWER
 
 @dataclass(frozen=True)
 class GapSummary:
-    """An article to write: how often it was asked for, when first and last, and how, newest examples first."""
+    """An article to write: how often it was asked for, when first and last, and the newest examples."""
 
     gap: Gap
     count: int
@@ -88,7 +89,7 @@ class _Question:
 
 
 def look(desk: Desk) -> int:
-    """Take in the questions that were not looked at yet. Returns how many. The embedder works between transactions."""
+    """Process new questions. Returns how many. No transaction is open while the embedder works."""
     with desk.db.read() as session:
         questions = _new_questions(session)
     if not questions:
@@ -98,14 +99,14 @@ def look(desk: Desk) -> int:
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     try:
         with desk.db.begin() as session:
-            _take_in(session, questions, vectors, desk.capabilities.embedding_model)
-    except IntegrityError:  # another process has looked meanwhile: what is left is found the next time
+            _group(session, questions, vectors, desk.capabilities.embedding_model)
+    except IntegrityError:  # another process did so in the meantime; the rest is found next time
         return 0
     return len(questions)
 
 
 def look_job(desk: Desk) -> None:
-    """The job: look, and look again in an hour."""
+    """The job: look, and schedule the next look in an hour."""
     try:
         look(desk)
     finally:
@@ -118,14 +119,14 @@ def request_look(session: Session, *, run_at: datetime | None = None) -> None:
 
 
 def is_behind(session: Session) -> bool:
-    """Whether there are questions that the next look will take in."""
+    """Whether there are questions for the next look."""
     return bool(_new_questions(session))
 
 
 def list_gaps(
     session: Session, *, state: GapState = GapState.OPEN, limit: int = 50, examples: int = 5
 ) -> list[GapSummary]:
-    """Gaps that were asked about most, first; two statements."""
+    """Gaps that were asked about most, first; with two statements."""
     query = (
         select(Gap, func.count(GapQuestion.id), func.min(GapQuestion.asked_at), func.max(GapQuestion.asked_at))
         .join(GapQuestion, GapQuestion.gap_id == Gap.id)
@@ -135,23 +136,21 @@ def list_gaps(
         .limit(limit)
     )
     rows = session.execute(query).all()
-    asked: dict[int, list[GapQuestion]] = {}
+    questions: dict[int, list[GapQuestion]] = {}
     chosen = GapQuestion.gap_id.in_([row[0].id for row in rows])
     newest = select(GapQuestion).where(chosen).order_by(GapQuestion.asked_at.desc(), GapQuestion.id.desc())
     for question in session.scalars(newest.options(defer(GapQuestion.embedding))):
-        asked.setdefault(question.gap_id, []).append(question)
+        questions.setdefault(question.gap_id, []).append(question)
     summaries = []
     for gap, count, first_at, last_at in rows:
-        kinds = dict.fromkeys((question.kind for question in asked[gap.id]), 0)
-        for question in asked[gap.id]:
-            kinds[question.kind] += 1
-        texts = dict.fromkeys(question.text for question in asked[gap.id])
+        kinds = dict(Counter(question.kind for question in questions[gap.id]))
+        texts = dict.fromkeys(question.text for question in questions[gap.id])
         summaries.append(GapSummary(gap, count, _aware(first_at), _aware(last_at), kinds, tuple(texts)[:examples]))
     return summaries
 
 
 def finish_gap(session: Session, public_id: str, *, by: AgentPrincipal | None = None) -> Gap:
-    """The article is written. Doing it twice is a no-op; asked about again, the gap opens again."""
+    """Mark the article as written. Doing so twice is a no-op. If it is asked about later, the gap opens again."""
     gap = get_gap(session, public_id)
     if gap.state is not GapState.DONE:
         gap.state, gap.done_at = GapState.DONE, utcnow()
@@ -174,7 +173,7 @@ def _aware(moment: Any) -> datetime:
 
 
 def _new_questions(session: Session) -> list[_Question]:
-    """Of one message, the strongest reason counts: what the customer says, then what the agent did."""
+    """For each message the strongest reason counts: what the customer said, then what the agent did."""
     found: dict[int, _Question] = {}
     for kind, rows in (
         (GapKind.NOT_HELPFUL, _not_helpful(session)),
@@ -182,13 +181,14 @@ def _new_questions(session: Session) -> list[_Question]:
         (GapKind.NOT_FOUND, _not_found(session)),
     ):
         for message, subject in rows:
-            text = _asked(message, subject)
+            text = _question_text(message, subject)
             if text and message.id not in found:
                 found[message.id] = _Question(message.id, kind, text, message.created_at)
     return list(found.values())[:_AT_ONCE]
 
 
-def _asked(message: Message, subject: str) -> str:
+def _question_text(message: Message, subject: str) -> str:
+    """Masked and cut; short messages with their subject. "" for courtesies and calls for a person."""
     text = message.text.strip()
     if language.courtesy(text) is not None or language.wants_person(text):
         return ""
@@ -197,7 +197,8 @@ def _asked(message: Message, subject: str) -> str:
     return personal_data.mask(" ".join(text.split())[:_MOST_CHARS])
 
 
-def _unseen() -> Select[Message, str]:
+def _select_new() -> Select[Message, str]:
+    """Customers' messages that have not been processed, with the ticket's subject."""
     seen = select(GapQuestion.message_id)
     return (
         select(Message, Ticket.subject)
@@ -209,7 +210,8 @@ def _unseen() -> Select[Message, str]:
 
 
 def _not_found(session: Session) -> Iterator[tuple[Message, str]]:
-    """Questions whose draft is a handoff for want of knowledge, and those that handed a conversation off for it."""
+    """Questions whose draft is a handoff because knowledge was missing, and those after which a conversation was handed
+    off for that reason."""
     drafted = select(Draft.answers_message_id).where(Draft.handoff_reason.in_(_UNANSWERED))
     last_before = (
         select(func.max(Message.id))
@@ -221,13 +223,14 @@ def _not_found(session: Session) -> Iterator[tuple[Message, str]]:
         )
         .group_by(Conversation.id)
     )
-    query = _unseen().where(or_(Message.id.in_(drafted), Message.id.in_(last_before)))
+    query = _select_new().where(or_(Message.id.in_(drafted), Message.id.in_(last_before)))
     return ((row[0], row[1]) for row in session.execute(query))
 
 
 def _rewritten(session: Session) -> Iterator[tuple[Message, str]]:
-    """Questions whose draft an agent replaced: little of it is left, or it was discarded and another answer sent."""
-    edited = _unseen().join(Draft, Draft.answers_message_id == Message.id).where(Draft.status == DraftStatus.EDITED)
+    """Questions whose draft an agent replaced: little of it was kept, or it was discarded and another reply was
+    sent."""
+    edited = _select_new().join(Draft, Draft.answers_message_id == Message.id).where(Draft.status == DraftStatus.EDITED)
     for message, subject, text, sent in session.execute(edited.add_columns(Draft.text, Draft.sent_text)):
         if text.strip() and sent and _kept_share(text, sent) < _STILL_THE_DRAFT:
             yield message, subject
@@ -238,7 +241,7 @@ def _rewritten(session: Session) -> Iterator[tuple[Message, str]]:
         .subquery()
     )
     discarded = (
-        _unseen()
+        _select_new()
         .join(Draft, Draft.answers_message_id == Message.id)
         .join(reply, reply.c.conversation_id == Message.conversation_id)
         .where(Draft.status == DraftStatus.DISCARDED, Draft.text != "", reply.c.last > Message.id)
@@ -255,7 +258,7 @@ def _not_helpful(session: Session) -> Iterator[tuple[Message, str]]:
         .where(Message.author == Author.CUSTOMER, Message.id < poor.c.id)
         .group_by(poor.c.id)
     )
-    return ((row[0], row[1]) for row in session.execute(_unseen().where(Message.id.in_(before))))
+    return ((row[0], row[1]) for row in session.execute(_select_new().where(Message.id.in_(before))))
 
 
 def _kept_share(draft: str, sent: str) -> float:
@@ -265,10 +268,10 @@ def _kept_share(draft: str, sent: str) -> float:
     return sum(block.size for block in blocks) / max(len(words), 1)
 
 
-# Putting together
+# Grouping
 
 
-def _take_in(session: Session, questions: Sequence[_Question], vectors: np.ndarray, model: str) -> None:
+def _group(session: Session, questions: Sequence[_Question], vectors: np.ndarray, model: str) -> None:
     gaps, centres = _centres(session, model)
     new: list[int] = []
     for index, vector in enumerate(vectors):
@@ -288,8 +291,8 @@ def _take_in(session: Session, questions: Sequence[_Question], vectors: np.ndarr
 
 
 def together(vectors: np.ndarray) -> list[list[int]]:
-    """Groups of rows, by average linkage: the mean cosine between the rows of two groups that are put together is at
-    least `TOGETHER`. ``vectors``: (n, d), unit length."""
+    """Groups of rows, by average linkage: two groups are merged while the mean cosine between their rows is at least
+    `TOGETHER`. ``vectors``: (n, d), unit length."""
     from sklearn.cluster import AgglomerativeClustering
 
     if len(vectors) < 2:
@@ -304,7 +307,7 @@ def together(vectors: np.ndarray) -> list[list[int]]:
 
 
 def _centres(session: Session, model: str) -> tuple[list[Gap], np.ndarray]:
-    """Every gap with the mean of its questions: its product with a question is their mean cosine."""
+    """Every gap with the mean of its questions' vectors, whose product with a vector is the mean cosine."""
     sums: dict[int, tuple[np.ndarray, int]] = {}
     query = select(GapQuestion.gap_id, GapQuestion.embedding).where(GapQuestion.embedding_model == model)
     for gap_id, data in session.execute(query):

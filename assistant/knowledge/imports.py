@@ -1,17 +1,18 @@
-"""Bringing what a source lists into the knowledge base: incremental, whole article by whole article.
+"""Importing what a source lists into the knowledge base: incrementally, one whole article at a time.
 
-An article whose content is unchanged costs nothing, a passage that was embedded before is not embedded again, articles
-that have left the source go. Each article is replaced in one short transaction, its figures with it, so what is served
-is always a whole article of one version, and an import that is killed continues where it was. Two imports of one source
-at once do each article one after the other: the later one finds it done.
+Unchanged articles cost nothing, passages that were embedded before are not embedded again, and articles that have left
+the source are removed. Each article is replaced with its figures in one short transaction, so what is served is always
+one version of a whole article, and an import resumes after a kill. Two simultaneous imports of one source take turns
+for each article, and the later one finds it done.
 
-Passages of many articles are embedded together, sorted by length: a batch is as slow as its longest text.
+Passages of many articles are embedded together, sorted by length: a batch takes as long as its longest text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -25,25 +26,25 @@ from assistant.knowledge.indexing import NotServed, hold_served, keep_vectors, k
 from assistant.models import Article, EmbeddingModel, Figure, Passage, PassageFigure, VectorKind, Visibility
 from assistant.ports import Embedder
 from assistant.progress import Progress, no_progress
-from assistant.retrieval.loaders import ArticleSource, Found, Listing, Picture
+from assistant.retrieval.loaders import ArticleSource, Found, Listing, Picture, list_articles
 from assistant.retrieval.splitting import REVISION, FigureText, PassageText, cut
 from assistant.skills.taxonomy import Taxonomy
 
-# Passages that wait to be embedded together. Sorted by length within so many, an import embeds as fast as all at once
-# would; a kill costs the work on as many.
+# Passages that are collected and sorted by length before they are embedded. With this many, an import is as fast as
+# sorting all of them; a kill loses the work on at most this many.
 _WINDOW = 512
-# What is read slowly, from a website, is stored after so many seconds even if it is less.
+# Seconds after which fewer are stored too, when articles come slowly, as from a website.
 _FLUSH_AFTER = 2.0
-# Texts a call: other threads' queries get their turn between two calls.
+# Texts per call; between two calls, other threads' queries get their turn.
 _EMBED_AT_ONCE = 32
-# Characters at the beginning of an article in which it says what it is about.
+# An article's product is looked for in this many characters at its beginning.
 _OPENING = 300
 
 
 @dataclass(frozen=True)
 class KeptPicture:
-    """A picture whose bytes are in storage. ``read``: what was read in it; for the picture of a page, paragraphs
-    separated by blank lines."""
+    """A picture whose bytes are in storage. ``read``: what was read in it; for a page, paragraphs separated by blank
+    lines."""
 
     sha256: str
     thumbnail_sha256: str
@@ -53,15 +54,15 @@ class KeptPicture:
     read: str = ""
 
 
-# Stores and reads a picture. None for decoration; an `AssistantError` says what is wrong with it.
+# Stores and reads a picture. Returns None for decoration; raises an `AssistantError` that says what is wrong with it.
 KeepPicture = Callable[[Picture], KeptPicture | None]
-# Told of every article that is stored as it is now: (key, the article, or None if it had not changed).
+# Called for every article that is stored in its current version, with its key and, unless it is unchanged, the article.
 Stored = Callable[[str, ArticleSource | None], None]
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """How many articles were added, updated, unchanged, removed; what could not be read, and why."""
+    """How many articles were added, updated, unchanged and removed; what could not be read, and why."""
 
     source: str
     added: int = 0
@@ -97,7 +98,7 @@ class ImportReport:
 
 @dataclass(frozen=True)
 class _FigureRow:
-    """A figure as it will be stored, and the positions of the passages that it belongs beside."""
+    """A figure to store, and the positions of the passages it stands beside."""
 
     text: FigureText
     kept: KeptPicture
@@ -106,7 +107,7 @@ class _FigureRow:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """An article that waits to be embedded and stored."""
+    """An article waiting to be embedded and stored."""
 
     article: ArticleSource
     digest: str
@@ -114,11 +115,20 @@ class _Prepared:
     figures: tuple[_FigureRow, ...]
 
 
+def import_folder(
+    db: Database, *, path: Path, source: str, embedder: Embedder, progress: Progress = no_progress
+) -> ImportReport:
+    """Make the articles of ``source`` those of the folder (or file) at ``path``, without their pictures.
+
+    Raises `NotFound` or `Invalid` if there is nothing to import: a mistyped path must not empty the knowledge base."""
+    return Importer(db, source, embedder, progress=progress).run(list_articles(path))
+
+
 @dataclass
 class Importer:
-    """One import of one source. ``embedder``: the one that is served; another one that takes its place meanwhile is
-    got by ``reopen``. ``taxonomy``: an article that does not say its product has the one that its title or opening
-    names. ``keep_picture``: without it, pictures are left out."""
+    """One import of one source. ``embedder``: the one that is served; if another takes its place in the meantime,
+    ``reopen`` opens it. ``taxonomy``: if an article states no product, the one named in its title or opening is used.
+    ``keep_picture``: without it, pictures are left out."""
 
     db: Database
     source: str
@@ -127,8 +137,8 @@ class Importer:
     taxonomy: Taxonomy | None = None
     keep_picture: KeepPicture | None = None
     progress: Progress = no_progress
-    stored: Stored = lambda _key, _article: None
-    _known: dict[str, str] = field(default_factory=dict, init=False)  # key to digest of what is stored
+    stored: Stored | None = None
+    _known: dict[str, str] = field(default_factory=dict, init=False)  # key to the stored digest
     _waiting: list[_Prepared] = field(default_factory=list, init=False)
     _flushed_at: float = field(default=0.0, init=False)
     _total: int = field(default=0, init=False)
@@ -140,13 +150,18 @@ class Importer:
     _figures: int = field(default=0, init=False)
 
     def run(self, listing: Listing) -> ImportReport:
-        """Make the articles of the source those of the listing. What cannot be read just now stays as it was.
+        """Make the source's articles those of the listing. Articles that cannot be read now stay as they were.
 
-        Raises `NotFound` if not one article can be read: a mistyped path does not empty the knowledge base."""
+        Raises `NotFound` if no article at all can be read: a mistyped path must not empty the knowledge base."""
         started = perf_counter()
         with self.db.read() as session:
-            self._known = _stored_digests(session, self.source)
-        changed = [found for found in listing.found if not self._is_known(found)]
+            digests = select(Article.source_key, Article.content_hash).where(Article.source == self.source)
+            self._known = dict(session.execute(digests).all())
+        changed = [
+            found
+            for found in listing.found
+            if found.content_hash is None or self._known.get(found.key) != self._digest(found.content_hash)
+        ]
         self._unchanged = len(listing.found) - len(changed)
         self._flushed_at = monotonic()
         self._total = len(changed)
@@ -154,10 +169,11 @@ class Importer:
         gone: set[str] = set()
         for found in changed:
             self._take(found, listing, gone)
-            if self._is_time_to_store():
+            count = sum(len(one.passages) for one in self._waiting)
+            if count >= _WINDOW or (count > 0 and monotonic() - self._flushed_at > _FLUSH_AFTER):
                 self._store()
         self._store()
-        is_empty = not listing.found and not listing.failed  # on purpose
+        is_empty = not listing.found and not listing.failed  # intentionally
         if not is_empty and not self._added + self._updated + self._unchanged:
             reasons = "; ".join(f"{key} {reason}" for key, reason in listing.failed[:3])
             raise NotFound(f"No article of {self.source!r} could be read: {reasons}.")
@@ -174,35 +190,36 @@ class Importer:
             seconds=perf_counter() - started,
         )
 
-    def _is_known(self, found: Found) -> bool:
-        return found.content_hash is not None and self._known.get(found.key) == self._digest(found.content_hash)
-
     def _digest(self, content_hash: str) -> str:
-        """Changes when the article does, and when other passages are made of it than before, or another product."""
+        """Changes when the article does, and when it would now be cut into other passages or get another product."""
         products = f"-{self.taxonomy.products_hash}" if self.taxonomy is not None else ""
         return f"{REVISION}{'+' if self.keep_picture is not None else ''}{products}:{content_hash}"
 
     def _take(self, found: Found, listing: Listing, gone: set[str]) -> None:
-        """Read an article, with its pictures, unless it turns out to be unchanged."""
+        """Read an article with its pictures, unless it turns out to be unchanged."""
         try:
             article = found.read()
-        except NotFound as error:  # listed, but no longer there
+        except NotFound as error:  # listed, but it no longer exists
             listing.failed.append((found.key, error.message))
             gone.update({found.key} & self._known.keys())
-            self._tell_done()
+            self._count_done()
         except AssistantError as error:
             listing.fail(found.key, error.message, doubtful=found.key)
-            self._tell_done()
+            self._count_done()
         else:
             digest = self._digest(found.content_hash or (article.content_hash if article is not None else ""))
             if article is None or self._known.get(found.key) == digest:
                 self._unchanged += 1
-                self.stored(found.key, article)
-                self._tell_done()
+                self._report_stored(found.key, article)
+                self._count_done()
             else:
                 self._waiting.append(self._prepare(article, digest, listing))
 
-    def _tell_done(self) -> None:
+    def _report_stored(self, key: str, article: ArticleSource | None) -> None:
+        if self.stored is not None:
+            self.stored(key, article)
+
+    def _count_done(self) -> None:
         self._done += 1
         self.progress(self._done, self._total, "Importing articles")
 
@@ -212,7 +229,7 @@ class Importer:
         passages = list(pieces.passages)
         figures = []
         for figure in pieces.figures:
-            kept = self._kept(figure, article, listing)
+            kept = self._keep_picture(figure, article, listing)
             if kept is None:
                 continue
             own = figure.passages(kept.read)
@@ -227,7 +244,7 @@ class Importer:
         opening = " ".join(block for section in article.sections[:1] for block in section.blocks)[:_OPENING]
         return replace(article, product=self.taxonomy.product_named(article.title, opening))
 
-    def _kept(self, figure: FigureText, article: ArticleSource, listing: Listing) -> KeptPicture | None:
+    def _keep_picture(self, figure: FigureText, article: ArticleSource, listing: Listing) -> KeptPicture | None:
         if self.keep_picture is None:
             return None
         try:
@@ -236,35 +253,32 @@ class Importer:
             listing.failed.append((article.key, f"a picture was left out: {error.message}"))
             return None
 
-    def _is_time_to_store(self) -> bool:
-        count = sum(len(one.passages) for one in self._waiting)
-        return count >= _WINDOW or (count > 0 and monotonic() - self._flushed_at > _FLUSH_AFTER)
-
     def _store(self) -> None:
-        """Embed what is waiting, with no transaction open, and store it. Should another embedder be served by the time
-        an article is stored, what is left is embedded with that one."""
+        """Embed what is waiting, with no transaction open, and store it. If another embedder is served by the time an
+        article is stored, the rest is embedded with that one."""
         while self._waiting:
             try:
                 self._embed_and_store()
             except NotServed as other:
                 if self.reopen is None:
-                    raise Conflict(f"The articles are searched with another embedder: {other.served.name}.") from other
+                    raise Conflict(f"Articles are searched with another embedder: {other.served.name}.") from other
                 self.embedder = self.reopen(other.served)
         self._flushed_at = monotonic()
 
     def _embed_and_store(self) -> None:
-        """Each article is replaced, in a transaction of its own, as soon as all of its passages are embedded."""
+        """Each article is replaced, in a transaction of its own, as soon as all its passages are embedded."""
         texts = {passage.content_hash: passage for one in self._waiting for passage in one.passages}
         vectors = known_vectors(self.db, list(texts), embedding_model=self.embedder.name)
         missing = sorted((key for key in texts if key not in vectors), key=lambda key: len(texts[key].indexed))
         self._store_complete(vectors)
-        for some in _slices(missing, _EMBED_AT_ONCE):
+        for start in range(0, len(missing), _EMBED_AT_ONCE):
+            some = missing[start : start + _EMBED_AT_ONCE]
             embedded = self.embedder.embeddings.embed_documents([texts[key].indexed for key in some])
             vectors |= {key: to_bytes(vector) for key, vector in zip(some, embedded, strict=True)}
             self._store_complete(vectors)
 
     def _store_complete(self, vectors: Mapping[str, bytes]) -> None:
-        """Store the articles of which every passage has its vector; the others go on waiting."""
+        """Store the articles whose passages all have their vectors; the others keep waiting."""
         for one in tuple(self._waiting):
             if all(passage.content_hash in vectors for passage in one.passages):
                 self._store_one(one, vectors)
@@ -281,41 +295,31 @@ class Importer:
             self._updated += 1
         else:
             self._added += 1
-        self.stored(one.article.key, one.article)
-        self._tell_done()
+        self._report_stored(one.article.key, one.article)
+        self._count_done()
 
     def _remove(self, keys: Sequence[str]) -> int:
         for key in keys:
-            # One by one: short transactions, and no two imports wait for each other's articles.
+            # One by one: transactions stay short, and imports do not wait for each other's articles.
             with self.db.begin() as session:
                 session.execute(delete(Article).where(Article.source == self.source, Article.source_key == key))
         return len(keys)
 
 
-def _stored_digests(session: Session, source: str) -> dict[str, str]:
-    """Key to digest of what is stored."""
-    articles = select(Article.source_key, Article.content_hash).where(Article.source == source)
-    return dict(session.execute(articles).all())
-
-
 def _gone(listing: Listing, stored: Mapping[str, str]) -> list[str]:
-    """Stored keys that have left the source: those neither found nor of something that could not be read just now."""
+    """Stored keys that have left the source: neither found, nor part of something that could not be read now."""
     keep = {found.key for found in listing.found} | listing.doubtful
-    if "" in keep:  # the list itself could not be read whole
+    if "" in keep:  # the list itself is incomplete
         return []
     return [key for key in stored if key not in keep and not any(file in keep for file in _files_of(key))]
 
 
 def _files_of(key: str) -> Iterator[str]:
-    """The files that an article with this key may be a row of: the name of a file may hold a # itself."""
+    """The files that an article with this key may be a row of; a file's name may contain a # too."""
     place = key.find("#")
     while place >= 0:
         yield key[:place]
         place = key.find("#", place + 1)
-
-
-def _slices(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _save(db: Database, source: str, new: _Prepared, vectors: Mapping[str, bytes], embedder: Embedder) -> None:
@@ -332,7 +336,7 @@ def _save(db: Database, source: str, new: _Prepared, vectors: Mapping[str, bytes
             session.execute(delete(Passage).where(Passage.article_id == row.id))
         row.title, row.url, row.product = article.title, article.url, article.product
         row.language, row.visibility = article.language, Visibility(article.visibility)
-        # The index asks for the time to know what has changed: it differs even if nothing else does.
+        # The index tells by the time what has changed, so it is set even if nothing else differs.
         row.content_hash, row.updated_at = new.digest, utcnow()
         session.flush()
         own = {passage.content_hash: vectors[passage.content_hash] for passage in new.passages}
@@ -360,7 +364,7 @@ def _passage_rows(article_id: int, passages: Sequence[PassageText]) -> list[Pass
 def _save_figures(
     session: Session, article_id: int, figures: Sequence[_FigureRow], passages: Sequence[Passage]
 ) -> None:
-    """A figure that the article had before keeps its row; one that has left goes."""
+    """A figure that the article had before keeps its row; one that has left is deleted."""
     old = {row.sha256: row for row in session.scalars(select(Figure).where(Figure.article_id == article_id))}
     new: dict[str, tuple[Figure, set[int]]] = {}
     for figure in figures:

@@ -1,8 +1,8 @@
 """Making what the index needs: vectors of passages and of their headings, and PostgreSQL's index of them.
 
-A vector is made once for each text and embedder, however many passages have it. One of a heading is made after those of
-the passages: until it is there, a passage is ranked without it. Imports hold the served embedder while they store, so
-that it is never another one by the time an article is in (`hold_served`).
+A vector is made once for each text and embedder, however many passages have the text. Headings follow after passages,
+which are ranked without them until then. Imports lock the served embedder while they store an article (`hold_served`),
+so that no switch happens in between.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from assistant.ports import Embedder
 from assistant.progress import Progress, no_progress
 from assistant.retrieval.vectors import text_hash
 
-# Texts a call: other threads' queries get their turn between two calls.
+# Texts per call; between two calls, other threads' queries get their turn.
 _AT_ONCE = 32
-# Passages that are looked at together, sorted by length: a batch is as slow as its longest text.
+# Passages that are sorted by length together: a batch takes as long as its longest text.
 _WINDOW = 512
-_REMOVED_AT_ONCE = 2000
-# Passages from which PostgreSQL gets an index of vectors, and the memory to build it with.
+_DELETED_AT_ONCE = 2000
+# The number of passages from which PostgreSQL gets an index of vectors, and the memory to build it.
 INDEX_FROM = 20_000
 _BUILD_MEMORY = "2GB"
-# An index that was being built when its process died is there, but not used.
+# An index whose building was interrupted exists but is not used.
 _INVALID = "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('{name}') AND NOT indisvalid"
 
 
 class NotServed(Exception):
-    """Another embedder is served than the one whose vectors were to be stored."""
+    """Raised instead of storing vectors of an embedder that is not the served one."""
 
     def __init__(self, served: EmbeddingModel) -> None:
         super().__init__(served.name)
@@ -42,9 +42,8 @@ class NotServed(Exception):
 
 
 def hold_served(session: Session, name: str, source: str = "") -> None:
-    """Keep the embedder called ``name`` served until this transaction ends; with no embedder yet, it is from now on.
-
-    Raises `NotServed` if it is another one."""
+    """Keep the embedder called ``name`` served until this transaction ends. If there is none yet, it becomes the served
+    one. Raises `NotServed` if another is."""
     state = EmbeddingModel.state == EmbeddingModelState.SERVED
     served = session.scalar(select(EmbeddingModel).where(state).with_for_update(read=True))
     if served is None:
@@ -55,7 +54,7 @@ def hold_served(session: Session, name: str, source: str = "") -> None:
 
 
 def keep_vectors(session: Session, kind: VectorKind, vectors: Mapping[str, bytes], *, embedding_model: str) -> None:
-    """Store vectors by content hash; those that are there stay as they are."""
+    """Store vectors by content hash; existing ones stay as they are."""
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     rows = [
         {"content_hash": digest, "embedding_model": embedding_model, "kind": kind, "embedding": vector}
@@ -66,7 +65,7 @@ def keep_vectors(session: Session, kind: VectorKind, vectors: Mapping[str, bytes
 
 
 def known_vectors(db: Database, digests: Sequence[str], *, embedding_model: str) -> dict[str, bytes]:
-    """Content hash to vector, for what the database already has."""
+    """Content hash to vector, for those that the database has."""
     vectors: dict[str, bytes] = {}
     columns = select(Vector.content_hash, Vector.embedding).where(Vector.embedding_model == embedding_model)
     with db.read() as session:
@@ -78,8 +77,8 @@ def known_vectors(db: Database, digests: Sequence[str], *, embedding_model: str)
 
 
 def embed_passages(db: Database, embedder: Embedder, *, progress: Progress = no_progress) -> None:
-    """Embed the passages that have no vector of this embedder. Killed, it goes on where it was. Ends early if the
-    embedder is not wanted any more."""
+    """Embed the passages that have no vector of this embedder. Resumes after a kill; stops early if the embedder is no
+    longer wanted."""
     done, total = count_embedded(db, embedder.name)
     last = 0
     while True:
@@ -92,16 +91,16 @@ def embed_passages(db: Database, embedder: Embedder, *, progress: Progress = no_
         last = window[-1].id
         texts = {passage.content_hash: passage.indexed for passage in window}
 
-        def tell(stored: int, _total: int, _what: str, before: int = done) -> None:
+        def add(stored: int, _total: int, _what: str, before: int = done) -> None:
             progress(min(before + stored, total), total, "Embedding passages")
 
-        if not _store(db, VectorKind.PASSAGE, texts, embedder, tell):
+        if not _store(db, VectorKind.PASSAGE, texts, embedder, add):
             return
         done += len(window)
 
 
 def embed_headings(db: Database, embedder: Embedder, *, progress: Progress = no_progress) -> int:
-    """Embed the headings that have no vector yet. Returns how many. Killed, it goes on where it was."""
+    """Embed the headings that have no vector yet. Returns how many. Resumes after a kill."""
     with db.read() as session:
         headings = session.scalars(select(Passage.heading).distinct()).all()
         known = select(Vector.content_hash).where(Vector.embedding_model == embedder.name)
@@ -117,7 +116,7 @@ def is_complete(session: Session, embedding_model: str) -> bool:
 
 
 def count_embedded(db: Database, embedding_model: str) -> tuple[int, int]:
-    """How many passages have a vector of the model, of how many."""
+    """How many passages have a vector of the model, and how many there are."""
     with db.read() as session:
         total = session.execute(select(func.count()).select_from(Passage)).scalar_one()
         missing = session.execute(select(func.count()).select_from(_without_vector(embedding_model).subquery()))
@@ -125,33 +124,32 @@ def count_embedded(db: Database, embedding_model: str) -> tuple[int, int]:
 
 
 def sweep_vectors(db: Database) -> None:
-    """Remove vectors of texts that are in no article any more, and of embedders that are not wanted any more."""
+    """Delete vectors of texts that no article has any more, and of embedders that are no longer wanted."""
     wanted = select(EmbeddingModel.name)
     ours = Vector.kind.in_((VectorKind.PASSAGE, VectorKind.HEADING))
-    while _removed(db, select(Vector.id).where(ours, Vector.embedding_model.not_in(wanted)).limit(_REMOVED_AT_ONCE)):
-        pass  # in pieces: the first are many, and others write meanwhile
+    while _delete(db, select(Vector.id).where(ours, Vector.embedding_model.not_in(wanted)).limit(_DELETED_AT_ONCE)):
+        pass  # in pieces, because there may be many and others want to write
     with db.begin() as session:
-        # Held, so that no import takes a vector for known that goes.
+        # Locked, so that no import relies on a vector that is about to be deleted.
         session.execute(select(EmbeddingModel.id).with_for_update())
         used = exists().where(Passage.content_hash == Vector.content_hash)
         session.execute(delete(Vector).where(Vector.kind == VectorKind.PASSAGE, ~used))
         headings = {text_hash(heading) for heading in session.scalars(select(Passage.heading).distinct())}
         stored = session.execute(select(Vector.id, Vector.content_hash).where(Vector.kind == VectorKind.HEADING))
         gone = [row[0] for row in stored if row[1] not in headings]
-        for start in range(0, len(gone), _REMOVED_AT_ONCE):
-            session.execute(delete(Vector).where(Vector.id.in_(gone[start : start + _REMOVED_AT_ONCE])))
+        for start in range(0, len(gone), _DELETED_AT_ONCE):
+            session.execute(delete(Vector).where(Vector.id.in_(gone[start : start + _DELETED_AT_ONCE])))
 
 
 def to_bytes(vector: Iterable[float]) -> bytes:
-    """A vector as it is stored: float32, little-endian, unit length."""
+    """A vector as stored: float32, little-endian, unit length."""
     row = np.asarray(list(vector), dtype="<f4")
     return bytes((row / max(float(np.linalg.norm(row)), 1e-12)).astype("<f4").tobytes())
 
 
 def index_vectors(db: Database, *, embedding_model: str, index_from: int = INDEX_FROM) -> bool:
-    """On PostgreSQL, make the HNSW index of this model's passages once there are ``index_from``; while it is made, they
-    are searched and changed as before. Returns whether there is one. Below that an exact search is as fast, and exact.
-    """
+    """On PostgreSQL, create the HNSW index of this model's passages once there are ``index_from``; with fewer, an exact
+    search is as fast. Passages can be searched and changed meanwhile. Returns whether there is an index."""
     if db.is_sqlite:
         return False
     with db.read() as session:
@@ -165,7 +163,7 @@ def index_vectors(db: Database, *, embedding_model: str, index_from: int = INDEX
     dimensions = len(one) // 4
     name = _index_name(embedding_model)
     quoted = embedding_model.replace("'", "''").replace("%", "%%")
-    # Outside of a transaction: PostgreSQL wants it so, for an index that is built beside the work.
+    # PostgreSQL builds an index concurrently only outside a transaction.
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if connection.exec_driver_sql(_INVALID.format(name=name)).scalar_one_or_none():
             connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
@@ -180,7 +178,7 @@ def index_vectors(db: Database, *, embedding_model: str, index_from: int = INDEX
 
 
 def drop_index(db: Database, *, embedding_model: str) -> None:
-    """Remove this model's index of vectors, if there is one."""
+    """Drop this model's index of vectors, if there is one."""
     if not db.is_sqlite:
         with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {_index_name(embedding_model)}")
@@ -191,20 +189,20 @@ def _index_name(embedding_model: str) -> str:
 
 
 def _without_vector(embedding_model: str) -> Select[Passage]:
-    """The passages that have no vector of the model."""
+    """Selects the passages that have no vector of the model."""
     own = (Vector.content_hash == Passage.content_hash, Vector.embedding_model == embedding_model)
     return select(Passage).where(~exists().where(*own))
 
 
 def _store(db: Database, kind: VectorKind, texts: Mapping[str, str], embedder: Embedder, progress: Progress) -> bool:
-    """Embed texts, by their hash, in batches, each stored at once, with no transaction open while the model works.
-    Stops, and returns False, when the model is no longer one of those whose vectors are kept."""
-    order = sorted(texts, key=lambda digest: len(texts[digest]))  # a batch is as slow as its longest text
+    """Embed texts (by hash) in batches, storing each batch, with no transaction open while the model works. Stops and
+    returns False if vectors of this model are no longer wanted."""
+    order = sorted(texts, key=lambda digest: len(texts[digest]))
     for start in range(0, len(order), _AT_ONCE):
         progress(start, len(order), f"Embedding {kind.value}s")
         some = order[start : start + _AT_ONCE]
-        made = embedder.embeddings.embed_documents([texts[digest] for digest in some])
-        vectors = {digest: to_bytes(vector) for digest, vector in zip(some, made, strict=True)}
+        embedded = embedder.embeddings.embed_documents([texts[digest] for digest in some])
+        vectors = {digest: to_bytes(vector) for digest, vector in zip(some, embedded, strict=True)}
         with db.begin() as session:
             model = select(EmbeddingModel.id).where(EmbeddingModel.name == embedder.name)
             if session.scalar(model.with_for_update(read=True)) is None:
@@ -214,7 +212,7 @@ def _store(db: Database, kind: VectorKind, texts: Mapping[str, str], embedder: E
     return True
 
 
-def _removed(db: Database, ids: Select[int]) -> bool:
+def _delete(db: Database, ids: Select[int]) -> bool:
     with db.begin() as session:
         some = session.scalars(ids).all()
         session.execute(delete(Vector).where(Vector.id.in_(some)))

@@ -1,8 +1,8 @@
 """Answers of solved tickets as articles: proposed with personal data masked, used once an agent has approved them.
 
-The question is the customer's first message, the answer the last one an agent sent, or a draft that was sent, before
-the ticket was solved. Nothing of a ticket is used, shown to other teams or indexed before an agent who may see the
-ticket has read it and said so.
+The question is the customer's first message; the answer is the agent's last reply (which may be a draft that was sent)
+before the ticket was solved. Nothing from a ticket is used, indexed or shown to other teams before an agent who may see
+the ticket has read and approved it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from assistant.retrieval.sources.markdown import read_markdown
 from assistant.skills import language, personal_data
 from assistant.text.words import query_words
 
-# Shorter answers ("Done!") help nobody else.
+# Shorter answers ("Done!") do not help anyone else.
 _LEAST_WORDS = 8
 _AT_ONCE = 500
 _MOST_TITLE = 120
@@ -40,7 +40,7 @@ _NOUNS_WITH_CAPITALS = ("de", "lb")
 
 
 def propose(desk: Desk) -> int:
-    """Look for solved tickets that were not looked at yet. Returns how many answers are proposed anew."""
+    """Look through solved tickets that are new. Returns how many answers were proposed."""
     proposed = 0
     for ticket_id in _new_tickets(desk):
         with desk.db.begin() as session:
@@ -54,7 +54,7 @@ def propose(desk: Desk) -> int:
 
 
 def list_proposed(session: Session, agent: AgentPrincipal, *, limit: int = 50) -> list[tuple[SolvedAnswer, Ticket]]:
-    """Proposals of tickets that the agent may see, oldest first."""
+    """Proposals from tickets that the agent may see, oldest first."""
     tickets = visible_tickets(agent).with_only_columns(Ticket.id)
     query = (
         select(SolvedAnswer, Ticket)
@@ -67,8 +67,8 @@ def list_proposed(session: Session, agent: AgentPrincipal, *, limit: int = 50) -
 
 
 def approve(session: Session, agent: AgentPrincipal, public_id: str, *, question: str, answer: str) -> SolvedAnswer:
-    """Make it an article with the next import of solved tickets, in the agent's wording. Twice is as good as once."""
-    row = _access(session, agent, public_id)
+    """Have the next import of solved tickets make it an article, in the agent's wording. Doing so twice is harmless."""
+    row = _get(session, agent, public_id)
     if not question.strip() or not answer.strip():
         raise Invalid("An article needs a question and an answer.", field="answer" if question.strip() else "question")
     row.question, row.answer = question.strip(), answer.strip()
@@ -76,11 +76,11 @@ def approve(session: Session, agent: AgentPrincipal, public_id: str, *, question
 
 
 def reject(session: Session, agent: AgentPrincipal, public_id: str) -> SolvedAnswer:
-    return _decide(_access(session, agent, public_id), agent, SolvedState.REJECTED)
+    return _decide(_get(session, agent, public_id), agent, SolvedState.REJECTED)
 
 
 def list_answers(desk: Desk) -> Listing:
-    """Look for new proposals, then list what agents have approved: what a source of kind `SOLVED` imports."""
+    """Look for new proposals, then list the approved answers, which a source of kind `SOLVED` imports."""
     propose(desk)
     listing = Listing()
     with desk.db.read() as session:
@@ -106,7 +106,7 @@ def _new_tickets(desk: Desk) -> Sequence[int]:
 
 
 def _answer_of(session: Session, ticket: Ticket) -> SolvedAnswer | None:
-    """The masked question and answer; None if there is no answer worth keeping."""
+    """The masked question and answer; None if no answer is worth keeping."""
     query = (
         select(Message)
         .where(Message.conversation_id == ticket.conversation_id, Message.visibility == MessageVisibility.PUBLIC)
@@ -114,14 +114,14 @@ def _answer_of(session: Session, ticket: Ticket) -> SolvedAnswer | None:
     )
     messages = list(session.scalars(query))
     asked = next((one for one in messages if one.author is Author.CUSTOMER and one.text.strip()), None)
-    # What the assistant said by itself stands on articles that are there already: only a person's words are new.
+    # The assistant's own replies come from existing articles: only a person's words are new.
     answered = next((one for one in reversed(messages) if one.author is Author.AGENT and one.text.strip()), None)
     if asked is None or answered is None or answered.id < asked.id or len(answered.text.split()) < _LEAST_WORDS:
         return None
     question = f"{ticket.subject}\n{asked.text}" if ticket.subject not in asked.text else asked.text
     spoken, sure = language.detect(asked.text)
     names = _names(session, ticket, answered)
-    others = [] if spoken in _NOUNS_WITH_CAPITALS else _unheard_of(session, question, answered.text, ticket.product)
+    others = [] if spoken in _NOUNS_WITH_CAPITALS else _unknown_names(session, question, answered.text, ticket.product)
     return SolvedAnswer(
         ticket_id=ticket.id,
         question=personal_data.mask(question.strip(), names=names, exactly=others),
@@ -132,14 +132,14 @@ def _answer_of(session: Session, ticket: Ticket) -> SolvedAnswer | None:
 
 
 def _names(session: Session, ticket: Ticket, answered: Message) -> list[str]:
-    """Who is known by name here: whatever the detectors find, these are masked."""
+    """Names known from the ticket, which are masked whatever the detectors find."""
     customer = session.get(Customer, ticket.requester_id)
     names = [customer.name if customer is not None else None, answered.agent.name if answered.agent else None]
     return [name for name in names if name]
 
 
-def _unheard_of(session: Session, question: str, answer: str, product: str | None) -> list[str]:
-    """Words with capitals that stand in no article: names, most of them, and none that an article needs."""
+def _unknown_names(session: Session, question: str, answer: str, product: str | None) -> list[str]:
+    """Capitalised words that occur in no article: mostly names, and none that an article needs."""
     suspects = {
         suspect: query_words(suspect) for text in (question, answer) for suspect in personal_data.capitalised(text)
     }
@@ -148,7 +148,7 @@ def _unheard_of(session: Session, question: str, answer: str, product: str | Non
     return [suspect for suspect, parts in suspects.items() if usual.isdisjoint(parts)]
 
 
-def _access(session: Session, agent: AgentPrincipal, public_id: str) -> SolvedAnswer:
+def _get(session: Session, agent: AgentPrincipal, public_id: str) -> SolvedAnswer:
     tickets = visible_tickets(agent).with_only_columns(Ticket.id)
     query = select(SolvedAnswer).where(SolvedAnswer.public_id == public_id, SolvedAnswer.ticket_id.in_(tickets))
     row = session.scalar(query)

@@ -1,8 +1,8 @@
-"""Where articles come from: folders, websites, files sent in, answers of solved tickets; imported now or on schedule.
+"""Where articles come from: folders, websites, uploaded files, answers of solved tickets; imported now or on schedule.
 
-A source remembers how its last import went. An import that was killed is taken up by the job's next run, which finds
-what is stored and goes on; a website's pages that were read in that visit are not asked for again. The next import of a
-schedule is enqueued with the end of the last one, whatever that end was.
+A source records how its last import went. After a kill, the job's next run resumes the import from what is stored, and
+does not fetch a website's pages again that were read in that visit. The next scheduled import is enqueued at the end of
+each import, however it ended.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ SOLVED_NAME = "solved-tickets"
 LEAST_MINUTES = 5
 _MOST_FILES = 2_000
 _MOST_FILE_BYTES = 100_000_000
-# Failures of one import that are kept to be shown.
+# Failures of one import that are stored for display.
 _MOST_FAILED = 200
 _SAVE_EVERY = 2.0  # seconds
-# A visit to a website that was killed goes on where it was for so long; then its first pages are old news.
+# How long after its start a killed visit to a website is resumed; later, its first pages are out of date.
 _RESUME_WITHIN = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
 class SourceState:
-    """A source, how many articles it has, and how it stands: new, running, failed, ok."""
+    """A source, its number of articles, and its state: new, running, failed, ok."""
 
     source: Source
     articles: int
@@ -85,9 +85,9 @@ class SourceState:
 def add_source(
     session: Session, *, kind: SourceKind, location: str = "", name: str | None = None, every: int | None = None
 ) -> Source:
-    """Remember a source, or change the one of that name. ``every``: minutes between imports, 0 for none, None for as
-    it was. Nothing is imported yet."""
-    name = _checked_name(name or _default_name(kind, location))
+    """Add a source, or change the one of that name. ``every``: minutes between imports, 0 for none, None to keep what
+    is set. Nothing is imported yet."""
+    name = _valid_name(name or _default_name(kind, location))
     if every is not None and every != 0 and every < LEAST_MINUTES:
         raise Invalid(f"An interval is at least {LEAST_MINUTES} minutes.", field="every")
     source = session.scalar(select(Source).where(Source.name == name))
@@ -107,31 +107,32 @@ def add_source(
 
 
 def add_website(session: Session, *, address: str, name: str | None = None, every: int | None = None) -> Source:
-    """A website by the address of its sitemap, or its own. Raises `Invalid` for what is no such address."""
+    """Add a website by its address or that of its sitemap. Raises `Invalid` for any other address."""
     parts = urlsplit(address.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
-        raise Invalid("A website's address begins with https:// or http:// and holds no password.", field="address")
+        raise Invalid("The address must begin with https:// or http:// and contain no password.", field="address")
     return add_source(session, kind=SourceKind.WEBSITE, location=address.strip(), name=name, every=every)
 
 
 def add_files(desk: Desk, uploads: Sequence[Upload], *, name: str) -> Source:
     """Add files to a source of files; one with the same name is replaced. Opens its own transaction."""
-    kept: list[tuple[str, str, int]] = []
+    stored: list[tuple[str, str, int]] = []
     for upload in uploads:
         filename = safe_filename(upload.filename)
         if Path(filename).suffix.lower() not in SUFFIXES:
-            raise Invalid(f"{filename} is no article: they end in {', '.join(sorted(SUFFIXES))}.", field="files")
+            supported = ", ".join(sorted(SUFFIXES))
+            raise Invalid(f"{filename} is not a supported kind of file. Supported: {supported}.", field="files")
         if len(upload.data) > _MOST_FILE_BYTES:
             raise TooLarge(f"{filename} is larger than {_MOST_FILE_BYTES / 1e6:.0f} MB.", limit=_MOST_FILE_BYTES)
-        kept.append((filename, desk.storage.put(upload.data), len(upload.data)))
-    if not kept:
+        stored.append((filename, desk.storage.put(upload.data), len(upload.data)))
+    if not stored:
         raise Invalid("Choose at least one file.", field="files")
     with desk.db.begin() as session:
         source = add_source(session, kind=SourceKind.FILES, name=name)
         known = {file.name: file for file in session.scalars(_files_of(source))}
-        if len(known.keys() | {filename for filename, _, _ in kept}) > _MOST_FILES:
-            raise TooLarge(f"A source has at most {_MOST_FILES} files.", limit=_MOST_FILES)
-        for filename, sha256, size in kept:
+        if len(known.keys() | {filename for filename, _, _ in stored}) > _MOST_FILES:
+            raise TooLarge(f"A source can have at most {_MOST_FILES:,} files.", limit=_MOST_FILES)
+        for filename, sha256, size in stored:
             row = known.setdefault(filename, SourceFile(source_id=source.id, name=filename))
             row.sha256, row.byte_size = sha256, size
             session.add(row)
@@ -140,7 +141,7 @@ def add_files(desk: Desk, uploads: Sequence[Upload], *, name: str) -> Source:
 
 
 def remove_file(session: Session, source: Source, name: str) -> None:
-    """Take a file out; its articles go with the import that this asks for."""
+    """Remove a file; its articles are removed by the import that this requests."""
     session.execute(delete(SourceFile).where(SourceFile.source_id == source.id, SourceFile.name == name))
     request_sync(session, source)
 
@@ -150,7 +151,7 @@ def files_of(session: Session, source: Source) -> list[SourceFile]:
 
 
 def remove_source(session: Session, source: Source) -> int:
-    """Forget a source and all its articles. Returns how many there were."""
+    """Remove a source and all its articles. Returns how many there were."""
     gone = session.execute(delete(Article).where(Article.source == source.name).returning(Article.id)).all()
     session.delete(source)
     return len(gone)
@@ -172,19 +173,19 @@ def get_source(session: Session, public_id: str) -> Source:
 
 
 def list_sources(session: Session) -> list[SourceState]:
-    """Every source by name, with how many articles it has; two statements."""
+    """Every source by name, with its number of articles; with two statements."""
     counts = dict(session.execute(select(Article.source, func.count()).group_by(Article.source)).all())
     sources = session.scalars(select(Source).order_by(Source.name))
     return [SourceState(source, counts.get(source.name, 0)) for source in sources]
 
 
 def request_sync(session: Session, source: Source) -> None:
-    """Have a worker import the source as soon as one is free. Asked twice, it is done once."""
+    """Have the next free worker import the source. Requested twice, it is imported once."""
     queue.enqueue(session, SYNC, {"source_id": source.id}, key=_key(source.id), priority=WorkPriority.BATCH)
 
 
 def set_interval(session: Session, source: Source, minutes: int | None, *, now: datetime) -> None:
-    """Import it again every so many minutes from now on, or only when asked."""
+    """From now on, import it every so many minutes, or (None) only on request."""
     if minutes is not None and minutes < LEAST_MINUTES:
         raise Invalid(f"An interval is at least {LEAST_MINUTES} minutes.", field="every")
     source.every_minutes = minutes
@@ -193,25 +194,25 @@ def set_interval(session: Session, source: Source, minutes: int | None, *, now: 
 
 
 def request_solved(session: Session) -> Source:
-    """Look through solved tickets, and import what was approved, as soon as a worker is free."""
+    """Have the next free worker look through solved tickets and import what was approved."""
     source = add_source(session, kind=SourceKind.SOLVED)
     request_sync(session, source)
     return source
 
 
 def sync_job(desk: Desk, source_id: int) -> None:
-    """The job: import the source; what goes wrong is kept with the source. A source that is gone needs nothing."""
+    """The job: import the source. Errors are stored with it; a source that was removed needs nothing."""
     with desk.db.read() as session:
         if session.get(Source, source_id) is None:
             return
     try:
         sync(desk, source_id)
-    except AssistantError as error:  # kept with the source, and tried again at its time
+    except AssistantError as error:  # stored with the source, which is tried again at its next time
         log.warning("source.failed", source=source_id, error=error.message)
 
 
 def sync(desk: Desk, source_id: int, *, progress: Progress = no_progress) -> ImportReport:
-    """Import a source now. How it went is kept with the source; raises what went wrong."""
+    """Import a source now. The outcome is stored with it; errors are raised too."""
     source = _begin(desk, source_id)
     try:
         with _listing(desk, source) as listing:
@@ -219,11 +220,11 @@ def sync(desk: Desk, source_id: int, *, progress: Progress = no_progress) -> Imp
                 desk.db,
                 source.name,
                 embedding.serving(desk),
-                reopen=partial(embedding.opened, desk.embedders),
+                reopen=partial(embedding.open_embedder, desk.embedders),
                 taxonomy=desk.taxonomy,
                 keep_picture=partial(figures.keep_picture, desk),
                 progress=both(progress, throttled(partial(_save_progress, desk, source_id), seconds=_SAVE_EVERY)),
-                stored=partial(_note_page, desk, source) if source.kind is SourceKind.WEBSITE else _nothing,
+                stored=partial(_note_page, desk, source) if source.kind is SourceKind.WEBSITE else None,
             )
             report = importer.run(listing)
         indexing.embed_headings(desk.db, importer.embedder, progress=progress)
@@ -237,14 +238,14 @@ def sync(desk: Desk, source_id: int, *, progress: Progress = no_progress) -> Imp
         _end(desk, source_id, error=reason[:1000])
         raise
     except KeyboardInterrupt:
-        _end(desk, source_id, error="Stopped before the end. What was imported stays; import again to go on.")
+        _end(desk, source_id, error="Stopped before the end. What was imported stays; import again to continue.")
         raise
     _end(desk, source_id, report=report)
     return report
 
 
 def _begin(desk: Desk, source_id: int) -> Source:
-    """Note the start, unless this goes on where a killed import was."""
+    """Record the start, unless this resumes a killed import."""
     now = desk.now()
     with desk.db.begin() as session:
         source = session.get(Source, source_id)
@@ -278,7 +279,7 @@ def _schedule(session: Session, source: Source, now: datetime) -> None:
 
 @contextmanager
 def _listing(desk: Desk, source: Source) -> Iterator[Listing]:
-    """What the source holds now; files that had to be brought here for it are gone afterwards."""
+    """What the source holds now. Files that had to be copied here for it are deleted afterwards."""
     if source.kind is SourceKind.FOLDER:
         yield list_articles(Path(source.location))
     elif source.kind is SourceKind.WEBSITE:
@@ -291,7 +292,7 @@ def _listing(desk: Desk, source: Source) -> Iterator[Listing]:
                 files = files_of(session, source)
             for file in files:
                 (Path(folder) / file.name).write_bytes(desk.storage.get(file.sha256))
-            # An empty source is one whose files were all taken out: its articles go.
+            # If all files were removed, so are the articles.
             yield list_articles(Path(folder)) if files else Listing()
 
 
@@ -299,15 +300,15 @@ def _website(desk: Desk, source: Source) -> Listing:
     with desk.db.read() as session:
         pages = list(session.scalars(select(SourcePage).where(SourcePage.source_id == source.id)))
         stored = set(session.scalars(select(Article.source_key).where(Article.source == source.name)))
-    # A page whose article is not there is read anew, whatever was noted about it.
+    # A page whose article is missing is read again, whatever was recorded about it.
     known: Mapping[str, Mapping[str, str]] = {page.url: page.validators for page in pages if page.url in stored}
-    begun = source.started_at
-    done = frozenset(page.url for page in pages if page.url in stored and begun is not None and page.read_at >= begun)
+    start = source.started_at
+    done = frozenset(page.url for page in pages if page.url in stored and start is not None and page.read_at >= start)
     return list_website(source.location, fetch=desk.fetch, known=known, done=done, pause=desk.settings.kb_pause)
 
 
 def _note_page(desk: Desk, source: Source, key: str, article: ArticleSource | None) -> None:
-    """Note that a page is stored as it is now."""
+    """Record that the current version of a page is stored."""
     with desk.db.begin() as session:
         page = session.scalar(select(SourcePage).where(SourcePage.source_id == source.id, SourcePage.url == key))
         if page is None:
@@ -316,10 +317,6 @@ def _note_page(desk: Desk, source: Source, key: str, article: ArticleSource | No
         if article is not None:
             page.validators = dict(article.validators)
         page.read_at = desk.now()
-
-
-def _nothing(_key: str, _article: ArticleSource | None) -> None:
-    return
 
 
 def _save_progress(desk: Desk, source_id: int, done: int, total: int, _what: str) -> None:
@@ -337,7 +334,7 @@ def _key(source_id: int) -> str:
     return f"{SYNC}:{source_id}"
 
 
-def _checked_name(name: str) -> str:
+def _valid_name(name: str) -> str:
     name = " ".join(name.split())
     if not name or len(name) > 100 or not name.isprintable():
         raise Invalid("A source needs a name of at most 100 printable characters.", field="name")

@@ -1,12 +1,12 @@
-"""Reading articles from files: Markdown, HTML, PDF, Word, tables of questions and exports of help centres.
+"""Reading articles from files: Markdown, HTML, PDF, Word, tables of questions and help centre exports.
 
-The face of `assistant.retrieval.sources`. Whatever cannot be read is reported with its reason and skipped; the rest
-goes in. Websites are in `sources.website`.
+The face of `assistant.retrieval.sources`. What cannot be read is reported with its reason and skipped; the rest is
+imported. Websites are in `sources.website`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,7 @@ MAX_DOCUMENT_BYTES = 100_000_000
 
 @dataclass
 class Loaded:
-    """What a folder gave, all of it read: articles, and for each file or row that could not be read why."""
+    """A folder's articles, all of them read, and for each file or row that could not be read, the reason."""
 
     articles: list[ArticleSource] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Loaded:
 
 
 def load(path: Path) -> Loaded:
-    """Read a file, or every article file below a folder, at once. An import reads what `list_articles` finds."""
+    """Read a file, or every article file below a folder, at once. Imports use `list_articles` instead."""
     listing = list_articles(path)
     loaded = Loaded(failed=listing.failed, doubtful=listing.doubtful)
     for found in listing.found:
@@ -67,32 +67,32 @@ def load(path: Path) -> Loaded:
 
 
 def list_articles(path: Path) -> Listing:
-    """The articles in a file, or in every file below a folder. Links that lead out of the folder are not followed."""
+    """The articles in a file, or in every file below a folder. Links out of the folder are not followed."""
     if not path.exists():
         raise NotFound(f"There is no file or folder {path}.")
     root = path if path.is_dir() else path.parent
     files = sorted(_files(path)) if path.is_dir() else [path]
     if not files:
-        raise Invalid(f"{path} holds no articles. They end in {', '.join(sorted(SUFFIXES))}.")
+        raise Invalid(f"{path} contains no articles. Supported: {', '.join(sorted(SUFFIXES))}.")
     listing = Listing()
     exports: dict[Path, HelpCentre] = {}
     for file in files:
         key = file.relative_to(root).as_posix()
-        _noting(listing, key, partial(_list_file, file, key, root=root, listing=listing, exports=exports))
+        _try_to_list(file, key, root=root, listing=listing, exports=exports)
     for export in exports.values():
         export.list_into(listing)
     return listing
 
 
-def _noting(listing: Listing, key: str, step: Callable[[], None]) -> None:
-    """Do a step that reads a file; if it cannot be read, note why."""
+def _try_to_list(file: Path, key: str, *, root: Path, listing: Listing, exports: dict[Path, HelpCentre]) -> None:
+    """List a file's articles, or the reason why it cannot be read."""
     try:
-        step()
+        _list_file(file, key, root=root, listing=listing, exports=exports)
     except AssistantError as error:
         listing.fail(key, error.message, doubtful=key)
     except OSError as error:
         listing.fail(key, f"cannot be read: {error.strerror or type(error).__name__}", doubtful=key)
-    except Exception as error:  # a parser tripped over a broken file: the others still go in
+    except Exception as error:  # a parser failed on a broken file; the others are still imported
         listing.fail(key, f"cannot be read: {type(error).__name__}: {str(error)[:200]}", doubtful=key)
 
 
@@ -107,10 +107,10 @@ def _files(folder: Path) -> Iterator[Path]:
 def _list_file(file: Path, key: str, *, root: Path, listing: Listing, exports: dict[Path, HelpCentre]) -> None:
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
-        raise Invalid(f"is no article: they end in {', '.join(sorted(SUFFIXES))}")
-    data = _bytes(file, suffix)
+        raise Invalid(f"is not a supported kind of file. Supported: {', '.join(sorted(SUFFIXES))}")
+    data = _read_bytes(file, suffix)
     if suffix in _APART:
-        # Reading one takes seconds: only if its bytes have changed.
+        # Reading one takes seconds, so it is read only if its bytes have changed.
         read = partial(_read_document, file, key, suffix)
         listing.found.append(Found(key, digest_of(str(REVISION), key, data), read))
     elif suffix in _TABLES:
@@ -121,10 +121,10 @@ def _list_file(file: Path, key: str, *, root: Path, listing: Listing, exports: d
         listing.add(_read_text(data, key, file=file, root=root))
 
 
-def _bytes(file: Path, suffix: str) -> bytes:
+def _read_bytes(file: Path, suffix: str) -> bytes:
     limit = MAX_DOCUMENT_BYTES if suffix in _APART else MAX_BYTES if suffix in _TEXTS else MAX_LINES_BYTES
     if file.stat().st_size > limit:
-        raise TooLarge(f"is larger than {limit / 1e6:.0f} MB; split it", limit=limit)
+        raise TooLarge(f"is larger than {limit / 1e6:.0f} MB. Split it", limit=limit)
     return file.read_bytes()
 
 
@@ -139,7 +139,7 @@ def _read_text(data: bytes, key: str, *, file: Path, root: Path) -> ArticleSourc
 
 def _read_document(file: Path, key: str, suffix: str) -> ArticleSource:
     try:
-        data = _bytes(file, suffix)
+        data = _read_bytes(file, suffix)
     except OSError as error:
         raise Invalid(f"cannot be read: {error.strerror or type(error).__name__}") from error
     title, sections = read_apart(_APART[suffix], data)

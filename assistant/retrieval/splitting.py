@@ -3,7 +3,8 @@
 A passage aims at `TARGET` words and has at most `MOST`; steps and lists may have `MOST_OF_STEPS`, because half a
 procedure is useless. Its heading consists of the product (unless the title names it), the article's trail, its title
 and the headings above the text. It is indexed too, so "Error codes" under "WashPro 8" is found for the washing machine.
-A picture is a passage of its own: `FigureText`. """
+A picture is a passage of its own: `FigureText`.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,2 @@
-"""What a text is made of: words and stems, identifiers, sentences, its language. Knows no ticket and no database."""
+"""What a text consists of: words and stems, identifiers, sentences, its language. Knows neither tickets nor
+databases."""

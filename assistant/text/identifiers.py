@@ -1,8 +1,7 @@
-"""Exact identifiers: error codes, model, part, serial and order numbers, as people type and readers misread them.
+"""Exact identifiers: error codes, model, part, serial and order numbers, as people type them and OCR misreads them.
 
-`E-21`, `e 21`, `Err 21` and `E21` are the same code, and so are `0x80A4` and `Ox80A4`, which a reader of photos takes
-for each other. `spot` finds identifiers in a text; all spellings of one have the same canonical form, which is an
-index key and never shown.
+`E-21`, `e 21`, `Err 21` and `E21` are the same code, and so are `0x80A4` and `Ox80A4`, which OCR confuses. `spot` finds
+identifiers in a text. All spellings of one have the same canonical form, an index key that is never shown.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ from __future__ import annotations
 import re
 
 _TOKEN = re.compile(r"[A-Za-z0-9]+(?:[-_./][A-Za-z0-9]+)*")
-# A single letter and digits with a blank between: "E 21". Other words before a number are just words.
+# A single letter, a blank and digits: "E 21". Longer words before a number are just words.
 _SPACED = re.compile(r"\b([A-Za-z])\s(\d{2,4})\b")
-# What follows may have a letter or two in front, and look-alike letters and separators within: "E-21", "I7-2O6".
+# The code after such a word may start with a letter or two and contain look-alikes and separators: "E-21", "I7-2O6".
 _AFTER_WORD = re.compile(
     r"\b(?:err(?:or|eur|ore)?|codes?|fault|alarm|fehler(?:code)?|st[öo]rung|c[óo]digo|codice)\b"
     r"[\s.:#-]*(?:code|number|no|nr)?[\s.:#-]*"
@@ -30,24 +29,24 @@ _PLACEHOLDERS = 2
 
 
 def spot(text: str) -> list[str]:
-    """Canonical forms of the identifiers in a text, in order, each once."""
+    """Canonical forms of the identifiers in a text, each once, in order."""
     return list(_spot(text))
 
 
 def certain(text: str) -> set[str]:
-    """Those identifiers of a text that are meant as such: with a letter, after "error" or "#", of five digits or more,
-    or all there is. Other numbers may be years, prices or sizes."""
+    """The identifiers in a text that cannot be anything else: they have a letter, follow "error" or "#", have at least
+    five digits, or are the whole text. Other numbers may be years, prices or sizes."""
     return {code for code, sure in _spot(text).items() if sure}
 
 
 def canonical(identifier: str) -> str:
-    """Upper case, without separators, look-alike letters as the digits they are taken for (O 0, I 1, L 1, B 8, ...)."""
+    """Upper case, without separators, with look-alike letters as digits (O 0, I 1, L 1, B 8, ...)."""
     return re.sub(r"[^A-Z0-9]", "", identifier.upper()).translate(_LOOKALIKES)
 
 
 def other_forms(code: str) -> list[str]:
-    """How a list may give a canonical identifier that is not found as it is: E21 as 21, and with X for any digit, 17206
-    as XX206, E2104 as E21XX."""
+    """Other ways a list of codes may write a canonical identifier: E21 as 21, and with X for any digit: 17206 as XX206,
+    E2104 as E21XX."""
     forms = [code, code[1:]] if code[:1] == "E" and code[1:].isdigit() and len(code) > 2 else [code]
     for form in tuple(forms):
         for number in range(1, min(_PLACEHOLDERS, len(form) - 1) + 1):
@@ -74,7 +73,7 @@ def _spot(text: str) -> dict[str, bool]:
         code = canonical(match.group(1))
         found[code] = True
         if code.isdigit() and len(code) <= 4:
-            found["E" + code] = True  # "Err 21" is how a display without room writes E21
+            found["E" + code] = True  # a display may write E21 as "Err 21"
     for match in _HASH.finditer(text):
         found[canonical(match.group(1))] = True
     return found

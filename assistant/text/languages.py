@@ -16,13 +16,13 @@ _lock = threading.Lock()
 
 
 def detect(text: str) -> tuple[str, float]:
-    """(ISO 639-1 code, probability). A text with hardly any letters is ("en", 0)."""
+    """(ISO 639-1 code, probability); ("en", 0) for a text with hardly any letters."""
     letters = sum(character.isalpha() for character in text)
     if letters < _LEAST_LETTERS:
         return "en", 0.0
-    with _lock:  # the identifier keeps state while it works
+    with _lock:  # the identifier is not thread-safe
         language, probability = _identifier().classify(text[:2000])
-    # Its probabilities are near 1 even for two words: trust grows with the length of the text.
+    # Its probabilities are near 1 even for two words, so the confidence is scaled by the text's length.
     return str(language), float(probability) * min(1.0, 0.5 + letters / 80)
 
 
@@ -31,6 +31,6 @@ def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    # Its many small languages and dialects win short texts by chance.
+    # Without this, small languages and dialects win short texts by chance.
     identifier.set_languages(sorted(set(identifier.labels) & set(LANGUAGES)))
     return identifier

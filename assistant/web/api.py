@@ -17,6 +17,7 @@ from assistant.desk.attachments import RejectedFile
 from assistant.desk.tickets import NewTicket, TicketFilters
 from assistant.errors import NotFound
 from assistant.knowledge import articles as knowledge
+from assistant.knowledge import figures
 from assistant.media.files import Upload
 from assistant.models import TicketStatus
 from assistant.skills.triage import FIELDS, allowed_values
@@ -256,7 +257,7 @@ def search_articles(machine: MachinePrincipal, query: schemas.ArticleQuery) -> s
 def get_figure(machine: MachinePrincipal, query: schemas.FileQuery, figure_id: str) -> Response:
     """Get the bytes of a public article's figure, as JPEG or PNG."""
     with desk().db.read() as session:
-        figure = knowledge.get_figure(session, figure_id)
+        figure = figures.get_figure(session, figure_id)
     return figure_response(desk(), figure, thumbnail=query.thumbnail)
 
 

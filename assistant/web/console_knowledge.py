@@ -46,7 +46,7 @@ def search() -> Reply:
 @blueprint.get("/figures/<public_id:figure_id>")
 def figure(figure_id: str) -> Response:
     with desk().db.read() as session:
-        found = knowledge.get_figure(session, figure_id, internal=True)
+        found = figures.get_figure(session, figure_id, internal=True)
     return figure_response(desk(), found, thumbnail=request.args.get("thumbnail") == "1")
 
 

@@ -14,7 +14,7 @@ from assistant import payloads
 from assistant.desk import access, conversations, feed, state
 from assistant.desk.events import Audience
 from assistant.errors import Conflict, Invalid
-from assistant.knowledge import articles as knowledge
+from assistant.knowledge import figures
 from assistant.media.files import Upload
 from assistant.models import Conversation
 from assistant.ports import HandoffReason
@@ -132,7 +132,7 @@ def get_figure(figure_id: str) -> Response:
     """A public article's figure, shown beside a citation."""
     auth.customer()
     with desk().db.read() as session:
-        figure = knowledge.get_figure(session, figure_id)
+        figure = figures.get_figure(session, figure_id)
     return figure_response(desk(), figure, thumbnail=request.args.get("thumbnail") == "1")
 
 

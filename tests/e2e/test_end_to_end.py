@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import APIRequestContext, Browser, Error, Frame, Page, expect, sync_playwright
 
 from assistant import sample
-from assistant.knowledge import articles as knowledge
+from assistant.knowledge.imports import import_folder
 from assistant.runtime import build
 from assistant.settings import Settings
 from tests.e2e.server import Server
@@ -48,7 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("e2e") / "var"
     runtime = build(Settings(data_dir=folder))
     embedder = runtime.desk.capabilities.embedder
-    knowledge.import_folder(runtime.desk.db, path=sample.articles_dir(), source="sample", embedder=embedder)
+    import_folder(runtime.desk.db, path=sample.articles_dir(), source="sample", embedder=embedder)
     make_agent(runtime.desk.db, "alice", admin=True)
     runtime.close()
     server = Server(folder)

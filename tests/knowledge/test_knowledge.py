@@ -18,7 +18,7 @@ from assistant.db import Database
 from assistant.desk.desk import Desk
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.knowledge import articles as knowledge
-from assistant.knowledge.articles import ImportReport
+from assistant.knowledge.imports import ImportReport, import_folder
 from assistant.models import Article, Passage
 from assistant.ports import Embedder
 from tests.fakes import HashEmbeddings
@@ -44,7 +44,7 @@ def _write(folder: Path, **pages: str) -> None:
 
 
 def _import(db: Database, folder: Path, embeddings: HashEmbeddings, *, model: str = MODEL) -> ImportReport:
-    return knowledge.import_folder(db, path=folder, source="manuals", embedder=Embedder(embeddings, model))
+    return import_folder(db, path=folder, source="manuals", embedder=Embedder(embeddings, model))
 
 
 def _counts(report: ImportReport) -> tuple[int, int, int, int]:
@@ -90,7 +90,7 @@ def test_articles_that_left_the_folder_go_and_other_sources_stay(
     other = tmp_path / "faq"
     other.mkdir()
     _write(other, one="Another source.")
-    knowledge.import_folder(db, path=other, source="faq", embedder=Embedder(embeddings, MODEL))
+    import_folder(db, path=other, source="faq", embedder=Embedder(embeddings, MODEL))
     _import(db, folder, embeddings)
     (folder / "two.md").unlink()
     assert _counts(_import(db, folder, embeddings)) == (0, 0, 1, 1)
@@ -156,7 +156,7 @@ def test_an_import_with_another_embedder_than_the_one_that_is_served_is_refused(
 def test_progress_goes_up_to_all_of_it(db: Database, folder: Path, embeddings: HashEmbeddings) -> None:
     _write(folder, one="Text one.", two="Text two.", three="Text three.")
     seen: list[tuple[int, int]] = []
-    knowledge.import_folder(
+    import_folder(
         db, path=folder, source="manuals", embedder=Embedder(embeddings, MODEL),
         progress=lambda done, total, _what: seen.append((done, total)),
     )  # fmt: skip
@@ -218,7 +218,7 @@ IMPORT = """
 import sys, time, pathlib
 from assistant.db import Database
 from assistant.ports import Embedder
-from assistant.knowledge.articles import import_folder
+from assistant.knowledge.imports import import_folder
 from tests.fakes import HashEmbeddings
 
 class Slow(HashEmbeddings):
@@ -265,29 +265,6 @@ def library(desk: Desk, folder: Path) -> Desk:
     (folder / "banana.md").write_text("---\nvisibility: internal\n---\n# Banana\n\nFor agents.")
     _import(desk.db, folder, HashEmbeddings())
     return desk
-
-
-def test_articles_are_listed_by_title_page_by_page(library: Desk) -> None:
-    with library.db.read() as session:
-        first = knowledge.list_articles(session, limit=2)
-        rest = knowledge.list_articles(session, limit=2, after=first[-1].public_id)
-        everything = knowledge.list_articles(session, internal=True)
-        assert knowledge.list_articles(session, source="other") == []
-        assert knowledge.count_articles(session) == 4
-    assert [article.title for article in first] == ["Apple", "Cherry"]
-    assert [article.title for article in rest] == ["Elder"]
-    assert [article.title for article in everything] == ["Apple", "Banana", "Cherry", "Elder"]
-
-
-def test_an_internal_article_is_not_there_for_the_public(library: Desk) -> None:
-    with library.db.read() as session:
-        banana = next(a for a in knowledge.list_articles(session, internal=True) if a.title == "Banana")
-        assert [p.text for p in knowledge.passages_of(session, banana)] == ["For agents."]
-        assert knowledge.get_article(session, banana.public_id, internal=True) is banana
-        with pytest.raises(NotFound):
-            knowledge.get_article(session, banana.public_id)
-        with pytest.raises(NotFound):
-            knowledge.get_article(session, "art_nothing")
 
 
 def test_searching_shows_internal_articles_only_to_agents(library: Desk) -> None:

@@ -149,9 +149,9 @@ def test_a_manual_is_found_by_its_text_its_figures_and_its_scanned_pages(
 def test_an_internal_figure_is_not_there_for_the_public(desk: Desk, tmp_path: Path) -> None:
     figure_id = make_figure(desk, tmp_path / "internal", visibility="internal")
     with desk.db.read() as session:
-        assert knowledge.get_figure(session, figure_id, internal=True).public_id == figure_id
+        assert figures.get_figure(session, figure_id, internal=True).public_id == figure_id
         with pytest.raises(NotFound):
-            knowledge.get_figure(session, figure_id)
+            figures.get_figure(session, figure_id)
 
 
 # How an import went, and when the next one is
@@ -295,7 +295,7 @@ def test_files_that_were_sent_in_are_imported_replaced_and_taken_out(desk: Desk)
 
 
 def test_what_is_no_article_is_not_taken(desk: Desk) -> None:
-    with pytest.raises(Invalid, match=r"run\.exe is no article"):
+    with pytest.raises(Invalid, match=r"run\.exe is not a supported kind of file"):
         sources.add_files(desk, [Upload("run.exe", None, b"MZ")], name="uploads")
     with pytest.raises(Invalid):
         sources.add_files(desk, [], name="uploads")

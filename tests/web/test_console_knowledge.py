@@ -56,7 +56,7 @@ def test_an_admin_sends_files_in_and_they_become_articles(desk: Desk, sign_in: S
 
 def test_what_cannot_be_taken_is_said_and_nothing_is_kept(desk: Desk, sign_in: SignIn, dora: Persona) -> None:
     sent = _send(sign_in(dora), ("run.exe", b"MZ"))
-    assert "run.exe is no article" in sent.text  # type: ignore[attr-defined]
+    assert "run.exe is not a supported kind of file" in sent.text  # type: ignore[attr-defined]
     with desk.db.read() as session:
         assert sources.list_sources(session) == []
 
@@ -67,7 +67,7 @@ def test_what_could_not_be_read_is_listed_with_its_reason(desk: Desk, sign_in: S
     worker.run_until_idle(desk)
     page = client.get(f"{BASE}/sources").text
     assert "1 skipped because it could not be read" in page
-    assert "is no PDF, or a damaged one" in page
+    assert "is not a PDF, or is damaged" in page
 
 
 def test_a_website_that_may_not_be_asked_shows_why(desk: Desk, sign_in: SignIn, dora: Persona) -> None:

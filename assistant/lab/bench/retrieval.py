@@ -1,7 +1,7 @@
-"""How fast a search is on very many passages, how near to exact, and what it takes in memory.
+"""How fast a search over very many passages is, how close to exact, and how much memory it takes.
 
-Passages are made up: words drawn as rarely as in real texts (Zipf), vectors in clusters, all by a seed. The search is
-the one that ships, with the query's embedding known beforehand.
+Passages are synthetic: words with a natural distribution (Zipf), vectors in clusters, all from a seed. The search is
+the one that ships, with the query's embedding known in advance.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from assistant.retrieval.fulltext import Filters
 from assistant.retrieval.index import Index
 from assistant.retrieval.meaning import meaning_of
 
-_MODEL = "made-up"
+_MODEL = "synthetic"
 _DIMENSIONS = 384
 _CLUSTERS = 2000
 _SPREAD = 0.7  # of a passage around its cluster, against a centre of length 1
@@ -40,7 +40,8 @@ _NEIGHBOURS = 10
 
 @dataclass(frozen=True)
 class Report:
-    """Milliseconds a search, the vectors' share apart. ``recall``: of the ten nearest, against an exact search."""
+    """Milliseconds per search, and of the vector search alone. ``recall``: of the ten nearest, against an exact
+    search."""
 
     database: str
     passages: int
@@ -63,7 +64,7 @@ class Report:
         """A few lines for people."""
         return "\n".join(
             [
-                f"{self.passages} passages on {self.database}, {self.queries} queries, embeddings known beforehand",
+                f"{self.passages} passages on {self.database}, {self.queries} queries, embeddings known in advance",
                 f"search         p50 {self.p50_ms:.1f} ms, p95 {self.p95_ms:.1f} ms",
                 f"nearest alone  p50 {self.meaning_p50_ms:.1f} ms, p95 {self.meaning_p95_ms:.1f} ms, "
                 f"Recall@{_NEIGHBOURS} {self.recall:.3f} of exact",
@@ -75,12 +76,12 @@ class Report:
 
 
 class _Known(Embeddings):
-    """Gives the vector that was set for the next query."""
+    """Returns the vector that was set for the next query."""
 
     vector: np.ndarray
 
     def embed_query(self, text: str) -> list[float]:
-        return self.vector  # type: ignore[return-value]  # an array does as well, and is not copied
+        return self.vector  # type: ignore[return-value]  # an array works too, and is not copied
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         raise NotImplementedError
@@ -89,7 +90,7 @@ class _Known(Embeddings):
 def measure(
     *, passages: int, queries: int, database_url: str | None = None, seed: int = 0, progress: Progress
 ) -> Report:
-    """``database_url``: of an empty PostgreSQL database; without one, SQLite in a folder of its own."""
+    """``database_url``: an empty PostgreSQL database; without it, SQLite in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         url = database_url or f"sqlite:///{Path(folder, 'assistant.db')}"
         migrate(url)
@@ -101,9 +102,9 @@ def measure(
 
 
 def _measure(db: Database, *, passages: int, queries: int, seed: int, progress: Progress) -> Report:
-    made = _Made(seed)
+    corpus = _Synthetic(seed)
     started = perf_counter()
-    _fill(db, made, passages, progress)
+    _fill(db, corpus, passages, progress)
     filled = perf_counter()
     progress(0, 1, "Indexing vectors")
     index_vectors(db, embedding_model=_MODEL)
@@ -113,10 +114,10 @@ def _measure(db: Database, *, passages: int, queries: int, seed: int, progress: 
     indexed = perf_counter()
     known = _Known()
     index = Index(db, Embedders(Embedder(known, _MODEL)))
-    known.vector = made.vectors(1)[0]
-    index.search(made.words(_WORDS_A_QUERY))
+    known.vector = corpus.vectors(1)[0]
+    index.search(corpus.words(_WORDS_A_QUERY))
     first = perf_counter()
-    asked = [(made.vectors(1)[0], made.words(_WORDS_A_QUERY)) for _ in range(queries)]
+    asked = [(corpus.vectors(1)[0], corpus.words(_WORDS_A_QUERY)) for _ in range(queries)]
     whole, nearest, recall = [], [], []
     for number, (vector, words) in enumerate(asked):
         progress(number, queries, "Searching")
@@ -124,7 +125,8 @@ def _measure(db: Database, *, passages: int, queries: int, seed: int, progress: 
         at = perf_counter()
         index.search(words)
         whole.append(perf_counter() - at)
-    # Only then: comparing with all vectors drives everything else out of the processor's and the database's caches.
+    # Only afterwards, because comparing with all vectors evicts everything else from the processor's and database's
+    # caches.
     for number, (vector, _) in enumerate(asked):
         progress(number, queries, "Comparing with an exact search")
         seconds, share = _nearest(db, index, vector)
@@ -145,12 +147,12 @@ def _measure(db: Database, *, passages: int, queries: int, seed: int, progress: 
         indexed_s=indexed - filled,
         first_search_s=first - indexed,
         memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        stored_mb=_stored(db) / 1e6,
+        stored_mb=_database_bytes(db) / 1e6,
     )
 
 
-class _Made:
-    """Words and vectors, the same for the same seed."""
+class _Synthetic:
+    """Words and vectors, reproducible by the seed."""
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
@@ -162,8 +164,8 @@ class _Made:
     def vectors(self, number: int) -> np.ndarray:
         """(number, d) float32, of unit length, around the clusters' centres."""
         around = self._random.standard_normal((number, _DIMENSIONS)).astype(np.float32) * (_SPREAD / _DIMENSIONS**0.5)
-        made = self._centres[self._random.integers(_CLUSTERS, size=number)] + around
-        unit: np.ndarray = made / np.linalg.norm(made, axis=1, keepdims=True)
+        drawn = self._centres[self._random.integers(_CLUSTERS, size=number)] + around
+        unit: np.ndarray = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
         return unit
 
     def words(self, number: int) -> str:
@@ -171,7 +173,7 @@ class _Made:
 
 
 def _word(number: int) -> str:
-    """Letters only: with a digit it would be an identifier. Ends so that the stemmers leave it as it is."""
+    """Letters only, because with a digit it would be an identifier; with an ending that stemmers do not change."""
     letters = ""
     while number:
         number, place = divmod(number, 20)
@@ -179,7 +181,7 @@ def _word(number: int) -> str:
     return f"o{letters}ok"
 
 
-def _fill(db: Database, made: _Made, passages: int, progress: Progress) -> None:
+def _fill(db: Database, corpus: _Synthetic, passages: int, progress: Progress) -> None:
     done = 0
     while done < passages:
         progress(done, passages, "Storing passages")
@@ -187,10 +189,10 @@ def _fill(db: Database, made: _Made, passages: int, progress: Progress) -> None:
         with db.begin() as session:
             articles = [_article_row(done + place) for place in range(0, number, _PASSAGES_AN_ARTICLE)]
             ids = session.scalars(insert(Article).returning(Article.id), articles).all()
-            rows = list(_passage_rows(made, ids, number))
+            rows = list(_passage_rows(corpus, ids, number))
             session.execute(insert(Passage), rows)
             hashes = [row["content_hash"] for row in rows]
-            vectors = (vector.astype("<f4").tobytes() for vector in made.vectors(number))
+            vectors = (vector.astype("<f4").tobytes() for vector in corpus.vectors(number))
             keep_vectors(session, VectorKind.PASSAGE, dict(zip(hashes, vectors, strict=True)), embedding_model=_MODEL)
         done += number
 
@@ -198,32 +200,32 @@ def _fill(db: Database, made: _Made, passages: int, progress: Progress) -> None:
 def _article_row(number: int) -> dict[str, Any]:
     return {
         "public_id": new_public_id("art"),
-        "source": "made up",
+        "source": "synthetic",
         "source_key": str(number),
         "title": f"Article {number}",
         "language": "en",
-        # One of twenty is for agents only: the filter has something to do.
+        # One in twenty is for agents only, so that the filter matters.
         "visibility": Visibility.INTERNAL if number // _PASSAGES_AN_ARTICLE % 20 == 0 else Visibility.PUBLIC,
         "content_hash": "",
         "updated_at": utcnow(),
     }
 
 
-def _passage_rows(made: _Made, articles: Any, number: int) -> Iterator[dict[str, Any]]:
+def _passage_rows(corpus: _Synthetic, articles: Any, number: int) -> Iterator[dict[str, Any]]:
     for row in range(number):
         yield {
             "public_id": new_public_id("psg"),
             "article_id": articles[row // _PASSAGES_AN_ARTICLE],
             "position": row % _PASSAGES_AN_ARTICLE,
-            "heading": made.words(4),
-            "text": made.words(_WORDS_A_PASSAGE),
+            "heading": corpus.words(4),
+            "text": corpus.words(_WORDS_A_PASSAGE),
             "codes": "",
             "content_hash": new_public_id("x"),
         }
 
 
 def _nearest(db: Database, index: Index, vector: np.ndarray) -> tuple[float, float]:
-    """Seconds for the nearest passages that may be found, and the share of the true ten among the first ten."""
+    """Seconds to find the nearest passages that may be found, and the recall of the true ten among the first ten."""
     vectors = index.refresh()
     with db.read() as session:
         started = perf_counter()
@@ -241,7 +243,7 @@ def _nearest(db: Database, index: Index, vector: np.ndarray) -> tuple[float, flo
     return seconds, len(found & best) / len(best)
 
 
-def _stored(db: Database) -> int:
+def _database_bytes(db: Database) -> int:
     with db.read() as session:
         if db.is_sqlite:
             pages, size = (session.execute(text(f"PRAGMA {name}")).scalar_one() for name in ("page_count", "page_size"))

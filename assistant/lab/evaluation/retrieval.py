@@ -28,7 +28,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from assistant.db import Database, migrate
-from assistant.knowledge.articles import import_folder
+from assistant.knowledge.imports import import_folder
 from assistant.knowledge.indexing import embed_headings
 from assistant.lab.evaluation.baselines import Corpus
 from assistant.lab.evaluation.misspelling import questions as spellings

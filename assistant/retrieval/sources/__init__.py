@@ -1,1 +1,1 @@
-"""Where articles come from: one module a kind of file or place. The face is `assistant.retrieval.loaders`."""
+"""Where articles come from: one module for each kind of file or place. `assistant.retrieval.loaders` is the face."""

@@ -1,4 +1,4 @@
-"""PDF and Word files are read in the sandbox: they come from anywhere, and a damaged one may loop for ever, unpack to
+"""PDF and Word files are read in the sandbox: they come from anywhere, and a damaged one may loop forever, unpack to
 gigabytes or crash a decoder. An article comes back as one JSON document, pictures included."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What every source gives: articles as sections under their headings, with the pictures that stand in them.
+"""What every source yields: articles as sections under headings, with their pictures.
 
-A source finds articles before it reads them (`Found`): what has not changed since the last import need not be read.
+A source finds articles before it reads them (`Found`), so what has not changed since the last import need not be read.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from assistant.errors import Invalid
 
 MOST_TITLE = 300
 MOST_HEADING = 200
-# Words of the text around a picture that help to find it.
+# Words of the text around a picture that are indexed with it.
 _NEARBY_WORDS = 30
 _MOST_PICTURES = 300
 _VISIBILITIES = {"public", "internal"}
 
-# To be raised with every change that reads other text out of the same file: articles are then read anew.
+# Raise this with every change that reads other text from the same file, so that articles are read again.
 REVISION = 3
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in an article, behind the first ``after`` blocks of its section.
+    """A picture in an article, after the first ``after`` blocks of its section.
 
-    ``digest`` changes when the picture does. ``is_page``: the picture of a whole page that has no text of its own: what
-    is read in it is the article's text. ``read`` gives the encoded image, or raises an `AssistantError`."""
+    ``digest`` changes when the picture does. ``is_page``: it shows a whole page without text of its own, so what is
+    read in it is the article's text. ``read`` returns the encoded image or raises an `AssistantError`."""
 
     digest: str
     after: int
@@ -42,7 +42,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """``headings``: the path above the text, outermost first, without the article's title. ``blocks`` stay whole."""
+    """``headings``: the path above the text, outermost first, without the article's title. ``blocks`` are kept
+    whole."""
 
     headings: tuple[str, ...]
     blocks: tuple[str, ...]
@@ -51,8 +52,9 @@ class Section:
 
 @dataclass(frozen=True)
 class ArticleSource:
-    """An article as it was found. ``key`` names it within its source. ``trail``: what it stands under there, e.g.
-    category and section of a help centre, outermost first. ``validators``: what a website gave to ask it again by."""
+    """An article as it was read. ``key`` identifies it within its source. ``trail``: what it stands under there, such
+    as category and section of a help centre, outermost first. ``validators``: a website's validators for conditional
+    requests."""
 
     key: str
     title: str
@@ -66,7 +68,7 @@ class ArticleSource:
 
     @property
     def content_hash(self) -> str:
-        """Changes when anything that is stored or searched changes."""
+        """Changes when anything stored or searched does."""
         parts = [self.title, self.url, self.product, self.language, self.visibility, self.trail, self.sections]
         return digest_of(*(str(part) for part in parts))
 
@@ -77,8 +79,8 @@ class ArticleSource:
 
 @dataclass(frozen=True)
 class Found:
-    """An article that is there, not read yet. ``content_hash`` is None where only reading tells whether it changed;
-    then ``read`` gives None for an article that is as it was. ``read`` raises an `AssistantError` with the reason."""
+    """An article that exists but has not been read. ``content_hash`` is None if only reading tells whether it changed;
+    then ``read`` returns None for an unchanged one. ``read`` raises an `AssistantError` with the reason."""
 
     key: str
     content_hash: str | None
@@ -87,10 +89,10 @@ class Found:
 
 @dataclass
 class Listing:
-    """What a source holds now: articles, and for each file or row that could not be read why.
+    """What a source holds now: its articles, and for each file or row that could not be read, the reason.
 
-    ``doubtful``: keys of articles, and of whole files, that may be there but could not be read: they have not been
-    taken out on purpose."""
+    ``doubtful``: keys of articles and of whole files that could not be read but may still exist, so their articles are
+    kept. "" means that the list itself is incomplete."""
 
     found: list[Found] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -101,7 +103,7 @@ class Listing:
         self.doubtful.add(doubtful)
 
     def add(self, article: ArticleSource) -> None:
-        """An article that had to be read to be found."""
+        """Add an article that had to be read to be found."""
         self.found.append(Found(article.key, article.content_hash, lambda: article))
 
 
@@ -116,10 +118,10 @@ def digest_of(*parts: str | bytes) -> str:
 def make_article(
     key: str, meta: Mapping[str, Any], title: str, sections: tuple[Section, ...], *, trail: tuple[str, ...] = ()
 ) -> ArticleSource:
-    """An article of what a file says about itself. ``meta`` may know title, url, product, language, visibility."""
+    """An article with what a file says about itself: ``meta`` may have title, url, product, language, visibility."""
     visibility = str(meta.get("visibility") or "public").lower()
     if visibility not in _VISIBILITIES:
-        raise Invalid(f"has the visibility {visibility!r}; it is public or internal")
+        raise Invalid(f"has the visibility {visibility!r}; use public or internal")
     return ArticleSource(
         key=key,
         title=" ".join(str(meta.get("title") or title).split())[:MOST_TITLE],
@@ -133,7 +135,7 @@ def make_article(
 
 
 def name_of(key: str) -> str:
-    """A title for what has none: the file's name in words."""
+    """The file's name in words: a title for an article without one."""
     name = re.split(r"[/\\]", key)[-1]
     return name.rsplit(".", 1)[0].replace("-", " ").replace("_", " ")
 
@@ -162,7 +164,7 @@ class Outline:
             self._blocks.append(text.rstrip())
 
     def picture(self, picture: Picture) -> None:
-        """``after`` and ``nearby`` are known here; the same picture again, e.g. a bullet or a logo, is left out."""
+        """Sets ``after`` and ``nearby``. A picture that was there before, such as a bullet or a logo, is left out."""
         if picture.digest in self._seen or len(self._seen) >= _MOST_PICTURES:
             return
         self._seen.add(picture.digest)
@@ -183,9 +185,9 @@ class Outline:
 
 
 def _nearby(blocks: list[str], picture: Picture) -> str:
-    """The end of the block before the picture, else the beginning of the one behind it; its caption is no news."""
+    """The end of the block before the picture, else the beginning of the one after it, not counting its caption."""
     before = next((block for block in reversed(blocks[: picture.after]) if block != picture.caption), None)
     if before is not None:
         return " ".join(before.split()[-_NEARBY_WORDS:])
-    behind = next((block for block in blocks[picture.after :] if block != picture.caption), "")
-    return " ".join(behind.split()[:_NEARBY_WORDS])
+    after = next((block for block in blocks[picture.after :] if block != picture.caption), "")
+    return " ".join(after.split()[:_NEARBY_WORDS])

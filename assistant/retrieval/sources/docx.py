@@ -1,7 +1,5 @@
-"""Word files: headings by their outline level, lists with their numbers, tables, pictures.
-
-Read in the sandbox; see `apart`.
-"""
+"""Word files: headings by outline level, lists with their numbers, tables, pictures. Read in the sandbox; see
+`apart`."""
 
 from __future__ import annotations
 
@@ -33,14 +31,14 @@ def read(data: bytes) -> bytes:
 
 
 def read_docx(data: bytes, outline: Outline) -> str | None:
-    """Fill the outline. Returns the title that the file says it has."""
+    """Fill the outline. Returns the title in the file's properties."""
     import docx
 
     _check(data)
     try:
         document = docx.Document(io.BytesIO(data))
-    except Exception as error:  # python-docx raises whatever it trips over
-        raise Invalid(f"is no Word file, or a damaged one ({type(error).__name__})") from error
+    except Exception as error:  # python-docx raises all kinds of errors
+        raise Invalid(f"is not a Word file, or is damaged ({type(error).__name__})") from error
     reader = _Reader(document, outline)
     for item in document.iter_inner_content():
         if hasattr(item, "rows"):
@@ -52,20 +50,20 @@ def read_docx(data: bytes, outline: Outline) -> str | None:
 
 
 def _check(data: bytes) -> None:
-    """Refuse what is no Word file, and what would unpack to far too much, before anything is unpacked."""
+    """Refuse what is not a Word file or would unpack to far too much, before unpacking anything."""
     if data.startswith(_PROTECTED):
-        raise Invalid("is an old .doc file or protected by a password. Save it as DOCX without one")
+        raise Invalid("is an old .doc file or password-protected. Save it as DOCX without a password")
     try:
         parts = zipfile.ZipFile(io.BytesIO(data)).infolist()
     except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-        raise Invalid("is no Word file, or a damaged one") from error
+        raise Invalid("is not a Word file, or is damaged") from error
     unpacked = sum(part.file_size for part in parts)
     if len(parts) > _MOST_PARTS or unpacked > _MOST_UNPACKED:
-        raise TooLarge(f"would unpack to {unpacked / 1e6:,.0f} MB in {len(parts)} parts", limit=_MOST_UNPACKED)
+        raise TooLarge(f"would unpack to {unpacked / 1e6:,.0f} MB in {len(parts):,} parts", limit=_MOST_UNPACKED)
 
 
 class _Reader:
-    """Paragraphs that are items of one list become one block."""
+    """Fills an outline. The paragraphs of one list become one block."""
 
     def __init__(self, document: Any, outline: Outline) -> None:
         self._document = document
@@ -75,7 +73,7 @@ class _Reader:
         self._counts: Counter[tuple[str, int]] = Counter()
         self._formats = _number_formats(document)
         self._chars = 0
-        self._waiting: list[tuple[str, str, bytes]] = []  # pictures whose caption may be the next paragraph
+        self._waiting: list[tuple[str, str, bytes]] = []  # pictures; their caption may be the next paragraph
 
     def paragraph(self, paragraph: Any) -> None:
         text = " ".join(paragraph.text.split())
@@ -103,7 +101,7 @@ class _Reader:
             cells: list[str] = []
             last: Any = None
             for cell in row.cells:
-                if cell._tc is not last:  # a merged cell comes once for each column it covers
+                if cell._tc is not last:  # a merged cell is listed once for each column it spans
                     cells.append(" ".join(cell.text.split()))
                 last = cell._tc
             rows.append(cells)
@@ -111,8 +109,8 @@ class _Reader:
             if self._chars > _MOST_CHARS:
                 raise TooLarge(f"has more than {_MOST_CHARS:,} characters. Split it", limit=_MOST_CHARS)
         self._outline.block(table_text(rows))
-        for row in table._tbl.iter(_BLIP):
-            self._found(row, "")
+        for blip in table._tbl.iter(_BLIP):
+            self._take_picture(blip, "")
 
     def end(self) -> None:
         self._end_list()
@@ -141,9 +139,9 @@ class _Reader:
             described = next(drawing.iter(_DESCRIPTION), None)
             alt = (described.get("descr") or "") if described is not None else ""
             for blip in drawing.iter(_BLIP):
-                self._found(blip, " ".join(alt.split()))
+                self._take_picture(blip, " ".join(alt.split()))
 
-    def _found(self, blip: Any, alt: str) -> None:
+    def _take_picture(self, blip: Any, alt: str) -> None:
         part = self._document.part.related_parts.get(blip.get(_RELATION) or "")
         if part is not None and hasattr(part, "blob"):
             self._end_list()
@@ -151,16 +149,12 @@ class _Reader:
 
     def _add_waiting(self, caption: str) -> None:
         for digest, alt, data in self._waiting:
-            self._outline.picture(Picture(digest, 0, alt, caption, read=partial(_same, data)))
+            self._outline.picture(Picture(digest, 0, alt, caption, read=partial(bytes, data)))
         self._waiting = []
 
 
-def _same(data: bytes) -> bytes:
-    return data
-
-
 def _style_names(paragraph: Any) -> set[str]:
-    """Names and ids of the paragraph's style and those it is based on, in lower case."""
+    """Names and ids of the paragraph's style and the styles it is based on, in lower case."""
     names: set[str] = set()
     style = paragraph.style
     for _ in range(20):
@@ -172,7 +166,7 @@ def _style_names(paragraph: Any) -> set[str]:
 
 
 def _heading_level(paragraph: Any, names: set[str]) -> int | None:
-    """1 for the title and the highest headings; the outline level says it in every language."""
+    """1 for the title and the top headings. The outline level tells in every language; style names are the fallback."""
     if "title" in names:
         return 1
     for element in _property_chain(paragraph):
@@ -185,7 +179,7 @@ def _heading_level(paragraph: Any, names: set[str]) -> int | None:
 
 
 def _list_place(paragraph: Any) -> tuple[str, int] | None:
-    """(list, level from 0) if the paragraph is an item of one."""
+    """(list, level from 0) if the paragraph is a list item."""
     for element in _property_chain(paragraph):
         place = element.find(f"{_WORD}numPr")
         if place is not None:
@@ -198,7 +192,7 @@ def _list_place(paragraph: Any) -> tuple[str, int] | None:
 
 
 def _property_chain(paragraph: Any) -> list[Any]:
-    """The paragraph's own properties, then its style's, then those of what that is based on."""
+    """The paragraph's own properties, then its style's, then those of the styles it is based on."""
     chain = [paragraph._p.pPr]
     style = paragraph.style
     for _ in range(20):

@@ -1,8 +1,8 @@
 """A help centre's export in Zendesk's shape: articles with HTML bodies, under sections and categories.
 
-One JSON file may hold all three, or each its own file in one folder (``articles*.json``, ``sections*.json``,
-``categories*.json``), as the export of each API page gives them. Drafts are left out. An article that only some users
-may read (``user_segment_id``) is internal here: it never reaches a customer.
+One JSON file may hold all three, or each kind may have files of its own in one folder (``articles*.json``,
+``sections*.json``, ``categories*.json``), as exported page by page from the API. Drafts are left out. An article that
+only some users may read (``user_segment_id``) is internal here and never reaches a customer.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from assistant.retrieval.sources.rows import parse_json
 from assistant.text.storable import storable
 
 _LISTS = ("articles", "sections", "categories", "translations")
-# A help centre's sections may stand in sections: no deeper than this, whatever the file says.
+# Sections may be nested, but no deeper than this: a file may contain a cycle.
 _DEEPEST = 8
 
 
 @dataclass
 class HelpCentre:
-    """What files of one folder gave so far. Articles are read once all of them are known."""
+    """What the files of one folder have contributed so far. Articles are read once all files are known."""
 
     articles: list[tuple[str, Any]] = field(default_factory=list)  # (file, article)
     sections: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     categories: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def add(self, text: str, file: str) -> None:
-        """Take a file in. Raises `Invalid` if it is none of an export."""
+        """Add a file. Raises `Invalid` if it is not part of an export."""
         data = parse_json(text)
         if isinstance(data, list) and data and all(isinstance(one, dict) and "body" in one for one in data):
             data = {"articles": data}
         if not isinstance(data, dict) or not any(isinstance(data.get(name), list) for name in _LISTS):
-            raise Invalid("is not an export of a help centre: it holds no list of articles, sections or categories")
+            raise Invalid("is not a help centre export: it has no list of articles, sections or categories")
         self.articles += [(file, article) for article in data.get("articles") or []]
         self.sections |= _by_id(data.get("sections"))
         self.categories |= _by_id(data.get("categories"))
@@ -51,13 +51,13 @@ class HelpCentre:
                     listing.add(article)
             except AssistantError as error:
                 listing.fail(place, error.message, doubtful=place)
-            except Exception as error:  # a parser tripped over one body: the others still go in
+            except Exception as error:  # a parser failed on one body; the others are still imported
                 listing.fail(place, f"cannot be read: {type(error).__name__}", doubtful=place)
 
     def _article(self, data: Any, key: str) -> ArticleSource | None:
         """None for a draft."""
         if not isinstance(data, dict) or data.get("id") is None:
-            raise Invalid("holds an article without an id")
+            raise Invalid("contains an article without an id")
         if data.get("draft"):
             return None
         body, title = data.get("body"), data.get("title") or data.get("name")

@@ -1,6 +1,6 @@
-"""Pictures that a text file names: files beside it, and those that stand in it as data.
+"""Pictures that a text file refers to: files beside it, and data embedded in it.
 
-Only files below the folder that is imported are read; pictures on other machines are not fetched.
+Only files below the imported folder are read. Pictures on other machines are not fetched.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import binascii
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -29,7 +30,7 @@ class NamedPicture:
     caption: str = ""
 
 
-# Makes a picture of what a text says about one; None for one that cannot be had.
+# The picture that a text refers to; None if it is not available.
 PictureFinder = Callable[[NamedPicture], Picture | None]
 
 
@@ -38,7 +39,7 @@ def no_pictures(_named: NamedPicture) -> Picture | None:
 
 
 def beside(file: Path, root: Path) -> PictureFinder:
-    """Pictures that ``file`` refers to by a relative path, or carries as data."""
+    """Finds pictures that ``file`` refers to by a relative path or embeds as data."""
     inside = root.resolve()
 
     def find(named: NamedPicture) -> Picture | None:
@@ -52,18 +53,18 @@ def beside(file: Path, root: Path) -> PictureFinder:
             picture = ((inside if path.startswith("/") else file.parent) / path.lstrip("/")).resolve()
             if not picture.is_relative_to(inside) or picture.suffix.lower() not in _SUFFIXES or not picture.is_file():
                 return None
-            # Size and time stand for the content: reading every picture at every import would cost more than it finds.
+            # Size and time stand in for the content: reading every picture at every import would cost too much.
             stat = picture.stat()
         except (OSError, ValueError):
             return None
         digest = f"{picture.relative_to(inside).as_posix()} {stat.st_size} {stat.st_mtime_ns}"
-        return Picture(digest, 0, named.alt, named.caption, read=lambda: _read(picture))
+        return Picture(digest, 0, named.alt, named.caption, read=partial(_read_file, picture))
 
     return find
 
 
 def in_data(named: NamedPicture) -> Picture | None:
-    """A picture that stands in the text as a ``data:`` address."""
+    """A picture embedded as a ``data:`` URL."""
     head, comma, body = named.reference.partition(",")
     if not comma or not head.startswith("data:image/") or not head.endswith(";base64") or len(body) > 2 * MOST_BYTES:
         return None
@@ -74,7 +75,7 @@ def in_data(named: NamedPicture) -> Picture | None:
     return Picture(hashlib.sha256(data).hexdigest(), 0, named.alt, named.caption, read=lambda: data)
 
 
-def _read(path: Path) -> bytes:
+def _read_file(path: Path) -> bytes:
     if path.stat().st_size > MOST_BYTES:
         raise TooLarge(f"the picture {path.name} is larger than {MOST_BYTES / 1e6:.0f} MB", limit=MOST_BYTES)
     try:

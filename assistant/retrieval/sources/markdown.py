@@ -16,7 +16,7 @@ def read_markdown(text: str, pictures: PictureFinder = no_pictures) -> tuple[str
     """The first top heading and the sections."""
     from markdown_it import MarkdownIt
 
-    # A comment is not part of the page: what it says was never meant to be read.
+    # Comments are not part of the page.
     text = _COMMENT.sub("", text)
     tokens = MarkdownIt("commonmark", {"html": False}).enable("table").parse(text)
     lines = text.split("\n")
@@ -29,12 +29,12 @@ def read_markdown(text: str, pictures: PictureFinder = no_pictures) -> tuple[str
         elif token.level == 0 and token.map is not None and not token.type.endswith("_close"):
             block = "\n".join(lines[token.map[0] : token.map[1]])
             _add(outline, block, pictures, is_code=token.type in ("fence", "code_block"))
-        index = _past(tokens, index)
+        index = _next_block(tokens, index)
     return outline.title, outline.sections()
 
 
 def _add(outline: Outline, block: str, pictures: PictureFinder, *, is_code: bool) -> None:
-    """The block's text, with pictures as their descriptions, then the pictures. A picture alone is no text."""
+    """The block's text, with descriptions in place of pictures, then its pictures. A picture alone is not text."""
     if is_code:
         outline.block(block)
         return
@@ -45,11 +45,11 @@ def _add(outline: Outline, block: str, pictures: PictureFinder, *, is_code: bool
         if picture is not None:
             outline.picture(picture)
         elif alt and not _IMAGE.sub("", block).strip():
-            outline.block(alt)  # what it shows is still worth knowing
+            outline.block(alt)  # the description is still worth having
 
 
-def _past(tokens: list[Any], index: int) -> int:
-    """The index behind the block that begins at ``index``."""
+def _next_block(tokens: list[Any], index: int) -> int:
+    """The index after the block that starts at ``index``."""
     if tokens[index].nesting != 1:
         return index + 1
     depth = 0

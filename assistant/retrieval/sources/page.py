@@ -1,4 +1,7 @@
-"""HTML: the main content of a page. Navigation, scripts, footers and what is hidden are left out."""
+"""HTML: the main content of a page, without navigation, scripts, footers and hidden elements.
+
+Own rules instead of an extractor such as trafilatura: headings, lists, tables and pictures must stay in their order.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ _BREAKS = _HEADINGS | _BLOCKS | {"br", "div", "li", "tr", "dt", "dd", "section"}
 
 
 def read_html(text: str, pictures: PictureFinder = no_pictures) -> tuple[str | None, tuple[Section, ...]]:
-    """The page's top heading, else its title, and the sections."""
+    """The page's top heading (else its title), and its sections."""
     import lxml.html
 
     if not text.strip():
@@ -41,7 +44,7 @@ def read_html(text: str, pictures: PictureFinder = no_pictures) -> tuple[str | N
 
 
 def _walk(element: Any, outline: Outline, pictures: PictureFinder) -> None:
-    """Blocks and headings in order; what stands between them, with its inline markup, is a paragraph."""
+    """Blocks and headings in order. What lies between them, inline markup included, is a paragraph."""
     between = [element.text or ""]
     for child in element:
         if child.tag in _HEADINGS or child.tag in _BLOCKS or _holds_blocks(child):
@@ -50,7 +53,7 @@ def _walk(element: Any, outline: Outline, pictures: PictureFinder) -> None:
             if child.tag in _HEADINGS:
                 outline.heading(int(child.tag[1]), text_of(child).rstrip("¶# "))
             elif child.tag in _BLOCKS:
-                images = list(child.iter("img"))  # before the block is read: that takes inner lists apart
+                images = list(child.iter("img"))  # first, because reading the block removes inner lists
                 outline.block(_block_text(child))
                 _add_pictures(images, outline, pictures)
             else:
@@ -81,7 +84,7 @@ def _add_pictures(images: Iterable[Any], outline: Outline, pictures: PictureFind
 
 
 def _separate(document: Any) -> None:
-    """Put a line break around blocks: "<p>a</p><p>b</p>" are two words."""
+    """Put line breaks around blocks, since "<p>a</p><p>b</p>" are two words."""
     for element in document.iter(*_BREAKS):
         element.tail = "\n" + (element.tail or "")
         before, parent = element.getprevious(), element.getparent()
@@ -111,12 +114,12 @@ def _block_text(element: Any) -> str:
 
 
 def _list_lines(element: Any, indent: str = "") -> list[str]:
-    """One line an item; a list within an item is indented below it."""
+    """One line per item; a nested list is indented below its item."""
     lines = []
     for number, item in enumerate(element.iterfind("li"), start=1):
         inner = [child for child in item if child.tag in _LISTS]
         for child in inner:
-            item.remove(child)  # its text stands in its own lines; so does what follows it, which is only a line break
+            item.remove(child)  # its text gets lines of its own; what follows it is only a line break
         bullet = f"{number}. " if element.tag == "ol" else "- "
         lines.append(indent + bullet + text_of(item))
         for child in inner:
@@ -125,7 +128,7 @@ def _list_lines(element: Any, indent: str = "") -> list[str]:
 
 
 def table_text(rows: list[list[str]]) -> str:
-    """Rows as a Markdown table; the first is its head."""
+    """Rows as a Markdown table; the first row is the head."""
     lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows if any(row)]
     if len(lines) > 1:
         lines.insert(1, "|" + "---|" * len(next(row for row in rows if any(row))))

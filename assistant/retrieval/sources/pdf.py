@@ -1,4 +1,4 @@
-"""PDF files: text with the headings that outline and letter sizes tell, pictures, and pages that are pictures.
+"""PDF files: text with headings (from the table of contents and letter sizes), pictures, and scanned pages.
 
 Read in the sandbox; see `apart`.
 """
@@ -22,7 +22,7 @@ from assistant.retrieval.sources.pdf_lines import Line
 
 MOST_PAGES = 1500
 _MOST_CHARS = 5_000_000
-# A page with fewer characters than this (without running heads) and a picture over half of it is the picture of a page.
+# A page is a scan if it has fewer characters than this (without running heads) and a picture on more than half of it.
 _FEW_CHARS = 25
 _HALF = 0.5
 _LEAST_SIDE = 36.0  # points: half an inch
@@ -50,16 +50,16 @@ def read(data: bytes) -> bytes:
 
 
 def read_pdf(data: bytes, outline: Outline) -> str | None:
-    """Fill the outline. Returns the title that the file says it has."""
+    """Fill the outline. Returns the title in the file's metadata."""
     import pypdfium2 as pdfium
 
     try:
         document = pdfium.PdfDocument(data)
     except pdfium.PdfiumError as error:
-        reason = "is protected by a password" if "password" in str(error).lower() else "is no PDF, or a damaged one"
+        reason = "is password-protected" if "password" in str(error).lower() else "is not a PDF, or is damaged"
         raise Invalid(reason) from error
     if len(document) > MOST_PAGES:
-        raise TooLarge(f"has {len(document)} pages; at most {MOST_PAGES} are taken. Split it", limit=MOST_PAGES)
+        raise TooLarge(f"has {len(document):,} pages, more than {MOST_PAGES:,}. Split it", limit=MOST_PAGES)
     pages, chars = [], 0
     for number in range(len(document)):
         pages.append(_page(document, number))
@@ -83,29 +83,29 @@ def _page(document: Any, number: int) -> _Page:
         lines = pdf_lines.lines_of(textpage)
         images = list(page.get_objects(filter=(c.FPDF_PAGEOBJ_IMAGE,), max_depth=4))
     except pdfium.PdfiumError:
-        return _Page([], [])  # one damaged page; the others are still worth having
+        return _Page([], [])  # one damaged page; the others are still read
     width, height = page.get_size()
     places = list(dict.fromkeys(_place(image, width, height) for image in images))
     shares = {place: (place[2] - place[0]) * (place[3] - place[1]) / (width * height) for place in places}
     scan = _renderer(document, number, (0.0, 0.0, width, height)) if max(shares.values(), default=0) > _HALF else None
-    # Decoration is left out, and what lies under the text of the whole page.
-    shown = [place for place in places if _is_large(place) and shares[place] < _SHARE_OF_PAGE]
+    # Decoration is left out, and so are backgrounds of whole pages.
+    shown = [
+        place
+        for place in places
+        if min(place[2] - place[0], place[3] - place[1]) >= _LEAST_SIDE and shares[place] < _SHARE_OF_PAGE
+    ]
     return _Page(lines, [(place, _renderer(document, number, place)) for place in shown], scan)
 
 
 def _place(image: Any, width: float, height: float) -> Place:
-    """Where a picture stands on its page."""
+    """A picture's place on its page."""
     left, bottom, right, top = image.get_bounds()
     left, bottom = min(max(left, 0.0), width), min(max(bottom, 0.0), height)
     return (left, bottom, max(min(right, width), left), max(min(top, height), bottom))
 
 
-def _is_large(place: Place) -> bool:
-    return place[2] - place[0] >= _LEAST_SIDE and place[3] - place[1] >= _LEAST_SIDE
-
-
 def _renderer(document: Any, number: int, place: Place) -> Callable[[], bytes]:
-    """Draws that part of the page when asked: with labels and arrows that lie over the picture."""
+    """Renders that part of the page on demand, including labels and arrows drawn over the picture."""
 
     def render() -> bytes:
         page = document[number]
@@ -152,24 +152,23 @@ def _fill(outline: Outline, pages: Sequence[_Page], contents: dict[tuple[int, st
         if page.scan is not None and sum(len(line.text) for line in lines) < _FEW_CHARS:
             _add(outline, page.scan(), caption=f"Page {number + 1}", is_page=True)
             continue
-        marked = _marked(lines, number, body=body, levels=levels, contents=contents)
         waiting = sorted(page.pictures, key=lambda picture: -picture[0][3])
-        for level, group in marked:
-            while waiting and _is_above(waiting[0][0], group[0]):
+        for level, group in _runs(lines, number, body=body, levels=levels, contents=contents):
+            while waiting and waiting[0][0][1] >= group[0].top - 1:  # it ends above these lines
                 _add_picture(outline, waiting.pop(0), lines, body)
             if level:
                 outline.heading(level, pdf_lines.join_headings(group).text)
                 continue
             for block, bottom in pdf_lines.blocks_of(group):
                 outline.block(block)
-                while waiting and waiting[0][0][3] > bottom and not _is_beside_rest(waiting[0][0], bottom):
+                while waiting and waiting[0][0][3] > bottom and not _is_mostly_below(waiting[0][0], bottom):
                     _add_picture(outline, waiting.pop(0), lines, body)
         for picture in waiting:
             _add_picture(outline, picture, lines, body)
 
 
 def _has_title(pages: Sequence[list[Line]], levels: dict[float, int]) -> bool:
-    """Whether the largest letters stand in one place, at the beginning."""
+    """Whether the largest letters occur in one place only, at the beginning."""
     largest = next((size for size, level in levels.items() if level == 1), None)
     places = [
         (page, index)
@@ -180,16 +179,12 @@ def _has_title(pages: Sequence[list[Line]], levels: dict[float, int]) -> bool:
     return bool(places) and places[-1][0] == places[0][0] <= 1 and places[-1][1] - places[0][1] < len(places)
 
 
-def _is_above(place: Place, line: Line) -> bool:
-    return place[1] >= line.top - 1
-
-
-def _is_beside_rest(place: Place, bottom: float) -> bool:
-    """Whether more of the picture lies below ``bottom`` than above: then it belongs to what comes."""
+def _is_mostly_below(place: Place, bottom: float) -> bool:
+    """A picture that is mostly below the end of a block belongs to what follows."""
     return (place[1] + place[3]) / 2 < bottom
 
 
-def _marked(
+def _runs(
     lines: Sequence[Line],
     page: int,
     *,
@@ -197,12 +192,12 @@ def _marked(
     levels: dict[float, int],
     contents: dict[tuple[int, str], int],
 ) -> Iterator[tuple[int, list[Line]]]:
-    """Runs of lines: a heading with its level, or text with level 0."""
+    """Runs of lines with their level: headings, or text with level 0."""
     group: list[Line] = []
     current = 0
     for line, following in zip_longest(lines, lines[1:]):
         level = _level(line, following, page, body=body, levels=levels, contents=contents)
-        continues = level == current and (level == 0 or (bool(group) and _same_heading(group[-1], line)))
+        continues = level == current and (level == 0 or (bool(group) and _is_same_heading(group[-1], line)))
         if group and not continues:
             yield current, group
             group = []
@@ -232,7 +227,7 @@ def _level(
     return 6 if pdf_lines.is_bold_heading(line, following) else 0
 
 
-def _same_heading(above: Line, below: Line) -> bool:
+def _is_same_heading(above: Line, below: Line) -> bool:
     return abs(above.size - below.size) < 0.5 and above.bottom - below.top < 0.8 * above.size
 
 
@@ -252,7 +247,7 @@ def _add(outline: Outline, data: bytes, *, caption: str, is_page: bool = False) 
 
 
 def _caption(place: Place, lines: Sequence[Line], body: float) -> str:
-    """The line right below a picture, or above it, if it looks like one that names it."""
+    """The line right below a picture, or above it, if it looks like a caption."""
     left, bottom, right, top = place
     for line in lines:
         if line.right < left or line.left > right or not pdf_lines.is_short(line, 30):

@@ -1,7 +1,7 @@
-"""Lines of a PDF page with their places and sizes, and what they are: headings, steps, rows of a table.
+"""Lines of a PDF page with their places and sizes, and what they are: headings, steps, table rows.
 
-A PDF knows only where each character stands. Lines are what pdfium puts on one; cells are parts of a line with more
-than a word's gap between them. Lengths are points, the origin is at the bottom left.
+A PDF knows only where each character is. Lines are those of pdfium; cells are parts of a line with more than a word's
+gap between them. Lengths are in points from the bottom left.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-# A gap of so many times the size of the letters is one between cells, not between words.
+# A gap of at least this many letter sizes separates cells, not words.
 _CELL_GAP = 1.5
-# A heading is at least so many times as large as the text.
+# A heading is at least this many times as large as the text.
 HEADING_SIZE = 1.15
 _HEADING_WORDS = 16
 _BOLD_WORDS = 10
@@ -97,7 +97,7 @@ def _is_bold(textpage: Any, index: int) -> bool:
 
 
 def body_size(lines: Iterable[Line]) -> float:
-    """The size most characters have, rounded to half points."""
+    """The most common size of characters, in half points."""
     sizes: Counter[float] = Counter()
     for line in lines:
         sizes[round(2 * line.size) / 2] += len(line.text)
@@ -105,12 +105,11 @@ def body_size(lines: Iterable[Line]) -> float:
 
 
 def without_running_heads(pages: Sequence[list[Line]]) -> list[list[Line]]:
-    """Without lines that stand at the same edge of most pages: headers, footers, page numbers."""
+    """The pages without lines that recur at the edges of most pages: headers, footers, page numbers."""
     edges: Counter[str] = Counter()
     for page in pages:
         edges.update({_edge_key(line) for line in _edge_lines(page)})
-    often = max(3, len(pages) // 2)
-    running = {key for key, count in edges.items() if count >= often}
+    running = {key for key, count in edges.items() if count >= max(3, len(pages) // 2)}
     return [
         [line for line in page if line not in _edge_lines(page) or _edge_key(line) not in running] for page in pages
     ]
@@ -126,7 +125,7 @@ def _edge_key(line: Line) -> str:
 
 
 def heading_levels(lines: Sequence[Line], body: float) -> dict[float, int]:
-    """Size (in half points) of headings to their level from 1: the larger, the higher; at most 5 levels."""
+    """Sizes of headings (in half points) to levels from 1, largest first; at most 5 levels."""
     sizes: Counter[float] = Counter()
     for line in lines:
         if line.size >= HEADING_SIZE * body and is_short(line):
@@ -139,18 +138,18 @@ def is_short(line: Line, words: int = _HEADING_WORDS) -> bool:
 
 
 def is_bold_heading(line: Line, following: Line | None) -> bool:
-    """A short bold line above text that is not bold. An item or a lead-in is none."""
+    """Whether it is a short bold line above text that is not bold. List items and lead-ins do not count."""
     if not line.is_bold or not is_short(line, _BOLD_WORDS) or len(line.cells) > 1 or following is None:
         return False
     return not following.is_bold and not line.text.endswith((".", ",", ";", ":")) and not _BULLET.match(line.text)
 
 
 def blocks_of(lines: Sequence[Line]) -> list[tuple[str, float]]:
-    """Paragraphs, lists and tables of lines that follow each other, each with the bottom of its last line."""
+    """Consecutive lines as paragraphs, lists and tables, each with the bottom of its last line."""
     blocks: list[tuple[str, float]] = []
     group: list[Line] = []
     for line in lines:
-        if group and not _goes_on(group, line):
+        if group and not _continues(group, line):
             blocks.append((_block(group), group[-1].bottom))
             group = []
         group.append(line)
@@ -159,10 +158,10 @@ def blocks_of(lines: Sequence[Line]) -> list[tuple[str, float]]:
     return blocks
 
 
-def _goes_on(group: list[Line], line: Line) -> bool:
+def _continues(group: list[Line], line: Line) -> bool:
     last = group[-1]
     if _is_row(last) != _is_row(line):
-        # Within a table, a cell of several lines gives a line of its own, further in than the first cell.
+        # In a table, a cell of several lines continues on lines of its own, indented from the first cell.
         return _is_row(last) and len(group) > 1 and line.left > group[0].left + line.size and _gap(last, line) < 1.0
     if _is_row(line):
         return len(line.cells) == len(group[0].cells) and -1.0 < _gap(last, line) < 2.5
@@ -175,7 +174,7 @@ def _goes_on(group: list[Line], line: Line) -> bool:
 
 
 def _gap(above: Line, below: Line) -> float:
-    """The empty height between two lines, in sizes of the upper one. Below -1: another column, or the next page."""
+    """The gap between two lines, in sizes of the upper one. Below -1: another column, or the next page."""
     return (above.bottom - below.top) / max(above.size, 1.0)
 
 
@@ -192,11 +191,11 @@ def _block(group: list[Line]) -> str:
             if ITEM.match(line.text) or not items:
                 items.append(_BULLET.sub("- ", line.text))
             else:
-                items[-1] = _joined(items[-1], line.text)
+                items[-1] = _join(items[-1], line.text)
         return "\n".join(items)
     text = group[0].text
     for line in group[1:]:
-        text = _joined(text, line.text)
+        text = _join(text, line.text)
     return text
 
 
@@ -208,17 +207,17 @@ def _table(group: list[Line]) -> str:
         if len(line.cells) > 1 or not rows:
             rows.append(list(line.cells))
         else:
-            rows[-1][-1] = _joined(rows[-1][-1], line.text)
+            rows[-1][-1] = _join(rows[-1][-1], line.text)
     return table_text(rows)
 
 
-def _joined(text: str, following: str) -> str:
-    """A word that was cut at the end of the line is whole again."""
+def _join(text: str, following: str) -> str:
+    """Joins lines, and the word that was hyphenated at the end of the first."""
     if text.endswith("-") and len(text) > 1 and text[-2].isalpha() and following[:1].islower():
         return text[:-1] + following
     return f"{text} {following}"
 
 
 def join_headings(lines: Sequence[Line]) -> Line:
-    """Lines of one heading as one line."""
+    """The lines of one heading as one line."""
     return replace(lines[0], text=" ".join(line.text for line in lines), bottom=lines[-1].bottom)

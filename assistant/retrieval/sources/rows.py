@@ -1,4 +1,4 @@
-"""Questions with answers, codes with meanings: JSON lines and CSV, one article a row."""
+"""Questions with answers, codes with meanings: JSON lines and CSV, one article per row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from assistant.retrieval.sources.article import ArticleSource, Listing, Section,
 from assistant.retrieval.sources.markdown import read_markdown
 from assistant.text.storable import storable
 
-# Names of columns as people give them, to ours.
+# Column names in use, to ours.
 _COLUMNS = {
     **dict.fromkeys(("text", "body", "content", "description", "details"), "text"),
     **dict.fromkeys(("answer", "answers", "response", "solution", "a", "antwort", "réponse", "respuesta"), "answer"),
@@ -24,26 +24,25 @@ _COLUMNS = {
     **dict.fromkeys(("code", "error_code", "error code"), "code"),
     **dict.fromkeys(("url", "link"), "url"),
     **dict.fromkeys(("language", "lang", "locale"), "language"),
-    **dict.fromkeys(("product", "visibility"), ""),  # as they are
 }
 _MOST_CELL = 1_000_000
 
 
 def read_lines(text: str, key: str, listing: Listing) -> None:
-    """JSON lines: objects with ``text``, or a question with answers, and, as far as known, id, title, code, url,
-    product, language, visibility. Rows with the same id are numbered: lists of codes have the same one twice."""
+    """JSON lines: objects with ``text``, or a question with answers, and optionally id, title, code, url, product,
+    language, visibility. Rows with the same id are numbered, since lists of codes may repeat one."""
     # Only line feeds end a row: JSON strings may hold other line separators.
     lines = ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
     _add_rows(((number, lambda line=line: _row(line)) for number, line in lines), key, listing)
 
 
 def read_csv(text: str, key: str, listing: Listing) -> None:
-    """A table with a head that names a question and an answer, or a title and a text; see `_COLUMNS`."""
+    """A table whose head names a question and an answer, or a title and a text; see `_COLUMNS`."""
     rows = _csv_rows(text)
     head = [name.strip().lower() for name in next(rows, (0, []))[1]]
     names = [_COLUMNS.get(name, "") or name for name in head]
     if not {"text", "answer"} & set(names):
-        raise Invalid("has no column for the answers: name one answer or text in the first row")
+        raise Invalid("has no column of answers: name one answer or text in the first row")
 
     def row(number: int, cells: list[str]) -> dict[str, Any]:
         if len(cells) > len(names):
@@ -54,7 +53,7 @@ def read_csv(text: str, key: str, listing: Listing) -> None:
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each row; the delimiter is the one that the first line has most of."""
+    """Line number and cells of each row. The delimiter is the one that is most frequent in the first line."""
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t|", key=first.count)
     csv.field_size_limit(_MOST_CELL)
@@ -63,11 +62,11 @@ def _csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
         for cells in reader:
             yield reader.line_num, [storable(cell.strip()) for cell in cells]
     except csv.Error as error:
-        raise Invalid(f"is not a table from line {reader.line_num} on: {error}") from error
+        raise Invalid(f"is not a valid table at line {reader.line_num}: {error}") from error
 
 
 def _first_of_each(names: list[str], cells: list[str]) -> dict[str, Any]:
-    """Of several columns that mean the same, the first that is filled in: id before key, name before heading."""
+    """Of several columns with the same meaning, the first that is filled in: id before key, name before heading."""
     found: dict[str, Any] = {}
     for name, cell in zip(names, cells, strict=False):
         if cell and name not in found:
@@ -81,7 +80,7 @@ def _add_rows(rows: Iterator[tuple[int, Any]], key: str, listing: Listing) -> No
         doubtful, place = key, f"{key}:{number}"
         try:
             row = read()
-            doubtful = _row_key(row, key, number)
+            doubtful = f"{key}#{str(row.get('id') or row.get('code') or number)[:200]}"
             article = row_article(row, doubtful)
         except AssistantError as error:
             listing.fail(place, error.message, doubtful=doubtful)
@@ -96,7 +95,7 @@ def _add_rows(rows: Iterator[tuple[int, Any]], key: str, listing: Listing) -> No
 def _row(line: str) -> dict[str, Any]:
     row = parse_json(line)
     if not isinstance(row, dict):
-        raise Invalid("is not an object")
+        raise Invalid("is not a JSON object")
     return {name: storable(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
@@ -104,29 +103,22 @@ def parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise Invalid(f"is not JSON: {error.msg}") from error
+        raise Invalid(f"is not valid JSON: {error.msg}") from error
     except RecursionError as error:
         raise Invalid("is nested too deeply") from error
 
 
-def _row_key(row: Mapping[str, Any], key: str, number: int) -> str:
-    return f"{key}#{str(row.get('id') or row.get('code') or number)[:200]}"
-
-
 def row_article(row: Mapping[str, Any], key: str) -> ArticleSource:
     """The article of one row. Raises `Invalid` with the reason."""
-    text = row.get("text") or _answers(row)
+    text = row.get("text")
+    if not text:
+        answers = row.get("answers") or row.get("answer") or ""
+        text = storable("\n\n".join(map(str, answers)) if isinstance(answers, list) else str(answers))
     if not isinstance(text, str) or not text.strip():
         raise Invalid("has no text")
-    named = [str(row[name]) for name in ("code", "title") if row.get(name) and isinstance(row[name], str | int)]
-    title = " ".join(named) or str(row.get("question") or text[:80])
+    names = [str(row[name]) for name in ("code", "title") if row.get(name) and isinstance(row[name], str | int)]
+    title = " ".join(names) or str(row.get("question") or text[:80])
     heading, sections = read_markdown(text)
     if not any(section.blocks for section in sections):
         sections = (Section((), (heading or text,)),)
     return make_article(key, {**row, "title": title}, title, sections)
-
-
-def _answers(row: Mapping[str, Any]) -> str:
-    answers = row.get("answers") or row.get("answer") or ""
-    joined = "\n\n".join(str(answer) for answer in answers) if isinstance(answers, list) else str(answers)
-    return storable(joined)

@@ -13,7 +13,8 @@ _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
 
 
 def decode(data: bytes, *, charset: str | None = None) -> str:
-    """Text with plain line ends. UTF-8, UTF-16 with its mark, what the page declares, else Western European."""
+    """Text with plain line ends. It is read as UTF-16 if it has that byte order mark, else as UTF-8, else in the
+    declared ``charset``, else as Western European."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = data.decode("utf-16", errors="replace")
     elif b"\0" in data[:4096]:

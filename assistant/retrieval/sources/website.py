@@ -1,7 +1,7 @@
-"""A website by its sitemap: its pages as articles, fetched politely and only from the hosts the operator named.
+"""A website by its sitemap: its pages as articles, fetched politely and only from the host that the operator named.
 
-``robots.txt`` is obeyed, pauses are kept between requests (its crawl-delay, if longer), pages that say that they have
-not changed are not read again, redirects are followed only within the same host. Numbers and sizes are bounded.
+``robots.txt`` is obeyed; requests are spaced (by its crawl-delay, if longer); unchanged pages are not read again
+(conditional requests); redirects are followed only within the host. Numbers and sizes are bounded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from urllib.parse import urldefrag, urljoin, urlsplit
-from urllib.robotparser import RobotFileParser
+
+from protego import Protego
 
 from assistant.errors import AssistantError, Invalid, NotFound, NotReady
 from assistant.outbound import Fetch, Reply, Request, unpack_gzip
@@ -37,34 +38,34 @@ _ETAG, _MODIFIED = "etag", "last-modified"
 
 @dataclass
 class _Site:
-    """One visit: what may be asked, and when the last request was."""
+    """One visit: what may be fetched, and when the last request was."""
 
     host: str
     fetch: Fetch
     pause: float
     sleep: Callable[[float], None]
-    robots: RobotFileParser = field(default_factory=RobotFileParser)
+    robots: Protego = field(default_factory=lambda: Protego.parse(""))
     asked_at: float = 0.0
 
     def ask(self, url: str, *, headers: Mapping[str, str] | None = None, limit: int = _PAGE_BYTES) -> tuple[str, Reply]:
-        """The reply and the address it came from. Raises an `AssistantError` with the reason why there is none."""
+        """The reply's address and the reply. Raises an `AssistantError` with the reason if there is none."""
         for _ in range(_MOST_REDIRECTS):
             if not self.is_ours(url):
                 raise Invalid("leads to another site")
-            if not self.robots.can_fetch(USER_AGENT, url):
-                raise Invalid("is not for machines, says the site's robots.txt")
+            if not self.robots.can_fetch(url, USER_AGENT):
+                raise Invalid("is disallowed by the site's robots.txt")
             reply = self._wait_and_fetch(Request(url, headers or {}, limit))
             if reply.status not in _REDIRECTS:
                 return url, reply
             url = urldefrag(urljoin(url, reply.headers.get("location", ""))).url
-        raise Invalid("redirects without end")
+        raise Invalid("redirects too many times")
 
     def is_ours(self, url: str) -> bool:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and parts.netloc.lower() == self.host
 
     def obey(self, robots: str) -> None:
-        self.robots.parse(robots.splitlines())
+        self.robots = Protego.parse(robots)
         delay = self.robots.crawl_delay(USER_AGENT)
         if delay is not None:
             self.pause = min(max(self.pause, float(delay)), _LONGEST_PAUSE)
@@ -88,14 +89,14 @@ def list_website(
     pause: float = PAUSE,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Listing:
-    """The pages that the sitemap at ``address`` names. ``address`` may also be a site: then its robots.txt names the
-    sitemap, or it is ``/sitemap.xml``. ``known``: address to validators (see `ArticleSource`) of pages that are stored.
-    ``done``: pages that have just been read: they are found, and not asked for again.
+    """The pages in the sitemap at ``address``. If that is a site, the sitemap is the one named in its robots.txt, else
+    ``/sitemap.xml``. ``known``: address to validators (see `ArticleSource`) of stored pages. ``done``: pages that have
+    already been read in this visit and are not fetched again.
 
-    Raises an `AssistantError` if there is no sitemap to be had."""
+    Raises an `AssistantError` if no sitemap can be read."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Invalid("is not the address of a website: it begins with https:// or http://")
+        raise Invalid("is not a website's address: it must begin with https:// or http://")
     site = _Site(parts.netloc.lower(), fetch, pause, sleep)
     sitemaps = _read_robots(site, f"{parts.scheme}://{parts.netloc}/robots.txt")
     if parts.path not in ("", "/"):
@@ -107,14 +108,14 @@ def list_website(
         read = partial(_read_page, site, url, (known or {}).get(url, {}))
         listing.found.append(Found(url, None, (lambda: None) if url in done else read))
     if not listing.found:
-        reasons = "; ".join(f"{place} {why}" for place, why in listing.failed[:3]) or "it names no page of this site"
-        raise NotReady(f"The sitemap of {site.host} gives nothing to read: {reasons}.")
+        reasons = "; ".join(f"{place} {why}" for place, why in listing.failed[:3]) or "it lists no page of this site"
+        raise NotReady(f"The sitemap of {site.host} has nothing to read: {reasons}.")
     return listing
 
 
 def _read_robots(site: _Site, url: str) -> list[str]:
-    """Take the site's rules in. Returns the sitemaps it names. A site whose rules cannot be had now is not visited."""
-    site.robots.parse([])
+    """Load the site's rules and return the sitemaps it names. Raises `NotReady` if they cannot be read: then the site
+    must not be visited."""
     try:
         _, reply = site.ask(url, limit=500_000)
     except AssistantError as error:
@@ -122,13 +123,13 @@ def _read_robots(site: _Site, url: str) -> list[str]:
     if reply.status in _GONE or (400 <= reply.status < 500 and reply.status not in (401, 403, 429)):
         return []
     if reply.status != 200:
-        raise NotReady(f"The site's robots.txt cannot be read now (HTTP {reply.status}); nothing is fetched.")
+        raise NotReady(f"The site's robots.txt cannot be read now (HTTP {reply.status}), so nothing was fetched.")
     site.obey(decode(reply.body))
-    return [url for url in site.robots.site_maps() or [] if site.is_ours(url)]
+    return [url for url in site.robots.sitemaps if site.is_ours(url)]
 
 
 def _pages(site: _Site, sitemaps: list[str], listing: Listing) -> Iterator[str]:
-    """Addresses of pages in the order of the sitemaps, each once. A sitemap that cannot be read makes all doubtful."""
+    """Addresses of pages in the sitemaps' order, each once. A sitemap that cannot be read makes every page doubtful."""
     waiting, seen_maps, seen = list(sitemaps), set(sitemaps), set[str]()
     while waiting:
         sitemap = waiting.pop(0)
@@ -145,7 +146,7 @@ def _pages(site: _Site, sitemaps: list[str], listing: Listing) -> Iterator[str]:
             if url in seen or not site.is_ours(url):
                 continue
             if len(seen) >= MOST_PAGES:
-                listing.fail(sitemap, f"names more than {MOST_PAGES} pages; the rest is left out", doubtful="")
+                listing.fail(sitemap, f"lists more than {MOST_PAGES:,} pages; the rest was left out", doubtful="")
                 return
             seen.add(url)
             yield url
@@ -157,7 +158,7 @@ def _read_sitemap(site: _Site, url: str) -> tuple[list[str], list[str]]:
 
     _, reply = site.ask(url, limit=_SITEMAP_BYTES)
     if reply.status != 200:
-        raise NotReady(f"cannot be had (HTTP {reply.status})")
+        raise NotReady(f"cannot be fetched (HTTP {reply.status})")
     data = reply.body
     if data.startswith(b"\x1f\x8b"):
         data = unpack_gzip(data, limit=_SITEMAP_BYTES)
@@ -165,9 +166,9 @@ def _read_sitemap(site: _Site, url: str) -> tuple[list[str], list[str]]:
     try:
         root = lxml.etree.fromstring(data, parser)
     except (lxml.etree.XMLSyntaxError, ValueError) as error:
-        raise Invalid("is no sitemap") from error
+        raise Invalid("is not a sitemap") from error
     if root is None or lxml.etree.QName(root).localname not in ("urlset", "sitemapindex"):
-        raise Invalid("is no sitemap")
+        raise Invalid("is not a sitemap")
     places: dict[str, list[str]] = {"sitemap": [], "url": []}
     for entry in root.iterchildren("{*}sitemap", "{*}url"):
         location = entry.findtext("{*}loc")
@@ -187,31 +188,30 @@ def _read_page(site: _Site, url: str, validators: Mapping[str, str]) -> ArticleS
     if reply.status == 304:
         return None
     if reply.status in _GONE:
-        raise NotFound("is no longer there")
+        raise NotFound("no longer exists")
     if reply.status != 200:
-        raise NotReady(f"cannot be had (HTTP {reply.status})")
+        raise NotReady(f"cannot be fetched (HTTP {reply.status})")
     kind, _, parameters = reply.headers.get("content-type", "text/html").partition(";")
     if kind.strip().lower() not in ("text/html", "application/xhtml+xml"):
-        raise Invalid(f"is no page but {kind.strip()[:60]}")
-    said = parameters.rpartition("charset=")[2].strip("\"' ") if "charset=" in parameters else ""
-    text = decode(reply.body, charset=known_charset(said) or declared_charset(reply.body))
+        raise Invalid(f"is not a web page but {kind.strip()[:60]}")
+    charset = parameters.rpartition("charset=")[2].strip("\"' ") if "charset=" in parameters else ""
+    text = decode(reply.body, charset=known_charset(charset) or declared_charset(reply.body))
     title, sections = read_html(text, _Pictures(site, place).find)
     if not any(section.blocks for section in sections):
         raise Invalid("has no text")
-    meta = {"url": url, "language": _language(text)}
-    article = make_article(url, meta, title or url, sections)
-    kept = tuple((name, reply.headers[name][:500]) for name in (_ETAG, _MODIFIED) if name in reply.headers)
-    return replace(article, validators=kept)
+    article = make_article(url, {"url": url, "language": _declared_language(text)}, title or url, sections)
+    given = tuple((name, reply.headers[name][:500]) for name in (_ETAG, _MODIFIED) if name in reply.headers)
+    return replace(article, validators=given)
 
 
-def _language(text: str) -> str | None:
+def _declared_language(text: str) -> str | None:
     import lxml.html
 
     return lxml.html.document_fromstring(text.encode("utf-8", "ignore")).get("lang") if "lang=" in text[:2000] else None
 
 
 class _Pictures:
-    """Pictures of one page, from the same host, fetched when they are read."""
+    """The pictures of one page that are on the same host, fetched when they are read."""
 
     def __init__(self, site: _Site, page: str) -> None:
         self._site = site
@@ -226,10 +226,10 @@ class _Pictures:
             return None
         self._count += 1
         digest = hashlib.sha256(url.encode()).hexdigest()
-        return Picture(digest, 0, named.alt, named.caption, read=partial(self._read, url))
+        return Picture(digest, 0, named.alt, named.caption, read=partial(self._fetch, url))
 
-    def _read(self, url: str) -> bytes:
+    def _fetch(self, url: str) -> bytes:
         _, reply = self._site.ask(url, limit=MOST_BYTES)
         if reply.status != 200:
-            raise NotReady(f"the picture cannot be had (HTTP {reply.status})")
+            raise NotReady(f"the picture cannot be fetched (HTTP {reply.status})")
         return reply.body

@@ -101,10 +101,10 @@ def test_chapters_of_one_size_are_no_title(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "is no PDF"),
-        (b"%PDF-1.7\nbroken", "is no PDF"),
-        (make_manual()[:3000], "is no PDF"),
-        (make_pdf([("Secret", 12)], password="x"), "is protected by a password"),
+        (b"", "is not a PDF"),
+        (b"%PDF-1.7\nbroken", "is not a PDF"),
+        (make_manual()[:3000], "is not a PDF"),
+        (make_pdf([("Secret", 12)], password="x"), "is password-protected"),
     ],
 )
 def test_a_broken_or_protected_pdf_is_refused_with_its_reason(tmp_path: Path, data: bytes, reason: str) -> None:
@@ -148,12 +148,12 @@ def test_a_picture_of_a_word_file_has_its_caption(word_file: ArticleSource) -> N
 
 
 def test_what_is_no_word_file_is_refused_with_its_reason(tmp_path: Path) -> None:
-    assert _refusal(tmp_path, "a.docx", b"PK\x03\x04 broken") == "is no Word file, or a damaged one"
+    assert _refusal(tmp_path, "a.docx", b"PK\x03\x04 broken") == "is not a Word file, or is damaged"
     assert "old .doc file" in _refusal(tmp_path, "b.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600))
     empty = io.BytesIO()
     with zipfile.ZipFile(empty, "w") as archive:
         archive.writestr("hello.txt", "hello")
-    assert "is no Word file" in _refusal(tmp_path, "c.docx", empty.getvalue())
+    assert "is not a Word file" in _refusal(tmp_path, "c.docx", empty.getvalue())
 
 
 def test_a_word_file_that_unpacks_to_gigabytes_is_refused_unopened(tmp_path: Path) -> None:

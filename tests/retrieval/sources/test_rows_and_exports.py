@@ -43,7 +43,7 @@ def test_of_several_columns_that_mean_the_same_the_first_is_taken(tmp_path: Path
 
 def test_a_table_without_answers_and_rows_that_do_not_fit_are_reported(tmp_path: Path) -> None:
     assert _load(tmp_path, "a.csv", "name,price\nTent,12\n").failed == [
-        ("a.csv", "has no column for the answers: name one answer or text in the first row")
+        ("a.csv", "has no column of answers: name one answer or text in the first row")
     ]
     loaded = _load(tmp_path, "b.csv", "question,answer\nQ1,A1\nQ2,A2,more\nQ3,\nQ4,A4\n")
     assert [article.title for article in loaded.articles] == ["Q1", "Q4"]
@@ -78,8 +78,8 @@ def test_a_help_centres_export_gives_its_published_articles(tmp_path: Path) -> N
     assert (third.visibility, third.sections[0].headings) == ("internal", ("For resellers",))
     assert loaded.failed == [
         ("export.json#4", "has no text"),
-        ("export.json", "holds an article without an id"),
-        ("export.json", "holds an article without an id"),
+        ("export.json", "contains an article without an id"),
+        ("export.json", "contains an article without an id"),
     ]
 
 

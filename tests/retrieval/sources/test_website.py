@@ -156,7 +156,7 @@ def test_pages_that_were_just_read_are_found_and_not_asked_for() -> None:
 def test_a_sitemap_that_cannot_be_read_makes_it_doubtful_what_has_left() -> None:
     site = FakeSite({"/sitemap.xml": _sitemap("/one.xml", "/two.xml", kind="sitemapindex"), "/one.xml": _sitemap("/a")})
     listing = site.list()
-    assert listing.failed == [(f"{SITE}/two.xml", "cannot be had (HTTP 404)")]
+    assert listing.failed == [(f"{SITE}/two.xml", "cannot be fetched (HTTP 404)")]
     assert "" in listing.doubtful
 
 

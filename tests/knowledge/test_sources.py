@@ -191,7 +191,7 @@ def test_an_import_that_was_stopped_does_not_seem_to_run_on(desk: Desk, folder: 
         sources.sync(desk, source.id, progress=stop)
     stopped = _get(desk, source)
     assert not stopped.is_running
-    assert "import again to go on" in str(stopped.error)
+    assert "import again to continue" in str(stopped.error)
 
 
 def _clock(desk: Desk) -> ManualClock:

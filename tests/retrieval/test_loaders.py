@@ -108,7 +108,7 @@ def test_a_bad_file_is_reported_and_the_rest_is_read(tmp_path: Path) -> None:
         "binary.md": "is not a text file",
         "empty.html": "has no text",
         "huge.md": "is larger than 5 MB. Split it",
-        "odd.md": "has the visibility 'secret'; it is public or internal",
+        "odd.md": "has the visibility 'secret'; use public or internal",
     }
 
 

@@ -79,7 +79,7 @@ def test_a_website_that_may_not_be_asked_shows_why(desk: Desk, sign_in: SignIn, 
     assert "Failed" in page
     assert "private network" in page
     refused = client.post(f"{BASE}/sources/website", data={"address": "help.example.org"})
-    assert (refused.status_code, "begins with https://" in refused.text) == (422, True)
+    assert (refused.status_code, "must begin with https://" in refused.text) == (422, True)
 
 
 def test_sources_are_imported_now_rescheduled_and_removed(

@@ -112,7 +112,7 @@ def test_a_broken_or_protected_pdf_is_refused_with_its_reason(tmp_path: Path, da
 
 
 def test_a_pdf_of_too_many_pages_is_refused(tmp_path: Path) -> None:
-    assert "has 1501 pages" in _refusal(tmp_path, "long.pdf", make_pdf([], pages=1501))
+    assert "has 1,501 pages" in _refusal(tmp_path, "long.pdf", make_pdf([], pages=1501))
 
 
 def test_a_reader_that_takes_too_long_or_crashes_costs_one_file() -> None:

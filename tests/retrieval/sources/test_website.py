@@ -110,8 +110,18 @@ def test_a_redirect_within_the_site_is_followed_but_not_without_end() -> None:
     article = first.read()
     assert article is not None
     assert article.title == "B"
-    with pytest.raises(AssistantError, match="without end"):
+    with pytest.raises(AssistantError, match="too many times"):
         loop.read()
+
+
+def test_wildcards_and_the_longest_match_of_the_robots_file_are_obeyed() -> None:
+    robots = "User-agent: *\nDisallow: /*/print\nDisallow: /docs\nAllow: /docs/public"
+    pages = {path: _page("A") for path in ("/a/print", "/docs/x", "/docs/public/x")}
+    listing = FakeSite({"/sitemap.xml": _sitemap(*pages), **pages}, robots=robots).list()
+    for found in listing.found[:2]:
+        with pytest.raises(AssistantError, match="disallowed by the site's robots"):
+            found.read()
+    assert listing.found[2].read() is not None
 
 
 def test_the_robots_file_is_obeyed() -> None:

@@ -27,13 +27,13 @@ class Conversation(Payload):
 
     @classmethod
     def of(cls, conversation: models.Conversation, *, queue_position: int) -> Self:
-        """``queue_position`` is 0 if nobody waits."""
-        has_agent = conversation.state is ConversationState.AGENT and conversation.agent is not None
+        """``queue_position`` is 0 unless the customer waits for a person."""
+        agent = conversation.agent if conversation.state is ConversationState.AGENT else None
         return cls(
             id=conversation.public_id,
             status=conversation.state,
             queue_position=queue_position or None,
-            agent_name=conversation.agent.name if has_agent and conversation.agent is not None else None,
+            agent_name=agent.name if agent is not None else None,
             handoff_reason=conversation.handoff_reason,
         )
 

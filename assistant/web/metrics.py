@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: requests are counted as they come, everything else is read when it is asked for."""
+"""Metrics for Prometheus: requests are counted as they are answered, everything else is read at each scrape."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TEXT: dict[int | str, Any] = {
 def metrics() -> Response:
     """Get metrics for Prometheus.
 
-    Needs a key with the scope `metrics` unless it is asked from this machine and not through a proxy.
+    Requests from this machine that do not come through a proxy need no key; others need the scope `metrics`.
     """
     if request.remote_addr not in _LOOPBACK or any(name in request.headers for name in _PROXY_HEADERS):
         auth.machine(Scope.METRICS)

@@ -1,4 +1,4 @@
-"""The OpenAPI document: APIFlask collects paths and answers, `Operation` says the rest, and it is put together here."""
+"""The OpenAPI document: paths and responses as APIFlask collects them, the rest as each `Operation` declares it."""
 
 from __future__ import annotations
 

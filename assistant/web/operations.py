@@ -1,4 +1,4 @@
-"""What an operation of the API takes: declared beside its view, read before the view runs, shown by `openapi`."""
+"""What an API operation takes: declared beside its view, read before the view runs, documented by `openapi`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Operation:
         return run
 
     def _arguments(self) -> dict[str, Any]:
-        """In this order: who lacks the scope learns nothing else."""
+        """The key is checked first: a caller without the scope learns nothing else."""
         arguments: dict[str, Any] = {}
         if self.scope is not None and not self.optional_key:
             arguments["machine"] = auth.machine(self.scope)

@@ -246,8 +246,10 @@ def _keys(taxonomy: Taxonomy) -> set[str]:
 def _with_caption(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities) -> PhotoEvidence:
     """The evidence with the model's own caption, if that is usable."""
     prompt = prompts.render("caption.j2", visible_text=evidence.text)
-    caption = _usable_caption(_json_of(_ask(prompt, photo, capabilities)).get("caption"))
-    return evidence if caption is None else replace(evidence, caption=Reading(caption, 0.8))
+    caption = _json_of(_ask(prompt, photo, capabilities)).get("caption")
+    if not isinstance(caption, str) or not 5 <= len(caption.strip()) <= 300:
+        return evidence
+    return replace(evidence, caption=Reading(" ".join(caption.split()), 0.8))
 
 
 def _ask(prompt: str, photo: bytes, capabilities: Capabilities) -> str:
@@ -296,12 +298,6 @@ def _json_of(text: str) -> dict[str, Any]:
     except json.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _usable_caption(caption: Any) -> str | None:
-    if not isinstance(caption, str) or not 5 <= len(caption.strip()) <= 300:
-        return None
-    return " ".join(caption.split())
 
 
 def _reading_json(reading: Reading) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def read_set(folder: Path) -> RetrievalSet:
         asked = tuple(question for row in rows if (question := _question(row)) is not None)
         if asked:
             questions[file.relative_to(folder).with_suffix("").as_posix()] = asked
-        elif any(_is_article(row) for row in rows):
+        elif any((row.get("id") or row.get("code")) and any(row.get(name) for name in _TEXT) for row in rows):
             articles.append(file)
             for row in rows:
                 if row.get("code"):
@@ -78,7 +78,3 @@ def _question(row: Mapping[str, Any]) -> Question | None:
     if gold is None or asked is None:
         return None
     return Question(asked, frozenset(map(str, gold if isinstance(gold, list) else [gold])))
-
-
-def _is_article(row: Mapping[str, Any]) -> bool:
-    return bool(row.get("id") or row.get("code")) and any(row.get(name) for name in _TEXT)

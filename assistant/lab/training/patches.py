@@ -129,6 +129,7 @@ class Heads(nn.Module):
         count = len(features)
         weights = self.pool(features).softmax(1)  # (n, patches, 2 + MOST_LIGHTS + MOST_SIGNS)
         pooled = torch.einsum("npk,npw->nkw", weights, features)
+        places = self.place(features).softmax(1)
         cells = self.glyphs(features).view(count, GRID, GRID, 2, 2, -1)
         return {
             "glyphs": cells.permute(0, 1, 3, 2, 4, 5).reshape(count, CELLS, CELLS, -1),
@@ -139,13 +140,8 @@ class Heads(nn.Module):
             "damage": self.damage(pooled[:, 1]),
             "row": self.row(pooled[:, 2 : 2 + MOST_LIGHTS]),
             "code": self.code(pooled[:, 2 + MOST_LIGHTS :]),
-            "points": self._points(features),
+            "points": torch.einsum("npk,npc->nkc", places, self.middles + self.offset(features)),
         }
-
-    def _points(self, features: torch.Tensor) -> torch.Tensor:
-        """(n, MOST_LIGHTS, 2)"""
-        weights = self.place(features).softmax(1)
-        return torch.einsum("npk,npc->nkc", weights, self.middles + self.offset(features))
 
 
 def loss(logits: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:

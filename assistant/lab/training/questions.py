@@ -87,9 +87,10 @@ def light(scene: Scene) -> str:
 
 def typed(random: Random, scene: Scene) -> list[Asked]:
     """One of each kind that makes sense for the scene, options in random order."""
+    damage = scene.damage or (NONE if scene.kind in ("product", "parcel") else CANNOT_TELL)
     found = [
         _choice(random, "light", LIGHTS_QUESTION.text, LIGHTS_QUESTION.options, light(scene)),
-        _damage(random, scene),
+        _choice(random, "damage", "Which damage does the photo show?", [*DAMAGES, NONE, CANNOT_TELL], damage),
         _which_product(random, scene),
     ]
     found += [_code(random, scene)] if scene.kind in ("product", "foreign") else []
@@ -127,12 +128,6 @@ _ASK_LIGHTS = ("What colour are the lights?", "Which lights are on?", "Welche Fa
 _ASK_CODE = ("Which code is shown?", "What is the error code?", "Welcher Fehlercode wird angezeigt?")
 _ASK_SERIAL = ("What is the serial number?", "Wie lautet die Seriennummer?")
 _ASK_ORDER = ("What is the order number?", "Wie lautet die Bestellnummer?")
-
-
-def _damage(random: Random, scene: Scene) -> Asked:
-    shown = scene.kind in ("product", "parcel")
-    answer = scene.damage or (NONE if shown else CANNOT_TELL)
-    return _choice(random, "damage", "Which damage does the photo show?", [*DAMAGES, NONE, CANNOT_TELL], answer)
 
 
 def _which_product(random: Random, scene: Scene) -> Asked:

@@ -29,13 +29,12 @@ from assistant.web import auth, console_knowledge, console_ticket, console_words
 from assistant.web.console_live import news_stream
 from assistant.web.context import desk, runtime
 from assistant.web.limits import address, limiter
-from assistant.web.responses import attachment_response
+from assistant.web.responses import Reply, attachment_response
 
 blueprint = Blueprint("console", __name__, url_prefix="/console")
 blueprint.register_blueprint(console_ticket.blueprint)
 blueprint.register_blueprint(console_knowledge.blueprint)
 
-Reply = str | BaseResponse | tuple[str, int]
 
 OPEN = (TicketStatus.NEW, TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD)
 PAGE = 40

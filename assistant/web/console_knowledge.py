@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
-from werkzeug.wrappers import Response as BaseResponse
 
 from assistant import payloads
 from assistant.errors import AssistantError, Invalid, NotAllowed
@@ -22,11 +21,10 @@ from assistant.retrieval.loaders import SUFFIXES
 from assistant.text.storable import storable
 from assistant.web import auth
 from assistant.web.context import desk
-from assistant.web.responses import figure_response
+from assistant.web.responses import Reply, figure_response
 
 blueprint = Blueprint("knowledge", __name__, url_prefix="/knowledge")
 
-Reply = str | BaseResponse | tuple[str, int]
 
 # Import intervals to choose from: minutes, and their wording.
 INTERVALS = {0: "manually", 60: "every hour", 360: "every 6 hours", 1440: "every day", 10080: "every week"}

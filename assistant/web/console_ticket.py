@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, flash, g, redirect, render_template, request, url_for
-from werkzeug.wrappers import Response as BaseResponse
 
 from assistant.desk import access, drafts, evidence, people, state, tickets, triage
 from assistant.desk.events import EventKind
@@ -26,10 +25,10 @@ from assistant.web import auth, console_words
 from assistant.web.console_evidence import corrections, evidence_options
 from assistant.web.console_live import news_stream
 from assistant.web.context import desk
+from assistant.web.responses import Reply
 
 blueprint = Blueprint("ticket", __name__, url_prefix="/tickets/<public_id:ticket_id>")
 
-Reply = str | BaseResponse | tuple[str, int]
 # Works in the caller's transaction on a ticket that the agent may see.
 Action = Callable[[Any, Ticket], None]
 

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from flask import Flask, Response, request, stream_with_context
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as BaseResponse
 
 from assistant.desk import feed
 from assistant.desk.desk import Desk
@@ -20,6 +21,9 @@ from assistant.models import Attachment, AttachmentKind, Event, Figure
 from assistant.web.context import stopping
 
 log = structlog.get_logger(__name__)
+
+# What a page of the console returns.
+Reply = str | BaseResponse | tuple[str, int]
 
 PING_EVERY = 12.0
 # A stream ends after this many seconds and the browser reconnects with its last event id. This finds dead peers.

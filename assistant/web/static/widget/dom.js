@@ -27,7 +27,6 @@ const PATHS = {
   chevron: "M9 6l6 6-6 6",
   up: "M7 11v9H4v-9zM7 11l4-8a2 2 0 0 1 2.6 1.8V9h5a2 2 0 0 1 2 2.3l-1.2 7a2 2 0 0 1-2 1.7H7",
   down: "M17 13V4h3v9zM17 13l-4 8a2 2 0 0 1-2.6-1.8V15h-5a2 2 0 0 1-2-2.3l1.2-7A2 2 0 0 1 6.6 4H17",
-  spark: "M12 3l1.9 5.6L19.5 10.5l-5.6 1.9L12 18l-1.9-5.6L4.5 10.5l5.6-1.9z",
 };
 
 /** A decorative icon; its meaning is in the text beside it or the button's label. */

@@ -6,22 +6,22 @@
 | `note.created` | agents | the message |
 | `message.rated` | agents | `message`: its id; `helpful`: true, false or null |
 | `conversation.updated` | customer | the conversation: who answers, and why |
-| `answer.started` | customer | nothing: the assistant has begun to answer |
+| `answer.started` | customer | empty: the assistant has begun to answer |
 | `answer.delta` | customer | `text`: the next words; `turn` |
-| `answer.dropped` | customer | `turn`: what was being said is withdrawn |
+| `answer.dropped` | customer | `turn`: the words sent so far are withdrawn |
 | `ticket.created` | agents | `ticket`: its summary |
-| `ticket.updated` | agents | `ticket`: its summary; `changed`: the names of what differs |
+| `ticket.updated` | agents | `ticket`: its summary; `changed`: names of the changed columns |
 | `ticket.triaged` | agents | `ticket`: its summary; `triage`: what the assistant proposes |
 | `triage.decided` | agents | the same, after an agent or a machine accepted or overrode a field |
 | `draft.updated` | agents | `ticket`: its id; `draft`: proposed, sent, edited or discarded |
-| `evidence.read` | agents | `attachment`: its id; `evidence`: what counts for it now |
+| `evidence.read` | agents | `attachment`: its id; `evidence`: its current evidence |
 | `evidence.corrected` | agents | the same, after an agent corrected it |
 
-Agents also see what customers see. Messages, conversations, tickets, triage, drafts and evidence are the objects that
-HTTP answers show (`assistant.payloads`). A client that knows one moment and applies the events since then knows what it
-would get by asking again. Not told, because other conversations move them: queue positions and the jobs ahead.
+Agents also see what customers see. Messages, conversations, tickets, triage, drafts and evidence are the objects of
+HTTP responses (`assistant.payloads`). A client that loads once and then applies events has what it would get by loading
+again, except queue positions and jobs ahead, which other conversations move: clients poll them.
 
-`feed` stores events and follows them; `subscribers` says what work follows them.
+`feed` stores and streams events; `subscribers` says what work follows them.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ class Audience(StrEnum):
 
 
 class DeskEvent(ABC):
-    """What happened to one conversation. Subclasses hold the rows, as they are once it has happened."""
+    """Something that happened to one conversation. Subclasses hold the rows as they are afterwards."""
 
     kind: ClassVar[EventKind]
     audience: ClassVar[Audience] = Audience.AGENT
 
     @abstractmethod
     def payload(self) -> dict[str, Any]:
-        """What clients get. It has no inner ids."""
+        """What clients get, without internal ids."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class EvidenceCorrected(EvidenceRead):
 
 @dataclass(frozen=True)
 class Recorded:
-    """An event as it was stored: its place in the feed, and whose it is. What subscribers get."""
+    """A stored event with its id in the feed and its conversation, as subscribers get it."""
 
     id: int
     conversation_id: int

@@ -1,6 +1,6 @@
 """The feed of events: appended in the transaction of the change, replayable from any id, followed by live streams.
 
-So there is no event without its change, no change without its event, and no change without the work that follows it.
+So an event, its change and the jobs that follow are stored together or not at all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _EVENT_LOCK = 20261124
 
 
 def append(session: Session, conversation_id: int, event: DeskEvent) -> None:
-    """Record what happened to a conversation, and enqueue the work that follows."""
+    """Record an event of a conversation and enqueue the jobs that follow from it."""
     if session.get_bind().dialect.name == "postgresql":
         # Ids are given out before commit: without this, a smaller one could appear behind a stream that has passed it.
         session.execute(select(func.pg_advisory_xact_lock(_EVENT_LOCK)))

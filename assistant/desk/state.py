@@ -1,18 +1,18 @@
 """The one writer of tickets and conversations: it changes, stamps and tells in one step. Nothing else assigns to them.
 
-    assistant --hand_off--> handed_off --take_over--> agent --solved, closed--> closed
-        |                        ^                      ^                         |
-        +--------------------------- take_over ---------+                         |
-        ^                        |                      |                         |
-        +------------------------+----------------------+------- reopened --------+
+| a conversation in | goes to | when |
+|---|---|---|
+| `assistant` | `handed_off` | the assistant hands off, or the customer asks for a person |
+| any state | `agent` | an agent takes over |
+| any state | `closed` | its ticket is solved or closed |
+| `closed` | `assistant` | its customer writes again, on a channel that delivers the assistant's answers |
+| `closed` | `handed_off` | its customer writes again on another channel, or its ticket is reopened and has no agent |
+| `closed` | `agent` | its ticket is reopened and has an agent |
 
-A conversation is closed exactly while its ticket is solved or closed. It is reopened by its customer, for the assistant
-where the assistant's answers reach them and else for a person; or with its ticket, for the agent who has that, else
-for a person.
+So a conversation is closed exactly while its ticket is solved or closed. Only its customer reopens a closed ticket.
 
-Every change of a conversation's state and every customer message raises `Conversation.turn`. A reply that was begun
-under another turn is dropped: the assistant never writes once an agent has taken over, and never answers an outdated
-question.
+Every change of a conversation's state and every customer message raises `Conversation.turn`. A reply begun under
+another turn is dropped: the assistant never writes once an agent has taken over, nor answers an outdated question.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ from assistant.models import (
 from assistant.ports import HandoffReason
 
 DONE = (TicketStatus.SOLVED, TicketStatus.CLOSED)
-# Where the assistant's answers reach the customer. On other channels a person answers.
+# Channels that deliver the assistant's answers to the customer. On others a person answers.
 ASSISTANT_CHANNELS = frozenset({"widget"})
 
 
 class TicketChanges(TypedDict, total=False):
-    """What can be changed of a ticket."""
+    """The columns that `change_ticket` changes."""
 
     status: TicketStatus
     priority: Priority
@@ -71,7 +71,7 @@ class TicketChanges(TypedDict, total=False):
 
 
 def lock_conversation(session: Session, conversation_id: int) -> Conversation:
-    """The conversation as it is now, ours until the transaction ends: two writers to one conversation take turns."""
+    """The conversation as it is now, locked until the transaction ends: writers to one conversation take turns."""
     query = select(Conversation).where(Conversation.id == conversation_id)
     conversation = session.scalar(query.with_for_update().execution_options(populate_existing=True))
     if conversation is None:
@@ -80,7 +80,7 @@ def lock_conversation(session: Session, conversation_id: int) -> Conversation:
 
 
 def begin_conversation(session: Session, customer: Customer, *, channel: str) -> Conversation:
-    """A conversation without messages, which nobody sees yet."""
+    """Add a conversation without messages. Nobody sees it before its first message."""
     conversation = Conversation(customer=customer, channel=channel, state=_state_of_open(channel))
     if conversation.state is ConversationState.HANDED_OFF:
         conversation.handed_off_at = utcnow()
@@ -90,7 +90,7 @@ def begin_conversation(session: Session, customer: Customer, *, channel: str) ->
 
 
 def receive(session: Session, conversation: Conversation, message: Message, *, subject: str) -> Message:
-    """Add what the customer wrote. The first message opens the ticket, a later one reopens what was done or waiting."""
+    """Add a customer's message. It opens the ticket, or reopens one that is pending, solved or closed."""
     ticket = _ticket_of(session, conversation)
     conversation.turn += 1
     if conversation.state is ConversationState.CLOSED:
@@ -116,7 +116,7 @@ def add_message(session: Session, conversation: Conversation, message: Message) 
 
 
 def hand_off(session: Session, conversation: Conversation, reason: HandoffReason) -> bool:
-    """Give the conversation to a person. A no-op, and False, if a person has it or is being waited for."""
+    """Queue the conversation for a person. A no-op that returns False unless the assistant has it."""
     if conversation.state is not ConversationState.ASSISTANT:
         return False
     _move(session, conversation, ConversationState.HANDED_OFF, reason=reason)
@@ -124,7 +124,7 @@ def hand_off(session: Session, conversation: Conversation, reason: HandoffReason
 
 
 def take_over(session: Session, conversation: Conversation, agent: AgentPrincipal) -> None:
-    """The agent has conversation and ticket from now on. A no-op for the agent who has the conversation.
+    """Give conversation and ticket to the agent. A no-op if the agent has the conversation already.
 
     Raises `Conflict` if the ticket is closed.
     """
@@ -142,12 +142,13 @@ def take_over(session: Session, conversation: Conversation, agent: AgentPrincipa
 
 
 def change_ticket(session: Session, ticket: Ticket, **changes: Unpack[TicketChanges]) -> None:
-    """Change a ticket, and its conversation with it if that is thereby done or reopened. What it has is a no-op.
+    """Change a ticket, closing or reopening its conversation with it. Values it already has are no changes.
 
-    Raises `Conflict` if a closed ticket would get another status: only its customer reopens it.
+    Raises `Conflict` if the status of a closed ticket would change.
     """
     conversation = lock_conversation(session, ticket.conversation_id)
-    session.expire(ticket, list(TicketChanges.__annotations__))  # another writer may have been before us
+    # Another writer may have changed it before we had the lock.
+    session.expire(ticket, [*TicketChanges.__annotations__, "team_id", "agent_id", "solved_at"])
     status = changes.get("status", ticket.status)
     if status is not ticket.status:
         _require_not_closed(ticket)
@@ -166,7 +167,7 @@ def change_ticket(session: Session, ticket: Ticket, **changes: Unpack[TicketChan
 def record_triage(
     session: Session, ticket: Ticket, result: TriageResult, changes: TicketChanges, *, decided: bool = False
 ) -> None:
-    """Apply a triage to its ticket. ``decided``: an agent or a machine has accepted or overridden a field."""
+    """Apply a triage to its ticket. ``decided``: somebody has accepted or overridden a field."""
     change_ticket(session, ticket, **changes)
     ticket.updated_at = utcnow()
     session.flush()
@@ -175,7 +176,7 @@ def record_triage(
 
 
 def queue_position(session: Session, conversation: Conversation) -> int:
-    """How many conversations, this one included, wait for a person at least as long. 0 if it does not wait."""
+    """Position among the conversations of its channel that wait for a person, from 1. 0 if it does not wait."""
     if conversation.state is not ConversationState.HANDED_OFF or conversation.handed_off_at is None:
         return 0
     waiting = select(func.count()).where(

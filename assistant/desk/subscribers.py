@@ -1,7 +1,7 @@
-"""What work follows an event. A new consumer of events (webhooks, reminders, reports) is one more function here.
+"""The work that follows an event. A new consumer of events (webhooks, reminders, reports) is one more function here.
 
-A subscriber is called in the transaction of the change and gives the jobs that it makes necessary; they are committed
-with it. It reads what it needs and changes nothing.
+A subscriber runs in the transaction of the change and returns the jobs that the event makes necessary, which are
+committed with it. It may read and must not write.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from assistant.desk.queue import NewJob
 from assistant.models import Author, ConversationState, Message
 from assistant.ports import WorkPriority
 
-PROCESS_MESSAGE = "process_message"  # done by `turns`
+PROCESS_MESSAGE = "process_message"  # handled by `turns`
 
 Subscriber = Callable[[Session, Recorded], Iterable[NewJob]]
 
 
 def process_customer_message(session: Session, recorded: Recorded) -> Iterable[NewJob]:
-    """Every customer message is read, triaged and answered; first those whose customer waits for the assistant."""
+    """Read, triage and answer every customer message; those with a customer waiting for the assistant come first."""
     match recorded.event:
         case MessageCreated(message) if message.author is Author.CUSTOMER:
             live = message.conversation.state is ConversationState.ASSISTANT
@@ -32,7 +32,7 @@ def process_customer_message(session: Session, recorded: Recorded) -> Iterable[N
 
 
 def draft_after_handoff(session: Session, recorded: Recorded) -> Iterable[NewJob]:
-    """What the assistant could not answer gets a draft: the agent finds that and the evidence, not an empty page."""
+    """Draft a reply to what the assistant could not answer, so that the agent does not start from an empty page."""
     match recorded.event:
         case ConversationMoved(conversation, was=ConversationState.ASSISTANT) if (
             conversation.state is ConversationState.HANDED_OFF

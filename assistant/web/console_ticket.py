@@ -36,7 +36,7 @@ PANELS = ("thread", "triage", "draft", "status")
 SETTABLE = (TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD)
 OTHER_TICKETS = 5
 # The name under which an event reaches the page, which is the panel it mainly changes. Panels choose their names.
-_NEWS = {
+_NEWS: dict[str, str] = {
     EventKind.MESSAGE_CREATED: "thread",
     EventKind.NOTE_CREATED: "thread",
     EventKind.EVIDENCE_READ: "thread",
@@ -63,7 +63,7 @@ def panel(ticket_id: str, name: str) -> Reply:
 def events(ticket_id: str) -> Response:
     with desk().db.read() as session:
         conversation_id = access.access_ticket(session, auth.agent(), ticket_id).conversation_id
-    return news_stream(conversation_id, lambda event: _NEWS.get(EventKind(event.kind)))
+    return news_stream(conversation_id, lambda event: _NEWS.get(event.kind))
 
 
 @blueprint.post("/take-over")

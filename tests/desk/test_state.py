@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ from sqlalchemy import select
 
 import assistant
 from assistant import worker
-from assistant.desk import conversations, drafts, evidence, learning, state, tickets
+from assistant.desk import conversations, drafts, events, evidence, learning, state, tickets
 from assistant.desk.access import CustomerPrincipal
 from assistant.desk.desk import Desk
-from assistant.desk.events import DeskEvent, EventKind
+from assistant.desk.events import DeskEvent, EventKind, EvidenceCorrected, MessageCreated, TriageDecided
 from assistant.errors import Conflict
 from assistant.models import (
     Attachment,
@@ -88,6 +89,12 @@ def test_every_kind_of_event_has_one_class() -> None:
             yield from kinds(one)
 
     assert sorted(kinds(DeskEvent)) == sorted(EventKind)
+
+
+def test_the_table_of_events_says_who_sees_each() -> None:
+    listed = re.findall(r"^\| `([a-z.]+)` \| (customer|agent)", events.__doc__ or "", re.MULTILINE)
+    classes = [MessageCreated, *DeskEvent.__subclasses__(), TriageDecided, EvidenceCorrected]
+    assert dict(listed) == {one.kind.value: one.audience.value for one in classes}
 
 
 def told(desk: Desk) -> list[EventKind]:

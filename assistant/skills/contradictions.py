@@ -49,9 +49,6 @@ class Contradiction:
     written: str
     shown: str
 
-    def to_json(self) -> dict[str, str]:
-        return {"about": self.about, "written": self.written, "shown": self.shown}
-
 
 def contradictions(text: str, evidence: Sequence[PhotoEvidence], taxonomy: Taxonomy) -> list[Contradiction]:
     """Between one message and its photos, at most one of each kind; none if at least one photo agrees with the text."""

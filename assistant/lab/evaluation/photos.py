@@ -23,7 +23,7 @@ from assistant.lab.tables import table
 from assistant.media.files import Upload
 from assistant.media.photo import Limits, Photo, normalise
 from assistant.ports import Box, Capabilities, TextLine
-from assistant.progress import Progress
+from assistant.progress import Progress, no_progress
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, Reading, read_photo
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 
@@ -128,7 +128,7 @@ def evaluate_photos(
     path: str,
     capabilities: Capabilities,
     taxonomy: Taxonomy,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Report:
     """Read every photo as the product does, and compare."""
     if not cases:
@@ -139,7 +139,7 @@ def evaluate_photos(
 
 
 def read_all(
-    cases: Sequence[Case], *, capabilities: Capabilities, taxonomy: Taxonomy, progress: Progress | None = None
+    cases: Sequence[Case], *, capabilities: Capabilities, taxonomy: Taxonomy, progress: Progress = no_progress
 ) -> tuple[list[PhotoEvidence], float]:
     """(evidence of each photo, median seconds per photo). Not the mean: the first photo waits for the model."""
     read, seconds = [], []
@@ -147,8 +147,7 @@ def read_all(
         started = perf_counter()
         read.append(read_photo(case.photo, capabilities=capabilities, taxonomy=taxonomy))
         seconds.append(perf_counter() - started)
-        if progress is not None:
-            progress(number, len(cases), "Reading photos")
+        progress(number, len(cases), "Reading photos")
     return read, float(np.median(seconds))
 
 

@@ -158,31 +158,32 @@ def evaluate_retrieval(
     *,
     models: Capabilities,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Report:
     """Measure on retrieval sets with the embeddings of ``models``. Raises `Invalid` for a folder that is not one."""
-    tell = progress or no_progress
     labelled = [read_set(path) for path in paths]
-    return Report(seed, tuple(_set_report(one, models, seed=seed, tell=tell) for one in labelled))
+    return Report(seed, tuple(_set_report(one, models, seed=seed, progress=progress) for one in labelled))
 
 
-def _set_report(labelled: RetrievalSet, models: Capabilities, *, seed: int, tell: Progress) -> SetReport:
+def _set_report(labelled: RetrievalSet, models: Capabilities, *, seed: int, progress: Progress) -> SetReport:
     asked = dict(labelled.questions)
     if labelled.codes:
         asked[CODES] = tuple(
             Question(text, labelled.codes[code]) for code, text in spellings(labelled.codes, seed=seed)
         )
     known = _KnownEmbeddings(models.embeddings)
-    known.learn([question.text for questions in asked.values() for question in questions], tell)
-    with _temporary_index(labelled, replace(models, embeddings=known), tell) as (db, index):
+    known.learn([question.text for questions in asked.values() for question in questions], progress)
+    with _temporary_index(labelled, replace(models, embeddings=known), progress) as (db, index):
         corpus = Corpus.read(db, models.embedding_model)
         methods = _methods(index, corpus, known)
-        results = [_measure(name, asked[name], methods, seed=seed, tell=tell) for name in sorted(asked)]
+        results = [_measure(name, asked[name], methods, seed=seed, progress=progress) for name in sorted(asked)]
     return SetReport(labelled.folder.name, len(corpus.names), len(corpus.owner), known.median_ms, tuple(results))
 
 
 @contextmanager
-def _temporary_index(labelled: RetrievalSet, models: Capabilities, tell: Progress) -> Iterator[tuple[Database, Index]]:
+def _temporary_index(
+    labelled: RetrievalSet, models: Capabilities, progress: Progress
+) -> Iterator[tuple[Database, Index]]:
     """The articles in a temporary database, stored by the product's own import."""
     with tempfile.TemporaryDirectory(prefix="retrieval-") as folder:
         for file in labelled.articles:
@@ -198,10 +199,10 @@ def _temporary_index(labelled: RetrievalSet, models: Capabilities, tell: Progres
                 path=Path(folder, "articles"),
                 source="set",
                 embedder=models.embedder,
-                progress=tell,
+                progress=progress,
             )
             index = Index(db, Embedders(models.embedder))
-            embed_headings(db, models.embedder, progress=tell)
+            embed_headings(db, models.embedder, progress=progress)
             yield db, index
         finally:
             db.close()
@@ -215,10 +216,10 @@ class _KnownEmbeddings(Embeddings):
         self._known: dict[str, list[float]] = {}
         self._seconds: list[float] = []
 
-    def learn(self, texts: Sequence[str], tell: Progress) -> None:
+    def learn(self, texts: Sequence[str], progress: Progress) -> None:
         wanted = list(dict.fromkeys(texts))
         for done, text in enumerate(wanted):
-            tell(done, len(wanted), "Embedding questions")
+            progress(done, len(wanted), "Embedding questions")
             started = perf_counter()
             self._known[text] = self._inner.embed_query(text)
             self._seconds.append(perf_counter() - started)
@@ -256,7 +257,7 @@ def _methods(index: Index, corpus: Corpus, known: _KnownEmbeddings) -> Mapping[s
 
 
 def _measure(
-    name: str, questions: Sequence[Question], methods: Mapping[str, Method], *, seed: int, tell: Progress
+    name: str, questions: Sequence[Question], methods: Mapping[str, Method], *, seed: int, progress: Progress
 ) -> Asked:
     """All methods, in turn for every question, so that a busy machine affects them alike."""
     measures = {method: np.zeros((len(questions), 4)) for method in methods}
@@ -264,7 +265,7 @@ def _measure(
     for search in methods.values():  # warm up: caches that are built on first use are not part of a search
         search(questions[0].text)
     for row, question in enumerate(questions):
-        tell(row, len(questions), f"Searching: {name}")
+        progress(row, len(questions), f"Searching: {name}")
         for method, search in methods.items():
             started = perf_counter()
             found = search(question.text)

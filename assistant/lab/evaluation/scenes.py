@@ -18,7 +18,7 @@ from assistant.lab.training.scenes import photograph
 from assistant.lab.training.tickets import claim
 from assistant.lab.training.world import FIRST_EVALUATION_SEED, Scene, products
 from assistant.ports import Box, Capabilities
-from assistant.progress import Progress
+from assistant.progress import Progress, no_progress
 from assistant.skills.contradictions import contradictions
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence
 from assistant.skills.taxonomy import Taxonomy
@@ -41,7 +41,7 @@ def drawn(count: int, *, first: int = 0, kind: str | None = None) -> list[Drawn]
 
 
 def evaluate_scenes(
-    scenes: Sequence[Drawn], *, capabilities: Capabilities, taxonomy: Taxonomy, progress: Progress | None = None
+    scenes: Sequence[Drawn], *, capabilities: Capabilities, taxonomy: Taxonomy, progress: Progress = no_progress
 ) -> Report:
     """Like `evaluate_photos`, with typed questions. Raises `Invalid` without a model that decides."""
     if capabilities.decisions is None:
@@ -54,8 +54,7 @@ def evaluate_scenes(
         outcomes += _contradictions(scene, evidence, taxonomy)
         outcomes += _answers(scene, [scene.case.photo], "question: {}", capabilities)
         outcomes += _answers(scene, [], "question without the photo", capabilities)
-        if progress is not None:
-            progress(number, len(scenes), "Asking questions")
+        progress(number, len(scenes), "Asking questions")
     return reported("generated", capabilities.model, outcomes, photos=len(cases), seconds=seconds)
 
 

@@ -121,18 +121,17 @@ def evaluate_triage(
     label_field: str = "label",
     per_class: int = 10,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Report:
     """Measure on a JSONL file or a folder of them, with ``text``, ``label_field`` and optionally ``subject`` or
     ``title``.
 
     Trains twice: on ``per_class`` tickets of each label, and on all.
     """
-    tell = progress or no_progress
     texts, labels = read_tickets(path, label_field)
-    vectors = np.concatenate(list(_embed(embeddings, texts, tell)))
+    vectors = np.concatenate(list(_embed(embeddings, texts, progress)))
     tickets = Tickets(np.array(texts, dtype=object), vectors, np.array(labels, dtype=object))
-    return measure(tickets, path=path.name, label_field=label_field, per_class=per_class, seed=seed, progress=tell)
+    return measure(tickets, path=path.name, label_field=label_field, per_class=per_class, seed=seed, progress=progress)
 
 
 def read_tickets(path: Path, label_field: str) -> tuple[list[str], list[str]]:
@@ -150,10 +149,9 @@ def read_tickets(path: Path, label_field: str) -> tuple[list[str], list[str]]:
 
 
 def measure(
-    tickets: Tickets, *, path: str, label_field: str, per_class: int, seed: int, progress: Progress | None = None
+    tickets: Tickets, *, path: str, label_field: str, per_class: int, seed: int, progress: Progress = no_progress
 ) -> Report:
     """Like `evaluate_triage`, for tickets that are already embedded."""
-    tell = progress or no_progress
     outside = tickets[tickets.labels == OUTSIDE]
     inside = tickets[_frequent(tickets.labels) & (tickets.labels != OUTSIDE)]
     classes = np.unique(inside.labels)
@@ -171,7 +169,7 @@ def measure(
                 parts[name].append(method(inside[chosen], inside[held], outside, classes))
             targets.append(np.searchsorted(classes, inside.labels[held]))
             learned_from.append(len(chosen))
-            tell(number * len(folds) + at + 1, 2 * len(folds), "Training")
+            progress(number * len(folds) + at + 1, 2 * len(folds), "Training")
         truth = np.concatenate(targets)
         for name, guesses in parts.items():
             scores.append(_score(name, examples, int(np.mean(learned_from)), truth, guesses))
@@ -298,7 +296,7 @@ def _sample(labels: np.ndarray, rows: np.ndarray, per_class: int, seed: int) -> 
     return np.concatenate([shuffled[labels[shuffled] == label][:per_class] for label in np.unique(labels[rows])])
 
 
-def _embed(embeddings: Embeddings, texts: list[str], tell: Progress) -> Iterator[np.ndarray]:
+def _embed(embeddings: Embeddings, texts: list[str], progress: Progress) -> Iterator[np.ndarray]:
     for start in range(0, len(texts), _EMBED_AT_ONCE):
         yield np.asarray(embeddings.embed_documents(texts[start : start + _EMBED_AT_ONCE]), dtype=np.float32)
-        tell(min(start + _EMBED_AT_ONCE, len(texts)), len(texts), "Embedding")
+        progress(min(start + _EMBED_AT_ONCE, len(texts)), len(texts), "Embedding")

@@ -1,7 +1,7 @@
 """The learned head: a linear classifier over a ticket's words and sentence embedding, with calibrated probabilities.
 
 Three one-vs-rest linear models see the ticket differently: words alone (TF-IDF of words and character n-grams), meaning
-alone (the sentence embedding), and both. Their standardised scores are summed with weights chosen on held-back tickets
+alone (the sentence embedding), and both. Their standardised scores are summed with weights chosen on held-out tickets
 and divided by a temperature fitted on the same tickets (Guo et al. 2017, "On Calibration of Modern Neural Networks").
 One recipe serves every field and every installation.
 
@@ -23,11 +23,11 @@ from langchain_core.embeddings import Embeddings
 
 from assistant.errors import Invalid
 
-# Weights of (words, meaning, both): the default first, then the alternatives that held-back tickets may favour.
+# Weights of (words, meaning, both): the default first, then the alternatives that held-out tickets may favour.
 _BLENDS = ((1.0, 0.5, 2.0), (0.5, 1.0, 2.0), (0.5, 2.0, 2.0), (0.0, 1.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 1.0))
 _MEANING_SCALE = 1.0  # of the embedding relative to unit-length word features, where both are used
 _FOLDS = 4
-# From this many tickets on, one held-back quarter is enough to choose weights and temperature.
+# From this many tickets on, one held-out quarter is enough to choose weights and temperature.
 _ONE_FOLD_FROM = 3000
 _NEIGHBOURS = 5
 _NOVELTY_QUANTILE = 0.98
@@ -169,7 +169,7 @@ class _Features:
 
 
 def _fit(data: _Tickets) -> Head:
-    """Choose blend and temperature on held-back tickets, then fit everything on all tickets."""
+    """Choose blend and temperature on held-out tickets, then fit everything on all tickets."""
     classes = np.unique(data.labels)
     targets = np.searchsorted(classes, data.labels)
     held_rows, held_scores = _held_back_scores(data, classes)
@@ -244,7 +244,7 @@ def _linear(model: Any, features: Any, labels: np.ndarray, classes: np.ndarray) 
 
 
 def _choose(scores: Sequence[np.ndarray], targets: np.ndarray) -> tuple[tuple[float, float, float], float]:
-    """The blend, with its temperature, that gives the held-back tickets' labels the highest likelihood.
+    """The blend, with its temperature, that gives the held-out tickets' labels the highest likelihood.
 
     An alternative to the default blend is chosen only if it is better by more than the standard error of the
     difference between tickets, so that a few tickets decide nothing (the one-standard-error rule, Hastie et al., "The
@@ -261,7 +261,7 @@ def _choose(scores: Sequence[np.ndarray], targets: np.ndarray) -> tuple[tuple[fl
 class _Choice:
     blend: tuple[float, float, float]
     temperature: float
-    losses: np.ndarray  # (n,) negative log-likelihood of each held-back ticket's label
+    losses: np.ndarray  # (n,) negative log-likelihood of each held-out ticket's label
 
     @classmethod
     def of(cls, blend: tuple[float, float, float], scores: Sequence[np.ndarray], targets: np.ndarray) -> _Choice:

@@ -178,7 +178,7 @@ def test_while_the_server_is_dead_answers_are_quoted_at_once_and_written_when_it
     assert answered(desk) == quoted
     assert time.perf_counter() - started < AT_ONCE
     ready = client.get("/readyz").json
-    assert (ready["status"], "cannot be reached" in ready["engine"]) == ("degraded", True)
+    assert (ready["status"], "cannot be reached" in ready["degraded_reason"]) == ("degraded", True)
 
     time.sleep(COOL_DOWN)  # one asks again, in vain
     assert answered(desk) == quoted

@@ -1,6 +1,7 @@
 # The three commands of CONTRIBUTING.md. They use the active Python environment.
 
-PYTEST ?= pytest -n auto
+# At most four workers: those that load models take a gigabyte each.
+PYTEST ?= pytest -n auto --maxprocesses 4
 # npm is optional here, and required by .ci/run, which installs it.
 npm = @if command -v npm >/dev/null; then npm ci --silent && npm $(1); else echo "no npm: the JavaScript was left out"; fi
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from pathlib import Path
+from typing import Any
 
 from apiflask import APIFlask
 from flask import Response, g, render_template, request
@@ -13,6 +14,7 @@ from werkzeug.routing import BaseConverter
 
 from assistant import __version__
 from assistant.runtime import Runtime
+from assistant.settings import Settings
 from assistant.web import api, auth, console, console_live, health, limits, metrics, openapi, widget
 from assistant.web.context import EXTENSION, STOPPING
 from assistant.web.responses import register_problems
@@ -39,23 +41,8 @@ def create_app(runtime: Runtime) -> APIFlask:
     app.extensions[STOPPING] = threading.Event()
     app.extensions[console_live.STREAMS] = console_live.AgentStreams()
     app.extensions[limits.STREAMS] = limits.OpenStreams()
-    app.config.update(
-        SECRET_KEY=settings.signing_key(),
-        SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_SAMESITE="Lax",
-        SESSION_COOKIE_SECURE=settings.base_url.startswith("https://"),
-        MAX_CONTENT_LENGTH=settings.photo_max_bytes * settings.photos_per_message + _BODY_OVERHEAD,
-        MAX_FORM_MEMORY_SIZE=_BODY_OVERHEAD,
-        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: agents keep pages open all day
-        WTF_CSRF_CHECK_DEFAULT=True,
-    )
+    app.config.update(_configuration(settings))
     app.url_map.converters["public_id"] = _PublicId
-    app.config.update(
-        OPENAPI_VERSION="3.1.0",
-        AUTO_SERVERS=False,  # relative addresses work behind any proxy; the Host header cannot be trusted
-        AUTO_404_RESPONSE=False,
-        AUTO_VALIDATION_ERROR_RESPONSE=False,
-    )
     app.spec_processor(openapi.complete)
     metrics.register_metrics(app)
     auth.register_sign_in(app)
@@ -73,6 +60,23 @@ def create_app(runtime: Runtime) -> APIFlask:
     app.before_request(_make_nonce)
     app.after_request(_secure)
     return app
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    return {
+        "SECRET_KEY": settings.signing_key(),
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "SESSION_COOKIE_SECURE": settings.base_url.startswith("https://"),
+        "MAX_CONTENT_LENGTH": settings.photo_max_bytes * settings.photos_per_message + _BODY_OVERHEAD,
+        "MAX_FORM_MEMORY_SIZE": _BODY_OVERHEAD,
+        "WTF_CSRF_TIME_LIMIT": None,  # as long as the session: agents keep pages open all day
+        "WTF_CSRF_CHECK_DEFAULT": True,
+        "OPENAPI_VERSION": "3.1.0",
+        "AUTO_SERVERS": False,  # relative addresses work behind any proxy; the Host header cannot be trusted
+        "AUTO_404_RESPONSE": False,
+        "AUTO_VALIDATION_ERROR_RESPONSE": False,
+    }
 
 
 class _PublicId(BaseConverter):

@@ -1,6 +1,6 @@
 """HTML: the main content of a page, without navigation, scripts, footers and hidden elements.
 
-Own rules instead of an extractor such as trafilatura: headings, lists, tables and pictures must stay in their order.
+Headings, lists, tables and pictures stay in their order.
 """
 
 from __future__ import annotations

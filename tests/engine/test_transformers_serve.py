@@ -27,11 +27,12 @@ from assistant.skills.triage import triage
 from tests.engine import tiny
 from tests.engine.conftest import PATIENCE, base64_of, encoded, picture
 from tests.engine.servers import TransformersServe
+from tests.engine.test_breaker import Seconds
 from tests.engine.test_remote import remote_settings
 from tests.factories import make_articles
 from tests.fakes import FakeOCR, HashEmbeddings
 
-COOL_DOWN = 0.4
+COOL_DOWN = 10.0
 # Seconds on a busy machine; waiting for the server would take PATIENCE.
 AT_ONCE = 30.0
 WRITTEN = "Error E21 means that the pump draws no water from its tank. [1]"
@@ -66,13 +67,21 @@ def models(running: TransformersServe, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def reach(running: TransformersServe, models: dict[str, Path]) -> Iterator[Callable[[str], ModelServer]]:
+def clock() -> Seconds:
+    """The circuit breakers'."""
+    return Seconds()
+
+
+@pytest.fixture
+def reach(
+    running: TransformersServe, models: dict[str, Path], clock: Seconds
+) -> Iterator[Callable[[str], ModelServer]]:
     """The way to one of the models."""
     ways: list[ModelServer] = []
 
     def get(name: str) -> ModelServer:
         settings = remote_settings(running.url, str(models[name]), engine_timeout=PATIENCE)
-        ways.append(ModelServer(settings, breaker=Breaker(failures=3, cool_down=COOL_DOWN)))
+        ways.append(ModelServer(settings, breaker=Breaker(failures=3, cool_down=COOL_DOWN, clock=clock)))
         return ways[-1]
 
     yield get
@@ -159,6 +168,7 @@ def test_while_the_server_is_dead_answers_are_quoted_at_once_and_written_when_it
     make_app: Callable[..., APIFlask],
     reach: Callable[[str], ModelServer],
     serving: TransformersServe,
+    clock: Seconds,
     tmp_path: Path,
 ) -> None:
     server = reach("writer")
@@ -180,12 +190,12 @@ def test_while_the_server_is_dead_answers_are_quoted_at_once_and_written_when_it
     ready = client.get("/readyz").json
     assert (ready["status"], "cannot be reached" in ready["degraded_reason"]) == ("degraded", True)
 
-    time.sleep(COOL_DOWN)  # one asks again, in vain
+    clock.at += COOL_DOWN  # one asks again, in vain
     assert answered(desk) == quoted
     assert server.breaker.state is State.OPEN
 
     serving.start()
-    time.sleep(COOL_DOWN)
+    clock.at += COOL_DOWN
     assert answered(desk) == WRITTEN.removesuffix(" [1]")
     assert server.breaker.state is State.CLOSED
     assert client.get("/readyz").json["status"] == "ok"

@@ -365,6 +365,7 @@ def test_only_one_embedder_is_ever_served(start: Start) -> None:
     assert [(model.name, model.source, model.state) for model in models] == [(OLD, "old", EmbeddingModelState.SERVED)]
 
 
+@pytest.mark.slow  # the doctor asks torch what there is
 def test_status_doctor_and_console_tell_of_a_switch(
     make_runtime: Callable[..., Runtime],
     make_app: Callable[..., APIFlask],

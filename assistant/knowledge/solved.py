@@ -86,10 +86,9 @@ def list_answers(desk: Desk) -> Listing:
     with desk.db.read() as session:
         rows = session.scalars(select(SolvedAnswer).where(SolvedAnswer.state == SolvedState.APPROVED)).all()
     for row in rows:
-        _, sections = read_markdown(row.answer)
         title = row.question.splitlines()[0][:_MOST_TITLE]
         meta = {"title": title, "product": row.product, "language": row.language}
-        listing.add(make_article(row.public_id, meta, title, sections))
+        listing.add(make_article(row.public_id, meta, title, read_markdown(row.answer)))
     return listing
 
 

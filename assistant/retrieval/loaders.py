@@ -131,10 +131,10 @@ def _read_bytes(file: Path, suffix: str) -> bytes:
 def _read_text(data: bytes, key: str, *, file: Path, root: Path) -> ArticleSource:
     is_html = file.suffix.lower() in (".html", ".htm")
     meta, body = front_matter(decode(data, charset=declared_charset(data) if is_html else None))
-    title, sections = (read_html if is_html else read_markdown)(body, beside(file, root))
-    if not any(section.blocks for section in sections):
+    reading = (read_html if is_html else read_markdown)(body, beside(file, root))
+    if not reading.has_text:
         raise Invalid("has no text")
-    return make_article(key, meta, title or name_of(key), sections)
+    return make_article(key, meta, reading.title or name_of(key), reading)
 
 
 def _read_document(file: Path, key: str, suffix: str) -> ArticleSource:
@@ -142,8 +142,8 @@ def _read_document(file: Path, key: str, suffix: str) -> ArticleSource:
         data = _read_bytes(file, suffix)
     except OSError as error:
         raise Invalid(f"cannot be read: {error.strerror or type(error).__name__}") from error
-    title, sections = read_apart(_APART[suffix], data)
-    article = make_article(key, {}, title or name_of(key), sections)
+    reading = read_apart(_APART[suffix], data)
+    article = make_article(key, {}, reading.title or name_of(key), reading)
     if article.is_empty:
         raise Invalid("has no text")
     return article

@@ -10,7 +10,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from assistant.retrieval.sources.article import Outline, Picture, Section
+from assistant.retrieval.sources.article import Outline, Picture, Reading, Section
+from assistant.retrieval.sources.coverage import Coverage
 from assistant.sandbox import worker as sandbox
 
 _LIMITS = sandbox.Limits(memory=3 << 30, cpu_seconds=120, seconds=240, output=200_000_000)
@@ -18,13 +19,14 @@ _LIMITS = sandbox.Limits(memory=3 << 30, cpu_seconds=120, seconds=240, output=20
 MOST_PICTURE_BYTES = 60_000_000
 
 
-def read_apart(module: str, data: bytes, *, seconds: float = _LIMITS.seconds) -> tuple[str | None, tuple[Section, ...]]:
-    """Title and sections of a file, read by ``read`` of the module of that name here, within so many ``seconds``.
+def read_apart(module: str, data: bytes, *, seconds: float = _LIMITS.seconds) -> Reading:
+    """A file, read by ``read`` of the module of that name here, within so many ``seconds``.
 
     Raises `Invalid` or `TooLarge` with the reason, `NotReady` if the reader does not start."""
     limits = replace(_LIMITS, seconds=seconds)
     answer = json.loads(sandbox.run(f"{__package__}.{module}:read", data, limits))
-    return answer["title"], tuple(_section(section) for section in answer["sections"])
+    coverage = Coverage(**answer["coverage"]) if answer["coverage"] is not None else None
+    return Reading(answer["title"], tuple(_section(section) for section in answer["sections"]), coverage)
 
 
 def _section(data: dict[str, Any]) -> Section:
@@ -43,10 +45,10 @@ def to_json(data: bytes, read: Callable[[bytes, Outline], str | None]) -> bytes:
     """The article in a file. ``read`` fills the outline and may return a title for a file without a heading that names
     it."""
     outline = Outline()
-    title = read(data, outline)
+    reading = outline.reading(read(data, outline))
     left = MOST_PICTURE_BYTES
     sections = []
-    for section in outline.sections():
+    for section in reading.sections:
         pictures = []
         for picture in section.pictures:
             encoded = picture.read()
@@ -55,4 +57,5 @@ def to_json(data: bytes, read: Callable[[bytes, Outline], str | None]) -> bytes:
                 fields = {name: value for name, value in vars(picture).items() if name != "read"}
                 pictures.append({**fields, "data": base64.b64encode(encoded).decode("ascii")})
         sections.append({"headings": section.headings, "blocks": section.blocks, "pictures": pictures})
-    return json.dumps({"title": outline.title or title, "sections": sections}).encode()
+    coverage = vars(reading.coverage) if reading.coverage is not None else None
+    return json.dumps({"title": reading.title, "sections": sections, "coverage": coverage}).encode()

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from assistant.errors import Invalid
+from assistant.retrieval.sources.coverage import Coverage, measure
 
 MOST_TITLE = 300
 MOST_HEADING = 200
@@ -51,10 +53,24 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What a reader made of a file: the title it gives itself, if any, and its sections. ``coverage``: how much of its
+    text they keep; None if that was not measured."""
+
+    title: str | None
+    sections: tuple[Section, ...]
+    coverage: Coverage | None = None
+
+    @property
+    def has_text(self) -> bool:
+        return any(section.blocks for section in self.sections)
+
+
+@dataclass(frozen=True)
 class ArticleSource:
     """An article as it was read. ``key`` identifies it within its source. ``trail``: what it stands under there, such
-    as category and section of a help centre, outermost first. ``validators``: a website's validators for conditional
-    requests."""
+    as category and section of a help centre, outermost first. ``coverage``: see `Reading`. ``validators``: a website's
+    validators for conditional requests."""
 
     key: str
     title: str
@@ -64,6 +80,7 @@ class ArticleSource:
     language: str = "en"
     visibility: str = "public"
     trail: tuple[str, ...] = ()
+    coverage: Coverage | None = field(default=None, compare=False)
     validators: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     @property
@@ -116,21 +133,23 @@ def digest_of(*parts: str | bytes) -> str:
 
 
 def make_article(
-    key: str, meta: Mapping[str, Any], title: str, sections: tuple[Section, ...], *, trail: tuple[str, ...] = ()
+    key: str, meta: Mapping[str, Any], title: str, reading: Reading, *, trail: tuple[str, ...] = ()
 ) -> ArticleSource:
-    """An article with what a file says about itself: ``meta`` may have title, url, product, language, visibility."""
+    """An article with what a file says about itself: ``meta`` may have title (else it is ``title``), url, product,
+    language, visibility."""
     visibility = str(meta.get("visibility") or "public").lower()
     if visibility not in _VISIBILITIES:
         raise Invalid(f"has the visibility {visibility!r}; use public or internal")
     return ArticleSource(
         key=key,
         title=" ".join(str(meta.get("title") or title).split())[:MOST_TITLE],
-        sections=sections,
+        sections=reading.sections,
         url=str(meta["url"]) if meta.get("url") else None,
         product=str(meta["product"]) if meta.get("product") else None,
         language=re.split(r"[-_.]", str(meta.get("language") or "en").strip().lower())[0] or "en",
         visibility=visibility,
         trail=trail,
+        coverage=reading.coverage,
     )
 
 
@@ -140,24 +159,38 @@ def name_of(key: str) -> str:
     return name.rsplit(".", 1)[0].replace("-", " ").replace("_", " ")
 
 
+@dataclass
+class _Heading:
+    level: int
+    text: str
+    has_text_below: bool = False
+
+
 class Outline:
-    """Collects headings, blocks and pictures in reading order."""
+    """Collects headings, blocks and pictures in reading order.
+
+    ``found``: all text of the file, which a reader adds as a plain reading without structure finds it, so that a lost
+    paragraph shows. ``left_out``: of it, what the reader leaves out on purpose, by what it is ("page numbers"). Without
+    ``found``, nothing is measured."""
 
     def __init__(self) -> None:
         self.title: str | None = None
-        self._path: list[tuple[int, str]] = []
+        self.found: list[str] = []
+        self.left_out: defaultdict[str, list[str]] = defaultdict(list)
+        self._path: list[_Heading] = []
         self._blocks: list[str] = []
         self._pictures: list[Picture] = []
         self._sections: list[Section] = []
         self._seen: set[str] = set()
+        self._kept: list[str] = []
 
     def heading(self, level: int, text: str) -> None:
         self._end_section()
         if self.title is None and level == 1 and not self._sections:
             self.title = text
             return
-        self._path = [(above, name) for above, name in self._path if above < level]
-        self._path.append((level, " ".join(text.split())[:MOST_HEADING]))
+        self._leave(level)
+        self._path.append(_Heading(level, " ".join(text.split())))
 
     def block(self, text: str) -> None:
         if text.strip():
@@ -170,18 +203,35 @@ class Outline:
         self._seen.add(picture.digest)
         self._pictures.append(Picture(**{**picture.__dict__, "after": len(self._blocks)}))
 
-    def sections(self) -> tuple[Section, ...]:
+    def reading(self, title: str | None = None) -> Reading:
+        """``title``: for a file without a heading that names it."""
         self._end_section()
-        return tuple(self._sections)
+        self._leave(0)
+        coverage = measure(self.found, [self.title or "", *self._kept], self.left_out) if self.found else None
+        return Reading(self.title or title, tuple(self._sections), coverage)
+
+    def _leave(self, level: int) -> None:
+        """Leave the headings from this level on. One with nothing below it is text itself."""
+        while self._path and self._path[-1].level >= level:
+            heading = self._path.pop()
+            if not heading.has_text_below:
+                self.block(heading.text)
+                self._end_section()
 
     def _end_section(self) -> None:
-        if self._blocks or self._pictures:
-            pictures = tuple(
-                Picture(**{**picture.__dict__, "nearby": _nearby(self._blocks, picture)}) for picture in self._pictures
-            )
-            headings = tuple(name for _, name in self._path)
-            self._sections.append(Section(headings, tuple(self._blocks), pictures))
-            self._blocks, self._pictures = [], []
+        if not self._blocks and not self._pictures:
+            return
+        for heading in self._path:
+            if not heading.has_text_below:
+                heading.has_text_below = True
+                self._kept.append(heading.text[:MOST_HEADING])
+        self._kept += self._blocks
+        pictures = tuple(
+            Picture(**{**picture.__dict__, "nearby": _nearby(self._blocks, picture)}) for picture in self._pictures
+        )
+        headings = tuple(heading.text[:MOST_HEADING] for heading in self._path)
+        self._sections.append(Section(headings, tuple(self._blocks), pictures))
+        self._blocks, self._pictures = [], []
 
 
 def _nearby(blocks: list[str], picture: Picture) -> str:

@@ -63,8 +63,8 @@ class HelpCentre:
         body, title = data.get("body"), data.get("title") or data.get("name")
         if not isinstance(body, str) or not body.strip():
             raise Invalid("has no text")
-        heading, sections = read_html(storable(body), in_data)
-        if not any(section.blocks for section in sections):
+        reading = read_html(storable(body), in_data)
+        if not reading.has_text:
             raise Invalid("has no text")
         meta = {
             "title": storable(str(title)) if title else None,
@@ -73,7 +73,7 @@ class HelpCentre:
             "visibility": "internal" if data.get("user_segment_id") is not None else "public",
             "product": data.get("product"),
         }
-        return make_article(key, meta, heading or key, sections, trail=self._trail(data.get("section_id")))
+        return make_article(key, meta, reading.title or key, reading, trail=self._trail(data.get("section_id")))
 
     def _trail(self, section_id: Any) -> tuple[str, ...]:
         names: list[str] = []

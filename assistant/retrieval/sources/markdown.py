@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from assistant.retrieval.sources.article import Outline, Section
+from assistant.retrieval.sources.article import Outline, Reading
 from assistant.retrieval.sources.images import NamedPicture, PictureFinder, no_pictures
 
 _COMMENT = re.compile(r"^[ ]{0,3}<!--.*?-->", re.DOTALL | re.MULTILINE)
 _IMAGE = re.compile(r"!\[([^\]]*)\]\(\s*<?([^)\s>]*)>?(?:\s+[\"'(]([^)\"']*)[\"')])?\s*\)")
 
 
-def read_markdown(text: str, pictures: PictureFinder = no_pictures) -> tuple[str | None, tuple[Section, ...]]:
-    """The first top heading and the sections."""
+def read_markdown(text: str, pictures: PictureFinder = no_pictures) -> Reading:
+    """Titled by its first top heading."""
     from markdown_it import MarkdownIt
 
     # Comments are not part of the page.
@@ -30,7 +30,7 @@ def read_markdown(text: str, pictures: PictureFinder = no_pictures) -> tuple[str
             block = "\n".join(lines[token.map[0] : token.map[1]])
             _add(outline, block, pictures, is_code=token.type in ("fence", "code_block"))
         index = _next_block(tokens, index)
-    return outline.title, outline.sections()
+    return outline.reading()
 
 
 def _add(outline: Outline, block: str, pictures: PictureFinder, *, is_code: bool) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from assistant.errors import Invalid
-from assistant.retrieval.sources.article import Outline, Section
+from assistant.retrieval.sources.article import Outline, Reading
 from assistant.retrieval.sources.images import NamedPicture, PictureFinder, no_pictures
 
 _XML_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
@@ -25,8 +25,8 @@ _BLOCKS = {"p", *_LISTS, "table", "pre", "blockquote", "dl", "figcaption"}
 _BREAKS = _HEADINGS | _BLOCKS | {"br", "div", "li", "tr", "dt", "dd", "section"}
 
 
-def read_html(text: str, pictures: PictureFinder = no_pictures) -> tuple[str | None, tuple[Section, ...]]:
-    """The page's top heading (else its title), and its sections."""
+def read_html(text: str, pictures: PictureFinder = no_pictures) -> Reading:
+    """Titled by its top heading, else as the page is."""
     import lxml.html
 
     if not text.strip():
@@ -40,7 +40,7 @@ def read_html(text: str, pictures: PictureFinder = no_pictures) -> tuple[str | N
     outline = Outline()
     _walk(main, outline, pictures)
     title = document.findtext(".//title")
-    return outline.title or (title.strip() if title else None), outline.sections()
+    return outline.reading(title.strip() if title else None)
 
 
 def _walk(element: Any, outline: Outline, pictures: PictureFinder) -> None:

@@ -118,7 +118,7 @@ def row_article(row: Mapping[str, Any], key: str) -> ArticleSource:
         raise Invalid("has no text")
     names = [str(row[name]) for name in ("code", "title") if row.get(name) and isinstance(row[name], str | int)]
     title = " ".join(names) or str(row.get("question") or text[:80])
-    heading, sections = read_markdown(text)
-    if not any(section.blocks for section in sections):
-        sections = (Section((), (heading or text,)),)
-    return make_article(key, {**row, "title": title}, title, sections)
+    reading = read_markdown(text)
+    if not reading.has_text:
+        reading = replace(reading, sections=(Section((), (reading.title or text,)),))
+    return make_article(key, {**row, "title": title}, title, reading)

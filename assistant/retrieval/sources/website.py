@@ -196,10 +196,10 @@ def _read_page(site: _Site, url: str, validators: Mapping[str, str]) -> ArticleS
         raise Invalid(f"is not a web page but {kind.strip()[:60]}")
     charset = parameters.rpartition("charset=")[2].strip("\"' ") if "charset=" in parameters else ""
     text = decode(reply.body, charset=known_charset(charset) or declared_charset(reply.body))
-    title, sections = read_html(text, _Pictures(site, place).find)
-    if not any(section.blocks for section in sections):
+    reading = read_html(text, _Pictures(site, place).find)
+    if not reading.has_text:
         raise Invalid("has no text")
-    article = make_article(url, {"url": url, "language": _declared_language(text)}, title or url, sections)
+    article = make_article(url, {"url": url, "language": _declared_language(text)}, reading.title or url, reading)
     given = tuple((name, reply.headers[name][:500]) for name in (_ETAG, _MODIFIED) if name in reply.headers)
     return replace(article, validators=given)
 

@@ -29,6 +29,8 @@ def kb() -> None:
 def kb_import(place: str | None, source: str | None, every: int | None, solved_tickets: bool, as_json: bool) -> None:
     """Import the articles at PLACE and remember it as a source. Re-importing processes only changes.
 
+    What could not be read is listed, and every file of whose text less than 90 % was kept; --json lists all files.
+
     PLACE is a file or folder (Markdown, HTML, PDF, DOCX, CSV or JSONL with questions and answers, a help centre's
     JSON export), or the https:// address of a website or its sitemap.
     """
@@ -102,6 +104,8 @@ def kb_status(as_json: bool) -> None:
                 click.echo(f"{'':<4}{name.replace('_', ' '):<12} {state[name]}")
         for failure in (state["report"] or {}).get("failed", [])[:5]:
             click.echo(f"{'':<4}skipped      {failure['key']}: {failure['reason']}")
+        for low in (state["report"] or {}).get("incomplete", [])[:5]:
+            click.echo(f"{'':<4}incomplete   {low['key']}: {low['reason']}")
 
 
 @kb.command("embed")
@@ -216,6 +220,8 @@ def _show_reports(reports: list[Any], lines: list[str], *, as_json: bool, single
     for report in reports:
         for failure in report.get("failed", ()):
             click.echo(f"skipped  {failure['key']}: {failure['reason']}", err=True)
+        for low in report.get("incomplete", ()):
+            click.echo(f"incomplete  {low['key']}: {low['reason']}", err=True)
 
 
 def _articles(count: int) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any
@@ -27,6 +28,7 @@ from assistant.models import Article, EmbeddingModel, Figure, Passage, PassageFi
 from assistant.ports import Embedder
 from assistant.progress import Progress, no_progress
 from assistant.retrieval.loaders import ArticleSource, Found, Listing, Picture, list_articles
+from assistant.retrieval.sources.coverage import Coverage
 from assistant.retrieval.splitting import REVISION, FigureText, PassageText, cut
 from assistant.skills.taxonomy import Taxonomy
 
@@ -62,7 +64,8 @@ Stored = Callable[[str, ArticleSource | None], None]
 
 @dataclass(frozen=True)
 class ImportReport:
-    """How many articles were added, updated, unchanged and removed; what could not be read, and why."""
+    """How many articles were added, updated, unchanged and removed; what could not be read, and why; and how much of
+    each file's (or page's) text is in its articles, as far as that was measured."""
 
     source: str
     added: int = 0
@@ -72,14 +75,23 @@ class ImportReport:
     passages: int = 0
     figures: int = 0
     failed: tuple[tuple[str, str], ...] = ()
+    files: Mapping[str, Coverage] = field(default_factory=dict)
     seconds: float = 0.0
+
+    @property
+    def incomplete(self) -> dict[str, Coverage]:
+        """The files of which too little was kept, the worst first."""
+        return {name: one for name, one in sorted(self.files.items(), key=lambda file: file[1].share) if one.is_low}
 
     def summary(self) -> str:
         failed = f", {len(self.failed)} could not be read" if self.failed else ""
         figures = f", figures: {self.figures}" if self.figures else ""
+        whole = sum(self.files.values(), Coverage())
+        kept = f" Text kept: {whole.share:.1%}." if self.files else ""
         return (
             f"Articles of {self.source!r}: {self.added} added, {self.updated} updated, {self.unchanged} unchanged, "
-            f"{self.removed} removed{failed}. Passages indexed: {self.passages}{figures}, in {self.seconds:.1f} s."
+            f"{self.removed} removed{failed}.{kept} "
+            f"Passages indexed: {self.passages}{figures}, in {self.seconds:.1f} s."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -92,8 +104,15 @@ class ImportReport:
             "passages": self.passages,
             "figures": self.figures,
             "failed": [{"key": key, "reason": reason} for key, reason in self.failed],
+            "characters": _coverage_json(sum(self.files.values(), Coverage())),
+            "files": [{"key": name, **_coverage_json(coverage)} for name, coverage in self.files.items()],
+            "incomplete": [{"key": name, "reason": coverage.describe()} for name, coverage in self.incomplete.items()],
             "seconds": round(self.seconds, 2),
         }
+
+
+def _coverage_json(coverage: Coverage) -> dict[str, Any]:
+    return {**vars(coverage), "share": round(coverage.share, 3)}
 
 
 @dataclass(frozen=True)
@@ -187,8 +206,24 @@ class Importer:
             passages=self._passages,
             figures=self._figures,
             failed=tuple(listing.failed),
+            files=self._files(listing),
             seconds=perf_counter() - started,
         )
+
+    def _files(self, listing: Listing) -> dict[str, Coverage]:
+        """How much of each file is kept, whether its articles were read now or before."""
+        with self.db.read() as session:
+            query = select(Article.source_key, Article.coverage).where(Article.source == self.source)
+            stored = {key: Coverage(**coverage) for key, coverage in session.execute(query) if coverage is not None}
+        files: dict[str, Coverage] = {}
+        # The articles of a table are numerous, and listed one after another.
+        for name, articles in groupby(listing.found, key=lambda found: found.file or found.key):
+            known = [stored[article.key] for article in articles if article.key in stored]
+            if known:
+                files[name] = sum(known, files.get(name, Coverage()))
+        for name, lost in listing.lost.items():
+            files[name] = files.get(name, Coverage()) + Coverage(found=lost)
+        return files
 
     def _digest(self, content_hash: str) -> str:
         """Changes when the article does, and when it would now be cut into other passages or get another product."""
@@ -338,6 +373,7 @@ def _save(db: Database, source: str, new: _Prepared, vectors: Mapping[str, bytes
         row.language, row.visibility = article.language, Visibility(article.visibility)
         # The index tells by the time what has changed, so it is set even if nothing else differs.
         row.content_hash, row.updated_at = new.digest, utcnow()
+        row.coverage = vars(article.coverage) if article.coverage is not None else None
         session.flush()
         own = {passage.content_hash: vectors[passage.content_hash] for passage in new.passages}
         keep_vectors(session, VectorKind.PASSAGE, own, embedding_model=embedder.name)

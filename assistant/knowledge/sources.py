@@ -41,8 +41,8 @@ SOLVED_NAME = "solved-tickets"
 LEAST_MINUTES = 5
 _MOST_FILES = 2_000
 _MOST_FILE_BYTES = 100_000_000
-# Failures of one import that are stored for display.
-_MOST_FAILED = 200
+# Failures, files and incomplete files of one import that are stored for display.
+_MOST_SHOWN = 200
 _SAVE_EVERY = 2.0  # seconds
 # How long after its start a killed visit to a website is resumed; later, its first pages are out of date.
 _RESUME_WITHIN = timedelta(hours=24)
@@ -266,7 +266,9 @@ def _end(desk: Desk, source_id: int, *, report: ImportReport | None = None, erro
         source.finished_at, source.error = desk.now(), error
         if report is not None:
             shown = report.to_json()
-            source.report = {**shown, "failed": shown["failed"][:_MOST_FAILED], "failed_count": len(report.failed)}
+            shown |= {f"{name}_count": len(shown[name]) for name in ("failed", "files", "incomplete")}
+            shown |= {name: shown[name][:_MOST_SHOWN] for name in ("failed", "files", "incomplete")}
+            source.report = shown
         _schedule(session, source, desk.now())
 
 

@@ -33,6 +33,8 @@ class Article(Base):
     language: Mapped[str] = mapped_column(Text)
     visibility: Mapped[Visibility] = mapped_column(enum_type(Visibility, "visibility"), default=Visibility.PUBLIC)
     content_hash: Mapped[str] = mapped_column(Text)
+    # Letters and digits found in its file, kept, and left out on purpose: `retrieval.sources.coverage.Coverage`.
+    coverage: Mapped[dict[str, Any] | None] = mapped_column(JSONType)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
     passages: Mapped[list[Passage]] = relationship(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,12 +96,14 @@ class ArticleSource:
 
 @dataclass(frozen=True)
 class Found:
-    """An article that exists but has not been read. ``content_hash`` is None if only reading tells whether it changed;
+    """An article that exists but has not been read. ``file``: what it is a part of, if it is not all of it, such as a
+    table of questions. ``content_hash`` is None if only reading tells whether it changed;
     then ``read`` returns None for an unchanged one. ``read`` raises an `AssistantError` with the reason."""
 
     key: str
     content_hash: str | None
     read: Callable[[], ArticleSource | None]
+    file: str = ""
 
 
 @dataclass
@@ -109,19 +111,21 @@ class Listing:
     """What a source holds now: its articles, and for each file or row that could not be read, the reason.
 
     ``doubtful``: keys of articles and of whole files that could not be read but may still exist, so their articles are
-    kept. "" means that the list itself is incomplete."""
+    kept. "" means that the list itself is incomplete. ``lost``: for each file, the letters and digits of its parts that
+    are in no article."""
 
     found: list[Found] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     doubtful: set[str] = field(default_factory=set)
+    lost: Counter[str] = field(default_factory=Counter)
 
     def fail(self, place: str, reason: str, *, doubtful: str) -> None:
         self.failed.append((place, reason))
         self.doubtful.add(doubtful)
 
-    def add(self, article: ArticleSource) -> None:
+    def add(self, article: ArticleSource, *, file: str = "") -> None:
         """Add an article that had to be read to be found."""
-        self.found.append(Found(article.key, article.content_hash, lambda: article))
+        self.found.append(Found(article.key, article.content_hash, lambda: article, file))
 
 
 def digest_of(*parts: str | bytes) -> str:

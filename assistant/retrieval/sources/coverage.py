@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 # An import warns of a file of which less than this was kept.
 LEAST = 0.9
@@ -43,8 +43,9 @@ class Coverage:
         left_out = Counter(self.left_out) + Counter(other.left_out)
         return Coverage(self.found + other.found, self.kept + other.kept, dict(left_out))
 
-    def to_json(self) -> dict[str, Any]:
-        return {"found": self.found, "kept": self.kept, "left_out": dict(self.left_out), "share": round(self.share, 3)}
+    def describe(self) -> str:
+        left_out = "".join(f", {reason} {count:,}" for reason, count in self.left_out.items())
+        return f"{self.share:.0%} of its text is kept ({self.found:,} characters found, {self.kept:,} kept{left_out})"
 
 
 def measure(found: Iterable[str], kept: Iterable[str], left_out: Mapping[str, Iterable[str]] | None = None) -> Coverage:
@@ -61,6 +62,11 @@ def measure(found: Iterable[str], kept: Iterable[str], left_out: Mapping[str, It
         if gone:
             reasons[reason] = _characters(gone)
     return Coverage(total, _characters(taken), reasons)
+
+
+def count(texts: Iterable[str]) -> int:
+    """The letters and digits of texts."""
+    return _characters(_words(texts))
 
 
 def _words(texts: Iterable[str]) -> Counter[str]:

@@ -48,7 +48,7 @@ class HelpCentre:
             place = f"{file}#{str(name)[:100]}" if name is not None else file
             try:
                 if article := self._article(data, place):
-                    listing.add(article)
+                    listing.add(article, file=file)
             except AssistantError as error:
                 listing.fail(place, error.message, doubtful=place)
             except Exception as error:  # a parser failed on one body; the others are still imported

@@ -89,7 +89,7 @@ def _add_rows(rows: Iterator[tuple[int, Any]], key: str, listing: Listing) -> No
             if article.content_hash not in contents:  # the same row twice is one article
                 contents.add(article.content_hash)
                 numbered = article.key if len(contents) == 1 else f"{article.key}~{len(contents)}"
-                listing.add(replace(article, key=numbered))
+                listing.add(replace(article, key=numbered), file=key)
 
 
 def _row(line: str) -> dict[str, Any]:

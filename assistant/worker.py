@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from assistant.desk import evidence, feed, learning, queue, subscribers, turns
 from assistant.desk.desk import Desk
@@ -28,21 +30,20 @@ Handler = Callable[[Desk, dict[str, int]], None]
 
 HANDLERS: dict[str, Handler] = {
     subscribers.PROCESS_MESSAGE: lambda desk, payload: turns.process_message(desk, payload["message_id"]),
+    turns.GIVE_UP: lambda desk, payload: turns.give_up(desk, payload["message_id"]),
     evidence.READ_AGAIN: lambda desk, payload: evidence.read_again(desk, payload["message_id"], tries=payload["tries"]),
     learning.LEARN: lambda desk, _payload: log.info("triage.learned", **learning.learn(desk)),
     sources.SYNC: lambda desk, payload: sources.sync_job(desk, payload["source_id"]),
     embedding.EMBED: lambda desk, _payload: embedding.embed_job(desk),
     gaps.LOOK: lambda desk, _payload: gaps.look_job(desk),
 }
-# Called once a job has failed for good.
-LAST_RESORTS: dict[str, Handler] = {
-    subscribers.PROCESS_MESSAGE: lambda desk, payload: turns.give_up(desk, payload["message_id"]),
-}
+# The jobs that follow once one has failed for good.
+LAST_RESORTS = {subscribers.PROCESS_MESSAGE: turns.GIVE_UP}
 
 
 def run_once(desk: Desk, *, running: RunningJobs | None = None) -> bool:
     """Run the most urgent due job. Returns whether there was one. A failing job does not raise."""
-    job = queue.claim(desk.db, now=desk.now())
+    job = queue.claim(desk.db, now=desk.now(), last_resorts=LAST_RESORTS)
     if job is None:
         return False
     running = running or RunningJobs()
@@ -105,6 +106,9 @@ class Workers:
         self._desk.db.changes.publish({queue.TOPIC})
         for thread in self._threads:
             thread.join(timeout / len(self._threads))
+        if unfinished := self._running.jobs():
+            with suppress(SQLAlchemyError):  # their leases expire
+                queue.release(self._desk.db, unfinished, now=self._desk.now())
 
     def ask_to_stop(self) -> None:
         """Only sets a flag, so it is safe in a signal handler."""
@@ -150,6 +154,4 @@ class Workers:
 def _record_failure(desk: Desk, job: ClaimedJob, error: Exception) -> None:
     reason, expected = f"{type(error).__name__}: {error}", isinstance(error, AssistantError)
     log.warning("job.failed", job=job.name, attempt=job.attempt, error=reason, exc_info=not expected)
-    dead = queue.fail(desk.db, job, error=reason, now=desk.now())
-    if dead and job.name in LAST_RESORTS:
-        LAST_RESORTS[job.name](desk, job.payload)
+    queue.fail(desk.db, job, error=reason, now=desk.now(), last_resorts=LAST_RESORTS)

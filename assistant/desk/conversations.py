@@ -16,7 +16,7 @@ from assistant.desk import evidence, feed, queue, state
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal, access_conversation
 from assistant.desk.attachments import PreparedFiles, RejectedFile, prepare_files
 from assistant.desk.desk import Desk
-from assistant.desk.events import MessageRated
+from assistant.desk.events import MessageRated, MessageUpdated
 from assistant.desk.people import find_or_add_customer
 from assistant.desk.subscribers import PROCESS_MESSAGE
 from assistant.errors import Invalid, NotFound
@@ -142,6 +142,12 @@ def rate_answer(session: Session, customer: CustomerPrincipal, public_id: str, *
         message.helpful = helpful
         feed.append(session, message.conversation_id, MessageRated(message))
     return message
+
+
+def set_failed(session: Session, message: Message, *, failed: bool) -> None:
+    """Record and tell whether the assistant has given up on a message."""
+    message.failed = failed
+    feed.append(session, message.conversation_id, MessageUpdated(message))
 
 
 def hand_off(session: Session, conversation: Conversation, reason: HandoffReason) -> None:

@@ -4,6 +4,7 @@
 |---|---|---|
 | `message.created` | customer | the message |
 | `note.created` | agents | the message |
+| `message.updated` | customer | the message: the assistant gave up on it, or a file of it was lost or scanned |
 | `message.rated` | agents | `message`: its id; `helpful`: true, false or null |
 | `conversation.updated` | customer | the conversation: who answers, and why |
 | `answer.started` | customer | empty: the assistant has begun to answer |
@@ -47,6 +48,7 @@ from assistant.models import (
 class EventKind(StrEnum):
     MESSAGE_CREATED = "message.created"
     NOTE_CREATED = "note.created"
+    MESSAGE_UPDATED = "message.updated"
     MESSAGE_RATED = "message.rated"
     CONVERSATION_UPDATED = "conversation.updated"
     ANSWER_STARTED = "answer.started"
@@ -80,6 +82,16 @@ class DeskEvent(ABC):
 @dataclass(frozen=True)
 class MessageCreated(DeskEvent):
     kind = EventKind.MESSAGE_CREATED
+    audience = Audience.CUSTOMER
+    message: Message
+
+    def payload(self) -> dict[str, Any]:
+        return payloads.Message.of(self.message).to_json()
+
+
+@dataclass(frozen=True)
+class MessageUpdated(DeskEvent):
+    kind = EventKind.MESSAGE_UPDATED
     audience = Audience.CUSTOMER
     message: Message
 

@@ -2,29 +2,39 @@
 
 A job is enqueued in the transaction that makes it necessary. A worker claims it under a lease, which it renews while it
 works; if the worker dies, the lease expires and another worker claims the job. So a job runs at least once, and every
-handler must be safe to run again. Failures are retried with growing pauses; after the last attempt the job is dead.
+handler must be safe to run again. Failures are retried with growing pauses; after the last attempt the job is dead, and
+its last resort, another job, is enqueued with its death.
+
+A job whose process died may be what killed it. Such suspects run one at a time, those with the fewest crashes first: a
+message that crashes whatever reads it takes nothing else down with it twice, and is dead after `MAX_CRASHES`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import and_, delete, func, or_, select, update
-from sqlalchemy.orm import Session
+import structlog
+from sqlalchemy import and_, delete, exists, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from assistant.db import Database, announce, utcnow
 from assistant.models import Job, JobStatus
 from assistant.ports import WorkPriority
 
+log = structlog.get_logger(__name__)
+
 TOPIC = "jobs"
 
 MAX_ATTEMPTS = 5
+MAX_CRASHES = 3
 LEASE = timedelta(seconds=30)
 _LONGEST_LINE = 500
 KEEP_FINISHED = timedelta(days=2)
+NO_LAST_RESORTS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -81,24 +91,36 @@ def cancel(session: Session, key: str) -> None:
     session.execute(delete(Job).where(Job.key == key, Job.status == JobStatus.QUEUED))
 
 
-def claim(db: Database, *, now: datetime, lease: timedelta = LEASE) -> ClaimedJob | None:
-    """Claim the most urgent job that is due or whose lease has expired; None if there is none."""
-    due = or_(
-        and_(Job.status == JobStatus.QUEUED, Job.run_at <= now),
-        and_(Job.status == JobStatus.RUNNING, Job.leased_until < now),
-    )
-    query = select(Job).where(due).order_by(Job.priority, Job.run_at, Job.id).limit(1)
+def claim(
+    db: Database, *, now: datetime, lease: timedelta = LEASE, last_resorts: Mapping[str, str] = NO_LAST_RESORTS
+) -> ClaimedJob | None:
+    """Claim the most urgent job that is due or whose lease has expired; None if there is none.
+
+    Jobs that crashed for the last time are dead instead. ``last_resorts``: names of jobs to names of what follows their
+    death, with the same payload."""
+    abandoned = and_(Job.status == JobStatus.RUNNING, Job.leased_until < now)
+    due = or_(and_(Job.status == JobStatus.QUEUED, Job.run_at <= now), abandoned)
+    is_suspect = or_(Job.crashes > 0, abandoned)
+    held = aliased(Job)
+    suspect_runs = exists().where(held.status == JobStatus.RUNNING, held.leased_until >= now, held.crashes > 0)
+    claimable = and_(due, or_(~is_suspect, ~suspect_runs))
+    query = select(Job).where(claimable).order_by(Job.priority, Job.crashes, Job.run_at, Job.id).limit(1)
     with db.read() as session:  # most polls find nothing: they need no write lock
         if session.scalar(select(Job.id).where(due).limit(1)) is None:
             return None
     with db.begin() as session:
-        job = session.scalar(query.with_for_update(skip_locked=True))
-        if job is None:
-            return None
-        job.status = JobStatus.RUNNING
-        job.attempts += 1
-        job.leased_until = now + lease
-        return ClaimedJob(job.id, job.name, dict(job.payload), job.attempts)
+        while (job := session.scalar(query.with_for_update(skip_locked=True))) is not None:
+            job.crashes += job.status is JobStatus.RUNNING
+            if job.crashes < MAX_CRASHES:
+                job.status = JobStatus.RUNNING
+                job.attempts += 1
+                job.leased_until = now + lease
+                return ClaimedJob(job.id, job.name, dict(job.payload), job.attempts)
+            job.error = f"The process died {job.crashes} times while it ran this job."
+            log.error("job.dead", job=job.name, id=job.id, error=job.error)
+            job.status, job.finished_at, job.leased_until, job.key = JobStatus.DEAD, now, None, None
+            _enqueue_last_resort(session, job.name, job.payload, last_resorts)
+        return None
 
 
 def renew(db: Database, jobs: Sequence[ClaimedJob], *, now: datetime, lease: timedelta = LEASE) -> None:
@@ -114,16 +136,33 @@ def finish(db: Database, job: ClaimedJob, *, now: datetime) -> None:
         session.execute(_ours(job).values(status=JobStatus.DONE, finished_at=now, leased_until=None, key=None))
 
 
-def fail(db: Database, job: ClaimedJob, *, error: str, now: datetime) -> bool:
-    """Retry after 1, 4, 16, 64 seconds; after the last attempt the job is dead. Returns whether it is."""
+def release(db: Database, jobs: Sequence[ClaimedJob], *, now: datetime) -> None:
+    """Give back jobs that this process will not finish, because it stops: that is no crash, and nobody need wait."""
+    with db.begin() as session:
+        for job in jobs:
+            session.execute(_ours(job).values(status=JobStatus.QUEUED, run_at=now, leased_until=None))
+
+
+def fail(
+    db: Database, job: ClaimedJob, *, error: str, now: datetime, last_resorts: Mapping[str, str] = NO_LAST_RESORTS
+) -> None:
+    """Retry after 1, 4, 16, 64 seconds; after the last attempt the job is dead, and its last resort is enqueued."""
     with db.begin() as session:
         if job.is_last_attempt:
             values: dict[str, Any] = {"status": JobStatus.DEAD, "finished_at": now, "key": None}
         else:
             values = {"status": JobStatus.QUEUED, "run_at": now + timedelta(seconds=4 ** (job.attempt - 1))}
-        session.execute(_ours(job).values(error=error[:2000], leased_until=None, **values))
+        ours = _ours(job).values(error=error[:2000], leased_until=None, **values).returning(Job.id)
+        if session.scalar(ours) is not None and job.is_last_attempt:
+            _enqueue_last_resort(session, job.name, job.payload, last_resorts)
         announce(session, TOPIC)
-    return job.is_last_attempt
+
+
+def _enqueue_last_resort(
+    session: Session, name: str, payload: Mapping[str, Any], last_resorts: Mapping[str, str]
+) -> None:
+    if name in last_resorts:
+        enqueue(session, last_resorts[name], dict(payload), priority=WorkPriority.INTERACTIVE)
 
 
 def sweep(db: Database, *, now: datetime) -> int:
@@ -136,7 +175,7 @@ def sweep(db: Database, *, now: datetime) -> int:
 def retry_dead(db: Database) -> int:
     """Queue every dead job again with all its attempts. Returns how many there were."""
     with db.begin() as session:
-        values = {"status": JobStatus.QUEUED, "attempts": 0, "run_at": utcnow(), "finished_at": None}
+        values = {"status": JobStatus.QUEUED, "attempts": 0, "crashes": 0, "run_at": utcnow(), "finished_at": None}
         revived = session.execute(update(Job).where(Job.status == JobStatus.DEAD).values(**values).returning(Job.id))
         announce(session, TOPIC)
         return len(revived.all())

@@ -37,12 +37,10 @@ def draft_after_handoff(session: Session, recorded: Recorded) -> Iterable[NewJob
         case ConversationMoved(conversation, was=ConversationState.ASSISTANT) if (
             conversation.state is ConversationState.HANDED_OFF
         ):
-            query = select(Message.id).where(
-                Message.conversation_id == conversation.id, Message.author == Author.CUSTOMER
-            )
+            query = select(Message).where(Message.conversation_id == conversation.id, Message.author == Author.CUSTOMER)
             last = session.scalar(query.order_by(Message.id.desc()).limit(1))
-            if last is not None:
-                yield NewJob(PROCESS_MESSAGE, {"message_id": last}, key=f"draft:{last}")
+            if last is not None and not last.failed:
+                yield NewJob(PROCESS_MESSAGE, {"message_id": last.id}, key=f"draft:{last.id}")
 
 
 SUBSCRIBERS: tuple[Subscriber, ...] = (process_customer_message, draft_after_handoff, learning.learn_after_decision)

@@ -43,6 +43,7 @@ from assistant.skills.answer import (
 )
 from assistant.skills.answer_request import AnswerRequest, Turn
 
+GIVE_UP = "give_up"  # the job that follows once a message could not be processed
 # Seconds between deltas: one row and one wake-up for several tokens.
 FLUSH_EVERY = 0.15
 # If triage is at least this sure that a person is needed, the assistant does not answer first.
@@ -81,15 +82,24 @@ def process_message(desk: Desk, message_id: int) -> None:
                 _draft(desk, situation, message_id)
         elif not _has_answer(desk, message):
             _answer(desk, situation)
+    if message.failed:  # the job was retried
+        with desk.db.begin() as session:
+            conversations.set_failed(session, session.get_one(Message, message_id), failed=False)
 
 
 def give_up(desk: Desk, message_id: int) -> None:
-    """Hand off after the job failed for good, so that the customer gets an answer."""
+    """Job: the last resort for a message that could not be processed. A person gets it, triaged by its text alone.
+
+    Photos and model are left alone. Both sides are told first: should triage fail too, that stands, and it is not tried
+    again."""
     with desk.db.begin() as session:
         message = session.get(Message, message_id)
-        if message is not None:
-            conversation = state.lock_conversation(session, message.conversation_id)
-            conversations.hand_off(session, conversation, HandoffReason.ENGINE_DOWN)
+        if message is None or message.failed:
+            return
+        conversation = state.lock_conversation(session, message.conversation_id)
+        conversations.set_failed(session, message, failed=True)
+        conversations.hand_off(session, conversation, HandoffReason.ENGINE_DOWN)
+    triage.triage_message(replace(desk, capabilities=desk.capabilities.without_model), message_id)
 
 
 def _answer(desk: Desk, situation: _Situation) -> None:

@@ -9,8 +9,10 @@ from assistant.models.conversations import (
     ConversationState,
     Evidence,
     EvidenceState,
+    FileCondition,
     Message,
     MessageVisibility,
+    UploadCount,
 )
 from assistant.models.jobs import Event, IdempotencyKey, Job, JobStatus
 from assistant.models.knowledge import (
@@ -69,6 +71,7 @@ __all__ = [
     "Evidence",
     "EvidenceState",
     "Figure",
+    "FileCondition",
     "Gap",
     "GapKind",
     "GapQuestion",
@@ -96,6 +99,7 @@ __all__ = [
     "TriageFieldState",
     "TriageHead",
     "TriageResult",
+    "UploadCount",
     "Vector",
     "VectorKind",
     "Visibility",

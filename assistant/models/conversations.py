@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Index, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from assistant.db import Base, utcnow
@@ -38,6 +38,16 @@ class MessageVisibility(StrEnum):
 class AttachmentKind(StrEnum):
     PHOTO = "photo"  # normalised; the model can see it
     FILE = "file"  # stored as a download, never decoded
+
+
+class FileCondition(StrEnum):
+    """Whether an attachment's bytes can be had."""
+
+    READY = "ready"
+    UNSCANNED = "unscanned"  # the malware scanner was away: it is asked again
+    INFECTED = "infected"  # never handed out
+    MISSING = "missing"  # no longer in storage
+    DAMAGED = "damaged"  # in storage, but not as it was written
 
 
 class EvidenceState(StrEnum):
@@ -85,6 +95,8 @@ class Message(Base):
     helpful: Mapped[bool | None]  # the customer's rating of an answer
     # The sender's own id of the message: one sent twice is stored once.
     client_id: Mapped[str | None] = mapped_column(Text)
+    # The assistant tried for good: nobody but a person will read it.
+    failed: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     attachments: Mapped[list[Attachment]] = relationship(order_by="Attachment.position", back_populates="message")
     citations: Mapped[list[Citation]] = relationship(order_by="Citation.id", back_populates="message")
@@ -108,7 +120,22 @@ class Attachment(Base):
     byte_size: Mapped[int]
     width: Mapped[int | None]
     height: Mapped[int | None]
+    condition: Mapped[FileCondition] = mapped_column(
+        enum_type(FileCondition, "condition"), default=FileCondition.READY, index=True
+    )
+    risk: Mapped[str | None] = mapped_column(Text)  # what opening it might do: `media.kinds.Risk`
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class UploadCount(Base):
+    """What one visitor has stored on one day (UTC). ``visitor`` is a digest: addresses are not kept."""
+
+    __tablename__ = "upload_counts"
+
+    visitor: Mapped[str] = mapped_column(Text, primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    files: Mapped[int] = mapped_column(default=0)
 
 
 class Citation(Base):

@@ -37,6 +37,7 @@ class Job(Base):
     priority: Mapped[int] = mapped_column(default=int(WorkPriority.DRAFT))
     status: Mapped[JobStatus] = mapped_column(enum_type(JobStatus, "status"), default=JobStatus.QUEUED)
     attempts: Mapped[int] = mapped_column(default=0)
+    crashes: Mapped[int] = mapped_column(default=0)  # attempts during which the process died
     run_at: Mapped[datetime] = mapped_column(default=utcnow)
     leased_until: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(Text)

@@ -132,6 +132,7 @@ class Message(Payload):
     visibility: MessageVisibility
     text: str
     helpful: bool | None = Field(description="Whether the customer says that an answer helped; null if they have not.")
+    failed: bool = Field(description="The assistant could not process the customer's message: a person has to read it.")
     created_at: datetime
     attachments: tuple[Attachment, ...]
     citations: tuple[Citation, ...]
@@ -146,6 +147,7 @@ class Message(Payload):
             visibility=message.visibility,
             text=message.text,
             helpful=message.helpful,
+            failed=message.failed,
             created_at=message.created_at,
             attachments=tuple(Attachment.of(attachment) for attachment in message.attachments),
             citations=tuple(Citation.of(citation) for citation in message.citations),

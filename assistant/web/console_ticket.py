@@ -38,6 +38,7 @@ OTHER_TICKETS = 5
 # The name under which an event reaches the page, which is the panel it mainly changes. Panels choose their names.
 _NEWS: dict[str, str] = {
     EventKind.MESSAGE_CREATED: "thread",
+    EventKind.MESSAGE_UPDATED: "thread",
     EventKind.NOTE_CREATED: "thread",
     EventKind.EVIDENCE_READ: "thread",
     EventKind.EVIDENCE_CORRECTED: "thread",

@@ -63,7 +63,7 @@ class Picture:
         if "ticket" in payload and kind is not EventKind.DRAFT_UPDATED:
             self.ticket = payload["ticket"]
         match kind:
-            case EventKind.MESSAGE_CREATED | EventKind.NOTE_CREATED:
+            case EventKind.MESSAGE_CREATED | EventKind.MESSAGE_UPDATED | EventKind.NOTE_CREATED:
                 self.messages[payload["id"]] = payload
             case EventKind.MESSAGE_RATED:
                 self.messages[payload["message"]]["helpful"] = payload["helpful"]

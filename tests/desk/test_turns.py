@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from assistant.desk.access import CustomerPrincipal
 from assistant.desk.conversations import Posted
 from assistant.desk.desk import Desk
 from assistant.errors import EngineFailed
+from assistant.media.files import Upload
 from assistant.models import (
     Author,
     Conversation,
@@ -37,10 +38,17 @@ FACT = "Error E21 means that the pump draws no water from the tank. [1]"
 LIE = "You get 500 euros for it. [1]"
 
 
-def say(desk: Desk, text: str, *, into: Conversation | None = None, photo: bool = False) -> Posted:
+def say(
+    desk: Desk,
+    text: str,
+    *,
+    into: Conversation | None = None,
+    photo: bool = False,
+    uploads: Sequence[Upload] = (),
+) -> Posted:
     conversation = into or conversations.start_conversation(desk, name="Rosa")
     customer = CustomerPrincipal(conversation.id)
-    uploads = [make_upload()] if photo else []
+    uploads = [make_upload()] if photo else uploads
     return conversations.post_message(desk, customer, text=text, uploads=uploads, client_id=None)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from PIL import Image
 
@@ -115,3 +117,80 @@ def make_docx(picture: bytes) -> bytes:
     buffer = io.BytesIO()
     document.save(buffer)
     return buffer.getvalue()
+
+
+_WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+_OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_NAMESPACES = (
+    f'xmlns:w="{_WORD}" xmlns:r="{_OFFICE}" '
+    'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006" '
+    'xmlns:wps="http://schemas.microsoft.com/office/word/2010/wordprocessingShape" '
+    'xmlns:v="urn:schemas-microsoft-com:vml" xmlns:o="urn:schemas-microsoft-com:office:office" '
+    'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"'
+)
+_TYPE = "application/vnd.openxmlformats-officedocument.wordprocessingml"
+
+
+def word_paragraph(inner: str, properties: str = "") -> str:
+    """A paragraph in Word's own XML; plain text is put into a run."""
+    runs = inner if inner.startswith("<") or not inner else word_run(inner)
+    return "<w:p>" + (f"<w:pPr>{properties}</w:pPr>" if properties else "") + f"{runs}</w:p>"
+
+
+def word_run(text: str, properties: str = "") -> str:
+    before = f"<w:rPr>{properties}</w:rPr>" if properties else ""
+    return f'<w:r>{before}<w:t xml:space="preserve">{text}</w:t></w:r>'
+
+
+def word_table(*rows: Sequence[str]) -> str:
+    """Rows of cells; a cell is text, or XML that begins with its properties."""
+    inner = ""
+    for row in rows:
+        cells = (cell if cell.startswith("<") else word_paragraph(cell) for cell in row)
+        inner += "<w:tr>" + "".join(f"<w:tc>{cell}</w:tc>" for cell in cells) + "</w:tr>"
+    return f"<w:tbl>{inner}</w:tbl>"
+
+
+def make_word_xml(
+    body: str,
+    *,
+    parts: Mapping[str, str] = MappingProxyType({}),
+    links: Sequence[str] = (),
+    kind: str = "document.main",
+    strict: bool = False,
+) -> bytes:
+    """A Word file of raw XML, as other programs write it. ``parts``: the inner XML of numbering, styles, footnotes,
+    endnotes, header, footer. ``links``: targets of the relations link0, link1, …"""
+    roots = {"numbering": "numbering", "styles": "styles", "footnotes": "footnotes", "endnotes": "endnotes"}
+    relations = "".join(
+        f'<Relationship Id="{part}" Type="{_OFFICE}/{part}" Target="{part}.xml"/>' for part in parts
+    ) + "".join(
+        f'<Relationship Id="link{number}" Type="{_OFFICE}/hyperlink" Target="{link}" TargetMode="External"/>'
+        for number, link in enumerate(links)
+    )
+    files = {"word/document.xml": f"<w:document {_NAMESPACES}><w:body>{body}</w:body></w:document>"}
+    for part, inner in parts.items():
+        root = roots.get(part, {"header": "hdr", "footer": "ftr"}.get(part, part))
+        files[f"word/{part}.xml"] = f"<w:{root} {_NAMESPACES}>{inner}</w:{root}>"
+    listing = 'xmlns="http://schemas.openxmlformats.org/package/2006/relationships"'
+    files["word/_rels/document.xml.rels"] = f"<Relationships {listing}>{relations}</Relationships>"
+    files["_rels/.rels"] = (
+        f'<Relationships {listing}><Relationship Id="a" Type="{_OFFICE}/officeDocument" Target="word/document.xml"/>'
+        "</Relationships>"
+    )
+    files["[Content_Types].xml"] = (
+        '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
+        '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        '<Default Extension="xml" ContentType="application/xml"/>'
+        f'<Override PartName="/word/document.xml" ContentType="{_TYPE}.{kind}+xml"/></Types>'
+    )
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, _strict(text) if strict else text)
+    return buffer.getvalue()
+
+
+def _strict(xml: str) -> str:
+    xml = xml.replace(_WORD, "http://purl.oclc.org/ooxml/wordprocessingml/main")
+    return xml.replace(_OFFICE, "http://purl.oclc.org/ooxml/officeDocument/relationships")

@@ -35,7 +35,7 @@ __all__ = ["ArticleSource", "Found", "Listing", "Loaded", "Picture", "Section", 
 
 _TEXTS = {".md", ".markdown", ".html", ".htm"}
 _TABLES = {".jsonl": rows.read_lines, ".csv": rows.read_csv}
-_APART = {".pdf": "pdf", ".docx": "docx"}
+_APART = {".pdf": "pdf", **dict.fromkeys((".docx", ".docm", ".dotx", ".dotm"), "docx")}
 _EXPORTS = {".json"}
 SUFFIXES = {*_TEXTS, *_TABLES, *_APART, *_EXPORTS}
 MAX_BYTES = 5_000_000

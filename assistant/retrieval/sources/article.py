@@ -196,6 +196,11 @@ class Outline:
         self._leave(level)
         self._path.append(_Heading(level, " ".join(text.split())))
 
+    def end_headings(self) -> None:
+        """What follows stands under no heading."""
+        self._end_section()
+        self._leave(0)
+
     def block(self, text: str) -> None:
         if text.strip():
             self._blocks.append(text.rstrip())

@@ -1,28 +1,29 @@
-"""Word files: headings by outline level, lists with their numbers, tables, pictures. Read in the sandbox; see
-`apart`."""
+"""Word files: headings by outline level, lists with their numbers, tables, text boxes, notes, pictures; as they read
+once all changes are accepted. Read in the sandbox; see `apart`."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import zipfile
-from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from assistant.errors import Invalid, TooLarge
+from assistant.errors import TooLarge
 from assistant.retrieval.sources.apart import to_json
 from assistant.retrieval.sources.article import Outline, Picture
+from assistant.retrieval.sources.docx_package import Package
+from assistant.retrieval.sources.docx_runs import GONE, WRAPPERS, Line, Runs, child, chosen, is_prompt, name, value
+from assistant.retrieval.sources.docx_styles import Lists, Styles
+from assistant.retrieval.sources.docx_tables import Cell, read_table
 from assistant.retrieval.sources.page import table_text
 
-_MOST_UNPACKED = 300_000_000
-_MOST_PARTS = 5_000
 _MOST_CHARS = 5_000_000
-_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-_RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}embed"
-_BLIP = "{http://schemas.openxmlformats.org/drawingml/2006/main}blip"
-_DESCRIPTION = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}docPr"
-_PROTECTED = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # an OLE container: an old .doc, or a DOCX behind a password
+# A header or footer with a page number and no more words than these ("Page 3 of 10") says nothing else.
+_FEW_WORDS = 4
+_CONTENTS = "table of contents"
+# Elements whose text does not run into what is beside them.
+_APART = {"p", "txbxContent", "num", "den", "sup"}
 
 
 def read(data: bytes) -> bytes:
@@ -32,195 +33,263 @@ def read(data: bytes) -> bytes:
 
 def read_docx(data: bytes, outline: Outline) -> str | None:
     """Fill the outline. Returns the title in the file's properties."""
-    import docx
-
-    _check(data)
-    try:
-        document = docx.Document(io.BytesIO(data))
-    except Exception as error:  # python-docx raises all kinds of errors
-        raise Invalid(f"is not a Word file, or is damaged ({type(error).__name__})") from error
-    reader = _Reader(document, outline)
-    for item in document.iter_inner_content():
-        if hasattr(item, "rows"):
-            reader.table(item)
-        else:
-            reader.paragraph(item)
-    reader.end()
-    return str(document.core_properties.title or "").strip() or None
-
-
-def _check(data: bytes) -> None:
-    """Refuse what is not a Word file or would unpack to far too much, before unpacking anything."""
-    if data.startswith(_PROTECTED):
-        raise Invalid("is an old .doc file or password-protected. Save it as DOCX without a password")
-    try:
-        parts = zipfile.ZipFile(io.BytesIO(data)).infolist()
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-        raise Invalid("is not a Word file, or is damaged") from error
-    unpacked = sum(part.file_size for part in parts)
-    if len(parts) > _MOST_PARTS or unpacked > _MOST_UNPACKED:
-        raise TooLarge(f"would unpack to {unpacked / 1e6:,.0f} MB in {len(parts):,} parts", limit=_MOST_UNPACKED)
+    package = Package(data)
+    _Reader(package, outline).document()
+    properties = next((one.target for one in package.relations("").values() if one.kind == "core-properties"), "")
+    root = package.xml(properties)
+    title = child(root, "title") if root is not None else None
+    return " ".join((title.text or "").split()) or None if title is not None else None
 
 
 class _Reader:
-    """Fills an outline. The paragraphs of one list become one block."""
+    """Fills an outline. The paragraphs of one list become one block, and what is anchored in them follows it."""
 
-    def __init__(self, document: Any, outline: Outline) -> None:
-        self._document = document
+    def __init__(self, package: Package, outline: Outline) -> None:
+        self._package = package
         self._outline = outline
+        self._part = package.main
+        self._styles = Styles(package.one("styles")[0])
+        self._lists = Lists(package.one("numbering")[0], self._styles)
+        self._runs = Runs(self._address)
+        self._notes = {kind: _notes(*package.one(f"{kind}s")) for kind in ("footnote", "endnote")}
         self._items: list[str] = []
-        self._list = ""
-        self._counts: Counter[tuple[str, int]] = Counter()
-        self._formats = _number_formats(document)
-        self._chars = 0
+        self._list: tuple[str, bool] | None = None
+        self._unfinished: Line | None = None  # its mark was deleted, so the next paragraph continues it
+        self._anchored: list[Line] = []  # what hangs on paragraphs that are still being put together
         self._waiting: list[tuple[str, str, bytes]] = []  # pictures; their caption may be the next paragraph
+        self._chars = 0
 
-    def paragraph(self, paragraph: Any) -> None:
-        text = " ".join(paragraph.text.split())
-        self._chars += len(text)
-        if self._chars > _MOST_CHARS:
-            raise TooLarge(f"has more than {_MOST_CHARS:,} characters. Split it", limit=_MOST_CHARS)
-        style = _style_names(paragraph)
-        self._add_waiting(text if "caption" in style and text else "")
-        level = _heading_level(paragraph, style)
-        if level is not None and text:
-            self._end_list()
-            self._outline.heading(level, text)
-        elif text and (place := _list_place(paragraph)) is not None:
-            self._item(text, *place)
-        elif text:
-            self._end_list()
-            self._outline.block(text)
-        self._pictures(paragraph)
-
-    def table(self, table: Any) -> None:
-        self._end_list()
+    def document(self) -> None:
+        root = self._package.document
+        self._outline.found.append(_plain(root))
+        self._blocks(child(root, "body") if child(root, "body") is not None else ())
+        self._end_block()
         self._add_waiting("")
-        rows: list[list[str]] = []
-        for row in table.rows:
-            cells: list[str] = []
-            last: Any = None
-            for cell in row.cells:
-                if cell._tc is not last:  # a merged cell is listed once for each column it spans
-                    cells.append(" ".join(cell.text.split()))
-                last = cell._tc
-            rows.append(cells)
-            self._chars += sum(map(len, cells))
-            if self._chars > _MOST_CHARS:
-                raise TooLarge(f"has more than {_MOST_CHARS:,} characters. Split it", limit=_MOST_CHARS)
-        self._outline.block(table_text(rows))
-        for blip in table._tbl.iter(_BLIP):
-            self._take_picture(blip, "")
+        self._outline.end_headings()
+        self._margins(root)
 
-    def end(self) -> None:
-        self._end_list()
-        self._add_waiting("")
+    def _blocks(self, container: Any) -> None:
+        for one in container:
+            kind = name(one)
+            if kind == "p":
+                self._paragraph(one)
+            elif kind == "tbl":
+                self._end_block()
+                self._add_waiting("")
+                self._table(one)
+            elif kind == "sdt" and (is_prompt(one) or _is_contents(one)):
+                reason = _CONTENTS if _is_contents(one) else "prompts"
+                self._outline.left_out[reason].append(_plain(one))
+            elif kind in WRAPPERS:
+                self._blocks(one)
+            elif kind == "AlternateContent":
+                self._blocks(chosen(one))
 
-    def _item(self, text: str, number_id: str, level: int) -> None:
-        if level == 0 and number_id != self._list:
-            self._end_list()
-        if not self._items:
-            self._counts.clear()
-            self._list = number_id
-        self._counts[(number_id, level)] += 1
-        for deeper in range(level + 1, 9):
-            self._counts.pop((number_id, deeper), None)
-        is_bullet = self._formats.get((number_id, level), "bullet") == "bullet"
-        mark = "- " if is_bullet else f"{self._counts[(number_id, level)]}. "
-        self._items.append("   " * level + mark + text)
+    def _paragraph(self, paragraph: Any) -> None:
+        line = self._runs.read(paragraph, self._unfinished)
+        self._unfinished = None
+        properties = child(paragraph, "pPr")
+        mark = child(properties, "rPr") if properties is not None else None
+        if mark is not None and any(name(one) in GONE for one in mark):
+            self._unfinished = line
+            return
+        self._line(line, properties)
 
-    def _end_list(self) -> None:
+    def _line(self, line: Line, properties: Any) -> None:
+        text = line.text
+        self._count(text)
+        self._note_dropped(line)
+        names = self._styles.names(properties)
+        if any(one.startswith("toc ") for one in names[:1]):
+            self._outline.left_out[_CONTENTS].append(text)
+            return
+        if text:
+            self._add_waiting(text if "caption" in names else "")
+            level = self._styles.heading_level(properties)
+            place = self._lists.place(properties)
+            mark = self._lists.mark(*place) if place is not None else ""
+            if level is not None:
+                self._end_block()
+                self._outline.heading(level, f"{mark} {text}" if mark not in ("", "-") else text)
+            elif place is not None:
+                self._item(text, mark, *place)
+            else:
+                self._end_block()
+                self._outline.block(text)
+        self._anchored.append(line)
+        if not self._items or (line.pictures and not text):
+            self._end_block()
+
+    def _item(self, text: str, mark: str, key: str, level: int) -> None:
+        if self._list is not None and level == 0 and self._list != (key, mark == "-"):
+            self._end_block()
+        if self._list is None or level == 0:
+            self._list = (key, mark == "-")
+        self._items.append("   " * level + f"{mark} {text}".strip())
+
+    def _end_block(self) -> None:
+        """End the list, and add what is anchored in it or in the paragraph."""
+        if self._unfinished is not None:
+            line, self._unfinished = self._unfinished, None
+            self._line(line, None)
         if self._items:
             self._outline.block("\n".join(self._items))
-            self._items = []
+            self._items, self._list = [], None
+        anchored, self._anchored = self._anchored, []
+        for line in anchored:
+            self._add_anchored(line)
 
-    def _pictures(self, paragraph: Any) -> None:
-        for drawing in paragraph._p.iter(f"{_WORD}drawing"):
-            described = next(drawing.iter(_DESCRIPTION), None)
-            alt = (described.get("descr") or "") if described is not None else ""
-            for blip in drawing.iter(_BLIP):
-                self._take_picture(blip, " ".join(alt.split()))
+    def _add_anchored(self, line: Line) -> None:
+        for kind, key in line.notes:
+            self._outline.block(self._note(kind, key))
+        for relation, description in line.pictures:
+            self._take_picture(relation, description)
+        for relation in line.diagrams:
+            self._outline.block(self._diagram(relation))
+        for box in line.boxes:
+            self._blocks(box)
+            self._end_block()
 
-    def _take_picture(self, blip: Any, alt: str) -> None:
-        part = self._document.part.related_parts.get(blip.get(_RELATION) or "")
-        if part is not None and hasattr(part, "blob"):
-            self._end_list()
-            self._waiting.append((hashlib.sha256(part.blob).hexdigest(), alt, part.blob))
+    def _table(self, table: Any) -> None:
+        found = read_table(table)
+        if found.is_frame:  # a frame around text, or columns beside each other
+            for cell in found.cells:
+                self._blocks(cell.element)
+                self._end_block()
+            return
+        inside: list[Line] = []
+        for caption, rows in found.parts(lambda cell: self._cell(cell, inside)):
+            self._outline.block(caption)
+            self._outline.block(table_text(rows))
+        for line in inside:
+            line.boxes = []  # their text is in the cells
+            self._add_anchored(line)
+
+    def _cell(self, cell: Cell, inside: list[Line]) -> str:
+        text = " ".join(self._texts(cell.element, inside))
+        self._count(text)
+        return text
+
+    def _texts(self, container: Any, inside: list[Line]) -> Iterator[str]:
+        """The texts of paragraphs where there is no room for blocks. ``inside`` gets their lines."""
+        for one in container:
+            kind = name(one)
+            if kind == "p":
+                line = self._runs.read(one)
+                self._note_dropped(line)
+                place = self._lists.place(child(one, "pPr"))
+                mark = self._lists.mark(*place) if place is not None and line.text else ""
+                inside.append(line)
+                if line.text:
+                    yield f"{mark} {line.text}".strip()
+                for box in line.boxes:
+                    yield from self._texts(box, inside)
+            elif kind == "tbl":
+                rows = [[cell for cell in row if cell] for _, rows in read_table(one).parts(
+                    lambda cell: self._cell(cell, inside)) for row in rows]  # fmt: skip
+                yield "; ".join(", ".join(dict.fromkeys(row)) for row in rows if row)
+            elif kind == "sdt" and is_prompt(one):
+                self._outline.left_out["prompts"].append(_plain(one))
+            elif kind in WRAPPERS:
+                yield from self._texts(one, inside)
+            elif kind == "AlternateContent":
+                yield from self._texts(chosen(one), inside)
+
+    def _note(self, kind: str, key: str) -> str:
+        part, note = self._notes[kind].pop(key, ("", None))
+        if note is None:
+            return ""
+        with self._within(part):
+            self._outline.found.append(_plain(note))
+            return " ".join(self._texts(note, []))
+
+    def _diagram(self, relation: str) -> str:
+        target = self._package.relations(self._part).get(relation)
+        root = self._package.xml(target.target) if target is not None else None
+        texts = ["".join(t.text or "" for t in p.iter() if name(t) == "t") for p in _all(root, "p")]
+        self._outline.found += texts
+        return "\n".join(f"- {text}" for text in texts if text.strip())
+
+    def _margins(self, root: Any) -> None:
+        """Headers and footers, each text once: they may carry a hotline's number, and mostly carry the title."""
+        said: set[str] = {" ".join((self._outline.title or "").split())}
+        for reference in root.iter():
+            if name(reference) not in ("headerReference", "footerReference"):
+                continue
+            target = self._package.relations(self._part).get(value(reference, "id") or "")
+            margin = self._package.xml(target.target) if target is not None else None
+            if target is None or margin is None:
+                continue
+            with self._within(target.target):
+                inside: list[Line] = []
+                for text in self._texts(margin, inside):
+                    has_number = any(reason == "page numbers" for line in inside for reason, _ in line.dropped)
+                    if text not in said and not (has_number and len(text.split()) <= _FEW_WORDS):
+                        self._outline.found.append(text)
+                        self._outline.block(text)
+                    said.add(text)
+                    inside.clear()
+
+    @contextmanager
+    def _within(self, part: str) -> Iterator[None]:
+        """Relations are those of another part meanwhile."""
+        before, self._part = self._part, part
+        try:
+            yield
+        finally:
+            self._part = before
+
+    def _address(self, relation: str) -> str | None:
+        found = self._package.relations(self._part).get(relation)
+        return found.target if found is not None and found.is_external else None
+
+    def _take_picture(self, relation: str, description: str) -> None:
+        target = self._package.relations(self._part).get(relation)
+        data = self._package.bytes_of(target.target) if target is not None and not target.is_external else None
+        if data:
+            self._waiting.append((hashlib.sha256(data).hexdigest(), description, data))
 
     def _add_waiting(self, caption: str) -> None:
         for digest, alt, data in self._waiting:
             self._outline.picture(Picture(digest, 0, alt, caption, read=partial(bytes, data)))
         self._waiting = []
 
+    def _note_dropped(self, line: Line) -> None:
+        for reason, text in line.dropped:
+            self._outline.left_out[reason].append(text)
 
-def _style_names(paragraph: Any) -> set[str]:
-    """Names and ids of the paragraph's style and the styles it is based on, in lower case."""
-    names: set[str] = set()
-    style = paragraph.style
-    for _ in range(20):
-        if style is None:
-            break
-        names |= {str(style.name or "").lower(), str(style.style_id or "").lower()}
-        style = style.base_style
-    return names
+    def _count(self, text: str) -> None:
+        self._chars += len(text)
+        if self._chars > _MOST_CHARS:
+            raise TooLarge(f"has more than {_MOST_CHARS:,} characters. Split it", limit=_MOST_CHARS)
 
 
-def _heading_level(paragraph: Any, names: set[str]) -> int | None:
-    """1 for the title and the top headings. The outline level tells in every language; style names are the fallback."""
-    if "title" in names:
-        return 1
-    for element in _property_chain(paragraph):
-        outline_level = element.find(f"{_WORD}outlineLvl")
-        if outline_level is not None:
-            level = int(outline_level.get(f"{_WORD}val", "9"))
-            return level + 1 if level < 6 else None
-    found = next((name for name in names if name.startswith("heading ") and name[8:].isdigit()), None)
-    return min(int(found[8:]), 6) if found is not None else None
+def _notes(root: Any, part: str) -> dict[str, tuple[str, Any]]:
+    """Id to the note, and the part it is in. Separators between text and notes have a type."""
+    notes = [one for one in (root if root is not None else ()) if value(one, "type") in (None, "normal")]
+    return {value(one, "id") or "": (part, one) for one in notes}
 
 
-def _list_place(paragraph: Any) -> tuple[str, int] | None:
-    """(list, level from 0) if the paragraph is a list item."""
-    for element in _property_chain(paragraph):
-        place = element.find(f"{_WORD}numPr")
-        if place is not None:
-            number, level = place.find(f"{_WORD}numId"), place.find(f"{_WORD}ilvl")
-            number_id = number.get(f"{_WORD}val") if number is not None else None
-            if number_id in (None, "0"):
-                return None
-            return str(number_id), min(int(level.get(f"{_WORD}val")), 8) if level is not None else 0
-    return None
+def _is_contents(control: Any) -> bool:
+    gallery = child(control, "sdtPr", "docPartObj", "docPartGallery")
+    return gallery is not None and value(gallery) == "Table of Contents"
 
 
-def _property_chain(paragraph: Any) -> list[Any]:
-    """The paragraph's own properties, then its style's, then those of the styles it is based on."""
-    chain = [paragraph._p.pPr]
-    style = paragraph.style
-    for _ in range(20):
-        if style is None:
-            break
-        chain.append(style.element.pPr)
-        style = style.base_style
-    return [element for element in chain if element is not None]
+def _all(root: Any, wanted: str) -> Iterator[Any]:
+    return (one for one in (root.iter() if root is not None else ()) if name(one) == wanted)
 
 
-def _number_formats(document: Any) -> dict[tuple[str, int], str]:
-    """(list, level) to bullet, decimal, lowerLetter, …"""
-    try:
-        numbering = document.part.numbering_part.element
-    except (KeyError, NotImplementedError, AttributeError):
-        return {}
-    abstract: dict[str, dict[int, str]] = {}
-    for definition in numbering.iter(f"{_WORD}abstractNum"):
-        levels = {}
-        for level in definition.iter(f"{_WORD}lvl"):
-            form = level.find(f"{_WORD}numFmt")
-            if form is not None:
-                levels[int(level.get(f"{_WORD}ilvl"))] = form.get(f"{_WORD}val")
-        abstract[definition.get(f"{_WORD}abstractNumId")] = levels
-    formats = {}
-    for number in numbering.iter(f"{_WORD}num"):
-        reference = number.find(f"{_WORD}abstractNumId")
-        if reference is not None:
-            for index, form in abstract.get(reference.get(f"{_WORD}val"), {}).items():
-                formats[(number.get(f"{_WORD}numId"), index)] = form
-    return formats
+def _plain(element: Any) -> str:
+    """The text of an element, told without its structure: what a reading is measured by."""
+    words: list[str] = []
+    for one in chosen(element) if name(element) == "AlternateContent" else element:
+        kind = name(one)
+        if kind == "t":
+            words.append((one.text or "").replace("\u00ad", ""))
+        elif kind in ("tab", "br", "cr", "sym"):
+            words.append(" ")
+        elif kind == "noBreakHyphen":
+            words.append("-")
+        elif kind not in GONE:
+            words.append(f"\n{_plain(one)}\n" if kind in _APART else _plain(one))
+    return "".join(words)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "files_and_failures"
-down_revision = "one_writer_of_state"
+down_revision = "article_coverage"
 
 _CONDITIONS = ("ready", "unscanned", "infected", "missing", "damaged")
 

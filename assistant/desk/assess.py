@@ -49,7 +49,7 @@ def assess(desk: Desk, *, subject: str = "", text: str, uploads: Sequence[Upload
         model=desk.capabilities.model,
         mode=desk.capabilities.mode,
         evidence=tuple(_evidence(desk, one, name) for one, name in zip(read, names, strict=True)),
-        triage=payloads.Triage.proposed(fields, desk.capabilities, created_at=now),
+        triage=tuple(payloads.TriageField.proposed(field) for field in fields),
         passages=tuple(payloads.Passage.of(document) for document in answer.passages),
         draft=payloads.Draft.proposed(answer, desk.capabilities, created_at=now),
         rejected_files=tuple(payloads.RejectedFile.of(file.filename, file.error) for file in rejected),

@@ -20,10 +20,10 @@ class Conversation(Payload):
     """Who is answering, and how long a customer waits for a person."""
 
     id: str
-    status: ConversationState
+    state: ConversationState
     queue_position: int | None = Field(description="1 is next; null unless the customer waits for a person.")
     agent_name: str | None
-    handoff_reason: HandoffReason | None
+    reason: HandoffReason | None = Field(description="Why it was handed off.")
 
     @classmethod
     def of(cls, conversation: models.Conversation, *, queue_position: int) -> Self:
@@ -31,10 +31,10 @@ class Conversation(Payload):
         agent = conversation.agent if conversation.state is ConversationState.AGENT else None
         return cls(
             id=conversation.public_id,
-            status=conversation.state,
+            state=conversation.state,
             queue_position=queue_position or None,
             agent_name=agent.name if agent is not None else None,
-            handoff_reason=conversation.handoff_reason,
+            reason=conversation.handoff_reason,
         )
 
 
@@ -126,7 +126,7 @@ class Message(Payload):
     """A message as its customer sees it; `visibility` is `internal` for notes, which only agents and machines get."""
 
     id: str
-    external_id: str | None = Field(description="The sender's own id of the message.")
+    client_id: str | None = Field(description="The sender's own id of the message.")
     author: Author
     author_name: str | None = Field(description="An agent's name.")
     visibility: MessageVisibility
@@ -141,7 +141,7 @@ class Message(Payload):
     def of(cls, message: models.Message) -> Self:
         return cls(
             id=message.public_id,
-            external_id=message.client_id,
+            client_id=message.client_id,
             author=message.author,
             author_name=message.agent.name if message.agent is not None else None,
             visibility=message.visibility,

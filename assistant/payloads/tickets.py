@@ -33,10 +33,11 @@ class TriageField(Payload):
     name: str
     value: str = Field(description="The likeliest value, also where the assistant abstained.")
     probability: Score
+    abstained: bool = Field(description="Not sure enough to set the ticket's field.")
     alternatives: tuple[Alternative, ...] = Field(
         description=f"The {ALTERNATIVES} likeliest values, `value` included, the likeliest first."
     )
-    status: TriageFieldState = Field(description="`abstained`: not sure enough to set the ticket's field.")
+    status: TriageFieldState = Field(description="What became of the proposal.")
     corrected_value: str | None = Field(description="What an agent chose instead; null unless `overridden`.")
 
     @classmethod
@@ -45,6 +46,7 @@ class TriageField(Payload):
             name=field.name,
             value=field.value,
             probability=field.probability,
+            abstained=field.state is TriageFieldState.ABSTAINED,
             alternatives=likeliest(field.probabilities),
             status=field.state,
             corrected_value=field.corrected_value,
@@ -56,6 +58,7 @@ class TriageField(Payload):
             name=field.name,
             value=field.value,
             probability=field.probability,
+            abstained=field.abstained,
             alternatives=likeliest(field.probabilities),
             status=TriageFieldState.ABSTAINED if field.abstained else TriageFieldState.PROPOSED,
             corrected_value=None,
@@ -68,29 +71,20 @@ def likeliest(probabilities: Mapping[str, float]) -> tuple[Alternative, ...]:
 
 
 class Triage(Payload):
-    """What the assistant proposes for a ticket."""
+    """A ticket's triage, under the names that it has in the ticket."""
 
-    model: str
-    mode: Mode
-    created_at: datetime
-    fields: tuple[TriageField, ...]
+    triage_model: str
+    triage_mode: Mode
+    triaged_at: datetime
+    triage: tuple[TriageField, ...]
 
     @classmethod
     def of(cls, result: models.TriageResult) -> Self:
         return cls(
-            model=result.model,
-            mode=result.mode,
-            created_at=result.created_at,
-            fields=tuple(TriageField.of(field) for field in result.fields),
-        )
-
-    @classmethod
-    def proposed(cls, fields: Sequence[TriagedField], capabilities: Capabilities, *, created_at: datetime) -> Self:
-        return cls(
-            model=capabilities.model,
-            mode=capabilities.mode,
-            created_at=created_at,
-            fields=tuple(TriageField.proposed(field) for field in fields),
+            triage_model=result.model,
+            triage_mode=result.mode,
+            triaged_at=result.created_at,
+            triage=tuple(TriageField.of(field) for field in result.fields),
         )
 
 
@@ -142,7 +136,7 @@ class Assessment(Payload):
     model: str
     mode: Mode
     evidence: tuple[Evidence, ...] = Field(description="One for each photo, in order.")
-    triage: Triage
+    triage: tuple[TriageField, ...]
     passages: tuple[Passage, ...]
     draft: Draft
     rejected_files: tuple[RejectedFile, ...]
@@ -212,7 +206,7 @@ class TicketSummary(Payload):
     sentiment: str | None
     language: str | None
     product: str | None
-    conversation_status: ConversationState = Field(
+    conversation_state: ConversationState = Field(
         description="Who answers: the assistant, nobody yet (`handed_off`), an agent, or nobody any more (`closed`)."
     )
     handoff_reason: HandoffReason | None
@@ -225,6 +219,7 @@ class TicketSummary(Payload):
     solved_at: datetime | None
     triage_model: str | None = Field(description="What triaged it; null until that is done.")
     triage_mode: Mode | None
+    triaged_at: datetime | None
 
     @classmethod
     def of(cls, ticket: models.Ticket) -> Self:
@@ -239,7 +234,7 @@ class TicketSummary(Payload):
             sentiment=ticket.sentiment,
             language=ticket.language,
             product=ticket.product,
-            conversation_status=conversation.state,
+            conversation_state=conversation.state,
             handoff_reason=conversation.handoff_reason,
             channel=conversation.channel,
             requester=Person(id=ticket.requester.public_id, name=ticket.requester.display_name),
@@ -250,6 +245,7 @@ class TicketSummary(Payload):
             solved_at=ticket.solved_at,
             triage_model=triage.model if triage is not None else None,
             triage_mode=triage.mode if triage is not None else None,
+            triaged_at=triage.created_at if triage is not None else None,
         )
 
 
@@ -260,7 +256,7 @@ class Ticket(TicketSummary):
         description="Jobs that run before the newest message is read, triaged and drafted; null once that has begun."
     )
     messages: tuple[TicketMessage, ...]
-    triage: Triage | None = Field(description="Null until it is done.")
+    triage: tuple[TriageField, ...] | None = Field(description="Null until it is done.")
     drafts: tuple[Draft, ...] = Field(description="Oldest first.")
 
     @classmethod
@@ -270,6 +266,6 @@ class Ticket(TicketSummary):
             **dict(TicketSummary.of(ticket)),
             jobs_ahead=jobs_ahead,
             messages=tuple(messages),
-            triage=Triage.of(triage) if triage is not None else None,
+            triage=Triage.of(triage).triage if triage is not None else None,
             drafts=tuple(Draft.of(draft) for draft in ticket.drafts),
         )

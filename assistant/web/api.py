@@ -68,14 +68,14 @@ def list_tickets(machine: MachinePrincipal, query: schemas.TicketQuery) -> schem
     filters = TicketFilters(
         status=query.status,
         priority=query.priority,
-        state=query.conversation_status,
+        state=query.conversation_state,
         category=query.category,
         product=query.product,
         team=query.team,
         assigned_to=query.assignee_id,
         unassigned=query.unassigned,
         requester_email=query.requester_email.lower() if query.requester_email else None,
-        text=query.subject,
+        text=query.q,
     )
     with desk().db.read() as session:
         page = tickets.list_tickets(
@@ -115,12 +115,12 @@ def update_ticket(machine: MachinePrincipal, body: schemas.TicketUpdate, ticket_
 def add_message(machine: MachinePrincipal, body: schemas.NewMessage, uploads: Sequence[Upload], ticket_id: str) -> Any:
     """Add a message from the customer.
 
-    Send JSON, or multipart/form-data with the same fields and `photos`. Repeating an `external_id` returns the first
+    Send JSON, or multipart/form-data with the same fields and `photos`. Repeating a `client_id` returns the first
     message with status 200.
     """
     with desk().db.read() as session:
         customer = CustomerPrincipal(access.access_ticket(session, machine, ticket_id).conversation_id)
-    posted = conversations.post_message(desk(), customer, text=body.text, uploads=uploads, client_id=body.external_id)
+    posted = conversations.post_message(desk(), customer, text=body.text, uploads=uploads, client_id=body.client_id)
     message = payloads.Message.of(posted.message)
     answer = schemas.PostedMessage(message=message, rejected_files=_rejected_files(posted.rejected))
     return (answer, 200) if posted.repeated else answer

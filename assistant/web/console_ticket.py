@@ -275,7 +275,7 @@ def _other_tickets(session: Any, row: Ticket) -> list[Ticket]:
 def _triage_fields(shown: dict[str, Any]) -> list[dict[str, Any]]:
     """The triage fields, each with all its allowed values, likeliest first."""
     chosen = []
-    for field in shown["triage"]["fields"] if shown["triage"] is not None else []:
+    for field in shown["triage"] or []:
         likely = {one["value"]: one["probability"] for one in field["alternatives"]}
         options = sorted(allowed_values(desk().taxonomy, field["name"]), key=lambda key: -likely.get(key, 0.0))
         now = field["corrected_value"] if field["status"] == "overridden" else field["value"]

@@ -57,7 +57,7 @@ class NewTicket(_Request):
 
 class NewMessage(_Request):
     text: Text = ""
-    external_id: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(
+    client_id: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(
         None, description="Your own id of this message; sent again with the same id, it is stored once."
     )
 
@@ -85,14 +85,14 @@ class DraftToSend(_Request):
 class TicketQuery(_Request):
     status: Annotated[tuple[TicketStatus, ...], _list_of(TicketStatus)] = ()
     priority: Annotated[tuple[Priority, ...], _list_of(Priority)] = ()
-    conversation_status: Annotated[tuple[ConversationState, ...], _list_of(ConversationState)] = ()
+    conversation_state: Annotated[tuple[ConversationState, ...], _list_of(ConversationState)] = ()
     category: Short | None = None
     product: Short | None = None
     team: Short | None = Field(None, description="A team's key.")
     assignee_id: Short | None = Field(None, description="An agent's id.")
     unassigned: bool = False
     requester_email: Short | None = None
-    subject: Short | None = Field(None, description="Text that the subject contains, in any case.")
+    q: Short | None = Field(None, description="Text that the subject contains, in any case.")
     cursor: Short | None = Field(None, description="`next_cursor` of the previous page.")
     limit: int = Field(50, ge=1, le=100)
 

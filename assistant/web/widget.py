@@ -49,7 +49,7 @@ def start_conversation() -> tuple[Response, int]:
     start = _read_start()
     conversation = conversations.start_conversation(desk(), name=start.name or None, email=start.email or None)
     token = auth.conversation_token(conversation.public_id)
-    return jsonify({"id": conversation.public_id, "token": token, "status": conversation.state.value}), 201
+    return jsonify({"id": conversation.public_id, "token": token, "state": conversation.state.value}), 201
 
 
 @blueprint.get("/widget/v1/conversation")
@@ -79,7 +79,7 @@ def post_message() -> tuple[Response, int]:
         principal,
         text=storable(request.form.get("text", "")),
         uploads=_read_uploads(),
-        client_id=_read_external_id(),
+        client_id=_read_client_id(),
     )
     message = payloads.Message.of(posted.message).to_json()
     rejected = [payloads.RejectedFile.of(file.filename, file.error).to_json() for file in posted.rejected]
@@ -202,11 +202,11 @@ def _read_uploads() -> list[Upload]:
     return [Upload(file.filename, file.mimetype or None, file.read()) for file in files if file.filename]
 
 
-def _read_external_id() -> str | None:
-    external_id = request.form.get("external_id") or None
-    if external_id is not None and (len(external_id) > 100 or not external_id.isprintable()):
-        raise Invalid("external_id must be at most 100 printable characters.", field="external_id")
-    return external_id
+def _read_client_id() -> str | None:
+    client_id = request.form.get("client_id") or None
+    if client_id is not None and (len(client_id) > 100 or not client_id.isprintable()):
+        raise Invalid("client_id must be at most 100 printable characters.", field="client_id")
+    return client_id
 
 
 def _conversation_json(session: Any, conversation: Conversation) -> dict[str, Any]:

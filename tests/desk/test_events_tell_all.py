@@ -70,7 +70,7 @@ class Picture:
             case EventKind.CONVERSATION_UPDATED:
                 self.conversation = payload
                 if self.ticket is not None:
-                    new = {"conversation_status": payload["status"], "handoff_reason": payload["handoff_reason"]}
+                    new = {"conversation_state": payload["state"], "handoff_reason": payload["reason"]}
                     self.ticket = {**self.ticket, **new}
             case EventKind.TICKET_TRIAGED | EventKind.TRIAGE_DECIDED:
                 self.triage = payload["triage"]
@@ -116,7 +116,7 @@ def load(session: Session, conversation_id: int, audience: Audience) -> dict[str
             if photo.sha256 in read
         },
         "drafts": [payloads.Draft.of(draft).to_json() for draft in (ticket.drafts if ticket is not None else [])],
-        "triage": payloads.Triage.of(current).to_json() if current is not None else None,
+        "triage": payloads.Triage.of(current).to_json()["triage"] if current is not None else None,
     }
 
 

@@ -22,7 +22,7 @@ test("a new conversation is started without the old one's token", async () => {
 
 test("a refusal carries the server's code and reason", async () => {
   serve(() => json({ code: "unsupported", detail: "This file is not a photo." }, { status: 415 }));
-  const problem = await problemOf(api().send({ externalId: "1", text: "", files: [] }));
+  const problem = await problemOf(api().send({ clientId: "1", text: "", files: [] }));
   assert.ok(problem instanceof Problem);
   assert.equal(problem.status, 415);
   assert.equal(problem.code, "unsupported");

@@ -20,24 +20,24 @@ class RecordingThread {
     return this.messages.at(-1)?.author ?? null;
   }
 
-  hasSent(externalId) {
-    return this.messages.some((message) => message.id && message.external_id === externalId);
+  hasSent(clientId) {
+    return this.messages.some((message) => message.id && message.client_id === clientId);
   }
 
   show(message) {
     if (this.messages.some(({ id }) => id === message.id)) return false;
-    const own = this.messages.findIndex(({ id, external_id }) => !id && external_id === message.external_id);
+    const own = this.messages.findIndex(({ id, client_id }) => !id && client_id === message.client_id);
     if (own >= 0) this.messages[own] = message;
     else this.messages.push(message);
     return own < 0;
   }
 
   showUnsent(item) {
-    this.messages.push({ author: "customer", text: item.text, external_id: item.externalId });
+    this.messages.push({ author: "customer", text: item.text, client_id: item.clientId });
   }
 
-  setDelivery(externalId, delivery) {
-    this.deliveries.set(externalId, delivery);
+  setDelivery(clientId, delivery) {
+    this.deliveries.set(clientId, delivery);
   }
 
   showRejected() {}
@@ -70,9 +70,9 @@ const customer = { id: "msg_1", author: "customer", text: "It leaks." };
 
 /** A server whose conversation and answer to a posted message the test decides. The stream stays silent. */
 function serveChat({ conversation = {}, post }) {
-  const now = { status: "assistant", messages: [], last_event_id: 1, jobs_ahead: null, ...conversation };
+  const now = { state: "assistant", messages: [], last_event_id: 1, jobs_ahead: null, ...conversation };
   return serve((path, options) => {
-    if (path === "conversations") return json({ token: "secret", status: "assistant" }, { status: 201 });
+    if (path === "conversations") return json({ token: "secret", state: "assistant" }, { status: 201 });
     if (path === "conversation") return json(now);
     if (path === "messages") return post(options.body);
     return new Promise((_resolve, reject) => {
@@ -88,7 +88,7 @@ function open() {
 }
 
 const accepted = (body) => {
-  const message = { ...customer, text: body.get("text"), external_id: body.get("external_id") };
+  const message = { ...customer, text: body.get("text"), client_id: body.get("client_id") };
   return json({ message, rejected_files: [] }, { status: 201 });
 };
 
@@ -136,7 +136,7 @@ test("a message whose response is lost is sent again under the same id", async (
   const ids = [];
   const requests = serveChat({
     post: (body) => {
-      ids.push(body.get("external_id"));
+      ids.push(body.get("client_id"));
       if (ids.length === 1) throw new TypeError("Failed to fetch");
       return accepted(body);
     },
@@ -153,7 +153,7 @@ test("a message whose response is lost is sent again under the same id", async (
 });
 
 test("what was left unsent is sent when the widget is opened again", async () => {
-  await new Outbox().add({ externalId: "left", text: "It leaks.", files: [], createdAt: "now", error: null });
+  await new Outbox().add({ clientId: "left", text: "It leaks.", files: [], createdAt: "now", error: null });
   serveChat({ post: accepted });
   const { chat, thread } = open();
   await chat.resume();
@@ -165,8 +165,8 @@ test("if the conversation was erased, the message starts a new one", async () =>
   local.set("token", "old");
   const isErased = (options) => options.headers.Authorization === "Bearer old";
   serve((path, options) => {
-    if (path === "conversations") return json({ token: "new", status: "assistant" }, { status: 201 });
-    if (path === "conversation") return json({ status: "assistant", messages: [customer], last_event_id: 1 });
+    if (path === "conversations") return json({ token: "new", state: "assistant" }, { status: 201 });
+    if (path === "conversation") return json({ state: "assistant", messages: [customer], last_event_id: 1 });
     if (isErased(options)) return json({}, { status: 401 });
     return path === "messages" ? accepted(options.body) : new Promise(() => {});
   });
@@ -188,7 +188,7 @@ test("an open question shows that an answer is being written", async () => {
 
 test("nothing is being written in a closed conversation, whoever wrote last", async () => {
   local.set("token", "secret");
-  serveChat({ conversation: { status: "closed", messages: [customer] }, post: accepted });
+  serveChat({ conversation: { state: "closed", messages: [customer] }, post: accepted });
   const { chat, thread } = open();
   await chat.resume();
   mock.timers.tick(60_000);

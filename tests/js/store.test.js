@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { local, newExternalId, Outbox } from "../../assistant/web/static/widget/store.js";
+import { local, newClientId, Outbox } from "../../assistant/web/static/widget/store.js";
 import { indexedDB, localStorage } from "./browser.js";
 
 const photo = { name: "e21.jpg", type: "image/jpeg", blob: new Blob(["photo"]) };
-const item = (externalId, files = []) => ({
-  externalId,
-  text: `text of ${externalId}`,
+const item = (clientId, files = []) => ({
+  clientId,
+  text: `text of ${clientId}`,
   files,
   createdAt: "now",
   error: null,
@@ -56,7 +56,7 @@ test("a second tab keeps the messages of the first", async () => {
   second.remove(second.find("b"));
   await second.add(item("c"));
   const found = await new Outbox().load();
-  assert.deepEqual(found.map(({ externalId }) => externalId).sort(), ["a", "c"]);
+  assert.deepEqual(found.map(({ clientId }) => clientId).sort(), ["a", "c"]);
 });
 
 test("loading twice adds nothing", async () => {
@@ -83,7 +83,7 @@ test("a value that is no JSON counts as absent", () => {
 });
 
 test("external ids differ and fit the server's limit", () => {
-  const ids = new Set(Array.from({ length: 100 }, newExternalId));
+  const ids = new Set(Array.from({ length: 100 }, newClientId));
   assert.equal(ids.size, 100);
   for (const id of ids) assert.match(id, /^[0-9a-f]{32}$/);
 });

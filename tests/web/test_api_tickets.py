@@ -48,7 +48,7 @@ def test_json_opens_a_ticket_and_queues_its_work(client: FlaskClient, key: Key, 
     assert response.status_code == 201
     assert response.json["subject"] == "Coffee machine"
     assert response.json["status"] == "new"
-    assert response.json["conversation_status"] == "handed_off"
+    assert response.json["conversation_state"] == "handed_off"
     assert [message["text"] for message in response.json["messages"]] == ["It shows E21."]
     assert response.json["triage"] is None
     assert response.json["rejected_files"] == []
@@ -230,15 +230,15 @@ def test_a_worked_ticket_shows_evidence_triage_and_a_cited_draft(
     (attachment,) = shown["messages"][0]["attachments"]
     assert attachment["evidence"]["quality"]["confidence"] > 0
     assert attachment["evidence"]["status"] == "read"
-    assert {"category", "priority", "product", "team", "needs_human"} <= {f["name"] for f in shown["triage"]["fields"]}
-    for field in shown["triage"]["fields"]:
+    assert {"category", "priority", "product", "team", "needs_human"} <= {f["name"] for f in shown["triage"]}
+    for field in shown["triage"]:
         assert 0 <= field["probability"] <= 1
         assert field["alternatives"][0] == {"value": field["value"], "probability": field["probability"]}
     (draft,) = shown["drafts"]
     assert draft["status"] == "proposed"
     assert any(citation["article_title"] == "BrewMaster 300: error codes" for citation in draft["citations"])
     assert (shown["triage_model"], shown["triage_mode"]) == ("none", "no_vlm")
-    for said in (shown["triage"], draft, attachment["evidence"]):
+    for said in (draft, attachment["evidence"]):
         assert (said["model"], said["mode"]) == ("none", "no_vlm")
 
 
@@ -267,8 +267,8 @@ def test_lists_filter_and_noise_stays_out(
         "team=technical",
         f"assignee_id={alice.public_id}",
         "requester_email=ROSA@example.org",
-        "subject=NEEDLE",
-        "conversation_status=agent&subject=needle",
+        "q=NEEDLE",
+        "conversation_state=agent&q=needle",
     )
     for query in filters:
         page = client.get(f"{TICKETS}?{query}", headers=key).json
@@ -276,13 +276,13 @@ def test_lists_filter_and_noise_stays_out(
     others = client.get(f"{TICKETS}?unassigned=true", headers=key).json["tickets"]
     assert wanted.public_id not in {ticket["id"] for ticket in others}
     assert len(others) == 30
-    for query in ("subject=100%25", "subject=_eedle", "conversation_status=closed", "team=nobody"):
+    for query in ("q=100%25", "q=_eedle", "conversation_state=closed", "team=nobody"):
         assert client.get(f"{TICKETS}?{query}", headers=key).json["tickets"] == [], query
 
 
 @pytest.mark.parametrize(
     "query",
-    ["status=bogus", "limit=0", "limit=101", "limit=x", "cursor=tck_x", "unassigned=maybe", "subject=%00", "page=2"],
+    ["status=bogus", "limit=0", "limit=101", "limit=x", "cursor=tck_x", "unassigned=maybe", "q=%00", "page=2"],
 )
 def test_a_filter_that_makes_no_sense_is_refused(client: FlaskClient, key: Key, query: str) -> None:
     response = client.get(f"{TICKETS}?{query}", headers=key)
@@ -339,7 +339,7 @@ def test_solving_closes_the_conversation_and_solving_again_changes_nothing(
 ) -> None:
     url = f"{TICKETS}/{make_ticket(desk).public_id}"
     first = client.patch(url, json={"status": "solved"}, headers=key).json
-    assert (first["status"], first["conversation_status"]) == ("solved", "closed")
+    assert (first["status"], first["conversation_state"]) == ("solved", "closed")
     assert client.patch(url, json={"status": "solved"}, headers=key).json == first
 
 
@@ -366,9 +366,9 @@ def test_a_further_message_is_stored_once_and_worked_on(
     client: FlaskClient, key: Key, desk: Desk, db: Database
 ) -> None:
     url = f"{TICKETS}/{make_ticket(desk, 'first').public_id}"
-    request = form("and a photo", ("b.jpg", make_photo("b")), ("bad.png", b"no image"), external_id="m-2")
+    request = form("and a photo", ("b.jpg", make_photo("b")), ("bad.png", b"no image"), client_id="m-2")
     first = client.post(f"{url}/messages", **request, headers=key)
-    request = form("and a photo", ("b.jpg", make_photo("b")), ("bad.png", b"no image"), external_id="m-2")
+    request = form("and a photo", ("b.jpg", make_photo("b")), ("bad.png", b"no image"), client_id="m-2")
     again = client.post(f"{url}/messages", **request, headers=key)
 
     assert (first.status_code, again.status_code) == (201, 200)

@@ -60,7 +60,7 @@ def test_triage_is_404_until_done_and_can_be_asked_for_now(
 
     now = client.post(url, headers=key)
     assert now.status_code == 200
-    assert (now.json["model"], now.json["mode"]) == ("none", "no_vlm")
+    assert (now.json["triage_model"], now.json["triage_mode"]) == ("none", "no_vlm")
     assert count(db, Evidence) == 1  # the photo was read for it
     assert client.get(url, headers=key).json == now.json
 
@@ -74,7 +74,7 @@ def test_a_further_message_is_triaged_anew(client: FlaskClient, key: Key, ticket
     client.post(f"{ticket}/messages", json={"text": "Also: where is my refund for order 17?"}, headers=key)
     first = client.get(f"{ticket}/triage", headers=key).json
     second = client.post(f"{ticket}/triage", headers=key).json
-    assert first["created_at"] < second["created_at"]
+    assert first["triaged_at"] < second["triaged_at"]
     assert count(db, TriageResult) == 2
 
 
@@ -98,15 +98,15 @@ def test_triage_now_and_the_worker_at_once_leave_one_result(app: APIFlask, key: 
 
 
 def test_a_field_is_accepted_and_overridden(client: FlaskClient, key: Key, ticket: str, db: Database) -> None:
-    proposed = {f["name"]: f for f in client.get(f"{ticket}/triage", headers=key).json["fields"]}
+    proposed = {f["name"]: f for f in client.get(f"{ticket}/triage", headers=key).json["triage"]}
 
     accepted = client.patch(f"{ticket}/triage/category", headers=key)
     assert accepted.status_code == 200
-    field = next(f for f in accepted.json["fields"] if f["name"] == "category")
+    field = next(f for f in accepted.json["triage"] if f["name"] == "category")
     assert (field["status"], field["value"]) == ("accepted", proposed["category"]["value"])
 
     overridden = client.patch(f"{ticket}/triage/priority", json={"value": "urgent"}, headers=key).json
-    field = next(f for f in overridden["fields"] if f["name"] == "priority")
+    field = next(f for f in overridden["triage"] if f["name"] == "priority")
     assert (field["status"], field["corrected_value"]) == ("overridden", "urgent")
     shown = client.get(ticket, headers=key).json
     assert (shown["priority"], shown["category"]) == ("urgent", proposed["category"]["value"])
@@ -228,7 +228,7 @@ def test_an_assessment_has_everything_and_stores_nothing(
     ]
     assert "E21" in found["passages"][0]["matched_codes"] or "e21" in str(found["passages"][0]["matched_codes"]).lower()
     assert found["passages"][0]["article_title"] == "BrewMaster 300: error codes"
-    assert {f["name"] for f in found["triage"]["fields"]} >= {"category", "priority", "needs_human"}
+    assert {f["name"] for f in found["triage"]} >= {"category", "priority", "needs_human"}
     assert [file["filename"] for file in found["rejected_files"]] == ["broken.jpg"]
     for kind in (Ticket, Conversation, Message, Evidence, Draft):
         assert count(runtime.desk.db, kind) == 0
@@ -251,7 +251,7 @@ def test_an_assessment_and_a_stored_ticket_show_the_same_objects(client: FlaskCl
 
     assert shape(found["triage"]) == shape(stored["triage"])
     assert shape(found["evidence"][0]) == shape(stored["messages"][0]["attachments"][0]["evidence"])
-    for field in stored["triage"]["fields"]:
+    for field in stored["triage"]:
         shares = [one["probability"] for one in field["alternatives"]]
         assert shares == sorted(shares, reverse=True)
 
@@ -299,7 +299,7 @@ def test_with_a_full_model_the_draft_is_written_and_says_by_which(
     assert (found["model"], found["mode"]) == ("scripted-8b", "full_vlm")
     assert found["draft"]["text"].startswith("E21 means that the pump draws no water")
     assert found["draft"]["citations"][0]["article_title"] == "BrewMaster 300: error codes"
-    category = next(field for field in found["triage"]["fields"] if field["name"] == "category")
+    category = next(field for field in found["triage"] if field["name"] == "category")
     assert category["value"] == "device_fault"
 
 
@@ -334,7 +334,7 @@ def test_a_search_takes_any_text(client: FlaskClient, key: Key, articles: None, 
 def test_the_taxonomy_names_every_value_that_triage_may_give(client: FlaskClient, key: Key, ticket: str) -> None:
     taxonomy = client.get("/api/v1/taxonomy", headers=key).json
     assert {label["key"] for label in taxonomy["teams"]} >= {"technical", "orders"}
-    for field in client.get(f"{ticket}/triage", headers=key).json["fields"]:
+    for field in client.get(f"{ticket}/triage", headers=key).json["triage"]:
         assert {one["value"] for one in field["alternatives"]} <= set(taxonomy["allowed_values"][field["name"]])
 
 

@@ -45,9 +45,9 @@ def rosa(start: Callable[[], Token]) -> Token:
     return start()
 
 
-def message(text: str, *photos: tuple[str, bytes], external_id: str = "") -> dict[str, Any]:
+def message(text: str, *photos: tuple[str, bytes], client_id: str = "") -> dict[str, Any]:
     files = [(io.BytesIO(data), name) for name, data in photos]
-    return {"data": {"text": text, "external_id": external_id, "photos": files}, "content_type": "multipart/form-data"}
+    return {"data": {"text": text, "client_id": client_id, "photos": files}, "content_type": "multipart/form-data"}
 
 
 def events(stream: str) -> list[tuple[str, dict[str, Any]]]:
@@ -87,11 +87,11 @@ def test_photo_and_text_are_answered_with_a_citation(
     assert "draws no water" in answer["text"]
     assert answer["citations"][0]["article_title"] == "BrewMaster 300: error codes"
     assert answer["citations"][0]["quote"]
-    assert (shown["status"], shown["mode"]) == ("assistant", "no_vlm")
+    assert (shown["state"], shown["mode"]) == ("assistant", "no_vlm")
 
 
 def test_a_message_sent_twice_is_stored_once(client: FlaskClient, rosa: Token, db: Database) -> None:
-    sent = [client.post(f"{API}/messages", headers=rosa, **message("It leaks.", external_id="m-1")) for _ in range(3)]
+    sent = [client.post(f"{API}/messages", headers=rosa, **message("It leaks.", client_id="m-1")) for _ in range(3)]
     assert [response.status_code for response in sent] == [201, 200, 200]
     assert len({response.json["message"]["id"] for response in sent}) == 1
     with db.read() as session:
@@ -121,7 +121,7 @@ def test_asking_for_a_person_hands_off_once_and_says_so(client: FlaskClient, ros
     client.post(f"{API}/messages", headers=rosa, **message("It leaks."))
     for _ in range(2):
         asked = client.post(f"{API}/handoff", headers=rosa)
-        assert (asked.json["status"], asked.json["queue_position"], asked.json["handoff_reason"]) == (
+        assert (asked.json["state"], asked.json["queue_position"], asked.json["reason"]) == (
             "handed_off",
             1,
             "customer_asked",

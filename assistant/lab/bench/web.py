@@ -53,7 +53,7 @@ _LISTS = {
     "list 100, newest": "",
     "list 100, one status": "&status=open",
     "list 100, one team's": "&team={team}",
-    "list 100, handed off": "&conversation_status=handed_off",
+    "list 100, handed off": "&conversation_state=handed_off",
 }
 
 

@@ -42,9 +42,9 @@ export class Api {
   }
 
   /** Resolves to {message, rejected_files}. Sent again under the same client id, the message is stored once. */
-  send({ externalId, text, files }) {
+  send({ clientId, text, files }) {
     const form = new FormData();
-    form.set("external_id", externalId);
+    form.set("client_id", clientId);
     form.set("text", text);
     for (const file of files) form.append("photos", file.blob, file.name);
     return this.#json("messages", { method: "POST", body: form, timeout: 120_000 });

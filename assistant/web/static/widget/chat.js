@@ -1,6 +1,6 @@
-// The conversation: sending, receiving, and its status. Displays through a Thread and a view; touches no elements.
+// The conversation: sending, receiving, and its state. Displays through a Thread and a view; touches no elements.
 
-import { local, newExternalId } from "./store.js";
+import { local, newClientId } from "./store.js";
 import { EventStream } from "./stream.js";
 import { t } from "./texts.js";
 
@@ -13,7 +13,7 @@ const LAST_RETRY = 30_000;
 export class Chat {
   /** The visitor according to the embedding page: {name, email}, both optional. */
   visitor = {};
-  state = { status: "assistant", queue_position: null, agent_name: null };
+  conversation = { state: "assistant", queue_position: null, agent_name: null };
 
   #api;
   #thread;
@@ -57,9 +57,9 @@ export class Chat {
   }
 
   async send({ text, files }) {
-    const item = { externalId: newExternalId(), text, files, createdAt: new Date().toISOString(), error: null };
+    const item = { clientId: newClientId(), text, files, createdAt: new Date().toISOString(), error: null };
     this.#thread.showUnsent(item);
-    this.#thread.setDelivery(item.externalId, { kind: "sending", text: t("sending") });
+    this.#thread.setDelivery(item.clientId, { kind: "sending", text: t("sending") });
     if (navigator.onLine) this.#await(files.length ? "reading_photo" : "writing");
     await this.#outbox.add(item);
     await this.#flush();
@@ -103,7 +103,7 @@ export class Chat {
   }
 
   async #deliver(item, { isSecondTry = false } = {}) {
-    this.#thread.setDelivery(item.externalId, { kind: "sending", text: t("sending") });
+    this.#thread.setDelivery(item.clientId, { kind: "sending", text: t("sending") });
     let posted;
     try {
       await this.#begin();
@@ -119,8 +119,8 @@ export class Chat {
     }
     this.#outbox.remove(item);
     this.#thread.show(posted.message);
-    this.#thread.setDelivery(item.externalId, { kind: "sent", text: t("sent") });
-    this.#thread.showRejected(item.externalId, posted.rejected_files);
+    this.#thread.setDelivery(item.clientId, { kind: "sent", text: t("sent") });
+    this.#thread.showRejected(item.clientId, posted.rejected_files);
     // A message sent late starts the wait only now. Its answer may also have arrived already.
     if (this.#awaits === null && this.#thread.lastAuthor === "customer") this.#await("writing");
   }
@@ -155,7 +155,7 @@ export class Chat {
     const text = navigator.onLine ? t("retrying") : t("waiting");
     const actions = [{ text: t("try_again"), run: () => this.#flush() }];
     for (const item of this.#outbox.items.filter(({ error }) => error === null)) {
-      this.#thread.setDelivery(item.externalId, { kind: "waiting", text, actions: navigator.onLine ? actions : [] });
+      this.#thread.setDelivery(item.clientId, { kind: "waiting", text, actions: navigator.onLine ? actions : [] });
     }
     const pause = problem.retryAfter ? problem.retryAfter * 1000 : this.#retry.pause;
     this.#retry.pause = Math.min(this.#retry.pause * 2, LAST_RETRY);
@@ -168,7 +168,7 @@ export class Chat {
   }
 
   #showUnsent(item) {
-    if (this.#thread.hasSent(item.externalId)) return this.#outbox.remove(item);
+    if (this.#thread.hasSent(item.clientId)) return this.#outbox.remove(item);
     this.#thread.showUnsent(item);
     if (item.isLost && item.error === null) this.#outbox.update(item, { error: t("photos_lost") });
     if (item.error !== null) this.#showFailure(item);
@@ -181,12 +181,12 @@ export class Chat {
     };
     const discard = () => {
       this.#outbox.remove(item);
-      this.#thread.remove(item.externalId);
+      this.#thread.remove(item.clientId);
     };
     const actions = [{ text: t("discard"), run: discard }];
     if (!item.isLost) actions.unshift({ text: t("try_again"), run: retry });
     const text = item.error ? t("not_sent_because", { reason: item.error }) : t("not_sent");
-    this.#thread.setDelivery(item.externalId, { kind: "failed", text, actions });
+    this.#thread.setDelivery(item.clientId, { kind: "failed", text, actions });
   }
 
   // Receiving
@@ -202,7 +202,7 @@ export class Chat {
   #showMessage(message) {
     const isNew = this.#thread.show(message);
     if (message.author === "customer") {
-      const item = this.#outbox.find(message.external_id);
+      const item = this.#outbox.find(message.client_id);
       if (!item && isNew) this.#await("writing"); // sent from another tab
       return;
     }
@@ -222,7 +222,7 @@ export class Chat {
   #await(text) {
     clearTimeout(this.#slowTimer);
     clearTimeout(this.#aheadTimer);
-    this.#awaits = this.state.status === "assistant" || this.state.status === "closed" ? text : null;
+    this.#awaits = this.conversation.state === "assistant" || this.conversation.state === "closed" ? text : null;
     if (this.#awaits === null) {
       this.#hearsWholeAnswer = false;
       this.#thread.hideWriting();
@@ -245,11 +245,11 @@ export class Chat {
     this.#aheadTimer = setTimeout(() => this.#askJobsAhead(), ASK_JOBS_AHEAD_EVERY);
   }
 
-  #setState({ status, queue_position = null, agent_name = null }) {
-    this.state = { status, queue_position, agent_name };
-    if (status !== "assistant") this.#await(null);
-    if (status === "handed_off" || status === "agent") local.remove("wants_person");
-    this.#view.onState(this.state);
+  #setState({ state, queue_position = null, agent_name = null }) {
+    this.conversation = { state, queue_position, agent_name };
+    if (state !== "assistant") this.#await(null);
+    if (state === "handed_off" || state === "agent") local.remove("wants_person");
+    this.#view.onState(this.conversation);
   }
 
   // Synchronizing
@@ -261,7 +261,7 @@ export class Chat {
       const now = await this.#api.conversation();
       for (const message of now.messages) this.#thread.show(message);
       this.#setState(now);
-      const isOpenQuestion = now.status === "assistant" && this.#thread.lastAuthor === "customer";
+      const isOpenQuestion = now.state === "assistant" && this.#thread.lastAuthor === "customer";
       if (this.#awaits === null && isOpenQuestion) this.#await("writing");
       this.#stream.start(String(now.last_event_id));
       if (now.messages.length) this.#view.onStarted();
@@ -279,7 +279,7 @@ export class Chat {
   }
 
   #askPosition() {
-    if (this.state.status === "handed_off" && !document.hidden) void this.#sync();
+    if (this.conversation.state === "handed_off" && !document.hidden) void this.#sync();
   }
 
   #connectionChanged(connected, problem) {
@@ -298,7 +298,7 @@ export class Chat {
     this.#stream.stop();
     this.#api.token = null;
     local.remove("token");
-    this.#setState({ status: "assistant" });
+    this.#setState({ state: "assistant" });
     this.#await(null);
   }
 }

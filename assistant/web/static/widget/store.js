@@ -47,7 +47,7 @@ export const local = {
  * anything is sent; an item leaves only when the server acknowledges it or the customer discards it. Tabs share the
  * store: each writes its own items and leaves the others alone.
  *
- * An item: {externalId, text, files: [{name, type, blob}], createdAt, error, isLost}.
+ * An item: {clientId, text, files: [{name, type, blob}], createdAt, error, isLost}.
  */
 export class Outbox {
   #items = [];
@@ -58,8 +58,8 @@ export class Outbox {
 
   async load() {
     for (const { photos: count, ...row } of local.get("outbox", [])) {
-      if (this.find(row.externalId)) continue;
-      const files = count ? ((await photos.get(row.externalId)) ?? []) : [];
+      if (this.find(row.clientId)) continue;
+      const files = count ? ((await photos.get(row.clientId)) ?? []) : [];
       this.#items.push({ ...row, files, isLost: files.length < count });
     }
     return this.#items;
@@ -68,7 +68,7 @@ export class Outbox {
   /** Resolves once the item would survive closing the page. */
   async add(item) {
     this.#items.push(item);
-    if (item.files.length) await photos.set(item.externalId, item.files);
+    if (item.files.length) await photos.set(item.clientId, item.files);
     this.#save();
   }
 
@@ -79,25 +79,25 @@ export class Outbox {
 
   remove(item) {
     this.#items = this.#items.filter((other) => other !== item);
-    this.#save({ removed: item.externalId });
-    if (item.files.length) void photos.remove(item.externalId);
+    this.#save({ removed: item.clientId });
+    if (item.files.length) void photos.remove(item.clientId);
   }
 
-  find(externalId) {
-    return this.#items.find((item) => item.externalId === externalId) ?? null;
+  find(clientId) {
+    return this.#items.find((item) => item.clientId === clientId) ?? null;
   }
 
   #save({ removed = null } = {}) {
-    const others = local.get("outbox", []).filter((row) => row.externalId !== removed && !this.find(row.externalId));
-    const own = this.#items.map(({ externalId, text, files, createdAt, error }) => {
-      return { externalId, text, photos: files.length, createdAt, error };
+    const others = local.get("outbox", []).filter((row) => row.clientId !== removed && !this.find(row.clientId));
+    const own = this.#items.map(({ clientId, text, files, createdAt, error }) => {
+      return { clientId, text, photos: files.length, createdAt, error };
     });
     local.set("outbox", [...others, ...own]);
   }
 }
 
 /** A unique id. crypto.randomUUID does not exist on pages served without https. */
-export function newExternalId() {
+export function newClientId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -18,7 +18,7 @@ export class Thread {
   #onOpenPhoto;
   #onRate;
   #byId = new Map();
-  #byExternalId = new Map();
+  #byClientId = new Map();
   #lastDay = null;
   #streamed = "";
   #isAtEnd = true;
@@ -51,7 +51,7 @@ export class Thread {
   clear() {
     this.#log.replaceChildren();
     this.#byId.clear();
-    this.#byExternalId.clear();
+    this.#byClientId.clear();
     this.#lastDay = null;
     this.hideWriting();
   }
@@ -62,17 +62,17 @@ export class Thread {
   }
 
   /** Whether the server has this message of the customer's. */
-  hasSent(externalId) {
-    return [...this.#byId.values()].includes(this.#byExternalId.get(externalId));
+  hasSent(clientId) {
+    return [...this.#byId.values()].includes(this.#byClientId.get(clientId));
   }
 
   /** Show a message from the server. Returns whether it is new; one sent from here replaces its unsent bubble. */
   show(message) {
     if (this.#byId.has(message.id)) return false;
-    const own = message.external_id ? this.#byExternalId.get(message.external_id) : null;
+    const own = message.client_id ? this.#byClientId.get(message.client_id) : null;
     const entry = this.#entry(message);
     this.#byId.set(message.id, entry);
-    if (message.external_id) this.#byExternalId.set(message.external_id, entry);
+    if (message.client_id) this.#byClientId.set(message.client_id, entry);
     if (own) {
       own.replaceWith(entry);
     } else {
@@ -91,7 +91,7 @@ export class Thread {
     for (const file of item.files) photos.append(localFile(file));
     if (item.files.length) entry.querySelector(".bubble").before(photos);
     if (!item.text) entry.querySelector(".bubble").hidden = true;
-    this.#byExternalId.set(item.externalId, entry);
+    this.#byClientId.set(item.clientId, entry);
     this.#addDay(new Date(item.createdAt));
     this.#log.append(entry);
     this.#isAtEnd = true;
@@ -99,8 +99,8 @@ export class Thread {
   }
 
   /** Set the line under a message of the customer's. `actions` are {text, run}. */
-  setDelivery(externalId, { kind, text, actions = [] }) {
-    const entry = this.#byExternalId.get(externalId);
+  setDelivery(clientId, { kind, text, actions = [] }) {
+    const entry = this.#byClientId.get(clientId);
     const place = entry?.querySelector(".delivery");
     if (!place) return;
     entry.dataset.delivery = kind;
@@ -112,8 +112,8 @@ export class Thread {
   }
 
   /** Show the files that the server rejected, and why, under their message. */
-  showRejected(externalId, files) {
-    const entry = this.#byExternalId.get(externalId);
+  showRejected(clientId, files) {
+    const entry = this.#byClientId.get(clientId);
     for (const file of files) {
       const text = t("rejected", { name: file.filename, reason: file.detail });
       entry?.append(make("p.rejected", { role: "alert" }, icon("warn"), make("span", {}, text)));
@@ -121,9 +121,9 @@ export class Thread {
     this.#follow(false);
   }
 
-  remove(externalId) {
-    this.#byExternalId.get(externalId)?.remove();
-    this.#byExternalId.delete(externalId);
+  remove(clientId) {
+    this.#byClientId.get(clientId)?.remove();
+    this.#byClientId.delete(clientId);
   }
 
   /** Show a notice of the widget itself. */

@@ -65,7 +65,7 @@ const parentPage = new ParentPage(config.origins, {
     setAccent(options?.accent);
     chat.visitor = visitorFrom(options);
     find("close").hidden = false;
-    showState(chat.state);
+    showState(chat.conversation);
   },
   opened: () => {
     isOpen = true;
@@ -83,7 +83,7 @@ let reconnecting = null;
 
 chooseLanguage(navigator.languages);
 fillIn(document);
-showState(chat.state);
+showState(chat.conversation);
 showConnection(true);
 find("person").addEventListener("click", askForPerson);
 find("welcome-photo").addEventListener("click", () => composer.openPicker());
@@ -116,29 +116,29 @@ function showWelcome() {
   find("welcome").hidden = !thread.isEmpty;
 }
 
-function showState({ status, queue_position: position, agent_name: agent }) {
+function showState({ state, queue_position: position, agent_name: agent }) {
   const subtitle = {
     assistant: t("subtitle_assistant"),
     handed_off: t("subtitle_waiting"),
     agent: t("subtitle_agent", { name: agent ?? t("agent") }),
     closed: t("subtitle_closed"),
-  }[status];
+  }[state];
   find("subtitle").textContent = subtitle;
-  document.body.dataset.state = status;
-  find("person").hidden = status !== "assistant";
-  if (status !== "assistant") find("hint").hidden = true;
-  showBanner(bannerFor(status, position, agent));
+  document.body.dataset.state = state;
+  find("person").hidden = state !== "assistant";
+  if (state !== "assistant") find("hint").hidden = true;
+  showBanner(bannerFor(state, position, agent));
 }
 
-function bannerFor(status, position, agent) {
-  if (status === "handed_off") {
+function bannerFor(state, position, agent) {
+  if (state === "handed_off") {
     const text = position > 1 ? t("banner_position", { n: position }) : t("banner_next");
     return { symbol: "clock", title: t("banner_waiting"), text };
   }
-  if (status === "agent") {
+  if (state === "agent") {
     return { symbol: "person", title: t("banner_agent", { name: agent ?? t("agent") }), text: t("banner_agent_text") };
   }
-  if (status === "closed") {
+  if (state === "closed") {
     const startAnew = () => {
       chat.startAnew();
       showWelcome();

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from wsgiref.types import StartResponse
 
 from apiflask import APIFlask
-from flask import Response, g, render_template, request
+from flask import Flask, Response, g, render_template, request
+from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
 from werkzeug.routing import BaseConverter
 
 from assistant import __version__
 from assistant.runtime import Runtime
 from assistant.settings import Settings
-from assistant.web import api, auth, console, console_live, health, limits, metrics, openapi, widget
+from assistant.web import api, auth, bodies, console, console_live, health, limits, metrics, openapi, widget
 from assistant.web.context import EXTENSION, STOPPING
+from assistant.web.proxies import Proxies
 from assistant.web.responses import register_problems
-
-# Bytes for the text and multipart overhead, beside the files.
-_BODY_OVERHEAD = 1_000_000
 
 
 def create_app(runtime: Runtime) -> APIFlask:
@@ -37,6 +38,8 @@ def create_app(runtime: Runtime) -> APIFlask:
         docs_path=None,
         json_errors=False,
     )
+    app.request_class = bodies.Request
+    app.session_interface = _Sessions()
     app.extensions[EXTENSION] = runtime
     app.extensions[STOPPING] = threading.Event()
     app.extensions[console_live.STREAMS] = console_live.AgentStreams()
@@ -47,6 +50,7 @@ def create_app(runtime: Runtime) -> APIFlask:
     metrics.register_metrics(app)
     auth.register_sign_in(app)
     limits.limiter.init_app(app)
+    app.before_request(bodies.set_limit)
     csrf = CSRFProtect(app)
     for blueprint in (api.blueprint, widget.blueprint):
         csrf.exempt(blueprint)  # authenticated by tokens in a header, not by cookies
@@ -59,17 +63,25 @@ def create_app(runtime: Runtime) -> APIFlask:
     register_problems(app, page=_error_page)
     app.before_request(_make_nonce)
     app.after_request(_secure)
+    proxies, inner = Proxies.of(settings), app.wsgi_app
+
+    def through_proxies(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        proxies.apply(environ)
+        return inner(environ, start_response)
+
+    app.wsgi_app = through_proxies  # type: ignore[method-assign]
     return app
 
 
 def _configuration(settings: Settings) -> dict[str, Any]:
+    max_text, max_form = bodies.limits(settings)
     return {
         "SECRET_KEY": settings.signing_key(),
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
         "SESSION_COOKIE_SECURE": settings.base_url.startswith("https://"),
-        "MAX_CONTENT_LENGTH": settings.photo_max_bytes * settings.photos_per_message + _BODY_OVERHEAD,
-        "MAX_FORM_MEMORY_SIZE": _BODY_OVERHEAD,
+        "MAX_CONTENT_LENGTH": max_form,
+        "MAX_FORM_MEMORY_SIZE": max_text,
         "WTF_CSRF_TIME_LIMIT": None,  # as long as the session: agents keep pages open all day
         "WTF_CSRF_CHECK_DEFAULT": True,
         "OPENAPI_VERSION": "3.1.0",
@@ -77,6 +89,13 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "AUTO_404_RESPONSE": False,
         "AUTO_VALIDATION_ERROR_RESPONSE": False,
     }
+
+
+class _Sessions(SecureCookieSessionInterface):
+    """Cookies for the path under which the client sees us, and not for what else is on that host."""
+
+    def get_cookie_path(self, app: Flask) -> str:
+        return request.script_root or "/"
 
 
 class _PublicId(BaseConverter):
@@ -100,6 +119,8 @@ def _secure(response: Response) -> Response:
     )
     response.headers.setdefault("Content-Security-Policy", policy)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    if response.is_json:
+        response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("Referrer-Policy", "same-origin")
     response.headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
     if request.is_secure:

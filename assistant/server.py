@@ -1,7 +1,8 @@
 """Processes: the web server with its workers, or workers alone.
 
-gunicorn runs one worker process with many threads: an open stream costs a thread, not a process. On SIGTERM open
-streams are closed; otherwise they would delay the shutdown by its whole grace period.
+gunicorn runs one worker process with many threads: an open stream costs a thread, not a process, and a slow client
+neither (`connections`). On SIGTERM open streams are closed; otherwise they would delay the shutdown by its whole grace
+period.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from gunicorn.app.base import BaseApplication
 
 from assistant import runtime as wiring
 from assistant.app import create_app
+from assistant.connections import KEEP_ALIVE, MAX_CONNECTIONS, WaitingWorker
 from assistant.desk.desk import Desk
 from assistant.errors import NotReady
 from assistant.settings import PREFIX, Settings
+from assistant.web import bodies
 from assistant.web.context import EXTENSION, STOPPING
+from assistant.web.proxies import Proxies
 from assistant.worker import Workers
 
 GRACE = 10  # seconds for running requests and jobs to finish
@@ -107,8 +111,11 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         options = {
             "bind": f"{self._settings.host}:{self._settings.port}",
             "workers": 1,
-            "worker_class": "gthread",
+            "worker_class": WaitingWorker,
+            "worker_connections": 2 * MAX_CONNECTIONS,  # the worker keeps a lower limit itself
             "threads": self._settings.threads,
+            "keepalive": KEEP_ALIVE,
+            "forwarded_allow_ips": "",  # `web.proxies` decides whom to believe
             "graceful_timeout": GRACE,
             "timeout": 0,  # a generation may take longer than any timeout that would detect a hang
             "control_socket_disable": True,
@@ -125,6 +132,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 
     def _start_workers(self, worker: Any) -> None:
         app = worker.wsgi
+        worker.max_body, worker.max_form = bodies.limits(self._settings)
+        worker.proxies = Proxies.of(self._settings)
         desk = app.extensions[EXTENSION].desk
         count = self._settings.workers
         if count != 0:

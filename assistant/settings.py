@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -44,7 +45,13 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address that `serve` listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that `serve` listens on.")
-    public_url: str | None = Field(None, description="Address customers use, if it differs from host and port.")
+    public_url: str | None = Field(
+        None, description="Address customers use, if it differs from host and port; may have a path."
+    )
+    trusted_proxies: list[str] = Field(
+        default_factory=list,
+        description='Addresses or networks of the proxies in front, as a JSON list, e.g. `["127.0.0.1"]`; with several in a row, all of them. Only they are believed about a client\'s address, scheme, host and path.',
+    )
     widget_origins: list[str] = Field(
         default_factory=list,
         description="Sites that may embed the widget, as a JSON list of origins (default: only this server's own pages).",
@@ -140,8 +147,28 @@ class Settings(BaseSettings):
     photos_per_message: int = Field(6, ge=1, le=50, description="Maximum number of files per message.")
     message_max_chars: int = Field(20_000, ge=100, description="Maximum length of a message, in characters.")
 
-    rate_limit: str = Field("120 per minute", description="Request limit per API key or visitor.")
+    rate_limit: str = Field(
+        "120 per minute", description="Request limit per API key or visitor, e.g. `120 per minute; 2000 per hour`."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for network in value:
+            ip_network(network, strict=False)
+        return value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _limits(cls, value: str) -> str:
+        from limits import parse_many
+
+        try:
+            parse_many(value)
+        except ValueError as error:
+            raise ValueError(f"{value!r} is no limit; write for example: 120 per minute") from error
+        return value
 
     @field_validator("model", "embeddings", "photo_embeddings", "reranker")
     @classmethod

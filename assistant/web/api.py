@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from apiflask import APIBlueprint
-from flask import Response, current_app, render_template
+from flask import Response, current_app, has_request_context, render_template, request
 
 from assistant import payloads
 from assistant.desk import access, conversations, drafts, tickets, triage
@@ -290,7 +290,8 @@ def docs() -> str:
 def openapi_document() -> dict[str, Any]:
     """The OpenAPI 3.1 document of this application."""
     document: dict[str, Any] = current_app.spec  # type: ignore[attr-defined]
-    return document
+    prefix = request.script_root if has_request_context() else ""
+    return {**document, "servers": [{"url": prefix}]} if prefix else document
 
 
 def _rejected_files(rejected: Iterable[RejectedFile]) -> tuple[payloads.RejectedFile, ...]:

@@ -279,6 +279,7 @@ def _safe_next() -> str | None:
     """The page requested before signing in, if it is one of the console's; never another site."""
     wanted = request.args.get("next", "")
     parts = urlsplit(wanted)
-    is_ours = not parts.scheme and not parts.netloc and parts.path.startswith("/console/")
+    root = request.script_root + "/console/"
+    is_ours = not parts.scheme and not parts.netloc and parts.path.startswith(root)
     is_plain = wanted.isprintable() and "\\" not in wanted and "//" not in parts.path and ".." not in parts.path
-    return wanted if is_ours and is_plain and not parts.path.startswith("/console/sign-") else None
+    return wanted if is_ours and is_plain and not parts.path.startswith(f"{root}sign-") else None

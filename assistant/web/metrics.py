@@ -18,11 +18,11 @@ from assistant.models import ConversationState, JobStatus
 from assistant.web import auth
 from assistant.web.context import desk, runtime
 from assistant.web.operations import Operation
+from assistant.web.proxies import THROUGH_PROXY
 
 blueprint = APIBlueprint("metrics", __name__)
 
 _LOOPBACK = ("127.0.0.1", "::1")
-_PROXY_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REGISTRY = "assistant.metrics"
 _TEXT: dict[int | str, Any] = {
@@ -36,9 +36,13 @@ _TEXT: dict[int | str, Any] = {
 def metrics() -> Response:
     """Get metrics for Prometheus.
 
-    Requests from this machine that do not come through a proxy need no key; others need the scope `metrics`.
+    Requests from this machine need no key unless a proxy is configured or has left its mark; others need the scope
+    `metrics`.
     """
-    if request.remote_addr not in _LOOPBACK or any(name in request.headers for name in _PROXY_HEADERS):
+    settings = runtime().settings
+    # A proxy on this machine need not add headers: with one, no request is known to come from here.
+    behind_proxy = bool(settings.trusted_proxies or settings.public_url) or request.environ[THROUGH_PROXY]
+    if behind_proxy or request.remote_addr not in _LOOPBACK:
         auth.machine(Scope.METRICS)
     return Response(generate_latest(current_app.extensions[_REGISTRY]), content_type=CONTENT_TYPE_LATEST)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,20 +10,17 @@ from typing import Any, Literal, TypeVar
 
 from flask import request
 from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import BadRequest
 
 from assistant.desk.access import Scope
 from assistant.errors import Invalid, Unsupported
 from assistant.media.files import Upload
-from assistant.web import auth
+from assistant.web import auth, bodies
 
 Model = TypeVar("Model", bound=BaseModel)
 View = Callable[..., Any]
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 _KEY = re.compile(r"[!-~]{1,200}")
-# Text without files: twenty times the longest message.
-_MAX_JSON_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -81,28 +77,12 @@ def operation_of(view: View) -> Operation | None:
 
 
 def _read_body(model: type[Model], *, files: bool) -> Model:
-    """The request's JSON, or form where ``files``; no body at all is an empty object.
-
-    Any other content type is refused: a page of another site can send text/plain without asking the browser first.
-    """
-    if files and request.mimetype == "multipart/form-data":
-        return _validate(model, _read_form())
-    if request.mimetype == "application/json" or (not request.mimetype and not request.content_length):
-        return _validate(model, _read_json())
-    form = ", or multipart/form-data with files" if files else ""
-    raise Unsupported(f"Send application/json{form}.")
-
-
-def _read_json() -> dict[str, Any]:
-    request.max_content_length = _MAX_JSON_BYTES
-    body = request.get_data(cache=False)
-    try:
-        data = json.loads(body or b"{}")
-    except (ValueError, RecursionError) as error:
-        raise BadRequest("The body is not valid JSON.") from error
-    if not isinstance(data, dict):
-        raise Invalid("The body must be a JSON object.")
-    return data
+    """The request's JSON, or form where ``files``."""
+    if request.mimetype != bodies.FORM:
+        return _validate(model, bodies.read_json())
+    if not files:
+        raise Unsupported("Send application/json.")
+    return _validate(model, _read_form())
 
 
 def _read_form() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from assistant.models import Conversation
 from assistant.ports import HandoffReason
 from assistant.text.storable import storable
 from assistant.web import auth
+from assistant.web.bodies import read_json
 from assistant.web.context import desk, runtime
 from assistant.web.limits import STREAMS, OpenStreams, address, limiter
 from assistant.web.responses import attachment_response, event_stream, figure_response, too_many_requests
@@ -140,8 +141,7 @@ def get_figure(figure_id: str) -> Response:
 def rate_answer(message_id: str) -> tuple[Response, int]:
     """Say whether an answer helped: ``{"helpful": true}``, false, or null to take the rating back."""
     principal = auth.customer()
-    given = request.get_json(silent=True)
-    helpful = given.get("helpful", ...) if isinstance(given, dict) else ...
+    helpful = read_json().get("helpful", ...)
     if helpful is not None and not isinstance(helpful, bool):
         raise Invalid("Send a JSON object in which helpful is true, false or null.", field="helpful")
     with desk().db.begin() as session:
@@ -188,9 +188,8 @@ def show_demo() -> str:
 
 
 def _read_start() -> _Start:
-    given = request.get_json(silent=True) if request.data else {}
     try:
-        return _Start.model_validate(given)
+        return _Start.model_validate(read_json())
     except ValidationError as error:
         field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
         problem = f"{field} is not valid." if field else "Send a JSON object with name and email, or no body."

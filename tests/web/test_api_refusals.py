@@ -131,13 +131,13 @@ def test_a_form_is_taken_only_where_files_are(client: FlaskClient, key: Key, des
 
 
 @pytest.mark.parametrize(
-    "body", [b"{", b"{'text': 1}", b"\xff\xfe\x00", b"[" * 100_000, b'{"a":' * 50_000, b"nul", b"1" * 5000]
+    "body", [b"{", b"{'text': 1}", b"\xff\xfe\x00", b"[" * 100_000, b'{"a":' * 50_000, b"nul", b"1" * 5000, b"NaN"]
 )
 def test_malformed_json_is_a_bad_request(client: FlaskClient, key: Key, body: bytes) -> None:
     assert is_problem(client.post(TICKETS, data=body, content_type="application/json", headers=key), 400)
 
 
-@pytest.mark.parametrize("body", [b"[]", b'"text"', b"1", b"null", b"true", b"NaN"])
+@pytest.mark.parametrize("body", [b"[]", b'"text"', b"1", b"null", b"true"])
 def test_json_that_is_no_object_is_refused(client: FlaskClient, key: Key, body: bytes) -> None:
     assert is_problem(client.post(TICKETS, data=body, content_type="application/json", headers=key), 422)
 

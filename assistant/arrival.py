@@ -25,12 +25,13 @@ _MAX_CHUNK_LINE = 4096
 
 
 class Stage(Enum):
-    """What is awaited. ``HEAD_TOO_LARGE`` and ``BODY_TOO_LARGE``: nothing; the request cannot be accepted."""
+    """What is awaited. From ``NOTHING`` on nothing is; after that one, the connection can be used again."""
 
     FIRST_BYTE = auto()
     HEAD = auto()
     BODY = auto()
     NOTHING = auto()
+    MALFORMED = auto()
     HEAD_TOO_LARGE = auto()
     BODY_TOO_LARGE = auto()
 
@@ -91,7 +92,7 @@ class Arrival:
         lengths = [int(length) for length in _LENGTH.findall(self._head)]
         if _CHUNKED.search(self._head):
             # With a length as well it could be read in two ways, and the parser refuses it.
-            self.stage = Stage.NOTHING if lengths else Stage.BODY
+            self.stage = Stage.MALFORMED if lengths else Stage.BODY
             self._chunks = _Chunks(limit)
             return
         self._missing = lengths[0] if lengths else 0
@@ -103,7 +104,9 @@ class Arrival:
     def _add_body(self, data: bytes) -> None:
         if self._chunks is not None:
             end = self._chunks.find_end(data)
-            if end is None and self._chunks.is_too_large:
+            if self._chunks.is_malformed:
+                self.stage = Stage.MALFORMED
+            elif end is None and self._chunks.is_too_large:
                 self.stage = Stage.BODY_TOO_LARGE
         else:
             end = self._missing if len(data) >= self._missing else None
@@ -121,13 +124,14 @@ class _Chunks:
         self._skip = 0
         self._line = bytearray()
         self._in_trailer = False
+        self.is_malformed = False
 
     @property
     def is_too_large(self) -> bool:
         return self._allowed < 0
 
     def find_end(self, data: bytes) -> int | None:
-        """Where the body ends in ``data``; None if later. A malformed one ends at once: the parser says why."""
+        """Where the body ends in ``data``; None if later, or if it is malformed."""
         at = 0
         while at < len(data):
             if self._skip:
@@ -139,22 +143,21 @@ class _Chunks:
             self._line += data[at : line_end or len(data)]
             self._allowed -= (line_end or len(data)) - at
             at = line_end or len(data)
-            if len(self._line) > _MAX_CHUNK_LINE:
-                return len(data)
             if line_end:
                 line, self._line = self._line.rstrip(b"\r\n"), bytearray()
                 if self._in_trailer and not line:
                     return at
-                if not self._in_trailer and not self._begin_chunk(line):
-                    return len(data)
+                if not self._in_trailer:
+                    self._begin_chunk(line)
+            self.is_malformed |= len(self._line) > _MAX_CHUNK_LINE
+            if self.is_malformed:
+                return None
         return None
 
-    def _begin_chunk(self, line: bytearray) -> bool:
+    def _begin_chunk(self, line: bytearray) -> None:
         match = _CHUNK.fullmatch(line)
-        if match is None:
-            return False
-        size = int(match[1], 16)
+        size = int(match[1], 16) if match is not None else 0
+        self.is_malformed = match is None
         self._in_trailer = size == 0
         self._skip = size + 2 if size else 0  # with its line end
         self._allowed -= size
-        return True

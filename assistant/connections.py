@@ -192,10 +192,8 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
             self._refuse(connection, 431)
         elif arrival.stage is Stage.BODY_TOO_LARGE and before is Stage.BODY:
             self._refuse(connection, 413)
-        elif arrival.stage in (
-            Stage.NOTHING,
-            Stage.BODY_TOO_LARGE,
-        ):  # too large by its own words: the application says so
+        elif arrival.stage in (Stage.NOTHING, Stage.MALFORMED, Stage.BODY_TOO_LARGE):
+            # The parser says what is malformed, the application what is too large by its own words.
             self._stop_waiting(connection)
             connection.parser = http.get_parser(self.cfg, arrival.pieces(), connection.client)
             self.enqueue_req(connection)

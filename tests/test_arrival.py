@@ -80,7 +80,7 @@ def test_a_body_over_the_limit_of_its_kind_is_not_awaited(body: bytes) -> None:
 def test_what_is_malformed_is_not_awaited_either(body: bytes) -> None:
     """The parser refuses it."""
     arrival = arrive(HEAD + body, [])
-    assert arrival.stage is Stage.NOTHING
+    assert arrival.stage is Stage.MALFORMED
     arrival.close()
 
 

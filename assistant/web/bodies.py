@@ -34,7 +34,7 @@ def read_json() -> dict[str, Any]:
 
     Any other content type is refused: a page of another site can send text/plain without asking the browser first.
     """
-    if request.mimetype != "application/json" and (request.mimetype or request.content_length):
+    if request.mimetype != "application/json" and (request.content_length or "Transfer-Encoding" in request.headers):
         raise Unsupported("Send application/json.")
     body = request.get_data(cache=False)
     try:

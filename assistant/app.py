@@ -16,12 +16,16 @@ from flask_wtf import CSRFProtect
 from werkzeug.routing import BaseConverter
 
 from assistant import __version__
+from assistant.db import patience
 from assistant.runtime import Runtime
 from assistant.settings import Settings
 from assistant.web import api, auth, bodies, console, console_live, health, limits, metrics, openapi, widget
 from assistant.web.context import EXTENSION, STOPPING
 from assistant.web.proxies import Proxies
 from assistant.web.responses import register_problems
+
+# Seconds that a request waits for the database's lock.
+_PATIENCE = 5.0
 
 
 def create_app(runtime: Runtime) -> APIFlask:
@@ -42,6 +46,7 @@ def create_app(runtime: Runtime) -> APIFlask:
     app.session_interface = _Sessions()
     app.extensions[EXTENSION] = runtime
     app.extensions[STOPPING] = threading.Event()
+    app.extensions[health.PROBES] = health.Probes(runtime.desk)
     app.extensions[console_live.STREAMS] = console_live.AgentStreams()
     app.extensions[limits.STREAMS] = limits.OpenStreams()
     app.config.update(_configuration(settings))
@@ -62,6 +67,7 @@ def create_app(runtime: Runtime) -> APIFlask:
     app.register_blueprint(console.blueprint)
     register_problems(app, page=_error_page)
     app.before_request(_make_nonce)
+    app.before_request(_be_impatient)
     app.after_request(_secure)
     proxies, inner = Proxies.of(settings), app.wsgi_app
 
@@ -102,6 +108,11 @@ class _PublicId(BaseConverter):
     """A public id; anything else is a 404 without asking the database."""
 
     regex = "[a-z]{3,4}_[0-9a-z]{20}"
+
+
+def _be_impatient() -> None:
+    """A client that is told to try again is better served than one that waits, and its thread serves others."""
+    patience.set(_PATIENCE)
 
 
 def _make_nonce() -> None:

@@ -7,12 +7,15 @@ update is lost without an error.
 
 from __future__ import annotations
 
+import functools
 import secrets
 import sqlite3
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,12 +24,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import DateTime, Dialect, MetaData, create_engine, event
-from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy import DateTime, Dialect, MetaData, create_engine, event, text
+from sqlalchemy.engine import Connection, Engine, ExceptionContext, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
 from assistant.errors import Conflict, NotReady, Unsupported
+from assistant.faults import passing_fault, unavailable
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -35,6 +40,11 @@ NAMING_CONVENTION = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+# Seconds that a transaction waits for another program's. Web requests have less: their clients can ask again.
+patience: ContextVar[float] = ContextVar("patience", default=30.0)
+
+_PROBE = 256_000  # bytes
 
 # Crockford's base 32 in lower case, which has no letters that are confused when read aloud.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -107,6 +117,8 @@ class Database:
         self.engine = _create_engine(url, echo=echo)
         self.changes = Changes()
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._is_damaged = False
+        event.listen(self.engine, "handle_error", self._note_damage)
 
     @property
     def is_sqlite(self) -> bool:
@@ -131,13 +143,48 @@ class Database:
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session
 
+    def probe(self) -> None:
+        """Raise what a request would meet now: the database is away, locked, full, read-only, damaged, or of another
+        version (`NotReady`). Cheap enough for each second. Damage counts once any statement has met it."""
+        if self._is_damaged:
+            raise unavailable("database_damaged")
+        if (problem := version_problem(self)) is not None:
+            raise NotReady(problem)
+        if self.is_sqlite:
+            if file := self.engine.url.database:
+                with tempfile.TemporaryFile(dir=Path(file).parent) as probe:
+                    probe.write(bytes(_PROBE))
+            with self._sessions() as session:
+                session.connection(execution_options={"write": True})
+        else:
+            with self._sessions() as session:
+                if session.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
+                    raise unavailable("read_only")
+
     def close(self) -> None:
         self.engine.dispose()
 
+    def _note_damage(self, context: ExceptionContext) -> None:
+        fault = passing_fault(context.original_exception)
+        self._is_damaged |= fault is not None and fault.cause == "database_damaged"
+
 
 def migrate(url: str, *, revision: str = "head") -> None:
-    """Upgrade the database at ``url`` if needed. A failed migration leaves it unchanged."""
-    command.upgrade(migration_config(url), revision)
+    """Upgrade the database at ``url`` if needed. A failed migration leaves it unchanged.
+
+    Raises `NotReady` if a newer version has upgraded it, or if PostgreSQL lacks pgvector."""
+    database = Database(url)
+    try:
+        if current_revision(database) not in (None, *_revisions()):
+            raise NotReady(version_problem(database) or "")
+        command.upgrade(migration_config(url), revision)
+    except DBAPIError as error:
+        if "CREATE EXTENSION" not in (error.statement or ""):
+            raise
+        advice = "Install its package on the database server, then run as a superuser: CREATE EXTENSION vector"
+        raise NotReady(f"PostgreSQL lacks the extension pgvector, or may not create it. {advice}") from error
+    finally:
+        database.close()
 
 
 def current_revision(database: Database) -> str | None:
@@ -149,17 +196,33 @@ def current_revision(database: Database) -> str | None:
 
 def head_revision() -> str:
     """The migration this version needs."""
-    return str(ScriptDirectory.from_config(migration_config("sqlite://")).get_current_head())
+    return _revisions()[0]
+
+
+@functools.cache
+def _revisions() -> tuple[str, ...]:
+    """The migrations that this version knows, newest first."""
+    scripts = ScriptDirectory.from_config(migration_config("sqlite://"))
+    return tuple(script.revision for script in scripts.walk_revisions())
+
+
+def version_problem(database: Database) -> str | None:
+    """Why this version cannot use the database's tables, and what to do; None if it can."""
+    revision = current_revision(database)
+    if revision == head_revision():
+        return None
+    if revision is not None and revision not in _revisions():
+        return f"A newer version has upgraded the database (to {revision}). Install that version, or restore a backup."
+    return (
+        f"The tables are at {revision or 'no revision'}; this version needs {head_revision()}. "
+        "Run: assistant db upgrade"
+    )
 
 
 def check(database: Database) -> list[str]:
     """The problems found, as sentences that say what to do."""
-    problems: list[str] = []
-    revision, head = current_revision(database), head_revision()
-    if revision != head:
-        problems.append(
-            f"The tables are at {revision or 'no revision'}; this version needs {head}. Run: assistant db upgrade"
-        )
+    outdated = version_problem(database)
+    problems = [outdated] if outdated is not None else []
     if database.is_sqlite:
         with database.engine.connect() as connection:
             damage = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
@@ -219,11 +282,25 @@ def _migrations_dir() -> Path:
 def _create_engine(url: str, *, echo: bool) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, echo=echo, pool_pre_ping=True, pool_size=20, max_overflow=40)
+        return create_engine(
+            parsed,
+            echo=echo,
+            hide_parameters=True,  # they are customers' texts, and errors are logged
+            pool_pre_ping=True,
+            pool_size=20,
+            max_overflow=40,
+            pool_timeout=10,
+            connect_args={"connect_timeout": 5, "tcp_user_timeout": 15_000},  # a server that vanished is noticed
+        )
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        parsed, echo=echo, pool_size=20, max_overflow=300, connect_args={"check_same_thread": False, "timeout": 30}
+        parsed,
+        echo=echo,
+        hide_parameters=True,
+        pool_size=20,
+        max_overflow=300,
+        connect_args={"check_same_thread": False},
     )
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -234,11 +311,16 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     # `_begin_sqlite` sends BEGIN; the driver would begin late and deferred.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
+    for pragma in (_busy_timeout(), "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
     write = connection.get_execution_options().get("write", False)
+    connection.exec_driver_sql(f"PRAGMA {_busy_timeout()}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _busy_timeout() -> str:
+    return f"busy_timeout={round(patience.get() * 1000)}"

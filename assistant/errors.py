@@ -14,6 +14,7 @@
        +- EngineTimeout 504   the deadline passed
        +- EngineFailed 503    this generation failed
     +- NotReady 503           a part of the installation is missing; the message says what to do
+       +- Unavailable 503     a passing fault: disk full, database locked, storage away; ``retry_after`` seconds
 
 Messages are safe to show to the caller: they never contain a path, a secret or another caller's data. They say what is
 wrong and what to do about it.
@@ -89,6 +90,17 @@ class RateLimited(AssistantError):
 class NotReady(AssistantError):
     code = "not_ready"
     status = 503
+
+
+class Unavailable(NotReady):
+    """``cause`` is one stable word for operators, e.g. ``disk_full``."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, *, cause: str, retry_after: float = 5.0) -> None:
+        super().__init__(message, cause=cause, retry_after=retry_after)
+        self.cause = cause
+        self.retry_after = retry_after
 
 
 class EngineError(AssistantError):

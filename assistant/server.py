@@ -24,6 +24,7 @@ from assistant.app import create_app
 from assistant.connections import KEEP_ALIVE, MAX_CONNECTIONS, WaitingWorker
 from assistant.desk.desk import Desk
 from assistant.errors import NotReady
+from assistant.faults import traceback_of
 from assistant.settings import PREFIX, Settings
 from assistant.web import bodies
 from assistant.web.context import EXTENSION, STOPPING
@@ -69,9 +70,17 @@ def _default_workers(desk: Desk) -> int:
 
 
 def configure_logging(settings: Settings) -> None:
-    """One line per event on standard error. Third-party libraries log from warnings up."""
+    """One line per event on standard error. Third-party libraries log from warnings up.
+
+    Errors are logged without their messages, which may quote customers, unless the level is `debug`."""
     level = getattr(logging, settings.log_level.upper())
-    logging.basicConfig(level=max(level, logging.WARNING), format="%(levelname)s %(name)s: %(message)s")
+    handler, render = logging.StreamHandler(), structlog.processors.format_exc_info
+    if level > logging.DEBUG:
+        handler.addFilter(_without_messages)
+        render = structlog.processors.ExceptionRenderer(lambda info: traceback_of(info[1]))
+    logging.basicConfig(
+        level=max(level, logging.WARNING), format="%(levelname)s %(name)s: %(message)s", handlers=[handler]
+    )
     # It recommends kernels from the hub, which an offline machine cannot install.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     structlog.configure(
@@ -80,11 +89,18 @@ def configure_logging(settings: Settings) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            render,
             structlog.processors.LogfmtRenderer(bool_as_flag=False),
         ],
         logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", _Log())),
     )
+
+
+def _without_messages(record: logging.LogRecord) -> bool:
+    """Give the formatter a traceback, so that it makes none."""
+    if record.exc_info and record.exc_info[1] is not None:
+        record.exc_text = traceback_of(record.exc_info[1])
+    return True
 
 
 class _Log:

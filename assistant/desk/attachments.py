@@ -1,6 +1,7 @@
 """Files sent with a message: checked, normalised and stored before any row refers to them.
 
-A bad file does not fail the message: it is refused with a reason and the rest is accepted.
+A bad file does not fail the message: it is refused with a reason and the rest is accepted. A fault of ours fails the
+message: its sender keeps it and tries again, rather than finding it stored without the file.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assistant.desk.desk import Desk
-from assistant.errors import AssistantError, TooLarge
+from assistant.errors import AssistantError, NotReady, TooLarge
 from assistant.media.files import Upload, safe_filename
 from assistant.media.photo import Photo, normalise
 from assistant.models import Attachment, AttachmentKind
@@ -30,7 +31,9 @@ class PreparedFiles:
 
 
 def prepare_files(desk: Desk, uploads: Sequence[Upload]) -> PreparedFiles:
-    """Normalise and store uploads. Opens no transaction; bytes that no row refers to do no harm."""
+    """Normalise and store uploads. Opens no transaction; bytes that no row refers to do no harm.
+
+    Raises `NotReady` if a good file cannot be read or stored now."""
     attachments: list[Attachment] = []
     rejected: list[RejectedFile] = []
     for upload in uploads:
@@ -39,6 +42,8 @@ def prepare_files(desk: Desk, uploads: Sequence[Upload]) -> PreparedFiles:
                 limit = desk.settings.photos_per_message
                 raise TooLarge(f"A message takes at most {limit} files. Send this one in another message.", limit=limit)
             attachments.append(_prepare(desk, upload, position=len(attachments)))
+        except NotReady:
+            raise
         except AssistantError as error:
             rejected.append(RejectedFile(safe_filename(upload.filename), error))
     return PreparedFiles(tuple(attachments), tuple(rejected))

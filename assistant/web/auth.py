@@ -63,7 +63,8 @@ class _SignedIn(UserMixin):  # type: ignore[misc]  # flask-login ships no types
 
 def register_sign_in(app: Flask) -> None:
     """Keep agents' sessions in a signed cookie that scripts cannot read."""
-    manager = LoginManager(app)
+    # No user in every template: the page that reports a lost database would ask the database for them.
+    manager = LoginManager(app, add_context_processor=False)
     manager.login_view = "console.sign_in"
     manager.session_protection = "basic"
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar, cast
 
 import structlog
 from apiflask import APIBlueprint
+from flask import current_app
 
+from assistant.db import patience
 from assistant.desk import queue
+from assistant.desk.desk import Desk
 from assistant.errors import AssistantError
+from assistant.faults import FAULTS, advice, passing_fault
 from assistant.web.context import desk, runtime
 from assistant.web.operations import Operation
 from assistant.web.responses import problem
@@ -16,10 +23,15 @@ from assistant.web.schemas import Live, Ready
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 blueprint = APIBlueprint("health", __name__)
 
+PROBES = "assistant.probes"
 # With a job due for this many seconds and no worker busy, there is no worker.
 _STALLED_AFTER = 60.0
+# A part that takes longer is not available. Monitors give up after a few seconds themselves.
+_ANSWERS_WITHIN = 3.0
 
 
 @blueprint.get("/livez")
@@ -36,12 +48,18 @@ def livez() -> Live:
 def readyz() -> Any:
     """Check that the product can work.
 
-    503 with the reasons in `failures` if the database or the storage is unavailable, or if jobs are waiting and no
-    worker takes them. Without its model the product still answers, by quoting articles: 200, `degraded`.
+    503 with the reasons in `failures` if the database or the storage cannot be read and written, or if jobs are waiting
+    and no worker takes them. Without its model the product still answers, by quoting articles: 200, `degraded`.
     """
     failures: dict[str, str] = {}
-    backlog = _check_database(failures)
-    _check_storage(failures)
+    probes = cast("Probes", current_app.extensions[PROBES])
+    backlog = probes.database.ask("database", failures)
+    probes.storage.ask("storage", failures)
+    if backlog is not None and backlog.overdue.total_seconds() > _STALLED_AFTER and not backlog.has_worker:
+        waited = backlog.overdue.total_seconds()
+        failures["workers"] = (
+            f"Jobs have been waiting for {waited:.0f} s and no worker takes them. Run: assistant worker"
+        )
     if failures or backlog is None:
         return problem(503, "not_ready", " ".join(failures.values()), failures=failures)
     installed = runtime().installed
@@ -56,26 +74,56 @@ def readyz() -> Any:
     )
 
 
-def _check_database(failures: dict[str, str]) -> queue.Backlog | None:
-    try:
-        with desk().db.read() as session:
-            backlog = queue.backlog(session, now=desk().now())
-    except Exception:
-        log.exception("readyz.database")
-        failures["database"] = "The database cannot be read."
+class Probe(Generic[T]):
+    """A check that may hang on a dead network: in a thread, one at a time, shared by all who ask meanwhile."""
+
+    def __init__(self, check: Callable[[], T]) -> None:
+        self._check = check
+        self._running: Future[T] | None = None
+        self._lock = threading.Lock()
+
+    def ask(self, part: str, failures: dict[str, str]) -> T | None:
+        """What the check returned; or None, and the reason under ``part`` of ``failures``."""
+        with self._lock:
+            if self._running is None or self._running.done():
+                self._running = Future()
+                threading.Thread(target=self._run, args=(self._running,), name=f"probe {part}", daemon=True).start()
+            running = self._running
+        try:
+            return running.result(_ANSWERS_WITHIN)
+        except TimeoutError:
+            failures[part] = f"The {part} does not respond within {_ANSWERS_WITHIN:.0f} s."
+        except Exception as error:
+            failures[part] = _reason(part, error)
         return None
-    overdue = backlog.overdue.total_seconds()
-    if overdue > _STALLED_AFTER and not backlog.has_worker:
-        failures["workers"] = (
-            f"Jobs have been waiting for {overdue:.0f} s and no worker takes them. Run: assistant worker"
-        )
-    return backlog
+
+    def _run(self, outcome: Future[T]) -> None:
+        patience.set(1.0)
+        try:
+            outcome.set_result(self._check())
+        except Exception as error:
+            outcome.set_exception(error)
 
 
-def _check_storage(failures: dict[str, str]) -> None:
-    try:
-        desk().storage.exists("0" * 64)
-    except Exception as error:
-        log.exception("readyz.storage")
-        reason = error.message if isinstance(error, AssistantError) else "The attachment storage cannot be read."
-        failures["storage"] = reason
+class Probes:
+    """Of the parts that a desk depends on."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.database = Probe(self._look_at_database)
+        self.storage = Probe(desk.storage.probe)
+
+    def _look_at_database(self) -> queue.Backlog:
+        self._desk.db.probe()
+        with self._desk.db.read() as session:
+            return queue.backlog(session, now=self._desk.now())
+
+
+def _reason(part: str, error: Exception) -> str:
+    if (fault := passing_fault(error)) is not None:
+        FAULTS.tell(fault, error, route="/readyz")
+        return advice(fault)
+    if isinstance(error, AssistantError):
+        return error.message
+    log.error("readyz.failed", part=part, exc_info=error)
+    return f"The {part} cannot be read."

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from assistant.desk import queue, reports
 from assistant.desk.access import Scope
+from assistant.faults import FAULTS, passing_fault
 from assistant.models import ConversationState, JobStatus
 from assistant.web import auth
 from assistant.web.context import desk, runtime
@@ -77,7 +78,15 @@ class _Collected(Collector):
     """What the database and the engine know at the moment."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        yield from self._collect_desk()
+        up = 1.0
+        try:
+            yield from self._collect_desk()
+        except Exception as error:  # what else is known is told all the same
+            if (fault := passing_fault(error)) is None:
+                raise
+            FAULTS.tell(fault, error, route="/metrics")
+            up = 0.0
+        yield GaugeMetricFamily("assistant_database_up", "Whether the database can be read.", value=up)
         installed = runtime().installed
         stats = installed.stats() if installed is not None else None
         if stats is None:

@@ -36,7 +36,7 @@ _PROBLEMS = {
     415: "The content type or image format is not supported.",
     422: "A value is invalid; `field` names it.",
     429: "Too many requests; retry after the seconds given in `Retry-After`.",
-    503: "A part of the installation is unavailable; `detail` says which.",
+    503: "A part of the installation is unavailable; `detail` says which. Nothing was changed: try again later.",
     504: "The model did not answer in time.",
 }
 _METHODS = ("get", "post", "put", "patch", "delete")

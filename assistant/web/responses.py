@@ -16,7 +16,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from assistant.desk import feed
 from assistant.desk.desk import Desk
 from assistant.desk.events import Audience
-from assistant.errors import AssistantError, Invalid, NotReady, RateLimited, TooLarge, Unsupported
+from assistant.errors import AssistantError, Invalid, RateLimited, TooLarge, Unavailable, Unsupported
+from assistant.faults import FAULTS, passing_fault
 from assistant.models import Attachment, AttachmentKind, Event, Figure
 from assistant.web.context import stopping
 
@@ -39,10 +40,14 @@ def problem(status: int, code: str, detail: str, **fields: Any) -> Response:
         json.dumps({**body, "detail": detail, **fields}), status=status, mimetype="application/problem+json"
     )
     if "retry_after" in fields:
-        response.headers["Retry-After"] = str(max(1, round(fields["retry_after"])))
+        response.headers["Retry-After"] = _retry_after(fields["retry_after"])
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def _retry_after(seconds: float) -> str:
+    return str(max(1, round(seconds)))
 
 
 def problem_from(error: AssistantError) -> Response:
@@ -74,14 +79,22 @@ def register_problems(app: Flask, *, page: Callable[[int, str], Response]) -> No
     def answer(error: AssistantError | HTTPException) -> Response:
         if request.path.startswith("/console"):
             status = error.status if isinstance(error, AssistantError) else error.code or 500
-            return page(status, error.message if isinstance(error, AssistantError) else error.description or "")
+            shown = page(status, error.message if isinstance(error, AssistantError) else error.description or "")
+            if isinstance(error, Unavailable):
+                shown.headers["Retry-After"] = _retry_after(error.retry_after)
+            return shown
         return problem_from(error) if isinstance(error, AssistantError) else problem_from_http(error)
 
+    def unavailable(error: Unavailable) -> Response:
+        FAULTS.tell(error, error, route=_route())
+        return answer(error)
+
     def unexpected(error: Exception) -> Response:
-        log.exception("request.failed", path=request.path)
+        if (fault := passing_fault(error)) is not None:
+            FAULTS.tell(fault, error, route=_route())
+            return answer(fault)
+        log.exception("request.failed", route=_route())
         message = "Something went wrong on our side and has been logged. Please try again."
-        if "disk is full" in str(error) or "No space left" in str(error):
-            return answer(NotReady("The disk is full. Nothing was stored; please tell the operator and try again."))
         return page(500, message) if request.path.startswith("/console") else problem(500, "internal_error", message)
 
     def refused(error: HTTPException) -> Response:
@@ -90,8 +103,14 @@ def register_problems(app: Flask, *, page: Callable[[int, str], Response]) -> No
         return unexpected(cause) if cause is not None else answer(error)
 
     app.register_error_handler(AssistantError, answer)
+    app.register_error_handler(Unavailable, unavailable)
     app.register_error_handler(HTTPException, refused)
     app.register_error_handler(Exception, unexpected)
+
+
+def _route() -> str:
+    """The rule that a request met: its path, and what was asked for, may name a customer."""
+    return f"{request.method} {request.url_rule.rule if request.url_rule is not None else '(none)'}"
 
 
 def event_stream(
@@ -115,6 +134,14 @@ def event_stream(
 
     def frames() -> Iterator[str]:
         yield f"retry: 2000\nid: {start}\n\n"
+        try:
+            yield from _follow()
+        except Exception as error:  # too late for another answer: the client connects again and is told then
+            if (fault := passing_fault(error)) is None:
+                raise
+            FAULTS.tell(fault, error, route=_route())
+
+    def _follow() -> Iterator[str]:
         ends_at, pinged_at = monotonic() + STREAM_FOR, monotonic()
         for batch in feed.follow(desk.db, start, conversation_id=conversation_id, audience=audience):
             if stop.is_set() or monotonic() > ends_at or (ended is not None and ended()):

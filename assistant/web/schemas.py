@@ -119,6 +119,7 @@ class Problem(BaseModel):
     detail: str = Field(description="What is wrong and what to do.")
     field: str | None = Field(None, description="The invalid value's name.")
     retry_after: float | None = Field(None, description="Seconds.")
+    cause: str | None = Field(None, description="Of a passing fault (`unavailable`), for operators.")
 
 
 class Drafts(Payload):

@@ -11,7 +11,7 @@ from alembic import command
 from sqlalchemy import create_engine, inspect, select, text, update
 
 from assistant.db import Database, check, migrate, migration_config
-from assistant.models import Conversation, EmbeddingModel, Passage, Vector, VectorKind
+from assistant.models import Conversation, EmbeddingModel, Passage, Ticket, Vector, VectorKind
 from assistant.retrieval.fulltext import Filters, find
 
 ARTICLE = """INSERT INTO articles (id, public_id, source, source_key, title, language, visibility, content_hash,
@@ -109,4 +109,22 @@ def test_conversations_that_had_drifted_from_their_tickets_follow_them(url: str)
     assert [one.state for one in conversations] == [after for _, _, after in rows]
     assert [one.handed_off_at is not None for one in conversations] == [True, False, False, False]
     assert [one.turn for one in conversations] == [2, 2, 2, 1]
+    database.close()
+
+
+def test_subjects_of_before_are_found_without_their_accents(url: str) -> None:
+    migrate(url, revision="one_writer_of_state")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(CUSTOMER))
+        for number, subject in enumerate(("Überhitzung", "Ventil"), start=1):
+            values = {"id": number, "public_id": f"x_{number}", "state": "closed", "status": "closed"}
+            connection.execute(text(CONVERSATION), values)
+            connection.execute(text(TICKET.replace("'Valve'", ":subject")), {**values, "subject": subject})
+    engine.dispose()
+    migrate(url)
+    database = Database(url)
+    with database.read() as session:
+        found = session.scalars(select(Ticket.search_text).order_by(Ticket.id)).all()
+    assert found == ["uberhitzung", "ventil"]
     database.close()

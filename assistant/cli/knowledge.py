@@ -11,6 +11,7 @@ import click
 
 from assistant.cli.common import json_option, migrated, photo_option, progress_bar, read_settings, running
 from assistant.errors import AssistantError
+from assistant.text.clusters import beginning
 
 
 @click.group()
@@ -150,7 +151,7 @@ def kb_gaps(finished: str | None, limit: int, as_json: bool) -> None:
     for gap in found:
         click.echo(f"{click.style(str(gap['count']), bold=True):>4} ×  {gap['title']}   {gap['id']}")
         for example in gap["examples"][1:4]:
-            click.echo(f"{'':<8}{example[:140]}")
+            click.echo(f"{'':<8}{beginning(example, 140)}")
 
 
 @kb.command("remove")

@@ -13,6 +13,7 @@ from rich.text import Text
 from assistant.demo import Access, DemoReport
 from assistant.settings import Settings
 from assistant.skills.read_photo import CANNOT_TELL, FIELDS
+from assistant.text.clusters import beginning
 
 
 def print_ticket(ticket: dict[str, Any]) -> None:
@@ -126,7 +127,7 @@ def _passage_lines(passages: Iterable[dict[str, Any]]) -> list[Text]:
                 (f"{passage['score']:.3f} ", "green"),
                 (passage["heading"] or passage["article_title"], "bold"),
                 (f"\n      why: {why}; similarity {passage['similarity'] or 0:.2f}\n", "dim"),
-                "      " + " ".join(passage["text"].split())[:200],
+                "      " + beginning(" ".join(passage["text"].split()), 200),
             )
         )
     return lines

@@ -29,6 +29,7 @@ from assistant.models import (
     MessageVisibility,
 )
 from assistant.ports import HandoffReason
+from assistant.text.clusters import shorten
 
 _SUBJECT_LENGTH = 80
 
@@ -107,8 +108,7 @@ def _subject(text: str, files: PreparedFiles) -> str:
     lines = text.strip().splitlines()
     if not lines:
         return "Photo" if files.attachments else "Message"
-    line = lines[0].strip()
-    return line if len(line) <= _SUBJECT_LENGTH else line[: _SUBJECT_LENGTH - 1].rsplit(" ", 1)[0] + "…"
+    return shorten(lines[0].strip(), _SUBJECT_LENGTH)
 
 
 def add_reply(

@@ -16,6 +16,7 @@ from assistant.db import Database, utcnow
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Scope
 from assistant.errors import Invalid, NotFound, Unauthenticated
 from assistant.models import Agent, APIKey, Conversation
+from assistant.text.folding import address
 
 KEY_PREFIX = "ask_"
 _SEEN_EVERY = timedelta(minutes=5)
@@ -89,7 +90,7 @@ def hash_password(password: str) -> str:
 def sign_in(db: Database, *, email: str, password: str) -> AgentPrincipal:
     """Check a password. An unknown address and a wrong password give the same answer and take the same time."""
     with db.read() as session:
-        agent = session.scalar(select(Agent).where(Agent.email == email.strip().lower()))
+        agent = session.scalar(select(Agent).where(Agent.email == address(email)))
     known = agent is not None and agent.deactivated_at is None
     stored = agent.password_hash if agent is not None and known else _unknown_agent_hash()
     try:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from assistant.desk.credentials import hash_password
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.models import Agent, AgentRole, Customer, Team
+from assistant.text.folding import address
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|[^@\s]+@localhost")
 
@@ -26,7 +27,7 @@ def add_agent(
     team_key: str | None = None,
     must_change_password: bool = False,
 ) -> Agent:
-    email = email.strip().lower()
+    email = address(email)
     if not _EMAIL.fullmatch(email):
         raise Invalid(f"{email!r} is not an e-mail address.", field="email")
     if session.scalar(select(Agent).where(Agent.email == email)) is not None:
@@ -71,7 +72,7 @@ def find_or_add_customer(
     session: Session, *, name: str | None = None, email: str | None = None, external_id: str | None = None
 ) -> Customer:
     """The customer with this external id, else with this e-mail address, else a new one."""
-    email = email.lower() if email else None
+    email = address(email) if email else None
     lookups: list[tuple[Any, str | None]] = [(Customer.external_id, external_id), (Customer.email, email)]
     customer = _find_customer(session, lookups)
     if customer is not None:

@@ -34,6 +34,7 @@ from assistant.models import (
     TriageResult,
 )
 from assistant.skills.taxonomy import Taxonomy
+from assistant.text.folding import fold
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,7 @@ def _apply_filters(query: Select[Ticket], filters: TicketFilters) -> Select[Tick
         "unassigned": lambda: Ticket.agent_id.is_(None),
         "assigned_to": lambda: Ticket.agent_id == _ids(Agent, Agent.public_id == filters.assigned_to).scalar_subquery(),
         "requester_email": lambda: Ticket.requester_id.in_(_ids(Customer, Customer.email == filters.requester_email)),
-        "text": lambda: Ticket.subject.icontains(filters.text or "", autoescape=True),
+        "text": lambda: Ticket.search_text.contains(fold(filters.text or ""), autoescape=True),
     }
     return query.where(*(condition() for name, condition in conditions.items() if getattr(filters, name)))
 

@@ -42,6 +42,7 @@ from assistant.models import (
 )
 from assistant.ports import HandoffReason, WorkPriority
 from assistant.skills import language, personal_data
+from assistant.text.clusters import beginning, shorten
 
 LOOK = "look_for_gaps"
 LOOK_EVERY = timedelta(hours=1)
@@ -194,7 +195,7 @@ def _question_text(message: Message, subject: str) -> str:
         return ""
     if len(text.split()) < 6 and subject and subject not in text:
         text = f"{subject}. {text}"
-    return personal_data.mask(" ".join(text.split())[:_MOST_CHARS])
+    return personal_data.mask(beginning(" ".join(text.split()), _MOST_CHARS))
 
 
 def _select_new() -> Select[Message, str]:
@@ -283,7 +284,7 @@ def _group(session: Session, questions: Sequence[_Question], vectors: np.ndarray
     for group in together(vectors[new]):
         members = [new[place] for place in group]
         central = members[int((vectors[members] @ vectors[members].mean(axis=0)).argmax())]
-        gap = Gap(title=questions[central].text[:_MOST_TITLE])
+        gap = Gap(title=shorten(questions[central].text, _MOST_TITLE))
         session.add(gap)
         session.flush()
         for index in members:

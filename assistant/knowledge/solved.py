@@ -30,6 +30,7 @@ from assistant.retrieval.fulltext import in_use
 from assistant.retrieval.loaders import Listing, make_article
 from assistant.retrieval.sources.markdown import read_markdown
 from assistant.skills import language, personal_data
+from assistant.text.clusters import shorten
 from assistant.text.words import query_words
 
 # Shorter answers ("Done!") do not help anyone else.
@@ -86,7 +87,7 @@ def list_answers(desk: Desk) -> Listing:
     with desk.db.read() as session:
         rows = session.scalars(select(SolvedAnswer).where(SolvedAnswer.state == SolvedState.APPROVED)).all()
     for row in rows:
-        title = row.question.splitlines()[0][:_MOST_TITLE]
+        title = shorten(row.question.splitlines()[0], _MOST_TITLE)
         meta = {"title": title, "product": row.product, "language": row.language}
         listing.add(make_article(row.public_id, meta, title, read_markdown(row.answer)))
     return listing

@@ -27,6 +27,7 @@ from assistant.skills.answer_request import AnswerRequest, build_query, product_
 from assistant.skills.answerability import SURE_OF_LANGUAGE, answerability, distinctive_stems, full_text
 from assistant.skills.extract import extract
 from assistant.skills.grounding import SUPPORTED, best_support, support
+from assistant.text.clusters import beginning
 from assistant.text.sentences import sentences
 
 _NO_ANSWER = "NO_ANSWER"
@@ -308,7 +309,8 @@ def _cite(sentence: str, passages: Sequence[Document], said: list[CitedSentence]
         return
     passage = passages[number]
     nearest = best_support(text, sentences(passage.page_content))
-    quote = sentences(passage.page_content)[nearest.passage] if nearest.score > 0 else passage.page_content[:300]
+    content = passage.page_content
+    quote = sentences(content)[nearest.passage] if nearest.score > 0 else beginning(content, 300)
     said.append(CitedSentence(len(said), text, (_citation(passage, quote=quote, support=score),)))
     yield from _say(said)
 

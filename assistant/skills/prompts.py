@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from assistant.text.clusters import beginning
+
 Item = TypeVar("Item")
 
 
@@ -51,7 +53,8 @@ def shorten(text: str, *, budget: int) -> str:
     if count_tokens(text) <= budget:
         return text
     characters = max(8, 4 * budget - 8) // 2
-    return f"{text[:characters]} […] {text[-characters:]}"
+    head = beginning(text, characters)
+    return f"{head} […] {text[len(beginning(text, len(text) - characters)) :]}"
 
 
 @cache

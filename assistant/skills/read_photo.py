@@ -20,6 +20,7 @@ from assistant.media.quality import assess_quality
 from assistant.ports import Box, Capabilities, DecisionModel, Look, Question, Seen, Sought, TextLine, image_block
 from assistant.skills import prompts
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
+from assistant.text.clusters import shorten
 from assistant.text.identifiers import spot
 
 CANNOT_TELL = "cannot tell"
@@ -154,12 +155,8 @@ def _caption_from(lines: Sequence[TextLine], *, ocr: bool) -> Reading:
         return Reading("A photo that was not read: no OCR is installed.", 1.0)
     if not lines:
         return Reading("A photo in which no text could be read.", 1.0)
-    text = _ellipsis(" · ".join(line.text for line in lines))
+    text = shorten(" · ".join(line.text for line in lines), _CAPTION_TEXT)
     return Reading(f"A photo that shows the text: {text}", sum(line.confidence for line in lines) / len(lines))
-
-
-def _ellipsis(text: str) -> str:
-    return text if len(text) <= _CAPTION_TEXT else text[: _CAPTION_TEXT - 1].rsplit(" ", 1)[0] + "…"
 
 
 def _product_from(lines: Sequence[TextLine], taxonomy: Taxonomy) -> Reading:
@@ -220,7 +217,7 @@ def _caption_of(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Read
     parts += [seen.damage[0]] if seen.damage[0] else []
     parts += [f"lights: {evidence.lights.value}"] if evidence.lights and evidence.lights.value != CANNOT_TELL else []
     text = " · ".join(line.text for line in evidence.visible_text)
-    parts += [f"text: {_ellipsis(text)}"] if text else []
+    parts += [f"text: {shorten(text, _CAPTION_TEXT)}"] if text else []
     sure = min(reading.confidence for reading in (evidence.product, evidence.condition, evidence.lights) if reading)
     return Reading("; ".join(parts) + ".", sure)
 

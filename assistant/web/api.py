@@ -21,6 +21,7 @@ from assistant.knowledge import figures
 from assistant.media.files import Upload
 from assistant.models import TicketStatus
 from assistant.skills.triage import FIELDS, allowed_values
+from assistant.text.folding import address
 from assistant.web import schemas
 from assistant.web.context import desk
 from assistant.web.operations import Operation
@@ -74,7 +75,7 @@ def list_tickets(machine: MachinePrincipal, query: schemas.TicketQuery) -> schem
         team=query.team,
         assigned_to=query.assignee_id,
         unassigned=query.unassigned,
-        requester_email=query.requester_email.lower() if query.requester_email else None,
+        requester_email=address(query.requester_email) if query.requester_email else None,
         text=query.q,
     )
     with desk().db.read() as session:

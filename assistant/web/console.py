@@ -24,6 +24,7 @@ from assistant.desk.tickets import TicketFilters
 from assistant.errors import AssistantError, Unauthenticated
 from assistant.models import ConversationState, Priority, Ticket, TicketStatus
 from assistant.skills.triage import allowed_values
+from assistant.text.clusters import beginning
 from assistant.text.storable import storable
 from assistant.web import auth, console_knowledge, console_ticket, console_words
 from assistant.web.console_live import news_stream
@@ -139,7 +140,7 @@ class QueueView:
 
     @classmethod
     def of_request(cls) -> QueueView:
-        given = {name: storable(request.args.get(name, "")).strip()[:200] for name in _FILTERS}
+        given = {name: beginning(storable(request.args.get(name, "")).strip(), 200) for name in _FILTERS}
         return cls(request.args.get("tab", ""), {name: value for name, value in given.items() if value})
 
     def filters(self, base: TicketFilters) -> TicketFilters:

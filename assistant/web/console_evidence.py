@@ -8,6 +8,7 @@ from typing import Any
 from assistant.errors import Conflict, Invalid
 from assistant.skills.read_photo import CANNOT_TELL, CONDITIONS, FIELDS, LIGHTS
 from assistant.skills.taxonomy import Taxonomy
+from assistant.text.clusters import beginning
 from assistant.text.storable import storable
 
 
@@ -44,4 +45,4 @@ def _differs(form: Mapping[str, str], name: str) -> bool:
 
 
 def _text_of(form: Mapping[str, str], name: str) -> str:
-    return " ".join(storable(form[name]).split())[:500]
+    return beginning(" ".join(storable(form[name]).split()), 500)

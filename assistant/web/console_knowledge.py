@@ -18,6 +18,7 @@ from assistant.knowledge import embedding, figures, gaps, solved, sources
 from assistant.media.files import Upload
 from assistant.models import GapState
 from assistant.retrieval.loaders import SUFFIXES
+from assistant.text.clusters import beginning
 from assistant.text.storable import storable
 from assistant.web import auth
 from assistant.web.context import desk
@@ -32,7 +33,7 @@ INTERVALS = {0: "manually", 60: "every hour", 360: "every 6 hours", 1440: "every
 
 @blueprint.get("")
 def search() -> Reply:
-    text = storable(request.args.get("q", "")).strip()[:500]
+    text = beginning(storable(request.args.get("q", "")).strip(), 500)
     hits = knowledge.search_articles(desk().index, text, internal=True, limit=12) if text else []
     found = [payloads.Passage.of(hit.document) for hit in hits]
     with desk().db.read() as session:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import quote
 
 import structlog
 from flask import Flask, Response, request, stream_with_context
@@ -181,9 +184,20 @@ def attachment_response(desk: Desk, attachment: Attachment, *, thumbnail: bool =
     data = desk.storage.get(sha256)
     content_type = "image/jpeg" if sha256 == attachment.thumbnail_sha256 else attachment.content_type
     response = _inert(data, content_type if is_photo else "application/octet-stream")
-    disposition = "inline" if is_photo else "attachment"
-    response.headers.set("Content-Disposition", disposition, filename=attachment.filename)
+    response.headers["Content-Disposition"] = disposition("inline" if is_photo else "attachment", attachment.filename)
     return response
+
+
+def disposition(kind: Literal["inline", "attachment"], filename: str) -> str:
+    """A Content-Disposition header (RFC 6266). Servers refuse headers outside Latin-1, and clients differ in how they
+    read percent signs and backslashes, so any but a plain name is sent encoded, beside an ASCII one."""
+    ascii_only = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^\w !#$&'()+,.;=@{}~-]", "_", ascii_only)
+    if plain == filename:
+        return f'{kind}; filename="{plain}"'
+    stem, dot, extension = plain.rpartition(".")
+    known = plain if stem.strip(" _") or not dot else f"file.{extension}"
+    return f"{kind}; filename=\"{known or 'file'}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 def figure_response(desk: Desk, figure: Figure, *, thumbnail: bool = False) -> Response:

@@ -92,7 +92,7 @@ class TicketQuery(_Request):
     assignee_id: Short | None = Field(None, description="An agent's id.")
     unassigned: bool = False
     requester_email: Short | None = None
-    q: Short | None = Field(None, description="Text that the subject contains, in any case.")
+    q: Short | None = Field(None, description="Text in the subject. Capitals and accents do not matter.")
     cursor: Short | None = Field(None, description="`next_cursor` of the previous page.")
     limit: int = Field(50, ge=1, le=100)
 

@@ -280,6 +280,52 @@ def test_lists_filter_and_noise_stays_out(
         assert client.get(f"{TICKETS}?{query}", headers=key).json["tickets"] == [], query
 
 
+SUBJECTS = {
+    "Überhitzung am Motor": ("überhitzung", "UBERHITZUNG", "hitzung am"),
+    "Café crème machine": ("cafe creme", "CAFÉ"),
+    "Straße 5, 2. Stock": ("STRASSE", "strasse 5"),
+    "İSTANBUL'a kargo": ("istanbul", "ıstanbul"),
+    "Η συσκευή δεν ανάβει ΌΛΗ ΜΈΡΑ ΧΩΡΊΣ ΛΌΓΟΣ": ("συσκευη", "λόγος"),
+    "Ёлка не горит": ("елка", "ЁЛКА"),
+    "الجهاز لا يَعْمَل أبدًا": ("يعمل", "ابدا"),
+    "הַמַּכְשִׁיר לא נדלק": ("המכשיר",),
+    "ｶﾒﾗが動きません": ("カメラ", "かめら"),
+    "指示灯一直闪烁": ("示灯", "闪烁"),
+    "เครื่องไม่ทำงาน": ("ไม่ทำงาน",),
+    "डिवाइस चालू नहीं": ("चालू",),
+    "기기가 켜지지 않아요": ("켜지지",),
+    "Thiết bị hỏng": ("thiet bi",),
+    "Pralka Łódź zepsuta": ("lodz",),
+    "Ｅ２１ on the display": ("e21",),
+}
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_a_subject_is_found_whatever_its_script_capitals_and_accents(
+    client: FlaskClient, key: Key, desk: Desk, db: Database, subject: str
+) -> None:
+    make_noise(db, 3)
+    make_ticket(desk, "x", subject=subject)
+    for typed in SUBJECTS[subject]:
+        page = client.get(TICKETS, query_string={"q": typed}, headers=key).json
+        assert [ticket["subject"] for ticket in page["tickets"]] == [subject], typed
+
+
+def test_an_address_is_found_however_it_is_written(client: FlaskClient, key: Key, desk: Desk) -> None:
+    make_ticket(desk, "x", requester_email="Jose\u0301@Example.org")
+    page = client.get(TICKETS, query_string={"requester_email": "JOSÉ@example.org"}, headers=key).json
+    assert len(page["tickets"]) == 1
+
+
+def test_a_subject_taken_from_a_message_ends_between_characters(client: FlaskClient, key: Key) -> None:
+    for text in ("👨‍👩‍👧‍👦" * 30, "E21 " + "コーヒーマシンが動きません" * 9, "y" * 200):
+        subject = client.post(TICKETS, json={"text": text}, headers=key).json["subject"]
+        assert 70 <= len(subject) <= 80
+        assert subject.endswith("…")
+        assert text.startswith(subject[:-1])
+        assert not subject.endswith("\u200d…")
+
+
 @pytest.mark.parametrize(
     "query",
     ["status=bogus", "limit=0", "limit=101", "limit=x", "cursor=tck_x", "unassigned=maybe", "q=%00", "page=2"],

@@ -14,6 +14,7 @@ from typing import Any
 
 from assistant.errors import Invalid
 from assistant.retrieval.sources.coverage import Coverage, measure
+from assistant.text.clusters import beginning
 
 MOST_TITLE = 300
 MOST_HEADING = 200
@@ -146,7 +147,7 @@ def make_article(
         raise Invalid(f"has the visibility {visibility!r}; use public or internal")
     return ArticleSource(
         key=key,
-        title=" ".join(str(meta.get("title") or title).split())[:MOST_TITLE],
+        title=beginning(" ".join(str(meta.get("title") or title).split()), MOST_TITLE),
         sections=reading.sections,
         url=str(meta["url"]) if meta.get("url") else None,
         product=str(meta["product"]) if meta.get("product") else None,

@@ -234,12 +234,12 @@ class Outline:
         for heading in self._path:
             if not heading.has_text_below:
                 heading.has_text_below = True
-                self._kept.append(heading.text[:MOST_HEADING])
+                self._kept.append(beginning(heading.text, MOST_HEADING))
         self._kept += self._blocks
         pictures = tuple(
             Picture(**{**picture.__dict__, "nearby": _nearby(self._blocks, picture)}) for picture in self._pictures
         )
-        headings = tuple(heading.text[:MOST_HEADING] for heading in self._path)
+        headings = tuple(beginning(heading.text, MOST_HEADING) for heading in self._path)
         self._sections.append(Section(headings, tuple(self._blocks), pictures))
         self._blocks, self._pictures = [], []
 

@@ -12,6 +12,7 @@ from typing import Any
 from assistant.errors import AssistantError, Invalid
 from assistant.retrieval.sources.article import ArticleSource, Listing, Section, make_article
 from assistant.retrieval.sources.markdown import read_markdown
+from assistant.text.clusters import shorten
 from assistant.text.storable import storable
 
 # Column names in use, to ours.
@@ -117,7 +118,7 @@ def row_article(row: Mapping[str, Any], key: str) -> ArticleSource:
     if not isinstance(text, str) or not text.strip():
         raise Invalid("has no text")
     names = [str(row[name]) for name in ("code", "title") if row.get(name) and isinstance(row[name], str | int)]
-    title = " ".join(names) or str(row.get("question") or text[:80])
+    title = " ".join(names) or str(row.get("question") or shorten(text, 80))
     reading = read_markdown(text)
     if not reading.has_text:
         reading = replace(reading, sections=(Section((), (reading.title or text,)),))

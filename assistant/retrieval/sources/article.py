@@ -15,6 +15,7 @@ from typing import Any
 from assistant.errors import Invalid
 from assistant.retrieval.sources.coverage import Coverage, measure
 from assistant.text.clusters import beginning
+from assistant.text.readable import readable
 
 MOST_TITLE = 300
 MOST_HEADING = 200
@@ -24,7 +25,7 @@ _MOST_PICTURES = 300
 _VISIBILITIES = {"public", "internal"}
 
 # Raise this with every change that reads other text from the same file, so that articles are read again.
-REVISION = 4
+REVISION = 5
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader made of a file: the title it gives itself, if any, and its sections. ``coverage``: how much of its
-    text they keep; None if that was not measured."""
+    """What a reader made of a file: the title and the language it gives itself, if any, and its sections. ``coverage``:
+    how much of its text they keep; None if that was not measured."""
 
     title: str | None
     sections: tuple[Section, ...]
     coverage: Coverage | None = None
+    language: str | None = None
 
     @property
     def has_text(self) -> bool:
@@ -147,11 +149,11 @@ def make_article(
         raise Invalid(f"has the visibility {visibility!r}; use public or internal")
     return ArticleSource(
         key=key,
-        title=beginning(" ".join(str(meta.get("title") or title).split()), MOST_TITLE),
+        title=beginning(" ".join(readable(str(meta.get("title") or title)).split()), MOST_TITLE),
         sections=reading.sections,
         url=str(meta["url"]) if meta.get("url") else None,
         product=str(meta["product"]) if meta.get("product") else None,
-        language=re.split(r"[-_.]", str(meta.get("language") or "en").strip().lower())[0] or "en",
+        language=re.split(r"[-_.]", str(meta.get("language") or reading.language or "en").strip().lower())[0] or "en",
         visibility=visibility,
         trail=trail,
         coverage=reading.coverage,
@@ -190,21 +192,17 @@ class Outline:
         self._kept: list[str] = []
 
     def heading(self, level: int, text: str) -> None:
+        text = readable(text)
         self._end_section()
         if self.title is None and level == 1 and not self._sections:
             self.title = text
             return
-        self._leave(level)
+        self.leave(level)
         self._path.append(_Heading(level, " ".join(text.split())))
-
-    def end_headings(self) -> None:
-        """What follows stands under no heading."""
-        self._end_section()
-        self._leave(0)
 
     def block(self, text: str) -> None:
         if text.strip():
-            self._blocks.append(text.rstrip())
+            self._blocks.append(readable(text).rstrip())
 
     def picture(self, picture: Picture) -> None:
         """Sets ``after`` and ``nearby``. A picture that was there before, such as a bullet or a logo, is left out."""
@@ -215,13 +213,13 @@ class Outline:
 
     def reading(self, title: str | None = None) -> Reading:
         """``title``: for a file without a heading that names it."""
-        self._end_section()
-        self._leave(0)
+        self.leave(0)
         coverage = measure(self.found, [self.title or "", *self._kept], self.left_out) if self.found else None
         return Reading(self.title or title, tuple(self._sections), coverage)
 
-    def _leave(self, level: int) -> None:
-        """Leave the headings from this level on. One with nothing below it is text itself."""
+    def leave(self, level: int) -> None:
+        """End the headings from this level on: what follows is not below them. One with nothing below it is text."""
+        self._end_section()
         while self._path and self._path[-1].level >= level:
             heading = self._path.pop()
             if not heading.has_text_below:

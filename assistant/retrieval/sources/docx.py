@@ -16,7 +16,7 @@ from assistant.retrieval.sources.docx_package import Package
 from assistant.retrieval.sources.docx_runs import GONE, WRAPPERS, Line, Runs, child, chosen, is_prompt, name, value
 from assistant.retrieval.sources.docx_styles import Lists, Styles
 from assistant.retrieval.sources.docx_tables import Cell, read_table
-from assistant.retrieval.sources.page import table_text
+from assistant.retrieval.sources.tables import table_text
 
 _MOST_CHARS = 5_000_000
 # A header or footer with a page number and no more words than these ("Page 3 of 10") says nothing else.
@@ -65,7 +65,7 @@ class _Reader:
         self._blocks(child(root, "body") if child(root, "body") is not None else ())
         self._end_block()
         self._add_waiting("")
-        self._outline.end_headings()
+        self._outline.leave(0)
         self._margins(root)
 
     def _blocks(self, container: Any) -> None:

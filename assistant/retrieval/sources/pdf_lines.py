@@ -200,7 +200,7 @@ def _block(group: list[Line]) -> str:
 
 
 def _table(group: list[Line]) -> str:
-    from assistant.retrieval.sources.page import table_text
+    from assistant.retrieval.sources.tables import table_text
 
     rows: list[list[str]] = []
     for line in group:

@@ -196,18 +196,12 @@ def _read_page(site: _Site, url: str, validators: Mapping[str, str]) -> ArticleS
         raise Invalid(f"is not a web page but {kind.strip()[:60]}")
     charset = parameters.rpartition("charset=")[2].strip("\"' ") if "charset=" in parameters else ""
     text = decode(reply.body, charset=known_charset(charset) or declared_charset(reply.body))
-    reading = read_html(text, _Pictures(site, place).find)
+    reading = read_html(text, _Pictures(site, place).find, url=place)
     if not reading.has_text:
         raise Invalid("has no text")
-    article = make_article(url, {"url": url, "language": _declared_language(text)}, reading.title or url, reading)
+    article = make_article(url, {"url": url}, reading.title or url, reading)
     given = tuple((name, reply.headers[name][:500]) for name in (_ETAG, _MODIFIED) if name in reply.headers)
     return replace(article, validators=given)
-
-
-def _declared_language(text: str) -> str | None:
-    import lxml.html
-
-    return lxml.html.document_fromstring(text.encode("utf-8", "ignore")).get("lang") if "lang=" in text[:2000] else None
 
 
 class _Pictures:

@@ -220,9 +220,25 @@ def test_a_large_photo_is_scaled_and_a_small_one_left() -> None:
     assert Image.open(io.BytesIO(small.thumbnail)).size == (96, 64)
 
 
-def test_a_panorama_keeps_a_row_of_pixels() -> None:
-    photo = take(encode(scene((20_000, 2)), "PNG"))
-    assert (photo.width, photo.height) == (1600, 1)
+@pytest.mark.parametrize(
+    ("size", "kept"),
+    [
+        ((20_000, 2), (1600, 200)),
+        ((2, 2000), (200, 1600)),
+        ((600, 2), (600, 75)),
+        ((1080, 12_000), (720, 8000)),
+        ((12_000, 1080), (8000, 720)),
+        ((1080, 30_000), (415, 11_520)),
+        ((1080, 2400), (720, 1600)),
+        ((1, 1), (1, 1)),
+        ((7, 3), (7, 3)),
+    ],
+)
+def test_a_long_picture_stays_readable_and_a_line_is_laid_on_a_ground(
+    size: tuple[int, int], kept: tuple[int, int]
+) -> None:
+    photo = take(encode(scene(size), "PNG"))
+    assert (photo.width, photo.height) == kept
 
 
 def test_a_screenshot_stays_lossless_and_a_photo_becomes_jpeg() -> None:

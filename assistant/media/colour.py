@@ -1,4 +1,4 @@
-"""Colour profiles: what we keep is sRGB, without a profile."""
+"""What we keep is sRGB, without a profile and without transparency."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from PIL import Image, ImageCms
 
 # Of 255: invisible.
 _SAME_COLOUR = 2
+# A profile larger than any printer's is not read.
+_LARGEST_PROFILE = 4_000_000
+# Levels of 255 that writing must differ by from the ground to be read with ease; this share of it may differ by less.
+_CONTRAST, _FAINT_SHARE = 80, 0.1
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """The image with its ICC ``profile`` applied. A broken profile is ignored: the colours are slightly off, which
     nobody will notice."""
-    if not profile:
+    if not profile or len(profile) > _LARGEST_PROFILE:
         return image
     image = image.convert("RGB") if image.mode in ("RGBA", "L") else image
     try:
@@ -27,6 +31,21 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         return ImageCms.applyTransform(image, transform) or image
     except Exception:
         return image
+
+
+def on_ground(image: Image.Image) -> Image.Image:
+    """A transparent image on white, unless what is visible does not stand out from that: white writing gets black, and
+    what needs neither of them grey. Any other image as it is."""
+    if image.mode != "RGBA":
+        return image
+    pixels = np.asarray(image.convert("LA"))
+    visible = pixels[..., 0][pixels[..., 1] >= 128].astype(np.int16)
+    ground = 255
+    if 0 < visible.size < pixels[..., 0].size:
+        contrast = {level: float(np.quantile(np.abs(visible - level), _FAINT_SHARE)) for level in (255, 0, 128)}
+        if contrast[255] < _CONTRAST:
+            ground = max(contrast, key=lambda level: contrast[level])
+    return Image.alpha_composite(Image.new("RGBA", image.size, (ground, ground, ground, 255)), image)
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:

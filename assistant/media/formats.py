@@ -19,6 +19,7 @@ _MOST_SCANS = 64
 _MOST_SEGMENTS = 100_000
 _SIGNATURES = (
     (0, b"\xff\xd8\xff", "JPEG"),
+    (12, b"CgBI", "Xcode PNG"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (8, b"WEBPVP8", "WebP"),
     (0, b"GIF87a", "GIF"),
@@ -43,7 +44,8 @@ _SIGNATURES = (
     (0, b"icns", "ICNS"),
 )
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-_SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE\s+svg.*?>\s*)*<svg\b", re.I | re.S)
+# What may precede the first element of an SVG, by its beginning and end.
+_SVG_PROLOGUE = ((b"<?xml", b"?>"), (b"<!--", b"-->"), (b"<!doctype svg", b">"))
 _IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff", ".ico"),
     *(".jp2", ".j2k", ".jxl", ".svg", ".psd"),
@@ -57,9 +59,17 @@ def sniff(data: bytes) -> str | None:
         return "AVIF" if brands & {b"avif", b"avis"} else "HEIC" if data[8:12] in _HEIC_BRANDS else None
     if data[:2] == b"BM" and data[6:10] == bytes(4):
         return "BMP"
-    if _SVG.match(data[:4096]):
+    if _is_svg(data[:4096].lower()):
         return "SVG"
     return next((name for offset, magic, name in _SIGNATURES if data.startswith(magic, offset)), None)
+
+
+def _is_svg(start: bytes) -> bool:
+    """Whether the first element is an SVG's. Each step drops what it has read, so that no file takes long."""
+    rest = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    while end := next((end for begin, end in _SVG_PROLOGUE if rest.startswith(begin)), None):
+        rest = rest.partition(end)[2].lstrip()
+    return rest.startswith(b"<svg") and not rest[4:5].isalnum()
 
 
 def seems_damaged(upload: Upload) -> bool:
@@ -124,7 +134,7 @@ def _check_jpeg(data: bytes) -> None:
 
 
 def _check_gif(data: bytes, *, max_pixels: int) -> None:
-    """No frame exceeds the limit on pixels, not even one after the first, which is the only one decoded."""
+    """No frame exceeds the limit on pixels, not even one that is never decoded."""
     position, blocks = 13 + _colour_table_bytes(data[10]), 0
     while position + 11 <= len(data):
         block = data[position]

@@ -7,6 +7,8 @@ import io
 from pi_heif import register_heif_opener
 from PIL import Image
 
+from assistant.media.shape import kept_size
+
 
 def read(data: bytes, *, max_pixels: int, max_side: int) -> bytes:
     """A PNG that is upright and keeps the colour profile. Raises `MemoryError` if there are more than ``max_pixels``.
@@ -18,7 +20,7 @@ def read(data: bytes, *, max_pixels: int, max_side: int) -> bytes:
         if image.width * image.height > max_pixels:
             raise MemoryError("too many pixels")
         image.load()
-        image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        image.thumbnail(kept_size(*image.size, max_side), Image.Resampling.LANCZOS, reducing_gap=3.0)
         png = io.BytesIO()
         image.save(png, "PNG", compress_level=1)
     return png.getvalue()

@@ -2,7 +2,8 @@
 
 `normalise` decides by content, never by name. A photo is decoded under hard limits, turned upright and encoded again
 without metadata (EXIF, GPS, XMP and comments are dropped; a colour profile is applied first), so nothing of the
-original file but its pixels survives. A file that is not an image is kept as a download and never opened.
+original file but its pixels survives; what else is worth knowing is noted (`origin`). Of an animation the frames that
+show most are kept, on one sheet. A file that is not an image is kept as a download and never opened.
 
 Strict about pixels, lenient about metadata: a photo with a broken EXIF block is a good photo, and phones send them. A
 file that is cut off, fails its own checksums or claims an absurd size is refused, even if a decoder could make
@@ -15,23 +16,28 @@ import hashlib
 import io
 import threading
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, PngImagePlugin
 
 from assistant.errors import AssistantError, Invalid, NotReady, TooLarge, Unsupported
-from assistant.media.colour import to_srgb
+from assistant.media import animation
+from assistant.media.colour import on_ground, to_srgb
 from assistant.media.files import StoredFile, Upload, safe_filename
 from assistant.media.formats import check_structure, seems_damaged, sniff
+from assistant.media.origin import Origin, save
+from assistant.media.shape import kept_size, widened
 from assistant.sandbox import worker as sandbox
 from assistant.sandbox.worker import OverLimit, ReaderFailed
 
 THUMBNAIL_SIDE = 320
-_JPEG_QUALITY = 90
+_JPEG_OPTIONS: dict[str, int | str] = {"quality": 90, "subsampling": "4:2:0"}
 # Nearly as sharp as Lanczos for shrinking, in half the time; shrinking is most of what a request with a photo costs.
 _SHRINK = Image.Resampling.HAMMING
 _DECODERS = {"JPEG": "JPEG", "PNG": "PNG", "WebP": "WEBP", "GIF": "GIF", "HEIC": "HEIF"}
+_ANIMATED = ("PNG", "WEBP", "GIF")
 _ACCEPTED = "Please send it as JPEG, PNG, WebP, GIF or HEIC."
 # A photo of 50 megapixels takes half a gigabyte to decode: two at a time, whatever the number of threads.
 _DECODING = threading.BoundedSemaphore(2)
@@ -45,7 +51,8 @@ PngImagePlugin.MAX_TEXT_MEMORY = 4 * PngImagePlugin.MAX_TEXT_CHUNK
 
 @dataclass(frozen=True)
 class Limits:
-    """``max_bytes`` of the upload, ``max_pixels`` decoded, ``max_side`` in pixels of what is kept."""
+    """``max_bytes`` of the upload, ``max_pixels`` decoded, ``max_side`` in pixels of what is kept (long pictures keep
+    more)."""
 
     max_bytes: int = 15_000_000
     max_pixels: int = 50_000_000
@@ -54,7 +61,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Photo:
-    """A normalised photo: upright sRGB, JPEG or PNG, without metadata. ``thumbnail`` is a JPEG."""
+    """A normalised photo: upright sRGB, JPEG or PNG, with a note on its origin as its only metadata. ``thumbnail`` is a
+    JPEG."""
 
     data: bytes
     content_type: str
@@ -95,7 +103,8 @@ def normalise(upload: Upload, limits: Limits) -> Photo | StoredFile:
 def _normalise_photo(data: bytes, name: str, *, image_format: str, limits: Limits) -> Photo:
     try:
         check_structure(image_format, data, max_pixels=limits.max_pixels)
-        return _encode(_decode(data, name, decoder=_DECODERS[image_format], limits=limits), image_format)
+        pixels, origin = _decode(data, name, decoder=_DECODERS[image_format], limits=limits)
+        return _encode(pixels, image_format, origin)
     except (OverLimit, MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _bomb(name) from error
     except ReaderFailed as error:
@@ -118,8 +127,8 @@ def _damage(name: str, reason: str) -> Invalid:
     return Invalid(f"{name} {what} and cannot be opened. Please take or export it again.", field="photos")
 
 
-def _decode(data: bytes, name: str, *, decoder: str, limits: Limits) -> Image.Image:
-    """Upright sRGB without transparency or metadata, at most ``max_side`` on its longer side."""
+def _decode(data: bytes, name: str, *, decoder: str, limits: Limits) -> tuple[Image.Image, Origin]:
+    """Upright sRGB without transparency or metadata, scaled to what is kept, and what is known of it."""
     if decoder == "HEIF":
         sides = {"max_pixels": limits.max_pixels, "max_side": limits.max_side}
         data, decoder = sandbox.run("assistant.media.heic:read", data, _HEIC_LIMITS, **sides), "PNG"
@@ -131,39 +140,38 @@ def _decode(data: bytes, name: str, *, decoder: str, limits: Limits) -> Image.Im
             limit = f"{limits.max_pixels / 1e6:.0f} megapixels"
             raise TooLarge(f"{name} has more than {limit}. Please send a smaller one.", limit=limits.max_pixels)
         # The JPEG decoder can scale by 2, 4 or 8 while it reads. Slightly above the size kept: a third of the time.
-        share = 1.25 * limits.max_side / max(width, height)
-        image.draft(None, (int(width * share), int(height * share)))
+        kept = kept_size(width, height, limits.max_side)
+        image.draft(None, (int(1.25 * kept[0]), int(1.25 * kept[1])))
         image.load()
-        turn, profile = _turn(image), image.info.get("icc_profile")
-        pixels = _in_plain_mode(image)
-    pixels.thumbnail((limits.max_side, limits.max_side), _SHRINK, reducing_gap=3.0)
-    if pixels.mode == "RGBA":
-        pixels = Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels)
-    pixels = to_srgb(pixels, profile).convert("RGB")
-    upright = pixels.transpose(turn) if turn is not None else pixels
-    upright.info.clear()
-    return upright
+        orientation, profile = _orientation(image), image.info.get("icc_profile")
+
+        def plain(frame: Image.Image) -> Image.Image:
+            pixels = _in_plain_mode(frame).resize(kept, _SHRINK, reducing_gap=3.0)
+            pixels = to_srgb(on_ground(pixels), profile).convert("RGB")
+            return pixels.transpose(_TURNS[orientation]) if orientation in _TURNS else pixels
+
+        pixels, origin = plain(image), Origin(width, height, upright=orientation is not None)
+        if decoder in _ANIMATED and (moving := animation.look(image, plain)) is not None:
+            pixels = animation.sheet(moving.images, limits.max_side)
+            shown = tuple(number + 1 for number in moving.shown)
+            origin = replace(origin, frames=moving.total, goes_on=moving.goes_on, shown=shown)
+    pixels = widened(pixels)
+    pixels.info.clear()
+    return pixels, origin
 
 
-def _encode(pixels: Image.Image, image_format: str) -> Photo:
+def _encode(pixels: Image.Image, image_format: str, origin: Origin) -> Photo:
     """PNG for screenshots and drawings: JPEG would smear their sharp edges."""
     colours = pixels.resize((64, 64), Image.Resampling.NEAREST).getcolors(64 * 64) or ()
     lossless = image_format in ("PNG", "GIF") and len(colours) < 1024
     small = pixels.copy()
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), _SHRINK, reducing_gap=1.5)
+    thumbnail = io.BytesIO()
+    small.save(thumbnail, "JPEG", **_JPEG_OPTIONS)
     # At this level a PNG is a tenth larger than by default, and takes two thirds of the time.
-    data = _save(pixels, "PNG", compress_level=1) if lossless else _jpeg(pixels)
-    return Photo(data, "image/png" if lossless else "image/jpeg", pixels.width, pixels.height, _jpeg(small))
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    return _save(image, "JPEG", quality=_JPEG_QUALITY, subsampling="4:2:0")
-
-
-def _save(image: Image.Image, image_format: str, **options: int | str) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, image_format, **options)
-    return buffer.getvalue()
+    data = save(pixels, "PNG", origin, compress_level=1) if lossless else save(pixels, "JPEG", origin, **_JPEG_OPTIONS)
+    content_type = "image/png" if lossless else "image/jpeg"
+    return Photo(data, content_type, pixels.width, pixels.height, thumbnail.getvalue())
 
 
 _TURNS = {
@@ -177,18 +185,27 @@ _TURNS = {
 }
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """The transposition that turns the image upright, by its EXIF orientation. A broken EXIF block means none."""
+def _orientation(image: Image.Image) -> int | None:
+    """The EXIF orientation; None if there is none that can be read."""
     try:
-        return _TURNS.get(image.getexif().get(0x0112, 1))
+        orientation = int(image.getexif()[0x0112])
     except Exception:
         return None
+    return orientation if 1 <= orientation <= 8 else None
 
 
 def _in_plain_mode(image: Image.Image) -> Image.Image:
     """L, RGB, CMYK or RGBA; any other mode (palettes, 16 bits, one bit) is converted."""
-    if image.mode.startswith("I;16"):  # scale, don't clip
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode.startswith("I;16"):
+        return _eight_bits(np.asarray(image))
     if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBa"):
         return image.convert("RGBA")
+    if image.mode == "CMYK" and "adobe" not in image.info:
+        return ImageChops.invert(image)  # Pillow takes all inks for inverted, as Adobe writes them and marks them
     return image if image.mode in ("L", "RGB", "CMYK", "RGBA") else image.convert("RGB")
+
+
+def _eight_bits(levels: NDArray[np.uint16]) -> Image.Image:
+    """Scaled, not clipped. Cameras that measure 10 or 12 bits leave the highest of 16 unused."""
+    unused = 4 if levels.size and levels.max() < 1 << 12 else 0
+    return Image.fromarray((levels >> (8 - unused)).astype(np.uint8))

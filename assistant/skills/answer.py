@@ -281,7 +281,7 @@ def _say(said: Sequence[CitedSentence]) -> Iterator[AnswerEvent]:
     sentence = said[-1]
     before = Answer(tuple(said[:-1])).text
     text = _separator(before, sentence.text) + sentence.text
-    yield from (Token(word) for word in re.findall(r"\s*\S+", text))
+    yield from (Token(word) for word in re.split(r"(?<=\S)(?=\s)", text))
     yield Cited(sentence)
 
 
@@ -296,7 +296,7 @@ def _cite(sentence: str, passages: Sequence[Document], said: list[CitedSentence]
     """Say the sentence, citing the passage that the model named if that supports it, else another that does. Without
     any, say nothing."""
     text = " ".join(_REFERENCE.sub("", sentence).split())
-    text = re.sub(r"\s+([.,!?;:])", r"\1", text)
+    text = re.sub(r" ([.,!?;:])", r"\1", text)
     if not text or _NO_ANSWER in text:
         return
     named = [int(number) - 1 for number in _REFERENCE.findall(sentence)]

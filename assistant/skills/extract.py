@@ -27,8 +27,10 @@ _HELPS = 0.72
 # Bonus for a unit with all the question's distinctive words. Tuned by the words that quotes share with the reference
 # answers of emanual_tv and anthropic_docs: F1 .40 and .37 with it, .38 and .35 without.
 _DISTINCTIVE = 0.2
-_STEP = re.compile(r"\s*(?:\d+[.)]|[-*•])\s+")
-_BULLET = re.compile(r"\s*[-*•]\s+")
+_STEP = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s+")
+_BULLET = re.compile(r"^\s*[-*•]\s+")
+# A link or picture; neither part of it contains another one.
+_LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:(?!\]\()[^)])*\)")
 # "Floor area: 80 square feet": a name of a few words and a short value that is not a sentence.
 _FACT = re.compile(r"(?:[^\s:?!.]+ ){0,4}[^\s:?!.]{2,}:\s+\S.{0,100}(?<![.!?])")
 _FEWEST_FACTS = 3
@@ -146,7 +148,7 @@ def _answers(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
 
 def _plain(text: str) -> str:
     """The text without Markdown's marks, links reduced to their words."""
-    return re.sub(r"\*\*|__|`", "", re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)).strip()
+    return re.sub(r"\*\*|__|`", "", _LINK.sub(r"\1", text)).strip()
 
 
 def _coded_rows(near: Sequence[Unit], codes: Sequence[str], passages: Sequence[Document]) -> list[Unit]:

@@ -12,9 +12,9 @@ _LONGEST_SMALL_TALK = 80
 _WANTS_PERSON = re.compile(
     r"\b(?:(?:speak|talk|chat|connect|transfer|pass)\w*\b.{0,25}\b(?:human|person|agent|someone|somebody|representative|"
     r"operator|people|staff|colleague|real)|(?:real|actual|live)\s+(?:human|person|agent|people)|human\s+(?:agent|being|"
-    r"please|support)|customer\s+service\s+(?:agent|rep)|(?:want|need|get|give)\s+(?:me\s+)?(?:a|an|some)?\s*(?:human|agent|"
+    r"please|support)|customer\s+service\s+(?:agent|rep)|(?:want|need|get|give)\s++(?:me\s++)?(?:a|an|some)?\s*+(?:human|agent|"
     r"real person|representative|operator)|"
-    r"mit\s+(?:einem|einer)?\s*(?:echten\s+)?(?:mensch\w*|mitarbeiter\w*|person|berater\w*)|mitarbeiter\w*\s+sprechen|"
+    r"mit\s++(?:einem|einer)?\s*+(?:echten\s++)?(?:mensch\w*|mitarbeiter\w*|person|berater\w*)|mitarbeiter\w*\s+sprechen|"
     r"parler\s+(?:à|a|avec)\s+(?:un|une|quelqu)|(?:un|une)\s+(?:vrai|vraie)\s+(?:conseiller|personne|humain)|"
     r"hablar\s+con\s+(?:un|una|alguien)|parlare\s+con\s+(?:un|una|qualcuno)|falar\s+com\s+(?:um|uma|algu)|"
     r"(?:met\s+een|een\s+echte)\s+(?:mens|persoon|medewerker))\b",
@@ -32,7 +32,7 @@ _FILLER = (
     r"(?:ok(?:ay)?|great|perfect|super|bye|there|team|very\s+much|so\s+much|a\s+lot|everyone|again|"
     r"for\s+(?:your|the)\s+help)"
 )
-_GAP = r"[\s,.!?:)🙂👍]*"
+_GAP = r"[\s,.!?:)🙂👍]*+"
 # May end with a name: "Thank you, Alice!"
 _SMALL_TALK = re.compile(
     rf"{_GAP}(?:(?:{_THANKS}|{_HELLO}|{_FILLER})(?!\w){_GAP})+(?<=[\s,.!?])(?-i:[A-ZÄÖÜÉ][a-zäöüßéèç]+)?{_GAP}"

@@ -92,7 +92,7 @@ _USUAL = _NO_NAMES.union(
     "january february march april june july august september october november december".split()
 )
 # What precedes the first word of a sentence, line or quotation.
-_BEGINNING = re.compile(r"(?:[.!?…:]['\")\]]*\s|(?:^|\n)\s*(?:[-*•>#]+|\d+[.)])?|[\"“„«(\[])\s*$")
+_BEGINNING = re.compile(r"(?:[.!?…:]['\")\]]*\s|(?:^|\n)\s{0,8}(?:[-*•>#]+|\d+[.)])?|[\"“„«(\[])\s{0,8}$")
 _BEFORE = 8
 _REGIONS = ("US", "GB", "DE", "FR")
 _FEWEST_DIGITS = 7

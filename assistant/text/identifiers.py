@@ -14,8 +14,8 @@ _SPACED = re.compile(r"\b([A-Za-z])\s(\d{2,4})\b")
 # The code after such a word may start with a letter or two and contain look-alikes and separators: "E-21", "I7-2O6".
 _AFTER_WORD = re.compile(
     r"\b(?:err(?:or|eur|ore)?|codes?|fault|alarm|fehler(?:code)?|st[öo]rung|c[óo]digo|codice)\b"
-    r"[\s.:#-]*(?:code|number|no|nr)?[\s.:#-]*"
-    r"([A-Za-z]{0,2}[\s-]?[\dOILSZB]*\d[\dOILSZB]{0,5}(?:[-.\s]?[\dOILSZB]*\d[\dOILSZB]{0,5})?)\b",
+    r"[\s.:#-]*+(?:(?:code|number|no|nr)[\s.:#-]*+)?"
+    r"([A-Za-z]{0,2}[\s-]?[\dOILSZB]{0,30}\d[\dOILSZB]{0,5}(?:[-.\s]?[\dOILSZB]{0,30}\d[\dOILSZB]{0,5})?)\b",
     re.IGNORECASE,
 )
 _HASH = re.compile(r"#\s?([\dOILSZB]*\d[\dOILSZB]+(?:[-.][\dOILSZB]*\d[\dOILSZB]*)?)\b", re.IGNORECASE)

@@ -9,7 +9,11 @@ from assistant.retrieval.sources.article import Outline, Reading
 from assistant.retrieval.sources.images import NamedPicture, PictureFinder, no_pictures
 
 _COMMENT = re.compile(r"^[ ]{0,3}<!--.*?-->", re.DOTALL | re.MULTILINE)
-_IMAGE = re.compile(r"!\[([^\]]*)\]\(\s*<?([^)\s>]*)>?(?:\s+[\"'(]([^)\"']*)[\"')])?\s*\)")
+# Nothing in a picture or link contains another one, and no quantifier gives back what it has taken: so none is slow.
+_IMAGE = re.compile(
+    r"!\[((?:(?!!\[)[^\]])*+)\]\(\s*+<?((?:(?!!\[)[^)\s>])*+)>?(?:\s++[\"'(]((?:(?!!\[)[^)\"'])*+)[\"')])?\s*+\)"
+)
+_LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:(?!\]\()[^)])*\)")
 
 
 def read_markdown(text: str, pictures: PictureFinder = no_pictures) -> Reading:
@@ -62,4 +66,4 @@ def _next_block(tokens: list[Any], index: int) -> int:
 
 
 def _plain(inline: str) -> str:
-    return re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", re.sub(r"[*`]|(?<!\w)_+|_+(?!\w)", "", inline)).strip()
+    return _LINK.sub(r"\1", re.sub(r"[*`]|(?<!\w)_+|_+(?!\w)", "", inline)).strip()

@@ -19,7 +19,7 @@ from assistant.desk.desk import Desk
 from assistant.desk.events import MessageRated, MessageUpdated
 from assistant.desk.people import find_or_add_customer
 from assistant.desk.subscribers import PROCESS_MESSAGE
-from assistant.errors import Invalid, NotFound
+from assistant.errors import Conflict, Invalid, NotFound
 from assistant.media.files import Upload
 from assistant.models import (
     Author,
@@ -32,6 +32,7 @@ from assistant.ports import HandoffReason
 from assistant.text.clusters import shorten
 
 _SUBJECT_LENGTH = 80
+_USED_ID = "This client_id was used for a different message. Use a new one for each message."
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,37 @@ def start_conversation(desk: Desk, *, name: str | None = None, email: str | None
 def post_message(
     desk: Desk, customer: CustomerPrincipal, *, text: str, uploads: Sequence[Upload], client_id: str | None
 ) -> Posted:
-    """Accept a customer's message. One sent again with the same ``client_id`` is stored once."""
+    """Accept a customer's message. One sent again with the same ``client_id`` is stored once.
+
+    Raises `Conflict` if another message has that ``client_id``: this one would be lost.
+    """
     check_text(desk, text)
     with desk.db.read() as session:
         repeated = _find_message(session, customer.conversation_id, client_id)
     if repeated is not None:
-        return Posted(repeated, prepare_files(desk, uploads).rejected, repeated=True)
+        _require_same_text(repeated, text)
+        return _repeated(repeated, prepare_files(desk, uploads))
     files = prepare_files(desk, uploads)
     require_content(text, files)
     with desk.db.begin() as session:
         conversation = state.lock_conversation(session, access_conversation(session, customer).id)
         repeated = _find_message(session, conversation.id, client_id)
         if repeated is not None:
-            return Posted(repeated, files.rejected, repeated=True)
+            _require_same_text(repeated, text)
+            return _repeated(repeated, files)
         message = add_customer_message(session, conversation, text=text, files=files, client_id=client_id)
     return Posted(message, files.rejected)
+
+
+def _require_same_text(message: Message, text: str) -> None:
+    if message.text != text.strip():
+        raise Conflict(_USED_ID)
+
+
+def _repeated(message: Message, files: PreparedFiles) -> Posted:
+    if {one.sha256 for one in message.attachments} != {one.sha256 for one in files.attachments}:
+        raise Conflict(_USED_ID)
+    return Posted(message, files.rejected, repeated=True)
 
 
 def check_text(desk: Desk, text: str) -> None:

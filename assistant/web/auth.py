@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
 
 import jwt
-from flask import Flask, request
+from flask import Flask, g, request
 from flask_login import LoginManager, UserMixin, current_user
 
 from assistant.db import utcnow
@@ -18,14 +19,28 @@ TOKEN_FOR = timedelta(days=30)
 _AUDIENCE = "widget"
 
 
+def caller() -> str | None:
+    """Who is asking, for counting: the API key or the conversation, if key or token are genuine."""
+    try:
+        return f"key {_machine().key_id}" if request.path.startswith("/api/") else f"conversation {_conversation()}"
+    except Unauthenticated:
+        return None
+
+
 def machine(scope: Scope) -> MachinePrincipal:
     """The machine behind ``Authorization: Bearer``; its key must have the scope."""
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not secret.strip():
-        raise Unauthenticated("Send your API key as: Authorization: Bearer ask_…")
-    principal = credentials.authenticate_key(desk().db, secret.strip())
+    principal = _machine()
     principal.require(scope)
     return principal
+
+
+def _machine() -> MachinePrincipal:
+    if "machine" not in g:
+        scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not secret.strip():
+            raise Unauthenticated("Send your API key as: Authorization: Bearer ask_…")
+        g.machine = credentials.authenticate_key(desk().db, secret.strip())
+    return cast("MachinePrincipal", g.machine)
 
 
 def conversation_token(conversation_public_id: str) -> str:
@@ -36,6 +51,11 @@ def conversation_token(conversation_public_id: str) -> str:
 
 def customer() -> CustomerPrincipal:
     """The customer behind a conversation token: ``Authorization: Bearer`` or, for streams and images, ``?token=``."""
+    return credentials.customer_principal(desk().db, _conversation())
+
+
+def _conversation() -> str:
+    """The public id in the token."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     token = token if scheme.lower() == "bearer" else request.args.get("token", "")
     try:
@@ -48,7 +68,7 @@ def customer() -> CustomerPrincipal:
         )
     except jwt.InvalidTokenError as error:
         raise Unauthenticated("This conversation token is missing, expired or invalid. Start a new one.") from error
-    return credentials.customer_principal(desk().db, str(claims["sub"]))
+    return str(claims["sub"])
 
 
 class _SignedIn(UserMixin):  # type: ignore[misc]  # flask-login ships no types

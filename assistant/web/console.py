@@ -26,10 +26,9 @@ from assistant.models import ConversationState, Priority, Ticket, TicketStatus
 from assistant.skills.triage import allowed_values
 from assistant.text.clusters import beginning
 from assistant.text.storable import storable
-from assistant.web import auth, console_knowledge, console_ticket, console_words
+from assistant.web import auth, console_knowledge, console_ticket, console_words, limits
 from assistant.web.console_live import news_stream
 from assistant.web.context import desk, runtime
-from assistant.web.limits import address, limiter
 from assistant.web.responses import Reply, attachment_response
 
 blueprint = Blueprint("console", __name__, url_prefix="/console")
@@ -94,7 +93,8 @@ def page_context() -> dict[str, Any]:
 
 
 @blueprint.route("/sign-in", methods=["GET", "POST"])
-@limiter.limit("10 per minute; 60 per hour", key_func=address, methods=["POST"])
+@limits.limiter.limit(limits.WRONG_FROM_ADDRESS, key_func=limits.address, methods=["POST"], deduct_when=limits.is_wrong)
+@limits.limiter.limit(limits.WRONG_FOR_ACCOUNT, key_func=limits.account, methods=["POST"], deduct_when=limits.is_wrong)
 def sign_in() -> Reply:
     if request.method == "GET":
         return render_template("console/sign_in.html", error=None, email="")
@@ -114,7 +114,7 @@ def sign_out() -> Reply:
 
 
 @blueprint.route("/password", methods=["GET", "POST"])
-@limiter.limit("10 per minute", key_func=address, methods=["POST"])
+@limits.limiter.limit("10 per minute", key_func=lambda: current_user.get_id() or limits.address(), methods=["POST"])
 def password() -> Reply:
     if request.method == "GET":
         return render_template("console/password.html", error=None)

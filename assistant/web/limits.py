@@ -1,4 +1,4 @@
-"""Rate limits per API key, per conversation or, without either, per address.
+"""Rate limits per API key, per conversation or, without a genuine one, per address.
 
 `Settings.rate_limit` covers everything that a caller does under ``/api`` and ``/widget/v1``. Counts are kept in this
 process and start at zero with it.
@@ -10,11 +10,12 @@ import hashlib
 import threading
 import time
 from collections import Counter
+from ipaddress import ip_network
 
-from flask import request
+from flask import Response, request
 from flask_limiter import ApplicationLimit, Limiter, RequestLimit
-from flask_limiter.util import get_remote_address
 
+from assistant.web import auth
 from assistant.web.context import runtime
 from assistant.web.responses import too_many_requests
 
@@ -23,8 +24,25 @@ _UNCOUNTED = ("widget.get_attachment", "widget.stream_events")
 _COUNTED_PATHS = ("/api/", "/widget/v1/")
 
 
+# Wrong passwords. A person who has forgotten one waits longer and longer; colleagues behind the same address do not.
+WRONG_FOR_ACCOUNT = "5 per minute; 10 per 15 minutes; 20 per 3 hours"
+WRONG_FROM_ADDRESS = "30 per minute; 200 per hour"
+
+
 def address() -> str:
-    return get_remote_address() or "unknown"
+    """The client's; of IPv6 the network, as one client has 2**64 addresses."""
+    given = request.remote_addr or "unknown"
+    return str(ip_network(f"{given}/64", strict=False)) if ":" in given and "%" not in given else given
+
+
+def account() -> str:
+    """The account that somebody tries to sign in to, and from where."""
+    email = request.form.get("email", "").strip().lower()
+    return f"{address()} {hashlib.sha256(email.encode(errors='replace')).hexdigest()}"
+
+
+def is_wrong(response: Response) -> bool:
+    return response.status_code == 401
 
 
 STREAMS = "assistant.open_streams"
@@ -53,10 +71,8 @@ class OpenStreams:
 
 
 def _caller() -> str:
-    """A digest of the key or token: what is kept for counting must not allow signing in."""
-    _, _, secret = request.headers.get("Authorization", "").partition(" ")
-    secret = secret.strip() or request.args.get("token", "")
-    return hashlib.sha256(secret.encode()).hexdigest() if secret else address()
+    """Invented keys and tokens count for the address: they are no way around its limit."""
+    return auth.caller() or address()
 
 
 def _is_exempt() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -292,6 +293,19 @@ def test_too_many_requests_are_told_when_to_come_back(
     assert count_tickets(runtime.desk.db) == 0
     assert client.get(TICKETS, headers=other).status_code == 200  # a key's allowance is its own
     assert client.get("/livez").status_code == 200
+
+
+def test_invented_keys_and_tokens_share_the_limit_of_their_address(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask]
+) -> None:
+    runtime = make_runtime(rate_limit="3 per minute")
+    client = make_app(runtime, limited=True).test_client()
+    for path in (TICKETS, "/widget/v1/conversation"):
+        for given in ("ask_{}", "ey{}", "{}"):
+            client.get(path, headers={"Authorization": f"Bearer {given.format(uuid.uuid4().hex)}"})
+        assert is_problem(client.get(path, headers={"Authorization": f"Bearer {uuid.uuid4().hex}"}), 429)
+    assert is_problem(client.get(f"/widget/v1/conversation?token={uuid.uuid4().hex}"), 429)
+    assert client.get(TICKETS, headers=bearer(make_key(runtime.desk.db))).status_code == 200
 
 
 def test_a_database_that_is_gone_is_a_problem_without_inner_details(

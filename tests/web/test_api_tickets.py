@@ -426,6 +426,13 @@ def test_a_further_message_is_stored_once_and_worked_on(
     assert (count(db, Message), count(db, Evidence)) == (2, 1)
 
 
+def test_another_message_under_the_same_id_is_refused_and_not_lost(client: FlaskClient, key: Key, desk: Desk) -> None:
+    url = f"{TICKETS}/{make_ticket(desk, 'first').public_id}/messages"
+    assert client.post(url, json={"text": "more", "client_id": "m-1"}, headers=key).status_code == 201
+    refused = client.post(url, json={"text": "something else", "client_id": "m-1"}, headers=key)
+    assert (refused.status_code, refused.json["code"]) == (409, "conflict")
+
+
 def test_a_message_to_a_ticket_that_is_not_there_is_a_404(client: FlaskClient, key: Key, db: Database) -> None:
     response = client.post(f"{TICKETS}/tck_00000000000000000000/messages", json={"text": "x"}, headers=key)
     assert response.status_code == 404

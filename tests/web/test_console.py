@@ -198,12 +198,32 @@ def test_signing_out_ends_the_session(sign_in: SignIn, alice: Persona) -> None:
     assert client.get("/console/").status_code == 302
 
 
-def test_guessing_passwords_is_slowed_down(runtime: Runtime, make_app: Callable[..., Any], alice: Persona) -> None:
+def test_guessing_passwords_is_slowed_down(
+    runtime: Runtime, make_app: Callable[..., Any], alice: Persona, bob: Persona
+) -> None:
     client = make_app(runtime, limited=True).test_client()
-    statuses = [submit(client, "/console/sign-in", email=alice.email, password="guess").status_code for _ in range(11)]
-    assert statuses == [401] * 10 + [429]
-    right = submit(client, "/console/sign-in", email=alice.email, password=PASSWORD)
+    statuses = [submit(client, "/console/sign-in", email=alice.email, password="guess").status_code for _ in range(6)]
+    assert statuses == [401] * 5 + [429]
+    right = submit(client, "/console/sign-in", email=f" {alice.email.upper()} ", password=PASSWORD)
     assert (right.status_code, "wait a moment" in right.text) == (429, True)
+    colleague = submit(client, "/console/sign-in", email=bob.email, password=PASSWORD)
+    assert colleague.status_code == 302
+
+
+@pytest.mark.slow
+def test_trying_one_password_on_many_accounts_is_slowed_down(runtime: Runtime, make_app: Callable[..., Any]) -> None:
+    client = make_app(runtime, limited=True).test_client()
+    statuses = [
+        submit(client, "/console/sign-in", email=f"{number}@example.org", password="guess").status_code
+        for number in range(31)
+    ]
+    assert statuses == [401] * 30 + [429]
+
+
+def test_right_passwords_are_not_counted(runtime: Runtime, make_app: Callable[..., Any], alice: Persona) -> None:
+    client = make_app(runtime, limited=True).test_client()
+    for _ in range(8):
+        assert submit(client, "/console/sign-in", email=alice.email, password=PASSWORD).status_code == 302
 
 
 def test_a_session_ends_when_the_agent_is_deactivated(

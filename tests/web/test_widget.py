@@ -98,6 +98,17 @@ def test_a_message_sent_twice_is_stored_once(client: FlaskClient, rosa: Token, d
         assert session.scalar(select(func.count()).select_from(Message)) == 1
 
 
+def test_another_message_under_the_same_id_is_refused_and_not_lost(client: FlaskClient, rosa: Token) -> None:
+    client.post(f"{API}/messages", headers=rosa, **message("It leaks.", client_id="m-1"))
+    for other in (
+        message("It drips.", client_id="m-1"),
+        message("It leaks.", ("a.jpg", make_photo("E21")), client_id="m-1"),
+    ):
+        refused = client.post(f"{API}/messages", headers=rosa, **other)
+        assert (refused.status_code, refused.json["code"]) == (409, "conflict")
+    assert client.post(f"{API}/messages", headers=rosa, **message(" It leaks. ", client_id="m-1")).status_code == 200
+
+
 def test_a_file_that_is_refused_does_not_take_the_message_with_it(client: FlaskClient, rosa: Token) -> None:
     files = (("good.jpg", make_photo("ok")), ("bad.jpg", b"\xff\xd8\xff\xe0 not a photo"))
     sent = client.post(f"{API}/messages", headers=rosa, **message("See both", *files))

@@ -26,7 +26,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import DateTime, Dialect, MetaData, create_engine, event, text
 from sqlalchemy.engine import Connection, Engine, ExceptionContext, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
@@ -221,6 +221,15 @@ def version_problem(database: Database) -> str | None:
 
 def check(database: Database) -> list[str]:
     """The problems found, as sentences that say what to do."""
+    try:
+        return _problems(database)
+    except DatabaseError as error:
+        reason = " ".join(str(error.orig).split())[:200]
+        advice = "Restore a backup" if database.is_sqlite else "Start it"
+        return [f"The database cannot be read: {reason}. {advice}, or check ASSISTANT_DATABASE_URL."]
+
+
+def _problems(database: Database) -> list[str]:
     outdated = version_problem(database)
     problems = [outdated] if outdated is not None else []
     if database.is_sqlite:

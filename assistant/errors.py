@@ -5,6 +5,7 @@
     +- Unauthenticated 401    no valid key, token or session
     +- NotAllowed 403         authenticated, but not permitted to do this
     +- NotFound 404           does not exist, or is not yours: deliberately not told apart
+    |  +- Gone 410         a file that existed: missing, damaged or withdrawn; ``condition`` says which
     +- Conflict 409           the object is not in a state that allows this
     +- TooLarge 413           over a limit; ``limit`` is its value
     +- Unsupported 415        a content type or file format that is not accepted
@@ -58,6 +59,15 @@ class NotAllowed(AssistantError):
 class NotFound(AssistantError):
     code = "not_found"
     status = 404
+
+
+class Gone(NotFound):
+    code = "gone"
+    status = 410
+
+    def __init__(self, message: str, *, condition: str) -> None:
+        super().__init__(message, condition=condition)
+        self.condition = condition
 
 
 class Conflict(AssistantError):

@@ -1,22 +1,27 @@
 """Attachment bytes by their SHA-256: in a folder, or in any object store that obstore supports.
 
-Writing the same bytes twice is a no-op. A file is complete or absent: obstore writes to a temporary file and renames
-it. What is read is checked against its name, so that a damaged disk is noticed here and not in a photo.
+Writing the same bytes again soon is a no-op. A file is complete or absent, and once `put` has returned it outlives a
+power cut. What is read is checked against its name, so that a damaged disk is noticed here and not in a photo.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import secrets
-from datetime import timedelta
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from assistant.errors import NotFound, NotReady, Unavailable
+from assistant.errors import Gone, NotFound, NotReady, Unavailable
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _GONE = "The file no longer exists."
@@ -30,7 +35,7 @@ _CAUSES = (
     (r"Read-only file system|os error 30", "read_only", "its folder is read-only"),
     (r"Too many open files|os error 24", "too_many_files", "the server has too many open files"),
     (r"Input/output error|os error 5\b", "disk_failing", "the disk reports errors"),
-    (r"os error 13|Operation not permitted", "permission_denied", "permission denied"),
+    (r"os error 13|Errno 13|Operation not permitted", "permission_denied", "permission denied"),
     (r"NoSuchBucket|bucket does not exist", "storage_missing", "there is no such bucket"),
     (
         r"PermissionDenied|Unauthenticated|AccessDenied|InvalidAccessKey|SignatureDoesNotMatch|status 40[13]|\b403\b",
@@ -49,12 +54,27 @@ _CAUSES = (
     (r"Unable to recognise URL", "storage_missing", "its address is invalid"),
 )
 
+# Bytes that are put again are written again if they are older than this. So no sweep of old files removes what is being
+# stored at the same moment (`desk.files`), and a file that was damaged is mended by whoever sends it again.
+REWRITE_AFTER = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file in storage: ``sha256`` is None for what a killed writer left behind."""
+
+    path: str
+    sha256: str | None
+    size: int
+    written_at: datetime
+
 
 class Storage:
-    """Thread-safe; holds no open files."""
+    """Thread-safe; holds no open files. ``folder``: where the store is, if it is one."""
 
-    def __init__(self, store: Any) -> None:
+    def __init__(self, store: Any, folder: Path | None = None) -> None:
         self._store = store
+        self._folder = folder
 
     @classmethod
     def open(cls, url: str) -> Storage:
@@ -69,20 +89,17 @@ class Storage:
                 return cls(from_url(url, client_options=_CLIENT | _plain_http(), retry_config=_RETRIES))
             folder = Path(url2pathname(urlsplit(url).path) if url.startswith("file://") else url)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return cls(LocalStore(folder))
+            return cls(LocalStore(folder), folder)
         except Exception as error:
             message = f"The attachment storage cannot be opened: {_cause(error)[1]}. Check ASSISTANT_STORAGE_URL."
             raise NotReady(message) from error
 
     def put(self, data: bytes) -> str:
         """Store bytes and return their SHA-256. Raises `Unavailable` if the disk is full, say."""
-        import obstore
-
         sha256 = hashlib.sha256(data).hexdigest()
         try:
-            # A power failure can leave an empty file behind: only one of the right size counts.
-            if self._size(sha256) != len(data):
-                obstore.put(self._store, _key(sha256), data)
+            if not self._has_lately(sha256, len(data)):
+                self._write(_key(sha256), data)
         except Unavailable:
             raise
         except Exception as error:
@@ -90,37 +107,61 @@ class Storage:
         return sha256
 
     def get(self, sha256: str) -> bytes:
-        """Raises `NotFound` if it does not exist, `NotReady` if it differs from what was written, and `Unavailable` if
-        it cannot be read now."""
+        """Raises `Gone` if it is missing or differs from what was written, `Unavailable` if it cannot be read now."""
         import obstore
 
         try:
             data = bytes(obstore.get(self._store, _key(sha256)).bytes())
         except FileNotFoundError as error:
-            raise NotFound(_GONE) from error
+            if self._folder is not None and not self._folder.is_dir():
+                raise _unavailable("The file could not be read", _no_folder()) from error
+            raise Gone(_GONE, condition="missing") from error
         except NotFound:
             raise
         except Exception as error:
             raise _unavailable("The file could not be read", error) from error
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise NotReady("The stored file is damaged: it differs from what was written. Restore it from a backup.")
+            raise Gone("The stored file is damaged: it differs from what was written.", condition="damaged")
         return data
 
     def exists(self, sha256: str) -> bool:
         """Raises `Unavailable` if the storage cannot tell."""
-        return self._size(sha256) is not None
+        return self._head(sha256) is not None
 
     def delete(self, sha256: str) -> None:
         """Deleting a file that does not exist is a no-op."""
+        self._delete(_key(sha256))
+
+    def list(self) -> Iterator[Stored]:
+        """Every file, in no particular order."""
         import obstore
 
-        key = _key(sha256)
+        for batch in obstore.list(self._store):
+            for found in batch:
+                name = str(found["path"]).replace("/", "")
+                sha256 = name if _SHA256.fullmatch(name) else None
+                yield Stored(str(found["path"]), sha256, int(found["size"]), found["last_modified"])
+
+    def delete_if_older(self, file: Stored, than: datetime) -> bool:
+        """Delete a file from `list`, unless it has been written again since. Returns whether it is gone."""
+        import obstore
+
         try:
-            obstore.delete(self._store, key)
+            if obstore.head(self._store, file.path)["last_modified"] >= than:
+                return False
         except FileNotFoundError:
-            return
-        except Exception as error:
-            raise _unavailable("The file could not be deleted", error) from error
+            return True
+        self._delete(file.path)
+        return True
+
+    def free_bytes(self) -> int | None:
+        """What the disk below the folder has left; None for an object store."""
+        if self._folder is None:
+            return None
+        try:
+            return shutil.disk_usage(self._folder).free
+        except OSError as error:
+            raise _unavailable("The storage could not be read", error) from error
 
     def check(self) -> None:
         """Write, read and delete a probe; raises `NotReady` with the reason if one of them fails."""
@@ -140,19 +181,80 @@ class Storage:
         if isinstance(self._store, LocalStore):
             self.check()
         else:
-            self._size("0" * 64)
+            self._head("0" * 64)
 
-    def _size(self, sha256: str) -> int | None:
+    def _has_lately(self, sha256: str, size: int) -> bool:
+        found = self._head(sha256)
+        # A power cut can leave an empty file behind: only one of the right size counts.
+        return (
+            found is not None and found["size"] == size and datetime.now(UTC) - found["last_modified"] < REWRITE_AFTER
+        )
+
+    def _head(self, sha256: str) -> Any:
         import obstore
 
         try:
-            return int(obstore.head(self._store, _key(sha256))["size"])
+            return obstore.head(self._store, _key(sha256))
         except FileNotFoundError:
             return None
         except NotFound:
             raise
         except Exception as error:
             raise _unavailable("The file could not be read", error) from error
+
+    def _write(self, key: str, data: bytes) -> None:
+        import obstore
+
+        if self._folder is None:
+            obstore.put(self._store, key, data)
+        elif not self._folder.is_dir():  # unmounted: what is written below it now would be lost
+            raise _no_folder()
+        else:
+            _write_durably(self._folder / key, data)
+
+    def _delete(self, key: str) -> None:
+        import obstore
+
+        try:
+            obstore.delete(self._store, key)
+        except FileNotFoundError:
+            return
+        except Exception as error:
+            raise _unavailable("The file could not be deleted", error) from error
+
+
+def _no_folder() -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, "its folder does not exist")
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    """Write a file that is complete and on the disk, or absent: obstore renames too, but does not call fsync."""
+    try:
+        path.parent.mkdir()
+    except FileExistsError:
+        pass
+    else:
+        _sync(path.parent.parent)
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix="partial-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(partial).replace(path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Put the names in a folder on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _plain_http() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from assistant.desk import evidence, feed, learning, queue, subscribers, turns
+from assistant.desk import attachments, evidence, feed, files, learning, queue, subscribers, turns
 from assistant.desk.desk import Desk
 from assistant.desk.queue import ClaimedJob
 from assistant.errors import AssistantError
@@ -31,7 +31,9 @@ Handler = Callable[[Desk, dict[str, int]], None]
 HANDLERS: dict[str, Handler] = {
     subscribers.PROCESS_MESSAGE: lambda desk, payload: turns.process_message(desk, payload["message_id"]),
     turns.GIVE_UP: lambda desk, payload: turns.give_up(desk, payload["message_id"]),
-    evidence.READ_AGAIN: lambda desk, payload: evidence.read_again(desk, payload["message_id"], tries=payload["tries"]),
+    attachments.READ_AGAIN: lambda desk, payload: evidence.read_again(
+        desk, payload["message_id"], tries=payload["tries"]
+    ),
     learning.LEARN: lambda desk, _payload: log.info("triage.learned", **learning.learn(desk)),
     sources.SYNC: lambda desk, payload: sources.sync_job(desk, payload["source_id"]),
     embedding.EMBED: lambda desk, _payload: embedding.embed_job(desk),
@@ -145,6 +147,8 @@ class Workers:
                 if now - swept_at >= SWEEP_EVERY:
                     swept_at = now
                     queue.sweep(self._desk.db, now=now)
+                    if swept := files.sweep(self._desk.db, self._desk.storage, now=now):
+                        log.info("storage.swept", files=swept)
                     feed.sweep(self._desk.db, now=now)
                     indexing.sweep_vectors(self._desk.db)
             except Exception:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 import threading
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from assistant.errors import NotFound, NotReady
-from assistant.storage import Storage
+from assistant.errors import Gone, NotFound, NotReady
+from assistant.storage import REWRITE_AFTER, Storage
 
 DATA = b"a photo's bytes" * 1000
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -103,8 +108,63 @@ def test_a_damaged_file_is_not_handed_out(folder: Path) -> None:
     storage = Storage.open(str(folder))
     storage.put(DATA)
     (folder / SHA256[:2] / SHA256[2:]).write_bytes(b"X" + DATA[1:])
-    with pytest.raises(NotReady, match="damaged"):
+    with pytest.raises(Gone, match="damaged"):
         storage.get(SHA256)
+
+
+def test_a_file_that_was_damaged_is_mended_by_whoever_sends_it_again(folder: Path) -> None:
+    storage = Storage.open(str(folder))
+    storage.put(DATA)
+    path = folder / SHA256[:2] / SHA256[2:]
+    path.write_bytes(b"X" + DATA[1:])
+    long_ago = time.time() - 2 * REWRITE_AFTER.total_seconds()
+    os.utime(path, (long_ago, long_ago))
+    storage.put(DATA)
+    assert storage.get(SHA256) == DATA
+
+
+def test_every_file_is_listed_and_an_old_one_that_is_put_again_is_young(storage: Storage) -> None:
+    storage.put(DATA)
+    storage.put(b"other")
+    listed = {file.sha256: file for file in storage.list()}
+    assert listed.keys() == {SHA256, hashlib.sha256(b"other").hexdigest()}
+    assert listed[SHA256].size == len(DATA)
+    assert not storage.delete_if_older(listed[SHA256], datetime.now(UTC) - timedelta(hours=1))
+    assert storage.exists(SHA256)
+    assert storage.delete_if_older(listed[SHA256], datetime.now(UTC) + timedelta(hours=1))
+    assert not storage.exists(SHA256)
+
+
+def test_a_folder_that_is_not_mounted_is_no_reason_to_call_files_missing_or_to_write_elsewhere(folder: Path) -> None:
+    storage = Storage.open(str(folder))
+    storage.put(DATA)
+    folder.rename(folder.with_name("unmounted"))
+    with pytest.raises(NotReady, match="folder does not exist"):
+        storage.get(SHA256)
+    with pytest.raises(NotReady):
+        storage.put(b"other")
+    assert not folder.exists()
+
+
+def test_only_we_may_read_what_customers_sent(folder: Path) -> None:
+    Storage.open(str(folder)).put(DATA)
+    assert (folder / SHA256[:2] / SHA256[2:]).stat().st_mode & 0o077 == 0
+
+
+def test_a_file_and_its_name_are_on_the_disk_before_it_is_acknowledged(tmp_path: Path) -> None:
+    """As the kernel sees it: the file is synced before it gets its name, and the folder after."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("needs strace")
+    script = f"from assistant.storage import Storage; Storage.open({str(tmp_path / 'a')!r}).put(b'x' * 9)"
+    trace = tmp_path / "trace"
+    command = [strace, "-f", "-y", "-e", "trace=fsync,rename", "-o", str(trace), sys.executable, "-c", script]
+    subprocess.run(command, check=True, timeout=120, cwd=Path(__file__).parents[1])
+    calls = [
+        line.split(" ", 1)[1].strip() for line in trace.read_text().splitlines() if "fsync" in line or "ren" in line
+    ]
+    named = [call.split("(")[0] + (" file" if "partial-" in call else " folder") for call in calls]
+    assert named == ["fsync folder", "fsync file", "rename file", "fsync folder"]
 
 
 def test_many_threads_putting_the_same_bytes_leave_one_whole_file(folder: Path) -> None:

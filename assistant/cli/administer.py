@@ -26,17 +26,20 @@ def db_upgrade() -> None:
 
 @db.command("check")
 def db_check() -> None:
-    """Check that the database is at this version, undamaged and consistent."""
+    """Check that database and stored files are at this version, undamaged and consistent. Reads every file."""
     from assistant.db import Database, check
+    from assistant.desk.files import lost_files
+    from assistant.storage import Storage
 
-    database = Database(read_settings().sqlalchemy_url)
-    problems = check(database)
+    settings = read_settings()
+    database = Database(settings.sqlalchemy_url)
+    problems = check(database) or list(lost_files(database, Storage.open(settings.attachments_url)))
     database.close()
     for problem in problems:
         click.echo(f"fail  {problem}", err=True)
     if problems:
         sys.exit(1)
-    click.echo("ok    at the current version, undamaged, no broken references")
+    click.echo("ok    at the current version, undamaged, no broken references, every file is there")
 
 
 @db.command("backup")

@@ -1,19 +1,28 @@
-"""Files sent with a message: checked, normalised and stored before any row refers to them.
+"""Files sent with a message: checked, normalised and stored before any row refers to them; and read again.
 
 A bad file does not fail the message: it is refused with a reason and the rest is accepted. A fault of ours fails the
-message: its sender keeps it and tries again, rather than finding it stored without the file.
+message: its sender keeps it and tries again, rather than finding it stored without the file. A file that is lost later
+costs nothing but itself: whoever reads it records that, and goes on without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from sqlalchemy import select
+
+from assistant.desk import feed, queue
 from assistant.desk.desk import Desk
-from assistant.errors import AssistantError, NotReady, TooLarge
+from assistant.desk.events import MessageUpdated
+from assistant.errors import AssistantError, Gone, NotReady, TooLarge
 from assistant.media.files import Upload, safe_filename
 from assistant.media.photo import Photo, normalise
-from assistant.models import Attachment, AttachmentKind
+from assistant.models import Attachment, AttachmentKind, FileCondition
+
+READ_AGAIN = "read_again"  # the job that reads photos which the model, or nobody, could read before
+LOST = (FileCondition.MISSING, FileCondition.DAMAGED)
 
 
 @dataclass(frozen=True)
@@ -64,3 +73,45 @@ def _prepare(desk: Desk, upload: Upload, *, position: int) -> Attachment:
         attachment.thumbnail_sha256 = desk.storage.put(file.thumbnail)
         attachment.width, attachment.height = file.width, file.height
     return attachment
+
+
+def read_file(desk: Desk, attachment: Attachment, *, thumbnail: bool = False) -> bytes:
+    """An attachment's bytes. Opens a transaction if what is known of them changes: everybody is told.
+
+    Raises `Gone` if they are missing, damaged or infected."""
+    name = attachment.filename
+    if attachment.condition is FileCondition.INFECTED:
+        raise Gone(f"{name} contains malware and is not handed out.", condition=attachment.condition.value)
+    if thumbnail and attachment.thumbnail_sha256 is not None:
+        with suppress(Gone):  # the photo itself will do
+            return desk.storage.get(attachment.thumbnail_sha256)
+    try:
+        data = desk.storage.get(attachment.sha256)
+    except Gone as error:
+        record_condition(desk, attachment, FileCondition(error.condition))
+        raise Gone(f"{name} is lost: {error.message} Ask for it again.", condition=error.condition) from error
+    if attachment.condition in LOST:
+        record_condition(desk, attachment, FileCondition.READY)
+    return data
+
+
+def read_files(desk: Desk, attachments: Iterable[Attachment]) -> list[bytes]:
+    """The bytes of those that can still be had, in order."""
+    found = []
+    for attachment in attachments:
+        with suppress(Gone):
+            found.append(read_file(desk, attachment))
+    return found
+
+
+def record_condition(desk: Desk, attachment: Attachment, condition: FileCondition) -> None:
+    """Record and tell what became of a file, for every attachment with the same bytes. A photo that is back is read."""
+    with desk.db.begin() as session:
+        same = select(Attachment).where(Attachment.sha256 == attachment.sha256, Attachment.condition != condition)
+        for row in session.scalars(same.where(Attachment.condition != FileCondition.INFECTED)):
+            is_back = row.condition in LOST and row.kind is AttachmentKind.PHOTO
+            row.condition = condition
+            feed.append(session, row.message.conversation_id, MessageUpdated(row.message))
+            if is_back:
+                payload = {"message_id": row.message_id, "tries": 0}
+                queue.enqueue(session, READ_AGAIN, payload, key=f"{READ_AGAIN}:{row.message_id}")

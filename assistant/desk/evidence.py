@@ -6,6 +6,7 @@ An agent's correction counts for every attachment with the same bytes and is nev
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from time import perf_counter
 from typing import Any
@@ -16,23 +17,23 @@ from sqlalchemy.orm import Session, joinedload
 from assistant.db import utcnow
 from assistant.desk import feed, queue, reports
 from assistant.desk.access import AgentPrincipal, access_attachment
+from assistant.desk.attachments import READ_AGAIN, read_file
 from assistant.desk.desk import Desk
 from assistant.desk.events import EvidenceCorrected, EvidenceRead
-from assistant.errors import Invalid, NotFound
+from assistant.errors import Gone, Invalid, NotFound
 from assistant.models import Attachment, AttachmentKind, Author, Evidence, EvidenceState, Message
 from assistant.ports import Capabilities, WorkPriority, at_priority
 from assistant.skills.contradictions import Contradiction, contradictions
 from assistant.skills.read_photo import FIELDS, PhotoEvidence, read_photo
 from assistant.skills.taxonomy import Taxonomy
 
-READ_AGAIN = "read_again"  # the job that reads photos at which the model failed
 _FIRST_PAUSE, _MOST_TRIES = timedelta(minutes=1), 9  # 1, 2, 4 ... 256 minutes: over eight hours
 
 
 def read_photos(desk: Desk, message_id: int) -> list[PhotoEvidence]:
     """Read the photos of a message that have not been read yet. Returns the evidence of all of them, in order.
 
-    Photos at which the model failed are read again later."""
+    Photos at which the model failed are read again later; lost ones are left out."""
     return _read_photos(desk, message_id, tries=0)
 
 
@@ -49,10 +50,12 @@ def _read_photos(desk: Desk, message_id: int, *, tries: int) -> list[PhotoEviden
         known = evidence_of(session, photos, revision=revision)
     for photo in photos:
         if photo.sha256 not in known:
-            known[photo.sha256] = _read_and_store(desk, photo)
-    if any(not _is_whole(known[photo.sha256], revision) for photo in photos):
+            with suppress(Gone):
+                known[photo.sha256] = _read_and_store(desk, photo)
+    read = [known[photo.sha256] for photo in photos if photo.sha256 in known]
+    if not all(_is_whole(row, revision) for row in read):
         _read_again_later(desk, message_id, tries=tries)
-    return [to_value(known[photo.sha256]) for photo in photos]
+    return [to_value(row) for row in read]
 
 
 def _is_whole(row: Evidence, revision: str) -> bool:
@@ -167,7 +170,7 @@ def contradictions_of(message: Message, rows: Mapping[str, Evidence], taxonomy: 
 def _read_and_store(desk: Desk, photo: Attachment) -> Evidence:
     """Read a photo outside any transaction and store the result; if the model failed, as a reading by OCR alone."""
     started = perf_counter()
-    read = read_photo(desk.storage.get(photo.sha256), capabilities=desk.capabilities, taxonomy=desk.taxonomy)
+    read = read_photo(read_file(desk, photo), capabilities=desk.capabilities, taxonomy=desk.taxonomy)
     seconds = perf_counter() - started
     reader = reader_of(read, desk.capabilities)
     with desk.db.begin() as session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session, selectinload
 from assistant.db import Database
 from assistant.desk.evidence import evidence_of
 from assistant.desk.learning import DECIDED, LEARN_AT_MOST
-from assistant.errors import Invalid
+from assistant.errors import Gone, Invalid
 from assistant.models import Attachment, AttachmentKind, EvidenceState, Message, TriageResult
 from assistant.storage import Storage
 
@@ -30,10 +31,16 @@ def export_lessons(db: Database, storage: Storage, folder: Path) -> Path:
         rows = list(_rows(session))
     if not rows:
         raise Invalid("There is nothing to learn from yet: no agent has decided a triage field or corrected evidence.")
+    kept = set()
     for sha256 in {sha256 for _, photos in rows for sha256 in photos}:
-        (folder / _name(sha256)).write_bytes(storage.get(sha256))
+        with suppress(Gone):  # its ticket teaches without it
+            (folder / _name(sha256)).write_bytes(storage.get(sha256))
+            kept.add(sha256)
     file = folder / "tickets.jsonl"
-    lines = (json.dumps({**row, "photos": list(map(_name, photos))}, ensure_ascii=False) for row, photos in rows)
+    lines = (
+        json.dumps({**row, "photos": [_name(photo) for photo in photos if photo in kept]}, ensure_ascii=False)
+        for row, photos in rows
+    )
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return file
 

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from assistant.db import utcnow
 from assistant.desk import access, conversations, people, reports, state
 from assistant.desk.access import AgentPrincipal, Staff
+from assistant.desk.attachments import read_files
 from assistant.desk.desk import Desk
 from assistant.desk.evidence import evidence_of, photos_of, read_photos, to_value
 from assistant.desk.learning import DECIDED, current_heads
@@ -53,7 +54,7 @@ def triage_message(desk: Desk, message_id: int) -> None:
         desk,
         text,
         evidence=[to_value(rows[photo.sha256]) for photo in photos if photo.sha256 in rows],
-        photos=[desk.storage.get(photo.sha256) for photo in photos] if desk.capabilities.decisions else [],
+        photos=read_files(desk, photos) if desk.capabilities.decisions else [],
         heads=heads,
     )
     seconds = perf_counter() - started

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from assistant.desk import conversations, drafts, feed, reports, state, triage
 from assistant.desk.answers import answer_skill, citation_rows
+from assistant.desk.attachments import read_files
 from assistant.desk.desk import Desk
 from assistant.desk.events import AnswerDelta, AnswerDropped, AnswerStarted
 from assistant.desk.evidence import contradictions_of, evidence_of, photos_of, read_photos, to_value
@@ -226,8 +227,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
     # Beyond what was read in them, only a writing model and visual search need the photos themselves.
     if not (desk.capabilities.writes_answers or desk.capabilities.photo_embedder is not None):
         return situation
-    loaded = tuple(desk.storage.get(photo.sha256) for photo in photos)
-    return replace(situation, request=replace(request, photos=loaded))
+    return replace(situation, request=replace(request, photos=tuple(read_files(desk, photos))))
 
 
 def _needs_human(session: Session, message_id: int) -> bool:

@@ -6,7 +6,8 @@ import was killed or the text around them has changed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from statistics import median
 
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from assistant.desk import evidence
 from assistant.desk.desk import Desk
-from assistant.errors import AssistantError, NotFound, Unsupported
+from assistant.errors import AssistantError, Gone, NotFound, Unsupported
 from assistant.knowledge.imports import KeptPicture
 from assistant.knowledge.indexing import keep_vectors, to_bytes
 from assistant.media.files import Upload
@@ -80,8 +81,9 @@ def embed_pictures(desk: Desk, *, progress: Progress = no_progress) -> int:
     for start in range(0, len(missing), _EMBED_AT_ONCE):
         progress(start, len(missing), "Embedding pictures")
         some = missing[start : start + _EMBED_AT_ONCE]
-        embedded = embedder.embed([desk.storage.get(sha256) for sha256 in some])
-        vectors = {sha256: to_bytes(vector) for sha256, vector in zip(some, embedded, strict=True)}
+        pictures = _read(desk, some)
+        embedded = embedder.embed(list(pictures.values())) if pictures else []
+        vectors = {sha256: to_bytes(vector) for sha256, vector in zip(pictures, embedded, strict=True)}
         with desk.db.begin() as session:
             keep_vectors(session, VectorKind.PICTURE, vectors, embedding_model=embedder.name)
     with desk.db.begin() as session:
@@ -89,6 +91,15 @@ def embed_pictures(desk: Desk, *, progress: Progress = no_progress) -> int:
         old = or_(Vector.embedding_model != embedder.name, gone)
         session.execute(delete(Vector).where(Vector.kind == VectorKind.PICTURE, old))
     return len(missing)
+
+
+def _read(desk: Desk, digests: Iterable[str]) -> dict[str, bytes]:
+    """The bytes of those that are not lost."""
+    found = {}
+    for sha256 in digests:
+        with suppress(Gone):
+            found[sha256] = desk.storage.get(sha256)
+    return found
 
 
 def lacks_vectors(session: Session, name: str) -> bool:

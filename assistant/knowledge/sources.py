@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 
 from assistant.desk import queue
 from assistant.desk.desk import Desk
-from assistant.errors import AssistantError, Conflict, Invalid, NotFound, TooLarge
+from assistant.errors import AssistantError, Conflict, Gone, Invalid, NotFound, TooLarge
 from assistant.knowledge import embedding, figures, indexing, solved
 from assistant.knowledge.imports import Importer, ImportReport
 from assistant.media.files import Upload, safe_filename
@@ -292,10 +292,17 @@ def _listing(desk: Desk, source: Source) -> Iterator[Listing]:
         with tempfile.TemporaryDirectory(prefix="articles-") as folder:
             with desk.db.read() as session:
                 files = files_of(session, source)
+            lost: dict[str, str] = {}
             for file in files:
-                (Path(folder) / file.name).write_bytes(desk.storage.get(file.sha256))
+                try:
+                    (Path(folder) / file.name).write_bytes(desk.storage.get(file.sha256))
+                except Gone as error:
+                    lost[file.name] = f"{error.message} Add it again."
             # If all files were removed, so are the articles.
-            yield list_articles(Path(folder)) if files else Listing()
+            listing = list_articles(Path(folder)) if len(files) > len(lost) else Listing()
+            for name, reason in lost.items():
+                listing.fail(name, reason, doubtful=name)
+            yield listing
 
 
 def _website(desk: Desk, source: Source) -> Listing:

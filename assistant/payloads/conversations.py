@@ -10,7 +10,7 @@ from pydantic import Field
 
 from assistant import models
 from assistant.errors import AssistantError
-from assistant.models import AttachmentKind, Author, ConversationState, MessageVisibility
+from assistant.models import AttachmentKind, Author, ConversationState, FileCondition, MessageVisibility
 from assistant.payloads.payload import Payload, Score
 from assistant.ports import HandoffReason
 from assistant.skills.answer import Answer
@@ -48,6 +48,8 @@ class Attachment(Payload):
     size: int = Field(description="Bytes.")
     width: int | None
     height: int | None
+    condition: FileCondition = Field(description="Unless it is `ready` or `unscanned`, the bytes cannot be had.")
+    risk: str | None = Field(description="What opening the file might do, e.g. `program` or `macros`; null if nothing.")
 
     @classmethod
     def of(cls, attachment: models.Attachment) -> Self:
@@ -59,6 +61,8 @@ class Attachment(Payload):
             size=attachment.byte_size,
             width=attachment.width,
             height=attachment.height,
+            condition=attachment.condition,
+            risk=attachment.risk,
         )
 
 

@@ -145,7 +145,7 @@ class Assessment(Payload):
 class TicketAttachment(Attachment):
     """An attachment with what was read in it."""
 
-    evidence: Evidence | None = Field(description="Null until the photo has been read, and for other files.")
+    evidence: Evidence | None = Field(description="Null until the photo has been read, and for other or lost files.")
 
     @classmethod
     def read(cls, attachment: models.Attachment, evidence: models.Evidence | None) -> Self:

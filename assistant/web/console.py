@@ -83,6 +83,8 @@ def page_context() -> dict[str, Any]:
         "mode_words": console_words.MODE[capabilities.mode],
         "trouble": installed.trouble() if installed is not None else None,
         "handoff_words": console_words.HANDOFF,
+        "lost_words": console_words.LOST,
+        "risk_words": console_words.RISK,
         "quoting_modes": console_words.QUOTES,
         "state_words": console_words.STATE,
         "channel_words": console_words.CHANNEL,

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assistant.media.kinds import Risk
+from assistant.models import FileCondition
 from assistant.ports import HandoffReason, Mode
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 
@@ -29,6 +31,20 @@ STATE = {
     "handed_off": "Waiting for an agent",
     "agent": "With an agent",
     "closed": "Closed",
+}
+# Why an attachment cannot be opened.
+LOST = {
+    FileCondition.MISSING.value: "is no longer in storage. Ask for it again.",
+    FileCondition.DAMAGED.value: "is damaged in storage. Ask for it again.",
+    FileCondition.INFECTED.value: "contains malware and cannot be downloaded.",
+}
+RISK = {
+    Risk.PROGRAM.value: "Careful: a program. Do not open it.",
+    Risk.MACROS.value: "Careful: contains macros",
+    Risk.ACTIVE.value: "Careful: may run scripts when opened",
+    Risk.ARCHIVE.value: "Careful: an archive with programs or scripts in it",
+    Risk.DISGUISE.value: "Careful: not what its name says",
+    Risk.UNKNOWN.value: "Careful: an unusual kind of file",
 }
 CHANNEL = {"widget": "Chat widget", "api": "API"}
 

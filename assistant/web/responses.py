@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from assistant.desk import feed
+from assistant.desk.attachments import read_file
 from assistant.desk.desk import Desk
 from assistant.desk.events import Audience
 from assistant.errors import AssistantError, Invalid, RateLimited, TooLarge, Unavailable, Unsupported
@@ -29,6 +30,7 @@ log = structlog.get_logger(__name__)
 # What a page of the console returns.
 Reply = str | BaseResponse | tuple[str, int]
 
+_JPEG = b"\xff\xd8"
 PING_EVERY = 12.0
 # A stream ends after this many seconds and the browser reconnects with its last event id. This finds dead peers.
 STREAM_FOR = 300.0
@@ -180,9 +182,8 @@ def _last_event_id(desk: Desk, conversation_id: int | None) -> int:
 def attachment_response(desk: Desk, attachment: Attachment, *, thumbnail: bool = False) -> Response:
     """An attachment's bytes. Photos are shown inline; anything else is only ever a download."""
     is_photo = attachment.kind is AttachmentKind.PHOTO
-    sha256 = attachment.thumbnail_sha256 if thumbnail and attachment.thumbnail_sha256 else attachment.sha256
-    data = desk.storage.get(sha256)
-    content_type = "image/jpeg" if sha256 == attachment.thumbnail_sha256 else attachment.content_type
+    data = read_file(desk, attachment, thumbnail=thumbnail)
+    content_type = "image/jpeg" if data.startswith(_JPEG) else attachment.content_type
     response = _inert(data, content_type if is_photo else "application/octet-stream")
     response.headers["Content-Disposition"] = disposition("inline" if is_photo else "attachment", attachment.filename)
     return response

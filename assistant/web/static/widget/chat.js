@@ -193,6 +193,7 @@ export class Chat {
 
   #receive(kind, payload) {
     if (kind === "message.created") this.#showMessage(payload);
+    else if (kind === "message.updated") this.#thread.update(payload);
     else if (kind === "conversation.updated") this.#setState(payload);
     else if (kind === "answer.started") this.#answerStarted();
     else if (kind === "answer.delta" && this.#hearsWholeAnswer) this.#thread.addWords(payload.text);

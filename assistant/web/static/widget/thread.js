@@ -7,6 +7,7 @@ import { currentLanguage, t, translateNotice } from "./texts.js";
 const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif"];
 const MARGIN = 12; // pixels kept free above a message at the upper edge
 const NEAR = 48; // pixels from the end that still count as the end
+const LOST = ["missing", "damaged", "infected"];
 let passageCount = 0;
 
 export class Thread {
@@ -81,6 +82,18 @@ export class Thread {
     }
     this.#follow(message.author === "customer");
     return !own;
+  }
+
+  /** Show a message as it is now, in its place: a file of it was lost. */
+  update(message) {
+    const shown = this.#byId.get(message.id);
+    if (!shown) return;
+    const entry = this.#entry(message);
+    const delivery = shown.querySelector(".delivery");
+    if (delivery) entry.querySelector(".delivery")?.replaceWith(delivery);
+    this.#byId.set(message.id, entry);
+    if (message.external_id) this.#byExternalId.set(message.external_id, entry);
+    shown.replaceWith(entry);
   }
 
   /** Show a message that the server has not acknowledged. */
@@ -276,7 +289,9 @@ export class Thread {
     if (!attachments.length) return null;
     const holder = make("div.photos");
     for (const attachment of attachments) {
-      holder.append(attachment.kind === "photo" ? this.#thumbnail(attachment) : this.#download(attachment));
+      const isLost = LOST.includes(attachment.condition);
+      if (isLost) holder.append(lostFile(attachment));
+      else holder.append(attachment.kind === "photo" ? this.#thumbnail(attachment) : this.#download(attachment));
     }
     return holder;
   }
@@ -384,6 +399,12 @@ function byline(message, name) {
   const date = new Date(message.created_at);
   const time = new Intl.DateTimeFormat(currentLanguage(), { hour: "numeric", minute: "2-digit" }).format(date);
   return make("p.byline", {}, make("span.author", {}, name), make("time", { dateTime: message.created_at }, time));
+}
+
+/** A file that cannot be opened any more, and why. */
+function lostFile({ filename, condition }) {
+  const text = t(condition === "infected" ? "file_infected" : "file_lost", { name: filename });
+  return make("p.rejected", {}, icon("warn"), make("span", {}, text));
 }
 
 /** An unsent file: an image if the browser can show it (most cannot show HEIC), else its name. */

@@ -1,0 +1,85 @@
+"""Files in storage and the rows that name them: which are lost, and which are named by no row.
+
+Files are stored before their rows, so a crash in between leaves a file that nobody names. `sweep` removes it later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, literal, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from assistant.db import Database
+from assistant.errors import Gone
+from assistant.models import Attachment, Figure, Source, SourceFile
+from assistant.storage import Storage
+
+# Far longer than the time between storing a file and naming it, and than `storage.REWRITE_AFTER`: whoever sends the
+# same bytes again has made the file young again.
+SWEEP_AFTER = timedelta(hours=24)
+_AT_ONCE = 500
+
+Named = InstrumentedAttribute[str] | InstrumentedAttribute[str | None]
+
+# Every column that names a file. A new one belongs here, or its files are swept: a test compares it with the tables.
+NAMED_IN: tuple[Named, ...] = (
+    Attachment.sha256,
+    Attachment.thumbnail_sha256,
+    Figure.sha256,
+    Figure.thumbnail_sha256,
+    SourceFile.sha256,
+)
+
+
+def sweep(db: Database, storage: Storage, *, now: datetime) -> int:
+    """Delete old files that no row names. Returns how many there were."""
+    too_young = now - SWEEP_AFTER
+    old = [file for file in storage.list() if file.written_at < too_young]
+    swept = 0
+    for start in range(0, len(old), _AT_ONCE):
+        some = old[start : start + _AT_ONCE]
+        with db.read() as session:
+            named = _named_among(session, [file.sha256 for file in some if file.sha256 is not None])
+        swept += sum(storage.delete_if_older(file, too_young) for file in some if file.sha256 not in named)
+    return swept
+
+
+def _named_among(session: Session, digests: list[str]) -> set[str]:
+    return {
+        sha256 for column in NAMED_IN for sha256 in session.scalars(select(column).where(column.in_(digests))) if sha256
+    }
+
+
+def lost_files(db: Database, storage: Storage) -> Iterator[str]:
+    """Sentences about every file that a row names and that is missing or damaged. Reads every file."""
+    with db.read() as session:
+        named = list(_named(session))
+    for sha256, what in sorted(named):
+        try:
+            storage.get(sha256)
+        except Gone as error:
+            yield f"{what} is {error.condition} ({sha256[:12]}…). Restore it from a backup."
+
+
+def _named(session: Session) -> set[tuple[str, str]]:
+    """Each file's digest with its name in words."""
+
+    def rows(digest: Named, *parts: Named | ColumnElement[str]) -> Iterator[tuple[str, str]]:
+        for sha256, *words in session.execute(select(digest, *parts)):
+            if sha256 is not None:
+                yield sha256, " ".join(words)
+
+    thumbnail = literal("The small version of attachment")
+    return {
+        *rows(Attachment.sha256, literal("Attachment"), Attachment.public_id, Attachment.filename),
+        *rows(Attachment.thumbnail_sha256, thumbnail, Attachment.public_id, Attachment.filename),
+        *rows(Figure.sha256, literal("Figure"), Figure.public_id),
+        *rows(Figure.thumbnail_sha256, literal("The small version of figure"), Figure.public_id),
+        *rows(SourceFile.sha256, literal("File"), SourceFile.name, literal("of source"), _source_name()),
+    }
+
+
+def _source_name() -> ColumnElement[str]:
+    return select(Source.name).where(Source.id == SourceFile.source_id).scalar_subquery()

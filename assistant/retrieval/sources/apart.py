@@ -30,7 +30,8 @@ def read_apart(module: str, data: bytes, *, seconds: float = _LIMITS.seconds) ->
 
 
 def _section(data: dict[str, Any]) -> Section:
-    return Section(tuple(data["headings"]), tuple(data["blocks"]), tuple(_picture(one) for one in data["pictures"]))
+    pictures = tuple(_picture(one) for one in data["pictures"])
+    return Section(tuple(data["headings"]), tuple(data["blocks"]), pictures, tuple(data["pages"]))
 
 
 def _picture(data: dict[str, Any]) -> Picture:
@@ -56,6 +57,6 @@ def to_json(data: bytes, read: Callable[[bytes, Outline], str | None]) -> bytes:
             if left >= 0:
                 fields = {name: value for name, value in vars(picture).items() if name != "read"}
                 pictures.append({**fields, "data": base64.b64encode(encoded).decode("ascii")})
-        sections.append({"headings": section.headings, "blocks": section.blocks, "pictures": pictures})
+        sections.append({**vars(section), "pictures": pictures})
     coverage = vars(reading.coverage) if reading.coverage is not None else None
     return json.dumps({"title": reading.title, "sections": sections, "coverage": coverage}).encode()

@@ -25,7 +25,7 @@ _MOST_PICTURES = 300
 _VISIBILITIES = {"public", "internal"}
 
 # Raise this with every change that reads other text from the same file, so that articles are read again.
-REVISION = 5
+REVISION = 6
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,12 @@ class Picture:
 @dataclass(frozen=True)
 class Section:
     """``headings``: the path above the text, outermost first, without the article's title. ``blocks`` are kept
-    whole."""
+    whole. ``pages``: where each block begins, from 1, in a file that has pages."""
 
     headings: tuple[str, ...]
     blocks: tuple[str, ...]
     pictures: tuple[Picture, ...] = ()
+    pages: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,16 +177,18 @@ class _Heading:
 class Outline:
     """Collects headings, blocks and pictures in reading order.
 
-    ``found``: all text of the file, which a reader adds as a plain reading without structure finds it, so that a lost
-    paragraph shows. ``left_out``: of it, what the reader leaves out on purpose, by what it is ("page numbers"). Without
-    ``found``, nothing is measured."""
+    ``page``: where the next block begins, in a file that has pages. ``found``: all text of the file, which a reader
+    adds as a plain reading without structure finds it, so that a lost paragraph shows. ``left_out``: of it, what the
+    reader leaves out on purpose, by what it is ("page numbers"). Without ``found``, nothing is measured."""
 
     def __init__(self) -> None:
         self.title: str | None = None
+        self.page: int | None = None
         self.found: list[str] = []
         self.left_out: defaultdict[str, list[str]] = defaultdict(list)
         self._path: list[_Heading] = []
         self._blocks: list[str] = []
+        self._pages: list[int] = []
         self._pictures: list[Picture] = []
         self._sections: list[Section] = []
         self._seen: set[str] = set()
@@ -203,6 +206,7 @@ class Outline:
     def block(self, text: str) -> None:
         if text.strip():
             self._blocks.append(readable(text).rstrip())
+            self._pages += [self.page] if self.page is not None else []
 
     def picture(self, picture: Picture) -> None:
         """Sets ``after`` and ``nearby``. A picture that was there before, such as a bullet or a logo, is left out."""
@@ -238,8 +242,8 @@ class Outline:
             Picture(**{**picture.__dict__, "nearby": _nearby(self._blocks, picture)}) for picture in self._pictures
         )
         headings = tuple(beginning(heading.text, MOST_HEADING) for heading in self._path)
-        self._sections.append(Section(headings, tuple(self._blocks), pictures))
-        self._blocks, self._pictures = [], []
+        self._sections.append(Section(headings, tuple(self._blocks), pictures, tuple(self._pages)))
+        self._blocks, self._pages, self._pictures = [], [], []
 
 
 def _nearby(blocks: list[str], picture: Picture) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import reduce
 from itertools import zip_longest
 from typing import Any
 
@@ -19,6 +20,8 @@ from assistant.retrieval.sources import pdf_lines
 from assistant.retrieval.sources.apart import to_json
 from assistant.retrieval.sources.article import Outline, Picture
 from assistant.retrieval.sources.pdf_lines import Line
+from assistant.retrieval.sources.pdf_page import Place, read_page
+from assistant.retrieval.sources.pdf_words import Words
 
 MOST_PAGES = 1500
 _MOST_CHARS = 5_000_000
@@ -34,14 +37,12 @@ _GENERATED_TITLE = re.compile(
 )
 
 
-Place = tuple[float, float, float, float]  # left, bottom, right, top; points from the bottom left of the page
-
-
 @dataclass(frozen=True)
 class _Page:
     lines: list[Line]
     pictures: list[tuple[Place, Callable[[], bytes]]]
     scan: Callable[[], bytes] | None = None
+    is_unreadable: bool = False  # its letters mean nothing, so it is looked at like a scan
 
 
 def read(data: bytes) -> bytes:
@@ -60,34 +61,53 @@ def read_pdf(data: bytes, outline: Outline) -> str | None:
         raise Invalid(reason) from error
     if len(document) > MOST_PAGES:
         raise TooLarge(f"has {len(document):,} pages, more than {MOST_PAGES:,}. Split it", limit=MOST_PAGES)
-    pages, chars = [], 0
+    plain, chars = [], 0
     for number in range(len(document)):
-        pages.append(_page(document, number))
-        chars += sum(len(line.text) for line in pages[-1].lines)
+        plain.append(_plain(document, number))
+        chars += len(plain[-1])
         if chars > _MOST_CHARS:
             raise TooLarge(f"has more than {_MOST_CHARS:,} characters. Split it", limit=_MOST_CHARS)
-    _fill(outline, pages, _contents(document))
+    words = Words(plain)
+    pages = [_page(document, number, words) for number in range(len(document))]
+    readable = (text for text, page in zip(plain, pages, strict=True) if not page.is_unreadable)
+    outline.found += [reduce(words.join, text.split("\n"), "") for text in readable]
+    _fill(outline, pages, _contents(document), words)
     with suppress(pdfium.PdfiumError):
         title = str(document.get_metadata_value("Title")).strip()
         return title if title and not _GENERATED_TITLE.match(title) else None
     return None
 
 
-def _page(document: Any, number: int) -> _Page:
+def _plain(document: Any, number: int) -> str:
+    """A page's text as pdfium tells it, without any order of ours: what a reading is measured by."""
+    import pypdfium2 as pdfium
+
+    try:
+        text = str(document[number].get_textpage().get_text_range())
+    except pdfium.PdfiumError:
+        return ""
+    return text.replace("\ufffe", "-\n").replace("\x02", "-\n")  # hyphens where pdfium has joined lines
+
+
+def _page(document: Any, number: int, words: Words) -> _Page:
     import pypdfium2 as pdfium
     import pypdfium2.raw as c
 
     try:
         page = document[number]
         textpage = page.get_textpage()
-        lines = pdf_lines.lines_of(textpage)
+        text = read_page(page, textpage)
+        lines = [] if text.is_unreadable else pdf_lines.lines_of(text, textpage, words)
         images = list(page.get_objects(filter=(c.FPDF_PAGEOBJ_IMAGE,), max_depth=4))
     except pdfium.PdfiumError:
         return _Page([], [])  # one damaged page; the others are still read
     width, height = page.get_size()
+    whole = _renderer(document, number, (0.0, 0.0, width, height))
+    if text.is_unreadable:
+        return _Page([], [], whole, is_unreadable=True)
     places = list(dict.fromkeys(_place(image, width, height) for image in images))
     shares = {place: (place[2] - place[0]) * (place[3] - place[1]) / (width * height) for place in places}
-    scan = _renderer(document, number, (0.0, 0.0, width, height)) if max(shares.values(), default=0) > _HALF else None
+    scan = whole if max(shares.values(), default=0) > _HALF else None
     # Decoration is left out, and so are backgrounds of whole pages.
     shown = [
         place
@@ -141,30 +161,54 @@ def _key(heading: str) -> str:
     return re.sub(r"\W+", "", heading.lower())
 
 
-def _fill(outline: Outline, pages: Sequence[_Page], contents: dict[tuple[int, str], int]) -> None:
-    clean = pdf_lines.without_running_heads([page.lines for page in pages])
+def _fill(outline: Outline, pages: Sequence[_Page], contents: dict[tuple[int, str], int], words: Words) -> None:
+    body = pdf_lines.body_size(line for page in pages for line in page.lines)
+    clean, gone = pdf_lines.without_running_heads([page.lines for page in pages], body)
+    for reason, texts in gone.items():
+        outline.left_out[reason] += texts
+    for number, lines in enumerate(clean):
+        clean[number], listed = pdf_lines.without_contents(lines)
+        outline.left_out["table of contents"] += listed
+    clean = list(pdf_lines.with_heads(clean))
     every = [line for lines in clean for line in lines]
-    body = pdf_lines.body_size(every)
     levels = pdf_lines.heading_levels(every, body)
     if not _has_title(clean, levels):  # its largest headings are chapters
         levels = {size: level + 1 for size, level in levels.items()}
     for number, (page, lines) in enumerate(zip(pages, clean, strict=True)):
-        if page.scan is not None and sum(len(line.text) for line in lines) < _FEW_CHARS:
+        outline.page = number + 1
+        if page.scan is not None and not any(line.blocks for line in lines) and _count(lines) < _FEW_CHARS:
             _add(outline, page.scan(), caption=f"Page {number + 1}", is_page=True)
             continue
-        waiting = sorted(page.pictures, key=lambda picture: -picture[0][3])
-        for level, group in _runs(lines, number, body=body, levels=levels, contents=contents):
-            while waiting and waiting[0][0][1] >= group[0].top - 1:  # it ends above these lines
+        runs = _runs(lines, number, body=body, levels=levels, contents=contents)
+        _fill_page(outline, page, runs, lines, body, words)
+
+
+def _count(lines: Sequence[Line]) -> int:
+    return sum(len(line.text) for line in lines)
+
+
+def _fill_page(
+    outline: Outline,
+    page: _Page,
+    runs: Iterable[tuple[int, list[Line]]],
+    lines: Sequence[Line],
+    body: float,
+    words: Words,
+) -> None:
+    """Headings, blocks and, between them, the pictures that end above or begin beside them."""
+    waiting = sorted(page.pictures, key=lambda picture: -picture[0][3])
+    for level, group in runs:
+        while waiting and waiting[0][0][1] >= group[0].top - 1:  # it ends above these lines
+            _add_picture(outline, waiting.pop(0), lines, body)
+        if level:
+            outline.heading(level, pdf_lines.join_headings(group).text)
+            continue
+        for block, bottom in pdf_lines.blocks_of(group, words):
+            outline.block(block)
+            while waiting and waiting[0][0][3] > bottom and not _is_mostly_below(waiting[0][0], bottom):
                 _add_picture(outline, waiting.pop(0), lines, body)
-            if level:
-                outline.heading(level, pdf_lines.join_headings(group).text)
-                continue
-            for block, bottom in pdf_lines.blocks_of(group):
-                outline.block(block)
-                while waiting and waiting[0][0][3] > bottom and not _is_mostly_below(waiting[0][0], bottom):
-                    _add_picture(outline, waiting.pop(0), lines, body)
-        for picture in waiting:
-            _add_picture(outline, picture, lines, body)
+    for picture in waiting:
+        _add_picture(outline, picture, lines, body)
 
 
 def _has_title(pages: Sequence[list[Line]], levels: dict[float, int]) -> bool:

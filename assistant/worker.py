@@ -8,7 +8,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
+from time import monotonic
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +19,7 @@ from assistant.desk import attachments, evidence, feed, files, learning, queue, 
 from assistant.desk.desk import Desk
 from assistant.desk.queue import ClaimedJob
 from assistant.errors import AssistantError
+from assistant.faults import FAULTS, describe, passing_fault
 from assistant.knowledge import embedding, gaps, indexing, sources
 
 log = structlog.get_logger(__name__)
@@ -25,6 +28,8 @@ log = structlog.get_logger(__name__)
 POLL = 1.0
 RENEW_EVERY = queue.LEASE / 3
 SWEEP_EVERY = timedelta(hours=1)
+# Seconds between two looks at the clock that are no drift any more.
+_JUMP = 5.0
 
 Handler = Callable[[Desk, dict[str, int]], None]
 
@@ -43,19 +48,28 @@ HANDLERS: dict[str, Handler] = {
 LAST_RESORTS = {subscribers.PROCESS_MESSAGE: turns.GIVE_UP}
 
 
-def run_once(desk: Desk, *, running: RunningJobs | None = None) -> bool:
-    """Run the most urgent due job. Returns whether there was one. A failing job does not raise."""
-    job = queue.claim(desk.db, now=desk.now(), last_resorts=LAST_RESORTS)
+def run_once(
+    desk: Desk,
+    *,
+    running: RunningJobs | None = None,
+    take_over: bool = True,
+    stopping: threading.Event | None = None,
+) -> bool:
+    """Run the most urgent due job. Returns whether there was one. A failing job does not raise.
+
+    Its outcome is recorded as soon as the database can be written, unless ``stopping`` is set meanwhile."""
+    job = queue.claim(desk.db, now=desk.now(), last_resorts=LAST_RESORTS, take_over=take_over)
     if job is None:
         return False
     running = running or RunningJobs()
     running.add(job)
+    record = queue.finish
     try:
         HANDLERS[job.name](desk, job.payload)
     except Exception as error:
-        _record_failure(desk, job, error)
-    else:
-        queue.finish(desk.db, job, now=desk.now())
+        record = _after_failure(job, error)
+    try:
+        _insist(lambda: record(desk.db, job, now=desk.now()), stopping or threading.Event())
     finally:
         running.remove(job)
     return True
@@ -89,6 +103,29 @@ class RunningJobs:
             return list(self._jobs.values())
 
 
+class Clock:
+    """Notices that the clock was set, or that the machine slept. Thread-safe.
+
+    Leases then seem to have expired although their holders live: they get the time to renew them."""
+
+    def __init__(self, now: Callable[[], datetime], *, ticks: Callable[[], float] = monotonic) -> None:
+        self._now, self._ticks = now, ticks
+        self._offset = now().timestamp() - ticks()
+        self._jumped_at: float | None = None
+        self._lock = threading.Lock()
+
+    def has_jumped(self) -> bool:
+        """Whether it has within the time of a lease."""
+        with self._lock:
+            ticks = self._ticks()
+            by = self._now().timestamp() - ticks - self._offset
+            if abs(by) > _JUMP:
+                log.warning("clock.changed", seconds=round(by))
+                self._jumped_at = ticks
+            self._offset += by
+            return self._jumped_at is not None and ticks - self._jumped_at < queue.LEASE.total_seconds()
+
+
 class Workers:
     """Worker threads and a thread that renews leases. `stop` waits up to ``timeout`` seconds for running jobs."""
 
@@ -96,6 +133,7 @@ class Workers:
         self._desk = desk
         self._running = RunningJobs()
         self._stopping = threading.Event()
+        self._clock = Clock(desk.now)
         targets = [self._work] * count + [self._maintain]
         self._threads = [threading.Thread(target=target, name=target.__name__, daemon=True) for target in targets]
 
@@ -127,35 +165,66 @@ class Workers:
         while not self._stopping.is_set():
             seen = changes.seen(queue.TOPIC)
             try:
-                busy = run_once(self._desk, running=self._running)
-            except Exception:
+                take_over = not self._clock.has_jumped()
+                busy = run_once(self._desk, running=self._running, take_over=take_over, stopping=self._stopping)
+            except Exception as error:
                 # The queue itself failed (disk full, database gone): log it and retry more slowly.
-                log.exception("worker.queue_unavailable")
+                _log_trouble("worker.queue_unavailable", error)
                 self._stopping.wait(5.0)
                 continue
             if not busy:
                 changes.wait(queue.TOPIC, seen=seen, timeout=POLL)
 
     def _maintain(self) -> None:
-        """Renew leases; every hour, delete what has expired."""
-        swept_at = self._desk.now()
+        """Renew leases, and set right what a changed clock left waiting; every hour, delete what has expired.
+
+        Not in the hour after the clock has changed: it may be wrong, and what it says has expired would be lost."""
+        swept_at = monotonic()
         while not self._stopping.wait(RENEW_EVERY.total_seconds()):
             now = self._desk.now()
             try:
                 if jobs := self._running.jobs():
                     queue.renew(self._desk.db, jobs, now=now)
-                if now - swept_at >= SWEEP_EVERY:
-                    swept_at = now
+                queue.set_right(self._desk.db, now=now)
+                if self._clock.has_jumped():
+                    swept_at = monotonic()
+                if monotonic() - swept_at >= SWEEP_EVERY.total_seconds():
+                    swept_at = monotonic()
                     queue.sweep(self._desk.db, now=now)
                     if swept := files.sweep(self._desk.db, self._desk.storage, now=now):
                         log.info("storage.swept", files=swept)
                     feed.sweep(self._desk.db, now=now)
                     indexing.sweep_vectors(self._desk.db)
-            except Exception:
-                log.exception("worker.maintenance_failed")
+            except Exception as error:
+                _log_trouble("worker.maintenance_failed", error)
 
 
-def _record_failure(desk: Desk, job: ClaimedJob, error: Exception) -> None:
-    reason, expected = f"{type(error).__name__}: {error}", isinstance(error, AssistantError)
-    log.warning("job.failed", job=job.name, attempt=job.attempt, error=reason, exc_info=not expected)
-    queue.fail(desk.db, job, error=reason, now=desk.now(), last_resorts=LAST_RESORTS)
+def _after_failure(job: ClaimedJob, error: Exception) -> Callable[..., None]:
+    """Log why a job failed; returns how to record that."""
+    reason = f"{type(error).__name__}: {error}"
+    if (fault := passing_fault(error)) is not None:
+        FAULTS.tell(fault, error, job=job.name)
+        return partial(queue.postpone, error=reason, last_resorts=LAST_RESORTS)
+    expected = isinstance(error, AssistantError)
+    log.warning("job.failed", job=job.name, attempt=job.attempt, error=describe(error), exc_info=not expected and error)
+    return partial(queue.fail, error=reason, last_resorts=LAST_RESORTS)
+
+
+def _insist(record: Callable[[], None], stopping: threading.Event) -> None:
+    """Try again while the database is away: a job that is done should not run twice."""
+    pause = 1.0
+    while True:
+        try:
+            return record()
+        except Exception as error:
+            if (fault := passing_fault(error)) is None or stopping.wait(pause):
+                raise
+            FAULTS.tell(fault, error, job="(recording its outcome)")
+            pause = min(2 * pause, 30.0)
+
+
+def _log_trouble(event: str, error: Exception) -> None:
+    if (fault := passing_fault(error)) is not None:
+        FAULTS.tell(fault, error, at=event)
+    else:
+        log.error(event, exc_info=error)

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 import structlog
-from sqlalchemy import and_, delete, exists, func, or_, select, update
+from sqlalchemy import and_, delete, exists, false, func, or_, select, true, update
 from sqlalchemy.orm import Session, aliased
 
 from assistant.db import Database, announce, utcnow
@@ -34,6 +34,11 @@ MAX_CRASHES = 3
 LEASE = timedelta(seconds=30)
 _LONGEST_LINE = 500
 KEEP_FINISHED = timedelta(days=2)
+# How long after its creation a job is spared the count of attempts that fail for want of database, disk or storage.
+SPARED_FOR = timedelta(days=1)
+_SHORTEST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=2), timedelta(minutes=1)
+# Clocks of several machines differ this much without anybody having set one.
+_SKEW = timedelta(seconds=5)
 NO_LAST_RESORTS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -92,13 +97,18 @@ def cancel(session: Session, key: str) -> None:
 
 
 def claim(
-    db: Database, *, now: datetime, lease: timedelta = LEASE, last_resorts: Mapping[str, str] = NO_LAST_RESORTS
+    db: Database,
+    *,
+    now: datetime,
+    lease: timedelta = LEASE,
+    last_resorts: Mapping[str, str] = NO_LAST_RESORTS,
+    take_over: bool = True,
 ) -> ClaimedJob | None:
-    """Claim the most urgent job that is due or whose lease has expired; None if there is none.
+    """Claim the most urgent job that is due, or whose lease has expired if ``take_over``; None if there is none.
 
     Jobs that crashed for the last time are dead instead. ``last_resorts``: names of jobs to names of what follows their
     death, with the same payload."""
-    abandoned = and_(Job.status == JobStatus.RUNNING, Job.leased_until < now)
+    abandoned = and_(Job.status == JobStatus.RUNNING, Job.leased_until < now, true() if take_over else false())
     due = or_(and_(Job.status == JobStatus.QUEUED, Job.run_at <= now), abandoned)
     is_suspect = or_(Job.crashes > 0, abandoned)
     held = aliased(Job)
@@ -143,6 +153,26 @@ def release(db: Database, jobs: Sequence[ClaimedJob], *, now: datetime) -> None:
             session.execute(_ours(job).values(status=JobStatus.QUEUED, run_at=now, leased_until=None))
 
 
+def postpone(
+    db: Database, job: ClaimedJob, *, error: str, now: datetime, last_resorts: Mapping[str, str] = NO_LAST_RESORTS
+) -> None:
+    """Run the job again later: a passing fault, not the job, made it fail. Costs no attempt during its first day.
+
+    The pause grows with the job's age, from 2 seconds to a minute."""
+    with db.begin() as session:
+        row = session.scalar(select(Job).where(Job.id == job.id, Job.status == JobStatus.RUNNING))
+        if row is None or row.attempts != job.attempt:
+            return
+        age = now - row.created_at
+        if age <= SPARED_FOR:
+            pause = min(max(age / 4, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+            row.status, row.run_at, row.leased_until = JobStatus.QUEUED, now + pause, None
+            row.attempts, row.error = row.attempts - 1, error[:2000]
+            announce(session, TOPIC)
+            return
+    fail(db, job, error=error, now=now, last_resorts=last_resorts)
+
+
 def fail(
     db: Database, job: ClaimedJob, *, error: str, now: datetime, last_resorts: Mapping[str, str] = NO_LAST_RESORTS
 ) -> None:
@@ -163,6 +193,25 @@ def _enqueue_last_resort(
 ) -> None:
     if name in last_resorts:
         enqueue(session, last_resorts[name], dict(payload), priority=WorkPriority.INTERACTIVE)
+
+
+def set_right(db: Database, *, now: datetime) -> int:
+    """After the clock has gone back, let no job wait for a time that has become far away. Returns how many did.
+
+    No lease ends later than one that begins now; a job made "later" than now, or tried before and waiting for longer
+    than any pause, is due."""
+    late_lease = and_(Job.status == JobStatus.RUNNING, Job.leased_until > now + LEASE + _SKEW)
+    retried = and_(Job.attempts > 0, Job.run_at > now + 2 * _LONGEST_PAUSE)
+    from_the_future = or_(Job.created_at > now + _SKEW, retried)
+    waiting = and_(Job.status == JobStatus.QUEUED, Job.run_at > now, from_the_future)
+    with db.read() as session:
+        if session.scalar(select(Job.id).where(or_(late_lease, waiting)).limit(1)) is None:
+            return 0
+    with db.begin() as session:
+        session.execute(update(Job).where(late_lease).values(leased_until=now + LEASE))
+        due = session.execute(update(Job).where(waiting).values(run_at=now).returning(Job.id)).all()
+        announce(session, TOPIC)
+    return len(due)
 
 
 def sweep(db: Database, *, now: datetime) -> int:

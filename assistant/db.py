@@ -8,13 +8,14 @@ update is lost without an error.
 from __future__ import annotations
 
 import functools
+import os
 import secrets
 import sqlite3
 import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -249,6 +250,7 @@ def backup(database: Database, path: Path) -> None:
         raise Conflict(f"{path} already exists. Choose another name.")
     partial = path.with_name(path.name + ".partial")
     try:
+        _make_private(partial)
         with database.engine.connect() as connection, closing(sqlite3.connect(partial)) as copy:
             connection.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
         partial.replace(path)
@@ -301,8 +303,8 @@ def _create_engine(url: str, *, echo: bool) -> Engine:
             pool_timeout=10,
             connect_args={"connect_timeout": 5, "tcp_user_timeout": 15_000},  # a server that vanished is noticed
         )
-    if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    if parsed.database not in (None, "", ":memory:"):
+        _make_private(Path(parsed.database))
     engine = create_engine(
         parsed,
         echo=echo,
@@ -314,6 +316,13 @@ def _create_engine(url: str, *, echo: bool) -> Engine:
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_private(file: Path) -> None:
+    """Create the file if it is missing, for its owner only: SQLite gives its other files the same mode."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import stat
 import sys
 from collections.abc import Callable, Iterator
 
 from assistant import engine
 from assistant.checks import Check, Status
-from assistant.db import Database, check, current_revision
+from assistant.db import Database, check, current_revision, patience
 from assistant.desk import queue
 from assistant.errors import AssistantError
+from assistant.faults import advice, passing_fault
 from assistant.knowledge import embedding
 from assistant.models import JobStatus
 from assistant.settings import Settings, unknown_settings
@@ -20,6 +22,8 @@ from assistant.storage import Storage
 
 # SQLite's rare write-ahead-log reset race is fixed in these versions.
 _WAL_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
+# Seconds to wait for the database's lock.
+_PATIENCE = 2.0
 _DISK_WARN, _DISK_FAIL = 2e9, 2e8
 
 
@@ -34,6 +38,7 @@ def run(settings: Settings) -> list[Check]:
         _taxonomy,
         _storage,
         _disk,
+        _privacy,
     ]
     return [result for one in checks for result in _run_check(one, settings)]
 
@@ -42,9 +47,11 @@ def _run_check(one: Callable[[Settings], Iterator[Check]], settings: Settings) -
     name = one.__name__.strip("_")
     try:
         return list(one(settings))
-    except AssistantError as error:
-        return [Check(name, "fail", error.message)]
     except Exception as error:
+        if (fault := passing_fault(error)) is not None:
+            return [Check(name, "fail", advice(fault))]
+        if isinstance(error, AssistantError):
+            return [Check(name, "fail", error.message)]
         return [Check(name, "fail", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")]
 
 
@@ -74,9 +81,11 @@ def _database(settings: Settings) -> Iterator[Check]:
         if current_revision(database) is None:
             yield Check("database", "warn", "does not exist yet", "`assistant serve` and `assistant demo` create it.")
             return
+        patience.set(_PATIENCE)
         problems = check(database)
         yield from (Check("database", "fail", problem) for problem in problems)
         if not problems:
+            database.probe()
             yield Check("database", "ok", f"{database.engine.dialect.name}, at the current version")
             yield _queue(database)
             yield from _embedder(database)
@@ -138,3 +147,15 @@ def _disk(settings: Settings) -> Iterator[Check]:
     status: Status = "fail" if free < _DISK_FAIL else "warn" if free < _DISK_WARN else "ok"
     advice = "Free some space for photos and the database." if status != "ok" else ""
     yield Check("disk", status, f"{free / 1e9:.1f} GB free", advice)
+
+
+def _privacy(settings: Settings) -> Iterator[Check]:
+    """Customers' data and the signing key are not for everybody with an account on this machine."""
+    if not settings.data_dir.stat().st_mode & stat.S_IXOTH:  # nobody else gets in
+        return
+    open_to_all = [path for path in settings.data_dir.iterdir() if path.stat().st_mode & stat.S_IRWXO]
+    if open_to_all:
+        names = ", ".join(sorted(path.name for path in open_to_all)[:5])
+        yield Check(
+            "privacy", "warn", f"every user of this machine can read: {names}", f"Run: chmod -R o= {settings.data_dir}"
+        )

@@ -5,16 +5,22 @@ Descriptions are written for operators: a test compares them with the table in R
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import secrets
+import tempfile
 import tomllib
+from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -23,6 +29,7 @@ from pydantic_settings import (
 PREFIX = "ASSISTANT_"
 CONFIG_VARIABLE = "ASSISTANT_CONFIG"
 DEFAULT_CONFIG = "assistant.toml"
+_SHORTEST_SECRET = 16
 
 
 class Settings(BaseSettings):
@@ -48,13 +55,13 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None, description="Address customers use, if it differs from host and port; may have a path."
     )
-    trusted_proxies: list[str] = Field(
+    trusted_proxies: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
-        description='Addresses or networks of the proxies in front, as a JSON list, e.g. `["127.0.0.1"]`; with several in a row, all of them. Only they are believed about a client\'s address, scheme, host and path.',
+        description="Addresses or networks of the proxies in front, separated by commas; with several in a row, all of them. Only they are believed about a client's address, scheme, host and path.",
     )
-    widget_origins: list[str] = Field(
+    widget_origins: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
-        description="Sites that may embed the widget, as a JSON list of origins (default: only this server's own pages).",
+        description="Sites that may embed the widget: origins such as `https://shop.example`, separated by commas (default: only this server's own pages).",
     )
     threads: int = Field(128, ge=4, le=512, description="Web threads. Each open live stream occupies one.")
     workers: int | None = Field(
@@ -152,6 +159,59 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
 
+    @field_validator("trusted_proxies", "widget_origins", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        """From the environment: separated by commas, or a JSON list."""
+        if not isinstance(value, str):
+            return value
+        return json.loads(value) if value.lstrip().startswith("[") else value.replace(",", " ").split()
+
+    @field_validator("widget_origins")
+    @classmethod
+    def _origins(cls, value: list[str]) -> list[str]:
+        for origin in value:
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
+                raise ValueError(f"{origin} is no origin: write https:// and the host, without a path")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "http://host")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{value} is no address: write https:// and the host")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: str | None) -> str | None:
+        scheme = "sqlite" if value is None else value.partition(":")[0]
+        if scheme in ("postgres", "postgresql"):
+            raise ValueError(f"begins with {scheme}:, write postgresql+psycopg://user:password@host/database")
+        if scheme not in ("sqlite", "postgresql+psycopg"):
+            raise ValueError("must begin with postgresql+psycopg:// or sqlite:///")
+        return value
+
+    @field_validator("storage_url")
+    @classmethod
+    def _storage(cls, value: str | None) -> str | None:
+        scheme, is_address, rest = (value or "").partition("://")
+        if value is not None and not (scheme and (rest.strip("/") or not is_address)):
+            raise ValueError("names no bucket or folder: write a folder, or s3://bucket/prefix")
+        if not is_address and re.match(r"[a-z][a-z0-9+.-]+:", scheme):
+            raise ValueError(f"{value} is no folder and no address: write a folder, or s3://bucket/prefix")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().strip()) < _SHORTEST_SECRET:
+            advice = "Take the output of `openssl rand -hex 32`, or omit it: one is generated"
+            raise ValueError(f"is shorter than {_SHORTEST_SECRET} characters, so it can be guessed. {advice}")
+        return value
+
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: list[str]) -> list[str]:
@@ -205,16 +265,15 @@ class Settings(BaseSettings):
         if self.secret_key is not None:
             return self.secret_key.get_secret_value()
         path = self.data_dir / "secret.key"
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        try:
-            # O_EXCL: of two processes starting at once, one creates the key and the other reads it.
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return path.read_text().strip()
-        with os.fdopen(descriptor, "w") as file:
-            key = secrets.token_urlsafe(48)
-            file.write(key)
-        return key
+        if not path.exists():
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Complete or absent: of two processes that start at once, one links its key and both read that.
+            with tempfile.NamedTemporaryFile("w", dir=self.data_dir) as file:
+                file.write(secrets.token_urlsafe(48))
+                file.flush()
+                with suppress(FileExistsError):
+                    os.link(file.name, path)
+        return path.read_text().strip()
 
 
 def config_file() -> Path:

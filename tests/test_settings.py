@@ -1,0 +1,90 @@
+"""Settings that cannot work are refused at once, with what to write instead; what is made is private."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from assistant.cli import main
+from assistant.db import backup
+from assistant.runtime import open_database
+from assistant.settings import Settings
+from assistant.storage import Storage
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("DATABASE_URL", "postgres://u:p@host/db", "postgresql+psycopg://"),
+        ("DATABASE_URL", "postgresql://u:p@host/db", "postgresql+psycopg://"),
+        ("DATABASE_URL", "mysql://u:p@host/db", "sqlite:///"),
+        ("DATABASE_URL", "/srv/assistant.db", "sqlite:///"),
+        ("DATABASE_URL", "", "sqlite:///"),
+        ("STORAGE_URL", "s3:/oops", "s3://bucket/prefix"),
+        ("STORAGE_URL", "s3://", "s3://bucket/prefix"),
+        ("STORAGE_URL", "gs:bucket", "s3://bucket/prefix"),
+        ("STORAGE_URL", "", "s3://bucket/prefix"),
+        ("SECRET_KEY", "", "openssl rand"),
+        ("SECRET_KEY", "x", "openssl rand"),
+        ("SECRET_KEY", " " * 40, "openssl rand"),
+        ("PUBLIC_URL", "help.example.org", "https://"),
+        ("PUBLIC_URL", "https://", "https://"),
+        ("WIDGET_ORIGINS", "shop.example", "https://"),
+        ("WIDGET_ORIGINS", "https://shop.example/cart", "without a path"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_with_what_to_write(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"ASSISTANT_{name}", value)
+    for command in (["doctor"], ["serve"]):
+        refused = CliRunner().invoke(main, command)
+        assert refused.exit_code == 2
+        assert f"ASSISTANT_{name}" in refused.output
+        assert said in refused.output
+
+
+def test_a_secret_is_not_repeated_when_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSISTANT_SECRET_KEY", "hunter2")
+    assert "hunter2" not in CliRunner().invoke(main, ["doctor"]).output
+
+
+@pytest.mark.parametrize(
+    "value", ["https://a.example", "https://a.example, https://b.example:8443", '["https://a.example"]', ""]
+)
+def test_lists_may_be_written_with_commas_or_as_json(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("ASSISTANT_WIDGET_ORIGINS", value)
+    assert len(Settings().widget_origins) == value.count("example")
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/prefix", "/srv/files", "files", "file:///srv/files", "az://container/a"])
+def test_folders_and_buckets_are_storage(url: str) -> None:
+    assert Settings(storage_url=url).attachments_url == url
+
+
+def test_what_is_made_is_for_its_owner_only(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        settings = Settings(data_dir=tmp_path / "var")
+        settings.signing_key()
+        database = open_database(settings)
+        with database.begin():
+            pass
+        Storage.open(settings.attachments_url).put(b"a photo")
+        backup(database, tmp_path / "backup.db")
+        database.close()
+    finally:
+        os.umask(old)
+    private = [settings.data_dir, tmp_path / "backup.db", *settings.data_dir.iterdir()]
+    assert len(private) >= 5
+    assert [path.name for path in private if path.stat().st_mode & (stat.S_IRWXO | stat.S_IRWXG)] == []
+
+
+def test_the_signing_key_is_made_once_and_not_empty(tmp_path: Path) -> None:
+    first, second = (Settings(data_dir=tmp_path / "var").signing_key() for _ in range(2))
+    assert first == second
+    assert len(first) >= 32

@@ -65,6 +65,9 @@ def _settings(settings: Settings) -> Iterator[Check]:
         yield Check(
             "settings", "warn", f"{name} is not a setting", "Check the spelling against the table in README.md."
         )
+    if (settings.public_url or "").startswith("https://") and not settings.trusted_proxies:
+        advice = "Name the proxy's address in ASSISTANT_TRUSTED_PROXIES; until then all its visitors share one limit."
+        yield Check("settings", "warn", "served over HTTPS, but no proxy is trusted", advice)
     exposed = settings.host not in ("127.0.0.1", "localhost", "::1")
     if exposed and not (settings.public_url or "").startswith("https://"):
         advice = "Put a TLS proxy in front of it and set ASSISTANT_PUBLIC_URL=https://…"

@@ -225,9 +225,11 @@ class Settings(BaseSettings):
         from limits import parse_many
 
         try:
-            parse_many(value)
-        except ValueError as error:
-            raise ValueError(f"{value!r} is no limit; write for example: 120 per minute") from error
+            allowed = min(limit.amount for limit in parse_many(value))
+        except ValueError:
+            allowed = 0
+        if allowed < 1:
+            raise ValueError(f"{value!r} is no limit; write for example: 120 per minute")
         return value
 
     @field_validator("model", "embeddings", "photo_embeddings", "reranker")

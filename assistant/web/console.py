@@ -264,11 +264,10 @@ def _sign_in_first() -> BaseResponse:
     if request.method != "GET" and request.headers.get("HX-Request"):
         raise Unauthenticated("You have been signed out. Sign in again in another tab, then try again here.")
     if request.headers.get("HX-Request"):
-        here = urlsplit(request.headers.get("HX-Current-URL", ""))
-        return _redirect(url_for("console.sign_in", next=f"{here.path}?{here.query}" if here.query else here.path))
-    return _redirect(
-        url_for("console.sign_in", next=request.full_path.rstrip("?") if request.method == "GET" else None)
-    )
+        page = urlsplit(request.headers.get("HX-Current-URL", ""))
+        return _redirect(url_for("console.sign_in", next=f"{page.path}?{page.query}" if page.query else page.path))
+    here = f"{request.script_root}{request.full_path.rstrip('?')}"
+    return _redirect(url_for("console.sign_in", next=here if request.method == "GET" else None))
 
 
 def _redirect(url: str) -> BaseResponse:

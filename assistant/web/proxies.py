@@ -47,7 +47,7 @@ class Said:
             return plain
         hops = [parse_options_header(f"_; {hop}")[1] for hop in environ["HTTP_FORWARDED"].split(",")]
         standard = cls(*([hop[name] for hop in hops if name in hop] for name in ("for", "proto", "host")))
-        if plain == cls():
+        if not any(vars(plain).values()):
             return standard
         return plain if _parsed(plain.addresses) == _parsed(standard.addresses) else cls()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 
-from assistant.errors import Invalid
+from assistant.retrieval.sources.charset import to_text
 from assistant.text.storable import storable
 
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]+)""", re.IGNORECASE)
@@ -13,18 +13,8 @@ _FRONT_MATTER = re.compile(r"\A---[^\S\n]*\n(.*?)\n---[^\S\n]*(?:\n|\Z)", re.DOT
 
 
 def decode(data: bytes, *, charset: str | None = None) -> str:
-    """Text with plain line ends. It is read as UTF-16 if it has that byte order mark, else as UTF-8, else in the
-    declared ``charset``, else as Western European."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        text = data.decode("utf-16", errors="replace")
-    elif b"\0" in data[:4096]:
-        raise Invalid("is not a text file")
-    else:
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = data.decode(charset or "cp1252", errors="replace")
-    return storable(text).replace("\r\n", "\n").replace("\r", "\n")
+    """Text with plain line ends. ``charset``: the declared one. Raises `Invalid` if the text cannot be told."""
+    return storable(to_text(data, declared=charset)).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def declared_charset(data: bytes) -> str | None:

@@ -124,7 +124,7 @@ def _read_robots(site: _Site, url: str) -> list[str]:
         return []
     if reply.status != 200:
         raise NotReady(f"The site's robots.txt cannot be read now (HTTP {reply.status}), so nothing was fetched.")
-    site.obey(decode(reply.body))
+    site.obey(reply.body.decode("utf-8", errors="replace"))
     return [url for url in site.robots.sitemaps if site.is_ours(url)]
 
 

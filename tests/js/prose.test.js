@@ -52,3 +52,42 @@ test("bold, code, links and lists are elements, everything else stays text", () 
 test("only http and https become links", () => {
   assert.equal(named(prose("javascript:alert(1) data:text/html,x"), "a").length, 0);
 });
+
+const ADDRESSES = [
+  ["See https://en.wikipedia.org/wiki/Pump_(device) please.", "https://en.wikipedia.org/wiki/Pump_(device)"],
+  ["(see https://a.example/x)", "https://a.example/x"],
+  ["(see https://a.example/x_(y)).", "https://a.example/x_(y)"],
+  ["[here](https://a.example/x)", "https://a.example/x"],
+  ["https://a.example/?a[]=1&b=[2].", "https://a.example/?a[]=1&b=[2]"],
+  ["Is it https://a.example/x?!", "https://a.example/x"],
+  ["HTTPS://A.example/X", "HTTPS://A.example/X"],
+  ["“https://a.example/x”, he said", "https://a.example/x"],
+  ["<https://a.example/x>", "https://a.example/x"],
+  ["请看https://a.example/说明。谢谢", "https://a.example/说明"],
+  ["（https://a.example/x）", "https://a.example/x"],
+  ["Siehe https://bücher.example/größe, bitte", "https://bücher.example/größe"],
+  ["Смотри https://пример.рф/путь.", "https://пример.рф/путь"],
+  ["انظر https://a.example/صفحة؟", "https://a.example/صفحة"],
+  ["https://a.example/a,b;c:d!e.f", "https://a.example/a,b;c:d!e.f"],
+  ["https://a.example/#(1)…", "https://a.example/#(1)"],
+];
+
+test("an address is a link as a whole, without what surrounds it", () => {
+  for (const [text, address] of ADDRESSES) {
+    const elements = prose(text);
+    const links = named(elements, "a");
+    assert.deepEqual(
+      links.map((link) => [link.textContent, link.dir]),
+      [[address, "ltr"]],
+      text,
+    );
+    assert.equal(elements.textContent, text);
+  }
+});
+
+test("an address of many brackets takes no time", () => {
+  const text = `https://a.example/${"(".repeat(20_000)}${")".repeat(40_000)}`;
+  const elements = prose(text);
+  assert.equal(elements.textContent, text);
+  assert.equal(named(elements, "a")[0].textContent.length, "https://a.example/".length + 40_000);
+});

@@ -471,7 +471,7 @@ def test_an_agent_is_told_where_text_and_photo_differ(
     with db.begin() as session:
         session.get_one(Ticket, opened.id).team_id = people.find_team(session, "technical").id
     html = sign_in(alice).get(f"/console/tickets/{opened.public_id}").text
-    assert "Code: the customer wrote E77, the photo shows E21." in html
+    assert "Code: the customer wrote <bdi>E77</bdi>, the photo shows <bdi>E21</bdi>." in html
 
 
 def test_options_of_a_field_come_likeliest_first_and_only_from_the_taxonomy(

@@ -137,7 +137,7 @@ export class Composer {
       { type: "button", "aria-label": t("remove", { name: file.name }) },
       icon("close"),
     );
-    const chip = make("li.attached", { title: file.name }, preview(file), make("span.filename", {}, file.name), remove);
+    const chip = make("li.attached", { title: file.name }, preview(file), make("bdi.filename", {}, file.name), remove);
     remove.addEventListener("click", () => {
       this.#files = this.#files.filter((other) => other !== file);
       chip.remove();
@@ -150,7 +150,7 @@ export class Composer {
   #submit() {
     const text = this.#text.value.trim();
     if (!text && !this.#files.length) return;
-    if (text.length > this.#limits.max_chars) {
+    if ([...text].length > this.#limits.max_chars) {
       this.showNotice(t("too_long", { n: this.#limits.max_chars.toLocaleString() }));
       return;
     }

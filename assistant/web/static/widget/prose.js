@@ -4,7 +4,7 @@
 import { make, safeLink } from "./dom.js";
 import { t } from "./texts.js";
 
-const INLINE = /(\*\*[^*\n]+\*\*|`[^`\n]+`|https?:\/\/[^\s<>"]+)/;
+const INLINE = /(\*\*[^*\n]+\*\*|`[^`\n]+`|https?:\/\/[^\s<>"“„«。、，；：！？（）「」『』【】《》؟،؛]+)/i;
 
 /** The distinct passages that a message cites, numbered from 1 in order of appearance. */
 export function passagesOf(citations) {
@@ -76,17 +76,31 @@ function inline(text) {
     .filter(Boolean)
     .map((part) => {
       if (part.startsWith("**") && part.length > 4) return make("strong", {}, part.slice(2, -2));
-      if (part.startsWith("`") && part.length > 2) return make("code", {}, part.slice(1, -1));
-      return /^https?:\/\//.test(part) ? link(part) : part;
+      if (part.startsWith("`") && part.length > 2) return make("code", { dir: "auto" }, part.slice(1, -1));
+      return /^https?:\/\//i.test(part) ? link(part) : part;
     });
 }
 
 function link(address) {
-  const end = address.match(/[.,;:!?)\]]+$/)?.[0] ?? "";
-  const shown = end ? address.slice(0, -end.length) : address;
+  const shown = withoutEnd(address);
   const href = safeLink(shown);
   if (!href) return address;
   const holder = document.createDocumentFragment();
-  holder.append(make("a", { href, target: "_blank", rel: "noopener noreferrer" }, shown), end);
+  const properties = { href, dir: "ltr", target: "_blank", rel: "noopener noreferrer" };
+  holder.append(make("a", properties, shown), address.slice(shown.length));
   return holder;
+}
+
+/** The address without what belongs to the sentence around it: punctuation, and brackets that it does not open. */
+function withoutEnd(address) {
+  const counts = {};
+  for (const character of address) counts[character] = (counts[character] ?? 0) + 1;
+  let end = address.length;
+  for (; /[.,;:!?…'’”»*)\]}]/.test(address[end - 1]); end -= 1) {
+    const last = address[end - 1];
+    const opening = { ")": "(", "]": "[", "}": "{" }[last];
+    if (opening && counts[opening] >= counts[last]) break;
+    counts[last] -= 1;
+  }
+  return address.slice(0, end);
 }

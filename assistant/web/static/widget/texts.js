@@ -189,7 +189,12 @@ export function currentLanguage() {
 /** The text with its {placeholders} filled in. */
 export function t(key, values = {}) {
   const text = LANGUAGES[language][key] ?? ENGLISH[key] ?? key;
-  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? isolated(String(values[name])) : whole));
+}
+
+/** A name that is read from right to left must not carry the words around it along. */
+function isolated(value) {
+  return /[\u0590-\u08ff\u202a-\u202e\ufb1d-\ufdff\ufe70-\ufefc]/.test(value) ? `\u2068${value}\u2069` : value;
 }
 
 /** Translate a server notice sentence by sentence; unknown sentences stay in English. */

@@ -129,7 +129,7 @@ export class Thread {
     const entry = this.#byClientId.get(clientId);
     for (const file of files) {
       const text = t("rejected", { name: file.filename, reason: file.detail });
-      entry?.append(make("p.rejected", { role: "alert" }, icon("warn"), make("span", {}, text)));
+      entry?.append(make("p.rejected", { role: "alert" }, icon("warn"), make("span", { dir: "auto" }, text)));
     }
     this.#follow(false);
   }
@@ -141,7 +141,7 @@ export class Thread {
 
   /** Show a notice of the widget itself. */
   showNotice(text) {
-    this.#log.append(make("p.notice", {}, text));
+    this.#log.append(make("p.notice", { dir: "auto" }, text));
     this.#follow(true);
   }
 
@@ -233,7 +233,7 @@ export class Thread {
   }
 
   #entry(message) {
-    if (message.author === "system") return make("p.notice", {}, translateNotice(message.text));
+    if (message.author === "system") return make("p.notice", { dir: "auto" }, translateNotice(message.text));
     const entry = make(`article.entry.${message.author}`);
     entry.dataset.author = message.author;
     const name = { customer: t("you"), assistant: t("assistant"), agent: message.author_name ?? t("agent") }[
@@ -247,7 +247,7 @@ export class Thread {
     const sources = new Sources(message.citations, () => (this.#isAtEnd = false), figure);
     const bubble = make(
       "div.bubble",
-      {},
+      { dir: "auto" },
       prose(message.text, message.citations, (passage) => sources.toggle(passage, true)),
     );
     bubble.hidden = !message.text;
@@ -304,7 +304,7 @@ export class Thread {
     button.addEventListener("click", () => this.#onOpenPhoto(attachment, image.src));
     this.#photo(attachment.id, { thumbnail: true }).then(
       (address) => (image.src = address),
-      () => button.replaceChildren(icon("file"), make("span", {}, attachment.filename)),
+      () => button.replaceChildren(icon("file"), make("bdi", {}, attachment.filename)),
     );
     return button;
   }
@@ -315,7 +315,7 @@ export class Thread {
       "button.file",
       { type: "button", "aria-label": label },
       icon("file"),
-      make("span", {}, attachment.filename),
+      make("bdi", {}, attachment.filename),
     );
     button.addEventListener("click", async () => {
       const address = await this.#photo(attachment.id, { thumbnail: false }).catch(() => null);
@@ -356,9 +356,9 @@ class Sources {
 
   #row(passage) {
     const id = `passage-${++passageCount}`;
-    const name = make("span.name", {}, make("span.title", {}, passage.article_title));
+    const name = make("span.name", {}, make("span.title", { dir: "auto" }, passage.article_title));
     const path = headingPath(passage);
-    if (path) name.append(make("span.path", {}, path));
+    if (path) name.append(make("span.path", { dir: "auto" }, path));
     const number = make("span.number", {}, `${passage.number}`);
     const button = make(
       "button.source",
@@ -367,7 +367,7 @@ class Sources {
       name,
       icon("chevron"),
     );
-    const panel = make("div.passage", { id, hidden: true }, make("blockquote", {}, passage.quote));
+    const panel = make("div.passage", { id, hidden: true }, make("blockquote", { dir: "auto" }, passage.quote));
     // Fetched only when the source is expanded.
     const figures = passage.figures ?? [];
     if (figures.length) {
@@ -398,7 +398,12 @@ function headingPath({ heading, article_title: title }) {
 function byline(message, name) {
   const date = new Date(message.created_at);
   const time = new Intl.DateTimeFormat(currentLanguage(), { hour: "numeric", minute: "2-digit" }).format(date);
-  return make("p.byline", {}, make("span.author", {}, name), make("time", { dateTime: message.created_at }, time));
+  return make(
+    "p.byline",
+    {},
+    make("span.author", { dir: "auto" }, name),
+    make("time", { dateTime: message.created_at }, time),
+  );
 }
 
 /** A file that cannot be opened any more, and why. */
@@ -409,7 +414,7 @@ function lostFile({ filename, condition }) {
 
 /** An unsent file: an image if the browser can show it (most cannot show HEIC), else its name. */
 function localFile(file) {
-  if (!SHOWN_BY_BROWSERS.includes(file.type)) return make("span.file", {}, icon("file"), make("span", {}, file.name));
+  if (!SHOWN_BY_BROWSERS.includes(file.type)) return make("span.file", {}, icon("file"), make("bdi", {}, file.name));
   const image = make("img", { alt: t("photo", { name: file.name }) });
   const address = URL.createObjectURL(file.blob);
   image.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });

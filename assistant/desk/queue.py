@@ -160,14 +160,11 @@ def postpone(
 
     The pause grows with the job's age, from 2 seconds to a minute."""
     with db.begin() as session:
-        row = session.scalar(select(Job).where(Job.id == job.id, Job.status == JobStatus.RUNNING))
-        if row is None or row.attempts != job.attempt:
-            return
-        age = now - row.created_at
+        age = now - session.get_one(Job, job.id).created_at
         if age <= SPARED_FOR:
-            pause = min(max(age / 4, _SHORTEST_PAUSE), _LONGEST_PAUSE)
-            row.status, row.run_at, row.leased_until = JobStatus.QUEUED, now + pause, None
-            row.attempts, row.error = row.attempts - 1, error[:2000]
+            run_at = now + min(max(age / 4, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+            values = {"status": JobStatus.QUEUED, "run_at": run_at, "attempts": Job.attempts - 1}
+            session.execute(_ours(job).values(error=error[:2000], leased_until=None, **values))
             announce(session, TOPIC)
             return
     fail(db, job, error=error, now=now, last_resorts=last_resorts)

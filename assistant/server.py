@@ -52,6 +52,7 @@ def work(settings: Settings) -> None:
     configure_logging(settings)
     wiring.preflight(settings)
     runtime = wiring.build(settings)
+    _warm_up(runtime)
     workers = Workers(runtime.desk, count=settings.workers or _default_workers(runtime.desk))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -62,6 +63,11 @@ def work(settings: Settings) -> None:
     workers.run_forever()
     workers.stop(timeout=GRACE)
     runtime.close()
+
+
+def _warm_up(runtime: wiring.Runtime) -> None:
+    if runtime.installed is not None:
+        runtime.installed.warm_up()
 
 
 def _default_workers(desk: Desk) -> int:
@@ -150,6 +156,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         app = worker.wsgi
         worker.max_body, worker.max_form = bodies.limits(self._settings)
         worker.proxies = Proxies.of(self._settings)
+        _warm_up(app.extensions[EXTENSION])
         desk = app.extensions[EXTENSION].desk
         count = self._settings.workers
         if count != 0:

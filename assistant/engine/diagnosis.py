@@ -12,9 +12,9 @@ from assistant.engine.checkpoint import NO_MODEL, Checkpoint
 from assistant.engine.device import free_memory, is_gpu
 from assistant.engine.installation import choose_model, may_write
 from assistant.engine.models import embeddings as sentence_embeddings
-from assistant.engine.models import ocr as optical
 from assistant.engine.models import pretrained
 from assistant.engine.models.embeddings import SentenceEmbeddings
+from assistant.engine.ocr import RapidOCR, installed
 from assistant.errors import EngineError, NotReady
 from assistant.settings import Settings
 
@@ -128,8 +128,8 @@ def _device(settings: Settings) -> str:
 def _describe_ocr(settings: Settings) -> Check:
     if settings.ocr == "off":
         return Check("ocr", "warn", "switched off", "Text in photos is not read. Unset ASSISTANT_OCR to read it.")
-    if optical.installed():
-        return Check("ocr", "ok", optical.RapidOCR().name)
+    if installed():
+        return Check("ocr", "ok", RapidOCR().name)
     return Check("ocr", "warn", "not installed", f"To read text in photos: {_DEMO_EXTRA}")
 
 

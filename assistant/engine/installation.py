@@ -14,10 +14,10 @@ from assistant.engine import checkpoint
 from assistant.engine.checkpoint import NO_MODEL, Checkpoint
 from assistant.engine.device import free_memory, is_gpu
 from assistant.engine.models import embeddings as sentence_embeddings
-from assistant.engine.models import ocr as optical
 from assistant.engine.models.embeddings import SentenceEmbeddings
 from assistant.engine.models.likeness import PhotoEmbeddings
 from assistant.engine.models.reranker import CrossEncoderReranker
+from assistant.engine.ocr import RapidOCR, installed
 from assistant.errors import NotReady
 from assistant.ports import Capabilities, Mode, reading_revision
 from assistant.settings import Settings
@@ -31,7 +31,7 @@ WRITES_FROM = 1_500_000_000
 
 @dataclass(frozen=True)
 class Installed:
-    """The capabilities, whether the model can answer right now, and how to release it."""
+    """The capabilities, whether the model can answer right now, and how to release it all."""
 
     capabilities: Capabilities
     close: Callable[[], object] = lambda: None
@@ -39,15 +39,22 @@ class Installed:
     trouble: Callable[[], str | None] = lambda: None
     # Counters of the engine for metrics; None if no engine runs in this process.
     stats: Callable[[], EngineStats | None] = lambda: None
+    # Starts what the first photo would wait for, and returns at once.
+    warm_up: Callable[[], object] = lambda: None
 
 
 def install(settings: Settings) -> Installed:
     """The models that the settings ask for. Raises `NotReady` for settings that cannot work together."""
-    without_model = _without_model(settings)
-    if settings.remote_url:
-        return _remote(settings, without_model)
-    chosen = choose_model(settings)
-    return Installed(without_model) if chosen is None else _local(settings, chosen, without_model)
+    ocr = RapidOCR() if settings.ocr == "auto" and installed() else None
+    models = _with_model(settings, _without_model(settings, ocr))
+    if ocr is None:
+        return models
+
+    def close() -> None:
+        models.close()
+        ocr.close()
+
+    return replace(models, close=close, warm_up=ocr.warm_up)
 
 
 def choose_model(settings: Settings) -> Checkpoint | None:
@@ -68,10 +75,16 @@ def may_write(chosen: Checkpoint, settings: Settings) -> bool:
     return (checkpoint.parameter_count(chosen) or 0) >= WRITES_FROM
 
 
-def _without_model(settings: Settings) -> Capabilities:
+def _with_model(settings: Settings, without_model: Capabilities) -> Installed:
+    if settings.remote_url:
+        return _remote(settings, without_model)
+    chosen = choose_model(settings)
+    return Installed(without_model) if chosen is None else _local(settings, chosen, without_model)
+
+
+def _without_model(settings: Settings, ocr: RapidOCR | None) -> Capabilities:
     """OCR and what search needs."""
     texts = SentenceEmbeddings(settings.embeddings, device=settings.device)
-    ocr = optical.RapidOCR() if settings.ocr == "auto" and optical.installed() else None
     photos, reranker = settings.photo_embeddings, settings.reranker
     return Capabilities(
         mode=Mode.NO_VLM,

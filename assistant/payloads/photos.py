@@ -57,6 +57,9 @@ class Evidence(Payload):
     lights: Reading | None = Field(description="Colours of the indicator lights; null if no model looked for them.")
     condition: Reading
     quality: Reading
+    orientation: Reading | None = Field(
+        description="`upside down`, `turned left` or `turned right`, guessed from its text; else null."
+    )
     visible_text: tuple[TextLine, ...]
     status: EvidenceState = Field(description="`corrected` once an agent has changed it.")
     model: str
@@ -71,6 +74,7 @@ class Evidence(Payload):
             lights=Reading.of(read.lights) if read.lights is not None else None,
             condition=Reading.of(read.condition),
             quality=Reading.of(read.quality),
+            orientation=Reading.of(read.orientation) if read.orientation is not None else None,
             visible_text=tuple(
                 TextLine(text=line.text, confidence=line.confidence, region=region_of(line.box))
                 for line in read.visible_text

@@ -18,18 +18,33 @@ class Box:
     right: float
     bottom: float
 
+    def turned_back(self, degrees: int) -> Box:
+        """The same region of the photo before it was turned clockwise by 0, 90, 180 or 270 degrees."""
+        match degrees:
+            case 90:
+                return Box(self.top, 1 - self.right, self.bottom, 1 - self.left)
+            case 180:
+                return Box(1 - self.right, 1 - self.bottom, 1 - self.left, 1 - self.top)
+            case 270:
+                return Box(1 - self.bottom, self.left, 1 - self.top, self.right)
+        return self
+
 
 @dataclass(frozen=True)
 class TextLine:
-    """One line of text found in a photo. ``confidence`` is the reader's own score, 0 to 1."""
+    """One line of text found in a photo. ``confidence`` is the reader's own score, 0 to 1; without text it is 0: what
+    is in the box could not be read in time. ``turn``: by how many degrees the photo must be turned clockwise to be
+    upright, as the reader guesses from the text; the box is that in the photo as it is."""
 
     text: str
     confidence: float
     box: Box
+    turn: int = 0
 
 
 class OCR(Protocol):
-    """Reads the text in a photo, in reading order. Safe to call from several threads."""
+    """Reads the text in a photo, in reading order. Safe to call from several threads. Raises an `EngineError` or
+    `NotReady` with the reason for a photo that cannot be read."""
 
     @property
     def name(self) -> str:

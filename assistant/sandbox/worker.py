@@ -101,6 +101,11 @@ class Worker:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
+    def start(self) -> None:
+        """Start the process now, if it does not run. Raises `NotReady` if it cannot be started."""
+        with self._lock:
+            self._running()
+
     def call(self, data: bytes, **options: Any) -> bytes:
         """What the reader returns. ``options`` are its keyword arguments, as far as JSON goes.
 

@@ -4,7 +4,7 @@ Without a vision model, OCR reads the text and quality is measured from the pixe
 A model that decides adds product, lights and condition as typed decisions; one that writes also writes the caption. The
 small model uses its own sight instead, and says nothing about photos unlike those it was trained on.
 Model output is checked and falls back to what OCR read. A failing model never makes reading fail: the evidence is then
-OCR's alone, and marked so (`PhotoEvidence.whole`).
+OCR's alone, and marked so (`PhotoEvidence.whole`). A photo whose text OCR cannot read says so in its caption.
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assistant.errors import AssistantError, EngineFailed
+import structlog
+
+from assistant.errors import AssistantError, EngineBusy, EngineFailed, EngineTimeout, NotReady
 from assistant.media.quality import assess_quality
-from assistant.ports import Box, Capabilities, DecisionModel, Look, Question, Seen, Sought, TextLine, image_block
+from assistant.media.turning import turned
+from assistant.ports import OCR, Box, Capabilities, DecisionModel, Look, Question, Seen, Sought, TextLine, image_block
 from assistant.skills import prompts
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 from assistant.text.clusters import shorten
 from assistant.text.identifiers import spot
+
+log = structlog.get_logger(__name__)
 
 CANNOT_TELL = "cannot tell"
 CONDITIONS = ("intact", "damaged", "leaking", "fault light or code", CANNOT_TELL)
@@ -38,7 +43,9 @@ _LEAST_CONFIDENCE = 0.5
 _NAMED = 0.95
 
 
-FIELDS = ("caption", "product", "lights", "condition", "quality")
+FIELDS = ("caption", "product", "lights", "condition", "quality", "orientation")
+# By how many degrees a photo must be turned clockwise to be upright, in words.
+_ORIENTATIONS = {90: "turned left", 180: "upside down", 270: "turned right"}
 
 
 @dataclass(frozen=True)
@@ -61,12 +68,19 @@ class PhotoEvidence:
     quality: Reading
     visible_text: tuple[TextLine, ...] = ()
     lights: Reading | None = None  # only a model sees lights
+    orientation: Reading | None = None  # guessed from the text; None if that is upright, or if there is none
     whole: bool = True  # False if the model failed on this photo; not stored
 
     @property
     def codes(self) -> list[str]:
         """Canonical identifiers in the visible text."""
         return spot(self.text)
+
+    @property
+    def turn(self) -> int:
+        """By how many degrees the photo must be turned clockwise to be upright."""
+        lies = self.orientation.value if self.orientation is not None else ""
+        return next((degrees for degrees, words in _ORIENTATIONS.items() if words == lies), 0)
 
     @property
     def text(self) -> str:
@@ -113,7 +127,9 @@ def read_photo(photo: bytes, *, capabilities: Capabilities, taxonomy: Taxonomy) 
     evidence = _by_ocr(photo, capabilities, taxonomy)
     try:
         return _by_model(evidence, photo, capabilities, taxonomy)
-    except AssistantError:
+    except Exception as error:
+        if not isinstance(error, AssistantError):
+            log.warning("read_photo.model_failed", error=type(error).__name__)
         return replace(evidence, whole=False)
 
 
@@ -125,38 +141,62 @@ def product_question(taxonomy: Taxonomy) -> Question:
 
 
 def _by_ocr(photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
-    lines = tuple(
-        line
-        for line in (capabilities.ocr.read(photo) if capabilities.ocr is not None else ())
-        if line.confidence >= _LEAST_CONFIDENCE
-    )
+    found, trouble = _lines(photo, capabilities.ocr)
+    lines = tuple(line for line in found if line.confidence >= _LEAST_CONFIDENCE)
+    if any(not line.text for line in found):
+        trouble = "Part of it could not be read in time."
     return PhotoEvidence(
-        caption=_caption_from(lines, ocr=capabilities.ocr is not None),
+        caption=_caption_from(lines, trouble),
         product=_product_from(lines, taxonomy),
         condition=Reading(CANNOT_TELL, 1.0),
         quality=Reading(*assess_quality(photo)),
         visible_text=lines,
+        orientation=_orientation(lines),
     )
 
 
+def _lines(photo: bytes, ocr: OCR | None) -> tuple[list[TextLine], str]:
+    """What OCR reads, and why that is nothing if it fails. Raises what passes by itself: a later try may succeed."""
+    if ocr is None:
+        return [], "It was not read: no OCR is installed."
+    try:
+        return ocr.read(photo), ""
+    except (EngineBusy, EngineTimeout, NotReady):
+        raise
+    except AssistantError as error:
+        return [], f"Its text could not be read. {error.message}"
+    except Exception as error:
+        log.warning("read_photo.ocr_failed", error=type(error).__name__)  # its message may quote the photo
+        return [], "Its text could not be read."
+
+
+def _orientation(lines: Sequence[TextLine]) -> Reading | None:
+    """How the photo lies, if its text is not upright."""
+    if not lines or lines[0].turn not in _ORIENTATIONS:
+        return None
+    return Reading(_ORIENTATIONS[lines[0].turn], sum(line.confidence for line in lines) / len(lines))
+
+
 def _by_model(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
-    """The evidence with what the model, if any, adds to OCR's. Raises an `AssistantError` if the model fails."""
+    """The evidence with what the model, if any, adds to OCR's: it sees the photo upright. Raises an `AssistantError` if
+    the model fails."""
+    turn = evidence.turn
+    if turn:
+        photo = turned(photo, turn)
     if capabilities.sight is not None:
         look = capabilities.sight.look(photo)
-        return _locate(_by_sight(evidence, look.seen, taxonomy), look) if look.seen.familiar else evidence
+        return _locate(_by_sight(evidence, look.seen, taxonomy), look, turn) if look.seen.familiar else evidence
     if capabilities.decisions is not None:
         evidence = _by_decisions(evidence, photo, capabilities.decisions, taxonomy)
     return _with_caption(evidence, photo, capabilities) if capabilities.writes_answers else evidence
 
 
-def _caption_from(lines: Sequence[TextLine], *, ocr: bool) -> Reading:
-    """A caption from OCR alone: it claims nothing beyond the text."""
-    if not ocr:
-        return Reading("A photo that was not read: no OCR is installed.", 1.0)
+def _caption_from(lines: Sequence[TextLine], trouble: str) -> Reading:
+    """A caption from OCR alone: it claims nothing beyond the text, and says what kept it from reading."""
     if not lines:
-        return Reading("A photo in which no text could be read.", 1.0)
-    text = shorten(" · ".join(line.text for line in lines), _CAPTION_TEXT)
-    return Reading(f"A photo that shows the text: {text}", sum(line.confidence for line in lines) / len(lines))
+        return Reading(f"A photo. {trouble}" if trouble else "A photo in which no text could be read.", 1.0)
+    text = f"A photo that shows the text: {shorten(' · '.join(line.text for line in lines), _CAPTION_TEXT)}"
+    return Reading(f"{text} ({trouble})" if trouble else text, sum(line.confidence for line in lines) / len(lines))
 
 
 def _product_from(lines: Sequence[TextLine], taxonomy: Taxonomy) -> Reading:
@@ -261,8 +301,8 @@ def _ask(prompt: str, photo: bytes, capabilities: Capabilities) -> str:
         raise EngineFailed("The model did not answer.") from error
 
 
-def _locate(evidence: PhotoEvidence, look: Look) -> PhotoEvidence:
-    """The evidence with the regions where the model sees product, lights and damage."""
+def _locate(evidence: PhotoEvidence, look: Look, turn: int) -> PhotoEvidence:
+    """The evidence with the regions where the model sees product, lights and damage in the photo turned by ``turn``."""
     sought = {
         "product": Sought("product", evidence.product.value),
         "condition": _sign_of(evidence.condition.value),
@@ -273,7 +313,12 @@ def _locate(evidence: PhotoEvidence, look: Look) -> PhotoEvidence:
         if one is not None and one.value != CANNOT_TELL and getattr(evidence, name).region is None
     }  # fmt: skip
     readings = {
-        name: replace(getattr(evidence, name), region=place.box, heat=place.heat, parts=place.parts)
+        name: replace(
+            getattr(evidence, name),
+            region=place.box.turned_back(turn),
+            heat=() if turn else place.heat,
+            parts=tuple(part.turned_back(turn) for part in place.parts),
+        )
         for name, place in zip(wanted, look.locate(list(wanted.values())), strict=True)
         if place is not None
     }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from assistant import sample
-from assistant.errors import EngineFailed
-from assistant.ports import Box, Mode, Seen
+from assistant.errors import EngineBusy, EngineFailed, NotReady
+from assistant.ports import Box, Found, Mode, Seen, Sought, TextLine
 from assistant.skills.read_photo import CANNOT_TELL, DIFFERENT, PhotoEvidence, read_photo
 from assistant.skills.taxonomy import load_taxonomy
 from tests.factories import make_photo
@@ -137,6 +140,58 @@ def test_a_model_that_fails_leaves_what_ocr_read(part: str) -> None:
     assert evidence.codes == ["E21"]
     assert evidence.condition.value == CANNOT_TELL
     assert not evidence.whole
+
+
+@pytest.mark.parametrize(
+    ("error", "why"), [(EngineFailed("The photo takes too long to read."), "takes too long"), (RuntimeError("odd"), "")]
+)
+def test_a_photo_that_ocr_cannot_read_says_so_and_the_model_still_sees_it(error: Exception, why: str) -> None:
+    evidence = read(Mode.NO_VLM, ocr=FakeOCR(error=error))
+    assert "could not be read" in evidence.caption.value
+    assert why in evidence.caption.value
+    assert not evidence.visible_text
+    assert read(sight=FakeSight(HUB), ocr=FakeOCR(error=error)).product.value == "homelink-x1"
+
+
+@pytest.mark.parametrize("error", [EngineBusy("Busy.", retry_after=7), NotReady("No process can be started.")])
+def test_what_passes_by_itself_is_not_taken_for_an_unreadable_photo(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        read(ocr=FakeOCR(error=error))
+
+
+def test_text_that_was_not_read_in_time_is_said() -> None:
+    rest = TextLine("", 0.0, Box(0, 0.5, 1, 1))
+    evidence = read(Mode.NO_VLM, ocr=FakeOCR("E21", rest))
+    assert evidence.text == "E21"
+    assert "Part of it could not be read" in evidence.caption.value
+
+
+@pytest.mark.parametrize(("turn", "said"), [(90, "turned left"), (180, "upside down"), (270, "turned right")])
+def test_a_photo_whose_text_is_turned_says_how_it_lies(turn: int, said: str) -> None:
+    evidence = read(Mode.NO_VLM, ocr=FakeOCR(TextLine("E21", 0.9, Box(0, 0, 1, 1), turn)))
+    assert evidence.orientation is not None
+    assert evidence.orientation.value == said
+    assert PhotoEvidence.from_json(evidence.to_fields(), []).orientation == evidence.orientation
+    assert read(ocr=FakeOCR("E21")).orientation is None
+
+
+def test_a_model_sees_a_turned_photo_upright_and_its_places_are_those_of_the_photo_as_it_is() -> None:
+    sizes = []
+
+    class Aside(FakeSight):
+        def look(self, photo: bytes) -> FakeSight:
+            with Image.open(io.BytesIO(photo)) as image:
+                sizes.append(image.size)
+            return self
+
+        def locate(self, sought: Sequence[Sought]) -> list[Found | None]:
+            return [Found(Box(0.0, 0.1, 0.2, 0.4), 0.8, ("09", "90")) for _ in sought]
+
+    width, height = Image.open(io.BytesIO(make_photo())).size
+    evidence = read(sight=Aside(HUB), ocr=FakeOCR(TextLine("POWER", 0.9, Box(0, 0, 1, 1), 90)))
+    assert sizes == [(height, width)]
+    assert evidence.product.region == Box(0.1, 0.8, 0.4, 1.0)
+    assert evidence.product.heat == ()
 
 
 def test_what_a_model_said_before_it_failed_is_not_taken_for_what_ocr_read() -> None:

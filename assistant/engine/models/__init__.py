@@ -1,1 +1,1 @@
-"""The other local models: OCR, embeddings, the reranker, photo features, and the small model's own sight."""
+"""The other local models: embeddings, the reranker, photo features, and the small model's own sight."""

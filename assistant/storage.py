@@ -175,14 +175,16 @@ class Storage:
             raise NotReady(message) from error
 
     def probe(self) -> None:
-        """Raises `Unavailable` if files cannot be stored now. Cheap enough for each second: a bucket is only asked for
-        a name, as writing costs money there."""
-        from obstore.store import LocalStore
-
-        if isinstance(self._store, LocalStore):
-            self.check()
-        else:
+        """Raises `Unavailable` if files cannot be stored now. Cheap enough for each second: nothing is forced to the
+        disk, and a bucket is only asked for a name, as writing costs money there."""
+        if self._folder is None:
             self._head("0" * 64)
+            return
+        try:
+            with tempfile.TemporaryFile(dir=self._folder) as probe:
+                probe.write(bytes(_PROBE))
+        except OSError as error:
+            raise _unavailable("The file could not be stored", error) from error
 
     def _has_lately(self, sha256: str, size: int) -> bool:
         found = self._head(sha256)

@@ -9,13 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from assistant.errors import Gone, NotFound, NotReady
+from assistant.errors import Gone, NotFound, NotReady, Unavailable
 from assistant.storage import REWRITE_AFTER, Storage
+from tests.buckets import Bucket
 
 DATA = b"a photo's bytes" * 1000
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -195,3 +197,61 @@ def test_an_address_that_cannot_be_opened_names_its_setting(tmp_path: Path, url:
     with pytest.raises(NotReady, match="ASSISTANT_STORAGE_URL") as caught:
         Storage.open(url.format(file=file))
     assert str(tmp_path) not in caught.value.message
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """Over plain http, found through the environment."""
+    bucket = Bucket()
+    for name, value in bucket.environment.items():
+        monkeypatch.setenv(name, value)
+    yield bucket
+    bucket.stop()
+
+
+def test_a_bucket_over_plain_http_keeps_files(bucket: Bucket) -> None:
+    storage = Storage.open("s3://photos/prefix")
+    assert storage.get(storage.put(DATA)) == DATA
+    storage.check()
+    storage.probe()
+    storage.delete(SHA256)
+    assert not storage.exists(SHA256)
+
+
+def test_a_bucket_that_stops_is_away_and_serves_again_when_it_is_back(bucket: Bucket) -> None:
+    storage = Storage.open("s3://photos")
+    storage.put(DATA)
+    bucket.stop()
+    for use in (lambda: storage.put(b"more"), lambda: storage.get(SHA256), storage.probe, storage.check):
+        with pytest.raises(Unavailable, match="cannot be reached") as caught:
+            use()
+        assert caught.value.cause == "storage_away"
+        assert "127.0.0.1" not in caught.value.message
+    bucket.start()
+    assert storage.get(SHA256) == DATA
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "cause", "said"),
+    [
+        (403, "AccessDenied", "storage_refuses", "credentials"),
+        (403, "SignatureDoesNotMatch", "storage_refuses", "credentials"),
+        (403, "InvalidAccessKeyId", "storage_refuses", "credentials"),
+        (401, "Unauthorized", "storage_refuses", "credentials"),
+        (500, "InternalError", "storage_away", "an error of its own"),
+        (503, "SlowDown", "storage_away", "an error of its own"),
+        (507, "XMinioStorageFull", "storage_away", "an error of its own"),
+    ],
+)
+def test_why_a_bucket_refuses_is_said(bucket: Bucket, status: int, code: str, cause: str, said: str) -> None:
+    bucket.refuses = (status, code)
+    storage = Storage.open("s3://photos")
+    for use in (storage.check, storage.probe):
+        with pytest.raises(Unavailable, match=said) as caught:
+            use()
+        assert caught.value.cause == cause
+
+
+def test_a_bucket_that_does_not_exist_is_said(bucket: Bucket) -> None:
+    with pytest.raises(Unavailable, match="no such bucket"):
+        Storage.open("s3://other").check()

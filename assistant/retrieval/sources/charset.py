@@ -140,6 +140,8 @@ def _judge(text: str) -> Iterator[bool]:
 
 def _is_odd(word: str) -> bool:
     scripts = {unicodedata.name(letter, "?").split()[0] for letter in word}
+    if re.search(r"[ˆˇ˘-˝ﬀ-ﬆ]", word):  # accents on their own and ligatures, which nobody types
+        return True
     if len(scripts & _APART) > 1 or re.search(r"[a-z][⺀-鿿][a-z]", word):
         return True
     if scripts == {"LATIN"}:

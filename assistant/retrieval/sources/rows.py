@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from assistant.errors import AssistantError, Invalid
-from assistant.retrieval.sources.article import ArticleSource, Listing, Section, make_article
+from assistant.retrieval.sources.article import ArticleSource, Listing, Outline, Reading, Section, make_article, name_of
+from assistant.retrieval.sources.coverage import Coverage, count, measure
+from assistant.retrieval.sources.csv_table import CsvTable, read_table
 from assistant.retrieval.sources.markdown import read_markdown
-from assistant.text.clusters import shorten
+from assistant.retrieval.sources.tables import table_text
 from assistant.text.storable import storable
 
-# Column names in use, to ours.
-_COLUMNS = {
-    **dict.fromkeys(("text", "body", "content", "description", "details"), "text"),
-    **dict.fromkeys(("answer", "answers", "response", "solution", "a", "antwort", "réponse", "respuesta"), "answer"),
-    **dict.fromkeys(("question", "questions", "q", "faq", "frage", "pregunta"), "question"),
-    **dict.fromkeys(("title", "name", "subject", "heading"), "title"),
-    **dict.fromkeys(("id", "key", "sku"), "id"),
-    **dict.fromkeys(("code", "error_code", "error code"), "code"),
-    **dict.fromkeys(("url", "link"), "url"),
-    **dict.fromkeys(("language", "lang", "locale"), "language"),
-}
-_MOST_CELL = 1_000_000
+# What an article is made of. All else in a row of a table is told below its text.
+_KNOWN = {"id", "code", "title", "question", "answer", "answers", "text", "url", "product", "language", "visibility"}
+# Rows of a table without questions or texts in one article.
+_ROWS_AT_ONCE = 200
+
+
+# The line where it stands, its text, and what reads it.
+_Row = tuple[int, list[str], Callable[[], dict[str, Any]]]
 
 
 def read_lines(text: str, key: str, listing: Listing) -> None:
@@ -34,63 +31,89 @@ def read_lines(text: str, key: str, listing: Listing) -> None:
     language, visibility. Rows with the same id are numbered, since lists of codes may repeat one."""
     # Only line feeds end a row: JSON strings may hold other line separators.
     lines = ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
-    _add_rows(((number, lambda line=line: _row(line)) for number, line in lines), key, listing)
+    _add_rows(((number, [line], partial(_row, line)) for number, line in lines), key, listing)
 
 
 def read_csv(text: str, key: str, listing: Listing) -> None:
-    """A table whose head names a question and an answer, or a title and a text; see `_COLUMNS`."""
-    rows = _csv_rows(text)
-    head = [name.strip().lower() for name in next(rows, (0, []))[1]]
-    names = [_COLUMNS.get(name, "") or name for name in head]
-    if not {"text", "answer"} & set(names):
-        raise Invalid("has no column of answers: name one answer or text in the first row")
+    """A table of questions and answers, or of titles and texts, gives an article for each row; any other is an article
+    itself."""
+    table = read_table(text)
+    if not table.has_answers:
+        _add_table(table, key, listing)
+        return
 
-    def row(number: int, cells: list[str]) -> dict[str, Any]:
-        if len(cells) > len(names):
-            raise Invalid(f"has {len(cells)} cells where the first row names {len(names)}")
-        return _first_of_each(names, cells)
+    def row(cells: list[str]) -> dict[str, Any]:
+        while len(cells) > len(table.columns) and not cells[-1]:
+            cells = cells[:-1]
+        if len(cells) > len(table.columns):
+            raise Invalid(f"has {len(cells)} cells where the first row names {len(table.columns)}")
+        return _named(table, cells)
 
-    _add_rows(((number, lambda n=number, c=cells: row(n, c)) for number, cells in rows if any(cells)), key, listing)
-
-
-def _csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each row. The delimiter is the one that is most frequent in the first line."""
-    first = text.split("\n", 1)[0]
-    delimiter = max(",;\t|", key=first.count)
-    csv.field_size_limit(_MOST_CELL)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
-    try:
-        for cells in reader:
-            yield reader.line_num, [storable(cell.strip()) for cell in cells]
-    except csv.Error as error:
-        raise Invalid(f"is not a valid table at line {reader.line_num}: {error}") from error
+    _add_rows(((number, cells, partial(row, cells)) for number, cells in table.rows), key, listing, table=table)
 
 
-def _first_of_each(names: list[str], cells: list[str]) -> dict[str, Any]:
-    """Of several columns with the same meaning, the first that is filled in: id before key, name before heading."""
+def _named(table: CsvTable, cells: list[str]) -> dict[str, Any]:
+    """Of several columns that mean the same, the first that is filled in counts; the others keep their own names."""
     found: dict[str, Any] = {}
-    for name, cell in zip(names, cells, strict=False):
-        if cell and name not in found:
+    for at, cell in enumerate(cells):
+        name = table.columns[at]
+        if cell and (not name or name in found):
+            name = table.head[at] if at < len(table.head) else str(at + 1)
+            name = name if name and name not in found and name not in _KNOWN else f"{name} ({at + 1})"
+        if cell:
             found[name] = cell
     return found
 
 
-def _add_rows(rows: Iterator[tuple[int, Any]], key: str, listing: Listing) -> None:
+def _add_table(table: CsvTable, key: str, listing: Listing) -> None:
+    rows = [list(table.head)] if table.head else []
+    number = 1
+    for _, cells in table.rows:
+        rows.append([" ".join(cell.split()) for cell in cells])
+        if len(rows) > _ROWS_AT_ONCE:
+            _add_part(rows, number, table, key, listing)
+            rows, number = rows[: 1 if table.head else 0], number + 1
+    if len(rows) > bool(table.head):
+        _add_part(rows, number, table, key, listing)
+    elif number == 1:
+        raise Invalid("has no rows below its first one")
+
+
+def _add_part(rows: list[list[str]], number: int, table: CsvTable, key: str, listing: Listing) -> None:
+    width = max(map(len, rows))
+    outline = Outline()
+    outline.found += [*table.above, *(cell for row in rows for cell in row)]
+    for line in table.above:
+        outline.block(line)
+    outline.block(table_text([row + [""] * (width - len(row)) for row in rows]))
+    part = key if number == 1 else f"{key}#{number}"
+    listing.add(make_article(part, {}, name_of(key), outline.reading()), file=key)
+
+
+def _add_rows(
+    rows: Iterator[tuple[int, list[str], Callable[[], dict[str, Any]]]],
+    key: str,
+    listing: Listing,
+    *,
+    table: CsvTable | None = None,
+) -> None:
     seen: dict[str, set[str]] = {}
-    for number, read in rows:
+    for number, raw, read in rows:
         doubtful, place = key, f"{key}:{number}"
         try:
             row = read()
             doubtful = f"{key}#{str(row.get('id') or row.get('code') or number)[:200]}"
-            article = row_article(row, doubtful)
+            article = row_article(row, doubtful, others=table is not None)
         except AssistantError as error:
             listing.fail(place, error.message, doubtful=doubtful)
+            listing.lost[key] += count(raw)
         else:
             contents = seen.setdefault(article.key, set())
             if article.content_hash not in contents:  # the same row twice is one article
                 contents.add(article.content_hash)
                 numbered = article.key if len(contents) == 1 else f"{article.key}~{len(contents)}"
-                listing.add(replace(article, key=numbered), file=key)
+                trail = table.above if table is not None else ()
+                listing.add(replace(article, key=numbered, trail=trail), file=key)
 
 
 def _row(line: str) -> dict[str, Any]:
@@ -109,17 +132,29 @@ def parse_json(text: str) -> Any:
         raise Invalid("is nested too deeply") from error
 
 
-def row_article(row: Mapping[str, Any], key: str) -> ArticleSource:
-    """The article of one row. Raises `Invalid` with the reason."""
-    text = row.get("text")
-    if not text:
-        answers = row.get("answers") or row.get("answer") or ""
-        text = storable("\n\n".join(map(str, answers)) if isinstance(answers, list) else str(answers))
-    if not isinstance(text, str) or not text.strip():
+def row_article(row: Mapping[str, Any], key: str, *, others: bool = False) -> ArticleSource:
+    """The article of one row. Values of other names than ours are told below the text if ``others``, else left out.
+    Raises `Invalid` with the reason."""
+    answers = row.get("answers") or row.get("answer") or ""
+    answer = storable("\n\n".join(map(str, answers)) if isinstance(answers, list) else str(answers))
+    text = row.get("text") or ""
+    if not isinstance(text, str) or not (text.strip() or answer.strip()):
         raise Invalid("has no text")
     names = [str(row[name]) for name in ("code", "title") if row.get(name) and isinstance(row[name], str | int)]
-    title = " ".join(names) or str(row.get("question") or shorten(text, 80))
-    reading = read_markdown(text)
-    if not reading.has_text:
-        reading = replace(reading, sections=(Section((), (reading.title or text,)),))
-    return make_article(key, {**row, "title": title}, title, reading)
+    question = str(row.get("question") or "")
+    title = " ".join(names) or question or (text or answer)[:80]
+    reading = read_markdown("\n\n".join(filter(None, dict.fromkeys((question if names else "", answer, text)))))
+    sections = reading.sections if reading.has_text else (Section((), (reading.title or text or answer,)),)
+    unknown = {name: " ".join(str(value).split()) for name, value in row.items() if name not in _KNOWN}
+    if others and unknown:
+        sections = (*sections, Section((), ("\n".join(f"- {name}: {value}" for name, value in unknown.items()),)))
+    return make_article(
+        key, {**row, "title": title}, title, Reading(reading.title, sections, coverage=_cover(row, title, sections))
+    )
+
+
+def _cover(row: Mapping[str, Any], title: str, sections: tuple[Section, ...]) -> Coverage:
+    meta = (str(row.get(name) or "") for name in ("id", "code", "url", "product", "language", "visibility"))
+    blocks = (text for section in sections for text in (*section.headings, *section.blocks))
+    unknown = {f"field {name}": [str(value)] for name, value in row.items() if name not in _KNOWN}
+    return measure((str(value) for value in row.values()), (title, *meta, *blocks), unknown)

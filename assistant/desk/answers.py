@@ -45,6 +45,7 @@ def citation_rows(session: Session, answer: Answer) -> list[Citation]:
             heading=citation.heading,
             quote=citation.quote,
             url=citation.url,
+            page=citation.page,
             support=citation.support,
         )
         for sentence in answer.sentences

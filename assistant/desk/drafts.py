@@ -126,7 +126,7 @@ def add_note(session: Session, agent: AgentPrincipal, ticket: Ticket, text: str)
 
 def _copy_citation(citation: Citation) -> Citation:
     names = ("passage_id", "sentence_index", "sentence", "article_public_id", "article_title", "heading", "quote")
-    return Citation(**{name: getattr(citation, name) for name in (*names, "url", "support")})
+    return Citation(**{name: getattr(citation, name) for name in (*names, "url", "page", "support")})
 
 
 def _decide(session: Session, ticket: Ticket, draft: Draft, by: Staff) -> None:

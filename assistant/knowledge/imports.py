@@ -390,6 +390,7 @@ def _passage_rows(article_id: int, passages: Sequence[PassageText]) -> list[Pass
             position=position,
             heading=passage.heading,
             text=passage.text,
+            page=passage.page,
             codes=passage.codes,
             content_hash=passage.content_hash,
         )

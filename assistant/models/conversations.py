@@ -159,6 +159,7 @@ class Citation(Base):
     heading: Mapped[str] = mapped_column(Text)
     quote: Mapped[str] = mapped_column(Text)
     url: Mapped[str | None] = mapped_column(Text)
+    page: Mapped[int | None]
     support: Mapped[float]
     # Pictures beside the passage, while the passage exists.
     figures: Mapped[list[Figure]] = relationship(

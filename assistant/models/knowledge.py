@@ -54,6 +54,7 @@ class Passage(Base):
     position: Mapped[int]
     heading: Mapped[str] = mapped_column(Text)  # the article's title and the headings above it, joined by " > "
     text: Mapped[str] = mapped_column(Text)
+    page: Mapped[int | None]  # where it begins, from 1, in a file that has pages
     codes: Mapped[str] = mapped_column(Text, default="")  # exact identifiers in it, canonical, separated by spaces
     content_hash: Mapped[str] = mapped_column(Text, index=True)
 

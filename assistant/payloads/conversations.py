@@ -79,6 +79,11 @@ class Figure(Payload):
         return cls(id=figure.public_id, alt=figure.alt, width=figure.width, height=figure.height)
 
 
+def at_page(url: str | None, page: int | None) -> str | None:
+    """The address of a page of a document, as browsers' viewers understand it."""
+    return f"{url}#page={page}" if url and page and "#" not in url else url
+
+
 class Citation(Payload):
     """A link from one sentence of an answer to the passage that supports it."""
 
@@ -88,7 +93,10 @@ class Citation(Payload):
     article_title: str
     heading: str
     quote: str
-    url: str | None
+    url: str | None = Field(description="Of the article; of its page, if it has pages.")
+    page: int | None = Field(
+        description="In a PDF file, from 1. Without a `url`, the file is at `/widget/v1/documents/{article_id}`."
+    )
     support: Score = Field(description="How well the passage supports the sentence, 0 to 1.")
     passage_id: str | None = Field(description="Null in stored answers: an article's passages change.")
     figures: tuple[Figure, ...]
@@ -102,7 +110,8 @@ class Citation(Payload):
             article_title=citation.article_title,
             heading=citation.heading,
             quote=citation.quote,
-            url=citation.url,
+            url=at_page(citation.url, citation.page),
+            page=citation.page,
             support=citation.support,
             passage_id=None,
             figures=tuple(Figure.of(figure) for figure in citation.figures),
@@ -119,7 +128,8 @@ class Citation(Payload):
                     article_title=citation.article_title,
                     heading=citation.heading,
                     quote=citation.quote,
-                    url=citation.url,
+                    url=at_page(citation.url, citation.page),
+                    page=citation.page,
                     support=citation.support,
                     passage_id=citation.passage_id,
                     figures=(),

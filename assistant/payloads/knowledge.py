@@ -8,6 +8,7 @@ from langchain_core.documents import Document
 from pydantic import Field
 
 from assistant.models import Visibility
+from assistant.payloads.conversations import at_page
 from assistant.payloads.payload import Payload, Score
 
 
@@ -19,6 +20,7 @@ class Passage(Payload):
     article_title: str
     heading: str
     url: str | None
+    page: int | None = Field(description="Where it begins, from 1, in a PDF file.")
     product: str | None
     language: str
     visibility: Visibility
@@ -43,7 +45,8 @@ class Passage(Payload):
             article_id=found["article_id"],
             article_title=found["article_title"],
             heading=found["heading"],
-            url=found["url"],
+            url=at_page(found["url"], found.get("page")),
+            page=found.get("page"),
             product=found["product"],
             language=found["language"],
             visibility=found["visibility"],

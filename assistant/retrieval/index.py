@@ -227,6 +227,7 @@ def _hit(
         "article_title": article.title,
         "heading": passage.heading,
         "url": article.url,
+        "page": passage.page,
         "product": article.product,
         "language": article.language,
         "visibility": article.visibility.value,

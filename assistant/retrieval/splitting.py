@@ -17,7 +17,7 @@ from assistant.retrieval.sources.article import ArticleSource, Picture, Section
 from assistant.text.identifiers import spot
 
 # Raise this with every change that produces other passages or identifiers, so that articles are indexed again.
-REVISION = 4
+REVISION = 5
 TARGET = 140
 MOST = 240
 MOST_OF_STEPS = 400
@@ -27,8 +27,11 @@ SEPARATOR = " > "
 
 @dataclass(frozen=True)
 class PassageText:
+    """``page``: where its text begins, in a file that has pages."""
+
     heading: str
     text: str
+    page: int | None = None
 
     @property
     def indexed(self) -> str:
@@ -57,14 +60,15 @@ class FigureText:
         read in it. None if only the text around it is known: that is found anyway."""
         if self.picture.is_page:
             section = Section((), tuple(block for block in read.split("\n\n") if block.strip()))
-            return [PassageText(self.heading, text) for text, _ in _pack(section)]
+            return [PassageText(self.heading, text, self.picture.page) for text, _, _ in _pack(section)]
         said = [*dict.fromkeys(part for part in (self.picture.caption, self.picture.alt) if part)]
         seen = [f"{_SHOWS}: {' · '.join(read.split(chr(10)))}"] if read.strip() else []
         if not said and not seen:
             return []
         parts = [*said, *([self.picture.nearby] if self.picture.nearby else []), *seen]
         text = "\n".join(parts)
-        return [PassageText(self.heading, part) for part in (_parts(text) if _words(text) > MOST else [text])]
+        page = self.picture.page
+        return [PassageText(self.heading, part, page) for part in (_parts(text) if _words(text) > MOST else [text])]
 
 
 _SHOWS = "The picture shows"
@@ -92,9 +96,11 @@ def cut(article: ArticleSource) -> Pieces:
         packed = list(_pack(section))
         for picture in section.pictures:
             # The passage that holds the block before the picture, else the section's last.
-            place = next((n for n, (_, blocks) in enumerate(packed) if blocks >= picture.after), len(packed) - 1)
+            place = next((n for n, (_, _, blocks) in enumerate(packed) if blocks >= picture.after), len(packed) - 1)
             figures.append(FigureText(heading, picture, len(passages) + place))
-        passages += [PassageText(heading, text) for text, _ in packed]
+        passages += [
+            PassageText(heading, text, section.pages[first] if section.pages else None) for text, first, _ in packed
+        ]
     return Pieces(passages, figures)
 
 
@@ -109,11 +115,12 @@ def _letters(text: str) -> str:
     return re.sub(r"\W+", "", text.lower())
 
 
-def _pack(section: Section) -> Iterator[tuple[str, int]]:
+def _pack(section: Section) -> Iterator[tuple[str, int, int]]:
     """Blocks joined until the target is reached; a block that is too long is cut into parts first. A lead-in, which
-    ends in a colon, stays with what it announces. With each text, how many of the section's blocks are complete with
-    it."""
+    ends in a colon, stays with what it announces. With each text, the index of its first
+    block, and how many of the section's blocks are complete with it."""
     packed: list[str] = []
+    first = 0
     words = 0
     before = 0
     for number, part in ((n, part) for n, block in enumerate(section.blocks, start=1) for part in _parts(block)):
@@ -123,13 +130,15 @@ def _pack(section: Section) -> Iterator[tuple[str, int]]:
             is_lead_in = packed[-1].endswith(":") and _words(packed[-1]) <= _LEAD_IN
             lead_in = [packed.pop()] if is_lead_in else []
             if packed:
-                yield "\n\n".join(packed), before - len(lead_in)
+                yield "\n\n".join(packed), first, before - len(lead_in)
             packed, words = lead_in, sum(map(_words, lead_in))
+            first = before - 1
+        first = first if packed else number - 1
         packed.append(part)
         words += length
         before = number
     if packed:
-        yield "\n\n".join(packed), len(section.blocks)
+        yield "\n\n".join(packed), first, len(section.blocks)
 
 
 def _is_list(block: str) -> bool:

@@ -51,6 +51,7 @@ class Citation:
     quote: str
     url: str | None
     support: float
+    page: int | None = None
 
 
 @dataclass(frozen=True)
@@ -273,6 +274,7 @@ def _citation(passage: Document, *, quote: str, support: float) -> Citation:
         quote=quote,
         url=metadata.get("url"),
         support=support,
+        page=metadata.get("page"),
     )
 
 

@@ -14,7 +14,7 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from assistant import payloads
 from assistant.errors import AssistantError, Invalid, NotAllowed
 from assistant.knowledge import articles as knowledge
-from assistant.knowledge import embedding, figures, gaps, solved, sources
+from assistant.knowledge import documents, embedding, figures, gaps, solved, sources
 from assistant.media.files import Upload
 from assistant.models import GapState
 from assistant.retrieval.loaders import SUFFIXES
@@ -22,7 +22,7 @@ from assistant.text.clusters import beginning
 from assistant.text.storable import storable
 from assistant.web import auth
 from assistant.web.context import desk
-from assistant.web.responses import Reply, figure_response
+from assistant.web.responses import Reply, document_response, figure_response
 
 blueprint = Blueprint("knowledge", __name__, url_prefix="/knowledge")
 
@@ -47,6 +47,11 @@ def figure(figure_id: str) -> Response:
     with desk().db.read() as session:
         found = figures.get_figure(session, figure_id, internal=True)
     return figure_response(desk(), found, thumbnail=request.args.get("thumbnail") == "1")
+
+
+@blueprint.get("/documents/<public_id:article_id>")
+def document(article_id: str) -> Response:
+    return document_response(documents.read_document(desk(), article_id, internal=True))
 
 
 # Sources

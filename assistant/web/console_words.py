@@ -73,6 +73,8 @@ class Source:
     heading: str
     quote: str
     url: str | None
+    article_id: str
+    page: int | None
     support: float
     figures: tuple[dict[str, Any], ...] = ()
 
@@ -132,6 +134,8 @@ def _source(number: int, citation: dict[str, Any]) -> Source:
         heading=citation["heading"],
         quote=citation["quote"],
         url=url if url.startswith(("https://", "http://", "/")) else None,
+        article_id=citation["article_id"],
+        page=citation.get("page"),
         support=citation["support"],
         figures=tuple(citation.get("figures", ())),
     )

@@ -22,6 +22,7 @@ from assistant.desk.desk import Desk
 from assistant.desk.events import Audience
 from assistant.errors import AssistantError, Invalid, RateLimited, TooLarge, Unavailable, Unsupported
 from assistant.faults import FAULTS, passing_fault
+from assistant.media.files import Upload
 from assistant.models import Attachment, AttachmentKind, Event, Figure
 from assistant.web.context import stopping
 
@@ -206,6 +207,16 @@ def figure_response(desk: Desk, figure: Figure, *, thumbnail: bool = False) -> R
     if thumbnail:
         return _inert(desk.storage.get(figure.thumbnail_sha256), "image/jpeg")
     return _inert(desk.storage.get(figure.sha256), figure.content_type)
+
+
+def document_response(document: Upload) -> Response:
+    """A PDF in the browser's own viewer, which a sandbox would turn off; scripts in it do not reach our pages."""
+    response = Response(document.data, mimetype="application/pdf")
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+    response.headers["Content-Disposition"] = disposition("inline", document.filename)
+    response.headers["Cache-Control"] = "private, max-age=300"
+    return response
 
 
 def _inert(data: bytes, content_type: str) -> Response:

@@ -14,7 +14,7 @@ from assistant import payloads
 from assistant.desk import access, conversations, feed, state
 from assistant.desk.events import Audience
 from assistant.errors import Conflict, Invalid
-from assistant.knowledge import figures
+from assistant.knowledge import documents, figures
 from assistant.media.files import Upload
 from assistant.models import Conversation
 from assistant.ports import HandoffReason
@@ -23,7 +23,13 @@ from assistant.web import auth
 from assistant.web.bodies import read_json
 from assistant.web.context import desk, runtime
 from assistant.web.limits import STREAMS, OpenStreams, address, limiter
-from assistant.web.responses import attachment_response, event_stream, figure_response, too_many_requests
+from assistant.web.responses import (
+    attachment_response,
+    document_response,
+    event_stream,
+    figure_response,
+    too_many_requests,
+)
 
 blueprint = Blueprint("widget", __name__)
 
@@ -135,6 +141,13 @@ def get_figure(figure_id: str) -> Response:
     with desk().db.read() as session:
         figure = figures.get_figure(session, figure_id)
     return figure_response(desk(), figure, thumbnail=request.args.get("thumbnail") == "1")
+
+
+@blueprint.get("/widget/v1/documents/<public_id:article_id>")
+@limiter.limit("60 per minute")
+def get_document(article_id: str) -> Response:
+    """The file of a public article with pages. A link opens it in a tab of its own, so no token is asked for."""
+    return document_response(documents.read_document(desk(), article_id))
 
 
 @blueprint.put("/widget/v1/messages/<public_id:message_id>/helpful")

@@ -33,7 +33,8 @@ class Picture:
     """A picture in an article, after the first ``after`` blocks of its section.
 
     ``digest`` changes when the picture does. ``is_page``: it shows a whole page without text of its own, so what is
-    read in it is the article's text. ``read`` returns the encoded image or raises an `AssistantError`."""
+    read in it is the article's text. ``page``: the one it is on, from 1, in a file that has pages. ``read`` returns the
+    encoded image or raises an `AssistantError`."""
 
     digest: str
     after: int
@@ -41,6 +42,7 @@ class Picture:
     caption: str = ""
     nearby: str = ""
     is_page: bool = False
+    page: int | None = None
     read: Callable[[], bytes] = field(default=lambda: b"", compare=False, repr=False)
 
 
@@ -213,7 +215,7 @@ class Outline:
         if picture.digest in self._seen or len(self._seen) >= _MOST_PICTURES:
             return
         self._seen.add(picture.digest)
-        self._pictures.append(Picture(**{**picture.__dict__, "after": len(self._blocks)}))
+        self._pictures.append(Picture(**{**picture.__dict__, "after": len(self._blocks), "page": self.page}))
 
     def reading(self, title: str | None = None) -> Reading:
         """``title``: for a file without a heading that names it."""

@@ -358,7 +358,8 @@ class Sources {
     const id = `passage-${++passageCount}`;
     const name = make("span.name", {}, make("span.title", { dir: "auto" }, passage.article_title));
     const path = headingPath(passage);
-    if (path) name.append(make("span.path", { dir: "auto" }, path));
+    const where = [path, passage.page && t("page", { n: passage.page })].filter(Boolean).join(" · ");
+    if (where) name.append(make("span.path", { dir: "auto" }, where));
     const number = make("span.number", {}, `${passage.number}`);
     const button = make(
       "button.source",
@@ -377,7 +378,7 @@ class Sources {
         if (!holder.childElementCount) holder.append(...figures.map((figure) => this.#figure(figure)));
       });
     }
-    const href = safeLink(passage.url);
+    const href = safeLink(addressOf(passage));
     if (href) {
       const properties = { href, target: "_blank", rel: "noopener noreferrer" };
       panel.append(make("a.article", properties, t("open_article"), icon("external")));
@@ -387,6 +388,11 @@ class Sources {
     this.#rows.set(passage.number, { button, panel, row });
     return row;
   }
+}
+
+/** The article's address, else that of the file it was read from, at the page. */
+function addressOf({ url, page, article_id: id }) {
+  return url ?? (page ? new URL(`v1/documents/${encodeURIComponent(id)}#page=${page}`, location.href).href : null);
 }
 
 /** The heading path without the article's title, which precedes it. */

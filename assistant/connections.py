@@ -1,4 +1,5 @@
-"""Connections of the web server: a request gets a thread when all of it has arrived, so slow clients cost none.
+"""Connections of the web server: a request gets a thread when all of it has arrived, and gives it back with its reply
+made. Slow clients, sending or reading, cost none.
 
 Connections that wait are watched together, in the main thread. Each has a deadline, and the one that has waited longest
 makes room when there are too many, from one address or altogether: whoever comes next is always heard.
@@ -6,12 +7,13 @@ makes room when there are too many, from one address or altogether: whoever come
 
 from __future__ import annotations
 
+import errno
 import resource
 import selectors
 import socket
-import struct
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -20,20 +22,19 @@ from gunicorn import http
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from assistant.arrival import Arrival, Stage
+from assistant.departure import Departure
 from assistant.web.proxies import Proxies
 
 # Seconds. Longer than a proxy keeps its connections (nginx: 60): it must not send a request to one just closed.
 KEEP_ALIVE = 75
 HEAD_WITHIN = 15.0
-# A body must go on: so many bytes in so many seconds. That is a hundredth of a poor mobile connection.
-BODY_PAUSE, BODY_STEP = 20.0, 32_768
+# A body and a reply must go on: so many bytes in so many seconds. That is a hundredth of a poor mobile connection.
+PAUSE, STEP = 20.0, 32_768
 _LINGER = 2.0
-# A reply of which nothing is taken for so long is given up.
-_SEND_PAUSE = 20
 
 MAX_CONNECTIONS = 2_000
 MAX_FROM_ADDRESS = 250  # a large office behind one address; trusted proxies have no limit
-MAX_WAITING_BYTES = 1_000_000_000
+MAX_WAITING_BYTES = 500_000_000
 _SPARE_FILES = 500  # for database, storage and models
 
 _REASONS = {408: "Request Timeout", 413: "Content Too Large", 431: "Request Header Fields Too Large", 503: "Busy"}
@@ -46,15 +47,31 @@ _DETAILS = {
 
 
 class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
-    """A connection and what has arrived of its next request."""
+    """A connection, what has arrived of its next request, and in ``sock`` what has not left of its last reply."""
 
     arrival: Arrival
+    sock: Departure
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.initialized = True  # the worker makes its parsers
         self.is_first = True
+        self.is_kept = False  # after the reply
         self.is_closing = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is lost if it ends."""
+        return self.is_closing or (self.arrival.stage is Stage.FIRST_BYTE and not self.sock.size)
+
+    @property
+    def moved(self) -> int:
+        """Bytes of the present request or reply."""
+        return self.sock.taken if self.sock.size else self.arrival.size
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self.sock.size + (self.arrival.size if self.arrival.stage is Stage.BODY else 0)
 
     @property
     def address(self) -> str:
@@ -62,21 +79,23 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
 
     def expect(self, arrival: Arrival) -> None:
         self.arrival = arrival
-        self.since = self._checked_at = time.monotonic()
-        self._checked_size = 0
+        self.begin_to_wait()
 
-    def is_late(self, now: float, *, stopping: bool) -> bool:
+    def begin_to_wait(self) -> None:
+        self.since = self._checked_at = time.monotonic()
+        self._checked = self.moved
+
+    def is_late(self, now: float) -> bool:
         if self.is_closing:
             return now > self.since + _LINGER
-        if self.arrival.stage is Stage.FIRST_BYTE:
-            patience = HEAD_WITHIN if self.is_first else KEEP_ALIVE
-            return now > self.since + (min(patience, _LINGER) if stopping else patience)
+        if self.is_idle:
+            return now > self.since + (HEAD_WITHIN if self.is_first else KEEP_ALIVE)
         if self.arrival.stage is Stage.HEAD:
             return now > self.since + HEAD_WITHIN
-        if now > self._checked_at + BODY_PAUSE:
-            if self.arrival.size < self._checked_size + BODY_STEP:
+        if now > self._checked_at + PAUSE:
+            if self.moved < self._checked + STEP:
                 return True
-            self._checked_at, self._checked_size = now, self.arrival.size
+            self._checked_at, self._checked = now, self.moved
         return False
 
 
@@ -94,21 +113,23 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         self._waiting: dict[Connection, None] = {}  # in the order in which they began to wait
         self._from_address: Counter[str] = Counter()
         self._looked_at = 0.0
+        self._stops_at = float("inf")
         _allow_files(MAX_CONNECTIONS + _SPARE_FILES)
         super().init_process()
 
     def accept(self, listener: socket.socket) -> None:
         try:
             sock, client = listener.accept()
-        except OSError:
-            return  # gone already, or out of files: those that wait will end
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_PAUSE, 0))
-        connection = Connection(self.cfg, sock, client, listener.getsockname())
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._drop_oldest(self._waiting)
+            return
+        connection = Connection(self.cfg, Departure(sock), client, listener.getsockname())
         self.nr_conns += 1
         self._from_address[connection.address] += 1
         connection.expect(self._new_arrival())
         if self._make_room(connection):
-            self._wait(connection)
+            self._wait(connection, selectors.EVENT_READ, self._read)
         else:
             self._refuse(connection, 503)
 
@@ -118,27 +139,47 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         if now < self._looked_at + 0.5:
             return
         self._looked_at = now
+        if not self.alive:
+            self._stops_at = min(self._stops_at, now + _LINGER)
         for connection in list(self._waiting):
-            if connection.is_late(now, stopping=not self.alive):
-                if connection.is_closing or connection.arrival.stage is Stage.FIRST_BYTE:
+            # At the end only replies go on: what has not arrived was not accepted.
+            if connection.is_late(now) or (now > self._stops_at and not connection.sock.size):
+                if connection.is_idle or connection.sock.size:
                     self._drop(connection)
                 else:
                     self._refuse(connection, 408)
 
     def finish_request(self, connection: Connection, future: Future[bool]) -> None:
         """After a thread has answered."""
-        arrival = connection.arrival
-        arrival.close()
-        keep = not future.cancelled() and future.exception() is None and future.result()
-        if keep:
-            connection.is_first = False
-            connection.expect(self._new_arrival())
-            connection.sock.setblocking(False)
-            self._wait(connection)
-            if arrival.rest:
-                self._add(connection, arrival.rest)
+        connection.arrival.close()
+        connection.is_kept = not future.cancelled() and future.exception() is None and future.result()
+        connection.sock.setblocking(False)
+        if connection.sock.size:
+            connection.begin_to_wait()
+            self._wait(connection, selectors.EVENT_WRITE, self._write)
+            self._limit_bytes()
         else:
+            self._go_on(connection)
+
+    def _write(self, connection: Connection, sock: Departure) -> None:
+        try:
+            if sock.flush():
+                self._stop_waiting(connection)
+                self._go_on(connection)
+        except OSError:
+            self._drop(connection)
+
+    def _go_on(self, connection: Connection) -> None:
+        """After the reply has left."""
+        if not connection.is_kept:
             self._close_in_order(connection)
+            return
+        rest = connection.arrival.rest
+        connection.is_first = False
+        connection.expect(self._new_arrival())
+        self._wait(connection, selectors.EVENT_READ, self._read)
+        if rest:
+            self._add(connection, rest)
 
     def handle_request(self, request: Any, connection: Connection) -> bool:
         request._expected_100_continue = False  # it was sent when the body was awaited
@@ -160,17 +201,19 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         if not crowd and self.nr_conns <= MAX_CONNECTIONS:
             return True
         candidates = (one for one in self._waiting if not crowd or one.address == address)
+        return self._drop_oldest(candidates)
+
+    def _drop_oldest(self, candidates: Iterable[Connection]) -> bool:
         oldest = min(candidates, key=lambda one: one.since, default=None)
-        if oldest is None:
-            return False
-        self._drop(oldest)
-        return True
+        if oldest is not None:
+            self._drop(oldest)
+        return oldest is not None
 
-    def _wait(self, connection: Connection) -> None:
+    def _wait(self, connection: Connection, event: int, action: Callable[[Connection, Departure], None]) -> None:
         self._waiting[connection] = None
-        self.poller.register(connection.sock, selectors.EVENT_READ, partial(self._read, connection))
+        self.poller.register(connection.sock, event, partial(action, connection))
 
-    def _read(self, connection: Connection, sock: socket.socket) -> None:
+    def _read(self, connection: Connection, sock: Departure) -> None:
         try:
             data = sock.recv(connection.arrival.wanted)
         except (BlockingIOError, InterruptedError):
@@ -203,9 +246,10 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
             self._limit_bytes()
 
     def _limit_bytes(self) -> None:
-        bodies = [one for one in self._waiting if one.arrival.stage is Stage.BODY]
-        if sum(one.arrival.size for one in bodies) > MAX_WAITING_BYTES:
-            self._refuse(min(bodies, key=lambda one: one.since), 503)
+        """Too much waits in files and memory: the one that has waited longest with some of it ends."""
+        holders = [one for one in self._waiting if one.waiting_bytes]
+        if sum(one.waiting_bytes for one in holders) > MAX_WAITING_BYTES:
+            self._drop_oldest(holders)
 
     def _refuse(self, connection: Connection, status: int) -> None:
         """Answer without the application, and close."""
@@ -229,7 +273,7 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         except OSError:
             self._forget(connection)
         else:
-            self._wait(connection)
+            self._wait(connection, selectors.EVENT_READ, self._read)
 
     def _drop(self, connection: Connection) -> None:
         self._stop_waiting(connection)

@@ -137,6 +137,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
             "worker_connections": 2 * MAX_CONNECTIONS,  # the worker keeps a lower limit itself
             "threads": self._settings.threads,
             "keepalive": KEEP_ALIVE,
+            "sendfile": False,  # it would block a thread
             "forwarded_allow_ips": "",  # `web.proxies` decides whom to believe
             "graceful_timeout": GRACE,
             "timeout": 0,  # a generation may take longer than any timeout that would detect a hang

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import socket
 import time
 import urllib.request
@@ -12,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 
 from tests.e2e.server import Server
 
@@ -22,6 +25,7 @@ MESSAGE = (
     b"POST /widget/v1/messages HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\n"
     b"Content-Type: multipart/form-data; boundary=b\r\n%s\r\n\r\n"
 )
+PHOTO = b'--b\r\nContent-Disposition: form-data; name="photos"; filename="a.png"\r\n\r\n%s\r\n--b--\r\n'
 FORM = b'--b\r\nContent-Disposition: form-data; name="text"\r\n\r\n%s\r\n--b--\r\n'
 
 
@@ -46,10 +50,14 @@ def connect(server: Server) -> Iterator[Callable[..., socket.socket]]:
     url = urlsplit(server.url)
     with ExitStack() as stack:
 
-        def open_one(source: str = "") -> socket.socket:
-            address = (source, 0) if source else None
-            one = socket.create_connection((url.hostname, url.port), timeout=WITHIN, source_address=address)
-            return stack.enter_context(one)
+        def open_one(source: str = "127.0.0.1", *, small_buffer: bool = False) -> socket.socket:
+            one = stack.enter_context(socket.socket())
+            one.settimeout(WITHIN)
+            if small_buffer:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            one.bind((source, 0))
+            one.connect((url.hostname, url.port))
+            return one
 
         yield open_one
 
@@ -97,6 +105,23 @@ def test_however_many_clients_hold_connections_others_are_served(
     form = FORM % b"It leaks"
     assert ask(one, MESSAGE % (token, b"Content-Length: %d" % len(form)) + form)[0] == 201
     assert ask(one, LIVEZ)[0] == 200
+
+
+def test_clients_that_do_not_read_their_answer_hold_up_nobody(
+    connect: Callable[..., socket.socket], token: bytes
+) -> None:
+    noise = io.BytesIO()
+    Image.frombytes("RGB", (1400, 1400), os.urandom(3 * 1400 * 1400)).save(noise, "PNG")
+    one, form = connect(), PHOTO % noise.getvalue()
+    _, _, body = ask(one, MESSAGE % (token, b"Content-Length: %d" % len(form)) + form)
+    [attachment] = json.loads(body)["message"]["attachments"]
+    fetch = b"GET /widget/v1/attachments/%s HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\n\r\n"
+    greedy = [connect(small_buffer=True) for _ in range(200)]
+    for connection in greedy:
+        connection.sendall(fetch % (attachment["id"].encode(), token))
+    assert ask(one, LIVEZ)[0] == 200
+    status, headers, content = read_answer(greedy[0])  # it gets all of it if it reads after all
+    assert (status, len(content)) == (200, int(headers["content-length"]))
 
 
 def test_of_too_many_connections_from_one_address_the_oldest_ends(connect: Callable[..., socket.socket]) -> None:

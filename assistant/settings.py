@@ -157,7 +157,9 @@ class Settings(BaseSettings):
     rate_limit: str = Field(
         "120 per minute", description="Request limit per API key or visitor, e.g. `120 per minute; 2000 per hour`."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Log level. `debug` also logs the messages of unexpected errors, which may quote customers."
+    )
 
     @field_validator("trusted_proxies", "widget_origins", mode="before")
     @classmethod

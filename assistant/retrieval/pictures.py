@@ -33,7 +33,7 @@ def look(embedder: PhotoEmbedder | None, photos: Sequence[bytes]) -> np.ndarray 
     try:
         return np.asarray(embedder.embed(photos), dtype=np.float32)
     except Exception as error:
-        log.warning("photo_embeddings.failed", name=embedder.name, error=f"{type(error).__name__}: {error}")
+        log.warning("photo_embeddings.failed", name=embedder.name, error=type(error).__name__)
         return None
 
 

@@ -52,6 +52,6 @@ class Reranking:
         try:
             return self._model.scores(question, texts, seconds=self._seconds)
         except Exception as error:
-            log.warning("reranker.failed", name=self._model.name, error=f"{type(error).__name__}: {error}")
+            log.warning("reranker.failed", name=self._model.name, error=type(error).__name__)
             self._quiet_until = monotonic() + _PAUSE
             return []

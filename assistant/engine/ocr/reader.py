@@ -25,7 +25,7 @@ from assistant.ports import TextLine
 
 # Seconds until reading stops with what it has: of this thread's processor time, which is as much by the clock if the
 # machine is idle; and by the clock, before the sandbox ends it.
-_SECONDS, _MOST_SECONDS = 14.0, 45.0
+_SECONDS, _MOST_SECONDS = 14.0, 100.0
 # What a photo must be turned by, clockwise; photos are small enough that this takes no time.
 _TURNS = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
 # Turned, a photo must read nearly as well, since each line was turned for reading before.

@@ -20,7 +20,7 @@ from assistant.sandbox.worker import Limits, OverLimit, ReaderCrashed, ReaderFai
 _LIMITS = Limits(
     memory=1200 << 20,
     cpu_seconds=20 * (os.cpu_count() or 1),
-    seconds=60,
+    seconds=120,
     output=4_000_000,
     counts_reserved=False,
 )

@@ -89,6 +89,8 @@ def all_text(page: str) -> str:
         start = page.find("<", place)
         start = len(page) if start < 0 else start
         found.append(page[place:start])
+        if start == len(page):
+            break
         if page.startswith("<!--", start):
             end = page.find("-->", start)
             place = end + 3 if end >= 0 else len(page)

@@ -36,8 +36,7 @@ def read_html(text: str, pictures: PictureFinder = no_pictures, *, url: str | No
     if not text.strip():
         raise Invalid("has no text")
     document = lxml.html.document_fromstring(_XML_DECLARATION.sub("", text))
-    if next(islice(document.iter(), _MOST_ELEMENTS, None), None) is not None:
-        raise TooLarge(f"has more than {_MOST_ELEMENTS:,} elements. Split it", limit=_MOST_ELEMENTS)
+    _check_size(document)
     outline = Outline()
     outline.found.append(all_text(text))
     base = document.find(".//base[@href]")
@@ -51,6 +50,25 @@ def read_html(text: str, pictures: PictureFinder = no_pictures, *, url: str | No
     return Reading(reading.title, reading.sections, reading.coverage, document.get("lang") or None)
 
 
+def fill(piece: str, outline: Outline, pictures: PictureFinder, *, depth: int = 0) -> None:
+    """Add a piece of a page to an outline. ``depth``: in how many folded parts it is."""
+    import lxml.etree
+    import lxml.html
+
+    try:
+        content = lxml.html.fragment_fromstring(piece, create_parent="body")
+    except lxml.etree.ParserError:
+        return
+    _check_size(content)
+    drop_furniture(content, outline.left_out)
+    _Reader(outline, pictures, content, "").walk(content, depth)
+
+
+def _check_size(document: Any) -> None:
+    if next(islice(document.iter(), _MOST_ELEMENTS, None), None) is not None:
+        raise TooLarge(f"has more than {_MOST_ELEMENTS:,} elements. Split it", limit=_MOST_ELEMENTS)
+
+
 class _Reader:
     def __init__(self, outline: Outline, pictures: PictureFinder, content: Any, base: str) -> None:
         self._outline = outline
@@ -62,8 +80,10 @@ class _Reader:
             button.drop_tree()
         self._top = _top_heading(content)
         self._described: set[str] = set()
-        if self._top is not None:
+        if self._top is not None and outline.title is None:
             outline.title = line(self._top)
+        else:
+            self._top = None
 
     def walk(self, element: Any, depth: int = 0) -> None:
         """Blocks and headings in order. What lies between them, inline markup included, is a paragraph.

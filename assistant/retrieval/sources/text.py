@@ -5,11 +5,17 @@ from __future__ import annotations
 import codecs
 import re
 
+from assistant.errors import Invalid
 from assistant.retrieval.sources.charset import to_text
 from assistant.text.storable import storable
 
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]+)""", re.IGNORECASE)
-_FRONT_MATTER = re.compile(r"\A---[^\S\n]*\n(.*?)\n---[^\S\n]*(?:\n|\Z)", re.DOTALL)
+_FRONT_MATTER = re.compile(
+    r"\A(---|\+\+\+)[^\S\n]*\n(?=[\w\"'-][^\n]{0,100}[:=]|#)(.*?)\n(?:\1|\.\.\.)[^\S\n]*(?:\n|\Z)", re.DOTALL
+)
+# Without an end, what is internal would be published.
+_UNENDED = re.compile(r"\A(?:---|\+\+\+)[^\S\n]*\n(?:[\w-]+\s?[:=][^\n]*\n){0,20}?visibility\s?[:=]", re.IGNORECASE)
+_QUOTED = re.compile(r"""("[^"]*"|'[^']*')\s*(?:#|\Z)""")
 
 
 def decode(data: bytes, *, charset: str | None = None) -> str:
@@ -30,9 +36,26 @@ def known_charset(name: str) -> str | None:
 
 
 def front_matter(text: str) -> tuple[dict[str, str], str]:
+    """What a file says of itself above its text, in YAML's or TOML's simplest form."""
     match = _FRONT_MATTER.match(text)
     if match is None:
+        if _UNENDED.match(text):
+            raise Invalid("begins with front matter that has no end. Close it with a line ---")
         return {}, text
-    pairs = (line.split(":", 1) for line in match.group(1).splitlines() if ":" in line)
-    meta = {name.strip().lower(): value.strip().strip("\"'") for name, value in pairs}
+    mark = ":" if match.group(1) == "---" else "="
+    meta: dict[str, str] = {}
+    name = ""
+    for line in match.group(2).splitlines():
+        if line[:1].isspace() and name:  # goes on: ">" and "|" say that a longer value follows
+            meta[name] = f"{meta[name].strip('>|+-')} {line.strip()}".strip()
+        elif mark in line and not line.startswith("#"):
+            name, _, value = line.partition(mark)
+            name = name.strip().lower()
+            meta[name] = _value(value.strip())
     return meta, text[match.end() :]
+
+
+def _value(written: str) -> str:
+    """Without its quotes, or the comment after it."""
+    quoted = _QUOTED.match(written)
+    return quoted.group(1)[1:-1] if quoted is not None else written.split(" #", 1)[0].strip().strip("\"'")

@@ -218,7 +218,11 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, value: list[str]) -> list[str]:
         for network in value:
-            ip_network(network, strict=False)
+            try:
+                ip_network(network, strict=False)
+            except ValueError as error:
+                example = "write for example 127.0.0.1 or 10.0.0.0/8"
+                raise ValueError(f"{network!r} is no address or network; {example}") from error
         return value
 
     @field_validator("rate_limit")

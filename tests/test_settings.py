@@ -33,6 +33,9 @@ from assistant.storage import Storage
         ("SECRET_KEY", " " * 40, "openssl rand"),
         ("PUBLIC_URL", "help.example.org", "https://"),
         ("PUBLIC_URL", "https://", "https://"),
+        ("TRUSTED_PROXIES", "proxy.example", "10.0.0.0/8"),
+        ("TRUSTED_PROXIES", "10.0.0.1:80", "10.0.0.0/8"),
+        ("RATE_LIMIT", "120 requests", "120 per minute"),
         ("WIDGET_ORIGINS", "shop.example", "https://"),
         ("WIDGET_ORIGINS", "https://shop.example/cart", "without a path"),
     ],
@@ -51,6 +54,15 @@ def test_a_setting_that_cannot_work_is_refused_with_what_to_write(
 def test_a_secret_is_not_repeated_when_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSISTANT_SECRET_KEY", "hunter2")
     assert "hunter2" not in CliRunner().invoke(main, ["doctor"]).output
+
+
+@pytest.mark.slow
+def test_doctor_asks_for_the_proxy_behind_a_public_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ASSISTANT_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("ASSISTANT_PUBLIC_URL", "https://help.example")
+    assert "ASSISTANT_TRUSTED_PROXIES" in CliRunner().invoke(main, ["doctor"]).output
+    monkeypatch.setenv("ASSISTANT_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8")
+    assert "ASSISTANT_TRUSTED_PROXIES" not in CliRunner().invoke(main, ["doctor"]).output
 
 
 @pytest.mark.parametrize(

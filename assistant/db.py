@@ -293,7 +293,7 @@ def _migrations_dir() -> Path:
 def _create_engine(url: str, *, echo: bool) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(
+        engine = create_engine(
             parsed,
             echo=echo,
             hide_parameters=True,  # they are customers' texts, and errors are logged
@@ -303,6 +303,8 @@ def _create_engine(url: str, *, echo: bool) -> Engine:
             pool_timeout=10,
             connect_args={"connect_timeout": 5, "tcp_user_timeout": 15_000},  # a server that vanished is noticed
         )
+        event.listen(engine, "connect", _configure_postgresql)
+        return engine
     if parsed.database not in (None, "", ":memory:"):
         _make_private(Path(parsed.database))
     engine = create_engine(
@@ -323,6 +325,13 @@ def _make_private(file: Path) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(FileExistsError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _configure_postgresql(connection: Any, _record: Any) -> None:
+    """Nobody waits for ever for a table that an administrator has locked."""
+    connection.autocommit = True
+    connection.execute("SET lock_timeout = '5s'")
+    connection.autocommit = False
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

@@ -136,12 +136,16 @@ def _progress_lines() -> Callable[[int, int, str], None]:
 
 def one_line(error: Exception) -> str:
     """An unexpected error in one line that says what to do."""
+    from assistant.faults import advice, passing_fault
+
     text = " ".join(str(error).split()) or type(error).__name__
     if "database or disk is full" in text or "No space left" in text:
         return "The disk is full. Free some space and try again. Stored data is intact."
     if isinstance(error, PermissionError):
         place = error.filename or "a file"
         return f"No permission to read or write {place}. Check its owner, or set ASSISTANT_DATA_DIR."
+    if (fault := passing_fault(error)) is not None:
+        return f"{advice(fault)} ({text.partition(' (Background on this error')[0][:300]})"
     if type(error).__name__ == "OperationalError":
         text = text.partition(" (Background on this error")[0]
         return f"Cannot use the database: {text[:300]}. Check ASSISTANT_DATABASE_URL and the data folder."

@@ -128,3 +128,28 @@ def test_subjects_of_before_are_found_without_their_accents(url: str) -> None:
         found = session.scalars(select(Ticket.search_text).order_by(Ticket.id)).all()
     assert found == ["uberhitzung", "ventil"]
     database.close()
+
+
+def test_passages_of_before_are_found_in_every_script(url: str) -> None:
+    migrate(url, revision="passage_pages")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(ARTICLE))
+        insert = """INSERT INTO passages (public_id, article_id, position, heading, text, codes, content_hash)
+            VALUES (:text, 1, :position, 'Valve', :text, '', :text)"""
+        for position, words in enumerate(("Überhitzung", "指示灯闪烁", "plain")):
+            connection.execute(text(insert), {"text": words, "position": position})
+    engine.dispose()
+    migrate(url)
+    database = Database(url)
+    with database.read() as session:
+        found = [
+            find(session, [word], filters=Filters(), limit=9) for word in ("uberhitzung", "闪烁", "plain", "valve")
+        ]
+    assert [len(one) for one in found] == [1, 1, 1, 3]
+    database.close()
+    command.downgrade(migration_config(url), "passage_pages")
+    database = Database(url)
+    with database.read() as session:
+        assert len(find(session, ["plain"], filters=Filters(), limit=9)) == 1
+    database.close()

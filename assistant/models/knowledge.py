@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from assistant.db import Base, utcnow
 from assistant.models.columns import JSONType, enum_type, public_id, reference
 from assistant.models.vector_column import UnitVector
+from assistant.text.words import searchable
 
 
 class Visibility(StrEnum):
@@ -42,6 +43,14 @@ class Article(Base):
     )
 
 
+def _search_heading(insert: Any) -> str | None:
+    return searchable(insert.get_current_parameters()["heading"])
+
+
+def _search_text(insert: Any) -> str | None:
+    return searchable(insert.get_current_parameters()["text"])
+
+
 class Passage(Base):
     """A retrieved piece of an article. Its vectors, of heading and text, are in `Vector` under its content hash."""
 
@@ -55,6 +64,9 @@ class Passage(Base):
     heading: Mapped[str] = mapped_column(Text)  # the article's title and the headings above it, joined by " > "
     text: Mapped[str] = mapped_column(Text)
     page: Mapped[int | None]  # where it begins, from 1, in a file that has pages
+    # Both as the word index takes them; None where it does the same by itself.
+    search_heading: Mapped[str | None] = mapped_column(Text, default=_search_heading)
+    search_text: Mapped[str | None] = mapped_column(Text, default=_search_text)
     codes: Mapped[str] = mapped_column(Text, default="")  # exact identifiers in it, canonical, separated by spaces
     content_hash: Mapped[str] = mapped_column(Text, index=True)
 

@@ -35,10 +35,12 @@ class CandidateText:
 
 def read_texts(session: Session, ids: Sequence[int], wanted: set[str]) -> dict[int, CandidateText]:
     """By passage id. Only stems that are ``wanted`` are kept."""
-    query = select(Passage.id, Passage.heading, Passage.text).where(Passage.id.in_(ids))
+    columns = (Passage.id, Passage.heading, Passage.search_heading, Passage.text, Passage.search_text)
     return {
-        row[0]: CandidateText(row[1], known_stems(row[1], wanted), known_stems(row[2], wanted))
-        for row in session.execute(query)
+        passage_id: CandidateText(
+            heading, known_stems(heading, wanted, searched=folded), known_stems(text, wanted, searched=searched)
+        )
+        for passage_id, heading, folded, text, searched in session.execute(select(*columns).where(Passage.id.in_(ids)))
     }
 
 

@@ -7,6 +7,7 @@ identifiers in a text. All spellings of one have the same canonical form, an ind
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _TOKEN = re.compile(r"[A-Za-z0-9]+(?:[-_./][A-Za-z0-9]+)*")
 # A single letter, a blank and digits: "E 21". Longer words before a number are just words.
@@ -60,6 +61,7 @@ def other_forms(code: str) -> list[str]:
 def _spot(text: str) -> dict[str, bool]:
     """Canonical form to whether it is certainly an identifier."""
     found: dict[str, bool] = {}
+    text = text if text.isascii() else "".join(map(_plain, text))
     for match in _TOKEN.finditer(text):
         token = match.group()
         if _is_identifier(token):
@@ -77,6 +79,14 @@ def _spot(text: str) -> dict[str, bool]:
     for match in _HASH.finditer(text):
         found[canonical(match.group(1))] = True
     return found
+
+
+def _plain(character: str) -> str:
+    """Wide letters and digits, and the digits of other scripts, as ASCII."""
+    digit = unicodedata.decimal(character, None)
+    if digit is not None:
+        return str(digit)
+    return unicodedata.normalize("NFKC", character) if unicodedata.east_asian_width(character) == "F" else character
 
 
 def _is_identifier(token: str) -> bool:

@@ -10,8 +10,12 @@ supported (this one 7 and 40 %).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import lru_cache
+
+import regex
+
+from assistant.text.folding import fold
 
 # Distinct words of a query that are searched for: enough for a long message.
 QUERY_WORDS = 64
@@ -22,27 +26,55 @@ STOP_WORDS = frozenset(
     "very get got any some".split()
 )
 _WORD = re.compile(r"\w+")
+# Scripts without blanks between words. Their words are found by pairs of characters.
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+_PIECE = regex.compile(rf"(?V1)(?P<run>{_UNSPACED}+)|[[\w\p{{M}}]--{_UNSPACED}]+")
+_CHARACTER = regex.compile(r"\P{M}\p{M}*|\p{M}+")
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, folded, in order. Of scripts without blanks, every character and every pair of them."""
+    return _WORD.findall(text.lower()) if text.isascii() else list(_pieces(text, single=True))
+
+
+def searchable(text: str) -> str | None:
+    """The text as the word index takes it; None if the index does the same by itself."""
+    return None if text.isascii() else " ".join(words_of(text))
+
+
+def _pieces(text: str, *, single: bool) -> Iterator[str]:
+    """``single``: also the characters that are part of a pair."""
+    for piece in _PIECE.finditer(fold(text)):
+        if piece["run"] is None:
+            yield piece[0]
+            continue
+        characters = _CHARACTER.findall(piece["run"])
+        for place, character in enumerate(characters):
+            if single or len(characters) == 1:
+                yield character
+            if place + 1 < len(characters):
+                yield character + characters[place + 1]
 
 
 def query_words(query: str) -> list[str]:
     """The words to search for, each once, without stop words unless there are no others."""
-    words = dict.fromkeys(word for word in _WORD.findall(query.lower()) if len(word) < 60)
+    words = dict.fromkeys(word for word in _pieces(query, single=False) if len(word) < 60)
     telling = [word for word in words if word not in STOP_WORDS]
     return (telling or list(words))[:QUERY_WORDS]
 
 
 def stems(passage: str) -> list[str]:
     """The stem of every word, in order."""
-    return [stem(word) for word in _WORD.findall(passage.lower())]
+    return [stem(word) for word in words_of(passage)]
 
 
-def known_stems(passage: str, wanted: Collection[str]) -> list[str]:
-    """As `stems`, with "" in place of words whose stem cannot be ``wanted``, so that most words need no stemming."""
+def known_stems(passage: str, wanted: Collection[str], *, searched: str | None = None) -> list[str]:
+    """As `stems`, with "" in place of words whose stem cannot be ``wanted``, so that most words need no stemming.
+    ``searched``: what `searchable` made of the passage, if that is known."""
     # A stem starts with its word's first two letters, or is a single letter.
     prefixes = {one[:2] for one in wanted}
-    return [
-        stem(word) if word[:2] in prefixes or word[:1] in prefixes else "" for word in _WORD.findall(passage.lower())
-    ]
+    words = words_of(passage) if searched is None else searched.split()
+    return [stem(word) if word[:2] in prefixes or word[:1] in prefixes else "" for word in words]
 
 
 @lru_cache(maxsize=50_000)

@@ -196,6 +196,27 @@ def bench_engine(
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
 
 
+@bench.command("fuzz")
+@click.option("--count", default=2000, show_default=True, type=click.IntRange(1), help="Files to send.")
+@click.option(
+    "--seeds",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of files to mutate, beside those that are drawn.",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the mutations.")
+@json_option
+def bench_fuzz(count: int, seeds: Path | None, seed: int, as_json: bool) -> None:
+    """Send mutated pictures to a server of its own. Exits with 1 if one of them harms it."""
+    from assistant.lab.fuzz import fuzz
+
+    more = [file.read_bytes() for file in sorted(seeds.iterdir()) if file.is_file()] if seeds is not None else []
+    with progress_bar(quiet=as_json) as progress:
+        report = fuzz(count, seeds=more, seed=seed, progress=progress)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+    if not report.harmless:
+        raise click.exceptions.Exit(1)
+
+
 @bench.command("web")
 @click.option(
     "--tickets", default=100_000, show_default=True, type=click.IntRange(100), help="Tickets in the database."

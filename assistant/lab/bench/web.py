@@ -124,7 +124,7 @@ def measure(
             lists, database = _lists(runtime), runtime.desk.db.engine.dialect.name
         finally:
             runtime.close()
-        with _server(settings):
+        with server(settings):
             timings = list(_measure_all(settings.port, key, lists, statements=statements, requests=requests, tell=tell))
     return Report(database, tickets, workers, tuple(timings))
 
@@ -278,7 +278,7 @@ def _require_empty(settings: Settings) -> None:
 
 
 @contextmanager
-def _server(settings: Settings) -> Iterator[None]:
+def server(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """Run `assistant serve` with these settings for the duration of the block."""
     given = settings.model_dump(mode="json", exclude_unset=True)
     environment = os.environ | {
@@ -288,7 +288,7 @@ def _server(settings: Settings) -> Iterator[None]:
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: S603
     try:
         _await_answer(process, settings.port)
-        yield
+        yield process
     finally:
         process.terminate()
         process.communicate(timeout=30)

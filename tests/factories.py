@@ -94,11 +94,12 @@ def bearer(secret: str) -> dict[str, str]:
 def make_photo(
     text: str = "", *, size: tuple[int, int] = (640, 480), kind: str = "JPEG", colour: str = "white", **save: Any
 ) -> bytes:
-    """An encoded image with ``text`` on it; ``save`` goes to Pillow, e.g. ``exif``."""
+    """An encoded image with ``text`` on it and colours in a corner; ``save`` goes to Pillow, e.g. ``exif``."""
     image = Image.new("RGB", size, colour)
     draw = ImageDraw.Draw(image)
     draw.rectangle((size[0] // 8, size[1] // 4, size[0] * 7 // 8, size[1] * 3 // 4), outline="black", width=3)
     draw.text((size[0] // 4, size[1] // 2), text, fill="black")
+    draw.rectangle((0, 0, size[0] // 20, size[1] // 20), fill="orange")
     buffer = io.BytesIO()
     image.save(buffer, kind, **save)
     return buffer.getvalue()

@@ -14,6 +14,9 @@ _SAME_COLOUR = 2
 _LARGEST_PROFILE = 4_000_000
 # Levels of 255 that writing must differ by from the ground to be read with ease; this share of it may differ by less.
 _CONTRAST, _FAINT_SHARE = 80, 0.1
+# A photo has colours if at least so many pixels, of those at this side, differ in tint from others as bright, or are
+# more colourful than any toning.
+_COLOURED, _COMPARED_SIDE, _TINT, _STRONG = 12, 1024, 20.0, 50.0
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -46,6 +49,22 @@ def on_ground(image: Image.Image) -> Image.Image:
         if contrast[255] < _CONTRAST:
             ground = max(contrast, key=lambda level: contrast[level])
     return Image.alpha_composite(Image.new("RGBA", image.size, (ground, ground, ground, 255)), image)
+
+
+def has_colours(photo: bytes) -> bool:
+    """False for a grey photo, and for one toned in a single colour, such as sepia: there, all pixels of one brightness
+    have one tint, and the colour of nothing can be told."""
+    with Image.open(io.BytesIO(photo)) as image:
+        small = image.convert("RGB")
+    small.thumbnail((_COMPARED_SIDE, _COMPARED_SIDE), Image.Resampling.BOX)
+    levels = np.asarray(small.convert("YCbCr"), dtype=np.float32).reshape(-1, 3)
+    brightness, tints = levels[:, 0].astype(np.int16) // 8, levels[:, 1:]
+    coloured = int((np.abs(tints - 128).max(axis=1) > _STRONG).sum())
+    for level in range(32):
+        same = tints[brightness == level]
+        if len(same):
+            coloured += int((np.abs(same - np.median(same, axis=0)).max(axis=1) > _TINT).sum())
+    return coloured >= _COLOURED
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:

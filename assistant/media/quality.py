@@ -8,19 +8,36 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from assistant.media.origin import origin_of
+
+# Pixels across that writing needs at least; levels within which there is nothing to be seen.
+_SMALLEST, _EVEN = 8, 3
+# Writing on a plain ground: this share of the pixels has one level, and so many differ by this much from the next.
+_PLAIN, _EDGES, _EDGE = 0.9, 20, 90
 _DARK, _BRIGHT, _FLAT, _BLURRED = 50.0, 225.0, 40.0, 0.1
 
 
 def assess_quality(data: bytes) -> tuple[str, float]:
-    """Quality of a normalised photo (good, blurred, too dark, too bright or low contrast) and confidence, 0.5 to 1.
+    """Quality of a normalised photo (good, blurred, too dark, too bright, low contrast, blank or too small) and
+    confidence, 0.5 to 1.
 
-    Measured on the greyscale photo at 512 pixels, in levels 0 to 255: mean brightness; the spread between the 0.5th and
+    Blank is a photo of one colour. A page with little writing on it is neither too bright nor too dark. The rest is
+    measured on the greyscale photo at 512 pixels, in levels 0 to 255: mean brightness; the spread between the 0.5th and
     98th percentile; and sharpness, see `_sharpness`. Confidence grows with the distance from the threshold that
     decided. Thresholds were set on photos of parcels, groceries, receipts, street signs and screenshots, degraded by
     known amounts, so that none of the good ones is called bad.
     """
     with Image.open(io.BytesIO(data)) as image:
         grey = image.convert("L")
+        origin = origin_of(data)
+    if min(origin.width or grey.width, origin.height or grey.height) < _SMALLEST:
+        return "too small", 1.0
+    if np.ptp(np.asarray(grey)) <= _EVEN:
+        return "blank", 1.0
+    return ("good", 1.0) if _is_writing_on_plain_ground(grey) else _measured(grey)
+
+
+def _measured(grey: Image.Image) -> tuple[str, float]:
     grey.thumbnail((512, 512), Image.Resampling.LANCZOS)
     pixels = np.asarray(grey, dtype=np.float32)
     darkest, low, high = (float(level) for level in np.percentile(pixels, (0.1, 0.5, 98)))
@@ -35,6 +52,16 @@ def assess_quality(data: bytes) -> tuple[str, float]:
     if sharpness < _BLURRED:
         return "blurred", _confidence(_BLURRED - sharpness, _BLURRED)
     return "good", _confidence(sharpness - _BLURRED, _BLURRED)
+
+
+def _is_writing_on_plain_ground(grey: Image.Image) -> bool:
+    """Of photos only scans are like that: light and lenses leave no ground of one level and no edge as hard."""
+    counts = grey.histogram()
+    level = max(range(256), key=lambda one: counts[one])
+    if sum(counts[max(0, level - 2) : level + 3]) < _PLAIN * grey.width * grey.height:
+        return False
+    pixels = np.asarray(grey, dtype=np.int16)
+    return int((np.abs(np.diff(pixels, axis=1)) >= _EDGE).sum()) >= _EDGES
 
 
 def _sharpness(pixels: NDArray[np.float32]) -> float:

@@ -60,6 +60,7 @@ class Evidence(Payload):
     orientation: Reading | None = Field(
         description="`upside down`, `turned left` or `turned right`, guessed from its text; else null."
     )
+    frames: Reading | None = Field(description="Which frames of an animation were looked at, in words; else null.")
     visible_text: tuple[TextLine, ...]
     status: EvidenceState = Field(description="`corrected` once an agent has changed it.")
     model: str
@@ -75,6 +76,7 @@ class Evidence(Payload):
             condition=Reading.of(read.condition),
             quality=Reading.of(read.quality),
             orientation=Reading.of(read.orientation) if read.orientation is not None else None,
+            frames=Reading.of(read.frames) if read.frames is not None else None,
             visible_text=tuple(
                 TextLine(text=line.text, confidence=line.confidence, region=region_of(line.box))
                 for line in read.visible_text

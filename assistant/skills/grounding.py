@@ -75,7 +75,7 @@ _NUMBER = re.compile(r"([$€£])?\s?(\d+(?:[.,]\d+)*)\s?(%|°\s?[CF]\b|[€$£]
 # A word and, as a lookahead, the next one, so that every word is matched once as the first of a pair.
 _BEFORE_WORD = re.compile(r"\b([^\W\d_]+)\b(?=\s+([^\W\d_]+))")
 _CODE = re.compile(r"\b(?=\w*\d)(?=\w*[A-Za-z])\w[\w-]*\b")
-_CITATION = re.compile(r"\s*\[\d+\]")
+_CITATION = re.compile(r"(?<!\s)\s*+\[\d+\]")
 _LIST_MARK = re.compile(r"(?:(?<=\s)|^)\(?\d{1,2}[.)]\s")
 _ORDINALS = frozenset(("st", "nd", "rd", "th"))
 _MEASURED = re.compile(r"\d+([A-Za-z]+)")

@@ -2,7 +2,8 @@
 
 Without a vision model, OCR reads the text and quality is measured from the pixels; everything else is "cannot tell".
 A model that decides adds product, lights and condition as typed decisions; one that writes also writes the caption. The
-small model uses its own sight instead, and says nothing about photos unlike those it was trained on.
+small model uses its own sight instead, and says nothing about photos unlike those it was trained on. Nobody can tell
+colours in a grey photo, or an order if it is unknown which side is up: there, nothing is said of them.
 Model output is checked and falls back to what OCR read. A failing model never makes reading fail: the evidence is then
 OCR's alone, and marked so (`PhotoEvidence.whole`). A photo whose text OCR cannot read says so in its caption.
 """
@@ -10,7 +11,6 @@ OCR's alone, and marked so (`PhotoEvidence.whole`). A photo whose text OCR canno
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +18,8 @@ from typing import Any
 import structlog
 
 from assistant.errors import AssistantError, EngineBusy, EngineFailed, EngineTimeout, NotReady
+from assistant.media.colour import has_colours
+from assistant.media.origin import origin_of
 from assistant.media.quality import assess_quality
 from assistant.media.turning import turned
 from assistant.ports import OCR, Box, Capabilities, DecisionModel, Look, Question, Seen, Sought, TextLine, image_block
@@ -43,7 +45,7 @@ _LEAST_CONFIDENCE = 0.5
 _NAMED = 0.95
 
 
-FIELDS = ("caption", "product", "lights", "condition", "quality", "orientation")
+FIELDS = ("caption", "product", "lights", "condition", "quality", "orientation", "frames")
 # By how many degrees a photo must be turned clockwise to be upright, in words.
 _ORIENTATIONS = {90: "turned left", 180: "upside down", 270: "turned right"}
 
@@ -69,6 +71,7 @@ class PhotoEvidence:
     visible_text: tuple[TextLine, ...] = ()
     lights: Reading | None = None  # only a model sees lights
     orientation: Reading | None = None  # guessed from the text; None if that is upright, or if there is none
+    frames: Reading | None = None  # those of an animation that were looked at
     whole: bool = True  # False if the model failed on this photo; not stored
 
     @property
@@ -152,6 +155,7 @@ def _by_ocr(photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> Pho
         quality=Reading(*assess_quality(photo)),
         visible_text=lines,
         orientation=_orientation(lines),
+        frames=_frames(photo),
     )
 
 
@@ -177,6 +181,16 @@ def _orientation(lines: Sequence[TextLine]) -> Reading | None:
     return Reading(_ORIENTATIONS[lines[0].turn], sum(line.confidence for line in lines) / len(lines))
 
 
+def _frames(photo: bytes) -> Reading | None:
+    origin = origin_of(photo)
+    if not origin.shown:
+        return None
+    *first, last = map(str, origin.shown)
+    shown = f"{', '.join(first)} and {last}" if first else last
+    total = f"more than {origin.frames}" if origin.goes_on else str(origin.frames)
+    return Reading(f"{shown} of {total} frames of an animation", 1.0)
+
+
 def _by_model(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
     """The evidence with what the model, if any, adds to OCR's: it sees the photo upright. Raises an `AssistantError` if
     the model fails."""
@@ -185,7 +199,13 @@ def _by_model(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities,
         photo = turned(photo, turn)
     if capabilities.sight is not None:
         look = capabilities.sight.look(photo)
-        return _locate(_by_sight(evidence, look.seen, taxonomy), look, turn) if look.seen.familiar else evidence
+        if not look.seen.familiar:
+            return evidence
+        seen = _claimable(look.seen, photo, evidence)
+        evidence = _by_sight(evidence, seen, taxonomy)
+        if look.seen.lights and not seen.lights and evidence.condition.value == "intact":
+            evidence = replace(evidence, condition=Reading(CANNOT_TELL, 1.0))  # one of them may be a fault light
+        return _locate(evidence, look, turn)
     if capabilities.decisions is not None:
         evidence = _by_decisions(evidence, photo, capabilities.decisions, taxonomy)
     return _with_caption(evidence, photo, capabilities) if capabilities.writes_answers else evidence
@@ -214,6 +234,8 @@ def _by_decisions(evidence: PhotoEvidence, photo: bytes, model: DecisionModel, t
     questions = [product_question(taxonomy), LIGHTS_QUESTION, CONDITION_QUESTION]
     decisions = model.decide(evidence.text, [photo], questions)
     readings = {decision.key: Reading(decision.best, decision.probability) for decision in decisions}
+    if not has_colours(photo):
+        readings["lights"] = Reading(CANNOT_TELL, 1.0)
     product = readings.get("product", evidence.product)
     if evidence.product.value != CANNOT_TELL:
         product = evidence.product
@@ -225,6 +247,19 @@ def _by_decisions(evidence: PhotoEvidence, photo: bytes, model: DecisionModel, t
         lights=readings.get("lights"),
         condition=readings.get("condition", evidence.condition),
     )
+
+
+def _claimable(seen: Seen, photo: bytes, evidence: PhotoEvidence) -> Seen:
+    """What is seen, without lights if the photo has no colours, and with their colours in a fixed order if it is
+    unknown which side is up."""
+    if not seen.lights:
+        return seen
+    if not has_colours(photo):
+        return replace(seen, lights=())
+    if evidence.visible_text or origin_of(photo).upright:
+        return seen
+    surest = {colour: max(sure for one, sure in seen.lights if one == colour) for colour, _ in seen.lights}
+    return replace(seen, lights=tuple((colour, surest[colour]) for colour in LIGHTS if colour in surest))
 
 
 def _by_sight(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> PhotoEvidence:
@@ -334,9 +369,8 @@ def _sign_of(condition: str) -> Sought | None:
 
 def _json_of(text: str) -> dict[str, Any]:
     """The JSON object in the model's answer, or an empty one."""
-    match = re.search(r"\{.*\}", text, re.DOTALL)
     try:
-        found = json.loads(match.group()) if match is not None else {}
+        found = json.loads(text[text.find("{") : text.rfind("}") + 1])
     except json.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from assistant import sample
 from assistant.errors import EngineBusy, EngineFailed, NotReady
+from assistant.media.files import Upload
+from assistant.media.photo import Limits, Photo, normalise
 from assistant.ports import Box, Found, Mode, Seen, Sought, TextLine
 from assistant.skills.read_photo import CANNOT_TELL, DIFFERENT, PhotoEvidence, read_photo
 from assistant.skills.taxonomy import load_taxonomy
@@ -212,3 +214,54 @@ def test_evidence_comes_back_from_json_as_it_was() -> None:
     again = PhotoEvidence.from_json(evidence.to_fields(), evidence.visible_text_json())
     assert again.to_fields() == evidence.to_fields()
     assert again.text == evidence.text
+
+
+def seen_in(photo: bytes, seen: Seen, *text: str) -> PhotoEvidence:
+    capabilities = fake_capabilities(Mode.SMALL_VLM, sight=FakeSight(seen), ocr=FakeOCR(*text))
+    return read_photo(photo, capabilities=capabilities, taxonomy=TAXONOMY)
+
+
+@pytest.mark.parametrize("tone", ["#000000", "#704214"])
+def test_of_a_photo_without_colours_no_colour_of_a_light_is_told(tone: str) -> None:
+    with Image.open(io.BytesIO(make_photo("POWER"))) as photo:
+        toned = ImageOps.colorize(photo.convert("L"), tone, "white")
+    data = io.BytesIO()
+    toned.save(data, "JPEG")
+    evidence = seen_in(data.getvalue(), HUB, "POWER")
+    assert evidence.lights is not None
+    assert (evidence.lights.value, evidence.condition.value) == (CANNOT_TELL, CANNOT_TELL)
+    assert "green" not in evidence.as_text()
+    decisions = FakeDecisions({"lights": "red"})
+    capabilities = fake_capabilities(Mode.SMALL_VLM, decisions=decisions)
+    lights = read_photo(data.getvalue(), capabilities=capabilities, taxonomy=TAXONOMY).lights
+    assert lights is not None
+    assert lights.value == CANNOT_TELL
+
+
+def test_an_order_of_lights_is_told_only_if_it_is_known_which_side_is_up() -> None:
+    row = Seen(True, ("homelink-x1", 0.9), ("", 0.9), (("red", 0.9), ("green", 0.8), ("red", 0.7)))
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    upright = normalise(Upload("photo", None, make_photo(exif=exif.tobytes())), Limits())
+    assert isinstance(upright, Photo)
+    for photo, text, value in (
+        (make_photo(), (), "green, red"),
+        (make_photo(), ("POWER",), "red, green, red"),
+        (upright.data, (), "red, green, red"),
+    ):
+        lights = seen_in(photo, row, *text).lights
+        assert lights is not None
+        assert lights.value == value
+
+
+def test_of_an_animation_it_is_said_which_frames_were_looked_at() -> None:
+    frames = [Image.new("RGB", (90, 60), colour) for colour in ("white", "white", "blue")]
+    frames[1].paste("black", (10, 10, 40, 40))
+    data = io.BytesIO()
+    frames[0].save(data, "GIF", save_all=True, append_images=frames[1:])
+    photo = normalise(Upload("moving", None, data.getvalue()), Limits())
+    assert isinstance(photo, Photo)
+    evidence = read_photo(photo.data, capabilities=fake_capabilities(Mode.NO_VLM), taxonomy=TAXONOMY)
+    assert evidence.frames is not None
+    assert evidence.frames.value == "2 of 3 frames of an animation"
+    assert read().frames is None

@@ -23,7 +23,7 @@ _BOLD_WORDS = 10
 ITEM = re.compile(r"^\s*(?:[•‣◦▪●■–*·]\s*|-\s+|\(?\d{1,3}[.)]\s+|[a-z][.)]\s+)(?=\S)")
 _MARK = re.compile(r"(?:[•‣◦▪●■–*·-]|\(?\d{1,3}[.)]|[a-z][.)])")
 _BULLET = re.compile(r"^\s*[•‣◦▪●■–*·-]\s*")
-_LISTED = re.compile(r"(?:\. ?){4,}\s*\d+$")  # a line of a table of contents
+_LISTED = re.compile(r"(?:\. ?){4}\s*\d+$")  # a line of a table of contents
 CAPTION = re.compile(r"^\s*(?:fig(?:ure|\.)?|abb(?:ildung|\.)?|image|picture|photo|illustration|bild)\b", re.IGNORECASE)
 # Page numbers differ from the number of the page in the file by no more than this.
 _MOST_OFFSET = 20

@@ -169,7 +169,7 @@ def _fill(outline: Outline, pages: Sequence[_Page], contents: dict[tuple[int, st
     for number, lines in enumerate(clean):
         clean[number], listed = pdf_lines.without_contents(lines)
         outline.left_out["table of contents"] += listed
-    clean = list(pdf_lines.with_heads(clean))
+    clean = list(pdf_lines.with_asides_once(pdf_lines.with_heads(clean)))
     every = [line for lines in clean for line in lines]
     levels = pdf_lines.heading_levels(every, body)
     if not _has_title(clean, levels):  # its largest headings are chapters

@@ -41,6 +41,7 @@ class Line:
     cells: tuple[str, ...] = ()
     is_bold: bool = False
     blocks: tuple[str, ...] = ()  # of a table; its text is empty
+    is_aside: bool = False  # turned otherwise than the page, as in a margin
 
 
 def lines_of(page: PageText, textpage: Any, words: Words) -> list[Line]:
@@ -49,7 +50,8 @@ def lines_of(page: PageText, textpage: Any, words: Words) -> list[Line]:
     lines: list[Line] = []
     for group in in_reading_order([*pieces_of(rest), *tables]):
         lines += [_line(row, textpage) for row in aligned_tables([*map(_with_mark, rows_of(group))], page.rules, words)]
-    return lines
+    lowest = min((line.bottom for line in lines), default=0.0)
+    return [*lines, *(Line("", 0.0, 0.0, 0.0, lowest, lowest, blocks=(text,), is_aside=True) for text in page.aside)]
 
 
 def _with_mark(row: Row) -> Row:
@@ -132,6 +134,14 @@ def _goes_on(above: Line, below: Line) -> bool:
     heads = [block.split("\n")[0] for block in (above.blocks[-1], below.blocks[0])]
     is_same_place = abs(above.left - below.left) < 3 and abs(above.right - below.right) < 3
     return is_same_place and all(one.startswith("|") for one in heads) and heads[0].count("|") == heads[1].count("|")
+
+
+def with_asides_once(pages: Iterable[list[Line]]) -> Iterator[list[Line]]:
+    """The pages, with what stands in their margins only where it does first."""
+    said: set[tuple[str, ...]] = set()
+    for lines in pages:
+        yield [line for line in lines if not line.is_aside or line.blocks not in said]
+        said |= {line.blocks for line in lines if line.is_aside}
 
 
 def without_contents(page: list[Line]) -> tuple[list[Line], list[str]]:

@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, NamedTuple
 
 Place = tuple[float, float, float, float]  # left, bottom, right, top
@@ -57,16 +58,19 @@ class Rule(NamedTuple):
 
 @dataclass
 class PageText:
+    """``aside``: texts that are turned otherwise than most of the page."""
+
     glyphs: list[Glyph] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     is_unreadable: bool = False
+    aside: list[str] = field(default_factory=list)
 
 
 def read_page(page: Any, textpage: Any) -> PageText:
     """``page`` and its text page, of pypdfium2."""
     width, height = page.get_size()
     links = list(_links(page))
-    turn, unreadable, glyphs = _glyphs(textpage, links)
+    turn, unreadable, glyphs, aside = _glyphs(textpage, links)
     bounds = page.get_bbox()
     glyphs = [one for one in glyphs if bounds[0] - 2 <= (one.left + one.right) / 2 <= bounds[2] + 2]
     glyphs = [one for one in glyphs if bounds[1] - 2 <= (one.top + one.bottom) / 2 <= bounds[3] + 2]
@@ -75,7 +79,7 @@ def read_page(page: Any, textpage: Any) -> PageText:
     if turn:
         glyphs = [_turned(one, turn, width, height) for one in glyphs]
         rules = [_turned_rule(one, turn, width, height) for one in rules]
-    return PageText(glyphs, rules, _is_unreadable(glyphs, unreadable))
+    return PageText(glyphs, rules, _is_unreadable(glyphs, unreadable), aside)
 
 
 def is_bold(textpage: Any, index: int) -> bool:
@@ -90,9 +94,9 @@ def is_bold(textpage: Any, index: int) -> bool:
     return b"bold" in name.value.lower()
 
 
-def _glyphs(textpage: Any, links: list[tuple[Place, str]]) -> tuple[int, int, list[Glyph]]:
+def _glyphs(textpage: Any, links: list[tuple[Place, str]]) -> tuple[int, int, list[Glyph], list[str]]:
     """The direction in which most letters are turned (0, 90, 180 or 270 degrees), how many have no known meaning, and
-    the letters in that direction, in pdfium's order."""
+    the letters in that direction, in pdfium's order, and the texts in others."""
     import pypdfium2.raw as c
 
     found: list[tuple[int, Glyph]] = []
@@ -131,7 +135,9 @@ def _glyphs(textpage: Any, links: list[tuple[Place, str]]) -> tuple[int, int, li
         turns[angle] += 1
         breaks = False
     turn = turns.most_common(1)[0][0] if turns else 0
-    return turn, unreadable, [glyph for angle, glyph in found if angle == turn]
+    runs = groupby(found, key=lambda one: one[0])
+    aside = [" ".join("".join(glyph.char for _, glyph in run).split()) for angle, run in runs if angle != turn]
+    return turn, unreadable, [glyph for angle, glyph in found if angle == turn], aside
 
 
 def _tall(textpage: Any, index: int, angle: int, tight: tuple[float, ...]) -> tuple[float, ...]:

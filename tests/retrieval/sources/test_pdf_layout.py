@@ -403,6 +403,18 @@ def test_right_to_left_text_keeps_its_order(text: str) -> None:
     assert _blocks(_read(_pdf(draw), least=0.0)) == [text]
 
 
+def test_a_note_along_the_margin_is_kept_once() -> None:
+    def draw(pdf: Any) -> None:
+        for number in range(2):
+            if number:
+                pdf.add_page()
+            with pdf.rotation(90, 200, 200):
+                pdf.text(200, 200, "Art. 4711-22")
+            pdf.multi_cell(170, 6, _text(f"jug {number}", count=3))
+
+    assert _blocks(_read(_pdf(draw), least=0.9)) == [_text("jug 0", count=3), "Art. 4711-22", _text("jug 1", count=3)]
+
+
 def test_ligatures_are_letters() -> None:
     def draw(pdf: Any) -> None:
         _with_font(pdf)

@@ -117,7 +117,7 @@ def _letters(text: str) -> str:
 
 def _pack(section: Section) -> Iterator[tuple[str, int, int]]:
     """Blocks joined until the target is reached; a block that is too long is cut into parts first. A lead-in, which
-    ends in a colon, stays with what it announces. With each text, the index of its first
+    ends in a colon or stands before a table, stays with what it announces. With each text, the index of its first
     block, and how many of the section's blocks are complete with it."""
     packed: list[str] = []
     first = 0
@@ -127,7 +127,8 @@ def _pack(section: Section) -> Iterator[tuple[str, int, int]]:
         length = _words(part)
         room = MOST_OF_STEPS + _LEAD_IN if _is_list(part) and length > MOST else MOST
         if packed and (words + length > room or words >= TARGET):
-            is_lead_in = packed[-1].endswith(":") and _words(packed[-1]) <= _LEAD_IN
+            announces = packed[-1].endswith(":") or (_is_table(part) and not _is_table(packed[-1]))
+            is_lead_in = announces and _words(packed[-1]) <= _LEAD_IN
             lead_in = [packed.pop()] if is_lead_in else []
             if packed:
                 yield "\n\n".join(packed), first, before - len(lead_in)
@@ -141,6 +142,10 @@ def _pack(section: Section) -> Iterator[tuple[str, int, int]]:
         yield "\n\n".join(packed), first, len(section.blocks)
 
 
+def _is_table(block: str) -> bool:
+    return block.lstrip().startswith("|")
+
+
 def _is_list(block: str) -> bool:
     return _ITEM.match(block) is not None
 
@@ -151,7 +156,7 @@ _ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s")
 def _parts(block: str) -> Iterator[str]:
     if _words(block) <= (MOST_OF_STEPS if _is_list(block) else MOST):
         yield block
-    elif block.lstrip().startswith("|"):
+    elif _is_table(block):
         yield from _table_parts(block)
     elif _is_list(block):
         yield from _list_parts(block)

@@ -458,3 +458,24 @@ def test_an_article_has_the_one_product_that_its_title_or_opening_names(desk: De
     report = sources.sync(dataclasses.replace(desk, taxonomy=fewer), source.id)
     assert report.updated == 5, "other products, other answers to what an article is about"
     assert _products(desk)["title.md"] != "brewmaster-300"
+
+
+def test_a_file_of_which_too_little_is_kept_is_named_at_every_import(desk: Desk, tmp_path: Path) -> None:
+    folder = tmp_path / "kb"
+    folder.mkdir()
+    deep = f"<p>Above.</p>{'<div>' * 400}<p>{'Too deep to be read. ' * 9}</p>"
+    (folder / "deep.html").write_text(deep)
+    (folder / "faq.csv").write_text("question,answer\nWhere?,Here.\nWhen?,Now.\nBroken row,with,too many cells in it\n")
+    (folder / "whole.html").write_text("<nav><a href=a>Kettles</a></nav><main><h1>Care</h1><p>Wipe it.</p></main>")
+    source = _add(desk, folder)
+    first, again = sources.sync(desk, source.id), sources.sync(desk, source.id)
+    assert (again.added, again.updated) == (0, 0)
+    assert first.files == again.files
+    assert list(first.incomplete) == ["deep.html", "faq.csv"]
+    assert first.files["whole.html"].left_out == {"navigation": 7}
+    assert "Text kept: " in first.summary()
+    with desk.db.read() as session:
+        [state] = sources.list_sources(session)
+    report = state.to_json()["report"]
+    assert [one["key"] for one in report["incomplete"]] == ["deep.html", "faq.csv"]
+    assert (report["files_count"], report["characters"]["kept"]) == (3, sum(one["kept"] for one in report["files"]))

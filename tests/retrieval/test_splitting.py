@@ -53,6 +53,13 @@ def test_what_announces_a_list_stays_with_it(tmp_path: Path) -> None:
     assert "1. Turn" in announced.text
 
 
+def test_the_sentence_before_a_table_stays_with_it(tmp_path: Path) -> None:
+    table = "| Food | Minutes |\n|---|---|\n" + "\n".join(f"| Bread {n} | {n} |" for n in range(60))
+    passages = split(_article(tmp_path, f"# T\n\n{SENTENCE * 12}\n\nThese are times for the oven mode.\n\n{table}"))
+    announced = next(passage for passage in passages if "These are times" in passage.text)
+    assert "| Bread 0 | 0 |" in announced.text
+
+
 def test_a_table_that_is_too_long_is_cut_between_rows_under_its_head(tmp_path: Path) -> None:
     rows = "\n".join(f"| F{number} | {SENTENCE} |" for number in range(10, 60))
     passages = split(_article(tmp_path, f"# T\n\n| Code | Meaning |\n|---|---|\n{rows}"))

@@ -16,6 +16,7 @@ from assistant.errors import AssistantError
 from assistant.faults import advice, passing_fault
 from assistant.knowledge import embedding
 from assistant.models import JobStatus
+from assistant.scanner import Clamd
 from assistant.settings import Settings, unknown_settings
 from assistant.skills.taxonomy import load_taxonomy
 from assistant.storage import Storage
@@ -37,6 +38,7 @@ def run(settings: Settings) -> list[Check]:
         _sqlite,
         _taxonomy,
         _storage,
+        _scanner,
         _disk,
         _privacy,
     ]
@@ -144,10 +146,16 @@ def _storage(settings: Settings) -> Iterator[Check]:
     yield Check("storage", "ok", "attachments are readable and writable")
 
 
+def _scanner(settings: Settings) -> Iterator[Check]:
+    if settings.scanner:
+        Clamd(settings.scanner).check()
+        yield Check("scanner", "ok", "files are scanned for malware")
+
+
 def _disk(settings: Settings) -> Iterator[Check]:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(settings.data_dir).free
-    status: Status = "fail" if free < _DISK_FAIL else "warn" if free < _DISK_WARN else "ok"
+    status: Status = "fail" if free < max(_DISK_FAIL, settings.disk_reserve) else "warn" if free < _DISK_WARN else "ok"
     advice = "Free some space for photos and the database." if status != "ok" else ""
     yield Check("disk", status, f"{free / 1e9:.1f} GB free", advice)
 

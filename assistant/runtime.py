@@ -16,10 +16,12 @@ from assistant.engine import Installed, install
 from assistant.knowledge import embedding
 from assistant.outbound import Fetch, fetcher
 from assistant.ports import Capabilities
+from assistant.ports.scanner import NoScanner
 from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
 from assistant.retrieval.rerank import Reranking
 from assistant.retrieval.sources.website import USER_AGENT
+from assistant.scanner import Clamd
 from assistant.settings import Settings
 from assistant.skills.taxonomy import load_taxonomy
 from assistant.storage import Storage
@@ -70,6 +72,7 @@ def build(
         embedders=embedders,
         index=Index(db, embedders, photo_embedder=capabilities.photo_embedder, reranking=reranking),
         now=now,
+        scanner=Clamd(settings.scanner) if settings.scanner else NoScanner(),
         fetch=fetch or fetcher(user_agent=USER_AGENT, private=settings.kb_private_addresses),
     )
     return Runtime(settings, desk, installed)

@@ -152,6 +152,31 @@ class Settings(BaseSettings):
         1600, ge=64, description="Photos are scaled down to this length of the longer side, in pixels."
     )
     photos_per_message: int = Field(6, ge=1, le=50, description="Maximum number of files per message.")
+    conversation_max_bytes: int = Field(
+        250_000_000, ge=0, description="Maximum size of all files of a conversation, in bytes."
+    )
+    visitor_daily_bytes: int = Field(
+        500_000_000, ge=0, description="Maximum size of what a widget visitor (address) may store a day, in bytes."
+    )
+    visitor_daily_files: int = Field(
+        300, ge=0, description="Maximum number of files that a widget visitor (address) may store a day."
+    )
+    disk_reserve: int = Field(
+        500_000_000,
+        ge=0,
+        description="Free disk space, in bytes, below which files are refused and text still accepted.",
+    )
+    file_types: list[str] | None = Field(
+        None,
+        description="Extensions of ordinary files, as a JSON list; all others are risky (default: documents, texts, ZIP, 7z, sound, video).",
+    )
+    risky_files: Literal["mark", "refuse"] = Field(
+        "mark",
+        description="Programs, macros, web pages, SVG, files in disguise: stored and marked for agents, or refused.",
+    )
+    scanner: str | None = Field(
+        None, description="Malware scanner (clamd): `tcp://host:port` or `unix:///path` (default: none)."
+    )
     message_max_chars: int = Field(20_000, ge=100, description="Maximum length of a message, in characters.")
 
     rate_limit: str = Field(

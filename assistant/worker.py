@@ -15,7 +15,7 @@ from time import monotonic
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from assistant.desk import attachments, evidence, feed, files, learning, queue, subscribers, turns
+from assistant.desk import attachments, evidence, feed, files, learning, queue, subscribers, turns, usage
 from assistant.desk.desk import Desk
 from assistant.desk.queue import ClaimedJob
 from assistant.errors import AssistantError
@@ -36,6 +36,9 @@ Handler = Callable[[Desk, dict[str, int]], None]
 HANDLERS: dict[str, Handler] = {
     subscribers.PROCESS_MESSAGE: lambda desk, payload: turns.process_message(desk, payload["message_id"]),
     turns.GIVE_UP: lambda desk, payload: turns.give_up(desk, payload["message_id"]),
+    subscribers.SCAN_AGAIN: lambda desk, payload: attachments.scan_again(
+        desk, payload["message_id"], tries=payload["tries"]
+    ),
     attachments.READ_AGAIN: lambda desk, payload: evidence.read_again(
         desk, payload["message_id"], tries=payload["tries"]
     ),
@@ -193,6 +196,7 @@ class Workers:
                     queue.sweep(self._desk.db, now=now)
                     if swept := files.sweep(self._desk.db, self._desk.storage, now=now):
                         log.info("storage.swept", files=swept)
+                    usage.sweep(self._desk.db, now=now)
                     feed.sweep(self._desk.db, now=now)
                     indexing.sweep_vectors(self._desk.db)
             except Exception as error:

@@ -10,18 +10,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+import structlog
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from assistant.desk import feed, queue
+from assistant.desk import feed, queue, usage
 from assistant.desk.desk import Desk
 from assistant.desk.events import MessageUpdated
-from assistant.errors import AssistantError, Gone, NotReady, TooLarge
-from assistant.media.files import Upload, safe_filename
-from assistant.media.photo import Photo, normalise
+from assistant.desk.subscribers import SCAN_AGAIN
+from assistant.errors import AssistantError, Gone, Invalid, NotReady, TooLarge, Unsupported
+from assistant.media.files import StoredFile, Upload, safe_filename
+from assistant.media.formats import sniff
+from assistant.media.kinds import DEFAULT_EXTENSIONS, Risk, risk_of
+from assistant.media.photo import Limits, Photo, normalise
 from assistant.models import Attachment, AttachmentKind, FileCondition
+from assistant.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 READ_AGAIN = "read_again"  # the job that reads photos which the model, or nobody, could read before
+_LONGEST_PAUSE = timedelta(hours=1)  # between two calls of a scanner that is away
 LOST = (FileCondition.MISSING, FileCondition.DAMAGED)
 
 
@@ -32,6 +42,25 @@ class RejectedFile:
 
 
 @dataclass(frozen=True)
+class CheckedFile:
+    """A good file, not stored yet."""
+
+    filename: str
+    content: Photo | StoredFile
+    risk: Risk | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.content.data) + (len(self.content.thumbnail) if isinstance(self.content, Photo) else 0)
+
+
+@dataclass(frozen=True)
+class CheckedFiles:
+    files: tuple[CheckedFile, ...] = ()
+    rejected: tuple[RejectedFile, ...] = ()
+
+
+@dataclass(frozen=True)
 class PreparedFiles:
     """Attachments that belong to no message yet, their bytes already stored, and the refused files."""
 
@@ -39,40 +68,119 @@ class PreparedFiles:
     rejected: tuple[RejectedFile, ...] = ()
 
 
-def prepare_files(desk: Desk, uploads: Sequence[Upload]) -> PreparedFiles:
-    """Normalise and store uploads. Opens no transaction; bytes that no row refers to do no harm.
+def check_files(desk: Desk, uploads: Sequence[Upload]) -> CheckedFiles:
+    """Normalise uploads and judge their risks. Stores nothing: for a repeated message this is all.
 
-    Raises `NotReady` if a good file cannot be read or stored now."""
-    attachments: list[Attachment] = []
+    Raises `NotReady` if a good file cannot be read now."""
+    files: list[CheckedFile] = []
     rejected: list[RejectedFile] = []
     for upload in uploads:
         try:
-            if len(attachments) >= desk.settings.photos_per_message:
+            if len(files) >= desk.settings.photos_per_message:
                 limit = desk.settings.photos_per_message
                 raise TooLarge(f"A message takes at most {limit} files. Send this one in another message.", limit=limit)
-            attachments.append(_prepare(desk, upload, position=len(attachments)))
+            files.append(_check(desk.settings, upload, desk.photo_limits))
         except NotReady:
             raise
         except AssistantError as error:
             rejected.append(RejectedFile(safe_filename(upload.filename), error))
-    return PreparedFiles(tuple(attachments), tuple(rejected))
+    return CheckedFiles(tuple(files), tuple(rejected))
 
 
-def _prepare(desk: Desk, upload: Upload, *, position: int) -> Attachment:
-    file = normalise(upload, desk.photo_limits)
+def prepare_files(
+    desk: Desk, uploads: Sequence[Upload], *, conversation_id: int | None = None, visitor: str | None = None
+) -> PreparedFiles:
+    """Check, scan and store uploads, within the limits of conversation and ``visitor``. What no row names in the end is
+    swept later (`files`).
+
+    Raises `NotReady` if a good file cannot be read or stored now."""
+    checked = check_files(desk, uploads)
+    refused = list(checked.rejected)
+    scanned = [(file, _scan(desk, file)) for file in checked.files]
+    infected = [file for file, condition in scanned if condition is FileCondition.INFECTED]
+    refused += [
+        RejectedFile(file.filename, Invalid(f"{file.filename} contains malware and was not stored.", field="photos"))
+        for file in infected
+    ]
+    clean = [(file, condition) for file, condition in scanned if condition is not FileCondition.INFECTED]
+    within = usage.admit(desk, [file.size for file, _ in clean], conversation_id=conversation_id, visitor=visitor)
+    refused += [
+        RejectedFile(file.filename, error) for (file, _), error in zip(clean, within, strict=True) if error is not None
+    ]
+    good = [pair for pair, error in zip(clean, within, strict=True) if error is None]
+    stored = [_store(desk, file, condition, position=place) for place, (file, condition) in enumerate(good)]
+    return PreparedFiles(tuple(stored), tuple(refused))
+
+
+def _check(settings: Settings, upload: Upload, limits: Limits) -> CheckedFile:
+    name = safe_filename(upload.filename)
+    is_drawing = settings.risky_files == "mark" and len(upload.data) <= limits.max_bytes and sniff(upload.data) == "SVG"
+    content = StoredFile(upload.data, name) if is_drawing else normalise(upload, limits)
+    if isinstance(content, Photo):
+        return CheckedFile(name, content)
+    allowed = DEFAULT_EXTENSIONS if settings.file_types is None else settings.file_types
+    risk = risk_of(name, upload.data, allowed=[extension.lower().lstrip(".") for extension in allowed])
+    if risk is not None and settings.risky_files == "refuse":
+        raise Unsupported(f"{name} is a kind of file that is not accepted here. Please send a photo or a PDF instead.")
+    return CheckedFile(name, content, risk)
+
+
+def _scan(desk: Desk, file: CheckedFile) -> FileCondition:
+    """Photos are not scanned: nothing but their pixels is kept."""
+    if isinstance(file.content, Photo):
+        return FileCondition.READY
+    try:
+        malware = desk.scanner.scan(file.content.data)
+    except NotReady as error:
+        log.warning("scanner.away", error=error.message)
+        return FileCondition.UNSCANNED
+    if malware is None:
+        return FileCondition.READY
+    log.warning("scanner.found", malware=malware, file=file.content.sha256)
+    return FileCondition.INFECTED
+
+
+def _store(desk: Desk, file: CheckedFile, condition: FileCondition, *, position: int) -> Attachment:
+    content = file.content
     attachment = Attachment(
         position=position,
-        filename=safe_filename(upload.filename),
-        content_type=file.content_type,
-        byte_size=len(file.data),
-        sha256=desk.storage.put(file.data),
+        filename=file.filename,
+        content_type=content.content_type,
+        byte_size=len(content.data),
+        sha256=desk.storage.put(content.data),
         kind=AttachmentKind.FILE,
+        condition=condition,
+        risk=file.risk,
     )
-    if isinstance(file, Photo):
+    if isinstance(content, Photo):
         attachment.kind = AttachmentKind.PHOTO
-        attachment.thumbnail_sha256 = desk.storage.put(file.thumbnail)
-        attachment.width, attachment.height = file.width, file.height
+        attachment.thumbnail_sha256 = desk.storage.put(content.thumbnail)
+        attachment.width, attachment.height = content.width, content.height
     return attachment
+
+
+def scan_again(desk: Desk, message_id: int, *, tries: int) -> None:
+    """Job: scan a message's files that the scanner has not seen. While it is away, try again at growing intervals."""
+    with desk.db.read() as session:
+        unscanned = select(Attachment).where(
+            Attachment.message_id == message_id, Attachment.condition == FileCondition.UNSCANNED
+        )
+        waiting = session.scalars(unscanned).all()
+    try:
+        for attachment in waiting:
+            with suppress(Gone):
+                malware = desk.scanner.scan(read_file(desk, attachment))
+                condition = FileCondition.READY if malware is None else FileCondition.INFECTED
+                record_condition(desk, attachment, condition)
+    except NotReady:
+        pause = min(timedelta(seconds=15) * 2**tries, _LONGEST_PAUSE)
+        with desk.db.begin() as session:
+            _scan_later(session, message_id, tries=min(tries + 1, 20), run_at=desk.now() + pause)
+
+
+def _scan_later(session: Session, message_id: int, *, tries: int = 0, run_at: datetime | None = None) -> None:
+    payload = {"message_id": message_id, "tries": tries}
+    queue.enqueue(session, SCAN_AGAIN, payload, key=f"{SCAN_AGAIN}:{message_id}", run_at=run_at)
 
 
 def read_file(desk: Desk, attachment: Attachment, *, thumbnail: bool = False) -> bytes:
@@ -91,7 +199,8 @@ def read_file(desk: Desk, attachment: Attachment, *, thumbnail: bool = False) ->
         record_condition(desk, attachment, FileCondition(error.condition))
         raise Gone(f"{name} is lost: {error.message} Ask for it again.", condition=error.condition) from error
     if attachment.condition in LOST:
-        record_condition(desk, attachment, FileCondition.READY)
+        is_photo = attachment.kind is AttachmentKind.PHOTO
+        record_condition(desk, attachment, FileCondition.READY if is_photo else FileCondition.UNSCANNED)
     return data
 
 
@@ -115,3 +224,5 @@ def record_condition(desk: Desk, attachment: Attachment, condition: FileConditio
             if is_back:
                 payload = {"message_id": row.message_id, "tries": 0}
                 queue.enqueue(session, READ_AGAIN, payload, key=f"{READ_AGAIN}:{row.message_id}")
+            if condition is FileCondition.UNSCANNED:
+                _scan_later(session, row.message_id)

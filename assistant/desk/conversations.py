@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from assistant.db import utcnow
 from assistant.desk import evidence, feed, queue, state
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal, access_conversation
-from assistant.desk.attachments import PreparedFiles, RejectedFile, prepare_files
+from assistant.desk.attachments import PreparedFiles, RejectedFile, check_files, prepare_files
 from assistant.desk.desk import Desk
 from assistant.desk.events import MessageRated, MessageUpdated
 from assistant.desk.people import find_or_add_customer
@@ -52,9 +52,16 @@ def start_conversation(desk: Desk, *, name: str | None = None, email: str | None
 
 
 def post_message(
-    desk: Desk, customer: CustomerPrincipal, *, text: str, uploads: Sequence[Upload], client_id: str | None
+    desk: Desk,
+    customer: CustomerPrincipal,
+    *,
+    text: str,
+    uploads: Sequence[Upload],
+    client_id: str | None,
+    visitor: str | None = None,
 ) -> Posted:
-    """Accept a customer's message. One sent again with the same ``client_id`` is stored once.
+    """Accept a customer's message. One sent again with the same ``client_id`` is stored once. ``visitor``: for whom
+    files are counted, e.g. an address.
 
     Raises `Conflict` if another message has that ``client_id``: this one would be lost.
     """
@@ -63,15 +70,16 @@ def post_message(
         repeated = _find_message(session, customer.conversation_id, client_id)
     if repeated is not None:
         _require_same_text(repeated, text)
-        return _repeated(repeated, prepare_files(desk, uploads))
-    files = prepare_files(desk, uploads)
+        checked = check_files(desk, uploads)
+        return _repeated(repeated, {file.content.sha256 for file in checked.files}, checked.rejected)
+    files = prepare_files(desk, uploads, conversation_id=customer.conversation_id, visitor=visitor)
     require_content(text, files)
     with desk.db.begin() as session:
         conversation = state.lock_conversation(session, access_conversation(session, customer).id)
         repeated = _find_message(session, conversation.id, client_id)
         if repeated is not None:
             _require_same_text(repeated, text)
-            return _repeated(repeated, files)
+            return _repeated(repeated, {one.sha256 for one in files.attachments}, files.rejected)
         message = add_customer_message(session, conversation, text=text, files=files, client_id=client_id)
     return Posted(message, files.rejected)
 
@@ -81,10 +89,10 @@ def _require_same_text(message: Message, text: str) -> None:
         raise Conflict(_USED_ID)
 
 
-def _repeated(message: Message, files: PreparedFiles) -> Posted:
-    if {one.sha256 for one in message.attachments} != {one.sha256 for one in files.attachments}:
+def _repeated(message: Message, sent: set[str], rejected: tuple[RejectedFile, ...]) -> Posted:
+    if {one.sha256 for one in message.attachments} != sent:
         raise Conflict(_USED_ID)
-    return Posted(message, files.rejected, repeated=True)
+    return Posted(message, rejected, repeated=True)
 
 
 def check_text(desk: Desk, text: str) -> None:

@@ -10,6 +10,7 @@ from assistant.db import Database
 from assistant.media.photo import Limits
 from assistant.outbound import Fetch
 from assistant.ports import Capabilities
+from assistant.ports.scanner import NoScanner, Scanner
 from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
 from assistant.settings import Settings
@@ -31,6 +32,7 @@ class Desk:
     index: Index
     now: Callable[[], datetime]
     fetch: Fetch  # pages of websites
+    scanner: Scanner = field(default_factory=NoScanner)
     # Learned triage heads by the id of their row, parsed: `learning` fills it.
     heads: dict[int, Head] = field(default_factory=dict)
 

@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 from assistant.desk import learning
 from assistant.desk.events import ConversationMoved, MessageCreated, Recorded
 from assistant.desk.queue import NewJob
-from assistant.models import Author, ConversationState, Message
+from assistant.models import Author, ConversationState, FileCondition, Message
 from assistant.ports import WorkPriority
 
 PROCESS_MESSAGE = "process_message"  # handled by `turns`
+SCAN_AGAIN = "scan_again"  # handled by `attachments`
 
 Subscriber = Callable[[Session, Recorded], Iterable[NewJob]]
 
@@ -29,6 +30,15 @@ def process_customer_message(session: Session, recorded: Recorded) -> Iterable[N
             live = message.conversation.state is ConversationState.ASSISTANT
             priority = WorkPriority.INTERACTIVE if live else WorkPriority.DRAFT
             yield NewJob(PROCESS_MESSAGE, {"message_id": message.id}, priority=priority)
+
+
+def scan_unscanned_files(_session: Session, recorded: Recorded) -> Iterable[NewJob]:
+    """Scan what was accepted while the malware scanner was away."""
+    match recorded.event:
+        case MessageCreated(message) if any(
+            attachment.condition is FileCondition.UNSCANNED for attachment in message.attachments
+        ):
+            yield NewJob(SCAN_AGAIN, {"message_id": message.id, "tries": 0}, key=f"{SCAN_AGAIN}:{message.id}")
 
 
 def draft_after_handoff(session: Session, recorded: Recorded) -> Iterable[NewJob]:
@@ -43,4 +53,9 @@ def draft_after_handoff(session: Session, recorded: Recorded) -> Iterable[NewJob
                 yield NewJob(PROCESS_MESSAGE, {"message_id": last.id}, key=f"draft:{last.id}")
 
 
-SUBSCRIBERS: tuple[Subscriber, ...] = (process_customer_message, draft_after_handoff, learning.learn_after_decision)
+SUBSCRIBERS: tuple[Subscriber, ...] = (
+    process_customer_message,
+    scan_unscanned_files,
+    draft_after_handoff,
+    learning.learn_after_decision,
+)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from assistant import payloads
 from assistant.desk import conversations, state
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, visible_tickets
-from assistant.desk.attachments import RejectedFile, prepare_files
+from assistant.desk.attachments import RejectedFile, check_files, prepare_files
 from assistant.desk.desk import Desk
 from assistant.desk.evidence import contradictions_of, evidence_of, photos_of
 from assistant.desk.people import find_or_add_customer
@@ -100,7 +100,7 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, idempo
         repeated = _find_replay(desk, machine, idempotency_key, fingerprint)
         if repeated is not None:
             # A client that missed the first answer must still learn which files were refused: the same ones.
-            return Opened(repeated, prepare_files(desk, new.uploads).rejected, repeated=True)
+            return Opened(repeated, check_files(desk, new.uploads).rejected, repeated=True)
     conversations.check_text(desk, new.text)
     if len(new.subject) > 300:
         raise Invalid("The subject is longer than 300 characters. Please shorten it.", field="subject")

@@ -87,6 +87,7 @@ def post_message() -> tuple[Response, int]:
         text=storable(request.form.get("text", "")),
         uploads=_read_uploads(),
         client_id=_read_client_id(),
+        visitor=address(),
     )
     message = payloads.Message.of(posted.message).to_json()
     rejected = [payloads.RejectedFile.of(file.filename, file.error).to_json() for file in posted.rejected]

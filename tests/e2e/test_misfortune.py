@@ -87,7 +87,7 @@ def test_a_full_disk_loses_nothing_and_says_so(disk: Path) -> None:
     settings = Settings(data_dir=disk / "var")
     db = open_database(settings)
     key = make_key(db, Scope.TICKETS_WRITE)
-    server = Server(disk / "var", at_once=True, workers=0, ocr="off")
+    server = Server(disk / "var", at_once=True, workers=0, ocr="off", disk_reserve=0)
     large = noise(400_000)
     try:
         server.start()

@@ -133,9 +133,9 @@ def test_a_ticket_of_nothing_is_refused(client: FlaskClient, key: Key, db: Datab
 
 
 def test_if_all_it_had_was_a_refused_photo_the_refusal_is_the_answer(client: FlaskClient, key: Key) -> None:
-    response = client.post(TICKETS, **form("", ("drawing.svg", b"<svg xmlns='x'/>")), headers=key)
+    response = client.post(TICKETS, **form("", ("drawing.tif", b"II*\0" + bytes(100))), headers=key)
     assert response.status_code == 415
-    assert "SVG" in response.json["detail"]
+    assert "TIFF" in response.json["detail"]
 
 
 def test_text_longer_than_the_limit_is_refused(client: FlaskClient, key: Key, desk: Desk) -> None:

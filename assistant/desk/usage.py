@@ -1,0 +1,90 @@
+"""How much may be stored: by a conversation, by a visitor a day, and by everybody together.
+
+What a visitor stored today is counted in a table, so that neither a restart nor a second server begins anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from assistant.db import Database
+from assistant.desk.desk import Desk
+from assistant.errors import AssistantError, TooLarge, Unavailable
+from assistant.models import Attachment, Message, UploadCount
+
+_KEEP = timedelta(days=2)
+
+
+def admit(
+    desk: Desk, sizes: Sequence[int], *, conversation_id: int | None, visitor: str | None
+) -> list[AssistantError | None]:
+    """For each file of so many bytes, None if it may be stored, which is then counted, or the reason why not.
+
+    Raises `Unavailable` if too little of the disk would be left: whoever sent the files keeps them and tries again."""
+    if not sizes:
+        return []
+    free = desk.storage.free_bytes()
+    if free is not None and free - sum(sizes) < desk.settings.disk_reserve:
+        raise Unavailable(
+            "The server has too little disk space left for files. Please send text only, or try again later.",
+            cause="disk_low",
+            retry_after=60,
+        )
+    try:
+        return _count(desk, sizes, conversation_id=conversation_id, visitor=visitor)
+    except IntegrityError:  # the visitor's first two requests of the day came at once
+        return _count(desk, sizes, conversation_id=conversation_id, visitor=visitor)
+
+
+def sweep(db: Database, *, now: datetime) -> None:
+    with db.begin() as session:
+        session.execute(delete(UploadCount).where(UploadCount.day < (now - _KEEP).date()))
+
+
+def _count(
+    desk: Desk, sizes: Sequence[int], *, conversation_id: int | None, visitor: str | None
+) -> list[AssistantError | None]:
+    settings = desk.settings
+    with desk.db.begin() as session:
+        today = _today(session, desk, visitor) if visitor is not None else UploadCount(bytes=0, files=0)
+        held = _held(session, conversation_id) if conversation_id is not None else 0
+        outcome: list[AssistantError | None] = []
+        for size in sizes:
+            if held + size > settings.conversation_max_bytes:
+                outcome.append(_full("The files of this conversation", settings.conversation_max_bytes, "leave it out"))
+            elif today.bytes + size > settings.visitor_daily_bytes:
+                outcome.append(_full("Your files of today", settings.visitor_daily_bytes, "send it tomorrow"))
+            elif today.files + 1 > settings.visitor_daily_files:
+                limit = settings.visitor_daily_files
+                outcome.append(TooLarge(f"You have sent {limit} files today. Please send it tomorrow.", limit=limit))
+            else:
+                outcome.append(None)
+                held, today.bytes, today.files = held + size, today.bytes + size, today.files + 1
+        return outcome
+
+
+def _today(session: Session, desk: Desk, visitor: str) -> UploadCount:
+    digest = hmac.new(desk.settings.signing_key().encode(), visitor.encode(), hashlib.sha256).hexdigest()
+    key = {"visitor": digest, "day": desk.now().date()}
+    row = session.get(UploadCount, key, with_for_update=True)
+    if row is None:
+        row = UploadCount(**key, bytes=0, files=0)
+        session.add(row)
+        session.flush()
+    return row
+
+
+def _held(session: Session, conversation_id: int) -> int:
+    total = select(func.sum(Attachment.byte_size)).join(Attachment.message)
+    return session.scalar(total.where(Message.conversation_id == conversation_id)) or 0
+
+
+def _full(what: str, limit: int, advice: str) -> TooLarge:
+    return TooLarge(f"{what} would exceed {limit / 1e6:.0f} MB. Please {advice}, or send a smaller one.", limit=limit)

@@ -338,7 +338,10 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     # `_begin_sqlite` sends BEGIN; the driver would begin late and deferred.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in (_busy_timeout(), "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    # FULL: a commit is on the disk when it returns, and outlives a power cut. `fullfsync` says the same to macOS. The
+    # cost was lost in the noise of a busy machine: 0.65 to 2.05 times the posts a second of NORMAL, median 1.0.
+    durable = ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "checkpoint_fullfsync=ON")
+    for pragma in (_busy_timeout(), *durable, "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

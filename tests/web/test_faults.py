@@ -76,11 +76,9 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 }
 
 
-@pytest.fixture(params=FAULTS)
+@pytest.fixture(params=[pytest.param("locked", marks=pytest.mark.slow), *(name for name in FAULTS if name != "locked")])
 def fault(request: pytest.FixtureRequest, db: Database, settings: Settings) -> tuple[Any, str]:
     """A context in which the fault lasts, and its cause."""
-    if request.param == "locked":
-        request.applymarker("slow")
     make, cause = FAULTS[request.param]
     return make(db, settings), cause
 

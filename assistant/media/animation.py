@@ -39,7 +39,7 @@ def look(image: Image.Image, plain: Plain) -> Frames | None:
     ``plain`` turns a frame as it is decoded into one in RGB, of the size to keep. What follows a damaged frame is
     ignored, as players do.
     """
-    seen, total, goes_on = _compare(image, plain)
+    seen, total, goes_on = _compare(image, plain) if _moves(image) else ({}, 1, False)
     if total < 2:
         return None
     shown = _choose(seen)
@@ -48,6 +48,13 @@ def look(image: Image.Image, plain: Plain) -> Frames | None:
         image.seek(number)
         images.append(plain(image))
     return Frames(tuple(images), tuple(shown), total, goes_on)
+
+
+def _moves(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # what follows the first frame is damaged
+        return False
 
 
 def _compare(image: Image.Image, plain: Plain) -> tuple[dict[int, NDArray[np.float32]], int, bool]:

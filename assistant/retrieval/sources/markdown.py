@@ -35,16 +35,16 @@ _FOLDED = 7  # below every heading
 _MOST_PIECES = 20_000  # of HTML
 
 
-def read_markdown(text: str, pictures: PictureFinder = no_pictures) -> Reading:
-    """Titled by its first top heading."""
+def read_markdown(text: str, pictures: PictureFinder = no_pictures, *, html: bool = True) -> Reading:
+    """Titled by its first top heading. Without ``html``, tags are text."""
     from markdown_it import MarkdownIt
 
     env: dict[str, Any] = {}
-    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(text, env)
+    tokens = MarkdownIt("commonmark", {"html": html}).enable("table").parse(text, env)
     lines = text.split("\n")
     outline = Outline()
-    outline.found.append(all_text(text))
-    reader = _Reader(outline, pictures, env.get("references", {}))
+    outline.found.append(all_text(text) if html else text)
+    reader = _Reader(outline, pictures, env.get("references", {}), html=html)
     index = 0
     while index < len(tokens):
         token = tokens[index]
@@ -63,7 +63,8 @@ def read_markdown(text: str, pictures: PictureFinder = no_pictures) -> Reading:
 
 
 class _Reader:
-    def __init__(self, outline: Outline, pictures: PictureFinder, references: dict[str, Any]) -> None:
+    def __init__(self, outline: Outline, pictures: PictureFinder, references: dict[str, Any], *, html: bool) -> None:
+        self._has_html = html
         self._outline = outline
         self._pictures = pictures
         self._references = references
@@ -115,7 +116,7 @@ class _Reader:
 
     def clean(self, text: str, *, in_table: bool = False) -> str:
         """Text without tags, comments and what is struck out; code stays as it is. Links have their addresses."""
-        if "<" not in text and "~~" not in text and not self._references:
+        if not self._has_html or ("<" not in text and "~~" not in text and not self._references):
             return text
         parts, start = [], 0
         for code in _CODE.finditer(text):

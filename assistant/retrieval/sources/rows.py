@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,8 @@ _KNOWN = {"id", "code", "title", "question", "answer", "answers", "text", "url",
 _ROWS_AT_ONCE = 200
 
 
+# A text with one of these is a piece of a page; in others, "<" and tags are what is talked about.
+_HTML = re.compile(r"<(?:p|br|ul|ol|table|div|h[1-6])\b[^<>]*+>", re.IGNORECASE)
 # The line where it stands, its text, and what reads it.
 _Row = tuple[int, list[str], Callable[[], dict[str, Any]]]
 
@@ -143,7 +146,8 @@ def row_article(row: Mapping[str, Any], key: str, *, others: bool = False) -> Ar
     names = [str(row[name]) for name in ("code", "title") if row.get(name) and isinstance(row[name], str | int)]
     question = str(row.get("question") or "")
     title = " ".join(names) or question or (text or answer)[:80]
-    reading = read_markdown("\n\n".join(filter(None, dict.fromkeys((question if names else "", answer, text)))))
+    whole = "\n\n".join(filter(None, dict.fromkeys((question if names else "", answer, text))))
+    reading = read_markdown(whole, html=_HTML.search(whole) is not None)
     sections = reading.sections if reading.has_text else (Section((), (reading.title or text or answer,)),)
     unknown = {name: " ".join(str(value).split()) for name, value in row.items() if name not in _KNOWN}
     if others and unknown:

@@ -21,6 +21,11 @@ from assistant.retrieval.sources.inline import BLOCKS, BREAKS, HEADINGS, LISTS, 
 from assistant.retrieval.sources.tables import html_table, is_layout
 
 _XML_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
+# Control characters but tab and line ends, also as references: lxml refuses to set a text that has them.
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f]|&#(?:x0{0,8}(?:[1-8bcef]|1[0-9a-f])|0{0,8}(?:[1-8]|1[124-9]|2\d|3[01]));",
+    re.IGNORECASE,
+)
 _ITEM = re.compile(r"\s*(?:[-*•]|\d{1,3}[.)])\s")
 # Below every heading with a level of its own.
 _FOLDED = 7
@@ -33,9 +38,10 @@ def read_html(text: str, pictures: PictureFinder = no_pictures, *, url: str | No
     """Titled by its top heading, else as the page is. ``url``: where it was fetched, for the links in it."""
     import lxml.html
 
+    text = _CONTROLS.sub(" ", _XML_DECLARATION.sub("", text))
     if not text.strip():
         raise Invalid("has no text")
-    document = lxml.html.document_fromstring(_XML_DECLARATION.sub("", text))
+    document = lxml.html.document_fromstring(text)
     _check_size(document)
     outline = Outline()
     outline.found.append(all_text(text))
@@ -56,7 +62,7 @@ def fill(piece: str, outline: Outline, pictures: PictureFinder, *, depth: int = 
     import lxml.html
 
     try:
-        content = lxml.html.fragment_fromstring(piece, create_parent="body")
+        content = lxml.html.fragment_fromstring(_CONTROLS.sub(" ", piece), create_parent="body")
     except lxml.etree.ParserError:
         return
     _check_size(content)

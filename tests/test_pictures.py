@@ -92,6 +92,14 @@ def test_a_long_animation_is_looked_at_all_over_and_a_picture_has_no_frames() ->
     assert origin_of(take(encode(BLANK)).data).shown == ()
 
 
+def test_of_an_animation_without_end_the_beginning_is_looked_at() -> None:
+    frames = [Image.new("RGB", (12, 9), (number % 256, number // 256 * 60, 90)) for number in range(1100)]
+    for image_format in ("PNG", "WEBP"):
+        data = encode(frames[0], image_format, save_all=True, append_images=frames[1:], lossless=True)
+        origin = origin_of(take(data).data)
+        assert (origin.frames, origin.goes_on) == (1000, True)
+
+
 def test_an_animation_that_breaks_off_keeps_the_frames_before() -> None:
     frames = [writing("E21"), writing("F-37", ground="cyan"), writing("CALL", ground="yellow")]
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])

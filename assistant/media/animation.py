@@ -33,20 +33,22 @@ class Frames:
     goes_on: bool
 
 
-def look(image: Image.Image, plain: Plain) -> Frames | None:
+def look(image: Image.Image, plain: Plain, open_again: Callable[[], Image.Image]) -> Frames | None:
     """Up to four frames that differ and show the most; None for a picture of one frame.
 
     ``plain`` turns a frame as it is decoded into one in RGB, of the size to keep. What follows a damaged frame is
-    ignored, as players do.
+    ignored, as players do. The file is opened again for the frames that are shown, because decoders lose their place
+    if they are sent back from the middle.
     """
     seen, total, goes_on = _compare(image, plain) if _moves(image) else ({}, 1, False)
     if total < 2:
         return None
     shown = _choose(seen)
     images = []
-    for number in shown:
-        image.seek(number)
-        images.append(plain(image))
+    with open_again() as again:
+        for number in shown:
+            again.seek(number)
+            images.append(plain(again))
     return Frames(tuple(images), tuple(shown), total, goes_on)
 
 

@@ -132,7 +132,11 @@ def _decode(data: bytes, name: str, *, decoder: str, limits: Limits) -> tuple[Im
     if decoder == "HEIF":
         sides = {"max_pixels": limits.max_pixels, "max_side": limits.max_side}
         data, decoder = sandbox.run("assistant.media.heic:read", data, _HEIC_LIMITS, **sides), "PNG"
-    with Image.open(io.BytesIO(data), formats=[decoder]) as image:
+
+    def open_file() -> Image.Image:
+        return Image.open(io.BytesIO(data), formats=[decoder])
+
+    with open_file() as image:
         width, height = image.size
         if width < 1 or height < 1:
             raise Invalid(f"{name} has no pixels. Please take it again.", field="photos")
@@ -151,7 +155,7 @@ def _decode(data: bytes, name: str, *, decoder: str, limits: Limits) -> tuple[Im
             return pixels.transpose(_TURNS[orientation]) if orientation in _TURNS else pixels
 
         pixels, origin = plain(image), Origin(width, height, upright=orientation is not None)
-        if decoder in _ANIMATED and (moving := animation.look(image, plain)) is not None:
+        if decoder in _ANIMATED and (moving := animation.look(image, plain, open_file)) is not None:
             pixels = animation.sheet(moving.images, limits.max_side)
             shown = tuple(number + 1 for number in moving.shown)
             origin = replace(origin, frames=moving.total, goes_on=moving.goes_on, shown=shown)

@@ -117,16 +117,13 @@ def _cause(error: BaseException) -> str | None:
         case OSError(errno=int(number)):
             return _OS.get(number)
         case _ if type(error).__module__.startswith("psycopg"):
+            import psycopg  # an optional part, loaded by whoever raised the error
+
             # Without a state it does not come from the server: that was not reached.
-            state = getattr(error, "sqlstate", None) or ("08" if isinstance(error, _away()) else "")
+            is_away = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+            state = getattr(error, "sqlstate", None) or ("08" if is_away else "")
             return next((cause for start, cause in _POSTGRESQL.items() if state.startswith(start)), None)
     return None
-
-
-def _away() -> tuple[type[BaseException], ...]:
-    import psycopg  # an optional part, loaded by whoever raised the error
-
-    return (psycopg.OperationalError, psycopg.InterfaceError)
 
 
 def describe(error: BaseException) -> str:

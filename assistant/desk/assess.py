@@ -22,7 +22,6 @@ from assistant.models import EvidenceState
 from assistant.skills.answer_request import AnswerRequest
 from assistant.skills.read_photo import PhotoEvidence, read_photo
 from assistant.skills.taxonomy import NO_PRODUCT
-from assistant.skills.triage import TriagedField
 
 
 def assess(desk: Desk, *, subject: str = "", text: str, uploads: Sequence[Upload] = ()) -> payloads.Assessment:
@@ -40,9 +39,9 @@ def assess(desk: Desk, *, subject: str = "", text: str, uploads: Sequence[Upload
     with desk.db.read() as session:
         heads = current_heads(session, desk)
     fields = run_triage(desk, f"{subject}\n{text}".strip(), evidence=read, photos=photos, heads=heads)
-    request = AnswerRequest(
-        text=text, evidence=tuple(read), photos=tuple(photos), subject=subject, product=_product(fields)
-    )
+    field = next(field for field in fields if field.name == "product")
+    product = None if field.abstained or field.value == NO_PRODUCT else field.value
+    request = AnswerRequest(text=text, evidence=tuple(read), photos=tuple(photos), subject=subject, product=product)
     answer = answer_skill(desk).invoke(request)
     now = desk.now()
     return payloads.Assessment(
@@ -83,8 +82,3 @@ def _evidence(desk: Desk, read: PhotoEvidence, filename: str) -> payloads.Eviden
     return payloads.Evidence.of(
         read, filename=filename, status=EvidenceState.READ, model=reader.model, mode=reader.mode
     )
-
-
-def _product(fields: Sequence[TriagedField]) -> str | None:
-    product = next(field for field in fields if field.name == "product")
-    return None if product.abstained or product.value == NO_PRODUCT else product.value

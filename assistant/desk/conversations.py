@@ -71,7 +71,7 @@ def post_message(
     if repeated is not None:
         _require_same_text(repeated, text)
         checked = check_files(desk, uploads)
-        return _repeated(repeated, {file.content.sha256 for file in checked.files}, checked.rejected)
+        return _acknowledge_repeat(repeated, {file.content.sha256 for file in checked.files}, checked.rejected)
     files = prepare_files(desk, uploads, conversation_id=customer.conversation_id, visitor=visitor)
     require_content(text, files)
     with desk.db.begin() as session:
@@ -79,7 +79,7 @@ def post_message(
         repeated = _find_message(session, conversation.id, client_id)
         if repeated is not None:
             _require_same_text(repeated, text)
-            return _repeated(repeated, {one.sha256 for one in files.attachments}, files.rejected)
+            return _acknowledge_repeat(repeated, {one.sha256 for one in files.attachments}, files.rejected)
         message = add_customer_message(session, conversation, text=text, files=files, client_id=client_id)
     return Posted(message, files.rejected)
 
@@ -89,7 +89,7 @@ def _require_same_text(message: Message, text: str) -> None:
         raise Conflict(_USED_ID)
 
 
-def _repeated(message: Message, sent: set[str], rejected: tuple[RejectedFile, ...]) -> Posted:
+def _acknowledge_repeat(message: Message, sent: set[str], rejected: tuple[RejectedFile, ...]) -> Posted:
     if {one.sha256 for one in message.attachments} != sent:
         raise Conflict(_USED_ID)
     return Posted(message, rejected, repeated=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import chain
 
 from sqlalchemy import ColumnElement, literal, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -40,22 +41,18 @@ def sweep(db: Database, storage: Storage, *, now: datetime) -> int:
     swept = 0
     for start in range(0, len(old), _AT_ONCE):
         some = old[start : start + _AT_ONCE]
+        digests = [file.sha256 for file in some if file.sha256 is not None]
         with db.read() as session:
-            named = _named_among(session, [file.sha256 for file in some if file.sha256 is not None])
+            found = (session.scalars(select(column).where(column.in_(digests))) for column in NAMED_IN)
+            named = set(chain.from_iterable(found))
         swept += sum(storage.delete_if_older(file, too_young) for file in some if file.sha256 not in named)
     return swept
-
-
-def _named_among(session: Session, digests: list[str]) -> set[str]:
-    return {
-        sha256 for column in NAMED_IN for sha256 in session.scalars(select(column).where(column.in_(digests))) if sha256
-    }
 
 
 def lost_files(db: Database, storage: Storage) -> Iterator[str]:
     """Sentences about every file that a row names and that is missing or damaged. Reads every file."""
     with db.read() as session:
-        named = list(_named(session))
+        named = list(_digests_with_names(session))
     for sha256, what in sorted(named):
         try:
             storage.get(sha256)
@@ -63,7 +60,7 @@ def lost_files(db: Database, storage: Storage) -> Iterator[str]:
             yield f"{what} is {error.condition} ({sha256[:12]}…). Restore it from a backup."
 
 
-def _named(session: Session) -> set[tuple[str, str]]:
+def _digests_with_names(session: Session) -> set[tuple[str, str]]:
     """Each file's digest with its name in words."""
 
     def rows(digest: Named, *parts: Named | ColumnElement[str]) -> Iterator[tuple[str, str]]:
@@ -72,14 +69,11 @@ def _named(session: Session) -> set[tuple[str, str]]:
                 yield sha256, " ".join(words)
 
     thumbnail = literal("The small version of attachment")
+    source = select(Source.name).where(Source.id == SourceFile.source_id).scalar_subquery()
     return {
         *rows(Attachment.sha256, literal("Attachment"), Attachment.public_id, Attachment.filename),
         *rows(Attachment.thumbnail_sha256, thumbnail, Attachment.public_id, Attachment.filename),
         *rows(Figure.sha256, literal("Figure"), Figure.public_id),
         *rows(Figure.thumbnail_sha256, literal("The small version of figure"), Figure.public_id),
-        *rows(SourceFile.sha256, literal("File"), SourceFile.name, literal("of source"), _source_name()),
+        *rows(SourceFile.sha256, literal("File"), SourceFile.name, literal("of source"), source),
     }
-
-
-def _source_name() -> ColumnElement[str]:
-    return select(Source.name).where(Source.id == SourceFile.source_id).scalar_subquery()

@@ -144,7 +144,8 @@ def _stream(desk: Desk, situation: _Situation, answer_events: Iterator[AnswerEve
     """Send deltas as they are generated. None if the conversation has moved on: the answer is dropped."""
     words: list[str] = []
     flushed_at = monotonic()
-    with closing(_closable(answer_events)) as stream:
+    closable: Any = answer_events if hasattr(answer_events, "close") else (event for event in answer_events)
+    with closing(closable) as stream:
         for event in stream:
             if isinstance(event, Failed):
                 raise event.error
@@ -161,10 +162,6 @@ def _stream(desk: Desk, situation: _Situation, answer_events: Iterator[AnswerEve
             elif isinstance(event, Cited | HandedOff):
                 continue  # clients learn of both from the stored message and the new state
     raise RuntimeError("the answer skill ended without Finished or Failed")
-
-
-def _closable(answer_events: Iterator[AnswerEvent]) -> Any:
-    return answer_events if hasattr(answer_events, "close") else (event for event in answer_events)
 
 
 def _send_delta(desk: Desk, situation: _Situation, text: str) -> bool:

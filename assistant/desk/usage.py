@@ -54,7 +54,7 @@ def _count(
     settings = desk.settings
     with desk.db.begin() as session:
         today = _today(session, desk, visitor) if visitor is not None else UploadCount(bytes=0, files=0)
-        held = _held(session, conversation_id) if conversation_id is not None else 0
+        held = _bytes_of(session, conversation_id) if conversation_id is not None else 0
         outcome: list[AssistantError | None] = []
         for size in sizes:
             if held + size > settings.conversation_max_bytes:
@@ -81,7 +81,7 @@ def _today(session: Session, desk: Desk, visitor: str) -> UploadCount:
     return row
 
 
-def _held(session: Session, conversation_id: int) -> int:
+def _bytes_of(session: Session, conversation_id: int) -> int:
     total = select(func.sum(Attachment.byte_size)).join(Attachment.message)
     return session.scalar(total.where(Message.conversation_id == conversation_id)) or 0
 

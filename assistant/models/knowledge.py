@@ -43,14 +43,6 @@ class Article(Base):
     )
 
 
-def _search_heading(insert: Any) -> str | None:
-    return searchable(insert.get_current_parameters()["heading"])
-
-
-def _search_text(insert: Any) -> str | None:
-    return searchable(insert.get_current_parameters()["text"])
-
-
 class Passage(Base):
     """A retrieved piece of an article. Its vectors, of heading and text, are in `Vector` under its content hash."""
 
@@ -65,8 +57,12 @@ class Passage(Base):
     text: Mapped[str] = mapped_column(Text)
     page: Mapped[int | None]  # where it begins, from 1, in a file that has pages
     # Both as the word index takes them; None where it does the same by itself.
-    search_heading: Mapped[str | None] = mapped_column(Text, default=_search_heading)
-    search_text: Mapped[str | None] = mapped_column(Text, default=_search_text)
+    search_heading: Mapped[str | None] = mapped_column(
+        Text, default=lambda insert: searchable(insert.get_current_parameters()["heading"])
+    )
+    search_text: Mapped[str | None] = mapped_column(
+        Text, default=lambda insert: searchable(insert.get_current_parameters()["text"])
+    )
     codes: Mapped[str] = mapped_column(Text, default="")  # exact identifiers in it, canonical, separated by spaces
     content_hash: Mapped[str] = mapped_column(Text, index=True)
 

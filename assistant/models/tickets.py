@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -54,11 +53,6 @@ class DraftStatus(StrEnum):
     DISCARDED = "discarded"
 
 
-def _search_text(insert: Any) -> str:
-    """The subject as it is searched. It never changes."""
-    return fold(insert.get_current_parameters()["subject"])
-
-
 class Ticket(Base):
     __tablename__ = "tickets"
     __table_args__ = (
@@ -75,7 +69,13 @@ class Ticket(Base):
     requester_id: Mapped[int] = reference("customers", ondelete="CASCADE")
     requester: Mapped[Customer] = relationship()
     subject: Mapped[str] = mapped_column(Text)
-    search_text: Mapped[str] = mapped_column(Text, default=_search_text, server_default="", deferred=True)
+    # The subject as it is searched. It never changes.
+    search_text: Mapped[str] = mapped_column(
+        Text,
+        default=lambda insert: fold(insert.get_current_parameters()["subject"]),
+        server_default="",
+        deferred=True,
+    )
     status: Mapped[TicketStatus] = mapped_column(enum_type(TicketStatus, "status"), default=TicketStatus.NEW)
     priority: Mapped[Priority] = mapped_column(enum_type(Priority, "priority"), default=Priority.NORMAL)
     type: Mapped[TicketType | None] = mapped_column(enum_type(TicketType, "type"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sqlalchemy import Dialect, LargeBinary
@@ -29,5 +29,5 @@ class UnitVector(TypeDecorator[bytes]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> bytes | None:
         if value is None or dialect.name != "postgresql":
-            return value  # type: ignore[no-any-return]
+            return cast("bytes | None", value)
         return bytes(np.asarray(value, dtype="<f4").tobytes())

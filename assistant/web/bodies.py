@@ -100,7 +100,11 @@ class FormParser(FormDataParser):
                 decoder.receive_data(stream.read(_PIECE) or None)
             elif isinstance(event, Field | File):
                 part = event
-                content = io.BytesIO() if isinstance(event, Field) else self._file(event, content_length)
+                if isinstance(event, Field):
+                    content = io.BytesIO()
+                else:
+                    kind = event.headers.get("content-type")
+                    content = self.stream_factory(content_length, kind, event.filename, None)
             elif isinstance(event, Data) and part is not None and content is not None:
                 if isinstance(part, Field) and text_left is not None:
                     text_left -= len(event.data)
@@ -110,9 +114,6 @@ class FormParser(FormDataParser):
                 if not event.more_data:
                     content.seek(0)
                     yield part, content
-
-    def _file(self, part: File, content_length: int | None) -> IO[bytes]:
-        return self.stream_factory(content_length, part.headers.get("content-type"), part.filename, None)
 
 
 class _Decoder(MultipartDecoder):

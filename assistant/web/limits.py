@@ -70,23 +70,20 @@ class OpenStreams:
                 del self._open[conversation_id]
 
 
-def _caller() -> str:
-    """Invented keys and tokens count for the address: they are no way around its limit."""
-    return auth.caller() or address()
-
-
-def _is_exempt() -> bool:
-    return not request.path.startswith(_COUNTED_PATHS) or request.endpoint in _UNCOUNTED
-
-
 def _refuse(limit: RequestLimit) -> None:
     wait = limit.reset_at - time.time()
     raise too_many_requests(min(max(1.0, wait), limit.limit.get_expiry()))
 
 
 limiter = Limiter(
-    key_func=_caller,
-    application_limits=[ApplicationLimit(lambda: runtime().settings.rate_limit, exempt_when=_is_exempt)],
+    # Invented keys and tokens count for the address: they are no way around its limit.
+    key_func=lambda: auth.caller() or address(),
+    application_limits=[
+        ApplicationLimit(
+            lambda: runtime().settings.rate_limit,
+            exempt_when=lambda: not request.path.startswith(_COUNTED_PATHS) or request.endpoint in _UNCOUNTED,
+        )
+    ],
     storage_uri="memory://",
     strategy="moving-window",
     on_breach=_refuse,

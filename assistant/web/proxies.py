@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Self
@@ -42,14 +42,17 @@ class Said:
 
         A proxy sets one kind and passes on what a client invents in the other: if they differ, neither is believed.
         """
-        plain = cls(*(_listed(environ, f"HTTP_X_FORWARDED_{name}") for name in ("FOR", "PROTO", "HOST", "PREFIX")))
+        kinds = ("FOR", "PROTO", "HOST", "PREFIX")
+        lists = (environ.get(f"HTTP_X_FORWARDED_{kind}", "").split(",") for kind in kinds)
+        plain = cls(*([part.strip() for part in parts if part.strip()] for parts in lists))
         if "HTTP_FORWARDED" not in environ:
             return plain
         hops = [parse_options_header(f"_; {hop}")[1] for hop in environ["HTTP_FORWARDED"].split(",")]
         standard = cls(*([hop[name] for hop in hops if name in hop] for name in ("for", "proto", "host")))
         if not any(vars(plain).values()):
             return standard
-        return plain if _parsed(plain.addresses) == _parsed(standard.addresses) else cls()
+        agree = [*map(_parse, plain.addresses)] == [*map(_parse, standard.addresses)]
+        return plain if agree else cls()
 
 
 @dataclass(frozen=True)
@@ -107,17 +110,9 @@ class Proxies:
                 environ["PATH_INFO"] = path.removeprefix(self.prefix)
 
 
-def _listed(environ: dict[str, Any], name: str) -> list[str]:
-    return [part.strip() for part in environ.get(name, "").split(",") if part.strip()]
-
-
 def _said(values: Sequence[str], hops: int) -> str:
     """What the proxy farthest from us said, of those that are trusted."""
     return values[-min(hops, len(values))] if values else ""
-
-
-def _parsed(addresses: Iterable[str]) -> list[Address | None]:
-    return [_parse(address) for address in addresses]
 
 
 def _parse(text: str) -> Address | None:

@@ -81,11 +81,12 @@ def get_conversation() -> Response:
 @blueprint.post("/widget/v1/messages")
 def post_message() -> tuple[Response, int]:
     principal = auth.customer()
+    photos = request.files.getlist("photos")
     posted = conversations.post_message(
         desk(),
         principal,
         text=storable(request.form.get("text", "")),
-        uploads=_read_uploads(),
+        uploads=[Upload(file.filename, file.mimetype or None, file.read()) for file in photos if file.filename],
         client_id=_read_client_id(),
         visitor=address(),
     )
@@ -208,11 +209,6 @@ def _read_start() -> _Start:
         field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
         problem = f"{field} is not valid." if field else "Send a JSON object with name and email, or no body."
         raise Invalid(problem, field=field) from error
-
-
-def _read_uploads() -> list[Upload]:
-    files = request.files.getlist("photos")
-    return [Upload(file.filename, file.mimetype or None, file.read()) for file in files if file.filename]
 
 
 def _read_client_id() -> str | None:

@@ -28,13 +28,13 @@ def read_document(desk: Desk, article_id: str, *, internal: bool = False) -> Upl
     if file is not None:
         data: bytes | None = desk.storage.get(file.sha256)
     else:
-        data = _read(source, article.source_key) if source.kind is SourceKind.FOLDER else None
+        data = _pdf_in_folder(source, article.source_key) if source.kind is SourceKind.FOLDER else None
     if data is None or not data.startswith(b"%PDF"):
         raise NotFound("The document is no longer where it was imported from.")
     return Upload(Path(article.source_key).name, _PDF, data)
 
 
-def _read(source: Source, key: str) -> bytes | None:
+def _pdf_in_folder(source: Source, key: str) -> bytes | None:
     """A file of the source's folder, or the one file that it is; never one that a link leads out to."""
     place = Path(source.location)
     root = place if place.is_dir() else place.parent

@@ -81,7 +81,7 @@ def embed_pictures(desk: Desk, *, progress: Progress = no_progress) -> int:
     for start in range(0, len(missing), _EMBED_AT_ONCE):
         progress(start, len(missing), "Embedding pictures")
         some = missing[start : start + _EMBED_AT_ONCE]
-        pictures = _read(desk, some)
+        pictures = _pictures_of(desk, some)
         embedded = embedder.embed(list(pictures.values())) if pictures else []
         vectors = {sha256: to_bytes(vector) for sha256, vector in zip(pictures, embedded, strict=True)}
         with desk.db.begin() as session:
@@ -93,7 +93,7 @@ def embed_pictures(desk: Desk, *, progress: Progress = no_progress) -> int:
     return len(missing)
 
 
-def _read(desk: Desk, digests: Iterable[str]) -> dict[str, bytes]:
+def _pictures_of(desk: Desk, digests: Iterable[str]) -> dict[str, bytes]:
     """The bytes of those that are not lost."""
     found = {}
     for sha256 in digests:

@@ -115,15 +115,15 @@ def drawn() -> list[bytes]:
     modes = {"PNG": ("1", "L", "LA", "P", "RGBA", "I;16"), "JPEG": ("L", "CMYK"), "WEBP": ("RGBA",), "GIF": ("L",)}
     exif = Image.Exif()
     exif[0x0112] = 6
-    found = [_encoded(picture, name) for name in formats]
-    found += [_encoded(picture.convert(mode), name) for name, all_modes in modes.items() for mode in all_modes]
-    found += [_encoded(picture, name, save_all=True, append_images=frames[1:]) for name in ("GIF", "WEBP", "PNG")]
-    found += [_encoded(picture, name, exif=exif.tobytes()) for name in ("JPEG", "PNG", "WEBP")]
-    found += [_encoded(picture, "JPEG", progressive=True), _encoded(picture.resize((900, 3)), "PNG")]
+    found = [_encode(picture, name) for name in formats]
+    found += [_encode(picture.convert(mode), name) for name, all_modes in modes.items() for mode in all_modes]
+    found += [_encode(picture, name, save_all=True, append_images=frames[1:]) for name in ("GIF", "WEBP", "PNG")]
+    found += [_encode(picture, name, exif=exif.tobytes()) for name in ("JPEG", "PNG", "WEBP")]
+    found += [_encode(picture, "JPEG", progressive=True), _encode(picture.resize((900, 3)), "PNG")]
     return found
 
 
-def _encoded(picture: Image.Image, image_format: str, **options: Any) -> bytes:
+def _encode(picture: Image.Image, image_format: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, image_format, **options)
     return buffer.getvalue()

@@ -99,7 +99,8 @@ def risk_of(filename: str, data: bytes, *, allowed: Collection[str] = DEFAULT_EX
         return Risk.PROGRAM
     if extension in _MACRO or (content in ("zip", "ole") and any(mark in data for mark in _MACRO_MARKS)):
         return Risk.MACROS
-    if extension in _ACTIVE or content == "markup" or _starts_something(content, data):
+    starts_something = (content == "pdf" and _PDF_ACTIONS.search(data)) or (content == "rtf" and b"\\objdata" in data)
+    if extension in _ACTIVE or content == "markup" or starts_something:
         return Risk.ACTIVE
     if extension not in allowed:
         return Risk.UNKNOWN
@@ -115,12 +116,10 @@ def _content(data: bytes) -> str:
     if _MARKUP.match(data[:512]) or _MARKUP.match(_narrow(data[:1024])):
         return "markup"
     found = next((kind for offset, magic, kind in _SIGNATURES if data.startswith(magic, offset)), None)
-    return found or ("text" if _is_text(data) else "unknown")
-
-
-def _is_text(data: bytes) -> bool:
-    sample = _narrow(data[:65_536])
-    return not any(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in sample)
+    if found is not None:
+        return found
+    is_text = not any(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in _narrow(data[:65_536]))
+    return "text" if is_text else "unknown"
 
 
 def _narrow(data: bytes) -> bytes:
@@ -128,12 +127,6 @@ def _narrow(data: bytes) -> bytes:
     if data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         return data
     return data[: len(data) // 2 * 2].decode("utf-16", "replace").encode("utf-8", "replace")
-
-
-def _starts_something(content: str, data: bytes) -> bool:
-    if content == "pdf":
-        return _PDF_ACTIONS.search(data) is not None
-    return content == "rtf" and b"\\objdata" in data
 
 
 def _holds_risk(data: bytes) -> bool:

@@ -19,7 +19,6 @@ import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageChops, PngImagePlugin
 
 from assistant.errors import AssistantError, Invalid, NotReady, TooLarge, Unsupported
@@ -201,15 +200,12 @@ def _orientation(image: Image.Image) -> int | None:
 def _in_plain_mode(image: Image.Image) -> Image.Image:
     """L, RGB, CMYK or RGBA; any other mode (palettes, 16 bits, one bit) is converted."""
     if image.mode.startswith("I;16"):
-        return _eight_bits(np.asarray(image))
+        # Scaled, not clipped. Cameras that measure 10 or 12 bits leave the highest of 16 unused.
+        levels = np.asarray(image)
+        unused = 4 if levels.size and levels.max() < 1 << 12 else 0
+        return Image.fromarray((levels >> (8 - unused)).astype(np.uint8))
     if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBa"):
         return image.convert("RGBA")
     if image.mode == "CMYK" and "adobe" not in image.info:
         return ImageChops.invert(image)  # Pillow takes all inks for inverted, as Adobe writes them and marks them
     return image if image.mode in ("L", "RGB", "CMYK", "RGBA") else image.convert("RGB")
-
-
-def _eight_bits(levels: NDArray[np.uint16]) -> Image.Image:
-    """Scaled, not clipped. Cameras that measure 10 or 12 bits leave the highest of 16 unused."""
-    unused = 4 if levels.size and levels.max() < 1 << 12 else 0
-    return Image.fromarray((levels >> (8 - unused)).astype(np.uint8))

@@ -34,10 +34,10 @@ def assess_quality(data: bytes) -> tuple[str, float]:
         return "too small", 1.0
     if np.ptp(np.asarray(grey)) <= _EVEN:
         return "blank", 1.0
-    return ("good", 1.0) if _is_writing_on_plain_ground(grey) else _measured(grey)
+    return ("good", 1.0) if _is_writing_on_plain_ground(grey) else _measure(grey)
 
 
-def _measured(grey: Image.Image) -> tuple[str, float]:
+def _measure(grey: Image.Image) -> tuple[str, float]:
     grey.thumbnail((512, 512), Image.Resampling.LANCZOS)
     pixels = np.asarray(grey, dtype=np.float32)
     darkest, low, high = (float(level) for level in np.percentile(pixels, (0.1, 0.5, 98)))

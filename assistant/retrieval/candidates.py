@@ -96,7 +96,7 @@ def find_candidates(
         rows = vectors.rows(_find_any_form(session, code, filters))
         codes[code] = rows[allowed[rows]]
     rows = np.unique(np.concatenate([by_words, near.rows, pictured, *codes.values()]))
-    named = {code: _articles_named(vectors, carrying) for code, carrying in codes.items()}
+    named = {code: _named_articles(vectors, carrying) for code, carrying in codes.items()}
     return Candidates(rows[allowed[rows]], meaning, near.lead, counts, codes, named, alike)
 
 
@@ -108,7 +108,7 @@ def _find_any_form(session: Session, code: str, filters: Filters) -> list[int]:
     return []
 
 
-def _articles_named(vectors: Vectors, carrying: np.ndarray) -> np.ndarray:
+def _named_articles(vectors: Vectors, carrying: np.ndarray) -> np.ndarray:
     """Places of the articles that an identifier names, as "X4" names the manual of the TrailMaster X4: it occurs in the
     first passage and in several others. The whole article is about it, whether a passage repeats it or not."""
     places, counts = np.unique(vectors.places[carrying], return_counts=True)

@@ -187,7 +187,9 @@ def _rank(
     cosines = (similarities, headings.cosines(session, shown, query.vector))
     scores = score(vectors, rows, texts, query=query, candidates=found, filters=filters, cosines=cosines)
     best = np.lexsort((rows, -scores))[:limit].tolist()
-    passages = _passages(session, vectors.ids[rows[best]].tolist())
+    with_article = select(Passage).options(joinedload(Passage.article))
+    chosen = session.scalars(with_article.where(Passage.id.in_(vectors.ids[rows[best]].tolist())))
+    passages = {passage.id: passage for passage in chosen}
     return [
         _hit(
             passages[int(vectors.ids[rows[place]])],
@@ -202,11 +204,6 @@ def _rank(
         for place in best
         if int(vectors.ids[rows[place]]) in passages
     ]
-
-
-def _passages(session: Session, ids: Sequence[int]) -> dict[int, Passage]:
-    query = select(Passage).where(Passage.id.in_(ids)).options(joinedload(Passage.article))
-    return {passage.id: passage for passage in session.scalars(query)}
 
 
 def _hit(

@@ -49,7 +49,8 @@ def read_displays(reader: Any, finder: Any, image: Image.Image, lines: Sequence[
     found: list[TextLine] = []
     places = None
     for blur in _BLURS:
-        pixels = _pixels(small.filter(ImageFilter.GaussianBlur(blur)))
+        blurred = np.asarray(small.filter(ImageFilter.GaussianBlur(blur)))
+        pixels = np.ascontiguousarray(blurred[:, :, ::-1])  # BGR, as rapidocr expects
         if places is None:
             places = _open_places(finder(pixels, use_det=True, use_cls=False, use_rec=False).boxes, small.size, lines)
         found += [line for corners in places if (line := _read_line(reader, pixels, corners))]
@@ -74,8 +75,3 @@ def _read_line(reader: Any, pixels: np.ndarray, corners: Any) -> TextLine | None
         return None
     height, width = pixels.shape[:2]
     return TextLine(result.txts[0].strip(), float(result.scores[0]), box(corners, width, height))
-
-
-def _pixels(image: Image.Image) -> np.ndarray:
-    """BGR, as rapidocr expects."""
-    return np.ascontiguousarray(np.asarray(image)[:, :, ::-1])

@@ -35,11 +35,11 @@ def read_lines(engine: Any, image: Image.Image, *, is_late: Callable[[], bool]) 
     for number, piece in enumerate(pieces):
         if is_late():
             rest = np.array([[piece.left, piece.top], image.size], np.float32)
-            return in_reading_order([*lines, _unread(rest, image.size)])
-        found = _joined(cut_off, _find(engine, pixels, piece), pixels)
+            return in_reading_order([*lines, _empty_line(rest, image.size)])
+        found = _join(cut_off, _find(engine, pixels, piece), pixels)
         last = number == len(pieces) - 1
         whole = np.array([last or _is_before(corners, pieces[number + 1]) for corners in found], bool)
-        lines += _read(engine, pixels, found[whole], is_late=is_late)
+        lines += _recognize(engine, pixels, found[whole], is_late=is_late)
         cut_off = found[~whole]
     return in_reading_order(lines)
 
@@ -96,7 +96,7 @@ def _is_before(corners: np.ndarray, piece: Piece) -> bool:
     return bool(right <= piece.left if piece.left else bottom <= piece.top)
 
 
-def _joined(before: np.ndarray, found: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+def _join(before: np.ndarray, found: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     """What was found in a piece, together with what its seam cut off ``before``: the same line is one. If that is too
     long, it is cut where it shows least, between two words."""
     joined = list(found)
@@ -129,7 +129,7 @@ def _rectangle(points: np.ndarray) -> np.ndarray:
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
 
 
-def _read(engine: Any, pixels: np.ndarray, boxes: np.ndarray, *, is_late: Callable[[], bool]) -> list[TextLine]:
+def _recognize(engine: Any, pixels: np.ndarray, boxes: np.ndarray, *, is_late: Callable[[], bool]) -> list[TextLine]:
     from rapidocr.utils.process_img import get_rotate_crop_image
 
     height, width = pixels.shape[:2]
@@ -137,7 +137,7 @@ def _read(engine: Any, pixels: np.ndarray, boxes: np.ndarray, *, is_late: Callab
     lines = []
     for batch in _batches([crop.shape[1] / crop.shape[0] for crop in crops]):
         if is_late():
-            lines += [_unread(boxes[number], (width, height)) for number in batch]
+            lines += [_empty_line(boxes[number], (width, height)) for number in batch]
             continue
         upright = engine.cls_and_rotate([crops[number] for number in batch])
         texts = engine.recognize_txt(upright[0])
@@ -167,5 +167,5 @@ def _is_tall(corners: np.ndarray) -> bool:
     return int(down) >= _UPRIGHT * int(across)
 
 
-def _unread(corners: np.ndarray, size: tuple[int, int]) -> TextLine:
+def _empty_line(corners: np.ndarray, size: tuple[int, int]) -> TextLine:
     return TextLine("", 0.0, box(corners, *size))

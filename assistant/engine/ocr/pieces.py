@@ -40,12 +40,12 @@ def fit(image: Image.Image) -> Image.Image:
     """The picture at a size at which it is read: enlarged if it is small, reduced if it is large but not long."""
     longer, shorter = max(image.size), min(image.size)
     if longer < LEAST_SIDE:
-        return _scaled(image, LEAST_SIDE / longer, Image.Resampling.LANCZOS)
+        return _scale(image, LEAST_SIDE / longer, Image.Resampling.LANCZOS)
     most = _MOST_KEPT if longer > max(MOST_SIDE, _LONG * shorter) else _MOST_AT_ONCE
     factor = math.sqrt(most / (longer * shorter))
     if most == _MOST_AT_ONCE:
         factor = min(factor, MOST_SIDE / longer)
-    return image if factor >= 1 else _scaled(image, factor, Image.Resampling.HAMMING)
+    return image if factor >= 1 else _scale(image, factor, Image.Resampling.HAMMING)
 
 
 def cut(size: tuple[int, int]) -> list[Piece]:
@@ -77,6 +77,6 @@ def with_margins(pixels: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     return wide, (left, top)
 
 
-def _scaled(image: Image.Image, factor: float, resampling: Image.Resampling) -> Image.Image:
+def _scale(image: Image.Image, factor: float, resampling: Image.Resampling) -> Image.Image:
     width, height = (max(1, round(side * factor)) for side in image.size)
     return image.resize((width, height), resampling)

@@ -48,10 +48,10 @@ class Reader:
     def __call__(self, photo: bytes) -> bytes:
         ends_at, latest = thread_time() + _SECONDS, monotonic() + _MOST_SECONDS
         with Image.open(io.BytesIO(photo)) as image:
-            lines = self._read(fit(image.convert("RGB")), lambda: thread_time() > ends_at or monotonic() > latest)
+            lines = self._lines_of(fit(image.convert("RGB")), lambda: thread_time() > ends_at or monotonic() > latest)
         return json.dumps([[line.text, line.confidence, astuple(line.box), line.turn] for line in lines]).encode()
 
-    def _read(self, image: Image.Image, is_late: Callable[[], bool]) -> list[TextLine]:
+    def _lines_of(self, image: Image.Image, is_late: Callable[[], bool]) -> list[TextLine]:
         lines, turn = read_lines(self._reader, image, is_late=is_late), 0
         guess = likely_turn(lines)
         if guess:

@@ -129,8 +129,12 @@ def evaluate_triage(
     Trains twice: on ``per_class`` tickets of each label, and on all.
     """
     texts, labels = read_tickets(path, label_field)
-    vectors = np.concatenate(list(_embed(embeddings, texts, progress)))
-    tickets = Tickets(np.array(texts, dtype=object), vectors, np.array(labels, dtype=object))
+    vectors = []
+    for start in range(0, len(texts), _EMBED_AT_ONCE):
+        some = texts[start : start + _EMBED_AT_ONCE]
+        vectors.append(np.asarray(embeddings.embed_documents(some), dtype=np.float32))
+        progress(start + len(some), len(texts), "Embedding")
+    tickets = Tickets(np.array(texts, dtype=object), np.concatenate(vectors), np.array(labels, dtype=object))
     return measure(tickets, path=path.name, label_field=label_field, per_class=per_class, seed=seed, progress=progress)
 
 
@@ -294,9 +298,3 @@ def _sample(labels: np.ndarray, rows: np.ndarray, per_class: int, seed: int) -> 
     random = np.random.default_rng(seed)
     shuffled = random.permutation(rows)
     return np.concatenate([shuffled[labels[shuffled] == label][:per_class] for label in np.unique(labels[rows])])
-
-
-def _embed(embeddings: Embeddings, texts: list[str], progress: Progress) -> Iterator[np.ndarray]:
-    for start in range(0, len(texts), _EMBED_AT_ONCE):
-        yield np.asarray(embeddings.embed_documents(texts[start : start + _EMBED_AT_ONCE]), dtype=np.float32)
-        progress(min(start + _EMBED_AT_ONCE, len(texts)), len(texts), "Embedding")

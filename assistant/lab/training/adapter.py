@@ -200,15 +200,13 @@ def _inputs(loaded: LoadedModel, lesson: Lesson) -> tuple[dict[str, Any], Any]:
     """(the inputs that transformers' decision pipeline would make, its question)."""
     from transformers.decision import DecisionConfig
 
-    assets = {f"<photo {number}>": _open(path) for number, path in enumerate(lesson.photos, start=1)}
+    assets: dict[str, Image.Image] = {}
+    for number, path in enumerate(lesson.photos, start=1):
+        with Image.open(path) as photo:
+            assets[f"<photo {number}>"] = photo.convert("RGB")
     state = "\n".join([*assets, loaded.without_control_tokens(lesson.state)])
     request = {"state": state, "questions": {"0": requested(lesson.question)}, **({"assets": assets} if assets else {})}
     inputs, questions = DecisionConfig(sanitize_control_tokens=False).prepare_inputs(request, loaded.processor)[0]
     inputs.pop("marks", None)
     device = next(loaded.model.parameters()).device
     return {name: value.to(device) if hasattr(value, "to") else value for name, value in inputs.items()}, questions[0]
-
-
-def _open(path: Path) -> Image.Image:
-    with Image.open(path) as photo:
-        return photo.convert("RGB")

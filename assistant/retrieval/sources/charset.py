@@ -51,7 +51,7 @@ def to_text(data: bytes, *, declared: str | None = None) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        if (text := _mended(data)) is not None:
+        if (text := _mend(data)) is not None:
             return text
         return _narrow(data, declared, error)
 
@@ -69,7 +69,7 @@ def _wide(data: bytes) -> str:
     raise Invalid("is not a text file")
 
 
-def _mended(data: bytes) -> str | None:
+def _mend(data: bytes) -> str | None:
     """UTF-8 in which a few bytes are of another character set, as when files are joined."""
     text = data.decode("utf-8", errors="surrogateescape")
     foreign = len(re.findall(r"[\udc80-\udcff]", text))

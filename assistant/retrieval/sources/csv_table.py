@@ -34,6 +34,7 @@ _DECLARED = re.compile(r'\A"?sep=(.)"?[ \t]*\n', re.IGNORECASE)
 # How Excel keeps leading zeros: ="0042".
 _FORMULA = re.compile(r'\A="(.*)"\Z', re.DOTALL)
 _QUESTION = re.compile(r"[?？؟;]\s*\Z")
+_NUMBER = re.compile(r"[\d.,%€$£ +-]+")
 _MOST_CELL = 1_000_000
 _LOOKED_AT = 50
 _LONGEST_NAME = 60
@@ -108,13 +109,11 @@ def _is_head(rows: Sequence[tuple[int, list[str]]]) -> bool:
     first, others = rows[0][1], [cells for _, cells in rows[1:]]
     if {_COLUMNS.get(cell.casefold()) for cell in first} & {"text", "answer", "question", "title", "code"}:
         return True
-    if not others or any(_QUESTION.search(cell) or _is_number(cell) or len(cell) > _LONGEST_NAME for cell in first):
+    if not others or any(
+        _QUESTION.search(cell) or _NUMBER.fullmatch(cell) or len(cell) > _LONGEST_NAME for cell in first
+    ):
         return False
     return len(set(first)) == len(first) and all(first)
-
-
-def _is_number(cell: str) -> bool:
-    return re.fullmatch(r"[\d.,%€$£ +-]+", cell) is not None
 
 
 def _columns(head: tuple[str, ...], rows: Sequence[list[str]], width: int) -> tuple[str, ...]:

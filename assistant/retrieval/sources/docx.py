@@ -206,7 +206,8 @@ class _Reader:
     def _diagram(self, relation: str) -> str:
         target = self._package.relations(self._part).get(relation)
         root = self._package.xml(target.target) if target is not None else None
-        texts = ["".join(t.text or "" for t in p.iter() if name(t) == "t") for p in _all(root, "p")]
+        paragraphs = [one for one in root.iter() if name(one) == "p"] if root is not None else []
+        texts = ["".join(t.text or "" for t in p.iter() if name(t) == "t") for p in paragraphs]
         self._outline.found += texts
         return "\n".join(f"- {text}" for text in texts if text.strip())
 
@@ -273,10 +274,6 @@ def _notes(root: Any, part: str) -> dict[str, tuple[str, Any]]:
 def _is_contents(control: Any) -> bool:
     gallery = child(control, "sdtPr", "docPartObj", "docPartGallery")
     return gallery is not None and value(gallery) == "Table of Contents"
-
-
-def _all(root: Any, wanted: str) -> Iterator[Any]:
-    return (one for one in (root.iter() if root is not None else ()) if name(one) == wanted)
 
 
 def _plain(element: Any) -> str:

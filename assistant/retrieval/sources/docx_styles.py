@@ -126,7 +126,7 @@ class Lists:
             index = int(match[1]) - 1
             above = found.levels.get(index, _Level())
             count = counts.setdefault(index, found.restarts.get(index, above.start))
-            return _written(count, "decimal" if own.is_legal else above.form)
+            return _number_text(count, "decimal" if own.is_legal else above.form)
 
         return re.sub(r"%(\d)", number, own.text).strip()
 
@@ -178,7 +178,7 @@ def _number(text: str | None, default: int) -> int:
     return int(text) if text is not None and re.fullmatch(r"-?\d{1,9}", text) else default
 
 
-def _written(count: int, form: str) -> str:
+def _number_text(count: int, form: str) -> str:
     if form == "none":
         return ""
     if form == "decimalZero":

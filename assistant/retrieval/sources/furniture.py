@@ -97,7 +97,9 @@ class _Page:
 
     def _is_aside(self, element: Any) -> bool:
         """Whether it is a list of links beside the content."""
-        if not self._is_links(element) or element.tag not in ("aside", *_LINK_LISTS):
+        # Little but links: three or more of them.
+        is_links = self._links[element] >= 3 and self._linked[element] > 0.7 * self._letters[element]
+        if not is_links or element.tag not in ("aside", *_LINK_LISTS):
             return False
         within = any(one.tag in _CONTENT or one.get("role") == "main" for one in element.iterancestors())
         around = next(element.iterdescendants(*_CONTENT), None) is not None
@@ -119,10 +121,6 @@ class _Page:
         """Whether it is the label of a box that folds and unfolds what follows."""
         after = next((one for one in islice(label.itersiblings(), _NEAR) if one.tag != "input"), None)
         return label.get("for") in self._boxes and after is not None and after.tag in BREAKS - {"br", "label", "li"}
-
-    def _is_links(self, element: Any) -> bool:
-        """Whether it is little but links: three or more of them."""
-        return self._links[element] >= 3 and self._linked[element] > 0.7 * self._letters[element]
 
     def _is_prose(self, element: Any) -> bool:
         free = self._letters[element] - self._linked[element]

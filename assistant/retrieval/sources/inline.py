@@ -103,11 +103,7 @@ def all_text(page: str) -> str:
             name = tag.group(1) if tag is not None else ""
             place = end + 1 if end >= 0 else len(page)
             if name in _UNSEEN and page[start + 1] != "/":
-                place = _end_of(page, name, place)
+                ending = re.compile(f"</{name}", re.IGNORECASE).search(page, place)
+                place = ending.start() if ending is not None else len(page)
             found.append("" if name in _WITHIN_WORDS else " ")
     return html.unescape("".join(found))
-
-
-def _end_of(page: str, name: str, place: int) -> int:
-    end = re.compile(f"</{name}", re.IGNORECASE).search(page, place)
-    return end.start() if end is not None else len(page)

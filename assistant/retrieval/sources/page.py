@@ -128,7 +128,7 @@ class _Reader:
         elif element in self._folds.moved:
             pass  # the heading of the part that it opens, which is elsewhere
         elif element in self._folds.titles or element.tag == "details":
-            self._folded(element, depth)
+            self._details(element, depth)
         elif element.tag in HEADINGS:
             self._outline.heading(_level(int(element.tag[1]), depth), line(element).rstrip("¶# "))
             self._add_pictures(element.iter("img"))
@@ -142,7 +142,7 @@ class _Reader:
             self._add_pictures(images)
         return False
 
-    def _folded(self, element: Any, depth: int) -> None:
+    def _details(self, element: Any, depth: int) -> None:
         level = _level(_FOLDED, depth)
         summary = element.find("summary")
         title = self._folds.titles.get(element) or (line(summary) if summary is not None else "")
@@ -175,20 +175,20 @@ class _Reader:
                 groups[-1][one.tag == "dd"].append(one)
         if all(_is_short(meaning) for _, meanings in groups for meaning in meanings):
             lines = [
-                ": ".join(filter(None, (_listed(terms, ", "), _listed(meanings, "; ", self._base))))
+                ": ".join(filter(None, (_join_elements(terms, ", "), _join_elements(meanings, "; ", self._base))))
                 for terms, meanings in groups
             ]
             self._outline.block("\n".join(f"- {one}" for one in lines))
             self._add_pictures(element.iter("img"))
             return
         for terms, meanings in groups:
-            self._outline.heading(_level(_FOLDED, depth), _listed(terms, ", "))
+            self._outline.heading(_level(_FOLDED, depth), _join_elements(terms, ", "))
             for meaning in meanings:
                 self.walk(meaning, depth + 1)
         self._outline.leave(_level(_FOLDED, depth))
 
     def _paragraph(self, between: list[str]) -> None:
-        self._outline.block(_joined("".join(between)))
+        self._outline.block(_join_lines("".join(between)))
         between.clear()
 
     def _text(self, element: Any) -> str:
@@ -203,7 +203,7 @@ class _Reader:
             for newline in element.iter("br"):
                 newline.tail = "\n" + (newline.tail or "")
             return str(element.text_content()).strip("\n")
-        return _joined("".join(parts(element, self._base)))
+        return _join_lines("".join(parts(element, self._base)))
 
     def _cell(self, cell: Any) -> str:
         """A cell in one line. Items of a list in it are told apart."""
@@ -266,7 +266,7 @@ def _is_short(meaning: Any) -> bool:
     return len(line(meaning).split()) <= _LONG_DEFINITION and next(meaning.iterdescendants(*BLOCKS), None) is None
 
 
-def _listed(elements: Iterable[Any], mark: str, base: str | None = None) -> str:
+def _join_elements(elements: Iterable[Any], mark: str, base: str | None = None) -> str:
     return mark.join(line(one, base) for one in elements)
 
 
@@ -274,7 +274,7 @@ def _number(value: str | None, otherwise: int) -> int:
     return int(value) if value and value.isdecimal() and len(value) < 6 else otherwise
 
 
-def _joined(text: str) -> str:
+def _join_lines(text: str) -> str:
     """Lines in one, unless they are the items of a list, or the rows of one, that are separated by line breaks only."""
     lines = [one for part in text.split("\n") if (one := " ".join(part.split()))]
     is_list = sum(_ITEM.match(one) is not None for one in lines) >= 2

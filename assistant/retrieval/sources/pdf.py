@@ -176,15 +176,12 @@ def _fill(outline: Outline, pages: Sequence[_Page], contents: dict[tuple[int, st
         levels = {size: level + 1 for size, level in levels.items()}
     for number, (page, lines) in enumerate(zip(pages, clean, strict=True)):
         outline.page = number + 1
-        if page.scan is not None and not any(line.blocks for line in lines) and _count(lines) < _FEW_CHARS:
+        is_bare = not any(line.blocks for line in lines) and sum(len(line.text) for line in lines) < _FEW_CHARS
+        if page.scan is not None and is_bare:
             _add(outline, page.scan(), caption=f"Page {number + 1}", is_page=True)
             continue
         runs = _runs(lines, number, body=body, levels=levels, contents=contents)
         _fill_page(outline, page, runs, lines, body, words)
-
-
-def _count(lines: Sequence[Line]) -> int:
-    return sum(len(line.text) for line in lines)
 
 
 def _fill_page(

@@ -162,13 +162,13 @@ def _together(row: Row, starts: Sequence[float]) -> Iterator[Piece]:
         size = max(last.size, piece.size)
         is_aligned = any(abs(one - piece.left) < _SAME_PLACE for one in starts)
         if gap > PIECE_GAP * size or (gap > _ALIGNED_GAP * size and is_aligned):
-            yield _joined(group)
+            yield _join(group)
             group = []
         group.append(piece)
-    yield _joined(group)
+    yield _join(group)
 
 
-def _joined(group: list[Piece]) -> Piece:
+def _join(group: list[Piece]) -> Piece:
     if len(group) == 1:
         return group[0]
     if is_right_to_left("".join(one.plain for one in group)):

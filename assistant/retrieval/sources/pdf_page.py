@@ -77,8 +77,8 @@ def read_page(page: Any, textpage: Any) -> PageText:
     rules = list(_rules(page))[:_MOST_RULES]
     glyphs += _fields(page)
     if turn:
-        glyphs = [_turned(one, turn, width, height) for one in glyphs]
-        rules = [_turned_rule(one, turn, width, height) for one in rules]
+        glyphs = [_turn(one, turn, width, height) for one in glyphs]
+        rules = [_turn_rule(one, turn, width, height) for one in rules]
     return PageText(glyphs, rules, _is_unreadable(glyphs, unreadable), aside)
 
 
@@ -161,7 +161,7 @@ def _holds(place: Place, left: float, right: float, top: float, bottom: float) -
     return place[0] <= (left + right) / 2 <= place[2] and place[1] <= (top + bottom) / 2 <= place[3]
 
 
-def _turned(one: Glyph, turn: int, width: float, height: float) -> Glyph:
+def _turn(one: Glyph, turn: int, width: float, height: float) -> Glyph:
     """Its place after turning the page so that its letters are upright."""
     left, right, top, bottom = {
         90: (height - one.top, height - one.bottom, one.right, one.left),
@@ -171,7 +171,7 @@ def _turned(one: Glyph, turn: int, width: float, height: float) -> Glyph:
     return one._replace(left=left, right=right, top=top, bottom=bottom)
 
 
-def _turned_rule(one: Rule, turn: int, width: float, height: float) -> Rule:
+def _turn_rule(one: Rule, turn: int, width: float, height: float) -> Rule:
     if turn == 180:
         across, along = (width, height) if one.is_vertical else (height, width)
         return one._replace(at=across - one.at, start=along - one.end, end=along - one.start)

@@ -45,7 +45,7 @@ def ruled_tables(rules: Sequence[Rule], glyphs: Sequence[Glyph], words: Words) -
     """Tables as pieces, and the letters outside them."""
     tables: list[Piece] = []
     rest = list(glyphs)
-    for group in _connected([one for one in rules if not one.is_edge]):
+    for group in _groups([one for one in rules if not one.is_edge]):
         grid = _grid(group)
         if grid is None:
             continue
@@ -58,7 +58,7 @@ def ruled_tables(rules: Sequence[Rule], glyphs: Sequence[Glyph], words: Words) -
     return tables, rest
 
 
-def _connected(rules: Sequence[Rule]) -> list[list[Rule]]:
+def _groups(rules: Sequence[Rule]) -> list[list[Rule]]:
     """Rules that touch each other, in groups."""
     groups: list[list[Rule]] = []
     waiting = sorted(set(rules), key=lambda one: one.at)
@@ -83,14 +83,14 @@ def _grid(rules: list[Rule]) -> _Grid | None:
     across, upright = [one for one in rules if not one.is_vertical], [one for one in rules if one.is_vertical]
     if len(across) < 2 or not upright:
         return None
-    xs = _merged([one.at for one in upright] + [min(one.start for one in across), max(one.end for one in across)])
-    ys = _merged([one.at for one in across] + [min(one.start for one in upright), max(one.end for one in upright)])
+    xs = _merge([one.at for one in upright] + [min(one.start for one in across), max(one.end for one in across)])
+    ys = _merge([one.at for one in across] + [min(one.start for one in upright), max(one.end for one in upright)])
     if not 3 <= len(xs) <= _MOST_LINES or not 2 <= len(ys) <= 10 * _MOST_LINES:
         return None
     return _Grid(xs, ys[::-1], rules)
 
 
-def _merged(places: Iterable[float]) -> list[float]:
+def _merge(places: Iterable[float]) -> list[float]:
     groups: list[list[float]] = []
     for place in sorted(places):
         if groups and place - groups[-1][-1] < _NEAR:
@@ -186,7 +186,7 @@ def aligned_tables(rows: Sequence[Row], rules: Sequence[Rule], words: Words) -> 
     start = 0
     while start < len(rows):
         end = _end(rows, start)
-        found = _aligned(rows[start:end], rules, words) if end - start > 1 else ""
+        found = _aligned_table(rows[start:end], rules, words) if end - start > 1 else ""
         if found:
             inside = [piece for row in rows[start:end] for piece in row]
             left, right = min(one.left for one in inside), max(one.right for one in inside)
@@ -208,7 +208,7 @@ def _end(rows: Sequence[Row], start: int) -> int:
         row, above = rows[end], rows[end - 1]
         if row[0].blocks or above[0].top - row[0].top > _STEP * above[0].size:
             break
-        widened = _widened(spans, row)
+        widened = _widen(spans, row)
         if widened is None or (len(row) == 1 and row[0].left < spans[1][0] - _NEAR and end - last >= 1):
             break
         spans, end = widened, end + 1
@@ -226,7 +226,7 @@ def _tail(rows: Sequence[Row], spans: Sequence[tuple[float, float]]) -> int:
     return count
 
 
-def _widened(spans: Sequence[tuple[float, float]], row: Row) -> list[tuple[float, float]] | None:
+def _widen(spans: Sequence[tuple[float, float]], row: Row) -> list[tuple[float, float]] | None:
     """The columns with the pieces of another row; None if one of them lies across two columns."""
     widened = list(spans)
     for piece in row:
@@ -241,16 +241,16 @@ def _widened(spans: Sequence[tuple[float, float]], row: Row) -> list[tuple[float
     return sorted(widened)
 
 
-def _aligned(rows: Sequence[Row], rules: Sequence[Rule], words: Words) -> str:
+def _aligned_table(rows: Sequence[Row], rules: Sequence[Rule], words: Words) -> str:
     """The table, or "" if these rows are none."""
     columns = [(piece.left, piece.right) for piece in rows[0]]
     for row in rows[1:]:
-        columns = _widened(columns, row) or columns
+        columns = _widen(columns, row) or columns
     if sum(len(row) > 1 for row in rows) < 2:
         return ""
     top, bottom, middle = rows[0][0].top, rows[-1][0].bottom, (columns[0][1] + columns[-1][0]) / 2
     across = [one for one in rules if not one.is_vertical and one.start <= middle <= one.end]
-    return _table(_lines(rows, columns), columns, _merged(one.at for one in across if bottom < one.at < top), words)
+    return _table(_lines(rows, columns), columns, _merge(one.at for one in across if bottom < one.at < top), words)
 
 
 _Cells = list[list[Piece]]  # of a line: the pieces in each column

@@ -32,12 +32,7 @@ class Words:
         if last is None or first is None or not following[0].islower():
             return text + following  # as in "X-" and "40"
         before, after = last[1].casefold(), first[0].casefold()
-        if self._counts[before + after] or (
-            not self._counts[f"{before}-{after}"] and not self._are_words(before, after)
-        ):
+        stand_alone = self._counts[before] and self._counts[after]  # elsewhere: then the hyphen is theirs
+        if self._counts[before + after] or not (self._counts[f"{before}-{after}"] or stand_alone):
             return text[:-1] + following
         return text + following
-
-    def _are_words(self, before: str, after: str) -> bool:
-        """Whether both stand alone elsewhere, so that the hyphen between them is theirs."""
-        return bool(self._counts[before] and self._counts[after])

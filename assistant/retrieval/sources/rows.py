@@ -50,12 +50,12 @@ def read_csv(text: str, key: str, listing: Listing) -> None:
             cells = cells[:-1]
         if len(cells) > len(table.columns):
             raise Invalid(f"has {len(cells)} cells where the first row names {len(table.columns)}")
-        return _named(table, cells)
+        return _by_column(table, cells)
 
     _add_rows(((number, cells, partial(row, cells)) for number, cells in table.rows), key, listing, table=table)
 
 
-def _named(table: CsvTable, cells: list[str]) -> dict[str, Any]:
+def _by_column(table: CsvTable, cells: list[str]) -> dict[str, Any]:
     """Of several columns that mean the same, the first that is filled in counts; the others keep their own names."""
     found: dict[str, Any] = {}
     for at, cell in enumerate(cells):

@@ -51,11 +51,7 @@ def front_matter(text: str) -> tuple[dict[str, str], str]:
         elif mark in line and not line.startswith("#"):
             name, _, value = line.partition(mark)
             name = name.strip().lower()
-            meta[name] = _value(value.strip())
+            quoted = _QUOTED.match(value.strip())
+            unquoted = value.strip().split(" #", 1)[0].strip().strip("\"'")  # without the comment after it
+            meta[name] = quoted.group(1)[1:-1] if quoted is not None else unquoted
     return meta, text[match.end() :]
-
-
-def _value(written: str) -> str:
-    """Without its quotes, or the comment after it."""
-    quoted = _QUOTED.match(written)
-    return quoted.group(1)[1:-1] if quoted is not None else written.split(" #", 1)[0].strip().strip("\"'")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from assistant import sample
-from assistant.engine.models.ocr import RapidOCR
+from assistant.engine.ocr import RapidOCR
 from assistant.media.files import Upload
 from assistant.media.photo import Limits, Photo, normalise
 from assistant.media.quality import assess_quality

@@ -60,7 +60,7 @@ def test_a_document_carries_what_an_answer_cites(desk: Desk, folder: Path) -> No
     assert document.metadata | expected == document.metadata
     assert set(document.metadata) == {
         *expected, "article_id", "passage_id", "heading", "visibility", "score", "similarity", "words", "codes",
-        "names", "resemblance", "unread_language",
+        "names", "page", "resemblance", "unread_language",
     }  # fmt: skip
 
 

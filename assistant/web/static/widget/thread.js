@@ -92,7 +92,7 @@ export class Thread {
     const delivery = shown.querySelector(".delivery");
     if (delivery) entry.querySelector(".delivery")?.replaceWith(delivery);
     this.#byId.set(message.id, entry);
-    if (message.external_id) this.#byExternalId.set(message.external_id, entry);
+    if (message.client_id) this.#byClientId.set(message.client_id, entry);
     shown.replaceWith(entry);
   }
 

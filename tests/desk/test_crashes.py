@@ -40,7 +40,8 @@ from tests.fakes import FakeOCR, HashEmbeddings, fake_capabilities
 class DyingOCR(FakeOCR):
     def read(self, photo):
         time.sleep(0.3)
-        red, _, blue = Image.open(io.BytesIO(photo)).convert("RGB").getpixel((3, 3))
+        image = Image.open(io.BytesIO(photo)).convert("RGB")
+        red, _, blue = image.getpixel((image.width - 4, image.height - 4))
         if blue > 200 > red:
             os._exit(139)
         return super().read(photo)

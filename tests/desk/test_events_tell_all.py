@@ -64,7 +64,7 @@ class Picture:
             self.ticket = payload["ticket"]
         match kind:
             case EventKind.MESSAGE_CREATED | EventKind.MESSAGE_UPDATED | EventKind.NOTE_CREATED:
-                self.messages[payload["id"]] = payload
+                self.messages[payload["id"]] = dict(payload)  # a rating changes it, for agents alone
             case EventKind.MESSAGE_RATED:
                 self.messages[payload["message"]]["helpful"] = payload["helpful"]
             case EventKind.CONVERSATION_UPDATED:

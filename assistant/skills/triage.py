@@ -2,7 +2,7 @@
 
 Three sources, combined:
 
-* zero-shot, always available: the ticket's similarity to each option's description and examples, as a softmax;
+* a prior, always available (`priors`): what is known before any ticket has been labelled;
 * the field's learned head, once agents have labelled tickets: the more labels, the more weight;
 * a vision-language model's typed decisions over text and photos, if there is one, pooled in the log domain.
 
@@ -13,7 +13,6 @@ outside the field's options is impossible: every source is a distribution over e
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,12 +21,13 @@ import numpy as np
 from assistant.errors import AssistantError, Invalid
 from assistant.ports import Capabilities, Question
 from assistant.skills import cues, language
+from assistant.skills.priors import Prior, Source, SourceKind, by_similarity
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence
 from assistant.skills.taxonomy import NO_PRODUCT, Label, Taxonomy
 from assistant.skills.triage_head import Head, fit_head
 from assistant.text.sentences import sentences
 
-__all__ = ["FIELDS", "Head", "TriagedField", "allowed_values", "fit_head", "triage"]
+__all__ = ["FIELDS", "Head", "Source", "SourceKind", "TriagedField", "allowed_values", "fit_head", "triage"]
 
 FIELDS = ("category", "type", "priority", "sentiment", "language", "product", "team", "needs_human")
 # Fields below this probability are left to people. The fewer options, the higher it is: chance alone scores more.
@@ -41,10 +41,6 @@ THRESHOLDS = {
     "team": 0.5,
     "needs_human": 0.7,
 }
-# Divides cosines in the zero-shot softmax. MiniLM's cosines of matching and other sentences are about 0.2 apart.
-TEMPERATURE = 0.07
-# A ticket less similar than this to every example of every option belongs to none of them.
-LEAST_SIMILARITY = 0.22
 # The descriptions and examples weigh as much as this many labelled tickets.
 PRIOR_LABELS = 40.0
 _SURE = 0.95
@@ -56,13 +52,15 @@ _FOREIGN_LANGUAGE_NEEDS = 0.75
 
 @dataclass(frozen=True)
 class TriagedField:
-    """``probabilities`` sum to 1 over the field's options; ``value`` is the likeliest, even if ``abstained``."""
+    """``probabilities`` sum to 1 over the field's options; ``value`` is the likeliest, even if ``abstained``.
+    ``sources``: what decided it, the weightiest first."""
 
     name: str
     value: str
     probability: float
     probabilities: Mapping[str, float]
     abstained: bool
+    sources: tuple[Source, ...]
 
 
 def allowed_values(taxonomy: Taxonomy, name: str) -> tuple[str, ...]:
@@ -86,7 +84,8 @@ def triage(
     decided = _decide(ticket, photos, capabilities, taxonomy)
     found = {"language": _language(ticket), "product": _product(ticket, evidence, taxonomy, decided.get("product"))}
     for name in ("category", "type", "priority", "sentiment", "needs_human"):
-        found[name] = _field(name, ticket, capabilities, taxonomy, heads or {}, decided.get(name))
+        prior = _prior(name, ticket, capabilities, taxonomy)
+        found[name] = _field(name, prior, ticket, (heads or {}).get(name), decided.get(name))
     found["team"] = _team(found["category"], ticket, taxonomy, (heads or {}).get("team"))
     return [found[name] for name in FIELDS]
 
@@ -131,64 +130,31 @@ def _options(taxonomy: Taxonomy, name: str) -> tuple[Label, ...]:
     return fixed[name]
 
 
-def _field(
-    name: str,
-    ticket: _Ticket,
-    capabilities: Capabilities,
-    taxonomy: Taxonomy,
-    heads: Mapping[str, Head],
-    decided: Mapping[str, float] | None,
-) -> TriagedField:
-    options = _options(taxonomy, name)
+def _prior(name: str, ticket: _Ticket, capabilities: Capabilities, taxonomy: Taxonomy) -> Prior:
+    """What is known of the field without any label: the learned head refines it."""
     vectors = ticket.sentences if name == "sentiment" and len(ticket.sentences) else ticket.vector[None]
-    distribution, nearest = _zero_shot(vectors, options, capabilities)
-    foreign = nearest < LEAST_SIMILARITY
-    head = heads.get(name)
+    return by_similarity(vectors, _options(taxonomy, name), capabilities)
+
+
+def _field(
+    name: str, prior: Prior, ticket: _Ticket, head: Head | None, decided: Mapping[str, float] | None
+) -> TriagedField:
+    distribution, foreign, sources = prior.probabilities, prior.foreign, [prior.source]
     if head is not None:
         learned, foreign = head.distribution(ticket.whole, ticket.vector.tolist())
         distribution = _mix(distribution, learned, labels=len(head.neighbours))
+        sources.insert(0, Source(SourceKind.LEARNED, len(head.neighbours)))
     if decided is not None:
         distribution = _pool(distribution, decided)
+        sources.insert(0, Source(SourceKind.MODEL))
     by_rule = _by_rule(name, ticket)
     if by_rule is not None:
         distribution = _lean(distribution, by_rule)
         foreign = False
+        sources = [Source(SourceKind.WORDS)]
     unread = not ticket.readable and decided is None and by_rule is None
-    return _triaged_field(name, distribution, unsure=foreign, required=_FOREIGN_LANGUAGE_NEEDS if unread else 0.0)
-
-
-def _zero_shot(
-    vectors: np.ndarray, options: Sequence[Label], capabilities: Capabilities
-) -> tuple[dict[str, float], float]:
-    """(softmax over the options, highest similarity). An option's score is the mean similarity of its two nearest
-    sentences to the part of the ticket, a row of ``vectors`` (s, d), where that is highest."""
-    from scipy.special import softmax
-
-    scores = np.empty(len(options))
-    for number, examples in enumerate(_prototypes(options, capabilities)):
-        nearest = np.sort(vectors @ examples.T, axis=1)[:, ::-1][:, :2]
-        scores[number] = nearest.mean(axis=1).max()
-    shares = map(float, softmax(scores / TEMPERATURE))
-    return dict(zip((label.key for label in options), shares, strict=True)), float(scores.max())
-
-
-_prototype_cache: dict[tuple[str, tuple[Label, ...]], list[np.ndarray]] = {}
-_prototype_lock = threading.Lock()
-
-
-def _prototypes(options: Sequence[Label], capabilities: Capabilities) -> list[np.ndarray]:
-    """For each option the vectors (m, d) of its description and examples, embedded once per process."""
-    key = (capabilities.embedding_model, tuple(options))
-    with _prototype_lock:
-        if key not in _prototype_cache:
-            _prototype_cache[key] = [
-                np.asarray(
-                    capabilities.embeddings.embed_documents([f"{label.name}: {label.description}", *label.examples]),
-                    dtype=np.float32,
-                )
-                for label in options
-            ]
-        return _prototype_cache[key]
+    required = _FOREIGN_LANGUAGE_NEEDS if unread else 0.0
+    return _triaged_field(name, distribution, sources, unsure=foreign, required=required)
 
 
 def _mix(prior: Mapping[str, float], learned: Mapping[str, float], *, labels: int) -> dict[str, float]:
@@ -224,12 +190,17 @@ def _by_rule(name: str, ticket: _Ticket) -> str | None:
 
 
 def _triaged_field(
-    name: str, distribution: Mapping[str, float], *, unsure: bool = False, required: float = 0.0
+    name: str,
+    distribution: Mapping[str, float],
+    sources: Sequence[Source],
+    *,
+    unsure: bool = False,
+    required: float = 0.0,
 ) -> TriagedField:
     value = max(distribution, key=lambda key: distribution[key])
     probability = min(1.0, distribution[value])
     abstained = unsure or probability < max(THRESHOLDS[name], required)
-    return TriagedField(name, value, probability, dict(distribution), abstained)
+    return TriagedField(name, value, probability, dict(distribution), abstained, tuple(sources))
 
 
 def _language(ticket: _Ticket) -> TriagedField:
@@ -238,7 +209,8 @@ def _language(ticket: _Ticket) -> TriagedField:
     rest = (1 - probability) / (len(language.LANGUAGES) - 1)
     # The detector gives one probability; the other languages share the rest so that the sum is 1.
     distribution = {key: probability if key == value else rest for key in language.LANGUAGES}
-    return _triaged_field("language", distribution, unsure=spoken not in language.LANGUAGES)
+    sources = [Source(SourceKind.WORDS)]
+    return _triaged_field("language", distribution, sources, unsure=spoken not in language.LANGUAGES)
 
 
 def _product(
@@ -252,16 +224,19 @@ def _product(
         item.product.value for item in evidence if item.product.value in flat and item.product.value != CANNOT_TELL
     ]
     named = list(dict.fromkeys([*written, *shown]))
+    kinds = [kind for kind, found in ((SourceKind.PHOTO, shown), (SourceKind.WORDS, written)) if found]
+    sources = [Source(kind) for kind in kinds]
     if len(named) == 1:
-        return _triaged_field("product", _lean(_normalise(flat), named[0]))
+        return _triaged_field("product", _lean(_normalise(flat), named[0]), sources)
     if named:  # several: probably the one in the photo
         first = shown[0] if shown else named[0]
         weights = {key: 3.0 if key == first else 1.0 if key in named else 0.01 for key in keys}
-        return _triaged_field("product", _normalise(weights))
+        return _triaged_field("product", _normalise(weights), sources)
     if decided is not None:
-        return _triaged_field("product", _normalise({key: max(decided.get(key, 0.0), 1e-6) for key in keys}))
+        weights = {key: max(decided.get(key, 0.0), 1e-6) for key in keys}
+        return _triaged_field("product", _normalise(weights), [Source(SourceKind.MODEL)])
     weights = {key: 1.0 if key == NO_PRODUCT else 0.4 / max(1, len(keys) - 1) for key in keys}
-    return _triaged_field("product", _normalise(weights), unsure=True)
+    return _triaged_field("product", _normalise(weights), [Source(SourceKind.WORDS)], unsure=True)
 
 
 def _team(category: TriagedField, ticket: _Ticket, taxonomy: Taxonomy, head: Head | None) -> TriagedField:
@@ -270,11 +245,12 @@ def _team(category: TriagedField, ticket: _Ticket, taxonomy: Taxonomy, head: Hea
     for label in taxonomy.categories:
         if label.team is not None:
             shares[label.team] += category.probabilities[label.key]
-    distribution = _normalise(shares)
+    distribution, sources = _normalise(shares), list(category.sources)
     if head is not None:
         learned, _ = head.distribution(ticket.whole, ticket.vector.tolist())
         distribution = _mix(distribution, learned, labels=len(head.neighbours))
-    return _triaged_field("team", distribution, unsure=category.abstained and max(distribution.values()) < 0.7)
+        sources = [Source(SourceKind.LEARNED, len(head.neighbours))]
+    return _triaged_field("team", distribution, sources, unsure=category.abstained and max(distribution.values()) < 0.7)
 
 
 def questions(taxonomy: Taxonomy) -> list[Question]:

@@ -38,7 +38,8 @@ _CAUSES = (
     (r"os error 13|Errno 13|Operation not permitted", "permission_denied", "permission denied"),
     (r"NoSuchBucket|bucket does not exist", "storage_missing", "there is no such bucket"),
     (
-        r"PermissionDenied|Unauthenticated|AccessDenied|InvalidAccessKey|SignatureDoesNotMatch|status(?: code:)? 40[13]",
+        r"PermissionDenied|Unauthenticated|AccessDenied|InvalidAccessKey|SignatureDoesNotMatch|"
+        r"status(?: code:)? 40[13]",
         "storage_refuses",
         "access is denied: check its credentials and the bucket's policy",
     ),

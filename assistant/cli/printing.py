@@ -107,6 +107,8 @@ def _triage_table(fields: Iterable[dict[str, Any]]) -> Table:
 
 def _draft_lines(draft: dict[str, Any]) -> list[Text]:
     lines = [Text("Draft", style="bold")]
+    if draft.get("text") and draft.get("confidence") is not None:
+        lines[0].append(f" ({draft['confidence']:.0%} sure that it answers)", style="not bold dim")
     if draft.get("text"):
         lines.append(Text(draft["text"]))
     if draft.get("handoff_reason"):

@@ -145,10 +145,17 @@ def add_reply(
     agent: AgentPrincipal | None = None,
     visibility: MessageVisibility = MessageVisibility.PUBLIC,
     citations: Sequence[Citation] = (),
+    confidence: float | None = None,
 ) -> Message:
-    """Add what the assistant, an agent or the system says."""
-    agent_id = agent.agent_id if agent is not None else None
-    message = Message(author=author, text=text, agent_id=agent_id, visibility=visibility, citations=list(citations))
+    """Add what the assistant, an agent or the system says. ``confidence``: that it answers the question, 0 to 1."""
+    message = Message(
+        author=author,
+        text=text,
+        agent_id=agent.agent_id if agent is not None else None,
+        visibility=visibility,
+        citations=list(citations),
+        confidence=confidence,
+    )
     return state.add_message(session, conversation, message)
 
 

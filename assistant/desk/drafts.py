@@ -39,6 +39,7 @@ def propose_draft(
         ticket_id=ticket.id,
         text=answer.text,
         handoff_reason=answer.handoff,
+        confidence=answer.confidence,
         model=capabilities.model,
         mode=capabilities.mode.value,
         answers_message_id=message_id,
@@ -70,8 +71,9 @@ def send_draft(session: Session, sender: Staff, ticket: Ticket, draft: Draft, *,
         raise Conflict("This draft was discarded. Write a reply instead.")
     body = (draft.text if text is None else text).strip()
     kept = [_copy_citation(citation) for citation in draft.citations if citation.sentence in body]
-    message = reply(session, sender, ticket, body, citations=kept)
-    draft.status = DraftStatus.SENT if body == draft.text.strip() else DraftStatus.EDITED
+    unchanged = body == draft.text.strip()
+    message = reply(session, sender, ticket, body, citations=kept, confidence=draft.confidence if unchanged else None)
+    draft.status = DraftStatus.SENT if unchanged else DraftStatus.EDITED
     draft.sent_text, draft.message_id = body, message.id
     _decide(session, ticket, draft, sender)
     return message
@@ -87,8 +89,17 @@ def discard_draft(session: Session, by: Staff, ticket: Ticket, draft: Draft) -> 
     _decide(session, ticket, draft, by)
 
 
-def reply(session: Session, sender: Staff, ticket: Ticket, text: str, *, citations: Sequence[Citation] = ()) -> Message:
-    """Answer the customer. An agent who replies takes the conversation over; a machine speaks as the assistant."""
+def reply(
+    session: Session,
+    sender: Staff,
+    ticket: Ticket,
+    text: str,
+    *,
+    citations: Sequence[Citation] = (),
+    confidence: float | None = None,
+) -> Message:
+    """Answer the customer. An agent who replies takes the conversation over; a machine speaks as the assistant, with
+    the ``confidence`` of what it sends."""
     if not text.strip():
         raise Invalid("The reply is empty.", field="text")
     conversation = state.lock_conversation(session, ticket.conversation_id)
@@ -103,6 +114,7 @@ def reply(session: Session, sender: Staff, ticket: Ticket, text: str, *, citatio
         text=text.strip(),
         agent=agent,
         citations=citations,
+        confidence=confidence if agent is None else None,
     )
     if not is_closed:
         state.change_ticket(session, ticket, status=TicketStatus.PENDING)

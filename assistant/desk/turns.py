@@ -128,6 +128,7 @@ def _answer(desk: Desk, situation: _Situation) -> None:
                 author=Author.ASSISTANT,
                 text=answer.text,
                 citations=citation_rows(session, answer),
+                confidence=answer.confidence,
             )
         if answer.handoff is not None:
             conversations.hand_off(session, conversation, answer.handoff)

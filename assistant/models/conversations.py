@@ -93,6 +93,7 @@ class Message(Base):
     )
     text: Mapped[str] = mapped_column(Text)
     helpful: Mapped[bool | None]  # the customer's rating of an answer
+    confidence: Mapped[float | None]  # the assistant's, that its message answers the question
     # The sender's own id of the message: one sent twice is stored once.
     client_id: Mapped[str | None] = mapped_column(Text)
     # The assistant tried for good: nobody but a person will read it.

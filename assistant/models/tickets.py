@@ -179,6 +179,7 @@ class Draft(Base):
     text: Mapped[str] = mapped_column(Text)
     sent_text: Mapped[str | None] = mapped_column(Text)
     handoff_reason: Mapped[HandoffReason | None] = mapped_column(enum_type(HandoffReason, "handoff_reason"))
+    confidence: Mapped[float | None]  # that it answers the question; unknown of drafts from before it was measured
     model: Mapped[str] = mapped_column(Text)
     mode: Mapped[str] = mapped_column(Text)
     # The customer's message this draft answers: one draft per message, however often the job runs.

@@ -96,6 +96,9 @@ class Draft(Payload):
     text: str
     sent_text: str | None
     handoff_reason: HandoffReason | None
+    confidence: Score | None = Field(
+        description="The probability that this answers the question; null if it was drafted before that was measured."
+    )
     model: str
     mode: Mode
     created_at: datetime
@@ -109,6 +112,7 @@ class Draft(Payload):
             text=draft.text,
             sent_text=draft.sent_text,
             handoff_reason=draft.handoff_reason,
+            confidence=draft.confidence,
             model=draft.model,
             mode=draft.mode,
             created_at=draft.created_at,
@@ -123,6 +127,7 @@ class Draft(Payload):
             text=answer.text,
             sent_text=None,
             handoff_reason=answer.handoff,
+            confidence=answer.confidence,
             model=capabilities.model,
             mode=capabilities.mode,
             created_at=created_at,
@@ -170,6 +175,9 @@ class TicketMessage(Message):
 
     attachments: tuple[TicketAttachment, ...]
     contradictions: tuple[Contradiction, ...]
+    confidence: Score | None = Field(
+        description="Of an answer by the assistant: the probability, as of sending, that it answers the question."
+    )
 
     @classmethod
     def read(
@@ -181,7 +189,8 @@ class TicketMessage(Message):
         """``evidence`` by the photos' sha256."""
         attachments = tuple(TicketAttachment.read(one, evidence.get(one.sha256)) for one in message.attachments)
         found = tuple(Contradiction.of(one) for one in contradictions)
-        return cls(**{**dict(Message.of(message)), "attachments": attachments, "contradictions": found})
+        own = {"attachments": attachments, "contradictions": found, "confidence": message.confidence}
+        return cls(**{**dict(Message.of(message)), **own})
 
 
 class Person(Payload):

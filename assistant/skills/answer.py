@@ -63,13 +63,17 @@ class CitedSentence:
 
 @dataclass(frozen=True)
 class Answer:
-    """Sentences with citations, or the reason to hand off; both if a person has to complete it."""
+    """Sentences with citations, or the reason to hand off; both if a person has to complete it.
+
+    ``confidence``: the probability, 0 to 1, that the sentences answer the question; of an answer that was not given,
+    what was too low."""
 
     sentences: tuple[CitedSentence, ...] = ()
     handoff: HandoffReason | None = None
     passages: tuple[Document, ...] = ()
     input_tokens: int = 0
     output_tokens: int = 0
+    confidence: float = 0.0
 
     @property
     def text(self) -> str:
@@ -145,13 +149,13 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         except AssistantError as error:
             yield Failed(error)
             return
-        if answerability(request, passages) < self.threshold:
-            yield from _hand_off(HandoffReason.MISSING_KNOWLEDGE, passages)
-            return
-        if self.capabilities.writes_answers:
-            yield from self._write(request, passages)
+        confidence = answerability(request, passages)
+        if confidence < self.threshold:
+            yield from _hand_off(HandoffReason.MISSING_KNOWLEDGE, passages, confidence=confidence)
+        elif self.capabilities.writes_answers:
+            yield from self._write(request, passages, confidence)
         else:
-            yield from self._quote(request, passages)
+            yield from self._quote(request, passages, confidence)
 
     def _find(self, request: AnswerRequest) -> list[Document]:
         """Passages, best first, without customers' reviews and without other products' passages."""
@@ -164,7 +168,7 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         spoken, sure = language.detect(request.text)
         return _in_language(found, spoken) if sure > SURE_OF_LANGUAGE else found
 
-    def _quote(self, request: AnswerRequest, passages: Sequence[Document]) -> Iterator[AnswerEvent]:
+    def _quote(self, request: AnswerRequest, passages: Sequence[Document], confidence: float) -> Iterator[AnswerEvent]:
         names = {name for passage in passages for name in passage.metadata.get("names", ())}
         codes = [code for code in request.codes if code not in names]
         distinctive = set[str]().union(*distinctive_stems(request, passages))
@@ -184,9 +188,9 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         if not said:
             yield from _hand_off(HandoffReason.MISSING_KNOWLEDGE, passages)
             return
-        yield Finished(Answer(tuple(said), passages=tuple(passages)))
+        yield Finished(Answer(tuple(said), passages=tuple(passages), confidence=confidence))
 
-    def _write(self, request: AnswerRequest, passages: Sequence[Document]) -> Iterator[AnswerEvent]:
+    def _write(self, request: AnswerRequest, passages: Sequence[Document], confidence: float) -> Iterator[AnswerEvent]:
         """Stream the model's answer; a finished sentence is said if a passage supports it."""
         said: list[CitedSentence] = []
         pending, usage = "", (0, 0)
@@ -203,11 +207,11 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
             if said:  # the sentences said so far are supported; a person completes the answer
                 reason = HandoffReason.ENGINE_DOWN
                 yield HandedOff(reason)
-                yield Finished(Answer(tuple(said), reason, tuple(passages), *usage))
+                yield Finished(Answer(tuple(said), reason, tuple(passages), *usage, confidence))
             elif isinstance(error, GeneratorExit):
                 raise
             else:
-                yield from self._quote(request, passages)
+                yield from self._quote(request, passages, confidence)
             return
         if _NO_ANSWER in pending and not said:
             yield from _hand_off(HandoffReason.MISSING_KNOWLEDGE, passages, usage)
@@ -216,7 +220,7 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         if not said:
             yield from _hand_off(HandoffReason.UNSUPPORTED_ANSWER, passages, usage)
             return
-        yield Finished(Answer(tuple(said), None, tuple(passages), *usage))
+        yield Finished(Answer(tuple(said), None, tuple(passages), *usage, confidence))
 
     def _messages(self, request: AnswerRequest, passages: Sequence[Document]) -> list[BaseMessage]:
         """The system rules; then passages, history, evidence and question, cut to the token budget; then the photos."""
@@ -328,7 +332,11 @@ def _split_sentences(text: str) -> list[str]:
 
 
 def _hand_off(
-    reason: HandoffReason, passages: Sequence[Document] = (), usage: tuple[int, int] = (0, 0)
+    reason: HandoffReason,
+    passages: Sequence[Document] = (),
+    usage: tuple[int, int] = (0, 0),
+    *,
+    confidence: float = 0.0,
 ) -> Iterator[AnswerEvent]:
     yield HandedOff(reason)
-    yield Finished(Answer((), reason, tuple(passages), *usage))
+    yield Finished(Answer((), reason, tuple(passages), *usage, confidence))

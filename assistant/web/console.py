@@ -86,6 +86,7 @@ def page_context() -> dict[str, Any]:
         "lost_words": console_words.LOST,
         "risk_words": console_words.RISK,
         "quoting_modes": console_words.QUOTES,
+        "confidence_word": console_words.confidence_word,
         "state_words": console_words.STATE,
         "channel_words": console_words.CHANNEL,
         "words": console_words.words,

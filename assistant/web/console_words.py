@@ -60,6 +60,11 @@ def label(taxonomy: Taxonomy, field: str, key: str) -> str:
     return named or words(key)
 
 
+def confidence_word(share: float) -> str:
+    """The probability that a draft answers, as a word."""
+    return "Sure" if share >= 0.9 else "Likely" if share >= 0.7 else "Unsure"
+
+
 def words(key: str) -> str:
     return key.replace("_", " ").capitalize()
 

@@ -136,6 +136,7 @@ def test_a_label_outside_the_taxonomy_is_refused(client: FlaskClient, key: Key, 
 def test_a_draft_is_sent_once_with_its_citations(client: FlaskClient, key: Key, ticket: str, db: Database) -> None:
     (draft,) = client.get(f"{ticket}/drafts", headers=key).json["drafts"]
     assert draft["citations"]
+    assert 0.0 < draft["confidence"] <= 1.0
     assert (draft["model"], draft["mode"]) == ("none", "no_vlm")
     assert client.get(f"{ticket}/drafts/{draft['id']}", headers=key).json == draft
 
@@ -149,7 +150,9 @@ def test_a_draft_is_sent_once_with_its_citations(client: FlaskClient, key: Key, 
     again = client.post(f"{ticket}/drafts/{draft['id']}/send", json={"text": "another text"}, headers=key)
     assert again.json == sent.json
     assert count(db, Message) == messages
-    assert client.get(ticket, headers=key).json["status"] == "pending"
+    whole = client.get(ticket, headers=key).json
+    assert whole["status"] == "pending"
+    assert [message["confidence"] for message in whole["messages"]] == [None, draft["confidence"]]
     assert client.post(f"{ticket}/drafts/{draft['id']}/discard", headers=key).status_code == 409
 
 

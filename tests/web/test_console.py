@@ -463,6 +463,17 @@ def test_page_shows_photo_evidence_triage_and_the_cited_draft(
     assert "OCR reads photos; answers are quoted from articles." in html
 
 
+@pytest.mark.parametrize(("confidence", "shown"), [(0.95, "Sure"), (0.8, "Likely · 80%"), (0.4, "Unsure · 40%")])
+def test_a_draft_says_how_sure_the_assistant_is(
+    sign_in: SignIn, alice: Persona, db: Database, draft: Draft, page: str, confidence: float, shown: str
+) -> None:
+    with db.begin() as session:
+        session.get_one(Draft, draft.id).confidence = confidence
+    tag = re.search(r'<span class="tag confidence-\w+"[^>]*>([^<]*)</span>', sign_in(alice).get(page).text)
+    assert tag is not None
+    assert tag.group(1) == shown
+
+
 def test_an_agent_is_told_where_text_and_photo_differ(
     sign_in: SignIn, alice: Persona, desk: Desk, db: Database
 ) -> None:

@@ -102,6 +102,38 @@ def _eval_siblings(paths: tuple[Path, ...], models: Capabilities, *, seed: int, 
         click.echo("\n\n".join(report.render() for report in reports))
 
 
+@evaluate.command("answers")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--count", default=100, show_default=True, type=click.IntRange(1), help="Questions of each folder.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the choice of questions.")
+@click.option("--show", default=0, show_default=True, help="Print this many answers of each kind, to be read by hand.")
+@json_option
+def eval_answers(paths: tuple[Path, ...], count: int, seed: int, show: int, as_json: bool) -> None:
+    """Measure which questions are answered, how often rightly, and whether the confidence is right.
+
+    PATHS are folders as for `eval retrieval`; a reference answer (answer) in a question's row is compared too. Every
+    question is asked as it is, and with its right articles left out; with several folders, also of another folder's
+    articles. Your database is not touched.
+    """
+    from assistant.engine import install
+    from assistant.lab.evaluation.answers import evaluate_answers
+
+    settings = read_settings()
+    with progress_bar(quiet=as_json) as progress:
+        report = evaluate_answers(
+            paths,
+            models=install(settings).capabilities,
+            threshold=settings.answer_threshold,
+            count=count,
+            seed=seed,
+            progress=progress,
+        )
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        click.echo("\n\n".join(part for part in (report.examples(show), report.render()) if part))
+
+
 @evaluate.command("photos")
 @click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option(

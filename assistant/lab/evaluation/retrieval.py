@@ -173,7 +173,7 @@ def _set_report(labelled: RetrievalSet, models: Capabilities, *, seed: int, prog
         )
     known = _KnownEmbeddings(models.embeddings)
     known.learn([question.text for questions in asked.values() for question in questions], progress)
-    with _temporary_index(labelled, replace(models, embeddings=known), progress) as (db, index):
+    with temporary_index(labelled, replace(models, embeddings=known), progress) as (db, index):
         corpus = Corpus.read(db, models.embedding_model)
         methods = _methods(index, corpus, known)
         results = [_measure(name, asked[name], methods, seed=seed, progress=progress) for name in sorted(asked)]
@@ -181,7 +181,7 @@ def _set_report(labelled: RetrievalSet, models: Capabilities, *, seed: int, prog
 
 
 @contextmanager
-def _temporary_index(
+def temporary_index(
     labelled: RetrievalSet, models: Capabilities, progress: Progress
 ) -> Iterator[tuple[Database, Index]]:
     """The articles in a temporary database, stored by the product's own import."""

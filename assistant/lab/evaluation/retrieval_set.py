@@ -26,8 +26,11 @@ _NOTES = {"readme", "license", "licence", "notes", "results"}
 
 @dataclass(frozen=True)
 class Question:
+    """``gold``: ids of the right articles. ``answer``: a reference answer, if the set has one."""
+
     text: str
     gold: frozenset[str]
+    answer: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,4 +80,5 @@ def _question(row: Mapping[str, Any]) -> Question | None:
     asked = next((row[name] for name in _QUESTION if isinstance(row.get(name), str) and row[name].strip()), None)
     if gold is None or asked is None:
         return None
-    return Question(asked, frozenset(map(str, gold if isinstance(gold, list) else [gold])))
+    answer = row["answer"] if isinstance(row.get("answer"), str) else ""
+    return Question(asked, frozenset(map(str, gold if isinstance(gold, list) else [gold])), answer)

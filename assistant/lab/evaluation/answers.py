@@ -1,0 +1,198 @@
+"""Whether the assistant answers what it can, and is silent where it cannot.
+
+The articles of a retrieval set are imported as in the product, and every question is asked three ways: as it is, with
+its right articles hidden (nothing may be said), and of another set's articles (another domain). An answer counts as
+right if it cites a right article and, where the set has a reference answer, shares enough of its words: that is a
+reader's judgement in rough, so read some with ``--show``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import numpy as np
+from sqlalchemy import update
+
+from assistant.db import Database
+from assistant.lab.evaluation.baselines import Corpus
+from assistant.lab.evaluation.retrieval import temporary_index
+from assistant.lab.evaluation.retrieval_set import Question, RetrievalSet, read_set
+from assistant.lab.statistics import calibration_error, reliability
+from assistant.lab.tables import table
+from assistant.models import Article, Visibility
+from assistant.ports import Capabilities
+from assistant.progress import Progress, no_progress
+from assistant.retrieval.index import Filters
+from assistant.skills.answer import Answer, AnswerSkill
+from assistant.skills.answer_request import AnswerRequest
+from assistant.text.words import query_words, stem
+
+PRESENT, HIDDEN, FOREIGN = "article present", "article left out", "of another domain"
+BINS = 10
+_PASSAGES = 8
+# The share of a reference answer's distinct words that an answer with the right source must have.
+_SHARED = 0.2
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question and what was said. ``confidence``: also of what stayed unsaid. ``cpu``: seconds, with search and
+    the question's embedding."""
+
+    way: str
+    question: str
+    answer: str
+    cited: tuple[str, ...]
+    confidence: float
+    right: bool
+    cpu: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """``accepted``: of what was answered, the share that is right."""
+
+    way: str
+    questions: int
+    answered: float
+    accepted: float | None
+
+
+@dataclass(frozen=True)
+class SetReport:
+    name: str
+    threshold: float
+    asked: tuple[Asked, ...]
+
+    def score(self, way: str) -> Score:
+        asked = [one for one in self.asked if one.way == way]
+        said = [one for one in asked if one.confidence >= self.threshold and one.answer]
+        accepted = sum(one.right for one in said) / len(said) if said else None
+        return Score(way, len(asked), len(said) / max(1, len(asked)), accepted)
+
+    @property
+    def ways(self) -> list[str]:
+        return list(dict.fromkeys(one.way for one in self.asked))
+
+
+@dataclass(frozen=True)
+class Report:
+    seed: int
+    sets: tuple[SetReport, ...]
+
+    @property
+    def bands(self) -> list[tuple[float, float, int]]:
+        """(mean confidence, share that was right, answers) by tenths of the confidence, whether said or not."""
+        asked = [one for report in self.sets for one in report.asked]
+        sure = np.array([one.confidence for one in asked])
+        return list(reliability(sure, np.array([one.right for one in asked], dtype=float), bins=BINS))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def render(self) -> str:
+        """Text tables."""
+        lines = []
+        for one in self.sets:
+            cpu = 1000 * float(np.median([asked.cpu for asked in one.asked]))
+            lines.append(
+                f"{one.name}: answers from a confidence of {one.threshold:.2f}; {cpu:.0f} ms of CPU a question"
+            )
+            scores = map(one.score, one.ways)
+            rows = ((score.way, score.questions, score.answered, score.accepted) for score in scores)
+            lines += [*table(("", "questions", "answered", "of those right"), rows), ""]
+        lines += table(("confidence", "right", "answers"), ((f"{sure:.2f}", right, n) for sure, right, n in self.bands))
+        lines.append(
+            f"ECE {calibration_error(self.bands):.3f}, {BINS} bands of all answers, said or not; seed {self.seed}"
+        )
+        return "\n".join(lines)
+
+    def examples(self, number: int) -> str:
+        """The first questions of each set and way, with what was said or would have been."""
+        lines = []
+        for report in self.sets:
+            for way in report.ways:
+                for one in [asked for asked in report.asked if asked.way == way][:number]:
+                    said = "said" if one.confidence >= report.threshold else "not said"
+                    judged = "right" if one.right else "wrong"
+                    lines += [
+                        f"[{report.name}, {way}] {one.question}",
+                        f"  {said} at {one.confidence:.2f}, {judged}: {one.answer or '(nothing)'}",
+                        f"  from: {', '.join(one.cited) or '-'}",
+                    ]
+        return "\n".join(lines)
+
+
+def evaluate_answers(
+    paths: Sequence[Path],
+    *,
+    models: Capabilities,
+    threshold: float,
+    count: int,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> Report:
+    """Ask up to ``count`` questions of each set each way. Raises `Invalid` for a folder that is no retrieval set."""
+    labelled = [read_set(path) for path in paths]
+    chosen = [_sample(one, count, seed) for one in labelled]
+    reports = []
+    for number, one in enumerate(labelled):
+        others = [question for place, asked in enumerate(chosen) if place != number for question in asked]
+        foreign = random.Random(seed).sample(others, min(count, len(others)))
+        with temporary_index(one, models, progress) as (db, index):
+            retriever = index.retriever(Filters(visibilities=(Visibility.PUBLIC,)), limit=_PASSAGES)
+            skill = AnswerSkill(models, retriever, threshold=0.0)
+            known_as = Corpus.read(db, models.embedding_model).known_as
+            asked = list(_ask_all(db, skill, known_as, chosen[number], foreign, progress))
+        reports.append(SetReport(one.folder.name, threshold, tuple(asked)))
+    return Report(seed, tuple(reports))
+
+
+def _sample(labelled: RetrievalSet, count: int, seed: int) -> list[Question]:
+    questions = [question for _, asked in sorted(labelled.questions.items()) for question in asked]
+    return random.Random(seed).sample(questions, min(count, len(questions)))
+
+
+def _ask_all(
+    db: Database,
+    skill: AnswerSkill,
+    known_as: Mapping[str, str],
+    questions: Sequence[Question],
+    foreign: Sequence[Question],
+    progress: Progress,
+) -> Iterator[Asked]:
+    for done, question in enumerate(questions):
+        progress(done, len(questions) + len(foreign), "Asking")
+        yield _ask(skill, question, PRESENT, known_as)
+        right = [public_id for public_id, name in known_as.items() if name in question.gold]
+        _set_visibility(db, right, Visibility.INTERNAL)
+        yield _ask(skill, question, HIDDEN, known_as)
+        _set_visibility(db, right, Visibility.PUBLIC)
+    for done, question in enumerate(foreign, start=len(questions)):
+        progress(done, len(questions) + len(foreign), "Asking")
+        yield _ask(skill, question, FOREIGN, known_as)
+
+
+def _set_visibility(db: Database, articles: Collection[str], visibility: Visibility) -> None:
+    with db.begin() as session:
+        session.execute(update(Article).where(Article.public_id.in_(articles)).values(visibility=visibility))
+
+
+def _ask(skill: AnswerSkill, question: Question, way: str, known_as: Mapping[str, str]) -> Asked:
+    started = process_time()
+    answer = skill.invoke(AnswerRequest(text=question.text))
+    cpu = process_time() - started
+    cited = {known_as[citation.article_id] for said in answer.sentences for citation in said.citations}
+    right = way == PRESENT and not cited.isdisjoint(question.gold) and _agrees(answer, question.answer)
+    return Asked(way, question.text, answer.text, tuple(sorted(cited)), answer.confidence, right, cpu)
+
+
+def _agrees(answer: Answer, reference: str) -> bool:
+    """Whether the answer has enough of the reference's distinct words; true without a reference."""
+    expected = {stem(word) for word in query_words(reference)} if reference else set()
+    return len(expected & {stem(word) for word in query_words(answer.text)}) >= _SHARED * len(expected)

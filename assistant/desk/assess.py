@@ -22,6 +22,7 @@ from assistant.models import EvidenceState
 from assistant.skills.answer_request import AnswerRequest
 from assistant.skills.read_photo import PhotoEvidence, read_photo
 from assistant.skills.taxonomy import NO_PRODUCT
+from assistant.text.mail import own_words
 
 
 def assess(desk: Desk, *, subject: str = "", text: str, uploads: Sequence[Upload] = ()) -> payloads.Assessment:
@@ -38,7 +39,8 @@ def assess(desk: Desk, *, subject: str = "", text: str, uploads: Sequence[Upload
     read = [read_photo(photo, capabilities=desk.capabilities, taxonomy=desk.taxonomy) for photo in photos]
     with desk.db.read() as session:
         heads = current_heads(session, desk)
-    fields = run_triage(desk, f"{subject}\n{text}".strip(), evidence=read, photos=photos, heads=heads)
+    text = own_words(text)
+    fields = run_triage(desk, f"{text}\n{subject}".strip(), evidence=read, photos=photos, heads=heads)
     field = next(field for field in fields if field.name == "product")
     product = None if field.abstained or field.value == NO_PRODUCT else field.value
     request = AnswerRequest(text=text, evidence=tuple(read), photos=tuple(photos), subject=subject, product=product)

@@ -30,6 +30,7 @@ from assistant.models import (
 )
 from assistant.ports import HandoffReason
 from assistant.text.clusters import shorten
+from assistant.text.mail import own_words
 
 _SUBJECT_LENGTH = 80
 _USED_ID = "This client_id was used for a different message. Use a new one for each message."
@@ -130,7 +131,7 @@ def add_customer_message(
 
 
 def _subject(text: str, files: PreparedFiles) -> str:
-    lines = text.strip().splitlines()
+    lines = own_words(text).splitlines()
     if not lines:
         return "Photo" if files.attachments else "Message"
     return shorten(lines[0].strip(), _SUBJECT_LENGTH)

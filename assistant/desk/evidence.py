@@ -164,7 +164,7 @@ def contradictions_of(message: Message, rows: Mapping[str, Evidence], taxonomy: 
     read = [to_value(row) for row in found if row is not None]
     if not read or message.author is not Author.CUSTOMER:
         return []
-    return contradictions(message.text, read, taxonomy)
+    return contradictions(message.new_text, read, taxonomy)
 
 
 def _read_and_store(desk: Desk, photo: Attachment) -> Evidence:

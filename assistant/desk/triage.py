@@ -45,7 +45,7 @@ def triage_message(desk: Desk, message_id: int) -> None:
             return
         message = session.get_one(Message, message_id)
         ticket = _ticket_of(session, message)
-        text = "\n".join(part for part in (ticket.subject, _conversation_text(session, message)) if part)
+        text = _conversation_text(session, ticket, message)
         photos = photos_of(session, _customer_message_ids(session, message))
         rows = evidence_of(session, photos)
         heads = current_heads(session, desk)
@@ -201,7 +201,10 @@ def _customer_message_ids(session: Session, message: Message) -> Sequence[int]:
     return session.scalars(written.order_by(Message.id)).all()
 
 
-def _conversation_text(session: Session, message: Message, *, at_most: int = 4000) -> str:
-    """What the customer wrote up to this message; the end of it if it is long."""
-    query = select(Message.text).where(Message.id.in_(_customer_message_ids(session, message))).order_by(Message.id)
-    return "\n".join(text for text in session.scalars(query) if text)[-at_most:]
+def _conversation_text(session: Session, ticket: Ticket, message: Message, *, at_most: int = 4000) -> str:
+    """What the customer wrote up to this message, the newest first, then the subject; the beginning of it if it is
+    long."""
+    query = select(Message).where(Message.id.in_(_customer_message_ids(session, message))).order_by(Message.id.desc())
+    newest, *earlier = (one.new_text for one in session.scalars(query))
+    subject = ticket.subject if ticket.subject not in newest else ""
+    return "\n".join(text for text in (newest, subject, *earlier) if text)[:at_most]

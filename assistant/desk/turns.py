@@ -207,8 +207,8 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
         # If text and photo name different products, an answer might be about the wrong one.
         unclear = any(one.about == "product" for one in contradictions_of(message, rows, desk.taxonomy))
         request = AnswerRequest(
-            text=message.text,
-            history=tuple(Turn(m.author.value, m.text) for m in earlier if m.author is not Author.SYSTEM),
+            text=message.new_text,
+            history=tuple(Turn(m.author.value, m.new_text) for m in earlier if m.author is not Author.SYSTEM),
             evidence=tuple(to_value(rows[photo.sha256]) for photo in photos if photo.sha256 in rows),
             subject=ticket.subject,
             product=ticket.product,
@@ -219,7 +219,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
             state=conversation.state,
             ticket_id=ticket.id,
             needs_human=unclear or _needs_human(session, message_id),
-            courtesy=None if message.attachments else language.courtesy(message.text),
+            courtesy=None if message.attachments else language.courtesy(message.new_text),
             request=request,
         )
     # Beyond what was read in them, only a writing model and visual search need the photos themselves.

@@ -190,7 +190,7 @@ def _new_questions(session: Session) -> list[_Question]:
 
 def _question_text(message: Message, subject: str) -> str:
     """Masked and cut; short messages with their subject. "" for courtesies and calls for a person."""
-    text = message.text.strip()
+    text = message.new_text
     if language.courtesy(text) is not None or language.wants_person(text):
         return ""
     if len(text.split()) < 6 and subject and subject not in text:

@@ -118,8 +118,8 @@ def _answer_of(session: Session, ticket: Ticket) -> SolvedAnswer | None:
     answered = next((one for one in reversed(messages) if one.author is Author.AGENT and one.text.strip()), None)
     if asked is None or answered is None or answered.id < asked.id or len(answered.text.split()) < _LEAST_WORDS:
         return None
-    question = f"{ticket.subject}\n{asked.text}" if ticket.subject not in asked.text else asked.text
-    spoken, sure = language.detect(asked.text)
+    question = f"{ticket.subject}\n{asked.new_text}" if ticket.subject not in asked.new_text else asked.new_text
+    spoken, sure = language.detect(asked.new_text)
     names = _names(session, ticket, answered)
     others = [] if spoken in _NOUNS_WITH_CAPITALS else _unknown_names(session, question, answered.text, ticket.product)
     return SolvedAnswer(

@@ -14,6 +14,7 @@ from assistant.models.columns import JSONType, enum_type, public_id, reference
 from assistant.models.knowledge import Figure
 from assistant.models.people import Agent, Customer
 from assistant.ports import HandoffReason
+from assistant.text.mail import Part, own_words, parts_of
 
 
 class ConversationState(StrEnum):
@@ -101,6 +102,16 @@ class Message(Base):
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     attachments: Mapped[list[Attachment]] = relationship(order_by="Attachment.position", back_populates="message")
     citations: Mapped[list[Citation]] = relationship(order_by="Citation.id", back_populates="message")
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The text, cut where a customer's new words begin and end: quoted mail and signatures are others' or old."""
+        return parts_of(self.text) if self.author is Author.CUSTOMER else (Part(self.text, own=True),)
+
+    @property
+    def new_text(self) -> str:
+        """What was written now: the text without quoted mail, signature and disclaimer."""
+        return own_words(self.text) if self.author is Author.CUSTOMER else self.text
 
 
 class Attachment(Base):

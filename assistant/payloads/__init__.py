@@ -3,7 +3,15 @@
 A maker takes what is already loaded: no queries, no permissions. Whoever calls it has checked what the client may see.
 """
 
-from assistant.payloads.conversations import Attachment, Citation, Conversation, Figure, Message, RejectedFile
+from assistant.payloads.conversations import (
+    Attachment,
+    Citation,
+    Conversation,
+    Figure,
+    Message,
+    MessagePart,
+    RejectedFile,
+)
 from assistant.payloads.knowledge import Passage
 from assistant.payloads.payload import Payload
 from assistant.payloads.photos import Evidence, Reading, TextLine
@@ -33,6 +41,7 @@ __all__ = [
     "Evidence",
     "Figure",
     "Message",
+    "MessagePart",
     "Passage",
     "Payload",
     "Person",

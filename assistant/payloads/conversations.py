@@ -136,6 +136,11 @@ class Citation(Payload):
                 )
 
 
+class MessagePart(Payload):
+    text: str
+    quoted: bool = Field(description="Quoted mail, a signature or a disclaimer.")
+
+
 class Message(Payload):
     """A message as its customer sees it; `visibility` is `internal` for notes, which only agents and machines get."""
 
@@ -144,7 +149,9 @@ class Message(Payload):
     author: Author
     author_name: str | None = Field(description="An agent's name.")
     visibility: MessageVisibility
-    text: str
+    text: str = Field(description="All of it.")
+    new_text: str = Field(description="Without quoted mail, signature and disclaimer: what was written now.")
+    parts: tuple[MessagePart, ...] = Field(description="The text cut at what is quoted; empty if nothing is.")
     helpful: bool | None = Field(description="Whether the customer says that an answer helped; null if they have not.")
     failed: bool = Field(description="The assistant could not process the customer's message: a person has to read it.")
     created_at: datetime
@@ -153,6 +160,7 @@ class Message(Payload):
 
     @classmethod
     def of(cls, message: models.Message) -> Self:
+        parts = message.parts
         return cls(
             id=message.public_id,
             client_id=message.client_id,
@@ -160,6 +168,8 @@ class Message(Payload):
             author_name=message.agent.name if message.agent is not None else None,
             visibility=message.visibility,
             text=message.text,
+            new_text=message.new_text,
+            parts=tuple(MessagePart(text=part.text, quoted=not part.own) for part in parts) if len(parts) > 1 else (),
             helpful=message.helpful,
             failed=message.failed,
             created_at=message.created_at,

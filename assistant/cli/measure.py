@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from assistant.cli.common import json_option, progress_bar, read_settings, running
+from assistant.cli.common import json_option, migrated, progress_bar, read_settings, running
 
 if TYPE_CHECKING:
     from assistant.ports import Capabilities
@@ -103,20 +104,36 @@ def _eval_siblings(paths: tuple[Path, ...], models: Capabilities, *, seed: int, 
 
 
 @evaluate.command("answers")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--from-decisions", is_flag=True, help="Instead: what agents and customers have made of your answers.")
 @click.option("--count", default=100, show_default=True, type=click.IntRange(1), help="Questions of each folder.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the choice of questions.")
 @click.option("--show", default=0, show_default=True, help="Print this many answers of each kind, to be read by hand.")
 @json_option
-def eval_answers(paths: tuple[Path, ...], count: int, seed: int, show: int, as_json: bool) -> None:
+def eval_answers(
+    paths: tuple[Path, ...], from_decisions: bool, count: int, seed: int, show: int, as_json: bool
+) -> None:
     """Measure which questions are answered, how often rightly, and whether the confidence is right.
 
     PATHS are folders as for `eval retrieval`; a reference answer (answer) in a question's row is compared too. Every
     question is asked as it is, and with its right articles left out; with several folders, also of another folder's
     articles. Your database is not touched.
+
+    With --from-decisions, your database is read: of drafts and answers with each confidence, how many were sent
+    unchanged or helped.
     """
+    if from_decisions == bool(paths):
+        raise click.UsageError("Give at least one folder, or --from-decisions.")
+    from assistant.lab.evaluation.answers import evaluate_answers, render_verdicts
+
+    if from_decisions:
+        from assistant.desk.reports import verdicts
+
+        with migrated() as db, db.read() as session:
+            found = verdicts(session)
+        click.echo(json.dumps([asdict(one) for one in found], indent=2) if as_json else render_verdicts(found))
+        return
     from assistant.engine import install
-    from assistant.lab.evaluation.answers import evaluate_answers
 
     settings = read_settings()
     with progress_bar(quiet=as_json) as progress:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from assistant.models import Conversation, ConversationState, Generation
+from assistant.models import Author, Conversation, ConversationState, Draft, DraftStatus, Generation, Message
 from assistant.ports import Capabilities
 
 
@@ -38,6 +38,33 @@ def record_generation(
         latency_ms=round(1000 * seconds),
     )
     session.add(row)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of an answer: an agent sent its draft unchanged, edited or discarded it; the customer says that it
+    helped or not. ``accepted``: sent unchanged, or helped."""
+
+    confidence: float
+    outcome: str
+    accepted: bool
+
+
+def verdicts(session: Session) -> list[Verdict]:
+    """On all answers whose confidence is known. Nobody has judged what a machine sent and no customer rated."""
+    decided = select(Draft.confidence, Draft.status).where(
+        Draft.confidence.is_not(None),
+        Draft.text != "",
+        Draft.agent_id.is_not(None),
+        Draft.status != DraftStatus.PROPOSED,
+    )
+    rated = select(Message.confidence, Message.helpful).where(
+        Message.confidence.is_not(None), Message.helpful.is_not(None), Message.author == Author.ASSISTANT
+    )
+    return [
+        *(Verdict(sure or 0.0, status.value, status is DraftStatus.SENT) for sure, status in session.execute(decided)),
+        *(Verdict(sure or 0.0, "helped" if yes else "not helped", bool(yes)) for sure, yes in session.execute(rated)),
+    ]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ reader's judgement in rough, so read some with ``--show``.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,11 +20,12 @@ import numpy as np
 from sqlalchemy import update
 
 from assistant.db import Database
+from assistant.desk.reports import Verdict
 from assistant.lab.evaluation.baselines import Corpus
 from assistant.lab.evaluation.retrieval import temporary_index
 from assistant.lab.evaluation.retrieval_set import Question, RetrievalSet, read_set
 from assistant.lab.statistics import calibration_error, reliability
-from assistant.lab.tables import table
+from assistant.lab.tables import Cell, table
 from assistant.models import Article, Visibility
 from assistant.ports import Capabilities
 from assistant.progress import Progress, no_progress
@@ -151,6 +153,26 @@ def evaluate_answers(
             asked = list(_ask_all(db, skill, known_as, chosen[number], foreign, progress))
         reports.append(SetReport(one.folder.name, threshold, tuple(asked)))
     return Report(seed, tuple(reports))
+
+
+def render_verdicts(verdicts: Sequence[Verdict]) -> str:
+    """A table: for each tenth of the confidence, how many answers were accepted and what became of them."""
+    if not verdicts:
+        return "No answer with a confidence has been sent, edited, discarded or rated yet."
+    sure = np.array([verdict.confidence for verdict in verdicts])
+    bands = list(reliability(sure, np.array([verdict.accepted for verdict in verdicts], dtype=float), bins=BINS))
+    outcomes = sorted({verdict.outcome for verdict in verdicts})
+    places = np.minimum((sure * BINS).astype(int), BINS - 1)
+    counts = [
+        Counter(verdict.outcome for verdict, place in zip(verdicts, places, strict=True) if place == one)
+        for one in np.unique(places)
+    ]
+    rows: list[list[Cell]] = [
+        [f"{mean:.2f}", accepted, number, *(count[outcome] for outcome in outcomes)]
+        for (mean, accepted, number), count in zip(bands, counts, strict=True)
+    ]
+    lines = table(("confidence", "accepted", "answers", *outcomes), rows)
+    return "\n".join([*lines, f"ECE {calibration_error(bands):.3f}, {BINS} bands, {len(verdicts)} answers"])
 
 
 def _sample(labelled: RetrievalSet, count: int, seed: int) -> list[Question]:

@@ -7,6 +7,7 @@ what agents decided.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from time import perf_counter
 
 from sqlalchemy import select
@@ -169,6 +170,7 @@ def _row(field: TriagedField, decided: TriageField | None) -> TriageField:
         value=field.value,
         probability=field.probability,
         probabilities=dict(field.probabilities),
+        sources=[asdict(source) for source in field.sources],
         state=TriageFieldState.ABSTAINED if field.abstained else TriageFieldState.PROPOSED,
     )
     if decided is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -134,6 +135,8 @@ class TriageField(Base):
     value: Mapped[str] = mapped_column(Text)
     probability: Mapped[float]
     probabilities: Mapped[dict[str, float]] = mapped_column(JSONType)
+    # What decided it, the weightiest first: kind, and decisions if it was learned. Empty before this was recorded.
+    sources: Mapped[list[dict[str, Any]]] = mapped_column(JSONType, default=list, server_default="[]")
     state: Mapped[TriageFieldState] = mapped_column(
         enum_type(TriageFieldState, "state"), default=TriageFieldState.PROPOSED, index=True
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Literal, Self
 
@@ -17,7 +18,7 @@ from assistant.payloads.photos import Evidence
 from assistant.ports import Capabilities, HandoffReason, Mode
 from assistant.skills.answer import Answer
 from assistant.skills.contradictions import Contradiction as FoundContradiction
-from assistant.skills.triage import TriagedField
+from assistant.skills.triage import SourceKind, TriagedField
 
 ALTERNATIVES = 12  # of a hundred languages or products only the likeliest are shown
 
@@ -27,12 +28,26 @@ class Alternative(Payload):
     probability: Score
 
 
+class TriageSource(Payload):
+    """What a field's value was decided by."""
+
+    kind: SourceKind = Field(
+        description="`words`: a rule about what is written, or a name in it; `photo`: what was read in one; "
+        "`similarity` to descriptions and examples; `trained`: a head that ships with the assistant; `learned` from "
+        "agents' decisions; `model`: a vision-language model."
+    )
+    decisions: int = Field(description="Of agents, that it was learned from; 0 unless `learned`.")
+
+
 class TriageField(Payload):
     """A value proposed for one field of a ticket."""
 
     name: str
     value: str = Field(description="The likeliest value, also where the assistant abstained.")
-    probability: Score
+    probability: Score = Field(description="A fixed number where a rule about words or photos decided: see `sources`.")
+    sources: tuple[TriageSource, ...] = Field(
+        description="What decided, the weightiest first. Empty for tickets triaged before this was recorded."
+    )
     abstained: bool = Field(description="Not sure enough to set the ticket's field.")
     alternatives: tuple[Alternative, ...] = Field(
         description=f"The {ALTERNATIVES} likeliest values, `value` included, the likeliest first."
@@ -46,6 +61,7 @@ class TriageField(Payload):
             name=field.name,
             value=field.value,
             probability=field.probability,
+            sources=tuple(TriageSource.model_validate(source) for source in field.sources),
             abstained=field.state is TriageFieldState.ABSTAINED,
             alternatives=likeliest(field.probabilities),
             status=field.state,
@@ -58,6 +74,7 @@ class TriageField(Payload):
             name=field.name,
             value=field.value,
             probability=field.probability,
+            sources=tuple(TriageSource.model_validate(asdict(source)) for source in field.sources),
             abstained=field.abstained,
             alternatives=likeliest(field.probabilities),
             status=TriageFieldState.ABSTAINED if field.abstained else TriageFieldState.PROPOSED,

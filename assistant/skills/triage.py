@@ -209,7 +209,7 @@ def _language(ticket: _Ticket) -> TriagedField:
     rest = (1 - probability) / (len(language.LANGUAGES) - 1)
     # The detector gives one probability; the other languages share the rest so that the sum is 1.
     distribution = {key: probability if key == value else rest for key in language.LANGUAGES}
-    sources = [Source(SourceKind.WORDS)]
+    sources = [Source(SourceKind.TRAINED)]
     return _triaged_field("language", distribution, sources, unsure=spoken not in language.LANGUAGES)
 
 

@@ -90,6 +90,8 @@ def page_context() -> dict[str, Any]:
         "state_words": console_words.STATE,
         "channel_words": console_words.CHANNEL,
         "words": console_words.words,
+        "decided_by": console_words.decided_by,
+        "by_rule": console_words.by_rule,
         "label": lambda field, key: console_words.label(taxonomy, field, key),
         "csp_nonce": g.get("csp_nonce", ""),
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from assistant.media.kinds import Risk
 from assistant.models import FileCondition
 from assistant.ports import HandoffReason, Mode
+from assistant.skills.priors import SourceKind
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 
 HANDOFF = {
@@ -46,7 +47,26 @@ RISK = {
     Risk.DISGUISE.value: "Careful: not what its name says",
     Risk.UNKNOWN.value: "Careful: an unusual kind of file",
 }
+# What decided a triage field.
+SOURCE = {
+    SourceKind.WORDS.value: "from the words",
+    SourceKind.PHOTO.value: "from the photo",
+    SourceKind.SIMILARITY.value: "by similarity",
+    SourceKind.TRAINED.value: "built-in classifier",
+    SourceKind.LEARNED.value: "learned from {decisions} decisions",
+    SourceKind.MODEL.value: "by the model",
+}
 CHANNEL = {"widget": "Chat widget", "api": "API"}
+
+
+def decided_by(sources: Sequence[Mapping[str, Any]]) -> str:
+    """What decided a triage field, in one short phrase."""
+    return SOURCE[sources[0]["kind"]].format(**sources[0]) if sources else ""
+
+
+def by_rule(sources: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether words or a photo decided by a rule, so that the field's probability is none that was measured."""
+    return bool(sources) and sources[0]["kind"] in (SourceKind.WORDS.value, SourceKind.PHOTO.value)
 
 
 def label(taxonomy: Taxonomy, field: str, key: str) -> str:

@@ -70,6 +70,13 @@ def test_triage_is_404_until_done_and_can_be_asked_for_now(
     assert (count(db, TriageResult), count(db, Evidence), count(db, Draft)) == (1, 1, 1)
 
 
+def test_every_field_says_what_decided_it(client: FlaskClient, key: Key, ticket: str) -> None:
+    fields = {field["name"]: field["sources"] for field in client.get(f"{ticket}/triage", headers=key).json["triage"]}
+    assert fields["product"] == [{"kind": "words", "decisions": 0}]
+    assert fields["category"] == [{"kind": "similarity", "decisions": 0}] == fields["team"]
+    assert all(fields.values())
+
+
 def test_a_further_message_is_triaged_anew(client: FlaskClient, key: Key, ticket: str, db: Database) -> None:
     client.post(f"{ticket}/messages", json={"text": "Also: where is my refund for order 17?"}, headers=key)
     first = client.get(f"{ticket}/triage", headers=key).json

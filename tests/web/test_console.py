@@ -457,6 +457,8 @@ def test_page_shows_photo_evidence_triage_and_the_cited_draft(
     for field in ("Category", "Priority", "Sentiment", "Language", "Team", "Needs a person"):
         assert f">{field}</label>" in html
     assert "not sure" in html
+    assert "from the photo" in html
+    assert "by similarity" in html
     assert re.search(r'class="cite" popovertarget="\w+-source-1"', html)
     assert "means that the pump draws no water from the tank" in html
     assert "BrewMaster 300: error codes" in html

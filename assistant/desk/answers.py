@@ -24,6 +24,7 @@ def answer_skill(desk: Desk) -> AnswerSkill:
     return AnswerSkill(
         desk.capabilities,
         retriever,
+        desk.index.products_in,
         company=desk.settings.company,
         threshold=desk.settings.answer_threshold,
         context_tokens=desk.settings.context_tokens,

@@ -13,7 +13,7 @@ from assistant.media.files import Upload
 from assistant.media.photo import Photo, normalise
 from assistant.models import Article, Visibility
 from assistant.retrieval.index import Filters, Hit, Index
-from assistant.skills.answer_request import AnswerRequest, build_query, product_of
+from assistant.skills.answer_request import AnswerRequest, build_query, products_of
 from assistant.skills.read_photo import read_photo
 
 
@@ -45,9 +45,9 @@ def search_by_photo(
         photos.append(photo.data)
     read = tuple(read_photo(photo, capabilities=desk.capabilities, taxonomy=desk.taxonomy) for photo in photos)
     request = AnswerRequest(query, evidence=read, photos=tuple(photos), product=product)
-    named = product or product_of(request)
     visibilities = tuple(Visibility) if internal else (Visibility.PUBLIC,)
-    filters = Filters(visibilities=visibilities, products=(named,) if named else ())
+    products = (product,) if product else products_of(request, desk.index.products_in)
+    filters = Filters(visibilities=visibilities, products=products)
     return desk.index.search(build_query(request), photos=photos, filters=filters, limit=limit)
 
 

@@ -13,19 +13,17 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from assistant.ports import Embedder
-from assistant.retrieval.fulltext import READ_AT_MOST, READ_AT_MOST_POSTGRESQL, Filters, find, find_code, rarest
+from assistant.retrieval.fulltext import READ_AT_MOST, READ_AT_MOST_POSTGRESQL, Filters, find, rarest
+from assistant.retrieval.identifiers import Asked, asked_in
 from assistant.retrieval.meaning import InDatabase, InMemory, meaning_of
 from assistant.retrieval.pictures import resembling
 from assistant.retrieval.vectors import Vectors, occurrences
-from assistant.text.identifiers import other_forms, spot
 from assistant.text.languages import detect
+from assistant.text.names import Names
 from assistant.text.words import query_words
 
-# Words, meaning and each identifier propose at most this many passages each.
+# Words and meaning propose at most this many passages each: of all, of the product's, of those with each identifier.
 CANDIDATES = 60
-_MOST_CODES = 16
-# An identifier in this many passages of an article may be its name.
-_NAMES_FROM = 3
 # Languages of short texts are easily confused: below this confidence an English question may be taken for another.
 _SURE_OF_LANGUAGE = 0.6
 
@@ -43,15 +41,14 @@ class Query:
 
 @dataclass(frozen=True)
 class Candidates:
-    """``rows`` of `Vectors`; how many passages have each query word; for each identifier, the rows that have it and the
-    places of the articles it names; for each row, how much a figure resembles the photo."""
+    """``rows`` of `Vectors`; how many passages have each query word; what the query names; for each row, how much a
+    figure resembles the photo."""
 
     rows: np.ndarray
     meaning: InMemory | InDatabase | None  # None without text
     lead: float
     counts: Mapping[str, int]
-    codes: Mapping[str, np.ndarray]
-    named: Mapping[str, np.ndarray]
+    asked: Asked
     alike: Mapping[int, float]
 
     def cosines(self, rows: np.ndarray) -> np.ndarray:
@@ -75,44 +72,31 @@ def _unread_language(query: str, languages: tuple[str, ...]) -> str | None:
 
 
 def find_candidates(
-    session: Session, vectors: Vectors, *, query: Query, models: tuple[str, str], filters: Filters
+    session: Session, vectors: Vectors, *, query: Query, models: tuple[str, str], filters: Filters, names: Names
 ) -> Candidates:
-    """``models``: the names of the text embedder and of the photo embedder."""
+    """``models``: the names of the text embedder and of the photo embedder. ``names``: of products."""
     allowed = vectors.allowed(filters)
     alike = {}
     if query.looks is not None:
         near_photos = resembling(session, query.looks, model=models[1], filters=filters)
         alike = {row: near_photos[int(vectors.ids[row])] for row in vectors.rows(list(near_photos)).tolist()}
     pictured = np.array(sorted(alike), dtype=np.int64)
+    asked = asked_in(session, vectors, query.text, filters=filters, names=names)
     if not query.text:
-        return Candidates(pictured[allowed[pictured]], None, 0.0, {}, {}, {}, alike)
+        return Candidates(pictured[allowed[pictured]], None, 0.0, {}, asked, alike)
     meaning = meaning_of(session, vectors, query.vector, model=models[0])
     near = meaning.near(filters, CANDIDATES)
     counts = occurrences(session, vectors, query_words(query.text))
-    searched = rarest(counts, most=READ_AT_MOST if vectors.in_memory else READ_AT_MOST_POSTGRESQL)
-    by_words = vectors.rows(find(session, searched, filters=filters, limit=CANDIDATES))
-    codes = {}
-    for code in spot(query.text)[:_MOST_CODES]:
-        rows = vectors.rows(_find_any_form(session, code, filters))
-        codes[code] = rows[allowed[rows]]
-    rows = np.unique(np.concatenate([by_words, near.rows, pictured, *codes.values()]))
-    named = {code: _named_articles(vectors, carrying) for code, carrying in codes.items()}
-    return Candidates(rows[allowed[rows]], meaning, near.lead, counts, codes, named, alike)
-
-
-def _find_any_form(session: Session, code: str, filters: Filters) -> list[int]:
-    """Ids of passages with the identifier; if there are none, with the nearest other form of it that occurs."""
-    for form in (code, *other_forms(code)):
-        if found := find_code(session, form, filters=filters, limit=CANDIDATES):
-            return found
-    return []
-
-
-def _named_articles(vectors: Vectors, carrying: np.ndarray) -> np.ndarray:
-    """Places of the articles that an identifier names, as "X4" names the manual of the TrailMaster X4: it occurs in the
-    first passage and in several others. The whole article is about it, whether a passage repeats it or not."""
-    places, counts = np.unique(vectors.places[carrying], return_counts=True)
-    often = places[counts >= _NAMES_FROM]
-    first = np.array([np.argmax(vectors.places == place) for place in often], dtype=np.int64)
-    named: np.ndarray = often[np.isin(first, carrying)]
-    return named
+    words = rarest(counts, most=READ_AT_MOST if vectors.in_memory else READ_AT_MOST_POSTGRESQL)
+    by_words = vectors.rows(find(session, words, filters=filters, limit=CANDIDATES))
+    # Passages about the product or with an identifier may not be among the best of all: the best of them are proposed.
+    proposed = [by_words, near.rows, pictured]
+    for rows in (asked.about, *(one.about for one in asked.identifiers if one.weights.any())):
+        if len(rows) <= CANDIDATES:
+            proposed.append(rows)
+            continue
+        among = vectors.ids[rows].tolist()
+        proposed.append(rows[np.argsort(-meaning.cosines(rows), kind="stable")[:CANDIDATES]])
+        proposed.append(vectors.rows(find(session, words, filters=filters, limit=CANDIDATES, among=among)))
+    rows = np.unique(np.concatenate(proposed))
+    return Candidates(rows[allowed[rows]], meaning, near.lead, counts, asked, alike)

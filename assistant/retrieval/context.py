@@ -36,10 +36,10 @@ class NeighbourRetriever(BaseRetriever):
         query: str,
         *,
         run_manager: CallbackManagerForRetrieverRun | None = None,
-        product: str | None = None,
+        products: Sequence[str] = (),
         photos: Sequence[bytes] = (),
     ) -> list[Document]:
-        found = self.inner.invoke(query, product=product, photos=photos)
+        found = self.inner.invoke(query, products=products, photos=photos)
         neighbours = _neighbours(self.db, [str(document.id) for document in found[:_FIRST]])
         seen = {document.id for document in found}
         documents = []

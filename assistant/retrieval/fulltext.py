@@ -5,6 +5,7 @@ Any text may come in: only word characters reach the index, always quoted, and v
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -112,28 +113,39 @@ def rarest(counts: Mapping[str, int], *, most: int = READ_AT_MOST) -> list[str]:
     return chosen
 
 
-def find(session: Session, words: Sequence[str], *, filters: Filters, limit: int) -> list[int]:
-    """Ids of the passages that may be found and match the words best (by BM25, or ts_rank), best first."""
+def find(
+    session: Session, words: Sequence[str], *, filters: Filters, limit: int, among: Sequence[int] | None = None
+) -> list[int]:
+    """Ids of the passages that may be found and match the words best (by BM25, or ts_rank), best first. ``among``: only
+    these passages."""
     if not words:
         return []
+    values: dict[str, object] = {"limit": limit}
     if _is_sqlite(session):
         match = _in_text("(" + " OR ".join(f'"{word}"' for word in words) + ")")
+        own = ""
+        if among is not None:
+            own, values["among"] = "AND rowid IN (SELECT value FROM json_each(:among))", json.dumps(list(among))
         statement = f"""
-            SELECT rowid FROM passages_fts WHERE passages_fts MATCH :match AND rank MATCH '{_COLUMN_WEIGHTS}'
+            SELECT rowid FROM passages_fts WHERE passages_fts MATCH :match AND rank MATCH '{_COLUMN_WEIGHTS}' {own}
             ORDER BY rank LIMIT :limit
         """  # noqa: S608  (only our own constants are put in)
-        return _ids(session, statement, match=_with_scope(match, filters), limit=limit)
+        return _ids(session, statement, match=_with_scope(match, filters), **values)
+    own = ""
+    if among is not None:
+        own, values["among"] = "AND p.id = ANY(:among)", list(among)
     # Passages are checked against the filters one by one, best first, until there are enough; a join would read every
     # article.
     statement = f"""
         SELECT ranked.id FROM (
-            SELECT p.id, p.article_id FROM passages p, to_tsquery('english', :match) query WHERE p.fts_words @@ query
+            SELECT p.id, p.article_id FROM passages p, to_tsquery('english', :match) query
+            WHERE p.fts_words @@ query {own}
             ORDER BY ts_rank('{_RANK_WEIGHTS}', p.fts_words, query, 1) DESC, p.id OFFSET 0
         ) ranked WHERE (SELECT {MAY_BE_FOUND} FROM articles a WHERE a.id = ranked.article_id) LIMIT :limit
     """  # noqa: S608
     # Without weights in the query: the index does not hold them, and asking for them reads every row's words twice. So
     # identifiers match too, but do not count in the ranking.
-    return _ids(session, statement, match=" | ".join(f"'{word}'" for word in words), limit=limit, **bound(filters))
+    return _ids(session, statement, match=" | ".join(f"'{word}'" for word in words), **values, **bound(filters))
 
 
 def find_code(session: Session, code: str, *, filters: Filters, limit: int) -> list[int]:

@@ -154,11 +154,11 @@ def fuse(
 
 
 def identifiers_first(scores: np.ndarray, identifiers: np.ndarray) -> np.ndarray:
-    """The upper half of the scale belongs to passages with the query's identifiers.
+    """Up to half of the scale belongs to passages with the query's identifiers: as much of it as those say.
 
-    ``identifiers``: (n,) summed rarity of the identifiers shared with the query. Without any, scores stay unchanged."""
+    ``identifiers``: (n,) summed weights of the identifiers shared with the query. Without any, scores stay as
+    they are."""
     most = float(identifiers.max(initial=0.0))
-    if most <= 0.0:
-        return scores
-    raised: np.ndarray = 0.5 * scores + 0.5 * identifiers / most
+    share = 0.5 * min(most, 1.0)
+    raised: np.ndarray = (1.0 - share) * scores + 0.5 * identifiers / max(most, 1.0)
     return raised

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -29,7 +30,8 @@ from assistant.retrieval.fulltext import Filters
 from assistant.retrieval.pictures import look
 from assistant.retrieval.ranking import read_texts, score
 from assistant.retrieval.rerank import RERANKED, Reranking
-from assistant.retrieval.vectors import HeadingVectors, VectorCache, Vectors
+from assistant.retrieval.vectors import HeadingVectors, VectorCache, Vectors, product_name
+from assistant.text.names import Names
 from assistant.text.storable import storable
 from assistant.text.words import stem
 
@@ -64,11 +66,15 @@ class Index:
         *,
         photo_embedder: PhotoEmbedder | None = None,
         reranking: Reranking | None = None,
+        product_names: Sequence[tuple[str, str]] = (),
     ) -> None:
+        """``product_names``: pairs of a product's name and the product, beside those that articles state."""
         self._db = db
         self._embedders = embedders
         self._photo_embedder = photo_embedder
         self._reranking = reranking
+        self._product_names = tuple(product_names)
+        self._names: tuple[list[str], Names] = ([], Names(self._product_names))
         self._serving = _Serving(embedders.own, None)
 
     @property
@@ -107,11 +113,25 @@ class Index:
         vectors = serving.cache.current(session)
         if not len(vectors):
             return []
-        filters = replace(filters, products=(*filters.products, *vectors.products_in(query.text)))
         pictures = self._photo_embedder.name if self._photo_embedder is not None else ""
         models = (serving.embedder.name, pictures)
-        candidates = find_candidates(session, vectors, query=query, models=models, filters=filters)
-        return _rank(session, vectors, serving.headings, query=query, found=candidates, filters=filters, limit=limit)
+        names = self._names_of(vectors)
+        found = find_candidates(session, vectors, query=query, models=models, filters=filters, names=names)
+        return _rank(session, vectors, serving.headings, query=query, found=found, limit=limit)
+
+    def products_in(self, text: str) -> list[str]:
+        """Products named in the text: those of the knowledge base, and those that the index was given names of."""
+        return list(self._names_of(self.refresh()).find(text).keys)
+
+    def _names_of(self, vectors: Vectors) -> Names:
+        """Names of products, kept until the knowledge base's products change."""
+        products, names = self._names
+        if products != vectors.products:
+            named = {product_name(key) for _, key in self._product_names}
+            own = [(product, product) for product in vectors.products if product_name(product) not in named]
+            names = Names([*self._product_names, *own])
+            self._names = (vectors.products, names)
+        return names
 
     def retriever(self, filters: Filters | None = None, *, limit: int = 8) -> PassageRetriever:
         """The index as a LangChain retriever with fixed filters."""
@@ -133,10 +153,9 @@ class Index:
 
 
 class PassageRetriever(BaseRetriever):
-    """Documents whose ``id`` is the passage's public id and whose ``metadata`` is as in `_hit`; ``names`` are the
-    identifiers that name the whole article.
+    """Documents whose ``id`` is the passage's public id and whose ``metadata`` is as in `_hit` and `Asked.of`.
 
-    ``invoke(query, product=..., photos=...)`` prefers passages about that product and those beside figures that
+    ``invoke(query, products=..., photos=...)`` prefers passages about those products and those beside figures that
     resemble the photos. It never widens what may be seen."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -150,10 +169,10 @@ class PassageRetriever(BaseRetriever):
         query: str,
         *,
         run_manager: CallbackManagerForRetrieverRun | None = None,
-        product: str | None = None,
+        products: Sequence[str] = (),
         photos: Sequence[bytes] = (),
     ) -> list[Document]:
-        filters = self.filters if product is None else replace(self.filters, products=(product,))
+        filters = replace(self.filters, products=tuple(products)) if products else self.filters
         return [hit.document for hit in self.index.search(query, photos=photos, filters=filters, limit=self.limit)]
 
 
@@ -174,7 +193,6 @@ def _rank(
     *,
     query: Query,
     found: Candidates,
-    filters: Filters,
     limit: int,
 ) -> list[Hit]:
     """The candidates, best first. Those that have just been removed are left out."""
@@ -185,38 +203,28 @@ def _rank(
     similarities = found.cosines(rows)
     shown = [text.heading for text in texts] if query.text else []
     cosines = (similarities, headings.cosines(session, shown, query.vector))
-    scores = score(vectors, rows, texts, query=query, candidates=found, filters=filters, cosines=cosines)
+    scores = score(vectors, rows, texts, query=query, candidates=found, cosines=cosines)
     best = np.lexsort((rows, -scores))[:limit].tolist()
     with_article = select(Passage).options(joinedload(Passage.article))
     chosen = session.scalars(with_article.where(Passage.id.in_(vectors.ids[rows[best]].tolist())))
     passages = {passage.id: passage for passage in chosen}
-    return [
-        _hit(
-            passages[int(vectors.ids[rows[place]])],
-            score=float(scores[place]),
-            similarity=float(similarities[place]),
-            words=tuple(word for word in found.counts if stem(word) in texts[place].stems),
-            codes=tuple(code for code, carrying in found.codes.items() if rows[place] in carrying),
-            names=tuple(code for code, named in found.named.items() if vectors.places[rows[place]] in named),
-            resemblance=found.alike.get(int(rows[place])),
-            unread_language=query.unread_language,
-        )
-        for place in best
-        if int(vectors.ids[rows[place]]) in passages
-    ]
+    hits = []
+    for place in best:
+        passage = passages.get(int(vectors.ids[rows[place]]))
+        if passage is not None:
+            why = {
+                "score": float(scores[place]),
+                "similarity": float(similarities[place]),
+                "words": [word for word in found.counts if stem(word) in texts[place].stems],
+                **found.asked.of(vectors, int(rows[place])),
+                "resemblance": found.alike.get(int(rows[place])),
+                "unread_language": query.unread_language,
+            }
+            hits.append(_hit(passage, why))
+    return hits
 
 
-def _hit(
-    passage: Passage,
-    *,
-    score: float,
-    similarity: float,
-    words: tuple[str, ...],
-    codes: tuple[str, ...],
-    names: tuple[str, ...],
-    resemblance: float | None,
-    unread_language: str | None,
-) -> Hit:
+def _hit(passage: Passage, why: dict[str, Any]) -> Hit:
     article = passage.article
     metadata = {
         "passage_id": passage.public_id,
@@ -228,13 +236,15 @@ def _hit(
         "product": article.product,
         "language": article.language,
         "visibility": article.visibility.value,
-        "score": score,
-        "similarity": similarity,
-        "words": list(words),
-        "codes": list(codes),
-        "names": list(names),
-        "resemblance": resemblance,
-        "unread_language": unread_language,
+        **why,
     }
     document = Document(page_content=passage.text, id=passage.public_id, metadata=metadata)
-    return Hit(document, score, similarity, words, codes, resemblance, unread_language=unread_language)
+    return Hit(
+        document,
+        score=why["score"],
+        similarity=why["similarity"],
+        words=tuple(why["words"]),
+        codes=tuple(why["codes"]),
+        resemblance=why["resemblance"],
+        unread_language=why["unread_language"],
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +13,7 @@ from sqlalchemy.orm import Session
 from assistant.models import Passage
 from assistant.retrieval import fusion
 from assistant.retrieval.candidates import Candidates, Query
-from assistant.retrieval.fulltext import Filters
 from assistant.retrieval.vectors import Vectors
-from assistant.text.identifiers import certain
 from assistant.text.words import known_stems
 
 
@@ -51,7 +48,6 @@ def score(
     *,
     query: Query,
     candidates: Candidates,
-    filters: Filters,
     cosines: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
     """(len(rows),) scores, 0 to 1. ``texts`` and ``cosines`` (of passages, of their headings) go with ``rows``."""
@@ -60,18 +56,15 @@ def score(
         return alike
     reads = query.unread_language is None
     words = fusion.query_of(candidates.counts, passages=len(vectors), only_known=not reads)
-    sure = certain(query.text)
-    bonuses = fusion.PICTURE_BONUS * alike
-    if filters.products:
-        bonuses += fusion.PRODUCT_BONUS * vectors.about(rows, filters.products)
+    asked = candidates.asked
+    bonuses = fusion.PICTURE_BONUS * alike + fusion.PRODUCT_BONUS * asked.preference(vectors, rows)
     identifiers = np.zeros(len(rows), dtype=np.float32)
-    for code, carrying in candidates.codes.items():
-        rarity = 1.0 / (1.0 + math.log1p(len(carrying)))
-        about = np.isin(rows, carrying) | np.isin(vectors.places[rows], candidates.named[code])
-        if code in sure:
-            identifiers += rarity * about
+    for one in asked.identifiers:
+        says = one.says(rows)
+        if one.sure:
+            identifiers += says
         else:
-            bonuses += fusion.NUMBER_BONUS * rarity * about
+            bonuses += fusion.NUMBER_BONUS * says
     scores = fusion.fuse(
         similarities=cosines[0],
         headings=cosines[1],

@@ -25,6 +25,7 @@ from assistant.retrieval.fulltext import Filters, count, frequent_lexemes
 _ARTICLES_AT_ONCE = 500
 _MOST_MASKS = 32
 _MOST_HEADINGS = 20_000
+NO_PRODUCT = 0
 
 
 @dataclass(frozen=True)
@@ -73,25 +74,27 @@ class Vectors:
         rows: np.ndarray = found[self.ids[found] == wanted] if len(self.ids) else found[:0]
         return rows
 
-    def about(self, rows: np.ndarray, products: Sequence[str]) -> np.ndarray:
-        """(len(rows),) 1 for passages about one of the products, 0.5 for those about none, 0 for those about others."""
-        names = {product_name(product) for product in products}
-        about = [
-            0.5 if not article.product else float(product_name(article.product) in names)
-            for article in (self.articles[place] for place in self.places[rows])
-        ]
-        return np.array(about, dtype=np.float32)
-
-    def products_in(self, query: str) -> list[str]:
-        """Products of the knowledge base that the query names."""
-        plain = f" {_plain(query)} "
-        return [product for product, name in self.products if f" {name} " in plain]
+    @cached_property
+    def _group_numbers(self) -> dict[str, int]:
+        products = sorted({product_name(article.product or "") for article in self.articles} - {""})
+        return {"": NO_PRODUCT, **{product: number for number, product in enumerate(products, start=NO_PRODUCT + 1)}}
 
     @cached_property
-    def products(self) -> list[tuple[str, str]]:
-        """Every product of the knowledge base, with its name normalised by `_plain`."""
-        products = {article.product for article in self.articles if article.product}
-        return [(product, name) for product in sorted(products) if (name := _plain(product))]
+    def groups(self) -> np.ndarray:
+        """(n,) int64: passages about the same product have the same number; those about none have `NO_PRODUCT`."""
+        numbers = [self._group_numbers[product_name(article.product or "")] for article in self.articles]
+        groups: np.ndarray = np.array(numbers, dtype=np.int64)[self.places]
+        return groups
+
+    def groups_of(self, products: Sequence[str]) -> list[int]:
+        """The groups of the products that passages are about."""
+        names = {product_name(product) for product in products} - {""}
+        return sorted(self._group_numbers[name] for name in names & self._group_numbers.keys())
+
+    @cached_property
+    def products(self) -> list[str]:
+        """Every product of the knowledge base."""
+        return sorted({article.product for article in self.articles if article.product})
 
 
 @dataclass(frozen=True)
@@ -164,10 +167,6 @@ def occurrences(session: Session, vectors: Vectors, words: Sequence[str]) -> dic
 def product_name(product: str) -> str:
     """The same for all spellings of a product: "BrewMaster 300", "brewmaster-300"."""
     return re.sub(r"[\W_]+", "", product.casefold())
-
-
-def _plain(words: str) -> str:
-    return " ".join(re.findall(r"[^\W_]+", words.casefold()))
 
 
 def _refresh(session: Session, model: str, version: int, old: Vectors | None) -> Vectors:

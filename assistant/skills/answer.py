@@ -11,7 +11,7 @@ A sentence is streamed only after a passage was found to support it: unsupported
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from assistant.errors import AssistantError, EngineFailed
 from assistant.ports import Capabilities, HandoffReason, image_block
 from assistant.skills import language, prompts
-from assistant.skills.answer_request import AnswerRequest, build_query, product_of
+from assistant.skills.answer_request import AnswerRequest, build_query, products_of
 from assistant.skills.answerability import SURE_OF_LANGUAGE, answerability, distinctive_stems, full_text
 from assistant.skills.extract import extract
 from assistant.skills.grounding import SUPPORTED, best_support, support
@@ -114,10 +114,12 @@ AnswerEvent = Token | Cited | HandedOff | Finished | Failed
 
 @dataclass
 class AnswerSkill(Runnable[AnswerRequest, Answer]):
-    """See the module. Hands off if the confidence (0 to 1) that the passages answer is below ``threshold``."""
+    """See the module. Hands off if the confidence (0 to 1) that the passages answer is below ``threshold``.
+    ``products_in``: the products that a text names."""
 
     capabilities: Capabilities
     retriever: BaseRetriever
+    products_in: Callable[[str], Sequence[str]] = lambda _text: ()
     company: str = "our shop"
     threshold: float = 0.35
     context_tokens: int = 4096
@@ -159,12 +161,10 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
 
     def _find(self, request: AnswerRequest) -> list[Document]:
         """Passages, best first, without customers' reviews and without other products' passages."""
-        product = request.product or product_of(request)
-        found = self.retriever.invoke(build_query(request), product=product, photos=request.photos)
+        products = products_of(request, self.products_in)
+        found = self.retriever.invoke(build_query(request), products=products, photos=request.photos)
         found = [document for document in found if not _is_review(document)]
-        if product is not None:
-            fitting = [document for document in found if document.metadata.get("product") in (product, None)]
-            found = fitting or found
+        found = [document for document in found if document.metadata.get("fits") is not False] or found
         spoken, sure = language.detect(request.text)
         return _in_language(found, spoken) if sure > SURE_OF_LANGUAGE else found
 

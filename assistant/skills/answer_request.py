@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence
@@ -53,8 +54,12 @@ def build_query(request: AnswerRequest) -> str:
     return "\n".join(dict.fromkeys(part for part in (*parts, " ".join(words)) if part.strip()))
 
 
-def product_of(request: AnswerRequest) -> str | None:
-    """The product in the newest photo that shows one with a confidence of at least 0.5."""
+def products_of(request: AnswerRequest, products_in: Callable[[str], Sequence[str]]) -> tuple[str, ...]:
+    """What is asked about: the products that the message names; else the ticket's; else the one in the newest photo
+    that shows one with a confidence of at least 0.5; else those that the subject or the last messages name."""
     readings = [evidence.product for evidence in reversed(request.evidence)]
-    sure = [reading.value for reading in readings if reading.value != CANNOT_TELL and reading.confidence >= 0.5]
-    return sure[0] if sure else None
+    shown = [reading.value for reading in readings if reading.value != CANNOT_TELL and reading.confidence >= 0.5]
+    known = [request.product] if request.product else shown[:1]
+    earlier = [turn.text for turn in reversed(request.history) if turn.author == "customer"]
+    named = (products_in(text) for text in (request.subject, *earlier))
+    return tuple(products_in(request.text)) or tuple(known) or next((tuple(keys) for keys in named if keys), ())

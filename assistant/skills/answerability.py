@@ -34,7 +34,7 @@ def answerability(request: AnswerRequest, passages: Sequence[Document]) -> float
     if any(_shared_codes(request, passage) for passage in passages):
         return min(1.0, max(_confidences(request, passages, distinctive=[])) + _KNOWN_CODE)
     asked = [code for code in spot(request.question) if 2 <= len(code) <= 6 and not code.isdigit()]
-    known = {code for passage in passages for code in passage.metadata.get("codes", ())}
+    known = {code for passage in passages for kind in ("codes", "names") for code in passage.metadata.get(kind, ())}
     unknown = bool(asked) and not known.intersection(asked)
     best = max(_confidences(request, passages, distinctive=distinctive_stems(request, passages)))
     return min(1.0, max(0.0, best - (_UNKNOWN_CODE if unknown else 0.0)))

@@ -6,7 +6,6 @@ Labels outside it are impossible by construction: whatever proposes or stores a 
 from __future__ import annotations
 
 import hashlib
-import re
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assistant import sample
 from assistant.errors import NotReady
+from assistant.text.names import Names
 
 # The option for "not about any of our products". No product may have this key.
 NO_PRODUCT = "none"
@@ -40,20 +40,17 @@ class Taxonomy:
     products: tuple[Label, ...]
 
     @cached_property
-    def _product_patterns(self) -> list[tuple[re.Pattern[str], str]]:
-        """Longest name first, so that "BrewMaster 300 Pro" is not mistaken for "BrewMaster"."""
-        names = {(name, product.key) for product in self.products for name in (product.name, *product.aliases)}
-        ordered = sorted(names, key=lambda pair: (-len(pair[0]), pair))
-        return [(_name_pattern(name), key) for name, key in ordered]
+    def product_names(self) -> tuple[tuple[str, str], ...]:
+        """Every name of a product with the product's key."""
+        return tuple((name, product.key) for product in self.products for name in (product.name, *product.aliases))
+
+    @cached_property
+    def _names(self) -> Names:
+        return Names(self.product_names)
 
     def products_in(self, text: str) -> list[str]:
         """Keys of the products named in the text, the longest name first."""
-        found: dict[str, None] = {}
-        for pattern, key in self._product_patterns:
-            if pattern.search(text):
-                found[key] = None
-                text = pattern.sub(" ", text)
-        return list(found)
+        return list(self._names.find(text).keys)
 
     def product_named(self, title: str, opening: str) -> str | None:
         """The key of the only product in an article's title or, if the title has none, in its opening."""
@@ -128,9 +125,3 @@ def _check(taxonomy: Taxonomy, filename: str) -> None:
             raise NotReady(f"The taxonomy {filename}: category {category.key} needs a description or examples.")
     if any(product.key == NO_PRODUCT for product in taxonomy.products):
         raise NotReady(f"The taxonomy {filename}: the product key {NO_PRODUCT!r} is reserved; choose another one.")
-
-
-def _name_pattern(name: str) -> re.Pattern[str]:
-    """Matches the name as people and OCR write it: in any case, with or without spaces and hyphens between parts."""
-    parts = re.findall(r"[^\W\d_]+|\d+", name)
-    return re.compile(r"(?<!\w)" + r"[\W_]{0,2}".join(map(re.escape, parts)) + r"(?!\w)", re.IGNORECASE)

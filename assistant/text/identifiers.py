@@ -9,17 +9,29 @@ from __future__ import annotations
 import re
 import unicodedata
 
+import regex
+
 _TOKEN = re.compile(r"[A-Za-z0-9]+(?:[-_./][A-Za-z0-9]+)*")
 # A single letter, a blank and digits: "E 21". Longer words before a number are just words.
-_SPACED = re.compile(r"\b([A-Za-z])\s(\d{2,4})\b")
-# The code after such a word may start with a letter or two and contain look-alikes and separators: "E-21", "I7-2O6".
-_AFTER_WORD = re.compile(
-    r"\b(?:err(?:or|eur|ore)?|codes?|fault|alarm|fehler(?:code)?|st[öo]rung|c[óo]digo|codice)\b"
-    r"[\s.:#-]*+(?:(?:code|number|no|nr)[\s.:#-]*+)?"
-    r"([A-Za-z]{0,2}[\s-]?[\dOILSZB]{0,30}\d[\dOILSZB]{0,5}(?:[-.\s]?[\dOILSZB]{0,30}\d[\dOILSZB]{0,5})?)\b",
-    re.IGNORECASE,
+_SPACED = regex.compile(r"(?<![\p{Latin}\p{M}\d])([A-Za-z])\s(\d{2,4})(?![\p{Latin}\d])")
+# Words for "error" and "code" in the languages that are spoken to customers, and "number" after them.
+_ERROR = (
+    r"(?<![\p{Latin}\p{Cyrillic}])(?:err(?:or|eur|ore|o)?|codes?|fault|alarm|fehler(?:code)?|st[öo]rung|c[óo]digo"
+    r"|codice|fout(?:code|melding)?|storing|b[łl][ąa]d|kod|hata|fel(?:kod)?|ошибк[аиу]|код)(?![\p{Latin}\p{Cyrillic}])"
+    r"|エラー(?:コード)?|(?:错误|錯誤|故障)(?:代码|代碼|码)?|代码|代碼|오류|에러|코드|خطأ|(?:ال)?رمز"
 )
-_HASH = re.compile(r"#\s?([\dOILSZB]*\d[\dOILSZB]+(?:[-.][\dOILSZB]*\d[\dOILSZB]*)?)\b", re.IGNORECASE)
+_NUMBER = r"(?:code|number|no|nr|kodu|b[łl][ęe]du|ошибки)"
+# What follows such a word may start with a letter or two and contain look-alikes and separators: "E-21", "I7-2O6".
+_AFTER_WORD = regex.compile(
+    rf"(?:{_ERROR})[\s.:#-]*+(?:{_NUMBER}[\s.:#-]*+)?"
+    r"([A-Za-z]{0,2}[\s-]?[\dOILSZB]{0,30}\d[\dOILSZB]{0,5}(?:[-.\s]?[\dOILSZB]{0,30}\d[\dOILSZB]{0,5})?)"
+    r"(?![\p{Latin}\d_])",
+    regex.IGNORECASE,
+)
+_HASH = re.compile(r"#\s?([\dOILSZB]*\d[\dOILSZB]+(?:[-.][\dOILSZB]*\d[\dOILSZB]*)?)(?![A-Za-z0-9_])", re.IGNORECASE)
+# Capitals of other alphabets before digits that look like Latin ones: a Russian keyboard's "Е21".
+_HOMOGLYPHS = re.compile(r"(?<!\w)[АВЕКМНОРСТХΑΒΕΖΗΙΚΜΝΟΡΤΥΧ]+(?=-?\d)")
+_AS_LATIN = str.maketrans("АВЕКМНОРСТХΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEKMHOPCTXABEZHIKMNOPTYX")
 _ORDINAL_OR_UNIT = re.compile(
     r"\d+(?:[.,]\d+)?(?:st|nd|rd|th|x|am|pm|h|s|min|kg|g|mg|m|cm|mm|km|ml|l|v|w|kw|wh|kwh|a|ah|mah|hz|khz|mhz|ghz|gb|mb|tb|k)",
     re.IGNORECASE,
@@ -61,7 +73,8 @@ def other_forms(code: str) -> list[str]:
 def _spot(text: str) -> dict[str, bool]:
     """Canonical form to whether it is certainly an identifier."""
     found: dict[str, bool] = {}
-    text = text if text.isascii() else "".join(map(_plain, text))
+    if not text.isascii():
+        text = _HOMOGLYPHS.sub(lambda found: found.group().translate(_AS_LATIN), "".join(map(_plain, text)))
     for match in _TOKEN.finditer(text):
         token = match.group()
         if _is_identifier(token):

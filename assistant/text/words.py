@@ -27,8 +27,8 @@ STOP_WORDS = frozenset(
 )
 _WORD = re.compile(r"\w+")
 # Scripts without blanks between words. Their words are found by pairs of characters.
-_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
-_PIECE = regex.compile(rf"(?V1)(?P<run>{_UNSPACED}+)|[[\w\p{{M}}]--{_UNSPACED}]+")
+UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+_PIECE = regex.compile(rf"(?V1)(?P<run>{UNSPACED}+)|[[\w\p{{M}}]--{UNSPACED}]+")
 _CHARACTER = regex.compile(r"\P{M}\p{M}*|\p{M}+")
 
 

@@ -120,11 +120,19 @@ def test_scores_stay_between_0_and_1() -> None:
     assert scores.max() <= 1.0
 
 
-def test_an_identifier_comes_before_every_other_reason() -> None:
-    scores = fusion.identifiers_first(np.array([1.0, 0.0]), np.array([0.0, 0.2]))
+def test_an_identifier_of_one_passage_comes_before_every_other_reason() -> None:
+    scores = fusion.identifiers_first(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
     assert scores[1] >= scores[0]
+
+
+def test_an_identifier_counts_as_much_as_it_says() -> None:
+    scores = fusion.identifiers_first(np.array([0.6, 0.4, 0.2]), np.array([0.0, 0.1, 0.1]))
+    assert scores.tolist() == sorted(scores, reverse=True)
+    both = fusion.identifiers_first(np.array([0.5, 0.5, 0.5]), np.array([1.0, 2.0, 0.0]))
+    assert both.argsort().tolist() == [2, 0, 1]
+    assert both.max() <= 1.0
 
 
 def test_without_identifiers_scores_stay_as_they_are() -> None:
     scores = np.array([0.7, 0.1])
-    assert fusion.identifiers_first(scores, np.zeros(2)) is scores
+    assert fusion.identifiers_first(scores, np.zeros(2)).tolist() == scores.tolist()

@@ -60,7 +60,7 @@ def test_a_document_carries_what_an_answer_cites(desk: Desk, folder: Path) -> No
     assert document.metadata | expected == document.metadata
     assert set(document.metadata) == {
         *expected, "article_id", "passage_id", "heading", "visibility", "score", "similarity", "words", "codes",
-        "names", "page", "resemblance", "unread_language",
+        "names", "fits", "elsewhere", "unknown", "page", "resemblance", "unread_language",
     }  # fmt: skip
 
 
@@ -154,8 +154,8 @@ def test_a_code_that_names_an_article_stands_for_all_of_it(desk: Desk, folder: P
     other = _page("Manual 2", "The Alp is a tent.\n\n## Data\n\nWeight: 5 kg. Colour: red.")
     make_articles(desk, folder, {"one.md": manual, "two.md": other})
     hits = desk.index.search("Weight and colour of the X4")
-    assert {hit.document.metadata["article_title"] for hit in hits[:4]} == {"Manual 1"}
-    data = next(hit.document.metadata for hit in hits if "3 kg" in hit.document.page_content)
+    assert "3 kg" in hits[0].document.page_content
+    data = hits[0].document.metadata
     assert (data["codes"], data["names"]) == ([], ["X4"])
 
 
@@ -242,10 +242,10 @@ def test_it_is_a_langchain_retriever(desk: Desk, folder: Path) -> None:
     retriever: BaseRetriever = desk.index.retriever(PUBLIC, limit=1)
     chain = retriever | RunnableLambda(lambda documents: documents[0].metadata["article_title"])
     assert chain.invoke("empty the crumbs tray") == "Toaster"
-    found = retriever.invoke("Unplug", product="kettle")
+    found = retriever.invoke("Unplug", products=["kettle"])
     assert [type(document) for document in found] == [Document]
 
 
 def test_preferring_a_product_never_widens_what_may_be_seen(desk: Desk, folder: Path) -> None:
     make_articles(desk, folder, {"a.md": _page("Secret", "Boil it.", product="kettle", visibility="internal")})
-    assert desk.index.retriever(PUBLIC, limit=5).invoke("boil", product="kettle") == []
+    assert desk.index.retriever(PUBLIC, limit=5).invoke("boil", products=["kettle"]) == []

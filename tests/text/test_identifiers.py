@@ -26,6 +26,23 @@ def test_years_prices_dates_and_amounts_are_no_identifiers(text: str) -> None:
     assert spot(text) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "E21が点滅", "エラー21です", "エラーE 21が出る", "错误代码21怎么办", "에러 21이", "ошибка 21", "Ошибка Е21",
+        "код ошибки: 21", "erro 21", "código 21", "foutcode 21", "hata kodu 21", "kod błędu 21", "felkod 21", "خطأ 21",
+        "الرمز ٢١", "Ｅ２１", "my 我的E 21",
+    ],
+)  # fmt: skip
+def test_a_code_is_found_in_other_languages_and_beside_other_scripts(text: str) -> None:
+    assert "E21" in spot(text)
+
+
+@pytest.mark.parametrize("text", ["más 12 años", "señas 21", "Ihr seid 21", "с 10 до 18", "kodak 21", "barcode 21 mm"])
+def test_words_that_end_like_a_code_make_none(text: str) -> None:
+    assert spot(text) == []
+
+
 def test_a_plain_number_is_not_certain_but_a_marked_or_long_one_is() -> None:
     assert certain("it has 1500 of them") == set()
     assert certain("error 1500") == {"1500", "E1500"}

@@ -26,7 +26,7 @@ from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Filters, Hit, Index
 from assistant.retrieval.loaders import list_articles
 from assistant.retrieval.splitting import SEPARATOR
-from assistant.skills.answer_request import AnswerRequest, build_query, product_of
+from assistant.skills.answer_request import AnswerRequest, build_query, products_of
 from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, Reading
 from assistant.skills.taxonomy import Label, Taxonomy
 
@@ -160,8 +160,8 @@ def _search_with_photo(index: Index, question: str, product: Label, taxonomy: Ta
         visible_text=(TextLine(product.name, 0.95, Box(0.2, 0.2, 0.8, 0.3)),),
     )
     request = AnswerRequest(question, evidence=(evidence,))
-    known = product_of(request)
-    return index.search(build_query(request), filters=Filters(products=(known,) if known else ()), limit=1)
+    known = products_of(request, index.products_in)
+    return index.search(build_query(request), filters=Filters(products=known), limit=1)
 
 
 _SEARCHES: Mapping[str, Search] = {

@@ -15,6 +15,7 @@ from assistant.db import utcnow
 from assistant.desk import evidence, feed, queue, state
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal, access_conversation
 from assistant.desk.attachments import PreparedFiles, RejectedFile, check_files, prepare_files
+from assistant.desk.courtesy import is_courtesy
 from assistant.desk.desk import Desk
 from assistant.desk.events import MessageRated, MessageUpdated
 from assistant.desk.people import find_or_add_customer
@@ -121,11 +122,14 @@ def add_customer_message(
     client_id: str | None = None,
     subject: str | None = None,
 ) -> Message:
-    """Add the message and open or reopen its ticket. The work that answers it follows from the event."""
+    """Add the message and open or reopen its ticket, unless it is a courtesy. The work that answers it follows from the
+    event."""
     message = Message(
         author=Author.CUSTOMER, text=text.strip(), client_id=client_id, attachments=list(files.attachments)
     )
-    state.receive(session, conversation, message, subject=subject or _subject(text, files))
+    state.receive(
+        session, conversation, message, subject=subject or _subject(text, files), courtesy=is_courtesy(message)
+    )
     evidence.tell_known(session, message.attachments)
     return message
 
@@ -218,6 +222,7 @@ def _handoff_notice(reason: HandoffReason, position: int) -> str:
     why = {
         HandoffReason.CUSTOMER_ASKED: "A colleague will take over from here.",
         HandoffReason.MISSING_KNOWLEDGE: "I found no reliable answer in our articles, so a colleague will take over.",
+        HandoffReason.NOTHING_NEW: "Our articles say no more about this, so a colleague will take over.",
         HandoffReason.UNSUPPORTED_ANSWER: "I am not sure enough of the answer, so a colleague will take over.",
         HandoffReason.NEEDS_HUMAN: "A person should look at this, so a colleague will take over.",
         HandoffReason.ENGINE_DOWN: "I cannot answer right now, so a colleague will take over.",

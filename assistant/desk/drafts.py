@@ -31,8 +31,9 @@ from assistant.skills.answer import Answer
 def propose_draft(
     session: Session, ticket: Ticket, *, message_id: int, answer: Answer, capabilities: Capabilities
 ) -> Draft:
-    """Store an answer as a draft. One draft per message: proposing again returns the existing one."""
-    draft = session.scalar(select(Draft).where(Draft.answers_message_id == message_id))
+    """Store an answer as a draft. One draft per message: proposing again returns the existing one, unless it was
+    withdrawn."""
+    draft = current_draft(session, message_id)
     if draft is not None:
         return draft
     draft = Draft(
@@ -49,6 +50,21 @@ def propose_draft(
     session.flush()
     feed.append(session, ticket.conversation_id, DraftChanged(ticket, draft))
     return draft
+
+
+def current_draft(session: Session, message_id: int) -> Draft | None:
+    """The draft that answers a message, whatever became of it; none if it was withdrawn."""
+    query = select(Draft).where(Draft.answers_message_id == message_id, Draft.status != DraftStatus.WITHDRAWN)
+    return session.scalar(query)
+
+
+def withdraw_drafts(session: Session, ticket: Ticket) -> None:
+    """Take back what is proposed: it stands on evidence that was wrong."""
+    proposed = select(Draft).where(Draft.ticket_id == ticket.id, Draft.status == DraftStatus.PROPOSED)
+    for draft in session.scalars(proposed).all():
+        draft.status, draft.decided_at = DraftStatus.WITHDRAWN, utcnow()
+        session.flush()
+        feed.append(session, ticket.conversation_id, DraftChanged(ticket, draft))
 
 
 def access_draft(session: Session, ticket: Ticket, public_id: str) -> Draft:
@@ -68,7 +84,7 @@ def send_draft(session: Session, sender: Staff, ticket: Ticket, draft: Draft, *,
     if draft.message_id is not None:
         return session.get_one(Message, draft.message_id)
     if draft.status is not DraftStatus.PROPOSED:
-        raise Conflict("This draft was discarded. Write a reply instead.")
+        raise Conflict(f"This draft was {draft.status}. Write a reply instead, or wait for another draft.")
     body = (draft.text if text is None else text).strip()
     kept = [_copy_citation(citation) for citation in draft.citations if citation.sentence in body]
     unchanged = body == draft.text.strip()
@@ -84,7 +100,7 @@ def discard_draft(session: Session, by: Staff, ticket: Ticket, draft: Draft) -> 
     if draft.status is DraftStatus.DISCARDED:
         return
     if draft.status is not DraftStatus.PROPOSED:
-        raise Conflict("This draft was already sent.")
+        raise Conflict(f"This draft was already {draft.status}.")
     draft.status = DraftStatus.DISCARDED
     _decide(session, ticket, draft, by)
 

@@ -14,7 +14,7 @@
 | `ticket.updated` | agents | `ticket`: its summary; `changed`: names of the changed columns |
 | `ticket.triaged` | agents | `ticket`: its summary; `triage`: what the assistant proposes |
 | `triage.decided` | agents | the same, after an agent or a machine accepted or overrode a field |
-| `draft.updated` | agents | `ticket`: its id; `draft`: proposed, sent, edited or discarded |
+| `draft.updated` | agents | `ticket`: its id; `draft`: proposed, sent, edited, discarded or withdrawn |
 | `evidence.read` | agents | `attachment`: its id; `evidence`: its current evidence |
 | `evidence.corrected` | agents | the same, after an agent corrected it |
 

@@ -1,6 +1,6 @@
-"""Evidence: each photo is read once per model revision, kept, shown, and correctable.
+"""Evidence: each photo is read once per model revision, kept and shown.
 
-An agent's correction counts for every attachment with the same bytes and is never overwritten by a later reading.
+An agent's correction (`corrections`) is never overwritten by a later reading.
 """
 
 from __future__ import annotations
@@ -9,22 +9,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from time import perf_counter
-from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, joinedload
 
-from assistant.db import utcnow
 from assistant.desk import feed, queue, reports
-from assistant.desk.access import AgentPrincipal, access_attachment
 from assistant.desk.attachments import READ_AGAIN, read_file
 from assistant.desk.desk import Desk
-from assistant.desk.events import EvidenceCorrected, EvidenceRead
-from assistant.errors import Gone, Invalid, NotFound
+from assistant.desk.events import EvidenceRead
+from assistant.errors import Gone
 from assistant.models import Attachment, AttachmentKind, Author, Evidence, EvidenceState, Message
 from assistant.ports import Capabilities, WorkPriority, at_priority
 from assistant.skills.contradictions import Contradiction, contradictions
-from assistant.skills.read_photo import FIELDS, PhotoEvidence, read_photo
+from assistant.skills.read_photo import PhotoEvidence, read_photo
 from assistant.skills.taxonomy import Taxonomy
 
 _FIRST_PAUSE, _MOST_TRIES = timedelta(minutes=1), 9  # 1, 2, 4 ... 256 minutes: over eight hours
@@ -81,47 +78,21 @@ def first_photos(session: Session, conversation_ids: Sequence[int]) -> dict[int,
 
 
 def evidence_of(session: Session, photos: Sequence[Attachment], *, revision: str | None = None) -> dict[str, Evidence]:
-    """The evidence that counts for each photo, by sha256: corrected first, else the newest.
+    """The evidence that counts for each photo of a conversation, by sha256: what an agent corrected for it, else for
+    all, else the newest reading.
 
     With a ``revision``, only what this revision read (or an agent corrected).
     """
     if not photos:
         return {}
-    query = select(Evidence).where(Evidence.sha256.in_({photo.sha256 for photo in photos})).order_by(Evidence.id)
-    found: dict[str, Evidence] = {}
-    for row in session.scalars(query):
-        current = found.get(row.sha256)
-        usable = revision is None or _is_whole(row, revision)
-        if usable and (current is None or current.state is not EvidenceState.CORRECTED):
-            found[row.sha256] = row
-    return found
-
-
-def correct_evidence(
-    session: Session,
-    agent: AgentPrincipal,
-    attachment_id: str,
-    changes: Mapping[str, str],
-    *,
-    lines: Mapping[int, str] | None = None,
-) -> Evidence:
-    """Replace what was read with what the agent sees. Field names: `read_photo.FIELDS`.
-
-    ``lines`` replaces lines of visible text by index; an empty text removes its line. Regions stay.
-    """
-    unknown = sorted(set(changes) - set(FIELDS))
-    if unknown:
-        raise Invalid(f"There is no evidence field {unknown[0]!r}. Fields: {', '.join(FIELDS)}.", field=unknown[0])
-    photo = access_attachment(session, agent, attachment_id)
-    row = evidence_of(session, [photo]).get(photo.sha256)
-    if row is None:
-        raise NotFound("This photo has not been read yet. Try again in a moment.")
-    corrected = {name: {"value": value.strip(), "confidence": 1.0, "region": None} for name, value in changes.items()}
-    row.fields = {**row.fields, **corrected}
-    row.visible_text = _corrected_lines(row.visible_text, lines or {})
-    row.state, row.corrected_by_id, row.corrected_at = EvidenceState.CORRECTED, agent.agent_id, utcnow()
-    _tell(session, photo.sha256, EvidenceCorrected)
-    return row
+    conversations = {photo.message.conversation_id for photo in photos}
+    query = select(Evidence).where(
+        Evidence.sha256.in_({photo.sha256 for photo in photos}),
+        or_(Evidence.conversation_id.is_(None), Evidence.conversation_id.in_(conversations)),
+    )
+    rows = [row for row in session.scalars(query) if revision is None or _is_whole(row, revision)]
+    rows.sort(key=lambda row: (row.state is EvidenceState.CORRECTED, row.conversation_id is not None, row.id))
+    return {row.sha256: row for row in rows}
 
 
 def tell_known(session: Session, attachments: Sequence[Attachment]) -> None:
@@ -133,25 +104,14 @@ def tell_known(session: Session, attachments: Sequence[Attachment]) -> None:
             feed.append(session, attachment.message.conversation_id, event)
 
 
-def _tell(session: Session, sha256: str, kind: type[EvidenceRead]) -> None:
-    """Tell every conversation that has this photo which evidence counts now."""
+def tell(session: Session, sha256: str, kind: type[EvidenceRead], *, conversation_id: int | None = None) -> None:
+    """Tell every conversation that has this photo, or only that one, which evidence counts there now."""
     session.flush()
-    photos = session.scalars(
-        select(Attachment)
-        .where(Attachment.sha256 == sha256, Attachment.kind == AttachmentKind.PHOTO)
-        .options(joinedload(Attachment.message))
-        .order_by(Attachment.id)
-    ).all()
-    counts = evidence_of(session, photos)[sha256]
-    for photo in photos:
-        feed.append(session, photo.message.conversation_id, kind(photo, counts))
-
-
-def _corrected_lines(read: Sequence[dict[str, Any]], changes: Mapping[int, str]) -> list[dict[str, Any]]:
-    if any(index not in range(len(read)) for index in changes):
-        raise Invalid("This photo has no line of text with that index.", field="visible_text")
-    seen = {index: {**read[index], "text": text.strip(), "confidence": 1.0} for index, text in changes.items()}
-    return [line for line in (seen.get(index, line) for index, line in enumerate(read)) if line["text"]]
+    query = select(Attachment).where(Attachment.sha256 == sha256, Attachment.kind == AttachmentKind.PHOTO)
+    if conversation_id is not None:
+        query = query.join(Attachment.message).where(Message.conversation_id == conversation_id)
+    for photo in session.scalars(query.options(joinedload(Attachment.message)).order_by(Attachment.id)).all():
+        feed.append(session, photo.message.conversation_id, kind(photo, evidence_of(session, [photo])[sha256]))
 
 
 def to_value(row: Evidence) -> PhotoEvidence:
@@ -181,7 +141,7 @@ def _read_and_store(desk: Desk, photo: Attachment) -> Evidence:
             session.add(row)
             conversation_id = session.get_one(Message, photo.message_id).conversation_id
             reports.record_generation(session, "read_photo", reader, conversation_id=conversation_id, seconds=seconds)
-            _tell(session, photo.sha256, EvidenceRead)
+            tell(session, photo.sha256, EvidenceRead)
         return row
 
 

@@ -74,7 +74,7 @@ def _labels_by_field(session: Session) -> dict[str, list[tuple[str, str]]]:
     query = (
         select(TriageField, TriageResult.text)
         .join(TriageField.result)
-        .where(TriageField.state.in_(DECIDED))
+        .where(TriageField.state.in_(DECIDED), TriageResult.outdated.is_(False))
         .order_by(TriageField.id.desc())
         .limit(LEARN_AT_MOST)
     )

@@ -50,6 +50,7 @@ def _rows(session: Session) -> Iterator[tuple[dict[str, Any], list[str]]]:
     query = (
         select(TriageResult, Message)
         .join(Message, Message.id == TriageResult.message_id)
+        .where(TriageResult.outdated.is_(False))
         .options(selectinload(TriageResult.fields), selectinload(Message.attachments))
         .order_by(TriageResult.id.desc())
         .limit(LEARN_AT_MOST)

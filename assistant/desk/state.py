@@ -5,14 +5,18 @@
 | `assistant` | `handed_off` | the assistant hands off, or the customer asks for a person |
 | any state | `agent` | an agent takes over |
 | any state | `closed` | its ticket is solved or closed |
-| `closed` | `assistant` | its customer writes again, on a channel that delivers the assistant's answers |
-| `closed` | `handed_off` | its customer writes again on another channel, or its ticket is reopened and has no agent |
+| `closed` | `assistant` | its customer asks again, on a channel that delivers the assistant's answers |
+| `closed` | `handed_off` | its customer asks again on another channel, or its ticket is reopened and has no agent |
 | `closed` | `agent` | its ticket is reopened and has an agent |
 
 So a conversation is closed exactly while its ticket is solved or closed. Only its customer reopens a closed ticket.
 
-Every change of a conversation's state and every customer message raises `Conversation.turn`. A reply begun under
-another turn is dropped: the assistant never writes once an agent has taken over, nor answers an outdated question.
+Greetings and thanks (`courtesy`) move nothing. A question of a closed conversation's customer begins a new context:
+what was said before has been dealt with.
+
+Every change of a conversation's state and every question of its customer raises `Conversation.turn`. A reply begun
+under another turn is dropped: the assistant never writes once an agent has taken over, nor answers an outdated
+question.
 """
 
 from __future__ import annotations
@@ -89,11 +93,18 @@ def begin_conversation(session: Session, customer: Customer, *, channel: str) ->
     return conversation
 
 
-def receive(session: Session, conversation: Conversation, message: Message, *, subject: str) -> Message:
-    """Add a customer's message. It opens the ticket, or reopens one that is pending, solved or closed."""
+def receive(
+    session: Session, conversation: Conversation, message: Message, *, subject: str, courtesy: bool = False
+) -> Message:
+    """Add a customer's message. It opens the ticket, or reopens one that is pending, solved or closed, unless it is a
+    ``courtesy``."""
     ticket = _ticket_of(session, conversation)
+    if courtesy and ticket is not None:
+        return add_message(session, conversation, message)
     conversation.turn += 1
     if conversation.state is ConversationState.CLOSED:
+        newest = select(func.max(Message.id)).where(Message.conversation_id == conversation.id)
+        conversation.context_after_id = session.scalar(newest)
         _move(session, conversation, _state_of_open(conversation.channel))
     if ticket is None:
         ticket = Ticket(conversation=conversation, requester=conversation.customer, subject=subject)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from assistant.desk import learning
-from assistant.desk.events import ConversationMoved, MessageCreated, Recorded
+from assistant.desk.courtesy import last_request
+from assistant.desk.events import ConversationMoved, EvidenceCorrected, MessageCreated, Recorded
 from assistant.desk.queue import NewJob
-from assistant.models import Author, ConversationState, FileCondition, Message
+from assistant.models import Author, ConversationState, FileCondition
 from assistant.ports import WorkPriority
 
 PROCESS_MESSAGE = "process_message"  # handled by `turns`
@@ -47,15 +47,24 @@ def draft_after_handoff(session: Session, recorded: Recorded) -> Iterable[NewJob
         case ConversationMoved(conversation, was=ConversationState.ASSISTANT) if (
             conversation.state is ConversationState.HANDED_OFF
         ):
-            query = select(Message).where(Message.conversation_id == conversation.id, Message.author == Author.CUSTOMER)
-            last = session.scalar(query.order_by(Message.id.desc()).limit(1))
+            last = last_request(session, conversation.id)
             if last is not None and not last.failed:
                 yield NewJob(PROCESS_MESSAGE, {"message_id": last.id}, key=f"draft:{last.id}")
+
+
+def redo_after_correction(session: Session, recorded: Recorded) -> Iterable[NewJob]:
+    """Triage and draft again with what an agent has corrected, in the ticket where they did so."""
+    match recorded.event:
+        case EvidenceCorrected(evidence=evidence) if evidence.conversation_id == recorded.conversation_id:
+            last = last_request(session, recorded.conversation_id)
+            if last is not None:
+                yield NewJob(PROCESS_MESSAGE, {"message_id": last.id}, key=f"redo:{last.id}")
 
 
 SUBSCRIBERS: tuple[Subscriber, ...] = (
     process_customer_message,
     scan_unscanned_files,
     draft_after_handoff,
+    redo_after_correction,
     learning.learn_after_decision,
 )

@@ -15,11 +15,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
-from assistant.desk import access, conversations, people, reports, state
+from assistant.desk import access, people, reports, state
 from assistant.desk.access import AgentPrincipal, Staff
 from assistant.desk.attachments import read_files
+from assistant.desk.context import Context, context_of
+from assistant.desk.courtesy import last_request
 from assistant.desk.desk import Desk
-from assistant.desk.evidence import evidence_of, photos_of, read_photos, to_value
+from assistant.desk.evidence import read_photos
 from assistant.desk.learning import DECIDED, current_heads
 from assistant.desk.state import TicketChanges
 from assistant.errors import Invalid, NotFound
@@ -33,41 +35,40 @@ from assistant.models import (
     TriageFieldState,
     TriageResult,
 )
-from assistant.ports import Capabilities
 from assistant.skills.read_photo import PhotoEvidence
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 from assistant.skills.triage import Head, TriagedField, allowed_values, triage
 
 
 def triage_message(desk: Desk, message_id: int) -> None:
-    """Triage the ticket from its subject, its messages up to this one and their photos. Once per message."""
-    with desk.db.read() as session:
-        if session.scalar(select(TriageResult.id).where(TriageResult.message_id == message_id)) is not None:
-            return
-        message = session.get_one(Message, message_id)
-        ticket = _ticket_of(session, message)
-        text = _conversation_text(session, ticket, message)
-        photos = photos_of(session, _customer_message_ids(session, message))
-        rows = evidence_of(session, photos)
-        heads = current_heads(session, desk)
-    started = perf_counter()
-    fields = run_triage(
-        desk,
-        text,
-        evidence=[to_value(rows[photo.sha256]) for photo in photos if photo.sha256 in rows],
-        photos=read_files(desk, photos) if desk.capabilities.decisions else [],
-        heads=heads,
-    )
-    seconds = perf_counter() - started
-    with desk.db.begin() as session:
-        _save(session, desk.capabilities, message_id, text=text, fields=fields, seconds=seconds)
+    """Triage the ticket by the message and its context. Once per message, and again after evidence was corrected."""
+    while True:
+        with desk.db.read() as session:
+            if current_result(session, message_id) is not None:
+                return
+            context = context_of(session, session.get_one(Message, message_id), desk.taxonomy)
+            text, photos = context.text, context.counting_photos
+            heads = current_heads(session, desk)
+        started = perf_counter()
+        fields = run_triage(
+            desk,
+            text,
+            evidence=context.counting_evidence,
+            products=context.named[1] if context.named is not None else (),
+            photos=read_files(desk, photos) if desk.capabilities.decisions else [],
+            heads=heads,
+        )
+        seconds = perf_counter() - started
+        with desk.db.begin() as session:
+            if _save(session, desk, context, text=text, fields=fields, seconds=seconds):
+                return
 
 
 def triage_ticket(desk: Desk, by: Staff, public_id: str) -> None:
     """Read and triage the customer's last message now instead of in its job. A no-op if that has been done."""
     with desk.db.read() as session:
         ticket = access.access_ticket(session, by, public_id)
-        newest = conversations.last_customer_message(session, ticket.conversation_id)
+        newest = last_request(session, ticket.conversation_id)
         messages = _customer_message_ids(session, newest) if newest is not None else []
     for attempt in (1, 2):
         try:
@@ -88,11 +89,24 @@ def run_triage(
     evidence: Sequence[PhotoEvidence],
     photos: Sequence[bytes],
     heads: Mapping[str, Head],
+    products: Sequence[str] | None = None,
 ) -> list[TriagedField]:
     """Run the triage skill with this desk's taxonomy and models. Stores nothing."""
     return triage(
-        text, evidence=evidence, photos=photos, capabilities=desk.capabilities, taxonomy=desk.taxonomy, heads=heads
+        text,
+        evidence=evidence,
+        photos=photos,
+        products=products,
+        capabilities=desk.capabilities,
+        taxonomy=desk.taxonomy,
+        heads=heads,
     )
+
+
+def current_result(session: Session, message_id: int) -> TriageResult | None:
+    """The triage of a message that counts: none while it has to be done again."""
+    query = select(TriageResult).where(TriageResult.message_id == message_id, TriageResult.outdated.is_(False))
+    return session.scalar(query)
 
 
 def decide_field(
@@ -117,6 +131,20 @@ def decide_field(
     return row
 
 
+def product_in(session: Session, context: Context) -> str | None:
+    """The product that a message is about: what an agent decided since it was last named, else the only one that was
+    named, else what triage proposed."""
+    result = current_result(session, context.message.id)
+    field = next((one for one in result.fields if one.name == "product"), None) if result is not None else None
+    decided_at = field.decided_at if field is not None else None
+    if context.named is not None and (decided_at is None or decided_at < context.named[0].created_at):
+        return context.product
+    if field is None or field.state is TriageFieldState.ABSTAINED:
+        return None
+    value = field.label or field.value
+    return None if value == NO_PRODUCT else value
+
+
 def _changes(session: Session, values: Mapping[str, str]) -> TicketChanges:
     """What triage values, by field, change of a ticket. A field without a column of its own changes nothing."""
     changes: TicketChanges = {}
@@ -136,17 +164,17 @@ def _changes(session: Session, values: Mapping[str, str]) -> TicketChanges:
 
 
 def _save(
-    session: Session,
-    capabilities: Capabilities,
-    message_id: int,
-    *,
-    text: str,
-    fields: Sequence[TriagedField],
-    seconds: float,
-) -> None:
-    if session.scalar(select(TriageResult.id).where(TriageResult.message_id == message_id)) is not None:
-        return  # another worker was faster
+    session: Session, desk: Desk, context: Context, *, text: str, fields: Sequence[TriagedField], seconds: float
+) -> bool:
+    """Store a triage, unless another worker was faster. False if evidence was corrected meanwhile."""
+    message_id, capabilities = context.message.id, desk.capabilities
+    state.lock_conversation(session, context.message.conversation_id)
+    if current_result(session, message_id) is not None:
+        return True
     message = session.get_one(Message, message_id)
+    now = context_of(session, message, desk.taxonomy)
+    if {row.id for row in now.evidence.values()} != {row.id for row in context.evidence.values()}:
+        return False
     ticket = _ticket_of(session, message)
     decided = _decided_fields(session, ticket)
     result = TriageResult(
@@ -161,6 +189,7 @@ def _save(
     reports.record_generation(session, "triage", capabilities, conversation_id=ticket.conversation_id, seconds=seconds)
     proposed = {field.name: field.value for field in fields if not field.abstained and field.name not in decided}
     state.record_triage(session, ticket, result, _changes(session, proposed))
+    return True
 
 
 def _row(field: TriagedField, decided: TriageField | None) -> TriageField:
@@ -201,12 +230,3 @@ def _customer_message_ids(session: Session, message: Message) -> Sequence[int]:
         Message.conversation_id == message.conversation_id, Message.author == Author.CUSTOMER, Message.id <= message.id
     )
     return session.scalars(written.order_by(Message.id)).all()
-
-
-def _conversation_text(session: Session, ticket: Ticket, message: Message, *, at_most: int = 4000) -> str:
-    """What the customer wrote up to this message, the newest first, then the subject; the beginning of it if it is
-    long."""
-    query = select(Message).where(Message.id.in_(_customer_message_ids(session, message))).order_by(Message.id.desc())
-    newest, *earlier = (one.new_text for one in session.scalars(query))
-    subject = ticket.subject if ticket.subject not in newest else ""
-    return "\n".join(text for text in (newest, subject, *earlier) if text)[:at_most]

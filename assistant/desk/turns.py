@@ -13,19 +13,20 @@ from time import monotonic, perf_counter
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from assistant.desk import conversations, drafts, feed, reports, state, triage
 from assistant.desk.answers import answer_skill, citation_rows
 from assistant.desk.attachments import read_files
+from assistant.desk.context import context_of
+from assistant.desk.courtesy import is_courtesy
 from assistant.desk.desk import Desk
 from assistant.desk.events import AnswerDelta, AnswerDropped, AnswerStarted
-from assistant.desk.evidence import contradictions_of, evidence_of, photos_of, read_photos, to_value
+from assistant.desk.evidence import contradictions_of, read_photos
 from assistant.models import (
     Author,
     Conversation,
     ConversationState,
-    Draft,
     Message,
     Ticket,
     TriageFieldState,
@@ -42,7 +43,7 @@ from assistant.skills.answer import (
     HandedOff,
     Token,
 )
-from assistant.skills.answer_request import AnswerRequest, Turn
+from assistant.skills.answer_request import AnswerRequest
 
 GIVE_UP = "give_up"  # the job that follows once a message could not be processed
 # Seconds between deltas: one row and one wake-up for several tokens.
@@ -59,6 +60,7 @@ class _Situation:
     turn: int
     state: ConversationState
     ticket_id: int
+    triage_id: int | None  # the triage it was begun with
     needs_human: bool
     courtesy: str | None  # the reply to a greeting or thanks
     request: AnswerRequest
@@ -67,10 +69,14 @@ class _Situation:
 def process_message(desk: Desk, message_id: int) -> None:
     """Do whatever a customer's message still needs. Safe to run again. A no-op if the message is gone."""
     with desk.db.read() as session:
-        message = session.get(Message, message_id)
+        message = session.get(Message, message_id, options=[selectinload(Message.attachments)])
         if message is None:
             return
         live = session.get_one(Conversation, message.conversation_id).state is ConversationState.ASSISTANT
+        is_aside = is_courtesy(message) and _follows_another(session, message)
+    if is_aside:
+        _be_polite(desk, message)
+        return
     if live:
         with desk.db.begin() as session:
             feed.append(session, message.conversation_id, AnswerStarted())
@@ -78,11 +84,11 @@ def process_message(desk: Desk, message_id: int) -> None:
         read_photos(desk, message_id)
         triage.triage_message(desk, message_id)
         situation = _situation(desk, message_id)
-        if situation.state is not ConversationState.ASSISTANT:
-            if situation.courtesy is None or not situation.request.history:  # "thank you" needs no draft
-                _draft(desk, situation, message_id)
-        elif not _has_answer(desk, message):
-            _answer(desk, situation)
+        if situation.state is ConversationState.ASSISTANT:
+            if not _has_answer(desk, message):
+                _answer(desk, situation, message_id)
+        elif situation.state is not ConversationState.CLOSED:  # else it was solved meanwhile
+            _draft(desk, situation, message_id)
     if message.failed:  # the job was retried
         with desk.db.begin() as session:
             conversations.set_failed(session, session.get_one(Message, message_id), failed=False)
@@ -103,13 +109,16 @@ def give_up(desk: Desk, message_id: int) -> None:
     triage.triage_message(replace(desk, capabilities=desk.capabilities.without_model), message_id)
 
 
-def _answer(desk: Desk, situation: _Situation) -> None:
+def _answer(desk: Desk, situation: _Situation, message_id: int) -> None:
     """Stream an answer to the customer, then store it or hand off."""
     if situation.needs_human:
         _hand_off(desk, situation, HandoffReason.NEEDS_HUMAN)
         return
     if situation.courtesy is not None:
-        _be_polite(desk, situation, situation.courtesy)
+        with desk.db.begin() as session:
+            conversation = state.lock_conversation(session, situation.conversation_id)
+            if conversation.turn == situation.turn:
+                conversations.add_reply(session, conversation, author=Author.ASSISTANT, text=situation.courtesy)
         return
     started = perf_counter()
     answer = _stream(desk, situation, answer_skill(desk).events(situation.request))
@@ -117,7 +126,7 @@ def _answer(desk: Desk, situation: _Situation) -> None:
         return
     with desk.db.begin() as session:
         conversation = state.lock_conversation(session, situation.conversation_id)
-        if conversation.turn != situation.turn:
+        if conversation.turn != situation.turn or _is_outdated(session, situation, message_id):
             feed.append(session, situation.conversation_id, AnswerDropped(situation.turn))
             return
         _record(session, desk, situation, answer, seconds=perf_counter() - started)
@@ -134,10 +143,23 @@ def _answer(desk: Desk, situation: _Situation) -> None:
             conversations.hand_off(session, conversation, answer.handoff)
 
 
-def _be_polite(desk: Desk, situation: _Situation, text: str) -> None:
+def _be_polite(desk: Desk, message: Message) -> None:
+    """Answer thanks for what the assistant or an agent has said with a kind word, unless a person is to answer here, a
+    question is still open, or that has been done."""
     with desk.db.begin() as session:
-        conversation = state.lock_conversation(session, situation.conversation_id)
-        if conversation.turn == situation.turn:
+        conversation = state.lock_conversation(session, message.conversation_id)
+        said = [
+            one
+            for one in conversations.public_messages(session, conversation.id)
+            if one.author is not Author.SYSTEM and not (one.id < message.id and is_courtesy(one))
+        ]
+        place = next(number for number, one in enumerate(said) if one.id == message.id)
+        before, is_last = said[place - 1] if place else None, place == len(said) - 1
+        speaks = conversation.state in (ConversationState.ASSISTANT, ConversationState.CLOSED)
+        text = language.courtesy(message.new_text)
+        if text is None or not is_last or not speaks or conversation.channel not in state.ASSISTANT_CHANNELS:
+            return
+        if before is None or before.author is not Author.CUSTOMER:
             conversations.add_reply(session, conversation, author=Author.ASSISTANT, text=text)
 
 
@@ -179,11 +201,14 @@ def _send_delta(desk: Desk, situation: _Situation, text: str) -> bool:
 def _draft(desk: Desk, situation: _Situation, message_id: int) -> None:
     """Propose a draft to the agent, once per message."""
     with desk.db.read() as session:
-        if session.scalar(select(Draft.id).where(Draft.answers_message_id == message_id)) is not None:
+        if drafts.current_draft(session, message_id) is not None:
             return
     started = perf_counter()
     answer = answer_skill(desk).invoke(situation.request)
     with desk.db.begin() as session:
+        state.lock_conversation(session, situation.conversation_id)
+        if _is_outdated(session, situation, message_id):
+            return
         ticket = session.get_one(Ticket, situation.ticket_id)
         drafts.propose_draft(session, ticket, message_id=message_id, answer=answer, capabilities=desk.capabilities)
         _record(session, desk, situation, answer, seconds=perf_counter() - started)
@@ -201,35 +226,43 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
         message = session.get_one(Message, message_id)
         conversation = session.get_one(Conversation, message.conversation_id)
         ticket = session.scalars(select(Ticket).where(Ticket.conversation_id == conversation.id)).one()
-        earlier = [m for m in conversations.public_messages(session, conversation.id) if m.id < message.id]
-        photos = photos_of(session, [m.id for m in earlier if m.author is Author.CUSTOMER] + [message.id])
-        rows = evidence_of(session, photos)
-        # If text and photo name different products, an answer might be about the wrong one.
-        unclear = any(one.about == "product" for one in contradictions_of(message, rows, desk.taxonomy))
+        context = context_of(session, message, desk.taxonomy)
+        # If text and photos name different products, an answer might be about the wrong one.
+        contradicted = contradictions_of(message, context.evidence, desk.taxonomy)
+        unclear = context.is_mixed or any(one.about == "product" for one in contradicted)
+        result = triage.current_result(session, message_id)
+        is_live = conversation.state is ConversationState.ASSISTANT
         request = AnswerRequest(
             text=message.new_text,
-            history=tuple(Turn(m.author.value, m.new_text) for m in earlier if m.author is not Author.SYSTEM),
-            evidence=tuple(to_value(rows[photo.sha256]) for photo in photos if photo.sha256 in rows),
-            subject=ticket.subject,
-            product=ticket.product,
+            history=context.history,
+            evidence=context.counting_evidence,
+            subject=context.opening,
+            product=triage.product_in(session, context),
+            rejected=context.rejected(handed_off=not is_live),
         )
         situation = _Situation(
             conversation_id=conversation.id,
             turn=conversation.turn,
             state=conversation.state,
             ticket_id=ticket.id,
-            needs_human=unclear or _needs_human(session, message_id),
-            courtesy=None if message.attachments else language.courtesy(message.new_text),
+            triage_id=result.id if result is not None else None,
+            needs_human=unclear or _needs_human(result),
+            courtesy=language.courtesy(message.new_text) if is_courtesy(message) else None,
             request=request,
         )
     # Beyond what was read in them, only a writing model and visual search need the photos themselves.
     if not (desk.capabilities.writes_answers or desk.capabilities.photo_embedder is not None):
         return situation
-    return replace(situation, request=replace(request, photos=tuple(read_files(desk, photos))))
+    return replace(situation, request=replace(request, photos=tuple(read_files(desk, context.counting_photos))))
 
 
-def _needs_human(session: Session, message_id: int) -> bool:
-    result = session.scalar(select(TriageResult).where(TriageResult.message_id == message_id))
+def _is_outdated(session: Session, situation: _Situation, message_id: int) -> bool:
+    """Whether evidence was corrected meanwhile: the job that follows from that does the work again."""
+    result = triage.current_result(session, message_id)
+    return situation.triage_id != (result.id if result is not None else None)
+
+
+def _needs_human(result: TriageResult | None) -> bool:
     fields = result.fields if result is not None else []
     field = next((field for field in fields if field.name == "needs_human"), None)
     if field is None or field.state is TriageFieldState.ABSTAINED:
@@ -238,14 +271,25 @@ def _needs_human(session: Session, message_id: int) -> bool:
 
 
 def _has_answer(desk: Desk, message: Message) -> bool:
-    """Whether something was said after the customer's message, so that this is a second run of the job."""
+    """Whether something was said after the customer's message, so that this is a second run of the job. The customer's
+    own thanks are no answer."""
     with desk.db.read() as session:
-        later = select(Message.id).where(
+        later = select(Message).where(
             Message.conversation_id == message.conversation_id,
             Message.id > message.id,
             Message.author != Author.SYSTEM,
         )
-        return session.scalar(later.limit(1)) is not None
+        return not all(is_courtesy(one) for one in session.scalars(later.options(selectinload(Message.attachments))))
+
+
+def _follows_another(session: Session, message: Message) -> bool:
+    """Whether the customer has written before: a first greeting opens the ticket."""
+    earlier = select(Message.id).where(
+        Message.conversation_id == message.conversation_id,
+        Message.id < message.id,
+        Message.author == Author.CUSTOMER,
+    )
+    return session.scalar(earlier.limit(1)) is not None
 
 
 def _record(session: Session, desk: Desk, situation: _Situation, answer: Answer, *, seconds: float) -> None:

@@ -1,6 +1,7 @@
 """Gaps in the knowledge base: questions it did not answer, grouped into articles to write.
 
-There are three kinds: no passage answered (`MISSING_KNOWLEDGE`, `UNSUPPORTED_ANSWER`); an agent rewrote the draft, or
+There are three kinds: no passage answered or nothing but what had been said (`MISSING_KNOWLEDGE`,
+`UNSUPPORTED_ANSWER`, `NOTHING_NEW`); an agent rewrote the draft, or
 discarded it and replied; the customer said that the answer did not help. Personal data is masked before a question is
 stored, because agents of every team see it.
 
@@ -54,7 +55,7 @@ _STILL_THE_DRAFT = 0.6
 _AT_ONCE = 1_000
 _MOST_CHARS = 1_000
 _MOST_TITLE = 160
-_UNANSWERED = (HandoffReason.MISSING_KNOWLEDGE, HandoffReason.UNSUPPORTED_ANSWER)
+_UNANSWERED = (HandoffReason.MISSING_KNOWLEDGE, HandoffReason.UNSUPPORTED_ANSWER, HandoffReason.NOTHING_NEW)
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,9 @@ def _select_new() -> Select[Message, str]:
 def _not_found(session: Session) -> Iterator[tuple[Message, str]]:
     """Questions whose draft is a handoff because knowledge was missing, and those after which a conversation was handed
     off for that reason."""
-    drafted = select(Draft.answers_message_id).where(Draft.handoff_reason.in_(_UNANSWERED))
+    drafted = select(Draft.answers_message_id).where(
+        Draft.handoff_reason.in_(_UNANSWERED), Draft.status != DraftStatus.WITHDRAWN
+    )
     last_before = (
         select(func.max(Message.id))
         .join(Conversation, Conversation.id == Message.conversation_id)

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from assistant.db import Base, utcnow
@@ -75,6 +75,8 @@ class Conversation(Base):
     turn: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow, index=True)
+    # The last message before its customer reopened it: what was said until then has been dealt with.
+    context_after_id: Mapped[int | None]
     messages: Mapped[list[Message]] = relationship(order_by="Message.id", back_populates="conversation")
 
 
@@ -185,7 +187,8 @@ class Citation(Base):
 
 
 class Evidence(Base):
-    """What was read in one photo, once per photo and model revision. Shared by all attachments with that sha256.
+    """What was read in one photo, once per photo and model revision, shared by all attachments with that sha256; or an
+    agent's correction of it (``corrects``), for one conversation or, without ``conversation_id``, for all.
 
     ``fields`` holds caption, product, condition and quality, each ``{"value", "confidence", "region"}``;
     ``visible_text`` a list of ``{"text", "confidence", "region"}``. Regions are ``[left, top, right, bottom]`` as
@@ -193,7 +196,17 @@ class Evidence(Base):
     """
 
     __tablename__ = "evidence"
-    __table_args__ = (Index("uq_evidence_sha256_revision", "sha256", "revision", unique=True),)
+    __table_args__ = (
+        Index(
+            "uq_evidence_sha256_revision",
+            "sha256",
+            "revision",
+            unique=True,
+            sqlite_where=text("corrects_id IS NULL"),
+            postgresql_where=text("corrects_id IS NULL"),
+        ),
+        Index("ix_evidence_sha256", "sha256"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     public_id: Mapped[str] = public_id("evd")
@@ -207,3 +220,6 @@ class Evidence(Base):
     corrected_by_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     corrected_at: Mapped[datetime | None]
+    corrects_id: Mapped[int | None] = reference("evidence", ondelete="CASCADE", nullable=True)
+    corrects: Mapped[Evidence | None] = relationship(remote_side="Evidence.id", lazy="joined", join_depth=1)
+    conversation_id: Mapped[int | None] = reference("conversations", ondelete="CASCADE", nullable=True)

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from assistant.db import Base, utcnow
@@ -52,6 +52,7 @@ class DraftStatus(StrEnum):
     SENT = "sent"
     EDITED = "edited"  # sent, after an agent changed it
     DISCARDED = "discarded"
+    WITHDRAWN = "withdrawn"  # by the assistant: what it stood on was corrected
 
 
 class Ticket(Base):
@@ -104,13 +105,23 @@ class TriageResult(Base):
     """One triage of a ticket. The newest counts; older ones are history."""
 
     __tablename__ = "triage_results"
+    # One result per message, however often the job runs; another one only once what it stood on was corrected.
+    __table_args__ = (
+        Index(
+            "uq_triage_results_message_id",
+            "message_id",
+            unique=True,
+            sqlite_where=text("outdated = 0"),
+            postgresql_where=text("NOT outdated"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     public_id: Mapped[str] = public_id("tri")
     ticket_id: Mapped[int] = reference("tickets", ondelete="CASCADE")
     ticket: Mapped[Ticket] = relationship(back_populates="triage_results")
-    # The triaged message: one result per message, however often the job runs.
-    message_id: Mapped[int] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), unique=True)
+    message_id: Mapped[int] = reference("messages", ondelete="CASCADE")  # the triaged message
+    outdated: Mapped[bool] = mapped_column(default=False)  # an agent has corrected evidence since
     # The triaged text, which training learns from, whatever happens to the conversation later.
     text: Mapped[str] = mapped_column(Text)
     model: Mapped[str] = mapped_column(Text)
@@ -171,6 +182,16 @@ class Draft(Base):
     """A proposed reply with citations, or the reason why there is none."""
 
     __tablename__ = "drafts"
+    # One draft per message, however often the job runs; another one only once the first is withdrawn.
+    __table_args__ = (
+        Index(
+            "uq_drafts_answers_message_id",
+            "answers_message_id",
+            unique=True,
+            sqlite_where=text("status <> 'withdrawn'"),
+            postgresql_where=text("status <> 'withdrawn'"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     public_id: Mapped[str] = public_id("drf")
@@ -185,8 +206,7 @@ class Draft(Base):
     confidence: Mapped[float | None]  # that it answers the question; unknown of drafts from before it was measured
     model: Mapped[str] = mapped_column(Text)
     mode: Mapped[str] = mapped_column(Text)
-    # The customer's message this draft answers: one draft per message, however often the job runs.
-    answers_message_id: Mapped[int] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), unique=True)
+    answers_message_id: Mapped[int] = reference("messages", ondelete="CASCADE")  # the customer's
     message_id: Mapped[int | None] = reference("messages", ondelete="SET NULL", nullable=True)
     agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)

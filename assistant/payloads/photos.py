@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -48,7 +48,7 @@ class TextLine(Payload):
     region: Region
 
 
-class Evidence(Payload):
+class ReadEvidence(Payload):
     """What was read in one photo, and by what."""
 
     filename: str
@@ -86,7 +86,23 @@ class Evidence(Payload):
             mode=mode,
         )
 
+
+class Evidence(ReadEvidence):
+    """What counts of one photo: what was read, or what an agent made of it."""
+
+    corrected_for: Literal["ticket", "everywhere"] | None = Field(
+        None, description="Whether a correction counts for this ticket alone or wherever the photo is."
+    )
+    original: ReadEvidence | None = Field(None, description="What was read, if an agent has corrected it.")
+
     @classmethod
     def stored(cls, row: models.Evidence, *, filename: str) -> Self:
         read = PhotoEvidence.from_json(row.fields, row.visible_text)
-        return cls.of(read, filename=filename, status=row.state, model=row.model, mode=Mode(row.mode))
+        shown = cls.of(read, filename=filename, status=row.state, model=row.model, mode=Mode(row.mode))
+        if row.corrects is None:
+            return shown
+        scope: Literal["ticket", "everywhere"] = "everywhere" if row.conversation_id is None else "ticket"
+        was = row.corrects
+        before = PhotoEvidence.from_json(was.fields, was.visible_text)
+        original = ReadEvidence.of(before, filename=filename, status=was.state, model=was.model, mode=Mode(was.mode))
+        return shown.model_copy(update={"corrected_for": scope, "original": original})

@@ -10,6 +10,7 @@ class HandoffReason(StrEnum):
 
     CUSTOMER_ASKED = "customer_asked"
     MISSING_KNOWLEDGE = "missing_knowledge"  # no passage answers the question
+    NOTHING_NEW = "nothing_new"  # what the articles say of it has been said already
     UNSUPPORTED_ANSWER = "unsupported_answer"  # the model's answer is not supported by its passages
     NEEDS_HUMAN = "needs_human"  # triage says so: safety, legal, anger
     ENGINE_DOWN = "engine_down"

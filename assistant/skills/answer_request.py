@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence
+from assistant.skills.read_photo import PhotoEvidence
 from assistant.text.identifiers import spot
 
 # Words of visible text that go into the query. More would drown out the question itself.
@@ -28,6 +28,7 @@ class AnswerRequest:
     photos: tuple[bytes, ...] = ()
     subject: str = ""
     product: str | None = None
+    rejected: frozenset[tuple[str, str]] = frozenset()  # (article id, heading) of passages that did not help
 
     @property
     def question(self) -> str:
@@ -57,8 +58,7 @@ def build_query(request: AnswerRequest) -> str:
 def products_of(request: AnswerRequest, products_in: Callable[[str], Sequence[str]]) -> tuple[str, ...]:
     """What is asked about: the products that the message names; else the ticket's; else the one in the newest photo
     that shows one with a confidence of at least 0.5; else those that the subject or the last messages name."""
-    readings = [evidence.product for evidence in reversed(request.evidence)]
-    shown = [reading.value for reading in readings if reading.value != CANNOT_TELL and reading.confidence >= 0.5]
+    shown = [one.shown_product for one in reversed(request.evidence) if one.shown_product is not None]
     known = [request.product] if request.product else shown[:1]
     earlier = [turn.text for turn in reversed(request.history) if turn.author == "customer"]
     named = (products_in(text) for text in (request.subject, *earlier))

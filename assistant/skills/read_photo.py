@@ -75,6 +75,12 @@ class PhotoEvidence:
     whole: bool = True  # False if the model failed on this photo; not stored
 
     @property
+    def shown_product(self) -> str | None:
+        """The key of the product that the photo shows, if that is more likely than not."""
+        known = self.product.value not in (CANNOT_TELL, NO_PRODUCT) and self.product.confidence >= 0.5
+        return self.product.value if known else None
+
+    @property
     def codes(self) -> list[str]:
         """Canonical identifiers in the visible text."""
         return spot(self.text)

@@ -22,7 +22,7 @@ from assistant.errors import AssistantError, Invalid
 from assistant.ports import Capabilities, Question
 from assistant.skills import cues, language
 from assistant.skills.priors import Prior, Source, SourceKind, by_similarity
-from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence
+from assistant.skills.read_photo import PhotoEvidence
 from assistant.skills.taxonomy import NO_PRODUCT, Label, Taxonomy
 from assistant.skills.triage_head import Head, fit_head
 from assistant.text.sentences import sentences
@@ -75,14 +75,19 @@ def triage(
     *,
     evidence: Sequence[PhotoEvidence] = (),
     photos: Sequence[bytes] = (),
+    products: Sequence[str] | None = None,
     capabilities: Capabilities,
     taxonomy: Taxonomy,
     heads: Mapping[str, Head] | None = None,
 ) -> list[TriagedField]:
-    """All fields, in the order of `FIELDS`."""
+    """All fields, in the order of `FIELDS`. ``products``: of those named in the text, the ones
+    that count now, because a conversation goes from one product to another; None: all."""
     ticket = _Ticket.of(text, evidence, capabilities)
     decided = _decide(ticket, photos, capabilities, taxonomy)
-    found = {"language": _language(ticket), "product": _product(ticket, evidence, taxonomy, decided.get("product"))}
+    found = {
+        "language": _language(ticket),
+        "product": _product(ticket, evidence, taxonomy, decided.get("product"), products),
+    }
     for name in ("category", "type", "priority", "sentiment", "needs_human"):
         prior = _prior(name, ticket, capabilities, taxonomy)
         found[name] = _field(name, prior, ticket, (heads or {}).get(name), decided.get(name))
@@ -214,15 +219,18 @@ def _language(ticket: _Ticket) -> TriagedField:
 
 
 def _product(
-    ticket: _Ticket, evidence: Sequence[PhotoEvidence], taxonomy: Taxonomy, decided: Mapping[str, float] | None
+    ticket: _Ticket,
+    evidence: Sequence[PhotoEvidence],
+    taxonomy: Taxonomy,
+    decided: Mapping[str, float] | None,
+    products: Sequence[str] | None,
 ) -> TriagedField:
     """The product that the customer or a photo names, else the model's decision, else none."""
     keys = [label.key for label in _options(taxonomy, "product")]
     flat = dict.fromkeys(keys, 1.0)
-    written = taxonomy.products_in(ticket.text)
-    shown = [
-        item.product.value for item in evidence if item.product.value in flat and item.product.value != CANNOT_TELL
-    ]
+    eligible = flat if products is None else products
+    written = [key for key in taxonomy.products_in(ticket.text) if key in eligible]
+    shown = [item.product.value for item in evidence if item.product.value in eligible]
     named = list(dict.fromkeys([*written, *shown]))
     kinds = [kind for kind, found in ((SourceKind.PHOTO, shown), (SourceKind.WORDS, written)) if found]
     sources = [Source(kind) for kind in kinds]

@@ -10,7 +10,7 @@ from apiflask import APIBlueprint
 from flask import Response, current_app, has_request_context, render_template, request
 
 from assistant import payloads
-from assistant.desk import access, conversations, drafts, tickets, triage
+from assistant.desk import access, conversations, corrections, drafts, tickets, triage
 from assistant.desk.access import CustomerPrincipal, MachinePrincipal, Scope
 from assistant.desk.assess import assess
 from assistant.desk.attachments import RejectedFile
@@ -227,6 +227,31 @@ def get_attachment(machine: MachinePrincipal, query: schemas.FileQuery, attachme
     with desk().db.read() as session:
         attachment = access.access_attachment(session, machine, attachment_id)
     return attachment_response(desk(), attachment, thumbnail=query.thumbnail)
+
+
+@blueprint.patch("/attachments/<public_id:attachment_id>/evidence")
+@blueprint.output(payloads.Evidence)
+@Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.EvidenceCorrection)
+def correct_evidence(
+    machine: MachinePrincipal, body: schemas.EvidenceCorrection, attachment_id: str
+) -> payloads.Evidence:
+    """Correct what was read in a photo.
+
+    What was read is kept as `original`. Triage and draft of the ticket are made again; what agents decided stays.
+    """
+    lines = {line.index: line.text for line in body.lines}
+    with desk().db.begin() as session:
+        row = corrections.correct_evidence(
+            session,
+            machine,
+            attachment_id,
+            body.fields,
+            lines=lines,
+            everywhere=body.everywhere,
+            taxonomy=desk().taxonomy,
+        )
+        photo = access.access_attachment(session, machine, attachment_id)
+        return payloads.Evidence.stored(row, filename=photo.filename)
 
 
 @blueprint.post("/triage")

@@ -22,7 +22,7 @@ def evidence_options(taxonomy: Taxonomy) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def corrections(form: Mapping[str, str], lines: list[dict[str, Any]]) -> tuple[dict[str, str], dict[int, str]]:
+def changes_in(form: Mapping[str, str], lines: list[dict[str, Any]]) -> tuple[dict[str, str], dict[int, str]]:
     """Fields, and lines by number, that differ from what the agent was shown (``was-…``).
 
     Raises `Conflict` if the agent was shown lines of an earlier reading, and `Invalid` for an empty field.

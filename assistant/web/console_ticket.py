@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Blueprint, Response, flash, g, redirect, render_template, request, url_for
 
-from assistant.desk import access, drafts, evidence, people, state, tickets, triage
+from assistant.desk import access, corrections, drafts, evidence, people, state, tickets, triage
 from assistant.desk.events import EventKind
 from assistant.desk.feed import last_event_id
 from assistant.desk.tickets import TicketFilters
@@ -22,7 +22,7 @@ from assistant.skills.read_photo import CANNOT_TELL
 from assistant.skills.triage import allowed_values
 from assistant.text.storable import storable
 from assistant.web import auth, console_words
-from assistant.web.console_evidence import corrections, evidence_options
+from assistant.web.console_evidence import changes_in, evidence_options
 from assistant.web.console_live import news_stream
 from assistant.web.context import desk
 from assistant.web.responses import Reply
@@ -162,18 +162,27 @@ def decide_field(ticket_id: str, name: str) -> Reply:
 
 @blueprint.post("/evidence/<public_id:attachment_id>")
 def correct_evidence(ticket_id: str, attachment_id: str) -> Reply:
-    """Store an agent's corrections of what was read in a photo; unchanged values stay as they were read."""
+    """Store an agent's corrections of what was read in a photo, for this ticket or everywhere."""
 
     def act(session: Any, row: Ticket) -> None:
         photo = access.access_attachment(session, auth.agent(), attachment_id)
         if photo.message.conversation_id != row.conversation_id:
             raise NotFound("This ticket has no such photo.")
         read = evidence.evidence_of(session, [photo]).get(photo.sha256)
-        fields, lines = corrections(request.form, read.visible_text if read is not None else [])
-        if fields or lines:
-            evidence.correct_evidence(session, auth.agent(), attachment_id, fields, lines=lines)
+        fields, lines = changes_in(request.form, read.visible_text if read is not None else [])
+        everywhere = request.form.get("everywhere") is not None
+        if fields or lines or everywhere:
+            corrections.correct_evidence(
+                session,
+                auth.agent(),
+                attachment_id,
+                fields,
+                lines=lines,
+                everywhere=everywhere,
+                taxonomy=desk().taxonomy,
+            )
 
-    return _act(ticket_id, act, panels=("thread",))
+    return _act(ticket_id, act, panels=("thread", "draft"))
 
 
 def _refuse_if_taken(conversation: Conversation) -> None:

@@ -15,6 +15,7 @@ from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 HANDOFF = {
     HandoffReason.CUSTOMER_ASKED.value: "The customer asked for a person.",
     HandoffReason.MISSING_KNOWLEDGE.value: "No article answers this.",
+    HandoffReason.NOTHING_NEW.value: "The articles say no more than the customer was told already.",
     HandoffReason.UNSUPPORTED_ANSWER.value: "The articles do not support what the model wrote.",
     HandoffReason.NEEDS_HUMAN.value: "Triage found that this needs a person.",
     HandoffReason.ENGINE_DOWN.value: "The assistant was unavailable.",

@@ -11,6 +11,7 @@ from assistant import payloads
 from assistant.models import ConversationState, Priority, TicketStatus
 from assistant.payloads import Payload
 from assistant.ports import Mode
+from assistant.skills.read_photo import FIELDS as EVIDENCE_FIELDS
 from assistant.skills.taxonomy import Label
 
 
@@ -76,6 +77,21 @@ class TicketUpdate(_Request):
 
 class FieldDecision(_Request):
     value: Short | None = Field(None, description="The correct value; leave it out to accept the proposed one.")
+
+
+class LineCorrection(_Request):
+    index: int = Field(ge=0, description="The line's place in `visible_text`, from 0.")
+    text: Short = Field(description="What the photo says; empty to remove the line.")
+
+
+class EvidenceCorrection(_Request):
+    """What is left out stays as it was read."""
+
+    fields: dict[str, Short] = Field(
+        default_factory=dict, description=f"New values by field: {', '.join(EVIDENCE_FIELDS)}."
+    )
+    lines: tuple[LineCorrection, ...] = ()
+    everywhere: bool = Field(False, description="Whether it also counts for the same photo in other tickets.")
 
 
 class DraftToSend(_Request):

@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 from assistant import payloads, worker
 from assistant.desk import conversations, drafts, evidence, feed, state, tickets, triage
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Staff
+from assistant.desk.corrections import correct_evidence
 from assistant.desk.desk import Desk
 from assistant.desk.events import Audience, EventKind
 from assistant.errors import AssistantError, EngineFailed
@@ -242,7 +243,9 @@ class Clients(RuleBasedStateMachine):
             sent = select(Attachment).join(Attachment.message).where(Message.conversation_id == conversation_id)
             photo = session.scalars(sent).first()
             if photo is not None:
-                evidence.correct_evidence(session, self.agents[agent], photo.public_id, {"condition": word})
+                correct_evidence(
+                    session, self.agents[agent], photo.public_id, {"condition": word}, taxonomy=self.desk.taxonomy
+                )
 
         self._act(conversation_id, act)
 

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from assistant import worker
 from assistant.db import utcnow
 from assistant.desk import evidence
+from assistant.desk.corrections import correct_evidence
 from assistant.desk.desk import Desk
 from assistant.desk.events import EventKind
 from assistant.errors import EngineFailed
@@ -102,7 +103,7 @@ def test_what_an_agent_has_corrected_is_not_read_again(down: tuple[Desk, FakeDec
     agent = make_agent(desk.db, "alice").principal
     with desk.db.begin() as session:
         photo = session.scalars(select(Attachment)).one()
-        evidence.correct_evidence(session, agent, photo.public_id, {"condition": "damaged"})
+        correct_evidence(session, agent, photo.public_id, {"condition": "damaged"}, taxonomy=desk.taxonomy)
     model.error, asked = None, looks(model)
     clock.advance(timedelta(days=1))
     worker.run_until_idle(desk)

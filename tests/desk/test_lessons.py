@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from assistant import worker
-from assistant.desk import evidence
+from assistant.desk.corrections import correct_evidence
 from assistant.desk.desk import Desk
 from assistant.desk.lessons import export_lessons
 from assistant.errors import Invalid
@@ -27,7 +27,9 @@ def test_what_agents_decided_and_corrected_is_what_is_learned_from(desk: Desk, t
     agent = make_agent(desk.db, "Alice", admin=True).principal
     with desk.db.begin() as session:
         photo = session.scalars(select(Attachment)).one()
-        evidence.correct_evidence(session, agent, photo.public_id, {"condition": "leaking"})
+        correct_evidence(session, agent, photo.public_id, {"condition": "leaking"}, taxonomy=desk.taxonomy)
+    worker.run_until_idle(desk)
+    with desk.db.begin() as session:
         field = session.scalars(
             select(TriageField)
             .join(TriageField.result)

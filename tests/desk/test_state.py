@@ -13,8 +13,9 @@ from sqlalchemy import select
 
 import assistant
 from assistant import worker
-from assistant.desk import conversations, drafts, events, evidence, learning, state, tickets
+from assistant.desk import conversations, drafts, events, learning, state, tickets
 from assistant.desk.access import CustomerPrincipal
+from assistant.desk.corrections import correct_evidence
 from assistant.desk.desk import Desk
 from assistant.desk.events import DeskEvent, EventKind, EvidenceCorrected, MessageCreated, TriageDecided
 from assistant.errors import Conflict
@@ -199,7 +200,8 @@ def test_a_ticket_that_is_closed_later_was_solved_then(desk: Desk) -> None:
         assert session.get_one(Ticket, ticket.id).solved_at == solved_at
 
 
-def test_a_correction_is_told_wherever_the_photo_is(desk: Desk, alice: Persona) -> None:
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_a_correction_is_told_wherever_it_counts(desk: Desk, alice: Persona, everywhere: bool) -> None:
     photo = make_photo("leak")
     first = make_ticket(desk, uploads=[make_upload(data=photo)])
     worker.run_until_idle(desk)
@@ -209,10 +211,18 @@ def test_a_correction_is_told_wherever_the_photo_is(desk: Desk, alice: Persona) 
         assert [row.conversation_id for row in rows] == [first.conversation_id, second.conversation_id]
         attachment = session.scalars(select(Attachment)).first()
         assert attachment is not None
-        evidence.correct_evidence(session, alice.principal, attachment.public_id, {"condition": "leaking"})
+        correct_evidence(
+            session,
+            alice.principal,
+            attachment.public_id,
+            {"condition": "leaking"},
+            everywhere=everywhere,
+            taxonomy=desk.taxonomy,
+        )
     with desk.db.read() as session:
         rows = session.scalars(select(Event).where(Event.kind == EventKind.EVIDENCE_CORRECTED)).all()
-        assert {row.conversation_id for row in rows} == {first.conversation_id, second.conversation_id}
+        told = {first.conversation_id, second.conversation_id} if everywhere else {first.conversation_id}
+        assert {row.conversation_id for row in rows} == told
         assert {row.payload["evidence"]["condition"]["value"] for row in rows} == {"leaking"}
 
 

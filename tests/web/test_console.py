@@ -564,9 +564,11 @@ def test_corrected_evidence_is_stored_and_shown_and_the_rest_stays_as_it_was_rea
     )
     assert answer.status_code == 200
     assert "corrected by an agent" in answer.text
+    assert "Read as <bdi>E21</bdi>" in answer.text
     with db.read() as session:
-        row = session.scalars(select(Evidence)).one()
-        assert (row.state, row.corrected_by_id) == ("corrected", alice.principal.agent_id)
+        read, row = session.scalars(select(Evidence).order_by(Evidence.id))
+        assert (read.state, [line["text"] for line in read.visible_text]) == ("read", ["BrewMaster 300", "E21"])
+        assert (row.state, row.corrected_by_id, row.corrects) == ("corrected", alice.principal.agent_id, read)
         assert row.fields["condition"] == {"value": "damaged", "confidence": 1.0, "region": None}
         assert row.fields["product"]["confidence"] < 1
         assert [line["text"] for line in row.visible_text] == ["BrewMaster 300", "E27"]
@@ -574,7 +576,10 @@ def test_corrected_evidence_is_stored_and_shown_and_the_rest_stays_as_it_was_rea
     removed = form_of(client.get(page).text, "evidence/")
     submit(client, removed.pop("action"), at=page, **{**removed, "line-0": ""})
     with db.read() as session:
-        assert [line["text"] for line in session.scalars(select(Evidence)).one().visible_text] == ["E27"]
+        newest = session.scalars(select(Evidence).order_by(Evidence.id.desc())).first()
+        assert newest is not None
+        assert [line["text"] for line in newest.visible_text] == ["E27"]
+    assert "Removed: <bdi>BrewMaster 300</bdi>" in client.get(page).text
 
 
 def test_correction_of_what_was_read_again_meanwhile_is_refused(
@@ -589,7 +594,9 @@ def test_correction_of_what_was_read_again_meanwhile_is_refused(
     assert late.status_code == 409
     assert "read again since you opened it" in error_of(late.text)
     with db.read() as session:
-        assert session.scalars(select(Evidence)).one().visible_text[1]["text"] == "E27"
+        newest = session.scalars(select(Evidence).order_by(Evidence.id.desc())).first()
+        assert newest is not None
+        assert newest.visible_text[1]["text"] == "E27"
 
 
 def test_photo_of_another_ticket_cannot_be_corrected_through_this_one(
@@ -953,7 +960,7 @@ def error_of(html: str) -> str:
 def form_of(html: str, action: str) -> dict[str, str]:
     """What a browser would send of the first form whose action contains ``action``."""
     form = next(part for part in html.split("<form ")[1:] if action in part.split(">")[0]).split("</form>")[0]
-    values = dict(re.findall(r'<input [^>]*?name="([^"]+)" value="([^"]*)"', form))
+    values = dict(re.findall(r'<input (?!type="checkbox")[^>]*?name="([^"]+)" value="([^"]*)"', form))
     values |= dict(re.findall(r'<textarea [^>]*?name="([^"]+)"[^>]*>([^<]*)</textarea>', form))
     for name, options in re.findall(r'<select [^>]*?name="([^"]+)"[^>]*>(.*?)</select>', form, re.DOTALL):
         values[name] = re.findall(r'<option value="([^"]*)" selected', options)[0]

@@ -158,6 +158,10 @@ const GERMAN_NOTICES = new Map([
     "Ich bin mir bei der Antwort nicht sicher genug, deshalb übernimmt ein Mensch.",
   ],
   [
+    "Our articles say no more about this, so a colleague will take over.",
+    "Mehr steht dazu nicht in unseren Artikeln, deshalb gebe ich an unser Team weiter.",
+  ],
+  [
     "A person should look at this, so a colleague will take over.",
     "Das sollte sich ein Mensch ansehen, deshalb gebe ich an unser Team weiter.",
   ],

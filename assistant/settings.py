@@ -134,7 +134,7 @@ class Settings(BaseSettings):
         None, description="TOML file with categories, teams and products (default: the sample's)."
     )
     answer_threshold: float = Field(
-        0.35, ge=0, le=1, description="Minimum support (0 to 1) of a passage for the assistant to answer from it."
+        0.5, ge=0, le=1, description="Confidence (0 to 1) that an answer must have for the assistant to give it."
     )
     kb_private_addresses: bool = Field(
         False, description="Allow importing websites from the private network or this machine."

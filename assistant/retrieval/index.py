@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session, joinedload
 from assistant.db import Database
 from assistant.models import Passage
 from assistant.ports import Embedder, PhotoEmbedder
+from assistant.retrieval import fusion
 from assistant.retrieval.candidates import Candidates, Query, find_candidates, prepare_query
 from assistant.retrieval.embedders import Embedders, served
 from assistant.retrieval.fulltext import Filters
@@ -34,6 +35,9 @@ from assistant.retrieval.vectors import HeadingVectors, VectorCache, Vectors, pr
 from assistant.text.names import Names
 from assistant.text.storable import storable
 from assistant.text.words import stem
+
+# So many passages tell what similarity is usual: the error of their mean is a sixteenth of their deviation.
+_BACKGROUND = 256
 
 __all__ = ["Filters", "Hit", "Index", "PassageRetriever"]
 
@@ -208,6 +212,7 @@ def _rank(
     with_article = select(Passage).options(joinedload(Passage.article))
     chosen = session.scalars(with_article.where(Passage.id.in_(vectors.ids[rows[best]].tolist())))
     passages = {passage.id: passage for passage in chosen}
+    of_all = _of_all(vectors, query, found)
     hits = []
     for place in best:
         passage = passages.get(int(vectors.ids[rows[place]]))
@@ -218,10 +223,23 @@ def _rank(
                 "words": [word for word in found.counts if stem(word) in texts[place].stems],
                 **found.asked.of(vectors, int(rows[place])),
                 "resemblance": found.alike.get(int(rows[place])),
-                "unread_language": query.unread_language,
+                **of_all,
             }
             hits.append(_hit(passage, why))
     return hits
+
+
+def _of_all(vectors: Vectors, query: Query, found: Candidates) -> dict[str, Any]:
+    """What all hits share: the language that was not read, the ``rarity`` of the query's words by stem, and as
+    ``background`` the mean and standard deviation of the similarities of so many passages taken evenly from all."""
+    rarity = fusion.query_of(found.counts, passages=len(vectors)).rarity
+    some = np.unique(np.linspace(0, len(vectors) - 1, min(_BACKGROUND, len(vectors)), dtype=np.int64))
+    usual = found.cosines(some)
+    return {
+        "unread_language": query.unread_language,
+        "rarity": dict(rarity),
+        "background": (float(usual.mean()), float(usual.std()), len(some)),
+    }
 
 
 def _hit(passage: Passage, why: dict[str, Any]) -> Hit:

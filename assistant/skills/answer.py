@@ -24,8 +24,14 @@ from assistant.errors import AssistantError, EngineFailed
 from assistant.ports import Capabilities, HandoffReason, image_block
 from assistant.skills import language, prompts
 from assistant.skills.answer_request import AnswerRequest, build_query, products_of
-from assistant.skills.answerability import SURE_OF_LANGUAGE, answerability, distinctive_stems, full_text
-from assistant.skills.extract import extract
+from assistant.skills.answerability import (
+    SURE_OF_LANGUAGE,
+    confidence,
+    distinctive_stems,
+    full_text,
+    is_out_of_reach,
+)
+from assistant.skills.extract import Unit, extract
 from assistant.skills.grounding import SUPPORTED, best_support, support
 from assistant.text.clusters import beginning
 from assistant.text.sentences import sentences
@@ -121,7 +127,7 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
     retriever: BaseRetriever
     products_in: Callable[[str], Sequence[str]] = lambda _text: ()
     company: str = "our shop"
-    threshold: float = 0.35
+    threshold: float = 0.5
     context_tokens: int = 4096
     _retrieve: Runnable[AnswerRequest, list[Document]] = field(init=False, repr=False)
 
@@ -151,13 +157,14 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         except AssistantError as error:
             yield Failed(error)
             return
-        confidence = answerability(request, passages)
-        if confidence < self.threshold:
-            yield from _hand_off(HandoffReason.MISSING_KNOWLEDGE, passages, confidence=confidence)
+        chosen = self._choose(request, passages)
+        sure = _confidence(request, passages, chosen)
+        if not chosen or sure < self.threshold:
+            yield from _hand_off(HandoffReason.MISSING_KNOWLEDGE, passages, confidence=sure)
         elif self.capabilities.writes_answers:
-            yield from self._write(request, passages, confidence)
+            yield from self._write(request, passages, chosen, sure)
         else:
-            yield from self._quote(request, passages, confidence)
+            yield from self._quote(request, passages, chosen, sure)
 
     def _find(self, request: AnswerRequest) -> list[Document]:
         """Passages, best first and what did not help last, without customers' reviews and other products' passages."""
@@ -169,11 +176,16 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         spoken, sure = language.detect(request.text)
         return _in_language(found, spoken) if sure > SURE_OF_LANGUAGE else found
 
-    def _quote(self, request: AnswerRequest, passages: Sequence[Document], confidence: float) -> Iterator[AnswerEvent]:
+    def _choose(self, request: AnswerRequest, passages: Sequence[Document]) -> list[Unit]:
+        """What would be quoted, by which it is judged whether there is an answer, even if a model then writes it."""
         names = {name for passage in passages for name in passage.metadata.get("names", ())}
         codes = [code for code in request.codes if code not in names]
         distinctive = set[str]().union(*distinctive_stems(request, passages))
-        chosen = extract(build_query(request), codes, passages, self.capabilities.embeddings, distinctive=distinctive)
+        return extract(build_query(request), codes, passages, self.capabilities.embeddings, distinctive=distinctive)
+
+    def _quote(
+        self, request: AnswerRequest, passages: Sequence[Document], chosen: Sequence[Unit], sure: float
+    ) -> Iterator[AnswerEvent]:
         # A customer who asks again was not helped by the earlier answer: say something else, or hand off.
         already = "\n".join(turn.text for turn in request.history if turn.author != "customer")
         fresh = [unit for unit in chosen if unit.text not in already]
@@ -185,15 +197,17 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
             passage = passages[unit.passage]
             # Several products may have the same code: name the product that each row is about.
             lead = f"{passage.metadata['article_title']} – " if len(products) > 1 else ""
-            citation = _citation(passage, quote=unit.quote, support=1.0)
+            citation = _citation(passage, quote=unit.quote, support=confidence(request, passage, unit.quote))
             said.append(CitedSentence(len(said), lead + unit.text, (citation,)))
             yield from _say(said)
         if not said:
             yield from _hand_off(reason, passages)
             return
-        yield Finished(Answer(tuple(said), passages=tuple(passages), confidence=confidence))
+        yield Finished(Answer(tuple(said), passages=tuple(passages), confidence=sure))
 
-    def _write(self, request: AnswerRequest, passages: Sequence[Document], confidence: float) -> Iterator[AnswerEvent]:
+    def _write(
+        self, request: AnswerRequest, passages: Sequence[Document], chosen: Sequence[Unit], sure: float
+    ) -> Iterator[AnswerEvent]:
         """Stream the model's answer; a finished sentence is said if a passage supports it."""
         said: list[CitedSentence] = []
         pending, usage = "", (0, 0)
@@ -205,25 +219,25 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
                 usage = (usage[0] + used.get("input_tokens", 0), usage[1] + used.get("output_tokens", 0))
                 *done, pending = _split_sentences(pending)
                 for sentence in done:
-                    yield from _cite(sentence, passages, said)
+                    yield from _cite(sentence, request, passages, said)
         except Exception as error:
             if said:  # the sentences said so far are supported; a person completes the answer
                 reason = HandoffReason.ENGINE_DOWN
                 yield HandedOff(reason)
-                yield Finished(Answer(tuple(said), reason, tuple(passages), *usage, confidence))
+                yield Finished(Answer(tuple(said), reason, tuple(passages), *usage, sure))
             elif isinstance(error, GeneratorExit):
                 raise
             else:
-                yield from self._quote(request, passages, confidence)
+                yield from self._quote(request, passages, chosen, sure)
             return
         if _NO_ANSWER in pending and not said:
             yield from _hand_off(HandoffReason.MISSING_KNOWLEDGE, passages, usage)
             return
-        yield from _cite(pending, passages, said)
+        yield from _cite(pending, request, passages, said)
         if not said:
             yield from _hand_off(HandoffReason.UNSUPPORTED_ANSWER, passages, usage)
             return
-        yield Finished(Answer(tuple(said), None, tuple(passages), *usage, confidence))
+        yield Finished(Answer(tuple(said), None, tuple(passages), *usage, sure))
 
     def _messages(self, request: AnswerRequest, passages: Sequence[Document]) -> list[BaseMessage]:
         """The system rules; then passages, history, evidence and question, cut to the token budget; then the photos."""
@@ -250,6 +264,16 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         photos = [image_block(photo) for photo in request.photos[-_PHOTOS_TO_MODEL:]]
         system = prompts.render("answer_system.j2", company=self.company, language=spoken)
         return [SystemMessage(system), HumanMessage(content=[{"type": "text", "text": text}, *photos])]
+
+
+def _confidence(request: AnswerRequest, passages: Sequence[Document], chosen: Sequence[Unit]) -> float:
+    """The probability that what is chosen answers: that of the passage whose quotes answer best."""
+    quotes: dict[int, list[str]] = {}
+    for unit in chosen:
+        quotes.setdefault(unit.passage, []).append(unit.quote)
+    if is_out_of_reach(request, [passages[at] for at in quotes]):
+        return 0.0
+    return max((confidence(request, passages[at], "\n".join(texts)) for at, texts in quotes.items()), default=0.0)
 
 
 def _is_review(passage: Document) -> bool:
@@ -301,7 +325,9 @@ def _separator(before: str, text: str) -> str:
     return "\n" if is_list else " "
 
 
-def _cite(sentence: str, passages: Sequence[Document], said: list[CitedSentence]) -> Iterator[AnswerEvent]:
+def _cite(
+    sentence: str, request: AnswerRequest, passages: Sequence[Document], said: list[CitedSentence]
+) -> Iterator[AnswerEvent]:
     """Say the sentence, citing the passage that the model named if that supports it, else another that does. Without
     any, say nothing."""
     text = " ".join(_REFERENCE.sub("", sentence).split())
@@ -320,7 +346,9 @@ def _cite(sentence: str, passages: Sequence[Document], said: list[CitedSentence]
     nearest = best_support(text, sentences(passage.page_content))
     content = passage.page_content
     quote = sentences(content)[nearest.passage] if nearest.score > 0 else beginning(content, 300)
-    said.append(CitedSentence(len(said), text, (_citation(passage, quote=quote, support=score),)))
+    # A sentence that a passage carries still answers only as well as that passage does.
+    carried = min(score, confidence(request, passage, text))
+    said.append(CitedSentence(len(said), text, (_citation(passage, quote=quote, support=carried),)))
     yield from _say(said)
 
 

@@ -1,50 +1,110 @@
-"""How likely the passages that were found are to answer the question.
+"""How likely it is that a quote answers the question.
 
-A passage that shares only the question's topic looks much like one that answers it. What sets the two apart are the
-question's distinctive words: those that few of the passages contain.
+A passage that shares only the question's topic looks much like one that answers it, and in every corpus and by every
+embedder "much alike" is another figure. So nothing is compared with a constant, but with the corpus itself:
+
+* ``covered``, ``quoted``: the share of the question's information, the summed rarity of its words among all passages,
+  that the passage and the quote have. Of a message of several sentences, that of the sentence with most.
+* ``stands_out``: how many standard deviations the passage's similarity to the question lies above that of passages
+  taken at random.
+
+Their weighted sum is the log odds (logistic regression). What no figure can outweigh comes first: `is_out_of_reach`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import astuple, dataclass
 
 from langchain_core.documents import Document
 
 from assistant.skills import language
 from assistant.skills.answer_request import AnswerRequest
-from assistant.text.identifiers import spot
+from assistant.text.identifiers import certain, spot
 from assistant.text.sentences import sentences
 from assistant.text.words import query_words, stem, stems
 
-# Confidence: bonus if a passage has the question's identifier; penalty if none has; penalty for passages without the
-# question's distinctive words. The last was tuned on questions whose correct article had been left out (emanual_tv,
-# stackfaq, anthropic_docs): 68, 48 and 75 % of them are still answered (89, 90 and 99 % without the penalty), and so
-# are 94 to 96 % of the questions that can be answered (all of them without it).
-_KNOWN_CODE, _UNKNOWN_CODE, _NOT_ADDRESSED = 0.25, 0.2, 0.2
-# How many passages are judged, and the share of passages that may contain a word for it to be distinctive.
-_JUDGED, _FEW = 5, 0.5
 # Below this confidence a detected language is not acted on.
 SURE_OF_LANGUAGE = 0.6
+# Log odds: of nothing in common, and of each signal at 1. Fitted by `assistant eval answers --fit`.
+_NOTHING, _WEIGHTS = -4.5, (1.9, 1.9, 2.3)
+# What an identifier that question and quote share, and few other passages have, adds to the log odds.
+_CODED = 5.5
+# So many standard deviations are all that can be had.
+_FAR = 5.0
+# Of few passages no deviation can be told. It is that of unrelated texts on the scale that all embedders share, until
+# there are many more than this.
+_MEAN, _DEVIATION, _FEW = 0.1, 0.12, 10
+# Longer identifiers are serial and order numbers: told, not asked about.
+_LONGEST_CODE = 6
 
 
-def answerability(request: AnswerRequest, passages: Sequence[Document]) -> float:
-    """Confidence, 0 to 1, that the passages answer the request."""
-    if not passages:
-        return 0.0
-    if any(_shared_codes(request, passage) for passage in passages):
-        return min(1.0, max(_confidences(request, passages, distinctive=[])) + _KNOWN_CODE)
-    asked = [code for code in spot(request.question) if 2 <= len(code) <= 6 and not code.isdigit()]
-    known = {code for passage in passages for kind in ("codes", "names") for code in passage.metadata.get(kind, ())}
-    unknown = bool(asked) and not known.intersection(asked)
-    best = max(_confidences(request, passages, distinctive=distinctive_stems(request, passages)))
-    return min(1.0, max(0.0, best - (_UNKNOWN_CODE if unknown else 0.0)))
+@dataclass(frozen=True)
+class Signals:
+    """See the module. Each 0 to 1."""
+
+    covered: float
+    quoted: float
+    stands_out: float
+
+
+def confidence(request: AnswerRequest, passage: Document, quote: str) -> float:
+    """The probability, 0 to 1, that the quote from the passage answers the request."""
+    odds = _NOTHING + sum(
+        weight * signal for weight, signal in zip(_WEIGHTS, astuple(signals(request, passage, quote)), strict=True)
+    )
+    if telling_codes(request, passage):
+        odds += _CODED
+    return 1.0 / (1.0 + math.exp(-odds))
+
+
+def signals(request: AnswerRequest, passage: Document, quote: str) -> Signals:
+    rarity = passage.metadata.get("rarity", {})
+    heading = f"{passage.metadata.get('article_title', '')}\n{passage.metadata.get('heading', '')}"
+    stands_out = _stands_out(passage)
+    if _is_foreign(request, passage):  # it cannot have these words
+        return Signals(stands_out, stands_out, stands_out)
+    asked = [
+        {stem(word) for word in query_words(sentence) if len(word) <= _LONGEST_CODE or not spot(word)}
+        for sentence in sentences(request.question)
+    ]
+    covered, quoted = (
+        max((_share(words, has, rarity) for words in asked), default=0.0)
+        for has in (set(stems(f"{heading}\n{text}")) for text in (passage.page_content, quote))
+    )
+    return Signals(covered, quoted, stands_out)
+
+
+def is_out_of_reach(request: AnswerRequest, quoted: Sequence[Document]) -> bool:
+    """Whether these passages cannot answer, whatever they have in common with the question: they are about another
+    product; the question has a code that no article about its product has; or it is in a language that neither they nor
+    the embedder read, and shares no identifier with them."""
+    coded = any(telling_codes(request, passage) for passage in quoted)
+    unread = {passage.metadata.get("unread_language") for passage in quoted} - {None}
+    missing = {
+        code for passage in quoted for kind in ("unknown", "elsewhere") for code in passage.metadata.get(kind, ())
+    }
+    asked = {code for code in certain(request.question) if len(code) <= _LONGEST_CODE}
+    return (
+        any(passage.metadata.get("fits") is False for passage in quoted)
+        or (not coded and not asked.isdisjoint(missing))
+        or (not coded and any(passage.metadata.get("language") not in unread for passage in quoted) and bool(unread))
+    )
+
+
+def telling_codes(request: AnswerRequest, passage: Document) -> list[str]:
+    """The request's identifiers that the passage contains. One that names the whole article, such as a product's name,
+    does not count: it says nothing about this passage."""
+    has, names = passage.metadata.get("codes", ()), passage.metadata.get("names", ())
+    return [code for code in request.codes if code in has and code not in names]
 
 
 def distinctive_stems(request: AnswerRequest, passages: Sequence[Document]) -> list[set[str]]:
-    """For each sentence of the question, the stems that few of the passages contain. Sentences without any are left
-    out."""
-    texts = [_stems(passage) for passage in passages]
-    few = max(1.0, _FEW * len(texts))
+    """For each sentence of the question, the stems that at most half of the passages contain. Sentences without any
+    are left out."""
+    texts = [set(stems(full_text(passage))) for passage in passages]
+    few = max(1.0, len(texts) / 2)
     found = []
     for sentence in sentences(request.question):
         words = {stem(word) for word in query_words(sentence)}
@@ -58,29 +118,19 @@ def full_text(passage: Document) -> str:
     return f"{passage.metadata.get('heading', '')}\n{passage.page_content}"
 
 
-def _shared_codes(request: AnswerRequest, passage: Document) -> list[str]:
-    """The request's identifiers that the passage contains. One that names the whole article, such as a product's name,
-    does not count: it says nothing about this passage."""
-    has, names = passage.metadata.get("codes", ()), passage.metadata.get("names", ())
-    return [code for code in request.codes if code in has and code not in names]
+def _share(words: Collection[str], has: Collection[str], rarity: Mapping[str, float]) -> float:
+    known = {word: rarity[word] for word in words if word in rarity}
+    return sum(tells for word, tells in known.items() if word in has) / sum(known.values()) if known else 0.0
 
 
-def _confidences(
-    request: AnswerRequest, passages: Sequence[Document], *, distinctive: Sequence[set[str]]
-) -> Iterator[float]:
-    """For each of the first passages: its similarity to the query and the share of the query's words it contains,
-    less what it lacks of the ``distinctive`` stems of the sentence that it covers best."""
-    words = set(query_words(request.question))
+def _stands_out(passage: Document) -> float:
+    similarity = float(passage.metadata.get("similarity") or 0.0)
+    mean, deviation, count = passage.metadata.get("background", (0.0, 0.0, 0))
+    mean = (count * mean + _FEW * _MEAN) / (count + _FEW)
+    deviation = math.sqrt((count * deviation**2 + _FEW * _DEVIATION**2) / (count + _FEW))
+    return min(1.0, max(0.0, float(similarity - mean) / (_FAR * deviation)))
+
+
+def _is_foreign(request: AnswerRequest, passage: Document) -> bool:
     spoken, sure = language.detect(request.text)
-    for passage in passages[:_JUDGED]:
-        similarity = max(0.0, float(passage.metadata.get("similarity") or 0.0))
-        coverage = len(words & set(passage.metadata.get("words", ()))) / len(words) if words else 0.0
-        has = _stems(passage)
-        addressed = max((len(rare & has) / len(rare) for rare in distinctive), default=1.0)
-        if sure > SURE_OF_LANGUAGE and passage.metadata.get("language") != spoken:
-            addressed = 1.0  # a passage in another language cannot contain these words
-        yield 0.7 * similarity + 0.3 * coverage - _NOT_ADDRESSED * (1 - addressed)
-
-
-def _stems(passage: Document) -> set[str]:
-    return set(stems(full_text(passage)))
+    return sure > SURE_OF_LANGUAGE and passage.metadata.get("language") != spoken

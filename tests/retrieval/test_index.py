@@ -61,6 +61,7 @@ def test_a_document_carries_what_an_answer_cites(desk: Desk, folder: Path) -> No
     assert set(document.metadata) == {
         *expected, "article_id", "passage_id", "heading", "visibility", "score", "similarity", "words", "codes",
         "names", "fits", "elsewhere", "unknown", "page", "resemblance", "unread_language",
+            "rarity", "background",
     }  # fmt: skip
 
 
@@ -249,3 +250,18 @@ def test_it_is_a_langchain_retriever(desk: Desk, folder: Path) -> None:
 def test_preferring_a_product_never_widens_what_may_be_seen(desk: Desk, folder: Path) -> None:
     make_articles(desk, folder, {"a.md": _page("Secret", "Boil it.", product="kettle", visibility="internal")})
     assert desk.index.retriever(PUBLIC, limit=5).invoke("boil", products=["kettle"]) == []
+
+
+def test_a_document_says_what_is_usual_for_the_query(desk: Desk, folder: Path) -> None:
+    pages = {f"{n}.md": f"# Kettle {n}\n\nBoil the kettle.\n" for n in range(20)} | {
+        "rare.md": "# Kettle\n\nVinegar.\n"
+    }
+    make_articles(desk, folder, pages)
+    hits = desk.index.search("kettle with vinegar in zirconia")
+    rarity = hits[0].document.metadata["rarity"]
+    assert rarity["kettl"] < rarity["vinegar"] < rarity["zirconia"]
+    mean, deviation, passages = hits[0].document.metadata["background"]
+    assert passages == 21
+    assert deviation > 0
+    assert mean < hits[0].document.metadata["similarity"]
+    assert all(hit.document.metadata["background"] == (mean, deviation, passages) for hit in hits)

@@ -197,7 +197,9 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
             passage = passages[unit.passage]
             # Several products may have the same code: name the product that each row is about.
             lead = f"{passage.metadata['article_title']} – " if len(products) > 1 else ""
-            citation = _citation(passage, quote=unit.quote, support=confidence(request, passage, unit.quote))
+            citation = _citation(
+                passage, quote=unit.quote, support=confidence(request, passages, unit.passage, unit.quote)
+            )
             said.append(CitedSentence(len(said), lead + unit.text, (citation,)))
             yield from _say(said)
         if not said:
@@ -273,7 +275,7 @@ def _confidence(request: AnswerRequest, passages: Sequence[Document], chosen: Se
         quotes.setdefault(unit.passage, []).append(unit.quote)
     if is_out_of_reach(request, [passages[at] for at in quotes]):
         return 0.0
-    return max((confidence(request, passages[at], "\n".join(texts)) for at, texts in quotes.items()), default=0.0)
+    return max((confidence(request, passages, at, "\n".join(texts)) for at, texts in quotes.items()), default=0.0)
 
 
 def _is_review(passage: Document) -> bool:
@@ -347,7 +349,7 @@ def _cite(
     content = passage.page_content
     quote = sentences(content)[nearest.passage] if nearest.score > 0 else beginning(content, 300)
     # A sentence that a passage carries still answers only as well as that passage does.
-    carried = min(score, confidence(request, passage, text))
+    carried = min(score, confidence(request, passages, number, text))
     said.append(CitedSentence(len(said), text, (_citation(passage, quote=quote, support=carried),)))
     yield from _say(said)
 

@@ -1,14 +1,17 @@
 """How likely it is that a quote answers the question.
 
 A passage that shares only the question's topic looks much like one that answers it, and in every corpus and by every
-embedder "much alike" is another figure. So nothing is compared with a constant, but with the corpus itself:
+embedder "much alike" is another figure. So nothing is compared with a constant, but with the rest of the corpus:
 
-* ``covered``, ``quoted``: the share of the question's information, the summed rarity of its words among all passages,
-  that the passage and the quote have. Of a message of several sentences, that of the sentence with most.
-* ``stands_out``: how many standard deviations the passage's similarity to the question lies above that of passages
-  taken at random.
+* ``told``: the information that question and quote share, over the square root of the question's (times eight, plus
+  one). Information is the summed rarity (idf) of words; of a long question no answer repeats as large a share.
+* ``ahead``: the share of the question's information that the quote has, less what the passages of other articles have
+  in the median. Where all of them have the question's words, those words say nothing.
+* ``stands_out``: how many standard deviations, in fifths, the passage's similarity to the question lies above
+  that of passages taken at random.
 
-Their weighted sum is the log odds (logistic regression). What no figure can outweigh comes first: `is_out_of_reach`.
+Each counts for the sentence of the question that the passage covers best. Their weighted sum is the log odds (logistic
+regression). What no figure can outweigh comes first: `is_out_of_reach`.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from statistics import median
 
 from langchain_core.documents import Document
 
@@ -27,14 +31,14 @@ from assistant.text.words import query_words, stem, stems
 
 # Below this confidence a detected language is not acted on.
 SURE_OF_LANGUAGE = 0.6
-# Log odds: of nothing in common, and of each signal at 1. Fitted by `assistant eval answers --fit`.
-_NOTHING, _WEIGHTS = -4.5, (1.9, 1.9, 2.3)
+# Log odds of nothing in common, and of each signal.
+_NOTHING, _WEIGHTS = -4.45, (1.9, 3.7, 2.2)
 # What an identifier that question and quote share, and few other passages have, adds to the log odds.
 _CODED = 5.5
 # So many standard deviations are all that can be had.
 _FAR = 5.0
-# Of few passages no deviation can be told. It is that of unrelated texts on the scale that all embedders share, until
-# there are many more than this.
+# Of few passages no deviation can be told: until there are many more than this, it is that of unrelated texts on the
+# scale that all embedders share.
 _MEAN, _DEVIATION, _FEW = 0.1, 0.12, 10
 # Longer identifiers are serial and order numbers: told, not asked about.
 _LONGEST_CODE = 6
@@ -42,38 +46,38 @@ _LONGEST_CODE = 6
 
 @dataclass(frozen=True)
 class Signals:
-    """See the module. Each 0 to 1."""
+    """See the module. ``stands_out`` is 0 to 1, ``ahead`` -1 to 1, ``told`` from 0 to about 2."""
 
-    covered: float
-    quoted: float
+    told: float
+    ahead: float
     stands_out: float
 
 
-def confidence(request: AnswerRequest, passage: Document, quote: str) -> float:
-    """The probability, 0 to 1, that the quote from the passage answers the request."""
-    odds = _NOTHING + sum(
-        weight * signal for weight, signal in zip(_WEIGHTS, astuple(signals(request, passage, quote)), strict=True)
-    )
-    if telling_codes(request, passage):
+def confidence(request: AnswerRequest, passages: Sequence[Document], at: int, quote: str) -> float:
+    """The probability, 0 to 1, that the quote from passage ``at`` of those that were found answers the request."""
+    found = astuple(signals(request, passages, at, quote))
+    odds = _NOTHING + sum(weight * signal for weight, signal in zip(_WEIGHTS, found, strict=True))
+    if telling_codes(request, passages[at]):
         odds += _CODED
     return 1.0 / (1.0 + math.exp(-odds))
 
 
-def signals(request: AnswerRequest, passage: Document, quote: str) -> Signals:
-    rarity = passage.metadata.get("rarity", {})
-    heading = f"{passage.metadata.get('article_title', '')}\n{passage.metadata.get('heading', '')}"
+def signals(request: AnswerRequest, passages: Sequence[Document], at: int, quote: str) -> Signals:
+    passage = passages[at]
+    rarity: Mapping[str, float] = passage.metadata.get("rarity", {})
     stands_out = _stands_out(passage)
-    if _is_foreign(request, passage):  # it cannot have these words
+    if _is_foreign(request, passage):  # it cannot have the question's words
         return Signals(stands_out, stands_out, stands_out)
-    asked = [
-        {stem(word) for word in query_words(sentence) if len(word) <= _LONGEST_CODE or not spot(word)}
-        for sentence in sentences(request.question)
-    ]
-    covered, quoted = (
-        max((_share(words, has, rarity) for words in asked), default=0.0)
-        for has in (set(stems(f"{heading}\n{text}")) for text in (passage.page_content, quote))
-    )
-    return Signals(covered, quoted, stands_out)
+    words = _asked(request, passage, rarity)
+    total = sum(rarity[word] for word in words)
+    if not total:
+        return Signals(0.0, 0.0, stands_out)
+    quoted = _information(words, f"{passage.metadata.get('heading', '')}\n{quote}", rarity)
+    article = passage.metadata.get("article_id")
+    rest = [one for one in passages if one.metadata.get("article_id") != article]
+    rest = rest or [one for place, one in enumerate(passages) if place != at]
+    usual = median(_information(words, _whole(one), rarity) for one in rest) if rest else 0.0
+    return Signals(quoted / math.sqrt(8 * total + 1), (quoted - usual) / total, stands_out)
 
 
 def is_out_of_reach(request: AnswerRequest, quoted: Sequence[Document]) -> bool:
@@ -118,9 +122,28 @@ def full_text(passage: Document) -> str:
     return f"{passage.metadata.get('heading', '')}\n{passage.page_content}"
 
 
-def _share(words: Collection[str], has: Collection[str], rarity: Mapping[str, float]) -> float:
-    known = {word: rarity[word] for word in words if word in rarity}
-    return sum(tells for word, tells in known.items() if word in has) / sum(known.values()) if known else 0.0
+def _asked(request: AnswerRequest, passage: Document, rarity: Mapping[str, float]) -> set[str]:
+    """The stems of the sentence of the question of whose information the passage has the largest share."""
+    asked = [
+        {stem(word) for word in query_words(sentence) if len(word) <= _LONGEST_CODE or not spot(word)} & rarity.keys()
+        for sentence in sentences(request.question)
+    ]
+    whole = _whole(passage)
+    shares = [
+        _information(words, whole, rarity) / total if (total := sum(rarity[word] for word in words)) else -1.0
+        for words in asked
+    ]
+    return asked[shares.index(max(shares))] if asked else set()
+
+
+def _whole(passage: Document) -> str:
+    return f"{passage.metadata.get('article_title', '')}\n{full_text(passage)}"
+
+
+def _information(words: Collection[str], text: str, rarity: Mapping[str, float]) -> float:
+    """The summed rarity of the ``words`` that the text has."""
+    has = set(stems(text))
+    return sum(rarity[word] for word in words if word in has)
 
 
 def _stands_out(passage: Document) -> float:

@@ -34,7 +34,7 @@ _FORWARDED = re.compile(
     r"|přeposlan|továbbított|전달",
     re.IGNORECASE,
 )
-_FORWARD_SUBJECT = re.compile(r"(?:fwd?|wg|tr|rv|enc|pd|i|ilt|vb|vs|転送|转发|轉寄)\s?[:\uff1a]", re.IGNORECASE)
+_FORWARD_SUBJECT = re.compile(r"(?:fwd?|wg|tr|rv|enc|pd|i|ilt|vb|転送|转发|轉寄)\s?[:\uff1a]", re.IGNORECASE)
 _DEVICE = re.compile(
     r"iphone|ipad|android|samsung|galaxy|huawei|xiaomi|outlook|gmail|yahoo|\bgmx\b|web\.de|proton|blackberry|thunderbird"
     r"|smartphone|\bhandy\b|\bmobile?\b|\bmobil|windows|téléphone|teléfono|telefon|telemóvel|celular|携帯|スマ|手机|手機|هاتف",
@@ -56,10 +56,10 @@ _REGARDS = (
     r"(?:with\s+)?(?:(?:my|our|many|the|best|kind|warm|kindest|warmest)\s+)*(?:regards|wishes)|(?:all the\s+)?best"
     r"|(?:yours\s+)?(?:sincerely|faithfully|truly)(?:\s+yours)?|cheers"
     r"|(?:mit\s+)?(?:(?:freundlich|best|lieb|viel|herzlich|schön)e?[nr]?\s+)+gr(?:ü|ue)(?:ß|ss)en?"
-    r"|gr(?:uß|uss|üße|uesse|üsse)|mfg|lg|vg|hochachtungsvoll"
+    r"|gr(?:uß|uss|üße|uesse|üsse)|mfg|mvg|lg|vg|hochachtungsvoll"
     r"|(?:bien\s+)?cordialement|bien à vous|(?:sincères |meilleures )?salutations"
     r"|(?:un\s+|muchos\s+)?(?:cordial(?:es)?\s+)?saludos?(?:\s+cordiale?s?)?|(?:muy\s+)?atentamente|cordialmente"
-    r"|(?:cordiali|distinti|tanti)\s+saluti|saluti|(?:com\s+os\s+melhores\s+)?cumprimentos|atenciosamente|abraços?"
+    r"|(?:cordiali|distinti|tanti)\s+saluti|(?:un\s+)?cordiale\s+saluto|saluti|(?:com\s+os\s+melhores\s+)?cumprimentos|atenciosamente|abraços?"
     r"|(?:met\s+)?(?:vriendelijke\s+|hartelijke\s+)?groet(?:en|jes)?|z\s+(?:poważaniem|wyrazami szacunku)"
     r"|(?:serdecznie\s+)?pozdrawiamy?|pozdrowienia|saygılar(?:ımla|ımızla)?|iyi (?:günler|çalışmalar)(?: dilerim)?"
     r"|(?:何卒)?(?:宜|よろ)しくお願い(?:いた|致|申し上げ)?し?ます|敬具|以上|此致|敬礼|顺祝商祺|祝好"
@@ -94,8 +94,9 @@ _DISCLAIMERS = tuple(
     tuple(re.compile(words, re.IGNORECASE) for words in notions) for notions in (_CONFIDENTIAL, _PAPER)
 )
 _CONTACT = re.compile(r"(?:\+|\b0)\d[\d ()/.-]{6,}\d|\bwww\.|https?://|@[\w-]+\.\w")
-_SENTENCE_END = re.compile(r"[.!?:;。！？：؟]\s*$")
-_SHORT_LINE, _MOST_SIGNATURE_LINES = 60, 8
+# A full stop after a few words belongs to "Ltd." or "tel.".
+_SENTENCE_END = re.compile(r"[!?:;。！？：؟]\s*$|(?:\w+\W+){4}\w+\.\s*$")
+_SHORT_LINE, _LONGEST_FOOTER, _MOST_SIGNATURE_LINES = 60, 90, 8
 
 
 @dataclass(frozen=True)
@@ -271,7 +272,7 @@ def _is_footer(lines: list[str], start: int, end: int, first: int) -> bool:
     card = [line.strip() for line in lines[start:end]]
     if len(card) == 1:
         return (
-            len(card[0]) <= _SHORT_LINE
+            len(card[0]) <= _LONGEST_FOOTER
             and bool(_DEVICE.search(card[0]) and _SENT.search(card[0]))
             and "?" not in card[0]
         )

@@ -72,6 +72,7 @@ def test_a_quoted_mail_is_known_by_its_headers_in_any_language(labels: str, rule
         "Kind regards\nMia Berg\nBerg & Partner, Solicitors",
         "Mit freundlichen Grüßen\nMia Berg\nRechtsanwältin\nTel. 0431 555 0100",
         "Thanks in advance,\nMia",
+        "Regards,\n\nMia Berg\nHead of Lamps | Berg Ltd.",
         "Grazie e cordiali saluti\nMia",
         "よろしくお願いいたします。\n山田",
         "Mia Berg\nBuyer\n+49 431 5550100 | www.berg.example",

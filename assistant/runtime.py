@@ -59,7 +59,7 @@ def build(
     taxonomy = load_taxonomy(settings.taxonomy)
     with db.begin() as session:
         people.sync_teams(session, {team.key: team.name for team in taxonomy.teams})
-    embedders = Embedders(capabilities.embedder, capabilities.reopen_embedder)
+    embedders = Embedders(capabilities.embedder, capabilities.reopen_embedder, capabilities.second_embedder)
     embedding.adopt(db, embedders, pictures=capabilities.photo_embedder)
     reranker = capabilities.reranker
     reranking = None if reranker is None else Reranking(reranker, seconds=settings.reranker_seconds)

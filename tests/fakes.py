@@ -24,7 +24,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
-from assistant.ports import Box, Capabilities, Decision, Found, Mode, Question, Seen, Sought, TextLine
+from assistant.ports import Box, Capabilities, Decision, Found, Mode, Question, Scale, Seen, Sought, TextLine
 
 
 @dataclass(frozen=True)
@@ -248,6 +248,7 @@ def fake_capabilities(mode: Mode = Mode.NO_VLM, **parts: Any) -> Capabilities:
         "revision": "fake-1",
         "embeddings": HashEmbeddings(),
         "embedding_model": "hash-512",
+        "embedding_scale": Scale(),
         "ocr": FakeOCR(),
     }
     return Capabilities(**{**defaults, **parts})

@@ -95,6 +95,7 @@ def _without_model(settings: Settings, ocr: RapidOCR | None) -> Capabilities:
         embedding_model=texts.name,
         embedding_languages=texts.languages,
         embedding_source=settings.embeddings,
+        embedding_scale=texts.scale,
         reopen_embedder=partial(sentence_embeddings.reopen, device=settings.device),
         second_embedder=offline_multilingual(),
         ocr=ocr,

@@ -5,6 +5,9 @@ resumes after a kill. Search and imports stay with the old embedder until every 
 one is served, in one short transaction that no import can slip past, and the old vectors are deleted. Only if the old
 embedder is no longer available is the new one served at once; passages without a vector are then found by words and
 identifiers.
+
+A second embedder may read what the served one does not. Imports store its vectors too; where it is new, the same job
+makes those of the passages that were there before.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import structlog
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import and_, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -60,6 +63,7 @@ def adopt(db: Database, embedders: Embedders, *, pictures: PhotoEmbedder | None 
         with db.begin() as session:
             if figures.lacks_vectors(session, pictures.name) and not _job_exists(session):
                 queue.enqueue(session, EMBED, {}, priority=WorkPriority.BATCH)
+    adopt_second(db, embedders)
     own = embedders.own
     with db.read() as session:
         if _needs_nothing(session, own):
@@ -68,6 +72,27 @@ def adopt(db: Database, embedders: Embedders, *, pictures: PhotoEmbedder | None 
         _adopt(db, embedders)
     except IntegrityError:  # another process did so at the same moment
         _adopt(db, embedders)
+
+
+def adopt_second(db: Database, embedders: Embedders) -> None:
+    """Keep vectors of the second embedder from now on, or no longer if the settings' reads every language. If its
+    package is missing, what there is stays."""
+    own, second = embedders.own, embedders.second_to(embedders.own)
+    if second is None and own.languages:
+        return
+    with db.begin() as session:
+        current = _models(session).get(EmbeddingModelState.SECOND)
+        if current is not None and (second is None or current.name != second.name):
+            session.delete(current)
+            session.flush()
+        if second is None:
+            return
+        if current is None or current.name != second.name:
+            session.add(EmbeddingModel(name=second.name, source=second.source, state=EmbeddingModelState.SECOND))
+            session.flush()
+        lacking = not indexing.is_complete(session, second.name) or _unmeasured(session, second)
+        if lacking and not _job_exists(session):
+            queue.enqueue(session, EMBED, {}, priority=WorkPriority.BATCH)
 
 
 def serving(desk: Desk) -> Embedder:
@@ -96,14 +121,47 @@ def embed(desk: Desk, *, progress: Progress = no_progress) -> EmbedderStatus | N
         indexing.embed_passages(desk.db, embedder, progress=both(progress, save))
         indexing.embed_headings(desk.db, embedder, progress=progress)
         indexing.index_vectors(desk.db, embedding_model=embedder.name)
+        indexing.calibrate(desk.db, embedder)
         before = _switch(desk.db, embedder.name)
         if before is not None:
             log.info("embedder.served", name=embedder.name, before=before)
             indexing.drop_index(desk.db, embedding_model=before)
+    _complete(desk, progress)
     figures.embed_pictures(desk, progress=progress)
     indexing.sweep_vectors(desk.db)
     with desk.db.read() as session:
         return status(session)
+
+
+def _complete(desk: Desk, progress: Progress) -> None:
+    """Make the vectors of the second embedder that are missing, and scales that have not been measured."""
+    own = desk.embedders.own
+    second = desk.embedders.second_to(own)
+    if second is not None:
+        with desk.db.read() as session:
+            was_complete = indexing.is_complete(session, second.name)
+        save = throttled(partial(_save_progress, desk.db, second.name), seconds=_SAVE_EVERY)
+        indexing.embed_passages(desk.db, second, progress=progress if was_complete else both(progress, save))
+        indexing.embed_headings(desk.db, second, progress=progress)
+        indexing.index_vectors(desk.db, embedding_model=second.name)
+        if not was_complete:
+            done = {"done": 0, "total": 0, "changed_at": utcnow()}  # whoever searches reads the vectors anew
+            with desk.db.begin() as session:
+                session.execute(update(EmbeddingModel).where(EmbeddingModel.name == second.name).values(done))
+    for embedder in (own, second):
+        if embedder is not None:
+            with desk.db.read() as session:
+                lacking = _unmeasured(session, embedder)
+            if lacking:
+                indexing.calibrate(desk.db, embedder)
+
+
+def _unmeasured(session: Session, embedder: Embedder) -> bool:
+    """Whether its vectors are kept but not its scale, which it does not know by itself."""
+    if embedder.scale is not None:
+        return False
+    lacking = exists().where(EmbeddingModel.name == embedder.name, EmbeddingModel.floor.is_(None))
+    return bool(session.scalar(select(and_(lacking, exists(select(Passage.id))))))
 
 
 def embed_job(desk: Desk) -> None:
@@ -156,7 +214,8 @@ def _needs_nothing(session: Session, own: Embedder) -> bool:
     last = following or models.get(EmbeddingModelState.SERVED)
     if last is None or (last.name, last.source) != (own.name, own.source):
         return False
-    return (following is None and not last.total) or _job_exists(session)
+    done = following is None and not last.total and not _unmeasured(session, own)
+    return done or _job_exists(session)
 
 
 def _job_exists(session: Session) -> bool:

@@ -135,24 +135,32 @@ class _Prepared:
 
 
 def import_folder(
-    db: Database, *, path: Path, source: str, embedder: Embedder, progress: Progress = no_progress
+    db: Database,
+    *,
+    path: Path,
+    source: str,
+    embedder: Embedder,
+    second: Embedder | None = None,
+    progress: Progress = no_progress,
 ) -> ImportReport:
     """Make the articles of ``source`` those of the folder (or file) at ``path``, without their pictures.
 
     Raises `NotFound` or `Invalid` if there is nothing to import: a mistyped path must not empty the knowledge base."""
-    return Importer(db, source, embedder, progress=progress).run(list_articles(path))
+    return Importer(db, source, embedder, second=second, progress=progress).run(list_articles(path))
 
 
 @dataclass
 class Importer:
     """One import of one source. ``embedder``: the one that is served; if another takes its place in the meantime,
-    ``reopen`` opens it. ``taxonomy``: if an article states no product, the one named in its title or opening is used.
-    ``keep_picture``: without it, pictures are left out."""
+    ``reopen`` opens it. ``second``: an embedder whose vectors are stored beside those. ``taxonomy``: if an article
+    states no product, the one named in its title or opening is used. ``keep_picture``: without it, pictures are left
+    out."""
 
     db: Database
     source: str
     embedder: Embedder
     reopen: Callable[[EmbeddingModel], Embedder] | None = None
+    second: Embedder | None = None
     taxonomy: Taxonomy | None = None
     keep_picture: KeepPicture | None = None
     progress: Progress = no_progress
@@ -302,24 +310,27 @@ class Importer:
 
     def _embed_and_store(self) -> None:
         """Each article is replaced, in a transaction of its own, as soon as all its passages are embedded."""
-        texts = {passage.content_hash: passage for one in self._waiting for passage in one.passages}
-        vectors = known_vectors(self.db, list(texts), embedding_model=self.embedder.name)
-        missing = sorted((key for key in texts if key not in vectors), key=lambda key: len(texts[key].indexed))
+        texts = {passage.content_hash: passage.indexed for one in self._waiting for passage in one.passages}
+        embedders = [self.embedder] if self.second is None else [self.second, self.embedder]
+        vectors = {one.name: known_vectors(self.db, list(texts), embedding_model=one.name) for one in embedders}
         self._store_complete(vectors)
-        for start in range(0, len(missing), _EMBED_AT_ONCE):
-            some = missing[start : start + _EMBED_AT_ONCE]
-            embedded = self.embedder.embeddings.embed_documents([texts[key].indexed for key in some])
-            vectors |= {key: to_bytes(vector) for key, vector in zip(some, embedded, strict=True)}
-            self._store_complete(vectors)
+        for embedder in embedders:
+            known = vectors[embedder.name]
+            missing = sorted((key for key in texts if key not in known), key=lambda key: len(texts[key]))
+            for start in range(0, len(missing), _EMBED_AT_ONCE):
+                some = missing[start : start + _EMBED_AT_ONCE]
+                embedded = embedder.embeddings.embed_documents([texts[key] for key in some])
+                known |= {key: to_bytes(vector) for key, vector in zip(some, embedded, strict=True)}
+                self._store_complete(vectors)
 
-    def _store_complete(self, vectors: Mapping[str, bytes]) -> None:
+    def _store_complete(self, vectors: Mapping[str, Mapping[str, bytes]]) -> None:
         """Store the articles whose passages all have their vectors; the others keep waiting."""
         for one in tuple(self._waiting):
-            if all(passage.content_hash in vectors for passage in one.passages):
+            if all(passage.content_hash in known for passage in one.passages for known in vectors.values()):
                 self._store_one(one, vectors)
                 self._waiting = [other for other in self._waiting if other is not one]
 
-    def _store_one(self, one: _Prepared, vectors: Mapping[str, bytes]) -> None:
+    def _store_one(self, one: _Prepared, vectors: Mapping[str, Mapping[str, bytes]]) -> None:
         try:
             _save(self.db, self.source, one, vectors, self.embedder)
         except IntegrityError:  # another import has just added it
@@ -357,7 +368,10 @@ def _files_of(key: str) -> Iterator[str]:
         place = key.find("#", place + 1)
 
 
-def _save(db: Database, source: str, new: _Prepared, vectors: Mapping[str, bytes], embedder: Embedder) -> None:
+def _save(
+    db: Database, source: str, new: _Prepared, vectors: Mapping[str, Mapping[str, bytes]], embedder: Embedder
+) -> None:
+    """``vectors``: by the embedder's name and the passage's content hash. ``embedder``: the served one."""
     article = new.article
     with db.begin() as session:
         hold_served(session, embedder.name, embedder.source)
@@ -375,8 +389,9 @@ def _save(db: Database, source: str, new: _Prepared, vectors: Mapping[str, bytes
         row.content_hash, row.updated_at = new.digest, utcnow()
         row.coverage = vars(article.coverage) if article.coverage is not None else None
         session.flush()
-        own = {passage.content_hash: vectors[passage.content_hash] for passage in new.passages}
-        keep_vectors(session, VectorKind.PASSAGE, own, embedding_model=embedder.name)
+        for name, known in vectors.items():
+            own = {passage.content_hash: known[passage.content_hash] for passage in new.passages}
+            keep_vectors(session, VectorKind.PASSAGE, own, embedding_model=name)
         passages = _passage_rows(row.id, new.passages)
         session.add_all(passages)
         session.flush()

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from sqlalchemy import Select, delete, exists, func, select
+from sqlalchemy import Select, and_, delete, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -19,6 +19,7 @@ from assistant.db import Database
 from assistant.models import EmbeddingModel, EmbeddingModelState, Passage, Vector, VectorKind
 from assistant.ports import Embedder
 from assistant.progress import Progress, no_progress
+from assistant.retrieval.scales import scale_of, usual_scale
 from assistant.retrieval.vectors import text_hash
 
 # Texts per call; between two calls, other threads' queries get their turn.
@@ -26,6 +27,8 @@ _AT_ONCE = 32
 # Passages that are sorted by length together: a batch takes as long as its longest text.
 _WINDOW = 512
 _DELETED_AT_ONCE = 2000
+# The scale is measured on so many passages, and on no fewer different headings than these.
+_MEASURED, _LEAST_MEASURED = 80, 10
 # The number of passages from which PostgreSQL gets an index of vectors, and the memory to build it.
 INDEX_FROM = 20_000
 _BUILD_MEMORY = "2GB"
@@ -108,6 +111,26 @@ def embed_headings(db: Database, embedder: Embedder, *, progress: Progress = no_
     missing = {digest: heading for heading in headings if (digest := text_hash(heading)) not in have}
     _store(db, VectorKind.HEADING, missing, embedder, progress)
     return len(missing)
+
+
+def calibrate(db: Database, embedder: Embedder) -> None:
+    """Measure the embedder's scale on the knowledge base, and store it. If that is small, it is the usual one."""
+    scale = embedder.scale
+    if scale is None:
+        with db.read() as session:
+            own = (Vector.content_hash == Passage.content_hash, Vector.embedding_model == embedder.name)
+            query = select(Passage.heading, Vector.embedding).join(Vector, and_(*own))
+            # In the order of hashes they are a random sample, and the same one every time.
+            rows = session.execute(query.order_by(Passage.content_hash).limit(_MEASURED)).all()
+        # Of headings that say the same, as "Cleaning" in every manual, one.
+        vectors = {heading.rpartition(" > ")[2]: np.frombuffer(vector, dtype="<f4") for heading, vector in rows}
+        if len(vectors) < _LEAST_MEASURED:
+            scale = usual_scale(embedder)
+        else:
+            scale = scale_of(embedder, list(vectors), np.stack(list(vectors.values())))
+    with db.begin() as session:
+        values = {"floor": scale.floor, "slope": scale.slope}
+        session.execute(update(EmbeddingModel).where(EmbeddingModel.name == embedder.name).values(values))
 
 
 def is_complete(session: Session, embedding_model: str) -> bool:

@@ -221,14 +221,18 @@ def sync(desk: Desk, source_id: int, *, progress: Progress = no_progress) -> Imp
                 source.name,
                 embedding.serving(desk),
                 reopen=partial(embedding.open_embedder, desk.embedders),
+                second=desk.embedders.second_to(embedding.serving(desk)),
                 taxonomy=desk.taxonomy,
                 keep_picture=partial(figures.keep_picture, desk),
                 progress=both(progress, throttled(partial(_save_progress, desk, source_id), seconds=_SAVE_EVERY)),
                 stored=partial(_note_page, desk, source) if source.kind is SourceKind.WEBSITE else None,
             )
             report = importer.run(listing)
-        indexing.embed_headings(desk.db, importer.embedder, progress=progress)
-        indexing.index_vectors(desk.db, embedding_model=importer.embedder.name)
+        for embedder in (importer.embedder, importer.second):
+            if embedder is not None:
+                indexing.embed_headings(desk.db, embedder, progress=progress)
+                indexing.index_vectors(desk.db, embedding_model=embedder.name)
+                indexing.calibrate(desk.db, embedder)
         if report.figures:
             figures.embed_pictures(desk, progress=progress)
         if report.updated or report.removed:

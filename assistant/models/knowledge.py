@@ -261,10 +261,12 @@ class Vector(Base):
 class EmbeddingModelState(StrEnum):
     SERVED = "served"  # queries are embedded with it
     NEXT = "next"  # its vectors are being made; it is served as soon as no passage is without one
+    SECOND = "second"  # reads what the served one does not
 
 
 class EmbeddingModel(Base):
-    """An embedder whose vectors are kept. One is served, one may be the next; the unique state says so.
+    """An embedder whose vectors are kept. One is served, one may be the next, and one the second; the unique state says
+    so.
 
     ``name`` is its identity and revision, ``source`` the setting that loads it."""
 
@@ -277,4 +279,7 @@ class EmbeddingModel(Base):
     # Passages that have a vector, of how many, while they are made; 0 of 0 when all is done.
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int] = mapped_column(default=0)
-    changed_at: Mapped[datetime] = mapped_column(default=utcnow)  # when it was served, or became complete
+    # `Scale` of its cosines; None until it is calibrated.
+    floor: Mapped[float | None]
+    slope: Mapped[float | None]
+    changed_at: Mapped[datetime] = mapped_column(default=utcnow)  # when it was served, or its vectors became complete

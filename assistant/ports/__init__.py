@@ -10,7 +10,7 @@ from assistant.ports.decisions import Decision, DecisionModel, Question, check_q
 from assistant.ports.handoff import HandoffReason
 from assistant.ports.photos import OCR, Box, Found, Look, Seen, Sight, Sought, TextLine, image_block
 from assistant.ports.priority import WorkPriority, at_priority, current_priority
-from assistant.ports.search import Embedder, PhotoEmbedder, Reranker
+from assistant.ports.search import Embedder, PhotoEmbedder, Reranker, Scale, calibrate
 
 __all__ = [
     "OCR",
@@ -26,12 +26,14 @@ __all__ = [
     "PhotoEmbedder",
     "Question",
     "Reranker",
+    "Scale",
     "Seen",
     "Sight",
     "Sought",
     "TextLine",
     "WorkPriority",
     "at_priority",
+    "calibrate",
     "check_questions",
     "current_priority",
     "image_block",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from assistant.ports.decisions import DecisionModel
 from assistant.ports.photos import OCR, Sight
-from assistant.ports.search import Embedder, PhotoEmbedder, Reranker
+from assistant.ports.search import Embedder, PhotoEmbedder, Reranker, Scale
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -44,6 +44,7 @@ class Capabilities:
     embedding_model: str
     embedding_languages: tuple[str, ...] = ()  # that the embeddings read; empty: all
     embedding_source: str = ""  # the setting that loads them
+    embedding_scale: Scale | None = None  # None if they have to be calibrated
     # Another embedder by its source, loaded on first use; None if it is not on this machine.
     reopen_embedder: Callable[[str], Embedder | None] = lambda _source: None
     # Reads about a hundred languages, whatever the settings' embedder reads; None if it is not installed.
@@ -73,7 +74,13 @@ class Capabilities:
 
     @property
     def embedder(self) -> Embedder:
-        return Embedder(self.embeddings, self.embedding_model, self.embedding_source, self.embedding_languages)
+        return Embedder(
+            self.embeddings,
+            self.embedding_model,
+            self.embedding_source,
+            self.embedding_languages,
+            self.embedding_scale,
+        )
 
     @property
     def writes_answers(self) -> bool:

@@ -7,15 +7,15 @@ are checked again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sqlalchemy.orm import Session
 
-from assistant.ports import Embedder
+from assistant.ports import Embedder, Scale
 from assistant.retrieval.fulltext import READ_AT_MOST, READ_AT_MOST_POSTGRESQL, Filters, find, rarest
 from assistant.retrieval.identifiers import Asked, asked_in
-from assistant.retrieval.meaning import InDatabase, InMemory, meaning_of
+from assistant.retrieval.meaning import InDatabase, InMemory, Reading, meaning_of
 from assistant.retrieval.pictures import resembling
 from assistant.retrieval.vectors import Vectors, occurrences
 from assistant.text.languages import detect
@@ -30,13 +30,17 @@ _SURE_OF_LANGUAGE = 0.6
 
 @dataclass(frozen=True)
 class Query:
-    """``vector``: (d,) float32, (0,) without text. ``unread_language``: the query's language if the embedder does not
-    read it. ``looks``: see `pictures.look`."""
+    """``readings``: none without text. ``unread_language``: the query's language if no embedder reads it. ``looks``:
+    see `pictures.look`."""
 
     text: str
-    vector: np.ndarray
+    readings: tuple[Reading, ...]
     unread_language: str | None
     looks: np.ndarray | None = None
+
+    def on_scales(self, scales: Mapping[str, Scale]) -> Query:
+        """``scales``: by the embedder's name."""
+        return replace(self, readings=tuple(replace(one, scale=scales[one.model]) for one in self.readings))
 
 
 @dataclass(frozen=True)
@@ -51,40 +55,44 @@ class Candidates:
     asked: Asked
     alike: Mapping[int, float]
 
-    def cosines(self, rows: np.ndarray) -> np.ndarray:
-        return self.meaning.cosines(rows) if self.meaning is not None else np.zeros(len(rows), dtype=np.float32)
+    def similarities(self, rows: np.ndarray) -> np.ndarray:
+        return self.meaning.similarities(rows) if self.meaning is not None else np.zeros(len(rows), dtype=np.float32)
 
 
-def prepare_query(text: str, embedder: Embedder, looks: np.ndarray | None) -> Query:
-    """Embeds the text, so call it with no transaction open."""
+def prepare_query(
+    text: str, first: Embedder, second: Embedder | None, looks: np.ndarray | None, *, mixed: bool = False
+) -> Query:
+    """``second`` reads what ``first`` does not, queries or passages; ``mixed``: whether there are such passages. Embeds
+    the text, so call it with no transaction open."""
     if not text:
-        return Query("", np.zeros(0, dtype=np.float32), None, looks)
-    vector = np.asarray(embedder.embeddings.embed_query(text), dtype=np.float32)
-    return Query(text, vector, _unread_language(text, embedder.languages), looks)
+        return Query("", (), None, looks)
+    language, confidence = detect(text)
+    unread = confidence > _SURE_OF_LANGUAGE and not first.reads(language)
+    if unread and second is not None and second.reads(language):
+        return Query(text, (_read(text, second),), None, looks)
+    if second is not None and mixed and not unread:
+        return Query(text, (_read(text, first, first.languages), _read(text, second)), None, looks)
+    return Query(text, (_read(text, first),), language if unread else None, looks)
 
 
-def _unread_language(query: str, languages: tuple[str, ...]) -> str | None:
-    """The query's language, if it is certain and not one that the embedder reads."""
-    if not languages:
-        return None
-    language, confidence = detect(query)
-    return language if confidence > _SURE_OF_LANGUAGE and language not in languages else None
+def _read(text: str, embedder: Embedder, languages: tuple[str, ...] = ()) -> Reading:
+    return Reading(embedder.name, np.asarray(embedder.embeddings.embed_query(text), dtype=np.float32), languages)
 
 
 def find_candidates(
-    session: Session, vectors: Vectors, *, query: Query, models: tuple[str, str], filters: Filters, names: Names
+    session: Session, vectors: Vectors, *, query: Query, pictures: str, filters: Filters, names: Names
 ) -> Candidates:
-    """``models``: the names of the text embedder and of the photo embedder. ``names``: of products."""
+    """``pictures``: the name of the photo embedder. ``names``: of products."""
     allowed = vectors.allowed(filters)
     alike = {}
     if query.looks is not None:
-        near_photos = resembling(session, query.looks, model=models[1], filters=filters)
+        near_photos = resembling(session, query.looks, model=pictures, filters=filters)
         alike = {row: near_photos[int(vectors.ids[row])] for row in vectors.rows(list(near_photos)).tolist()}
     pictured = np.array(sorted(alike), dtype=np.int64)
     asked = asked_in(session, vectors, query.text, filters=filters, names=names)
     if not query.text:
         return Candidates(pictured[allowed[pictured]], None, 0.0, {}, asked, alike)
-    meaning = meaning_of(session, vectors, query.vector, model=models[0])
+    meaning = meaning_of(session, vectors, query.readings)
     near = meaning.near(filters, CANDIDATES)
     counts = occurrences(session, vectors, query_words(query.text))
     words = rarest(counts, most=READ_AT_MOST if vectors.in_memory else READ_AT_MOST_POSTGRESQL)
@@ -96,7 +104,7 @@ def find_candidates(
             proposed.append(rows)
             continue
         among = vectors.ids[rows].tolist()
-        proposed.append(rows[np.argsort(-meaning.cosines(rows), kind="stable")[:CANDIDATES]])
+        proposed.append(rows[np.argsort(-meaning.similarities(rows), kind="stable")[:CANDIDATES]])
         proposed.append(vectors.rows(find(session, words, filters=filters, limit=CANDIDATES, among=among)))
     rows = np.unique(np.concatenate(proposed))
     return Candidates(rows[allowed[rows]], meaning, near.lead, counts, asked, alike)

@@ -7,14 +7,16 @@ are complete, queries are embedded with the served one, opened from the source t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from assistant.models import EmbeddingModel, EmbeddingModelState
-from assistant.ports import Embedder
+from assistant.ports import Embedder, Scale
 
 log = structlog.get_logger(__name__)
 
@@ -24,16 +26,46 @@ def served(session: Session) -> EmbeddingModel | None:
     return session.scalar(select(EmbeddingModel).where(EmbeddingModel.state == EmbeddingModelState.SERVED))
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The embedders whose vectors are kept: when each was served or became complete, and its scale, by its name."""
+
+    changed_at: Mapping[str, datetime]
+    scales: Mapping[str, Scale]
+
+    def scale(self, embedder: Embedder) -> Scale:
+        """Until it is measured, cosines are taken as they are."""
+        return embedder.scale or self.scales.get(embedder.name, Scale())
+
+
+def kept(session: Session) -> Kept:
+    rows = session.scalars(select(EmbeddingModel)).all()
+    measured = {
+        row.name: Scale(row.floor, row.slope) for row in rows if row.floor is not None and row.slope is not None
+    }
+    return Kept({row.name: row.changed_at for row in rows}, measured)
+
+
 class Embedders:
     """The settings' embedder and any others, each opened once. Thread-safe.
 
-    ``reopen``: opens an embedder by its source; None if it is not on this machine."""
+    ``reopen``: opens an embedder by its source; None if it is not on this machine. ``second``: reads more languages."""
 
-    def __init__(self, own: Embedder, reopen: Callable[[str], Embedder | None] = lambda _source: None) -> None:
+    def __init__(
+        self,
+        own: Embedder,
+        reopen: Callable[[str], Embedder | None] = lambda _source: None,
+        second: Embedder | None = None,
+    ) -> None:
         self.own = own
+        self._second = second
         self._reopen = reopen
         self._others: dict[str, Embedder | None] = {}
         self._lock = threading.Lock()
+
+    def second_to(self, first: Embedder) -> Embedder | None:
+        """Reads what ``first`` does not; None if that reads every language, or if there is no such embedder here."""
+        return self._second if first.languages and self._second != first else None
 
     def find(self, model: EmbeddingModel | None) -> Embedder | None:
         """The model's embedder; None if it is not available here. Without a model, the settings' own."""

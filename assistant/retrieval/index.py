@@ -8,7 +8,7 @@ and the database's filtering is checked again. Products are a preference: the fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -23,11 +23,12 @@ from sqlalchemy.orm import Session, joinedload
 
 from assistant.db import Database
 from assistant.models import Passage
-from assistant.ports import Embedder, PhotoEmbedder
+from assistant.ports import Embedder, PhotoEmbedder, Scale
 from assistant.retrieval import fusion
 from assistant.retrieval.candidates import Candidates, Query, find_candidates, prepare_query
-from assistant.retrieval.embedders import Embedders, served
+from assistant.retrieval.embedders import Embedders, kept, served
 from assistant.retrieval.fulltext import Filters
+from assistant.retrieval.meaning import shared_out
 from assistant.retrieval.pictures import look
 from assistant.retrieval.ranking import read_texts, score
 from assistant.retrieval.rerank import RERANKED, Reranking
@@ -79,7 +80,7 @@ class Index:
         self._reranking = reranking
         self._product_names = tuple(product_names)
         self._names: tuple[list[str], Names] = ([], Names(self._product_names))
-        self._serving = _Serving(embedders.own, None)
+        self._serving = _Serving(embedders.own, embedders.second_to(embedders.own), None)
 
     @property
     def embedding_model(self) -> str:
@@ -105,22 +106,22 @@ class Index:
     def _search(self, text: str, looks: np.ndarray | None, filters: Filters, limit: int) -> list[Hit]:
         while True:
             # No transaction is open while the model works.
-            serving = self._serving
-            query = prepare_query(text, serving.embedder, looks)
+            serving, mixed = self._serving, self._serving.mixed
+            query = prepare_query(text, serving.embedder, serving.second, looks, mixed=mixed)
             with self._db.read() as session:
                 current = self._current(session)
-                if current.embedder is serving.embedder:
-                    return self._hits(session, current, query, filters, limit)
-                # Another embedder has been served since the last search: embed the query again.
+                vectors = current.current(session)
+                if current is serving and current.mixed == mixed:
+                    query = query.on_scales(current.scales)
+                    return self._hits(session, current, vectors, query, filters, limit) if len(vectors) else []
+                # Since the last search another embedder has been served, or languages have changed: embed it again.
 
-    def _hits(self, session: Session, serving: _Serving, query: Query, filters: Filters, limit: int) -> list[Hit]:
-        vectors = serving.cache.current(session)
-        if not len(vectors):
-            return []
+    def _hits(
+        self, session: Session, serving: _Serving, vectors: Vectors, query: Query, filters: Filters, limit: int
+    ) -> list[Hit]:
         pictures = self._photo_embedder.name if self._photo_embedder is not None else ""
-        models = (serving.embedder.name, pictures)
         names = self._names_of(vectors)
-        found = find_candidates(session, vectors, query=query, models=models, filters=filters, names=names)
+        found = find_candidates(session, vectors, query=query, pictures=pictures, filters=filters, names=names)
         return _rank(session, vectors, serving.headings, query=query, found=found, limit=limit)
 
     def products_in(self, text: str) -> list[str]:
@@ -144,16 +145,18 @@ class Index:
     def refresh(self) -> Vectors:
         """Read what has changed in the database since the last search, so that the next one does not have to."""
         with self._db.read() as session:
-            return self._current(session).cache.current(session)
+            return self._current(session).current(session)
 
     def _current(self, session: Session) -> _Serving:
         """What is searched with now. Snapshots of an earlier embedder, or of one that was incomplete, are dropped."""
-        model = served(session)
-        since = model.changed_at if model is not None else None
-        if self._serving.since != since:
+        models = kept(session)
+        if self._serving.since != models.changed_at:
             # If the served embedder is not available here, ours has no vectors: the search goes by words.
-            self._serving = _Serving(self._embedders.find(model) or self._embedders.own, since)
-        return self._serving
+            embedder = self._embedders.find(served(session)) or self._embedders.own
+            self._serving = _Serving(embedder, self._embedders.second_to(embedder), models.changed_at)
+        serving = self._serving
+        serving.scales = {one.name: models.scale(one) for one in serving.embedders}
+        return serving
 
 
 class PassageRetriever(BaseRetriever):
@@ -181,19 +184,34 @@ class PassageRetriever(BaseRetriever):
 
 
 class _Serving:
-    """An embedder that has been served ``since`` then, and what has been read of its vectors."""
+    """The embedder that is served and the one that reads what it does not, ``since`` the last changes of embedders, and
+    what has been read of their vectors."""
 
-    def __init__(self, embedder: Embedder, since: datetime | None) -> None:
+    def __init__(self, embedder: Embedder, second: Embedder | None, since: Mapping[str, datetime] | None) -> None:
         self.embedder = embedder
+        self.second = second
         self.since = since
-        self.cache = VectorCache(embedder.name)
-        self.headings = HeadingVectors(embedder.name)
+        self.embedders = [one for one in (embedder, second) if one is not None]
+        self.scales: Mapping[str, Scale] = {}
+        names = [one.name for one in self.embedders]
+        self.headings = {name: HeadingVectors(name) for name in names}
+        self._cache = VectorCache(names)
+        self._seen: Vectors | None = None
+        # Whether there are passages that only the second reads.
+        self.mixed = False
+
+    def current(self, session: Session) -> Vectors:
+        vectors = self._cache.current(session)
+        if self.second is not None and vectors is not self._seen:
+            self._seen = vectors
+            self.mixed = not vectors.written_in(self.embedder.languages).all()
+        return vectors
 
 
 def _rank(
     session: Session,
     vectors: Vectors,
-    headings: HeadingVectors,
+    headings: Mapping[str, HeadingVectors],
     *,
     query: Query,
     found: Candidates,
@@ -204,10 +222,14 @@ def _rank(
     by_id = read_texts(session, vectors.ids[found.rows].tolist(), wanted)
     rows = found.rows[[passage_id in by_id for passage_id in vectors.ids[found.rows].tolist()]]
     texts = [by_id[passage_id] for passage_id in vectors.ids[rows].tolist()]
-    similarities = found.cosines(rows)
-    shown = [text.heading for text in texts] if query.text else []
-    cosines = (similarities, headings.cosines(session, shown, query.vector))
-    scores = score(vectors, rows, texts, query=query, candidates=found, cosines=cosines)
+    similarities = found.similarities(rows)
+    of_headings = np.full(len(rows), -1.0, dtype=np.float32)
+    for reading, compared in shared_out(vectors, query.readings):
+        own = np.flatnonzero(compared[rows])
+        cosines = headings[reading.model].cosines(session, [texts[place].heading for place in own], reading.vector)
+        of_headings[own] = reading.scale.similarities(cosines)
+    alike = (similarities, of_headings)
+    scores = score(vectors, rows, texts, query=query, candidates=found, similarities=alike)
     best = np.lexsort((rows, -scores))[:limit].tolist()
     with_article = select(Passage).options(joinedload(Passage.article))
     chosen = session.scalars(with_article.where(Passage.id.in_(vectors.ids[rows[best]].tolist())))

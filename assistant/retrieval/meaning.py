@@ -1,17 +1,22 @@
 """Nearest passages by meaning: exactly, in memory, on SQLite; by the database's own index on PostgreSQL.
 
+Two embedders may share the passages: one compares the query with those in the languages that it reads, the other with
+the rest. Their similarities are on one scale (see `assistant.ports.search`), so the passages are ranked together.
+
 On PostgreSQL the filters are part of the query, and the index (HNSW, made by `assistant.knowledge.indexing`) is scanned
 until there are enough passages that may be found. Without that index the search is exact.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from assistant.ports import Scale
 from assistant.retrieval import fusion
 from assistant.retrieval.fulltext import MAY_BE_FOUND, Filters, bound
 from assistant.retrieval.vectors import Vectors
@@ -27,6 +32,17 @@ _TUNED = f"""SELECT set_config('hnsw.ef_search', '{EF_SEARCH}', true),
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What an embedder makes of the query: ``vector`` (d,) float32, of unit length. It is compared with the passages in
+    these ``languages``; without any, with all that no reading before it is compared with. ``scale``: its cosines'."""
+
+    model: str
+    vector: np.ndarray
+    languages: tuple[str, ...] = ()
+    scale: Scale = field(default_factory=Scale)
+
+
+@dataclass(frozen=True)
 class Near:
     """Rows of `Vectors` near the query whose passages may be found, and the lead of the best (`fusion.lead`)."""
 
@@ -35,64 +51,99 @@ class Near:
 
 
 class InMemory:
-    """All cosines of a snapshot, as one product of matrix and vector."""
+    """All similarities of a snapshot, as a product of matrix and vector for each reading."""
 
-    def __init__(self, vectors: Vectors, query: np.ndarray) -> None:
+    def __init__(self, vectors: Vectors, readings: Sequence[Reading]) -> None:
         self._vectors = vectors
-        self._any = vectors.matrix.shape[1] > 0
-        self._cosines = vectors.matrix @ query if self._any else np.zeros(len(vectors), dtype=np.float32)
+        self._any = False
+        self._similarities = np.zeros(len(vectors), dtype=np.float32)
+        for reading, compared in shared_out(vectors, readings):
+            matrix = (vectors.matrices or {})[reading.model]
+            if matrix.shape[1]:
+                self._any = True
+                found = reading.scale.similarities(matrix @ reading.vector)
+                self._similarities = np.where(compared, found, self._similarities)
 
     def near(self, filters: Filters, number: int) -> Near:
         if not self._any:  # no vectors of this embedder: words have to do
             return Near(np.zeros(0, dtype=np.int64), 0.0)
         allowed = self._vectors.allowed(filters)
-        masked = np.where(allowed, self._cosines, -2.0)
+        masked = np.where(allowed, self._similarities, -2.0)
         best = np.argpartition(-masked, number)[:number] if len(masked) > number else np.arange(len(masked))
-        return Near(best[allowed[best]], fusion.lead(self._cosines[best[allowed[best]]]))
+        best = best[allowed[best]]
+        return Near(best, fusion.lead(self._similarities[best]))
 
-    def cosines(self, rows: np.ndarray) -> np.ndarray:
-        found: np.ndarray = self._cosines[rows]
+    def similarities(self, rows: np.ndarray) -> np.ndarray:
+        found: np.ndarray = self._similarities[rows]
         return found
 
 
 class InDatabase:
-    """Asks PostgreSQL. ``model``: the embedding model whose vectors are compared."""
+    """Asks PostgreSQL, once for each reading."""
 
-    def __init__(self, session: Session, vectors: Vectors, query: np.ndarray, *, model: str) -> None:
+    def __init__(self, session: Session, vectors: Vectors, readings: Sequence[Reading]) -> None:
         self._session = session
         self._vectors = vectors
-        self._query = str(query.astype(np.float16).astype(np.float32).tolist())
-        # Written into the statement: only then is the index for this model and dimension used.
-        self._distance = f"(v.embedding::halfvec({len(query)})) <#> CAST(:query AS halfvec({len(query)}))"
-        self._model = "'" + model.replace("'", "''").replace(":", "\\:") + "'"
+        self._readings = tuple(readings)
 
     def near(self, filters: Filters, number: int) -> Near:
         self._session.execute(text(_TUNED))
+        found = [row for reading in self._readings for row in self._nearest(reading, filters, number)]
+        best = sorted(found, key=lambda row: -row[1])[:number]
+        similarities = np.array([similarity for _, similarity in best], dtype=np.float32)
+        return Near(self._vectors.rows([passage_id for passage_id, _ in best]), fusion.lead(similarities))
+
+    def _nearest(self, reading: Reading, filters: Filters, number: int) -> list[tuple[int, float]]:
+        # Dimension and model are written into the statement: only then is the index for them used.
+        size = len(reading.vector)
+        distance = f"(v.embedding::halfvec({size})) <#> CAST(:query AS halfvec({size}))"
+        others = [language for other in self._readings for language in other.languages]
+        own = "= ANY(:spoken)" if reading.languages else "<> ALL(:spoken)"
         statement = f"""
-            SELECT p.id, {self._distance} AS distance FROM vectors v
+            SELECT p.id, {distance} AS distance FROM vectors v
             JOIN passages p ON p.content_hash = v.content_hash JOIN articles a ON a.id = p.article_id
-            WHERE v.embedding_model = {self._model} AND v.kind = 'passage' AND {MAY_BE_FOUND}
-            ORDER BY {self._distance} LIMIT :limit
+            WHERE v.embedding_model = {_quoted(reading.model)} AND v.kind = 'passage' AND {MAY_BE_FOUND}
+            {f"AND split_part(lower(a.language), '-', 1) {own}" if others else ""}
+            ORDER BY {distance} LIMIT :limit
         """  # noqa: S608  (only our own constants, a number and a quoted name are put in)
-        values = {"query": self._query, "limit": number, **bound(filters)}
+        values = {"query": _halves(reading.vector), "limit": number, **bound(filters)}
+        if others:
+            values["spoken"] = list(reading.languages) or others
         found = self._session.execute(text(statement), values).all()
-        cosines = np.array([-row[1] for row in found], dtype=np.float32)
-        return Near(self._vectors.rows([row[0] for row in found]), fusion.lead(cosines))
+        similarities = reading.scale.similarities(np.array([-row[1] for row in found], dtype=np.float32))
+        return [(int(row[0]), float(similarity)) for row, similarity in zip(found, similarities, strict=True)]
 
-    def cosines(self, rows: np.ndarray) -> np.ndarray:
-        ids = self._vectors.ids[rows].tolist()
-        statement = f"""
-            SELECT p.id, -(v.embedding <#> CAST(:query AS halfvec)) FROM passages p
-            JOIN vectors v ON v.content_hash = p.content_hash AND v.embedding_model = {self._model}
-            WHERE p.id = ANY(:ids)
-        """  # noqa: S608
-        found = self._session.execute(text(statement), {"query": self._query, "ids": ids})
-        known = {int(row[0]): float(row[1]) for row in found}
-        return np.array([known.get(one, 0.0) for one in ids], dtype=np.float32)
+    def similarities(self, rows: np.ndarray) -> np.ndarray:
+        known: dict[int, float] = {}
+        for reading, compared in shared_out(self._vectors, self._readings):
+            statement = f"""
+                SELECT p.id, -(v.embedding <#> CAST(:query AS halfvec)) FROM passages p
+                JOIN vectors v ON v.content_hash = p.content_hash AND v.embedding_model = {_quoted(reading.model)}
+                WHERE p.id = ANY(:ids)
+            """  # noqa: S608
+            ids = self._vectors.ids[rows[compared[rows]]].tolist()
+            found = self._session.execute(text(statement), {"query": _halves(reading.vector), "ids": ids}).all()
+            similarities = reading.scale.similarities(np.array([row[1] for row in found], dtype=np.float32))
+            known.update(zip([int(row[0]) for row in found], similarities.tolist(), strict=True))
+        return np.array([known.get(one, 0.0) for one in self._vectors.ids[rows].tolist()], dtype=np.float32)
 
 
-def meaning_of(session: Session, vectors: Vectors, query: np.ndarray, *, model: str) -> InMemory | InDatabase:
-    """``query``: (d,) float32, of unit length."""
-    if vectors.in_memory:
-        return InMemory(vectors, query)
-    return InDatabase(session, vectors, query, model=model)
+def meaning_of(session: Session, vectors: Vectors, readings: Sequence[Reading]) -> InMemory | InDatabase:
+    return InMemory(vectors, readings) if vectors.in_memory else InDatabase(session, vectors, readings)
+
+
+def shared_out(vectors: Vectors, readings: Sequence[Reading]) -> Iterator[tuple[Reading, np.ndarray]]:
+    """For each reading, (n,) bool: the passages that it is compared with."""
+    left = np.ones(len(vectors), dtype=bool)
+    for reading in readings:
+        compared = left & vectors.written_in(reading.languages) if reading.languages else left
+        left = left & ~compared
+        yield reading, compared
+
+
+def _halves(vector: np.ndarray) -> str:
+    return str(vector.astype(np.float16).astype(np.float32).tolist())
+
+
+def _quoted(model: str) -> str:
+    return "'" + model.replace("'", "''").replace(":", "\\:") + "'"

@@ -48,9 +48,9 @@ def score(
     *,
     query: Query,
     candidates: Candidates,
-    cosines: tuple[np.ndarray, np.ndarray],
+    similarities: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
-    """(len(rows),) scores, 0 to 1. ``texts`` and ``cosines`` (of passages, of their headings) go with ``rows``."""
+    """(len(rows),) scores, 0 to 1. ``texts`` and ``similarities`` (of passages, of their headings) go with ``rows``."""
     alike = np.array([candidates.alike.get(row, 0.0) for row in rows.tolist()], dtype=np.float32)
     if not query.text:
         return alike
@@ -66,8 +66,8 @@ def score(
         else:
             bonuses += fusion.NUMBER_BONUS * says
     scores = fusion.fuse(
-        similarities=cosines[0],
-        headings=cosines[1],
+        similarities=similarities[0],
+        headings=similarities[1],
         matches=[fusion.word_match(words, heading=text.head, text=text.body) for text in texts],
         lead=candidates.lead,
         bonuses=bonuses,

@@ -1,6 +1,7 @@
-"""The vectors of all passages in one matrix, as they are in the database now. On PostgreSQL they stay there.
+"""The vectors of all passages in a matrix for each embedder, as they are in the database now. On PostgreSQL they stay
+there.
 
-The matrix is kept in memory and refreshed article by article: a counter in the database, raised by triggers on every
+The matrices are kept in memory and refreshed article by article: a counter in the database, raised by triggers on every
 change, tells that something changed, and an article's ``updated_at`` tells which. Passages change no other way: whoever
 replaces them updates their article.
 """
@@ -10,14 +11,15 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from sqlalchemy import and_, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from assistant.models import Article, Passage, Vector
 from assistant.retrieval.fulltext import Filters, count, frequent_lexemes
@@ -30,13 +32,13 @@ NO_PRODUCT = 0
 
 @dataclass(frozen=True)
 class Vectors:
-    """An immutable snapshot. Row i of ``matrix`` is passage ``ids[i]``, of the article at ``places[i]``."""
+    """An immutable snapshot. Row i of each matrix is passage ``ids[i]``, of the article at ``places[i]``."""
 
     version: int
     ids: np.ndarray  # (n,) int64, passage ids, ascending
-    # (n, d) float32, unit length, or zero for a passage without a vector; d = 0 if none has one. (0, 0) if the vectors
-    # stay in the database.
-    matrix: np.ndarray
+    # By the embedder's name, (n, d) float32: unit length, or zero for a passage without a vector; d = 0 if none has
+    # one. None if the vectors stay in the database.
+    matrices: Mapping[str, np.ndarray] | None
     places: np.ndarray  # (n,) int32, into ``articles``
     articles: tuple[ArticleRow, ...]
     counts: dict[str, int] = field(default_factory=dict)  # word to how many passages have it; filled on demand
@@ -48,7 +50,7 @@ class Vectors:
 
     @property
     def in_memory(self) -> bool:
-        return len(self.matrix) == len(self.ids)
+        return self.matrices is not None
 
     def allowed(self, filters: Filters) -> np.ndarray:
         """(n,) bool: which passages may be found at all."""
@@ -65,6 +67,12 @@ class Vectors:
             if len(self.masks) < _MOST_MASKS:
                 self.masks[filters] = mask
         return mask
+
+    def written_in(self, languages: Sequence[str]) -> np.ndarray:
+        """(n,) bool: which passages are in one of the languages."""
+        spoken = [article.language.lower().partition("-")[0] in languages for article in self.articles]
+        written: np.ndarray = np.array(spoken, dtype=bool)[self.places]
+        return written
 
     def rows(self, ids: Sequence[int]) -> np.ndarray:
         """Rows of passage ids; ids that this snapshot does not have are left out."""
@@ -107,10 +115,11 @@ class ArticleRow:
 
 
 class VectorCache:
-    """The newest `Vectors` of one embedding model. Thread-safe: one thread refreshes them, the others wait for it."""
+    """The newest `Vectors`, of these embedding models. Thread-safe: one thread refreshes them, the others wait for
+    it."""
 
-    def __init__(self, embedding_model: str) -> None:
-        self._model = embedding_model
+    def __init__(self, embedding_models: Sequence[str]) -> None:
+        self._models = tuple(embedding_models)
         self._lock = threading.Lock()
         self._vectors: Vectors | None = None
 
@@ -122,7 +131,7 @@ class VectorCache:
             return vectors
         with self._lock:
             if self._vectors is None or self._vectors.version < version:
-                self._vectors = _refresh(session, self._model, version, self._vectors)
+                self._vectors = _refresh(session, self._models, version, self._vectors)
             return self._vectors
 
 
@@ -169,25 +178,26 @@ def product_name(product: str) -> str:
     return re.sub(r"[\W_]+", "", product.casefold())
 
 
-def _refresh(session: Session, model: str, version: int, old: Vectors | None) -> Vectors:
+def _refresh(session: Session, models: Sequence[str], version: int, old: Vectors | None) -> Vectors:
     """The old rows of unchanged articles, and the rows of the others from the database."""
     articles = _articles(session)
     known = {article.id: article for article in old.articles} if old is not None else {}
     same = {article.id for article in articles if known.get(article.id) == article}
     changed = [article.id for article in articles if article.id not in same]
-    ids, matrix, owners = _read_passages(session, model, changed)
+    ids, owners, matrices = _read_passages(session, models, changed)
     if old is not None and same:
         owner = np.array([article.id for article in old.articles], dtype=np.int64)[old.places]
         kept = np.isin(owner, list(same))
         ids, owners = np.concatenate([old.ids[kept], ids]), np.concatenate([owner[kept], owners])
-        matrix = _stack(old.matrix[kept] if old.in_memory else old.matrix, matrix)
+        if matrices is not None and old.matrices is not None:
+            matrices = {model: _stack(old.matrices[model][kept], matrix) for model, matrix in matrices.items()}
     order = np.argsort(ids, kind="stable")
     if np.any(order[1:] < order[:-1]):
         ids, owners = ids[order], owners[order]
-        matrix = matrix[order] if len(matrix) else matrix
+        matrices = {model: matrix[order] for model, matrix in matrices.items()} if matrices is not None else None
     article_ids = np.array([article.id for article in articles], dtype=np.int64)
     places = np.searchsorted(article_ids, owners).astype(np.int32)
-    return Vectors(version=version, ids=ids, matrix=matrix, places=places, articles=tuple(articles))
+    return Vectors(version=version, ids=ids, matrices=matrices, places=places, articles=tuple(articles))
 
 
 def _stack(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -204,23 +214,25 @@ def _articles(session: Session) -> list[ArticleRow]:
     ]
 
 
-def _read_passages(session: Session, model: str, articles: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids (n,), vectors (n, d) and article ids (n,) of the articles' passages; no vectors on PostgreSQL."""
-    in_memory = session.get_bind().dialect.name == "sqlite"
-    ids: list[int] = []
-    owners: list[int] = []
-    blobs: list[bytes | None] = []
+def _read_passages(
+    session: Session, models: Sequence[str], articles: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray] | None]:
+    """Ids (n,) and article ids (n,) of the articles' passages, and their vectors (n, d) by model; None on
+    PostgreSQL."""
     query = select(Passage.id, Passage.article_id)
-    if in_memory:
-        own = and_(Vector.content_hash == Passage.content_hash, Vector.embedding_model == model)
-        query = query.add_columns(Vector.embedding).outerjoin(Vector, own)
+    in_memory = session.get_bind().dialect.name == "sqlite"
+    for model in models if in_memory else ():
+        vector = aliased(Vector)
+        own = and_(vector.content_hash == Passage.content_hash, vector.embedding_model == model)
+        query = query.add_columns(vector.embedding).outerjoin(vector, own)
+    rows: list[Any] = []
     for start in range(0, len(articles), _ARTICLES_AT_ONCE):
         some = articles[start : start + _ARTICLES_AT_ONCE]
-        for row in session.execute(query.where(Passage.article_id.in_(some))):
-            ids.append(row[0])
-            owners.append(row[1])
-            blobs.extend(row[2:])
-    return np.array(ids, dtype=np.int64), _matrix(blobs), np.array(owners, dtype=np.int64)
+        rows.extend(session.execute(query.where(Passage.article_id.in_(some))))
+    ids, owners = (np.array([row[column] for row in rows], dtype=np.int64) for column in (0, 1))
+    if not in_memory:
+        return ids, owners, None
+    return ids, owners, {model: _matrix([row[2 + place] for row in rows]) for place, model in enumerate(models)}
 
 
 def _matrix(blobs: Sequence[bytes | None]) -> np.ndarray:

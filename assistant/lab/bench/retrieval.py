@@ -26,7 +26,7 @@ from assistant.progress import Progress
 from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.fulltext import Filters
 from assistant.retrieval.index import Index
-from assistant.retrieval.meaning import meaning_of
+from assistant.retrieval.meaning import Reading, meaning_of
 
 _MODEL = "synthetic"
 _DIMENSIONS = 384
@@ -229,17 +229,17 @@ def _nearest(db: Database, index: Index, vector: np.ndarray) -> tuple[float, flo
     vectors = index.refresh()
     with db.read() as session:
         started = perf_counter()
-        meaning = meaning_of(session, vectors, vector, model=_MODEL)
+        meaning = meaning_of(session, vectors, [Reading(_MODEL, vector)])
         near = meaning.near(Filters(), 60)
         seconds = perf_counter() - started
-        cosines = meaning.cosines(near.rows)
-        found = set(near.rows[np.argsort(-cosines)[:_NEIGHBOURS]].tolist())
+        similarities = meaning.similarities(near.rows)
+        found = set(near.rows[np.argsort(-similarities)[:_NEIGHBOURS]].tolist())
     with db.read() as session:
         if not db.is_sqlite:
             session.execute(text("SET LOCAL enable_indexscan = off"))
-        exact = meaning_of(session, vectors, vector, model=_MODEL)
+        exact = meaning_of(session, vectors, [Reading(_MODEL, vector)])
         rows = exact.near(Filters(), 60).rows
-        best = set(rows[np.argsort(-exact.cosines(rows))[:_NEIGHBOURS]].tolist())
+        best = set(rows[np.argsort(-exact.similarities(rows))[:_NEIGHBOURS]].tolist())
     return seconds, len(found & best) / len(best)
 
 

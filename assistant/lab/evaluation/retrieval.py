@@ -28,8 +28,9 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from assistant.db import Database, migrate
+from assistant.knowledge.embedding import adopt_second
 from assistant.knowledge.imports import import_folder
-from assistant.knowledge.indexing import embed_headings
+from assistant.knowledge.indexing import calibrate, embed_headings
 from assistant.lab.evaluation.baselines import Corpus
 from assistant.lab.evaluation.misspelling import questions as spellings
 from assistant.lab.evaluation.retrieval_set import Question, RetrievalSet, read_set
@@ -173,10 +174,14 @@ def _set_report(labelled: RetrievalSet, models: Capabilities, *, seed: int, prog
         )
     known = _KnownEmbeddings(models.embeddings)
     known.learn([question.text for questions in asked.values() for question in questions], progress)
+    timed = [known]
+    if models.second_embedder is not None:
+        timed.append(_KnownEmbeddings(models.second_embedder.embeddings))
+        models = replace(models, second_embedder=replace(models.second_embedder, embeddings=timed[1]))
     with temporary_index(labelled, replace(models, embeddings=known), progress) as (db, index):
         corpus = Corpus.read(db, models.embedding_model)
         methods = _methods(index, corpus, known)
-        results = [_measure(name, asked[name], methods, seed=seed, progress=progress) for name in sorted(asked)]
+        results = [_measure(name, asked[name], methods, timed, seed=seed, progress=progress) for name in sorted(asked)]
     return SetReport(labelled.folder.name, len(corpus.names), len(corpus.owner), known.median_ms, tuple(results))
 
 
@@ -194,22 +199,22 @@ def temporary_index(
         migrate(url)
         db = Database(url)
         try:
-            import_folder(
-                db,
-                path=Path(folder, "articles"),
-                source="set",
-                embedder=models.embedder,
-                progress=progress,
-            )
-            index = Index(db, Embedders(models.embedder))
-            embed_headings(db, models.embedder, progress=progress)
-            yield db, index
+            embedders = Embedders(models.embedder, second=models.second_embedder)
+            adopt_second(db, embedders)
+            second = embedders.second_to(models.embedder)
+            articles = Path(folder, "articles")
+            import_folder(db, path=articles, source="set", embedder=models.embedder, second=second, progress=progress)
+            for embedder in (models.embedder, second):
+                if embedder is not None:
+                    embed_headings(db, embedder, progress=progress)
+                    calibrate(db, embedder)
+            yield db, Index(db, embedders)
         finally:
             db.close()
 
 
 class _KnownEmbeddings(Embeddings):
-    """Embeds questions once, in advance, and times that; articles on demand."""
+    """Embeds each question once, and times that; articles on demand."""
 
     def __init__(self, inner: Embeddings) -> None:
         self._inner = inner
@@ -220,16 +225,23 @@ class _KnownEmbeddings(Embeddings):
         wanted = list(dict.fromkeys(texts))
         for done, text in enumerate(wanted):
             progress(done, len(wanted), "Embedding questions")
-            started = perf_counter()
-            self._known[text] = self._inner.embed_query(text)
-            self._seconds.append(perf_counter() - started)
+            self.embed_query(text)
+
+    @property
+    def seconds(self) -> float:
+        """Spent so far on questions."""
+        return sum(self._seconds)
 
     @property
     def median_ms(self) -> float:
         return 1000 * float(np.median(self._seconds))
 
     def embed_query(self, text: str) -> list[float]:
-        return self._known[text] if text in self._known else self._inner.embed_query(text)
+        if text not in self._known:
+            started = perf_counter()
+            self._known[text] = self._inner.embed_query(text)
+            self._seconds.append(perf_counter() - started)
+        return self._known[text]
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return self._inner.embed_documents(texts)
@@ -257,7 +269,13 @@ def _methods(index: Index, corpus: Corpus, known: _KnownEmbeddings) -> Mapping[s
 
 
 def _measure(
-    name: str, questions: Sequence[Question], methods: Mapping[str, Method], *, seed: int, progress: Progress
+    name: str,
+    questions: Sequence[Question],
+    methods: Mapping[str, Method],
+    timed: Sequence[_KnownEmbeddings],
+    *,
+    seed: int,
+    progress: Progress,
 ) -> Asked:
     """All methods, in turn for every question, so that a busy machine affects them alike."""
     measures = {method: np.zeros((len(questions), 4)) for method in methods}
@@ -267,9 +285,11 @@ def _measure(
     for row, question in enumerate(questions):
         progress(row, len(questions), f"Searching: {name}")
         for method, search in methods.items():
+            embedding = sum(one.seconds for one in timed)
             started = perf_counter()
             found = search(question.text)
-            seconds[method][row] = perf_counter() - started
+            elapsed = perf_counter() - started
+            seconds[method][row] = elapsed - (sum(one.seconds for one in timed) - embedding)
             measures[method][row] = judge(found, question.gold)
     samples = bootstrap_samples(len(questions), seed=seed)
     scores = tuple(_score(method, measures[method], seconds[method], samples) for method in methods)

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "second_embedder"
-down_revision = "confidence"
+down_revision = "triage_sources"
 
 _OLD, _NEW = ("served", "next"), ("served", "next", "second")
 

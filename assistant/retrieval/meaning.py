@@ -61,8 +61,9 @@ class InMemory:
             matrix = (vectors.matrices or {})[reading.model]
             if matrix.shape[1]:
                 self._any = True
-                found = reading.scale.similarities(matrix @ reading.vector)
-                self._similarities = np.where(compared, found, self._similarities)
+                cosines = matrix @ reading.vector
+                known = compared & (cosines != 0.0)  # a passage without a vector is similar to nothing
+                self._similarities = np.where(known, reading.scale.similarities(cosines), self._similarities)
 
     def near(self, filters: Filters, number: int) -> Near:
         if not self._any:  # no vectors of this embedder: words have to do

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "second_embedder"
-down_revision = "triage_sources"
+down_revision = "corrections_and_contexts"
 
 _OLD, _NEW = ("served", "next"), ("served", "next", "second")
 

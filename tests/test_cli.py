@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from assistant.cli import common, main
-from assistant.cli.common import one_line, progress_bar
+from assistant.cli.common import migrated, one_line, progress_bar
 from assistant.desk.access import Scope
+from assistant.models import HeadState, TriageHead
 from assistant.settings import CONFIG_VARIABLE, PREFIX
 
 
@@ -71,6 +73,31 @@ def test_a_password_may_come_on_standard_input_and_its_lack_is_said() -> None:
     assert "Use --password" in missing.output
     added = run("agents", "add", "rosa@example.org", standard_input="long enough\n")
     assert added.exit_code == 0, added.output
+
+
+def test_heads_are_shown_rolled_back_and_promoted() -> None:
+    assert "No field has learned" in run("heads").output
+    refused = run("heads", "rollback", "category")
+    assert refused.exit_code == 1
+    assert "No learned head serves the field 'category'" in refused.output
+    figures = {"accuracy": 0.875, "calibration_error": 0.04}
+    with migrated() as database, database.begin() as session:
+        head = TriageHead(
+            field="category",
+            embedding_model="hash-512",
+            label_count=40,
+            labels={"delivery": 30, "how_to": 10},
+            payload=b"",
+            state=HeadState.SERVED,
+            trial={"decisions": 40, "head": figures, "before": figures, "worse": False},
+        )
+        session.add(head)
+    shown = run("heads").output
+    assert all(part in shown for part in ("category", "served", "40", "0.88"))
+    assert "no learned head" in run("heads", "rollback", "category").output
+    (listed,) = json.loads(run("heads", "--json").output)
+    assert (listed["state"], listed["labels"]) == ("rolled_back", {"delivery": 30, "how_to": 10})
+    assert "of 40 decisions" in run("heads", "promote", "category").output
 
 
 def test_a_file_that_may_not_be_written_is_named_with_what_to_do() -> None:

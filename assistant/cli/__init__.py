@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from assistant import __version__
-from assistant.cli.administer import agents, db, jobs, keys
+from assistant.cli.administer import agents, db, heads, jobs, keys
 from assistant.cli.common import Commands, json_option, photo_option, progress_bar, read_settings, running
 from assistant.cli.knowledge import kb
 from assistant.cli.measure import bench, evaluate
@@ -26,7 +26,7 @@ def main(debug: bool) -> None:
     """
 
 
-for _command in (kb, db, agents, keys, jobs, evaluate, bench, train):
+for _command in (kb, db, agents, keys, jobs, heads, evaluate, bench, train):
     main.add_command(_command)
 
 

@@ -1,13 +1,14 @@
-"""``assistant db``, ``agents``, ``keys`` and ``jobs``: what an administrator does now and then."""
+"""``assistant db``, ``agents``, ``keys``, ``jobs`` and ``heads``: what an administrator does now and then."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import click
 
-from assistant.cli.common import migrated, read_settings
+from assistant.cli.common import json_option, migrated, read_settings
 
 
 @click.group()
@@ -119,3 +120,51 @@ def jobs_retry() -> None:
 
     with migrated() as database:
         click.echo(f"Queued {retry_dead(database)} jobs again.")
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def heads(ctx: click.Context, as_json: bool) -> None:
+    """Show what triage has learned from agents' decisions, and take it back.
+
+    Without a command: every learned head with its state, the decisions it learned from, and how it did on decisions
+    that it had not learned from, beside what served before it.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from assistant.cli import printing
+    from assistant.desk.learning import list_heads
+
+    with migrated() as database, database.read() as session:
+        found = list_heads(session)
+    if as_json:
+        click.echo(json.dumps([head.to_json() for head in found], ensure_ascii=False, indent=2))
+    else:
+        printing.print_heads(found)
+
+
+@heads.command("rollback")
+@click.argument("field")
+def heads_rollback(field: str) -> None:
+    """Stop serving FIELD's learned head: the one before it serves, or what was known before the first decision.
+
+    Heads that are learned later wait until `assistant heads promote FIELD`.
+    """
+    from assistant.desk.learning import roll_back
+
+    with migrated() as database, database.begin() as session:
+        before = roll_back(session, field)
+    served = f"head {before.id}, of {before.decisions} decisions" if before is not None else "no learned head"
+    click.echo(f"{field} is served by {served} now.")
+
+
+@heads.command("promote")
+@click.argument("field")
+def heads_promote(field: str) -> None:
+    """Serve FIELD's newest head that waits or was rolled back."""
+    from assistant.desk.learning import promote
+
+    with migrated() as database, database.begin() as session:
+        head = promote(session, field)
+    click.echo(f"{field} is served by head {head.id}, of {head.decisions} decisions, now.")

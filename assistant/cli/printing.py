@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assistant.demo import Access, DemoReport
+from assistant.payloads import LearnedHead
 from assistant.settings import Settings
 from assistant.skills.read_photo import CANNOT_TELL, FIELDS
 from assistant.text.clusters import beginning
@@ -63,6 +64,31 @@ def print_passages(passages: Sequence[dict[str, Any]]) -> None:
     if not passages:
         console.print("Nothing found.")
     console.print(Group(*_passage_lines(passages)))
+
+
+def print_heads(heads: Sequence[LearnedHead]) -> None:
+    console = Console(highlight=False)
+    if not heads:
+        console.print("No field has learned from agents' decisions yet.")
+        return
+    table = Table("field", "head", "state", "since", "decisions", "labels", "accuracy", "ECE", "on", box=None)
+    for head in heads:
+        trial = head.trial
+        table.add_row(
+            head.field,
+            str(head.id),
+            head.state.value.replace("_", " "),
+            f"{head.since:%Y-%m-%d %H:%M}",
+            str(head.decisions),
+            ", ".join(f"{label} {count}" for label, count in head.labels.items()),
+            f"{trial.head.accuracy:.2f} (before: {trial.before.accuracy:.2f})",
+            f"{trial.head.calibration_error:.2f} (before: {trial.before.calibration_error:.2f})",
+            str(trial.decisions),
+        )
+    console.print(table)
+    console.print(
+        "Accuracy and ECE (calibration error): on that many decisions that were not learned from.", style="dim"
+    )
 
 
 def _ticket_panel(ticket: dict[str, Any]) -> Panel:

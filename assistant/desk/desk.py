@@ -15,7 +15,7 @@ from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
 from assistant.settings import Settings
 from assistant.skills.taxonomy import Taxonomy
-from assistant.skills.triage import Head
+from assistant.skills.triage import Heads
 from assistant.storage import Storage
 
 
@@ -34,7 +34,7 @@ class Desk:
     fetch: Fetch  # pages of websites
     scanner: Scanner = field(default_factory=NoScanner)
     # Learned triage heads by the id of their row, parsed: `learning` fills it.
-    heads: dict[int, Head] = field(default_factory=dict)
+    heads: dict[int, Heads] = field(default_factory=dict)
 
     @property
     def photo_limits(self) -> Limits:

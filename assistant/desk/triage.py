@@ -37,7 +37,7 @@ from assistant.models import (
 )
 from assistant.skills.read_photo import PhotoEvidence
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
-from assistant.skills.triage import Head, TriagedField, allowed_values, triage
+from assistant.skills.triage import Heads, TriagedField, allowed_values, triage
 
 
 def triage_message(desk: Desk, message_id: int) -> None:
@@ -88,7 +88,7 @@ def run_triage(
     *,
     evidence: Sequence[PhotoEvidence],
     photos: Sequence[bytes],
-    heads: Mapping[str, Head],
+    heads: Mapping[str, Heads],
     products: Sequence[str] | None = None,
 ) -> list[TriagedField]:
     """Run the triage skill with this desk's taxonomy and models. Stores nothing."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-# (mean confidence, share that was right, count)
-Bin = tuple[float, float, int]
+from assistant.skills.calibration import Bin, calibration_error, reliability
+
+__all__ = ["Bin", "Mean", "bootstrap_samples", "calibration_error", "reliability"]
+
 _RESAMPLES = 1000
 
 
@@ -30,17 +31,3 @@ class Mean:
 def bootstrap_samples(count: int, *, seed: int) -> np.ndarray:
     """(1000, count) indices for a percentile bootstrap (Efron 1979). Values compared with each other share them."""
     return np.random.default_rng(seed).integers(count, size=(_RESAMPLES, count))
-
-
-def reliability(confidence: np.ndarray, right: np.ndarray, *, bins: int) -> Iterator[Bin]:
-    """The non-empty ones of ``bins`` equally wide bins of ``confidence`` (n,); ``right`` (n,) is 1 or 0."""
-    places = np.minimum((confidence * bins).astype(int), bins - 1)
-    for place in np.unique(places):
-        inside = places == place
-        yield float(confidence[inside].mean()), float(right[inside].mean()), int(inside.sum())
-
-
-def calibration_error(bins: Iterable[Bin]) -> float:
-    """Expected calibration error (Naeini et al. 2015); 0 without any bins."""
-    known = list(bins)
-    return sum(abs(said - true) * count for said, true, count in known) / max(1, sum(count for *_, count in known))

@@ -165,8 +165,15 @@ class TriageField(Base):
         return None
 
 
+class HeadState(StrEnum):
+    SERVED = "served"  # at most one of each field
+    REPLACED = "replaced"  # by a newer one
+    WAITING = "waiting"  # never served: held-back decisions spoke against it, or the field had been rolled back
+    ROLLED_BACK = "rolled_back"  # by a person
+
+
 class TriageHead(Base):
-    """A learned head for one triage field, fitted on accepted and overridden values. The newest counts."""
+    """A learned head for one triage field, fitted on accepted and overridden values."""
 
     __tablename__ = "triage_heads"
 
@@ -174,7 +181,11 @@ class TriageHead(Base):
     field: Mapped[str] = mapped_column(Text, index=True)
     embedding_model: Mapped[str] = mapped_column(Text)
     label_count: Mapped[int]
+    labels: Mapped[dict[str, int]] = mapped_column(JSONType)  # decisions for each
     payload: Mapped[bytes] = mapped_column(LargeBinary)  # NumPy .npz, no pickles
+    state: Mapped[HeadState] = mapped_column(enum_type(HeadState, "state"))
+    state_since: Mapped[datetime] = mapped_column(default=utcnow)
+    trial: Mapped[dict[str, Any]] = mapped_column(JSONType)  # see `desk.learning.Trial`
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 

@@ -20,6 +20,8 @@ from assistant.payloads.tickets import (
     Assessment,
     Contradiction,
     Draft,
+    Figures,
+    LearnedHead,
     Person,
     Team,
     Ticket,
@@ -28,6 +30,7 @@ from assistant.payloads.tickets import (
     TicketSummary,
     Triage,
     TriageField,
+    Trial,
 )
 
 __all__ = [
@@ -40,6 +43,8 @@ __all__ = [
     "Draft",
     "Evidence",
     "Figure",
+    "Figures",
+    "LearnedHead",
     "Message",
     "MessagePart",
     "Passage",
@@ -55,4 +60,5 @@ __all__ = [
     "TicketSummary",
     "Triage",
     "TriageField",
+    "Trial",
 ]

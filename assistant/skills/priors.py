@@ -13,13 +13,13 @@ from enum import StrEnum
 
 import numpy as np
 
-from assistant.ports import Capabilities
+from assistant.ports import Embedder
+from assistant.skills.scorer import Tickets
 from assistant.skills.taxonomy import Label
 
-# Divides cosines in the softmax. MiniLM's cosines of matching and other sentences are about 0.2 apart.
-TEMPERATURE = 0.07
-# A ticket less similar than this to every example of every option belongs to none of them.
-LEAST_SIMILARITY = 0.22
+# In standard deviations of the similarity of unrelated sentences. A softmax over similarities is divided by the first.
+# A ticket that is not the second above their mean to any example of any option belongs to none of them.
+TEMPERATURE, LEAST_SIMILARITY = 0.75, 2.05
 
 
 class SourceKind(StrEnum):
@@ -43,41 +43,112 @@ class Source:
 
 @dataclass(frozen=True)
 class Prior:
-    """``probabilities`` sum to 1 over the field's options. ``foreign``: the ticket is unlike all of them."""
+    """``probabilities`` sum to 1 over the field's options. ``foreign``: the ticket is unlike all of them; ``danger``:
+    the option that stands for danger, if one does."""
 
     probabilities: Mapping[str, float]
     source: Source
     foreign: bool = False
+    danger: str | None = None
 
 
-def by_similarity(vectors: np.ndarray, options: Sequence[Label], capabilities: Capabilities) -> Prior:
-    """A softmax over the options' similarities. An option's is the mean similarity of its two nearest sentences to the
-    part of the ticket, a row of ``vectors`` (s, d), where that is highest."""
+def by_similarity(vectors: np.ndarray, options: Sequence[Label], embedder: Embedder) -> Prior:
+    """By the part of the ticket, a row of ``vectors`` (s, d), that is most similar to each option."""
+    similarities = _similarities(vectors, options, embedder).max(axis=0)
+    mean, spread = _scale(embedder)
+    shares = map(float, _shares(similarities, spread))
+    distribution = dict(zip((label.key for label in options), shares, strict=True))
+    foreign = float(similarities.max()) < mean + LEAST_SIMILARITY * spread
+    return Prior(distribution, Source(SourceKind.SIMILARITY), foreign)
+
+
+def shares_by_similarity(vectors: np.ndarray, options: Sequence[Label], embedder: Embedder) -> np.ndarray:
+    """(n, options): the same for many tickets ``vectors`` (n, d), each taken as a whole."""
+    return _shares(_similarities(vectors, options, embedder), _scale(embedder)[1])
+
+
+def _similarities(vectors: np.ndarray, options: Sequence[Label], embedder: Embedder) -> np.ndarray:
+    """(n, options): the mean similarity of an option's two nearest sentences."""
+    nearest = [
+        np.sort(vectors @ sentences.T, axis=1)[:, -2:].mean(axis=1) for sentences in _prototypes(options, embedder)
+    ]
+    return np.stack(nearest, axis=1)
+
+
+def _shares(similarities: np.ndarray, spread: float) -> np.ndarray:
     from scipy.special import softmax
 
-    scores = np.empty(len(options))
-    for number, examples in enumerate(_prototypes(options, capabilities)):
-        nearest = np.sort(vectors @ examples.T, axis=1)[:, ::-1][:, :2]
-        scores[number] = nearest.mean(axis=1).max()
-    shares = map(float, softmax(scores / TEMPERATURE))
-    distribution = dict(zip((label.key for label in options), shares, strict=True))
-    return Prior(distribution, Source(SourceKind.SIMILARITY), foreign=float(scores.max()) < LEAST_SIMILARITY)
+    shares: np.ndarray = softmax(similarities / (TEMPERATURE * spread), axis=-1)
+    return shares
 
 
-_prototype_cache: dict[tuple[str, tuple[Label, ...]], list[np.ndarray]] = {}
-_prototype_lock = threading.Lock()
+def examples(options: Sequence[Label], embedder: Embedder) -> Tickets:
+    """The options' descriptions and example sentences, labelled with their option."""
+    rows = [(text, label.key) for label in options for text in _sentences(label)]
+    texts, labels = (np.array(column, dtype=object) for column in zip(*rows, strict=True))
+    return Tickets(texts, np.concatenate(_prototypes(options, embedder)), labels)
 
 
-def _prototypes(options: Sequence[Label], capabilities: Capabilities) -> list[np.ndarray]:
+_DANGER = (
+    "There is smoke coming out of it.", "Someone was hurt.", "The battery is swelling up.", "It is on fire.",
+    "I got an electric shock.",
+)  # fmt: skip
+
+
+def danger(options: Sequence[Label], embedder: Embedder) -> str | None:
+    """The option that reports of danger belong to: most similar to four of five of them, and to none by chance."""
+    similarities = _similarities(_known(_DANGER, embedder), options, embedder)
+    first = similarities.argmax(axis=1)
+    best = int(np.bincount(first).argmax())
+    mean, spread = _scale(embedder)
+    theirs = (first == best) & (similarities[:, best] > mean + LEAST_SIMILARITY * spread)
+    return options[best].key if theirs.sum() >= len(_DANGER) - 1 else None
+
+
+_cache: dict[tuple[str, tuple[Label, ...] | tuple[str, ...]], list[np.ndarray]] = {}
+_lock = threading.Lock()
+
+
+def _prototypes(options: Sequence[Label], embedder: Embedder) -> list[np.ndarray]:
     """For each option the vectors (m, d) of its description and examples, embedded once per process."""
-    key = (capabilities.embedding_model, tuple(options))
-    with _prototype_lock:
-        if key not in _prototype_cache:
-            _prototype_cache[key] = [
-                np.asarray(
-                    capabilities.embeddings.embed_documents([f"{label.name}: {label.description}", *label.examples]),
-                    dtype=np.float32,
-                )
-                for label in options
-            ]
-        return _prototype_cache[key]
+    with _lock:
+        key = embedder.name, tuple(options)
+        if key not in _cache:
+            _cache[key] = [_embed(_sentences(label), embedder) for label in options]
+        return _cache[key]
+
+
+def _sentences(label: Label) -> list[str]:
+    return [f"{label.name}: {label.description}", *label.examples]
+
+
+# They have nothing in common.
+_UNRELATED = (
+    "The ferry to the island leaves at noon.", "Add two eggs and a pinch of salt.", "Parliament adjourned the vote.",
+    "My grandmother planted these roses.", "Prime numbers have two divisors.", "The drummer lost his left stick.",
+    "Glaciers shape valleys over millennia.", "He tightened the bolts of the bridge.", "Our cat sleeps on the piano.",
+    "The court rejected the appeal.", "Fold the paper along the dotted line.", "Whales sing to find each other.",
+    "The goalkeeper caught a cold.", "Tax returns are due in spring.", "Mercury is the smallest planet.",
+    "She painted the fence dark green.", "Bread rises faster in summer.", "The novel ends in a snowstorm.",
+    "Print the form in black and white.", "Bees dance to show the way.",
+)  # fmt: skip
+
+
+def _scale(embedder: Embedder) -> tuple[float, float]:
+    """(mean, standard deviation) of the similarity of unrelated sentences: every embedder has its own."""
+    vectors = _known(_UNRELATED, embedder)
+    pairs = (vectors @ vectors.T)[np.triu_indices(len(vectors), k=1)]
+    return float(pairs.mean()), float(pairs.std())
+
+
+def _known(sentences: tuple[str, ...], embedder: Embedder) -> np.ndarray:
+    """(n, d), embedded once per process."""
+    with _lock:
+        key = embedder.name, sentences
+        if key not in _cache:
+            _cache[key] = [_embed(sentences, embedder)]
+        return _cache[key][0]
+
+
+def _embed(texts: Sequence[str], embedder: Embedder) -> np.ndarray:
+    return np.asarray(embedder.embeddings.embed_documents(list(texts)), dtype=np.float32)

@@ -3,7 +3,7 @@
 Three sources, combined:
 
 * a prior, always available (`priors`): what is known before any ticket has been labelled;
-* the field's learned head, once agents have labelled tickets: the more labels, the more weight;
+* the field's learned head, once agents have decided tickets: it refines the prior (`triage_head`);
 * a vision-language model's typed decisions over text and photos, if there is one, pooled in the log domain.
 
 Products, danger and language are recognised by rules instead, which are more reliable there than vectors. A value
@@ -14,22 +14,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from assistant.errors import AssistantError, Invalid
-from assistant.ports import Capabilities, Question
+from assistant.ports import Capabilities, Embedder, Question
 from assistant.skills import cues, language
-from assistant.skills.priors import Prior, Source, SourceKind, by_similarity
+from assistant.skills.priors import Prior, Source, SourceKind, by_similarity, danger, examples
 from assistant.skills.read_photo import PhotoEvidence
+from assistant.skills.scorer import Tickets
 from assistant.skills.taxonomy import NO_PRODUCT, Label, Taxonomy
-from assistant.skills.triage_head import Head, fit_head
+from assistant.skills.triage_head import Fitted, Head, Heads, fit_head
 from assistant.text.sentences import sentences
 
-__all__ = ["FIELDS", "Head", "Source", "SourceKind", "TriagedField", "allowed_values", "fit_head", "triage"]
+__all__ = [
+    "FIELDS",
+    "LEARNED_FIELDS",
+    "Head",
+    "Heads",
+    "Lesson",
+    "Source",
+    "SourceKind",
+    "TriagedField",
+    "allowed_values",
+    "learn_field",
+    "triage",
+]
 
 FIELDS = ("category", "type", "priority", "sentiment", "language", "product", "team", "needs_human")
+# Fields that agents' decisions teach. Language and products are recognised by rules.
+LEARNED_FIELDS = ("category", "type", "priority", "sentiment", "needs_human", "team")
+_DANGER_FIELDS = ("category", "priority", "needs_human")
 # Fields below this probability are left to people. The fewer options, the higher it is: chance alone scores more.
 THRESHOLDS = {
     "category": 0.45,
@@ -41,13 +57,12 @@ THRESHOLDS = {
     "team": 0.5,
     "needs_human": 0.7,
 }
-# The descriptions and examples weigh as much as this many labelled tickets.
-PRIOR_LABELS = 40.0
 _SURE = 0.95
 _SENTENCES = 12  # of a long ticket: feelings show early
-# These embedders know English only: in other languages a higher probability is required.
-_ENGLISH_ONLY = "all-MiniLM-L6"
+# Required of a ticket in a language that no embedder reads.
 _FOREIGN_LANGUAGE_NEEDS = 0.75
+_MOST_ABROAD = 2000  # tickets that a head for other languages learns from
+_LANGUAGE_SURE = 0.6  # below, a ticket counts as one that the settings' embedder reads
 
 
 @dataclass(frozen=True)
@@ -78,20 +93,22 @@ def triage(
     products: Sequence[str] | None = None,
     capabilities: Capabilities,
     taxonomy: Taxonomy,
-    heads: Mapping[str, Head] | None = None,
+    heads: Mapping[str, Heads] | None = None,
 ) -> list[TriagedField]:
     """All fields, in the order of `FIELDS`. ``products``: of those named in the text, the ones
     that count now, because a conversation goes from one product to another; None: all."""
-    ticket = _Ticket.of(text, evidence, capabilities)
+    spoken = language.detect(text)
+    embedder, readable = _embedder_for(spoken, capabilities)
+    ticket = _Ticket.of(text, evidence, embedder, spoken, readable=readable)
+    learned = {name: own[embedder.name] for name, own in (heads or {}).items() if embedder.name in own}
     decided = _decide(ticket, photos, capabilities, taxonomy)
     found = {
         "language": _language(ticket),
         "product": _product(ticket, evidence, taxonomy, decided.get("product"), products),
     }
     for name in ("category", "type", "priority", "sentiment", "needs_human"):
-        prior = _prior(name, ticket, capabilities, taxonomy)
-        found[name] = _field(name, prior, ticket, (heads or {}).get(name), decided.get(name))
-    found["team"] = _team(found["category"], ticket, taxonomy, (heads or {}).get("team"))
+        found[name] = _field(name, _prior(name, ticket, taxonomy), ticket, learned.get(name), decided.get(name))
+    found["team"] = _team(found["category"], ticket, taxonomy, learned.get("team"))
     return [found[name] for name in FIELDS]
 
 
@@ -102,22 +119,40 @@ class _Ticket:
     vector: np.ndarray  # (d,) of `whole`
     sentences: np.ndarray  # (s, d) of the customer's own sentences: one of them may show the sentiment
     language: tuple[str, float]
-    readable: bool  # whether the embedder knows the ticket's language
+    embedder: Embedder  # that made the vectors
+    readable: bool  # whether it knows the ticket's language
     dangerous: bool
 
     @classmethod
-    def of(cls, text: str, evidence: Sequence[PhotoEvidence], capabilities: Capabilities) -> _Ticket:
+    def of(
+        cls,
+        text: str,
+        evidence: Sequence[PhotoEvidence],
+        embedder: Embedder,
+        spoken: tuple[str, float] = ("en", 0.0),
+        *,
+        readable: bool = True,
+    ) -> _Ticket:
         text = text.strip() or "(no text)"
         seen = "\n".join(item.as_text() for item in evidence if item.visible_text)
         whole = f"{text}\n{seen}".strip()
-        spoken = language.detect(text)
-        english_only = capabilities.embedding_model.startswith(_ENGLISH_ONLY)
         # The embedder would truncate a long ticket anyway, and what matters usually comes first.
         texts = [whole[:2000], *sentences(text)[:_SENTENCES]]
-        vectors = np.asarray(capabilities.embeddings.embed_documents(texts), dtype=np.float32)
-        readable = spoken[0] == "en" or not english_only or spoken[1] < 0.6
+        vectors = np.asarray(embedder.embeddings.embed_documents(texts), dtype=np.float32)
         # Danger comes from the customer's own words: a warning sticker in a photo does not count.
-        return cls(text, whole, vectors[0], vectors[1:], spoken, readable, cues.is_dangerous(text))
+        dangerous = cues.is_dangerous(text)
+        return cls(text, whole, vectors[0], vectors[1:], spoken, embedder, readable, dangerous)
+
+
+def _embedder_for(spoken: tuple[str, float], capabilities: Capabilities) -> tuple[Embedder, bool]:
+    """(the settings' embedder, or the second for a language that only that knows; whether it knows the language)."""
+    known, sure = spoken
+    own, second = capabilities.embedder, capabilities.second_embedder
+    if sure < _LANGUAGE_SURE or not own.languages or known in own.languages:
+        return own, True
+    if second is not None and (not second.languages or known in second.languages):
+        return second, True
+    return own, False
 
 
 def _options(taxonomy: Taxonomy, name: str) -> tuple[Label, ...]:
@@ -135,20 +170,21 @@ def _options(taxonomy: Taxonomy, name: str) -> tuple[Label, ...]:
     return fixed[name]
 
 
-def _prior(name: str, ticket: _Ticket, capabilities: Capabilities, taxonomy: Taxonomy) -> Prior:
-    """What is known of the field without any label: the learned head refines it."""
+def _prior(name: str, ticket: _Ticket, taxonomy: Taxonomy) -> Prior:
+    """What is known of the field without any decision of an agent: the learned head refines it."""
+    if name == "team":
+        category = _prior("category", ticket, taxonomy)
+        return _team_prior(category.probabilities, category.source, taxonomy)
     vectors = ticket.sentences if name == "sentiment" and len(ticket.sentences) else ticket.vector[None]
-    return by_similarity(vectors, _options(taxonomy, name), capabilities)
+    options = _options(taxonomy, name)
+    prior = by_similarity(vectors, options, ticket.embedder)
+    return replace(prior, danger=danger(options, ticket.embedder)) if name in _DANGER_FIELDS else prior
 
 
 def _field(
     name: str, prior: Prior, ticket: _Ticket, head: Head | None, decided: Mapping[str, float] | None
 ) -> TriagedField:
-    distribution, foreign, sources = prior.probabilities, prior.foreign, [prior.source]
-    if head is not None:
-        learned, foreign = head.distribution(ticket.whole, ticket.vector.tolist())
-        distribution = _mix(distribution, learned, labels=len(head.neighbours))
-        sources.insert(0, Source(SourceKind.LEARNED, len(head.neighbours)))
+    distribution, foreign, sources = _learned(prior, ticket, head)
     if decided is not None:
         distribution = _pool(distribution, decided)
         sources.insert(0, Source(SourceKind.MODEL))
@@ -162,11 +198,16 @@ def _field(
     return _triaged_field(name, distribution, sources, unsure=foreign, required=required)
 
 
-def _mix(prior: Mapping[str, float], learned: Mapping[str, float], *, labels: int) -> dict[str, float]:
-    """Zero-shot and learned distribution, weighted by `PRIOR_LABELS` and the head's number of labels. Learned options
-    that are no longer in the taxonomy lose their share."""
-    weight = labels / (labels + PRIOR_LABELS)
-    return _normalise({key: weight * learned.get(key, 0.0) + (1 - weight) * share for key, share in prior.items()})
+def _learned(prior: Prior, ticket: _Ticket, head: Head | None) -> tuple[Mapping[str, float], bool, list[Source]]:
+    """(distribution, whether the ticket is foreign to all options, sources) of prior and head. Danger is never made
+    less likely by what agents decided about other tickets."""
+    if head is None:
+        return prior.probabilities, prior.foreign, [prior.source]
+    refined, foreign = head.refine(prior.probabilities, ticket.whole, ticket.vector)
+    first = max(prior.probabilities, key=lambda key: prior.probabilities[key])
+    if (ticket.dangerous or first == prior.danger) and refined[first] < prior.probabilities[first]:
+        return prior.probabilities, prior.foreign, [prior.source]
+    return refined, foreign and prior.foreign, [Source(SourceKind.LEARNED, head.decisions), prior.source]
 
 
 def _pool(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
@@ -248,17 +289,88 @@ def _product(
 
 
 def _team(category: TriagedField, ticket: _Ticket, taxonomy: Taxonomy, head: Head | None) -> TriagedField:
-    """The categories' teams, weighted by the categories' probabilities and mixed with the learned head."""
+    prior = _team_prior(category.probabilities, category.sources[0], taxonomy)
+    prior = replace(prior, danger=danger(taxonomy.teams, ticket.embedder))
+    distribution, _, sources = _learned(prior, ticket, head)
+    return _triaged_field("team", distribution, sources, unsure=category.abstained and max(distribution.values()) < 0.7)
+
+
+def _team_prior(categories: Mapping[str, float], source: Source, taxonomy: Taxonomy) -> Prior:
+    """The categories' teams, weighted by the categories' probabilities."""
     shares = dict.fromkeys((team.key for team in taxonomy.teams), 0.0)
     for label in taxonomy.categories:
         if label.team is not None:
-            shares[label.team] += category.probabilities[label.key]
-    distribution, sources = _normalise(shares), list(category.sources)
-    if head is not None:
-        learned, _ = head.distribution(ticket.whole, ticket.vector.tolist())
-        distribution = _mix(distribution, learned, labels=len(head.neighbours))
-        sources = [Source(SourceKind.LEARNED, len(head.neighbours))]
-    return _triaged_field("team", distribution, sources, unsure=category.abstained and max(distribution.values()) < 0.7)
+            shares[label.team] += categories[label.key]
+    return Prior(_normalise(shares), source)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a field's decisions taught: a head, and beside it what was known of the same ``tickets`` without it.
+
+    ``heads`` has the head of ``fitted``, and one for the languages that only the second embedder reads. ``priors``
+    (n, classes) and ``fitted.held_back`` have the options ``fitted.head.classes`` as columns."""
+
+    tickets: Tickets
+    priors: np.ndarray
+    fitted: Fitted
+    heads: Heads
+
+    @property
+    def targets(self) -> np.ndarray:
+        """(n,): the tickets' labels as indices of the options."""
+        return np.searchsorted(self.fitted.head.classes, self.tickets.labels.astype(str))
+
+    def served_by(self, head: Head | None, rows: np.ndarray) -> np.ndarray:
+        """(m, classes): what another head, or none, says of the tickets ``rows`` (m,)."""
+        if head is None:
+            known: np.ndarray = self.priors[rows]
+            return known
+        classes = self.fitted.head.classes
+        said = np.empty((len(rows), len(classes)))
+        for at, row in enumerate(rows):
+            prior = dict(zip(classes, map(float, self.priors[row]), strict=True))
+            refined, _ = head.refine(prior, self.tickets.texts[row], self.tickets.vectors[row])
+            said[at] = [refined[option] for option in classes]
+        return said
+
+
+def learn_field(
+    name: str, texts: Sequence[str], labels: Sequence[str], *, capabilities: Capabilities, taxonomy: Taxonomy
+) -> Lesson:
+    """Fit heads for one of `LEARNED_FIELDS` on labels that the taxonomy has, the newest first. `Invalid` if all labels
+    are the same."""
+    own, second = capabilities.embedder, capabilities.second_embedder
+    lesson = _learn(name, texts, labels, own, taxonomy)
+    if second is None or second.name == own.name or not own.languages:
+        return lesson
+    newest = slice(0, _MOST_ABROAD)
+    abroad = _learn(name, texts[newest], labels[newest], second, taxonomy, across_languages=True)
+    return replace(lesson, heads=Heads(lesson.heads | abroad.heads))
+
+
+def _learn(
+    name: str,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    embedder: Embedder,
+    taxonomy: Taxonomy,
+    *,
+    across_languages: bool = False,
+) -> Lesson:
+    options = _options(taxonomy, name)
+    keys = sorted(label.key for label in options)
+    tickets = [_Ticket.of(text, (), embedder) for text in texts]
+    priors = [_prior(name, ticket, taxonomy).probabilities for ticket in tickets]
+    known = Tickets(
+        np.array([ticket.whole for ticket in tickets], dtype=object),
+        np.array([ticket.vector for ticket in tickets]),
+        np.array(labels, dtype=object),
+    )
+    shares = np.array([[prior[key] for key in keys] for prior in priors])
+    described = examples(options, embedder)
+    fitted = fit_head(known, priors=shares, examples=described, across_languages=across_languages)
+    return Lesson(known, shares, fitted, Heads({embedder.name: fitted.head}))
 
 
 def questions(taxonomy: Taxonomy) -> list[Question]:

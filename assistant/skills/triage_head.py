@@ -1,68 +1,95 @@
-"""The learned head: a linear classifier over a ticket's words and sentence embedding, with calibrated probabilities.
+"""The learned head: what agents' decisions add to what is known of a field's options without them.
 
-Three one-vs-rest linear models see the ticket differently: words alone (TF-IDF of words and character n-grams), meaning
-alone (the sentence embedding), and both. Their standardised scores are summed with weights chosen on held-out tickets
-and divided by a temperature fitted on the same tickets (Guo et al. 2017, "On Calibration of Modern Neural Networks").
-One recipe serves every field and every installation.
+Descriptions and examples of the options are tickets of theirs, so no option is unknown to the head. For a ticket x
 
-`novelty` detects tickets that belong to none of the classes: those unlike any training ticket, or those the classifier
-is unsure about.
+    p(option | x) ~ prior(option | x) ** a * exp(score(option | x) / t + start(option)),
+
+a log-linear pool of prior and `scorer` (Genest and Zidek 1986). Weight and temperature maximise the likelihood of
+decisions that the scores were not fitted on (Guo et al. 2017, "On Calibration of Modern Neural Networks"): the fewer
+decisions, the closer the result stays to the prior. Decisions only show options that somebody has decided, so the head
+would unlearn the others. They get a head start, as large as options need whose decisions are hidden for a trial.
+
+`novelty` detects tickets that belong to none of the options: those unlike any known ticket, or those the head is unsure
+about.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from langchain_core.embeddings import Embeddings
 
 from assistant.errors import Invalid
+from assistant.skills.scorer import Scorer, Tickets
 
-# Weights of (words, meaning, both): the default first, then the alternatives that held-out tickets may favour.
-_BLENDS = ((1.0, 0.5, 2.0), (0.5, 1.0, 2.0), (0.5, 2.0, 2.0), (0.0, 1.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 1.0))
-_MEANING_SCALE = 1.0  # of the embedding relative to unit-length word features, where both are used
+Blend = tuple[float, float, float]  # weights of words, meaning, both
+_MEANING_ALONE: Blend = (0.0, 1.0, 0.0)
+# The default first, then the alternatives that held-out tickets may favour.
+_BLENDS: tuple[Blend, ...] = (
+    (1.0, 0.5, 2.0),
+    (0.5, 1.0, 2.0),
+    (0.5, 2.0, 2.0),
+    (0.0, 1.0, 1.0),
+    _MEANING_ALONE,
+    (1.0, 0.0, 1.0),
+)
 _FOLDS = 4
 # From this many tickets on, one held-out quarter is enough to choose weights and temperature.
 _ONE_FOLD_FROM = 3000
+# An option with so many decisions needs no head start; with so many it needs half of it.
+_ENOUGH, _HALF_KNOWN = 30, 3.0
+_MOST_HIDDEN = 1000
 _NEIGHBOURS = 5
 _NOVELTY_QUANTILE = 0.98
-_MOST_WORDS, _MOST_PARTS = 60_000, 90_000
 
 
 @dataclass(frozen=True)
-class Linear:
-    """One-vs-rest scores ``x @ weights + bias``. weights (features, classes), bias (classes,)."""
+class Pool:
+    """How prior and scores are combined: see the module's formula. ``blend``: weights of the scorer's three views;
+    ``starts`` (options,) or 0."""
 
-    weights: np.ndarray
-    bias: np.ndarray
-    scale: float  # standard deviation of the raw scores on the training tickets
+    blend: Blend
+    prior_weight: float
+    temperature: float
+    starts: np.ndarray | float = 0.0
+
+    def logits(self, scores: np.ndarray, priors: np.ndarray) -> np.ndarray:
+        """``scores`` (3, n, options), ``priors`` (n, options)."""
+        pooled: np.ndarray = self.prior_weight * _logs(priors) + _blend(scores, self.blend) / self.temperature
+        return pooled + self.starts
+
+    def probabilities(self, scores: np.ndarray, priors: np.ndarray) -> np.ndarray:
+        """Rows sum to 1."""
+        from scipy.special import softmax
+
+        probabilities: np.ndarray = softmax(self.logits(scores, priors), axis=1)
+        return probabilities
 
 
 @dataclass(frozen=True)
 class Head:
-    """Fitted on labelled tickets; immutable and thread-safe."""
+    """Fitted on decided tickets; immutable and thread-safe."""
 
-    classes: tuple[str, ...]
-    words: Linear
-    meaning: Linear
-    both: Linear
-    blend: tuple[float, float, float]
-    temperature: float
-    vectorizers: tuple[Any, Any]
-    neighbours: np.ndarray  # (n, d) float16, unit length: the training tickets
-    typical_novelty: float  # exceeded by only 2 % of tickets that belong to the classes
+    scorer: Scorer
+    pool: Pool
+    decisions: int  # of agents, that it was fitted on
+    neighbours: np.ndarray  # (n, d) float16, unit length: the known tickets
+    typical_novelty: float  # exceeded by only 2 % of tickets that belong to the options
 
-    def predict(self, texts: Sequence[str], vectors: np.ndarray) -> np.ndarray:
-        """Probabilities (n, classes) for texts and their unit-length embeddings (n, d); rows sum to 1."""
-        parts = _Features(_word_features(self.vectorizers, texts), np.asarray(vectors, dtype=np.float32))
-        linears = (self.words, self.meaning, self.both)
-        scores = [_score(linear, features) for linear, features in zip(linears, parts.views(), strict=True)]
-        return _probabilities(scores, self.blend, self.temperature)
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The options, in the order of the probabilities' columns."""
+        return self.scorer.classes
+
+    def predict(
+        self, texts: Sequence[str] | np.ndarray, vectors: np.ndarray, priors: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Probabilities (n, classes) for texts, their unit-length embeddings (n, d) and priors (n, classes)."""
+        scores = self.scorer.scores(texts, vectors)
+        return self.pool.probabilities(scores, np.ones(scores.shape[1:]) if priors is None else priors)
 
     def novelty(self, probabilities: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         """(n,): higher for tickets that are unlike those of the classes."""
@@ -73,249 +100,234 @@ class Head:
         foreign: np.ndarray = self.novelty(probabilities, vectors) > self.typical_novelty
         return foreign
 
-    def distribution(self, text: str, vector: Sequence[float]) -> tuple[Mapping[str, float], bool]:
-        """For one ticket: (probability of every class, whether it is foreign to all of them)."""
-        row = np.asarray([vector], dtype=np.float32)
-        probabilities = self.predict([text], row)
-        foreign = bool(self.is_foreign(probabilities, row)[0])
-        return dict(zip(self.classes, map(float, probabilities[0]), strict=True)), foreign
+    def refine(self, prior: Mapping[str, float], text: str, vector: np.ndarray) -> tuple[dict[str, float], bool]:
+        """For one ticket: (the prior's options with their new probabilities, whether it is foreign to all of them).
+
+        An option that is newer than the head keeps its share."""
+        shares = np.array([[prior.get(option, 0.0) for option in self.classes]])
+        known = float(shares.sum())
+        row = np.asarray(vector, dtype=np.float32)[None]
+        probabilities = self.predict([text], row, shares)
+        learned = dict(zip(self.classes, probabilities[0], strict=True))
+        left = sum(learned[option] for option in self.classes if option in prior) or 1.0
+        refined = {
+            option: known * float(learned[option]) / left if option in learned else share
+            for option, share in prior.items()
+        }
+        return refined, bool(self.is_foreign(probabilities, row)[0])
 
     def to_bytes(self) -> bytes:
         """A NumPy archive without pickles."""
-        arrays: dict[str, np.ndarray] = {"neighbours": self.neighbours}
-        for name in ("words", "meaning", "both"):
-            linear: Linear = getattr(self, name)
-            arrays |= {f"{name}_weights": linear.weights.astype(np.float16), f"{name}_bias": linear.bias}
-        for name, vectorizer in zip(("word", "part"), self.vectorizers, strict=True):
-            arrays[f"{name}_idf"] = vectorizer.idf_
-            arrays[f"{name}_terms"] = np.frombuffer("\n".join(vectorizer.get_feature_names_out()).encode(), np.uint8)
         meta = {
-            "classes": self.classes,
-            "blend": self.blend,
-            "temperature": self.temperature,
+            "blend": self.pool.blend,
+            "prior_weight": self.pool.prior_weight,
+            "temperature": self.pool.temperature,
+            "starts": np.broadcast_to(self.pool.starts, len(self.classes)).tolist(),
+            "decisions": self.decisions,
             "typical_novelty": self.typical_novelty,
-            "scales": [self.words.scale, self.meaning.scale, self.both.scale],
         }
-        arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+        arrays = {"neighbours": self.neighbours, "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        np.savez_compressed(buffer, allow_pickle=False, **arrays, **self.scorer.to_arrays())
         return buffer.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Head:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             meta = json.loads(arrays["meta"].tobytes())
-            linears = {
-                name: Linear(arrays[f"{name}_weights"].astype(np.float32), arrays[f"{name}_bias"], scale)
-                for name, scale in zip(("words", "meaning", "both"), meta["scales"], strict=True)
-            }
-            vectorizers = tuple(
-                _load_terms(new(), arrays[f"{name}_terms"].tobytes().decode().split("\n"), arrays[f"{name}_idf"])
-                for name, new in (("word", _word_vectorizer), ("part", _part_vectorizer))
-            )
-            return cls(
-                classes=tuple(meta["classes"]),
-                blend=tuple(meta["blend"]),
-                temperature=meta["temperature"],
-                vectorizers=(vectorizers[0], vectorizers[1]),
-                neighbours=arrays["neighbours"],
-                typical_novelty=meta["typical_novelty"],
-                **linears,
-            )
+            pool = Pool(tuple(meta["blend"]), meta["prior_weight"], meta["temperature"], np.array(meta["starts"]))
+            scorer = Scorer.from_arrays(arrays)
+            return cls(scorer, pool, meta["decisions"], arrays["neighbours"], meta["typical_novelty"])
+
+
+class Heads(dict[str, Head]):
+    """One field's heads, by the name of the embedder whose vectors they take."""
+
+    def to_bytes(self) -> bytes:
+        """A NumPy archive without pickles."""
+        buffer = io.BytesIO()
+        arrays = {f"head_{name}": np.frombuffer(head.to_bytes(), np.uint8) for name, head in self.items()}
+        np.savez(buffer, allow_pickle=False, **arrays)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Heads:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return cls({name.removeprefix("head_"): Head.from_bytes(arrays[name].tobytes()) for name in arrays})
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A head, and what heads of the same recipe said of tickets that they were not fitted on: ``held_back``
+    (m, classes) probabilities of the tickets ``rows`` (m,)."""
+
+    head: Head
+    rows: np.ndarray
+    held_back: np.ndarray
 
 
 def fit_head(
-    texts: Sequence[str],
-    labels: Sequence[str],
+    tickets: Tickets,
     *,
-    embeddings: Embeddings | None = None,
-    vectors: np.ndarray | None = None,
-) -> Head:
-    """Fit a head on labelled tickets: at least two classes with at least two tickets each, else `Invalid`.
+    priors: np.ndarray | None = None,
+    examples: Tickets | None = None,
+    across_languages: bool = False,
+) -> Fitted:
+    """Fit a head on decided tickets: at least two with different labels, else `Invalid`.
 
-    ``vectors`` (n, d), of unit length, may be given instead of ``embeddings``.
+    ``examples``: descriptions and example sentences, labelled with their options. ``priors`` (n, classes): what is
+    known of each ticket without any decision, over all labels of tickets and examples in alphabetical order.
+    ``across_languages``: meaning alone counts, because the words of one language say nothing in another.
     """
-    counts = Counter(labels)
-    if len(counts) < 2 or min(counts.values()) < 2:
-        raise Invalid("Learning needs at least two labels with two tickets each.")
-    if vectors is None:
-        if embeddings is None:
-            raise Invalid("Learning needs embeddings.")
-        vectors = np.asarray(embeddings.embed_documents(list(texts)), dtype=np.float32)
-    rows, classes = np.asarray(texts, dtype=object), np.asarray(labels, dtype=object)
-    return _fit(_Tickets(rows, np.asarray(vectors, dtype=np.float32), classes))
-
-
-@dataclass(frozen=True)
-class _Tickets:
-    texts: np.ndarray  # (n,)
-    vectors: np.ndarray  # (n, d)
-    labels: np.ndarray  # (n,)
-
-    def __getitem__(self, rows: np.ndarray) -> _Tickets:
-        return _Tickets(self.texts[rows], self.vectors[rows], self.labels[rows])
-
-
-@dataclass(frozen=True)
-class _Features:
-    words: Any  # (n, v) sparse
-    vectors: np.ndarray  # (n, d)
-
-    def views(self) -> tuple[Any, np.ndarray, Any]:
-        from scipy import sparse
-
-        both = sparse.hstack([self.words, sparse.csr_matrix(self.vectors * _MEANING_SCALE)]).tocsr()
-        return self.words, self.vectors, both
-
-
-def _fit(data: _Tickets) -> Head:
-    """Choose blend and temperature on held-out tickets, then fit everything on all tickets."""
-    classes = np.unique(data.labels)
-    targets = np.searchsorted(classes, data.labels)
-    held_rows, held_scores = _held_back_scores(data, classes)
-    blend, temperature = _choose(held_scores, targets[held_rows])
-    linears, vectorizers = _fit_linears(data, classes)
-    held = _probabilities(held_scores, blend, temperature)
-    known = data.vectors.astype(np.float16)
-    nearness = _nearness(data.vectors[held_rows], known, skip_self=True)
-    return Head(
-        classes=tuple(str(label) for label in classes),
-        words=linears[0],
-        meaning=linears[1],
-        both=linears[2],
-        blend=blend,
-        temperature=temperature,
-        vectorizers=vectorizers,
-        neighbours=known,
-        typical_novelty=float(np.quantile(_novelty(held, nearness), _NOVELTY_QUANTILE)),
+    known = tickets if examples is None else tickets + examples
+    classes = np.unique(known.labels.astype(str))
+    if len(np.unique(tickets.labels.astype(str))) < 2:
+        raise Invalid("Learning needs tickets with at least two different labels.")
+    if priors is None:
+        priors = np.ones((len(tickets), len(classes)))
+    targets = np.searchsorted(classes, tickets.labels.astype(str))
+    rows, scores = _held_back_scores(tickets, examples, classes)
+    blends = (_MEANING_ALONE,) if across_languages else _BLENDS
+    pool = _choose(blends, scores, priors[rows], targets[rows])
+    counts = np.bincount(targets, minlength=len(classes))
+    if examples is not None and counts.min() < _ENOUGH:
+        start = _head_start(tickets, examples, priors, targets, pool)
+        pool = replace(pool, starts=start * _newness(counts))
+    held_back = pool.probabilities(scores, priors[rows])
+    neighbours = known.vectors.astype(np.float16)
+    nearness = _nearness(tickets.vectors[rows], neighbours, skip_self=True)
+    head = Head(
+        scorer=Scorer.fit(known),
+        pool=pool,
+        decisions=len(tickets),
+        neighbours=neighbours,
+        typical_novelty=float(np.quantile(_novelty(held_back, nearness), _NOVELTY_QUANTILE)),
     )
+    return Fitted(head, rows, held_back)
 
 
-def _held_back_scores(data: _Tickets, classes: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """(rows, scores of the three models) of tickets, each scored by models that were not fitted on it."""
-    from sklearn.model_selection import StratifiedKFold
-
-    smallest = min(int((data.labels == label).sum()) for label in classes)
-    folds = StratifiedKFold(max(2, min(_FOLDS, smallest)), shuffle=True, random_state=0)
-    splits = list(folds.split(data.texts, data.labels))
-    if len(data.labels) >= _ONE_FOLD_FROM:
-        splits = splits[:1]
+def _held_back_scores(tickets: Tickets, examples: Tickets | None, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, scores (3, m, classes)) of tickets, each scored by models that were not fitted on it."""
     rows, scores = [], []
-    for learn, held in splits:
-        linears, vectorizers = _fit_linears(data[learn], classes)
-        views = _Features(_word_features(vectorizers, data.texts[held]), data.vectors[held]).views()
-        scores.append([_score(linear, view) for linear, view in zip(linears, views, strict=True)])
-        rows.append(held)
-    return np.concatenate(rows), [np.concatenate(parts) for parts in zip(*scores, strict=True)]
+    for learn, held in _folds(tickets.labels):
+        known = tickets[learn] if examples is None else tickets[learn] + examples
+        if len(np.unique(known.labels.astype(str))) > 1:
+            rows.append(held)
+            scores.append(_scores(known, tickets[held], classes))
+    return np.concatenate(rows), np.concatenate(scores, axis=1)
 
 
-def _fit_linears(data: _Tickets, classes: np.ndarray) -> tuple[tuple[Linear, Linear, Linear], tuple[Any, Any]]:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.svm import LinearSVC
-
-    vectorizers = (_word_vectorizer().fit(data.texts), _part_vectorizer().fit(data.texts))
-    words, meaning, both = _Features(_word_features(vectorizers, data.texts), data.vectors).views()
-    # The gradient is a mean over tickets and shrinks with the number of classes: a fixed tolerance would stop at once.
-    logistic = LogisticRegression(C=50.0, max_iter=300, tol=1e-3 / len(classes))
-    support = {"C": 1.0, "tol": 1e-3, "max_iter": 300, "random_state": 0}
-    return (
-        (
-            _linear(LinearSVC(**support), words, data.labels, classes),
-            _linear(logistic, meaning, data.labels, classes),
-            _linear(LinearSVC(**support), both, data.labels, classes),
-        ),
-        vectorizers,
-    )
+def _scores(known: Tickets, asked: Tickets, classes: np.ndarray) -> np.ndarray:
+    """(3, n, classes). A class that ``known`` lacks counts as the least likely."""
+    scorer = Scorer.fit(known)
+    found = scorer.scores(asked.texts, asked.vectors)
+    scores = np.repeat(found.min(axis=2, keepdims=True), len(classes), axis=2)
+    scores[:, :, np.searchsorted(classes, scorer.classes)] = found
+    return scores
 
 
-def _linear(model: Any, features: Any, labels: np.ndarray, classes: np.ndarray) -> Linear:
-    import warnings
+def _head_start(tickets: Tickets, examples: Tickets, priors: np.ndarray, targets: np.ndarray, pool: Pool) -> float:
+    """What an option without decisions needs beside those with: the start that gives tickets of options whose decisions
+    are hidden, and held-back tickets of the others, the highest likelihood. Both kinds weigh the same."""
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # reaching the iteration limit is fine: the last digits change nothing
-        model.fit(features, labels.astype(str))
-    weights, bias = model.coef_.T, model.intercept_
-    if weights.shape[1] == 1:  # scikit-learn gives one column for two classes
-        weights, bias = np.hstack([-weights, weights]), np.concatenate([-bias, bias])
-    if len(model.classes_) != len(classes):
-        raise Invalid("A label has too few tickets to learn from. Label more tickets.")
-    fitted = Linear(weights.astype(np.float32), bias.astype(np.float32), 1.0)
-    return Linear(fitted.weights, fitted.bias, float(_raw(fitted, features).std()) or 1.0)
+    classes = np.unique(examples.labels.astype(str))
+    decided = np.random.default_rng(0).permutation(np.unique(targets))
+    trials = []
+    for number, (learn, held) in enumerate(_folds(tickets.labels)):
+        hidden = np.isin(targets, decided[number :: min(_FOLDS, len(decided))])
+        shown = learn[~hidden[learn]]
+        asked = np.union1d(held, np.flatnonzero(hidden)[:_MOST_HIDDEN])
+        scores = _scores(tickets[shown] + examples, tickets[asked], classes)
+        newness = _newness(np.bincount(targets[shown], minlength=len(classes)))
+        trials.append((pool.logits(scores, priors[asked]), newness, targets[asked], hidden[asked]))
+
+    def loss(start: float) -> float:
+        kinds: tuple[list[float], list[float]] = [], []
+        for logits, newness, right, hidden in trials:
+            said = log_softmax(logits + start * newness, axis=1)[np.arange(len(right)), right]
+            kinds[0].extend(said[hidden])
+            kinds[1].extend(said[~hidden])
+        return -sum(float(np.mean(kind)) for kind in kinds if kind)
+
+    return float(minimize_scalar(loss, bounds=(0.0, 6.0), method="bounded").x)
 
 
-def _choose(scores: Sequence[np.ndarray], targets: np.ndarray) -> tuple[tuple[float, float, float], float]:
-    """The blend, with its temperature, that gives the held-out tickets' labels the highest likelihood.
+def _newness(counts: np.ndarray) -> np.ndarray:
+    """(options,): 1 without decisions, a half with `_HALF_KNOWN`, next to nothing with many."""
+    newness: np.ndarray = _HALF_KNOWN / (_HALF_KNOWN + counts)
+    return newness
+
+
+def _folds(labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(rows to learn from, rows to hold back): each label's tickets are dealt to the folds in turn."""
+    random = np.random.default_rng(0)
+    order = random.permutation(len(labels))
+    fold = np.empty(len(labels), dtype=int)
+    for number, label in enumerate(np.unique(labels.astype(str))):
+        own = order[labels[order].astype(str) == label]
+        fold[own] = (np.arange(len(own)) + number) % _FOLDS
+    for number in range(1 if len(labels) >= _ONE_FOLD_FROM else _FOLDS):
+        held = fold == number
+        if held.any() and not held.all():
+            yield np.flatnonzero(~held), np.flatnonzero(held)
+
+
+# Of the penalty on the logarithms of weight and temperature: half the inverse variance of a normal prior around 0.
+_CAUTION = 1.0
+
+
+def _choose(blends: Sequence[Blend], scores: np.ndarray, priors: np.ndarray, targets: np.ndarray) -> Pool:
+    """The pool that gives the held-out tickets' labels the highest likelihood.
 
     An alternative to the default blend is chosen only if it is better by more than the standard error of the
     difference between tickets, so that a few tickets decide nothing (the one-standard-error rule, Hastie et al., "The
     Elements of Statistical Learning", 7.10).
     """
-    default, *others = [_Choice.of(blend, scores, targets) for blend in _BLENDS]
-    best = min(others, key=lambda choice: float(choice.losses.mean()))
-    gain = default.losses - best.losses
-    chosen = best if gain.mean() > gain.std() / np.sqrt(len(gain)) else default
-    return chosen.blend, chosen.temperature
+    pools = [fit_pool(blend, scores, priors, targets) for blend in blends]
+    if len(pools) == 1:
+        return pools[0]
+    losses = [
+        -np.log(np.maximum(p.probabilities(scores, priors)[np.arange(len(targets)), targets], 1e-12)) for p in pools
+    ]
+    best = min(range(1, len(pools)), key=lambda number: float(losses[number].mean()))
+    gain = losses[0] - losses[best]
+    return pools[best] if gain.mean() > gain.std() / np.sqrt(len(gain)) else pools[0]
 
 
-@dataclass(frozen=True)
-class _Choice:
-    blend: tuple[float, float, float]
-    temperature: float
-    losses: np.ndarray  # (n,) negative log-likelihood of each held-out ticket's label
-
-    @classmethod
-    def of(cls, blend: tuple[float, float, float], scores: Sequence[np.ndarray], targets: np.ndarray) -> _Choice:
-        temperature = fit_temperature(_blend(scores, blend), targets)
-        probabilities = _probabilities(scores, blend, temperature)
-        right = probabilities[np.arange(len(targets)), targets]
-        return cls(blend, temperature, -np.log(np.maximum(right, 1e-12)))
-
-
-def fit_temperature(scores: np.ndarray, targets: np.ndarray) -> float:
-    """The divisor of ``scores`` (n, classes) that maximises the likelihood of ``targets`` (n,) under a softmax.
+def fit_pool(blend: Blend, scores: np.ndarray, priors: np.ndarray, targets: np.ndarray) -> Pool:
+    """The weight and temperature that maximise the likelihood of ``targets`` (n,).
 
     Targets are smoothed as if one more ticket had been wrong (Platt 1999, "Probabilistic Outputs for Support Vector
-    Machines"): thirty right answers do not make the next one certain.
+    Machines"): thirty right answers do not make the next one certain. `_CAUTION` keeps both near 1, the prior as it is
+    and scores that say little, until tickets say otherwise.
     """
-    from scipy.optimize import minimize_scalar
+    from scipy.optimize import minimize
     from scipy.special import log_softmax
 
     doubt = 1.0 / (len(targets) + 2)
+    sure, score = _logs(priors), _blend(scores, blend)
 
-    def loss(log_temperature: float) -> float:
-        logs = log_softmax(scores / np.exp(log_temperature), axis=1)
-        right = logs[np.arange(len(targets)), targets]
-        wrong = (logs.sum(axis=1) - right) / (scores.shape[1] - 1)
-        return -float(((1 - doubt) * right + doubt * wrong).mean())
+    def loss(logs: np.ndarray) -> float:
+        said = log_softmax(np.exp(logs[0]) * sure + np.exp(logs[1]) * score, axis=1)
+        right = said[np.arange(len(targets)), targets]
+        wrong = (said.sum(axis=1) - right) / (score.shape[1] - 1)
+        return -float(((1 - doubt) * right + doubt * wrong).sum()) + _CAUTION * float((logs**2).sum())
 
-    found = minimize_scalar(loss, bounds=(-5.0, 3.0), method="bounded", options={"xatol": 1e-3})
-    return float(np.exp(found.x))
-
-
-def _probabilities(scores: Sequence[np.ndarray], blend: Sequence[float], temperature: float) -> np.ndarray:
-    from scipy.special import softmax
-
-    probabilities: np.ndarray = softmax(_blend(scores, blend) / temperature, axis=1)
-    return probabilities
+    found = minimize(loss, np.zeros(2), method="L-BFGS-B", bounds=[(-5.0, 2.0), (-5.0, 5.0)]).x
+    return Pool(blend, float(np.exp(found[0])), float(np.exp(-found[1])))
 
 
-def _blend(scores: Sequence[np.ndarray], blend: Sequence[float]) -> np.ndarray:
-    total: np.ndarray = sum(
-        (weight * part for weight, part in zip(blend, scores, strict=True)), np.zeros_like(scores[0])
-    )
-    return total / sum(blend)
+def _logs(priors: np.ndarray) -> np.ndarray:
+    """Of shares that sum to 1 or not, none of them impossible."""
+    logs: np.ndarray = np.log(np.maximum(priors, 1e-6))
+    return logs
 
 
-def _score(linear: Linear, features: Any) -> np.ndarray:
-    """Standardised scores: mean 0 for every ticket, the same spread for every model."""
-    raw = _raw(linear, features)
-    standard: np.ndarray = (raw - raw.mean(axis=1, keepdims=True)) / linear.scale
-    return standard
-
-
-def _raw(linear: Linear, features: Any) -> np.ndarray:
-    raw: np.ndarray = np.asarray(features @ linear.weights) + linear.bias
-    return raw
+def _blend(scores: np.ndarray, blend: Sequence[float]) -> np.ndarray:
+    blended: np.ndarray = np.tensordot(np.asarray(blend) / sum(blend), scores, axes=1)
+    return blended
 
 
 def _nearness(vectors: np.ndarray, known: np.ndarray, *, skip_self: bool) -> np.ndarray:
@@ -335,30 +347,3 @@ def _novelty(probabilities: np.ndarray, nearness: np.ndarray) -> np.ndarray:
     """Distance from everything known, plus a quarter of the classifier's doubt."""
     novelty: np.ndarray = 1.0 - nearness + 0.25 * (1.0 - probabilities.max(axis=1))
     return novelty
-
-
-def _word_vectorizer() -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=_MOST_WORDS, dtype=np.float32)
-
-
-def _part_vectorizer() -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    return TfidfVectorizer(
-        analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, max_features=_MOST_PARTS, dtype=np.float32
-    )
-
-
-def _load_terms(vectorizer: Any, terms: Sequence[str], idf: np.ndarray) -> Any:
-    vectorizer.vocabulary = {term: number for number, term in enumerate(terms)}
-    vectorizer._validate_vocabulary()
-    vectorizer.idf_ = idf
-    return vectorizer
-
-
-def _word_features(vectorizers: Sequence[Any], texts: Sequence[str] | np.ndarray) -> Any:
-    from scipy import sparse
-
-    return sparse.hstack([vectorizer.transform(texts) for vectorizer in vectorizers]).tocsr()

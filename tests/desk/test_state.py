@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 import assistant
 from assistant import worker
-from assistant.desk import conversations, drafts, events, learning, state, tickets
+from assistant.desk import conversations, drafts, events, state, tickets
 from assistant.desk.access import CustomerPrincipal
 from assistant.desk.corrections import correct_evidence
 from assistant.desk.desk import Desk
@@ -29,10 +29,7 @@ from assistant.models import (
     Message,
     Ticket,
     TicketStatus,
-    TriageHead,
 )
-from assistant.runtime import Runtime
-from assistant.skills.triage import fit_head
 from tests.factories import Persona, make_photo, make_ticket, make_upload
 
 # Columns that only `desk.state` assigns.
@@ -42,6 +39,7 @@ OWNED = {
 }  # fmt: skip
 # What else has attributes of these names, mostly rows of other tables, by the names that their modules call it.
 OTHERS = {
+    "desk/learning.py": {"head"},
     "desk/drafts.py": {"draft"},
     "desk/evidence.py": {"row"},
     "desk/queue.py": {"job"},
@@ -224,17 +222,3 @@ def test_a_correction_is_told_wherever_it_counts(desk: Desk, alice: Persona, eve
         told = {first.conversation_id, second.conversation_id} if everywhere else {first.conversation_id}
         assert {row.conversation_id for row in rows} == told
         assert {row.payload["evidence"]["condition"]["value"] for row in rows} == {"leaking"}
-
-
-def test_two_desks_in_one_process_do_not_share_learned_heads(
-    desk: Desk, make_runtime: Callable[..., Runtime], tmp_path: Path
-) -> None:
-    other = make_runtime(database_url=f"sqlite:///{tmp_path / 'other.db'}").desk
-    for one, labels in ((desk, ["delivery", "billing"]), (other, ["device_fault", "account"])):
-        head = fit_head([f"about {n % 2}" for n in range(20)], labels * 10, embeddings=one.capabilities.embeddings)
-        with one.db.begin() as session:
-            model = one.capabilities.embedding_model
-            session.add(TriageHead(field="category", embedding_model=model, label_count=20, payload=head.to_bytes()))
-    for one, labels in ((desk, {"delivery", "billing"}), (other, {"device_fault", "account"})):
-        with one.db.read() as session:
-            assert set(learning.current_heads(session, one)["category"].classes) == labels

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,11 +13,12 @@ from hypothesis import strategies as st
 from assistant import sample
 from assistant.engine.models.embeddings import SentenceEmbeddings
 from assistant.errors import EngineFailed, NotReady
-from assistant.ports import Capabilities
+from assistant.ports import Capabilities, Embedder
 from assistant.skills.cues import is_dangerous, is_legal
+from assistant.skills.priors import shares_by_similarity
 from assistant.skills.taxonomy import Taxonomy, load_taxonomy
 from assistant.skills.triage import FIELDS, TriagedField, allowed_values, triage
-from tests.fakes import FakeDecisions, fake_capabilities
+from tests.fakes import FakeDecisions, HashEmbeddings, fake_capabilities
 
 TAXONOMY = load_taxonomy(sample.taxonomy_path())
 
@@ -107,6 +110,53 @@ def test_plain_tickets_find_their_category(real: SentenceEmbeddings, text: str, 
 def test_a_ticket_about_nothing_we_do_is_not_guessed(real: SentenceEmbeddings) -> None:
     found = run("Please recommend a good novel about sailors.", embeddings=real, embedding_model=real.name)
     assert found["category"].abstained
+
+
+class Listening(HashEmbeddings):
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        self.heard += texts
+        return super().embed_documents(texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "abroad"),
+    [
+        ("Meine Kaffeemaschine zeigt seit gestern einen Fehler und pumpt kein Wasser mehr.", True),
+        ("My coffee machine has shown an error since yesterday and pumps no water.", False),
+    ],
+)
+def test_a_ticket_goes_to_the_embedder_that_reads_its_language(text: str, abroad: bool) -> None:
+    own, second = Listening(), Listening()
+    run(
+        text,
+        embeddings=own,
+        embedding_model="own",
+        embedding_languages=("en",),
+        second_embedder=Embedder(second, "second", languages=("de", "en")),
+    )
+    assert (text in second.heard, text in own.heard) == (abroad, not abroad)
+
+
+def test_every_embedder_has_its_own_scale() -> None:
+    """All similarities of the second lie in a tenth of the range: the shares are the same."""
+
+    class Narrow(HashEmbeddings):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            wide = np.asarray(super().embed_documents(texts))
+            common = np.full((len(texts), 1), math.sqrt(0.9))
+            return np.hstack([wide * math.sqrt(0.1), common]).tolist()
+
+    options = TAXONOMY.categories
+    texts = ["The parcel is late", "The pump is broken"]
+    wide, narrow = (
+        shares_by_similarity(np.asarray(one.embed_documents(texts), dtype=np.float32), options, Embedder(one, name))
+        for one, name in ((HashEmbeddings(), "wide"), (Narrow(), "narrow"))
+    )
+    assert np.allclose(wide, narrow, atol=1e-3)
 
 
 def test_the_product_that_is_named_is_the_product() -> None:

@@ -13,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from langchain_core.embeddings import Embeddings
 
 from assistant.errors import Invalid
 from assistant.lab import statistics
 from assistant.lab.rows import read_rows
 from assistant.lab.tables import table
+from assistant.ports import Embedder
 from assistant.progress import Progress, no_progress
+from assistant.skills.priors import examples, shares_by_similarity
+from assistant.skills.scorer import Tickets
+from assistant.skills.taxonomy import Label
 from assistant.skills.triage_head import fit_head
 
 OUTSIDE = "oos"
+FEW = (10, 50, 300)
 FOLDS = 5
 # From this many tickets on, one fifth is measured; of smaller sets all five.
 ONE_FOLD_FROM = 4000
@@ -61,9 +65,9 @@ class Report:
         """Text tables."""
         header = ("", "trained on", "accuracy", "macro-F1", "Brier", "ECE", "outside")
         lines = [f"{self.path}: {self.label_field}, {self.labels} labels, seed {self.seed}"]
-        for examples in dict.fromkeys(score.examples for score in self.scores):
-            scores = [score for score in self.scores if score.examples == examples]
-            lines += ["", f"Trained on {examples}, measured on {scores[0].measured_on}"]
+        for amount in dict.fromkeys(score.examples for score in self.scores):
+            scores = [score for score in self.scores if score.examples == amount]
+            lines += ["", f"Trained on {amount}, measured on {scores[0].measured_on}"]
             lines += table(header, [
                 (one.method, one.learned_from, one.accuracy, one.macro_f1, one.brier, one.calibration_error,
                  one.outside_auroc)
@@ -90,21 +94,6 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Tickets:
-    """texts (n,), vectors (n, d) of unit length, labels (n,)."""
-
-    texts: np.ndarray
-    vectors: np.ndarray
-    labels: np.ndarray
-
-    def __getitem__(self, rows: np.ndarray) -> Tickets:
-        return Tickets(self.texts[rows], self.vectors[rows], self.labels[rows])
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
 class _Guess:
     """One classifier's output for some tickets: class indices, and what else it provides."""
 
@@ -117,7 +106,7 @@ class _Guess:
 def evaluate_triage(
     path: Path,
     *,
-    embeddings: Embeddings,
+    embedder: Embedder,
     label_field: str = "label",
     per_class: int = 10,
     seed: int = 0,
@@ -126,16 +115,24 @@ def evaluate_triage(
     """Measure on a JSONL file or a folder of them, with ``text``, ``label_field`` and optionally ``subject`` or
     ``title``.
 
-    Trains twice: on ``per_class`` tickets of each label, and on all.
+    Trains on `FEW` tickets, on ``per_class`` tickets of each label, and on all.
     """
     texts, labels = read_tickets(path, label_field)
     vectors = []
     for start in range(0, len(texts), _EMBED_AT_ONCE):
         some = texts[start : start + _EMBED_AT_ONCE]
-        vectors.append(np.asarray(embeddings.embed_documents(some), dtype=np.float32))
+        vectors.append(np.asarray(embedder.embeddings.embed_documents(some), dtype=np.float32))
         progress(start + len(some), len(texts), "Embedding")
     tickets = Tickets(np.array(texts, dtype=object), np.concatenate(vectors), np.array(labels, dtype=object))
-    return measure(tickets, path=path.name, label_field=label_field, per_class=per_class, seed=seed, progress=progress)
+    return measure(
+        tickets,
+        path=path.name,
+        label_field=label_field,
+        per_class=per_class,
+        seed=seed,
+        embedder=embedder,
+        progress=progress,
+    )
 
 
 def read_tickets(path: Path, label_field: str) -> tuple[list[str], list[str]]:
@@ -153,7 +150,14 @@ def read_tickets(path: Path, label_field: str) -> tuple[list[str], list[str]]:
 
 
 def measure(
-    tickets: Tickets, *, path: str, label_field: str, per_class: int, seed: int, progress: Progress = no_progress
+    tickets: Tickets,
+    *,
+    path: str,
+    label_field: str,
+    per_class: int,
+    seed: int,
+    embedder: Embedder,
+    progress: Progress = no_progress,
 ) -> Report:
     """Like `evaluate_triage`, for tickets that are already embedded."""
     outside = tickets[tickets.labels == OUTSIDE]
@@ -164,19 +168,26 @@ def measure(
     folds = list(_folds(inside.labels, seed))
     scores: list[Score] = []
     bins: tuple[statistics.Bin, ...] = ()
-    for number, examples in enumerate((f"{per_class} per label", "all")):
-        parts: dict[str, list[_Guess]] = {name: [] for name in METHODS}
+    few = [count for count in FEW if count < len(folds[0][0])]
+    amounts = [*(f"{count} in all" for count in few), f"{per_class} per label", "all"]
+    for number, amount in enumerate(amounts):
+        # A sample of few tickets lacks labels, which the usual classifiers cannot do without.
+        methods = {"triage": METHODS["triage"]} if number < len(few) else METHODS
+        parts: dict[str, list[_Guess]] = {name: [] for name in methods}
         targets, learned_from = [], []
         for at, (learn, held) in enumerate(folds):
-            chosen = learn if examples == "all" else _sample(inside.labels, learn, per_class, seed)
-            for name, method in METHODS.items():
-                parts[name].append(method(inside[chosen], inside[held], outside, classes))
+            if number < len(few):
+                chosen = np.random.default_rng(seed).permutation(learn)[: few[number]]
+            else:
+                chosen = learn if amount == "all" else _sample(inside.labels, learn, per_class, seed)
+            for name, method in methods.items():
+                parts[name].append(method(_Task(inside[chosen], inside[held], outside, classes, embedder)))
             targets.append(np.searchsorted(classes, inside.labels[held]))
             learned_from.append(len(chosen))
-            progress(number * len(folds) + at + 1, 2 * len(folds), "Training")
+            progress(number * len(folds) + at + 1, len(amounts) * len(folds), "Training")
         truth = np.concatenate(targets)
         for name, guesses in parts.items():
-            scores.append(_score(name, examples, int(np.mean(learned_from)), truth, guesses))
+            scores.append(_score(name, amount, int(np.mean(learned_from)), truth, guesses))
         ours = next(iter(parts.values()))
         bins = tuple(_reliability(np.concatenate([_probabilities(guess) for guess in ours]), truth))
     return Report(path, label_field, len(classes), seed, tuple(scores), bins)
@@ -222,34 +233,49 @@ def _probabilities(guess: _Guess) -> np.ndarray:
     return guess.probabilities
 
 
-def _triage_head(learn: Tickets, held: Tickets, outside: Tickets, classes: np.ndarray) -> _Guess:
-    head = fit_head(list(learn.texts), [str(label) for label in learn.labels], vectors=learn.vectors)
-    probabilities = head.predict(list(held.texts), held.vectors)
+@dataclass(frozen=True)
+class _Task:
+    learn: Tickets
+    held: Tickets
+    outside: Tickets
+    classes: np.ndarray
+    embedder: Embedder
+
+
+def _triage_head(task: _Task) -> _Guess:
+    """Each label is an option that is described by its name, as the least that an operator has to write."""
+    options = [Label(key, key.replace("_", " ")) for key in map(str, task.classes)]
+    priors = [
+        shares_by_similarity(part.vectors, options, task.embedder) for part in (task.learn, task.held, task.outside)
+    ]
+    head = fit_head(task.learn, priors=priors[0], examples=examples(options, task.embedder)).head
+    probabilities = head.predict(task.held.texts, task.held.vectors, priors[1])
     outside_novelty = np.zeros(0)
-    if len(outside):
-        outside_novelty = head.novelty(head.predict(list(outside.texts), outside.vectors), outside.vectors)
-    novelty = head.novelty(probabilities, held.vectors)
+    if len(task.outside):
+        outside = head.predict(task.outside.texts, task.outside.vectors, priors[2])
+        outside_novelty = head.novelty(outside, task.outside.vectors)
+    novelty = head.novelty(probabilities, task.held.vectors)
     return _Guess(probabilities.argmax(axis=1), probabilities, novelty, outside_novelty)
 
 
-def _words_alone(learn: Tickets, held: Tickets, outside: Tickets, classes: np.ndarray) -> _Guess:
-    features = _words(learn)
-    return _linear_svm(features.transform(learn.texts), features.transform(held.texts), learn.labels, classes)
+def _words_alone(task: _Task) -> _Guess:
+    features = _words(task.learn)
+    return _linear_svm(features.transform(task.learn.texts), features.transform(task.held.texts), task)
 
 
-def _words_and_meaning(learn: Tickets, held: Tickets, outside: Tickets, classes: np.ndarray) -> _Guess:
+def _words_and_meaning(task: _Task) -> _Guess:
     from scipy import sparse
 
-    features = _words(learn)
-    known, asked = (sparse.hstack([features.transform(part.texts), part.vectors]).tocsr() for part in (learn, held))
-    return _linear_svm(known, asked, learn.labels, classes)
+    features = _words(task.learn)
+    known, asked = (sparse.hstack([features.transform(p.texts), p.vectors]).tocsr() for p in (task.learn, task.held))
+    return _linear_svm(known, asked, task)
 
 
-def _meaning_alone(learn: Tickets, held: Tickets, outside: Tickets, classes: np.ndarray) -> _Guess:
+def _meaning_alone(task: _Task) -> _Guess:
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=10.0, max_iter=1000).fit(learn.vectors, learn.labels.astype(str))
-    probabilities = model.predict_proba(held.vectors)
+    model = LogisticRegression(C=10.0, max_iter=1000).fit(task.learn.vectors, task.learn.labels.astype(str))
+    probabilities = model.predict_proba(task.held.vectors)
     return _Guess(probabilities.argmax(axis=1), probabilities)
 
 
@@ -262,14 +288,14 @@ def _words(learn: Tickets) -> Any:
     return make_union(words, parts).fit(learn.texts)
 
 
-def _linear_svm(learn: Any, held: Any, labels: np.ndarray, classes: np.ndarray) -> _Guess:
+def _linear_svm(learn: Any, held: Any, task: _Task) -> _Guess:
     from sklearn.svm import LinearSVC
 
-    said = LinearSVC(C=1.0, random_state=0).fit(learn, labels.astype(str)).predict(held)
-    return _Guess(np.searchsorted(classes.astype(str), said))
+    said = LinearSVC(C=1.0, random_state=0).fit(learn, task.learn.labels.astype(str)).predict(held)
+    return _Guess(np.searchsorted(task.classes.astype(str), said))
 
 
-METHODS: dict[str, Callable[[Tickets, Tickets, Tickets, np.ndarray], _Guess]] = {
+METHODS: dict[str, Callable[[_Task], _Guess]] = {
     "triage": _triage_head,
     "TF-IDF + SVM": _words_alone,
     "embedding + logistic": _meaning_alone,

@@ -10,6 +10,7 @@ import pytest
 
 from assistant.errors import Invalid
 from assistant.lab.evaluation.triage import OUTSIDE, Report, calibration_error, evaluate_triage, read_tickets
+from assistant.ports import Embedder
 from tests.fakes import HashEmbeddings
 from tests.skills.test_triage_head import tickets
 
@@ -21,11 +22,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     rows = [{"subject": "Help", "text": text, "label": label} for text, label in zip(texts, labels, strict=True)]
     rows += [{"text": f"sing about {word} sailors", "label": OUTSIDE} for word in ("seven", "sleepy", "silly")]
     (folder / "tickets.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
-    return evaluate_triage(folder, embeddings=HashEmbeddings(64), per_class=5)
+    return evaluate_triage(folder, embedder=Embedder(HashEmbeddings(64), "hash-64"), per_class=5)
 
 
 def test_ours_is_measured_beside_the_usual_classifiers_on_the_same_tickets(report: Report) -> None:
     assert {score.measured_on for score in report.scores} == {90}
+    few = [(score.method, score.examples, score.learned_from) for score in report.scores[:2]]
+    assert few == [("triage", "10 in all", 10), ("triage", "50 in all", 50)]
     for examples, learned_from in (("5 per label", 15), ("all", 72)):
         ours, *others = [score for score in report.scores if score.examples == examples]
         assert (ours.method, len(others), ours.learned_from) == ("triage", 3, learned_from)

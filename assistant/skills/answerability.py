@@ -32,7 +32,7 @@ from assistant.text.words import query_words, stem, stems
 # Below this confidence a detected language is not acted on.
 SURE_OF_LANGUAGE = 0.6
 # Log odds of nothing in common, and of each signal.
-_NOTHING, _WEIGHTS = -4.45, (1.9, 3.7, 2.2)
+_NOTHING, _WEIGHTS = -4.4, (1.2, 4.6, 3.1)
 # What an identifier that question and quote share, and few other passages have, adds to the log odds.
 _CODED = 5.5
 # So many standard deviations are all that can be had.

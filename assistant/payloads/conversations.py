@@ -97,7 +97,9 @@ class Citation(Payload):
     page: int | None = Field(
         description="In a PDF file, from 1. Without a `url`, the file is at `/widget/v1/documents/{article_id}`."
     )
-    support: Score = Field(description="How well the passage carries the sentence as an answer to the question, 0 to 1.")
+    support: Score = Field(
+        description="How well the passage carries the sentence as an answer to the question, 0 to 1."
+    )
     passage_id: str | None = Field(description="Null in stored answers: an article's passages change.")
     figures: tuple[Figure, ...]
 

@@ -17,6 +17,7 @@ regression). What no figure can outweigh comes first: `is_out_of_reach`.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from statistics import median
@@ -31,8 +32,11 @@ from assistant.text.words import query_words, stem, stems
 
 # Below this confidence a detected language is not acted on.
 SURE_OF_LANGUAGE = 0.6
-# Log odds of nothing in common, and of each signal.
-_NOTHING, _WEIGHTS = -4.4, (1.2, 4.6, 3.1)
+# Log odds of nothing in common, and of each signal. Fitted on 394 answers, half of them with the right article left out
+# (anthropic_docs, emanual_tv, stackfaq, the sample company). Fitted on three sets and measured on the fourth: the area
+# under the curve is .83 to .90, the calibration error .04; from .5 on, 8 to 26 % of questions without their article are
+# answered, and of the answers to the others 82 to 100 % are right.
+_NOTHING, _WEIGHTS = -5.3, (1.5, 4.0, 4.2)
 # What an identifier that question and quote share, and few other passages have, adds to the log odds.
 _CODED = 5.5
 # So many standard deviations are all that can be had.
@@ -42,6 +46,8 @@ _FAR = 5.0
 _MEAN, _DEVIATION, _FEW = 0.1, 0.12, 10
 # Longer identifiers are serial and order numbers: told, not asked about.
 _LONGEST_CODE = 6
+# "How long", "how many": the answer has a duration or number, not these words.
+_MEASURE = re.compile(r"\bhow\s+\w+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ def _asked(request: AnswerRequest, passage: Document, rarity: Mapping[str, float
     """The stems of the sentence of the question of whose information the passage has the largest share."""
     asked = [
         {stem(word) for word in query_words(sentence) if len(word) <= _LONGEST_CODE or not spot(word)} & rarity.keys()
-        for sentence in sentences(request.question)
+        for sentence in sentences(_MEASURE.sub(" ", request.question))
     ]
     whole = _whole(passage)
     shares = [

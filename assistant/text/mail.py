@@ -95,7 +95,7 @@ _DISCLAIMERS = tuple(
 )
 _CONTACT = re.compile(r"(?:\+|\b0)\d[\d ()/.-]{6,}\d|\bwww\.|https?://|@[\w-]+\.\w")
 # A full stop after a few words belongs to "Ltd." or "tel.".
-_SENTENCE_END = re.compile(r"[!?:;。！？：؟]\s*$|(?:\w+\W+){4}\w+\.\s*$")
+_SENTENCE_END = re.compile(r"[!?:;。！？：؟]\s*$|(?:\w+\W+){5}\w+\.\s*$")
 _SHORT_LINE, _LONGEST_FOOTER, _MOST_SIGNATURE_LINES = 60, 90, 8
 
 

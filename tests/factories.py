@@ -19,7 +19,7 @@ from assistant.desk.desk import Desk
 from assistant.desk.tickets import NewTicket
 from assistant.knowledge import embedding, sources
 from assistant.knowledge.imports import import_folder
-from assistant.knowledge.indexing import embed_headings
+from assistant.knowledge.indexing import embed_headings, embed_units
 from assistant.media.files import Upload
 from assistant.models import (
     Agent,
@@ -164,6 +164,7 @@ def make_articles(desk: Desk, folder: Path, articles: Mapping[str, str] | None =
     embedder = embedding.serving(desk)
     import_folder(desk.db, path=folder, source=folder.name, embedder=embedder)
     embed_headings(desk.db, embedder)
+    embed_units(desk.db, embedder)
     desk.index.refresh()
 
 

@@ -57,21 +57,24 @@ class EmbedderStatus:
 
 
 def adopt(db: Database, embedders: Embedders, *, pictures: PhotoEmbedder | None = None) -> None:
-    """Make the settings' embedder the one that is or will be served, and have figures embedded with ``pictures``. A
-    no-op if that is done."""
-    if pictures is not None:
-        with db.begin() as session:
-            if figures.lacks_vectors(session, pictures.name) and not _job_exists(session):
-                queue.enqueue(session, EMBED, {}, priority=WorkPriority.BATCH)
-    adopt_second(db, embedders)
-    own = embedders.own
+    """Make the settings' embedder the one that is or will be served, and have figures embedded with ``pictures`` and
+    the units of passages with what is served. A no-op if that is done."""
     with db.read() as session:
-        if _needs_nothing(session, own):
-            return
-    try:
-        _adopt(db, embedders)
-    except IntegrityError:  # another process did so at the same moment
-        _adopt(db, embedders)
+        is_done = _needs_nothing(session, embedders.own)
+    if not is_done:
+        try:
+            _adopt(db, embedders)
+        except IntegrityError:  # another process did so at the same moment
+            _adopt(db, embedders)
+    adopt_second(db, embedders)
+    with db.read() as session:
+        current = served(session)
+        lacking = current is not None and indexing.lacks_units(session, current.name)
+        lacking |= pictures is not None and figures.lacks_vectors(session, pictures.name)
+    if lacking:
+        with db.begin() as session:
+            if not _job_exists(session):
+                queue.enqueue(session, EMBED, {}, priority=WorkPriority.BATCH)
 
 
 def adopt_second(db: Database, embedders: Embedders) -> None:
@@ -91,6 +94,7 @@ def adopt_second(db: Database, embedders: Embedders) -> None:
             session.add(EmbeddingModel(name=second.name, source=second.source, state=EmbeddingModelState.SECOND))
             session.flush()
         lacking = not indexing.is_complete(session, second.name) or _unmeasured(session, second)
+        lacking |= indexing.lacks_units(session, second.name)
         if lacking and not _job_exists(session):
             queue.enqueue(session, EMBED, {}, priority=WorkPriority.BATCH)
 
@@ -120,6 +124,7 @@ def embed(desk: Desk, *, progress: Progress = no_progress) -> EmbedderStatus | N
         save = throttled(partial(_save_progress, desk.db, embedder.name), seconds=_SAVE_EVERY)
         indexing.embed_passages(desk.db, embedder, progress=both(progress, save))
         indexing.embed_headings(desk.db, embedder, progress=progress)
+        indexing.embed_units(desk.db, embedder, progress=progress)
         indexing.index_vectors(desk.db, embedding_model=embedder.name)
         indexing.calibrate(desk.db, embedder)
         before = _switch(desk.db, embedder.name)
@@ -134,7 +139,8 @@ def embed(desk: Desk, *, progress: Progress = no_progress) -> EmbedderStatus | N
 
 
 def _complete(desk: Desk, progress: Progress) -> None:
-    """Make the vectors of the second embedder that are missing, and scales that have not been measured."""
+    """Make the vectors of the second embedder that are missing, those of units, and scales that have not been
+    measured."""
     own = desk.embedders.own
     second = desk.embedders.second_to(own)
     if second is not None:
@@ -154,6 +160,7 @@ def _complete(desk: Desk, progress: Progress) -> None:
                 lacking = _unmeasured(session, embedder)
             if lacking:
                 indexing.calibrate(desk.db, embedder)
+            indexing.embed_units(desk.db, embedder, progress=progress)
 
 
 def _unmeasured(session: Session, embedder: Embedder) -> bool:

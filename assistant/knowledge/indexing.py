@@ -11,21 +11,24 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from sqlalchemy import Select, and_, delete, exists, func, select, update
+from sqlalchemy import Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from assistant.db import Database
-from assistant.models import EmbeddingModel, EmbeddingModelState, Passage, Vector, VectorKind
+from assistant.models import EmbeddingModel, EmbeddingModelState, Passage, UnitVectors, Vector, VectorKind
 from assistant.ports import Embedder
 from assistant.progress import Progress, no_progress
 from assistant.retrieval.scales import scale_of, usual_scale
-from assistant.retrieval.vectors import text_hash
+from assistant.retrieval.vectors import pack_units, text_hash
+from assistant.text.units import REVISION, units_of
 
 # Texts per call; between two calls, other threads' queries get their turn.
 _AT_ONCE = 32
 # Passages that are sorted by length together: a batch takes as long as its longest text.
 _WINDOW = 512
+# Passages whose units are embedded together.
+_UNITS_OF = 64
 _DELETED_AT_ONCE = 2000
 # The scale is measured on so many passages, and on no fewer different headings than these.
 _MEASURED, _LEAST_MEASURED = 80, 10
@@ -133,6 +136,29 @@ def calibrate(db: Database, embedder: Embedder) -> None:
         session.execute(update(EmbeddingModel).where(EmbeddingModel.name == embedder.name).values(values))
 
 
+def lacks_units(session: Session, embedding_model: str) -> bool:
+    """Whether there are passages whose units have no vectors of the model."""
+    return session.scalar(_without_units(embedding_model).limit(1)) is not None
+
+
+def embed_units(db: Database, embedder: Embedder, *, progress: Progress = no_progress) -> None:
+    """Embed the units of passages that have no vectors of them yet. Resumes after a kill."""
+    with db.read() as session:
+        total = session.execute(select(func.count()).select_from(_without_units(embedder.name).subquery())).scalar_one()
+    done = last = 0
+    while True:
+        progress(done, total, "Embedding sentences")
+        with db.read() as session:
+            query = _without_units(embedder.name).where(Passage.id > last).order_by(Passage.id).limit(_UNITS_OF)
+            some = session.scalars(query).all()
+        if not some:
+            return
+        if not _store_units(db, {passage.content_hash: passage for passage in some}, embedder):
+            return
+        last = some[-1].id
+        done = min(done + len(some), total)
+
+
 def is_complete(session: Session, embedding_model: str) -> bool:
     """Whether every passage has a vector of the model."""
     return session.scalar(_without_vector(embedding_model).limit(1)) is None
@@ -157,6 +183,8 @@ def sweep_vectors(db: Database) -> None:
         session.execute(select(EmbeddingModel.id).with_for_update())
         used = exists().where(Passage.content_hash == Vector.content_hash)
         session.execute(delete(Vector).where(Vector.kind == VectorKind.PASSAGE, ~used))
+        used = exists().where(Passage.content_hash == UnitVectors.content_hash)
+        session.execute(delete(UnitVectors).where(or_(~used, UnitVectors.embedding_model.not_in(wanted))))
         headings = {text_hash(heading) for heading in session.scalars(select(Passage.heading).distinct())}
         stored = session.execute(select(Vector.id, Vector.content_hash).where(Vector.kind == VectorKind.HEADING))
         gone = [row[0] for row in stored if row[1] not in headings]
@@ -215,6 +243,42 @@ def _without_vector(embedding_model: str) -> Select[Passage]:
     """Selects the passages that have no vector of the model."""
     own = (Vector.content_hash == Passage.content_hash, Vector.embedding_model == embedding_model)
     return select(Passage).where(~exists().where(*own))
+
+
+def _without_units(embedding_model: str) -> Select[Passage]:
+    """Selects the passages without vectors of their units, as they are cut now."""
+    own = (UnitVectors.content_hash == Passage.content_hash, UnitVectors.embedding_model == embedding_model)
+    return select(Passage).where(~exists().where(*own, UnitVectors.revision == REVISION))
+
+
+def _store_units(db: Database, passages: Mapping[str, Passage], embedder: Embedder) -> bool:
+    """Embed the units of passages (by content hash) and store them, with no transaction open while the model works.
+    Returns False if vectors of this model are no longer wanted."""
+    texts = [
+        (digest, f"{passage.heading}\n{unit.compared}")
+        for digest, passage in passages.items()
+        for unit in units_of(passage.text)
+    ]
+    vectors: dict[int, Sequence[float]] = {}
+    order = sorted(range(len(texts)), key=lambda place: len(texts[place][1]))
+    for start in range(0, len(order), _AT_ONCE):
+        some = order[start : start + _AT_ONCE]
+        vectors |= zip(some, embedder.embeddings.embed_documents([texts[place][1] for place in some]), strict=True)
+    of: dict[str, list[Sequence[float]]] = {digest: [] for digest in passages}
+    for place, (digest, _) in enumerate(texts):
+        of[digest].append(vectors[place])
+    packed = {digest: pack_units(np.asarray(rows, dtype=np.float32)) for digest, rows in of.items()}
+    with db.begin() as session:
+        model = select(EmbeddingModel.id).where(EmbeddingModel.name == embedder.name)
+        if session.scalar(model.with_for_update(read=True)) is None:
+            return False
+        old = and_(UnitVectors.content_hash.in_(packed), UnitVectors.embedding_model == embedder.name)
+        session.execute(delete(UnitVectors).where(old))
+        own = {"embedding_model": embedder.name, "revision": REVISION}
+        rows = [{"content_hash": digest, "embeddings": blob, **own} for digest, blob in packed.items()]
+        insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+        session.execute(insert(UnitVectors).on_conflict_do_nothing(), rows)
+    return True
 
 
 def _store(db: Database, kind: VectorKind, texts: Mapping[str, str], embedder: Embedder, progress: Progress) -> bool:

@@ -258,6 +258,20 @@ class Vector(Base):
     embedding: Mapped[bytes] = mapped_column(UnitVector)
 
 
+class UnitVectors(Base):
+    """What an embedding model makes of a passage's units (`text.units`), each under the passage's heading: as many rows
+    of signed bytes, 127 times a unit vector. ``revision``: of the cutting into units."""
+
+    __tablename__ = "unit_vectors"
+    __table_args__ = (UniqueConstraint("content_hash", "embedding_model"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    content_hash: Mapped[str] = mapped_column(Text)
+    embedding_model: Mapped[str] = mapped_column(Text)
+    revision: Mapped[int]
+    embeddings: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class EmbeddingModelState(StrEnum):
     SERVED = "served"  # queries are embedded with it
     NEXT = "next"  # its vectors are being made; it is served as soon as no passage is without one

@@ -32,7 +32,7 @@ from assistant.retrieval.meaning import shared_out
 from assistant.retrieval.pictures import look
 from assistant.retrieval.ranking import read_texts, score
 from assistant.retrieval.rerank import RERANKED, Reranking
-from assistant.retrieval.vectors import HeadingVectors, VectorCache, Vectors, product_name
+from assistant.retrieval.vectors import HeadingVectors, VectorCache, Vectors, product_name, unit_cosines
 from assistant.text.names import Names
 from assistant.text.storable import storable
 from assistant.text.words import stem
@@ -231,6 +231,7 @@ def _rank(
     chosen = session.scalars(with_article.where(Passage.id.in_(vectors.ids[rows[best]].tolist())))
     passages = {passage.id: passage for passage in chosen}
     of_all = _of_all(vectors, query, found)
+    units = _of_units(session, vectors, passages, query)
     hits = []
     for place in best:
         passage = passages.get(int(vectors.ids[rows[place]]))
@@ -242,6 +243,7 @@ def _rank(
                 **found.asked.of(vectors, int(rows[place])),
                 "resemblance": found.alike.get(int(rows[place])),
                 **of_all,
+                "units": units.get(passage.id),
             }
             hits.append(_hit(passage, why))
     return hits
@@ -280,6 +282,22 @@ def _of_headings(
         # languages (E5, Chinese questions, English headings: .75 on average, passages .71). Then all are too high.
         if reading.scale != Scale() and len(own):
             found[own] -= max(0.0, float(found[own].mean() - similarities[own].mean()))
+    return found
+
+
+def _of_units(
+    session: Session, vectors: Vectors, passages: Mapping[int, Passage], query: Query
+) -> dict[int, list[float]]:
+    """By passage, the similarities of its units (`text.units`), in order; without those that are not embedded yet."""
+    found: dict[int, list[float]] = {}
+    for reading, compared in shared_out(vectors, query.readings):
+        rows = vectors.rows(sorted(passages))
+        own = [passages[one] for one in vectors.ids[rows[compared[rows]]].tolist()]
+        hashes = [passage.content_hash for passage in own]
+        cosines = unit_cosines(session, hashes, reading.vector, embedding_model=reading.model)
+        for passage in own:
+            if passage.content_hash in cosines:
+                found[passage.id] = reading.scale.similarities(cosines[passage.content_hash]).tolist()
     return found
 
 

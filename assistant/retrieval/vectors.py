@@ -21,13 +21,15 @@ import numpy as np
 from sqlalchemy import and_, select, text
 from sqlalchemy.orm import Session, aliased
 
-from assistant.models import Article, Passage, Vector
+from assistant.models import Article, Passage, UnitVectors, Vector
 from assistant.retrieval.fulltext import Filters, count, frequent_lexemes
+from assistant.text import units
 
 _ARTICLES_AT_ONCE = 500
 _MOST_MASKS = 32
 _MOST_HEADINGS = 20_000
 NO_PRODUCT = 0
+_UNIT_SCALE = 127
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,26 @@ class HeadingVectors:
             read = columns.where(Vector.content_hash.in_(missing), Vector.embedding_model == self._model)
             known.update({digest: np.frombuffer(blob, dtype="<f4") for digest, blob in session.execute(read)})
         return np.array([known[one] @ query if one in known else -1.0 for one in digests], dtype=np.float32)
+
+
+def unit_cosines(
+    session: Session, content_hashes: Sequence[str], query: np.ndarray, *, embedding_model: str
+) -> Mapping[str, np.ndarray]:
+    """For each passage whose units (`text.units`) have vectors, by its content hash, their cosines in order."""
+    stored = select(UnitVectors.content_hash, UnitVectors.embeddings).where(
+        UnitVectors.content_hash.in_(content_hashes),
+        UnitVectors.embedding_model == embedding_model,
+        UnitVectors.revision == units.REVISION,
+    )
+    return {
+        digest: np.frombuffer(blob, dtype=np.int8).reshape(-1, len(query)) @ query / _UNIT_SCALE
+        for digest, blob in session.execute(stored)
+    }
+
+
+def pack_units(vectors: np.ndarray) -> bytes:
+    """Unit vectors (n, d) as `UnitVectors` keeps them: cosines are then right to about 0.005."""
+    return bytes(np.rint(vectors * _UNIT_SCALE).astype(np.int8).tobytes())
 
 
 def text_hash(words: str) -> str:

@@ -31,10 +31,11 @@ from assistant.skills.answerability import (
     full_text,
     is_out_of_reach,
 )
-from assistant.skills.extract import Unit, extract
+from assistant.skills.extract import extract
 from assistant.skills.grounding import SUPPORTED, best_support, support
 from assistant.text.clusters import beginning
 from assistant.text.sentences import sentences
+from assistant.text.units import Unit
 
 _NO_ANSWER = "NO_ANSWER"
 _REFERENCE = re.compile(r"\[(\d{1,2})\]")
@@ -181,7 +182,9 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         names = {name for passage in passages for name in passage.metadata.get("names", ())}
         codes = [code for code in request.codes if code not in names]
         distinctive = set[str]().union(*distinctive_stems(request, passages))
-        return extract(build_query(request), codes, passages, self.capabilities.embeddings, distinctive=distinctive)
+        shown = " ".join(evidence.shows for evidence in request.evidence)
+        embeddings = self.capabilities.embeddings
+        return extract(build_query(request), codes, passages, embeddings, distinctive=distinctive, shown=shown)
 
     def _quote(
         self, request: AnswerRequest, passages: Sequence[Document], chosen: Sequence[Unit], sure: float

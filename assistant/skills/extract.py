@@ -1,54 +1,46 @@
 """Extractive answers: the sentences, steps and table rows that answer the question, quoted verbatim.
 
-Used where no model is allowed to write, and whenever that model is down.
+Used where no model is allowed to write, and whenever that model is down. What answers is about the question and says
+something that the question did not: a sentence that only repeats it, or its heading, is never what is looked for.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from itertools import takewhile
 
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
 from assistant.text.identifiers import spot
-from assistant.text.sentences import sentences
-from assistant.text.words import stems
+from assistant.text.units import Kind, Unit, units_of
+from assistant.text.words import STOP_WORDS, stem, words_of
 
 # Quotes come from this many of the best passages.
 _FROM_PASSAGES = 8
-_MOST_UNITS = 40
-_MOST_WORDS = 110
+# Of passages whose units have no vectors yet, so many are embedded now.
+_MOST_EMBEDDED = 40
+# A quote that is not a list or table as a whole has at most so many words; a short paragraph is quoted whole.
+_MOST_WORDS, _PARAGRAPH = 110, 70
 _MOST_ROWS = 3
+_WHOLE_TABLE = 15
 # A neighbour of the best unit is quoted too if it scores at least this share of the best score.
 _HELPS = 0.72
-# Bonus for a unit with all the question's distinctive words. Tuned by the words that quotes share with the reference
-# answers of emanual_tv and anthropic_docs: F1 .40 and .37 with it, .38 and .35 without.
-_DISTINCTIVE = 0.2
-_STEP = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s+")
-_BULLET = re.compile(r"^\s*[-*•]\s+")
-# A link or picture; neither part of it contains another one.
-_LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:(?!\]\()[^)])*\)")
-# "Floor area: 80 square feet": a name of a few words and a short value that is not a sentence.
-_FACT = re.compile(r"(?:[^\s:?!.]+ ){0,4}[^\s:?!.]{2,}:\s+\S.{0,100}(?<![.!?])")
-_FEWEST_FACTS = 3
-
-
-@dataclass(frozen=True)
-class Unit:
-    """What is quoted as a whole: a sentence, a list of steps, a table row, a fact, or the answer to a listed question.
-
-    ``quote`` is the passage's own text; for an answer it includes the question.
-    """
-
-    text: str
-    quote: str
-    passage: int
-    position: int
-    kind: str  # sentence, steps, row, answer, fact
-    codes: frozenset[str] = frozenset()
+# Bonus for a unit with all the question's distinctive words, and for one that says nothing but new. Tuned by the words
+# that quotes share with the reference answers of emanual_tv and anthropic_docs.
+_DISTINCTIVE, _NEW = 0.2, 0.1
+# Share of a sentence's score that is its paragraph's.
+_AROUND = 0.5
+# Weights of the passage's score, and of an identifier that unit and question share.
+_PASSAGE, _CODED = 0.3, 0.2
+# What stands under so many headings among the passages found is about none of them.
+_EVERYWHERE = 3
+_TABLES = (Kind.TABLE, Kind.ROW, Kind.ITEM)
+_ALONE = (Kind.ANSWER, Kind.FACT)
 
 
 def extract(
@@ -58,102 +50,35 @@ def extract(
     embeddings: Embeddings,
     *,
     distinctive: Collection[str] = (),
+    shown: str = "",
 ) -> list[Unit]:
-    """The units that answer, in reading order; empty if there are no passages. ``distinctive``: stems of the question
-    that few of the passages contain.
+    """The units that answer, in reading order; empty if there are none. ``distinctive``: stems of the question that few
+    of the passages contain. ``shown``: what photos show, in words.
 
-    Table rows with one of the question's codes come first, then the best-scoring unit with the neighbours that help:
-    a list brings along the sentence that introduces it, and the other way round.
+    Table rows with one of the question's codes come first, then the best-scoring unit with the neighbours that help: a
+    list or table brings along the sentence that introduces it, and the other way round.
     """
-    near = [unit for number, passage in enumerate(passages[:_FROM_PASSAGES]) for unit in units(passage, number)]
-    if not near:
-        return []
-    rows = _coded_rows(near, codes, passages)
-    others = [unit for unit in near if unit.kind != "row"][:_MOST_UNITS] or near[:_MOST_UNITS]
-    scores = _scores(question, set(codes), others, passages, embeddings)
-    scores += _DISTINCTIVE * _shares(distinctive, others, passages)
-    if not rows:
-        return _with_neighbours(others, int(np.argmax(scores)), scores)
-    # The row says what to do. Add to it only what explains the code.
-    explained = [i for i, unit in enumerate(others) if unit.kind != "row" and _explains(unit, rows, codes, passages)]
-    if not explained:
+    found = [unit for number, passage in enumerate(passages[:_FROM_PASSAGES]) for unit in units(passage, number)]
+    rows = _coded_rows(found, codes, passages)
+    others = _Candidates(found, passages, f"{question}\n{shown}", codes)
+    scores = others.scores(question, embeddings, distinctive)
+    if rows:
+        # The row says what to do. Add to it only what explains the code.
+        scores[[not _explains(unit, rows, codes, passages) for unit in found]] = -np.inf
+    best = int(np.argmax(scores)) if found else -1
+    if best < 0 or not np.isfinite(scores[best]):
         return rows
-    best = max(explained, key=lambda index: scores[index])
-    return rows + [unit for unit in _with_neighbours(others, best, scores) if unit not in rows]
+    return rows + [unit for unit in others.quote(best, scores) if unit not in rows]
 
 
 def units(passage: Document, number: int) -> list[Unit]:
-    """Split passage ``number`` into units, in their order."""
-    found: list[Unit] = []
-    for block in re.split(r"\n\s*\n", passage.page_content):
-        lines = [line for line in block.splitlines() if line.strip()]
-        if lines and lines[0].lstrip().startswith("|"):
-            found += _rows(lines, number, len(found))
-        elif facts := _facts(lines, number, len(found)):
-            found += facts
-        elif lines and any(_STEP.match(line) for line in lines):
-            found += _steps(lines, number, len(found))
-        else:
-            text = " ".join(line.strip().lstrip("#> ").strip() for line in lines)
-            found += [Unit(s, s, number, len(found) + i, "sentence") for i, s in enumerate(sentences(text))]
-    return found
+    """The units of passage ``number``, in their order."""
+    return units_of(passage.page_content, number)
 
 
-def _rows(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
-    """Table rows as sentences: "E21: The pump draws no water. Fill the tank." """
-    body = [line for line in lines[1:] if not re.fullmatch(r"[\s|:-]+", line)]
-    found = []
-    for offset, line in enumerate(body):
-        first, *others = [cell for part in line.strip().strip("|").split("|") if (cell := _plain(part))] or [""]
-        if first:
-            rest = " ".join(cell if cell.endswith((".", "!", "?")) else f"{cell}." for cell in others)
-            text = f"{first}: {rest}" if rest else first
-            found.append(Unit(text, line.strip(), passage, position + offset, "row", frozenset(spot(first))))
-    return found
-
-
-def _facts(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
-    """A list of facts such as technical data: one unit for each line. Empty unless every line is a fact."""
-    plain = [_BULLET.sub("", _plain(line)) for line in lines]
-    if len(lines) < _FEWEST_FACTS or not all(_FACT.fullmatch(line) for line in plain):
-        return []
-    return [Unit(line, lines[at].strip(), passage, position + at, "fact") for at, line in enumerate(plain)]
-
-
-def _steps(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
-    """The list as one unit; text before it in the same block becomes a sentence."""
-    first = next(index for index, line in enumerate(lines) if _STEP.match(line))
-    intro = " ".join(line.strip() for line in lines[:first])
-    found = [Unit(intro, intro, passage, position, "sentence")] if intro else []
-    answers = _answers(lines[first:], passage, position + len(found))
-    if answers:
-        return [*found, *answers]
-    steps = "\n".join(_plain(line) for line in lines[first:])
-    return [*found, Unit(steps, "\n".join(lines[first:]), passage, position + len(found), "steps")]
-
-
-def _answers(lines: Sequence[str], passage: int, position: int) -> list[Unit]:
-    """A list of questions with their answers: one unit for each answer. Empty unless every item is both."""
-    starts = [index for index, line in enumerate(lines) if _STEP.match(line)]
-    items = [lines[start:end] for start, end in zip(starts, [*starts[1:], len(lines)], strict=True)]
-    found = []
-    for number, item in enumerate(items):
-        whole = _STEP.sub("", _plain(" ".join(line.strip() for line in item)), count=1)
-        question, mark, answer = whole.partition("? ")
-        if not mark or not answer.strip():
-            return []
-        found.append(Unit(answer.strip(), f"{question}? {answer.strip()}", passage, position + number, "answer"))
-    return found
-
-
-def _plain(text: str) -> str:
-    """The text without Markdown's marks, links reduced to their words."""
-    return re.sub(r"\*\*|__|`", "", _LINK.sub(r"\1", text)).strip()
-
-
-def _coded_rows(near: Sequence[Unit], codes: Sequence[str], passages: Sequence[Document]) -> list[Unit]:
+def _coded_rows(found: Sequence[Unit], codes: Sequence[str], passages: Sequence[Document]) -> list[Unit]:
     """Rows whose first cell is one of the codes: all of the best passage, and one for each further product."""
-    rows = [unit for unit in near if unit.kind == "row" and unit.codes & set(codes)]
+    rows = [unit for unit in found if unit.kind is Kind.ROW and unit.codes & set(codes)]
     seen: set[str | None] = set()
     chosen = []
     for row in rows:
@@ -168,69 +93,167 @@ def _explains(unit: Unit, rows: Sequence[Unit], codes: Sequence[str], passages: 
     """Whether the unit's passage belongs to the same article as the rows and mentions the code too."""
     article = passages[rows[0].passage].metadata.get("article_id")
     same = passages[unit.passage].metadata.get("article_id") == article
-    return same and bool(set(spot(passages[unit.passage].page_content)) & set(codes))
+    return same and unit.kind is not Kind.ROW and bool(set(spot(passages[unit.passage].page_content)) & set(codes))
 
 
-def _scores(
-    question: str, codes: set[str], candidates: Sequence[Unit], passages: Sequence[Document], embeddings: Embeddings
-) -> np.ndarray:
-    """How well each unit answers: similarity to the question, its passage's score, codes shared with the question."""
-    # An answer is compared along with the question it belongs to, which says best what it answers.
-    compared = [unit.quote if unit.kind == "answer" else unit.text for unit in candidates]
-    headings = [passages[unit.passage].metadata.get("heading", "") for unit in candidates]
-    texts = [f"{heading}\n{text}" for heading, text in zip(headings, compared, strict=True)]
-    vectors = np.asarray(embeddings.embed_documents(texts), dtype=np.float32)
-    meaning = vectors @ np.asarray(embeddings.embed_query(question), dtype=np.float32)
-    passage = np.array([float(passages[unit.passage].metadata.get("score", 0.0)) for unit in candidates])
-    coded = np.array([bool(codes & set(spot(unit.text))) for unit in candidates], dtype=float)
-    scores: np.ndarray = meaning + 0.3 * passage + 0.2 * coded
-    return scores
+class _Candidates:
+    """All units of the passages, in order, and what is new in each."""
+
+    def __init__(
+        self, found: Sequence[Unit], passages: Sequence[Document], question: str, codes: Collection[str]
+    ) -> None:
+        self._units = found
+        self._passages = passages
+        self._codes = set(codes)
+        self._asked = _content(question)
+        self._stems = [_content(unit.text) for unit in found]
+        counts = Counter(word for own in self._stems for word in own)
+        self._weights = {word: math.log((1 + len(found)) / count) for word, count in counts.items()}
+        self._headings = [_content(_heading(passage)) for passage in passages]
+        self._sections: defaultdict[str, set[str]] = defaultdict(set)
+        for unit in found:
+            self._sections[unit.text].add(_heading(passages[unit.passage]).rsplit(" > ", 1)[-1])
+
+    def scores(self, question: str, embeddings: Embeddings, distinctive: Collection[str]) -> np.ndarray:
+        """(n,) how well each unit answers; -inf for what cannot be an answer. It is the similarity to the question,
+        and how much of it is new, its passage's score, and the words and identifiers that only few have."""
+        passage = np.array([float(self._passages[unit.passage].metadata.get("score", 0.0)) for unit in self._units])
+        coded = np.array([bool(self._codes & set(spot(unit.text))) for unit in self._units], dtype=float)
+        addressed = np.array([self._share(unit, own, distinctive) for unit, own in self._each()])
+        new = np.array([self._new(unit, own) for unit, own in self._each()])
+        scores = self._meaning(question, embeddings) + _PASSAGE * passage + _CODED * coded
+        scores += _DISTINCTIVE * addressed + _NEW * new
+        scores = (1 - _AROUND) * scores + _AROUND * self._around(scores)
+        scores[new == 0.0] = -np.inf
+        return np.asarray(scores)
+
+    def quote(self, best: int, scores: np.ndarray) -> list[Unit]:
+        """The best unit and what belongs to it."""
+        unit = self._units[best]
+        if unit.kind in _ALONE:
+            return [unit]
+        if unit.kind in _TABLES:
+            return self._of_table(best)
+        if best + 1 < len(self._units) and self._units[best + 1].kind in _TABLES and self._are_adjacent(best, best + 1):
+            return self._of_table(best + 1)
+        first, last = self._paragraph(best)
+        first, last = self._widened(first, last, scores, scores[best])
+        return [one for one in self._units[first : last + 1] if one.kind is not Kind.QUESTION]
+
+    def _each(self) -> Iterator[tuple[Unit, frozenset[str]]]:
+        return zip(self._units, self._stems, strict=True)
+
+    def _meaning(self, question: str, embeddings: Embeddings) -> np.ndarray:
+        """(n,) cosines of question and unit: those that the index gave, else computed."""
+        meaning = np.zeros(len(self._units))
+        missing = []
+        for number, unit in enumerate(self._units):
+            known = self._passages[unit.passage].metadata.get("units") or ()
+            if unit.position < len(known):
+                meaning[number] = known[unit.position]
+            else:
+                missing.append(number)
+        if missing := missing[:_MOST_EMBEDDED]:
+            texts = [
+                f"{_heading(self._passages[unit.passage])}\n{unit.compared}"
+                for unit in (self._units[number] for number in missing)
+            ]
+            vectors = np.asarray(embeddings.embed_documents(texts), dtype=np.float32)
+            meaning[missing] = vectors @ np.asarray(embeddings.embed_query(question), dtype=np.float32)
+        return meaning
+
+    def _around(self, scores: np.ndarray) -> np.ndarray:
+        """(n,) the mean score of each unit's paragraph."""
+        blocks: defaultdict[tuple[int, int, bool], list[int]] = defaultdict(list)
+        for number, unit in enumerate(self._units):
+            blocks[unit.passage, unit.block, unit.kind is Kind.SENTENCE].append(number)
+        means = scores.copy()
+        for (_, _, is_paragraph), members in blocks.items():
+            if is_paragraph:
+                means[members] = scores[members].mean()
+        return means
+
+    def _share(self, unit: Unit, own: frozenset[str], distinctive: Collection[str]) -> float:
+        """The share of the distinctive stems that the unit, its question or its heading contains."""
+        if not distinctive:
+            return 0.0
+        known = own | _content(f"{unit.asked} {unit.under}") | self._headings[unit.passage]
+        return len(known.intersection(distinctive)) / len(distinctive)
+
+    def _new(self, unit: Unit, own: frozenset[str]) -> float:
+        """The share of the unit's words that neither the question nor the headings have; 0 for what is no answer."""
+        if unit.kind is Kind.QUESTION or len(self._sections[unit.text]) >= _EVERYWHERE or not own:
+            return 0.0
+        return len(own - self._asked - self._headings[unit.passage]) / len(own)
+
+    def _are_adjacent(self, first: int, second: int) -> bool:
+        return first >= 0 and self._units[first].passage == self._units[second].passage
+
+    def _of_table(self, member: int) -> list[Unit]:
+        """The rows or alternatives that the question names, else the table as a whole, with what introduces it."""
+        place = (self._units[member].passage, self._units[member].block)
+        block = [at for at, unit in enumerate(self._units) if (unit.passage, unit.block) == place]
+        table = [at for at in block if self._units[at].kind in (Kind.ROW, Kind.ITEM)]
+        chosen = self._named(table) or (table if len(table) <= _WHOLE_TABLE else [member])
+        lead = next(at for at in block if self._units[at].kind in _TABLES) - 1
+        leads = len(chosen) > 1 and self._are_adjacent(lead, lead + 1) and self._units[lead].kind is Kind.SENTENCE
+        said = [self._units[at] for at in chosen]
+        if len(said) > 1:
+            said = [replace(unit, text=f"- {unit.text}") for unit in said]
+        return [self._units[lead], *said] if leads else said
+
+    def _named(self, table: Sequence[int]) -> list[int]:
+        """The rows that have most of the question's telling words: those that some rows have and others have not."""
+        names = [_content(self._units[at].name) or self._stems[at] for at in table]
+        common = frozenset[str].intersection(*names)
+        telling = [(own & self._asked) - common for own in names]
+        weights = [sum(self._weights[word] for word in own) for own in telling]
+        most = max(weights)
+        return [at for at, weight in zip(table, weights, strict=True) if most > 0 and weight > 0.99 * most][:_MOST_ROWS]
+
+    def _paragraph(self, best: int) -> tuple[int, int]:
+        """First and last of the unit's paragraph if that is short, else the unit alone. Steps have their lead-in."""
+        unit = self._units[best]
+        if unit.kind is Kind.STEPS:
+            leads = self._are_adjacent(best - 1, best) and self._units[best - 1].kind is Kind.SENTENCE
+            return best - leads, best
+        before = list(takewhile(lambda one: self._in_block(one, unit), reversed(self._units[:best])))
+        after = list(takewhile(lambda one: self._in_block(one, unit), self._units[best + 1 :]))
+        if sum(map(_words, [*before, unit, *after])) > _PARAGRAPH:
+            return best, best
+        return best - len(before), best + len(after)
+
+    def _in_block(self, one: Unit, unit: Unit) -> bool:
+        return (one.passage, one.block, one.kind) == (unit.passage, unit.block, Kind.SENTENCE)
+
+    def _widened(self, first: int, last: int, scores: np.ndarray, best: float) -> tuple[int, int]:
+        """With the neighbours in the same passage, as long as they help and the quote stays short."""
+        words = sum(map(_words, self._units[first : last + 1]))
+        while last + 1 < len(self._units) and self._leads_on(last, last + 1, scores, best):
+            words += _words(self._units[last + 1])
+            if words > _MOST_WORDS and self._units[last + 1].kind is not Kind.STEPS:
+                break
+            last += 1
+        while first > 0 and self._leads_on(first, first - 1, scores, best):
+            words += _words(self._units[first - 1])
+            if words > _MOST_WORDS:
+                break
+            first -= 1
+        return first, last
+
+    def _leads_on(self, known: int, index: int, scores: np.ndarray, best: float) -> bool:
+        """Whether the unit next to one that is quoted helps as well."""
+        kind = self._units[index].kind
+        helps = kind is Kind.STEPS or (kind is Kind.SENTENCE and scores[index] >= _HELPS * best)
+        return helps and self._are_adjacent(*sorted((known, index)))
 
 
-def _shares(distinctive: Collection[str], candidates: Sequence[Unit], passages: Sequence[Document]) -> np.ndarray:
-    """For each unit, the share of the distinctive stems that it or its heading contains."""
-    if not distinctive:
-        return np.zeros(len(candidates))
-    texts = (f"{passages[unit.passage].metadata.get('heading', '')}\n{unit.quote}" for unit in candidates)
-    return np.array([len(set(distinctive).intersection(stems(text))) / len(distinctive) for text in texts])
+def _content(text: str) -> frozenset[str]:
+    return frozenset(stem(word) for word in words_of(text) if word not in STOP_WORDS)
 
 
-def _with_neighbours(candidates: Sequence[Unit], best: int, scores: np.ndarray) -> list[Unit]:
-    """The best unit with its neighbours in the same passage, as long as they help and the quote stays short.
-
-    Answers and facts stand alone: the next one is about something else."""
-    if candidates[best].kind in ("answer", "fact"):
-        return [candidates[best]]
-    first = last = best
-    if candidates[best].kind == "steps" and _adjacent(candidates, best - 1, best):
-        first -= 1
-    words = sum(map(_words, candidates[first : last + 1]))
-    for index in range(best + 1, len(candidates)):
-        words += _words(candidates[index])
-        if not _leads_on(candidates, index - 1, index, scores, best) or words > _MOST_WORDS:
-            break
-        last = index
-    words = sum(map(_words, candidates[first : last + 1]))
-    while first > 0 and _leads_on(candidates, first, first - 1, scores, best):
-        words += _words(candidates[first - 1])
-        if words > _MOST_WORDS:
-            break
-        first -= 1
-    return list(candidates[first : last + 1])
-
-
-def _leads_on(candidates: Sequence[Unit], known: int, index: int, scores: np.ndarray, best: int) -> bool:
-    """Whether the unit is next to one that is quoted, and helps as well."""
-    unit = candidates[index]
-    helps = unit.kind == "steps" or scores[index] >= _HELPS * scores[best]
-    return _adjacent(candidates, *sorted((known, index))) and helps and unit.kind not in ("answer", "fact")
-
-
-def _adjacent(candidates: Sequence[Unit], first: int, second: int) -> bool:
-    if first < 0:
-        return False
-    before, after = candidates[first], candidates[second]
-    return before.passage == after.passage and after.position - before.position == 1
+def _heading(passage: Document) -> str:
+    return str(passage.metadata.get("heading", ""))
 
 
 def _words(unit: Unit) -> int:

@@ -85,6 +85,15 @@ test("an address is a link as a whole, without what surrounds it", () => {
   }
 });
 
+test("a mail address is a link too", () => {
+  const elements = prose("Write to help@shop.example. Not to @shop or a@b.");
+  assert.deepEqual(
+    named(elements, "a").map((link) => link.href),
+    ["mailto:help@shop.example"],
+  );
+  assert.equal(elements.textContent, "Write to help@shop.example. Not to @shop or a@b.");
+});
+
 test("an address of many brackets takes no time", () => {
   const text = `https://a.example/${"(".repeat(20_000)}${")".repeat(40_000)}`;
   const elements = prose(text);

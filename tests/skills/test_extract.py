@@ -54,4 +54,6 @@ def test_technical_data_are_facts_each_for_itself() -> None:
 
 def test_a_list_that_says_what_to_do_is_no_list_of_facts() -> None:
     steps = "- First: switch the machine off and wait.\n- Second: open the door.\n- Third: rinse the filter."
-    assert [unit.kind for unit in units(passage(steps), 0)] == ["steps"]
+    assert {unit.kind for unit in units(passage(steps), 0)} == {"item"}
+    chosen = extract("How do I clean the filter?", [], [passage(steps)], HashEmbeddings(256))
+    assert [unit.quote for unit in chosen] == steps.splitlines()

@@ -9,8 +9,10 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
+from urllib.parse import urljoin
 
 from assistant.errors import Invalid
 from assistant.retrieval.sources.coverage import Coverage, measure
@@ -23,9 +25,11 @@ MOST_HEADING = 200
 _NEARBY_WORDS = 30
 _MOST_PICTURES = 300
 _VISIBILITIES = {"public", "internal"}
+# The address of a link in Markdown that is neither absolute nor within the page.
+_RELATIVE = re.compile(r"(?<=\]\()(?![a-zA-Z][\w+.-]*:|#)[^()\s]+(?=[^()]{0,200}\))")
 
 # Raise this with every change that reads other text from the same file, so that articles are read again.
-REVISION = 6
+REVISION = 7
 
 
 @dataclass(frozen=True)
@@ -150,17 +154,30 @@ def make_article(
     visibility = str(meta.get("visibility") or "public").lower()
     if visibility not in _VISIBILITIES:
         raise Invalid(f"has the visibility {visibility!r}; use public or internal")
+    url = str(meta["url"]) if meta.get("url") else None
     return ArticleSource(
         key=key,
         title=beginning(" ".join(readable(str(meta.get("title") or title)).split()), MOST_TITLE),
-        sections=reading.sections,
-        url=str(meta["url"]) if meta.get("url") else None,
+        sections=tuple(_with_addresses(section, url) for section in reading.sections) if url else reading.sections,
+        url=url,
         product=str(meta["product"]) if meta.get("product") else None,
         language=re.split(r"[-_.]", str(meta.get("language") or reading.language or "en").strip().lower())[0] or "en",
         visibility=visibility,
         trail=trail,
         coverage=reading.coverage,
     )
+
+
+def _with_addresses(section: Section, url: str) -> Section:
+    """The section with its relative links resolved."""
+    return replace(section, blocks=tuple(_RELATIVE.sub(partial(_absolute, url), block) for block in section.blocks))
+
+
+def _absolute(url: str, link: re.Match[str]) -> str:
+    try:
+        return urljoin(url, link.group())
+    except ValueError:  # no address at all
+        return link.group()
 
 
 def name_of(key: str) -> str:

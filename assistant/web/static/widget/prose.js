@@ -4,7 +4,9 @@
 import { make, safeLink } from "./dom.js";
 import { t } from "./texts.js";
 
-const INLINE = /(\*\*[^*\n]+\*\*|`[^`\n]+`|https?:\/\/[^\s<>"“„«。、，；：！？（）「」『』【】《》؟،؛]+)/i;
+const INLINE = /(\*\*[^*\n]+\*\*|`[^`\n]+`|https?:\/\/[^\s<>"“„«。、，；：！？（）「」『』【】《》؟،؛]+|[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{2,63}){1,4})/i;
+
+const MAIL = /^[\w.+-]+@[\w-]+(?:\.[\w-]{2,})+$/;
 
 /** The distinct passages that a message cites, numbered from 1 in order of appearance. */
 export function passagesOf(citations) {
@@ -77,7 +79,8 @@ function inline(text) {
     .map((part) => {
       if (part.startsWith("**") && part.length > 4) return make("strong", {}, part.slice(2, -2));
       if (part.startsWith("`") && part.length > 2) return make("code", { dir: "auto" }, part.slice(1, -1));
-      return /^https?:\/\//i.test(part) ? link(part) : part;
+      if (/^https?:\/\//i.test(part)) return link(part);
+      return MAIL.test(part) ? make("a", { href: `mailto:${part}`, dir: "ltr" }, part) : part;
     });
 }
 

@@ -37,6 +37,8 @@ _DISTINCTIVE, _NEW = 0.2, 0.1
 _AROUND = 0.5
 # Weights of the passage's score, and of an identifier that unit and question share.
 _PASSAGE, _CODED = 0.3, 0.2
+# Similarities of unrelated texts differ by about so much.
+_CLEARLY = 0.1
 # What stands under so many headings among the passages found is about none of them.
 _EVERYWHERE = 3
 _TABLES = (Kind.TABLE, Kind.ROW, Kind.ITEM)
@@ -77,8 +79,12 @@ def units(passage: Document, number: int) -> list[Unit]:
 
 
 def _coded_rows(found: Sequence[Unit], codes: Sequence[str], passages: Sequence[Document]) -> list[Unit]:
-    """Rows whose first cell is one of the codes: all of the best passage, and one for each further product."""
+    """Rows whose first cell is one of the codes: all of the best passage, and one for each further product, unless the
+    question is clearly more about the best: "the coffee machine shows E21"."""
+    similarities = [float(passage.metadata.get("similarity") or 0.0) for passage in passages]
     rows = [unit for unit in found if unit.kind is Kind.ROW and unit.codes & set(codes)]
+    rows.sort(key=lambda row: -similarities[row.passage])
+    rows = [row for row in rows if similarities[row.passage] > similarities[rows[0].passage] - _CLEARLY]
     seen: set[str | None] = set()
     chosen = []
     for row in rows:
@@ -138,7 +144,8 @@ class _Candidates:
             return self._of_table(best + 1)
         first, last = self._paragraph(best)
         first, last = self._widened(first, last, scores, scores[best])
-        return [one for one in self._units[first : last + 1] if one.kind is not Kind.QUESTION]
+        quoted = self._units[first : last + 1]
+        return [one for one in quoted if one.kind is not Kind.QUESTION and not self._is_furniture(one)]
 
     def _each(self) -> Iterator[tuple[Unit, frozenset[str]]]:
         return zip(self._units, self._stems, strict=True)
@@ -182,9 +189,12 @@ class _Candidates:
 
     def _new(self, unit: Unit, own: frozenset[str]) -> float:
         """The share of the unit's words that neither the question nor the headings have; 0 for what is no answer."""
-        if unit.kind is Kind.QUESTION or len(self._sections[unit.text]) >= _EVERYWHERE or not own:
+        if unit.kind is Kind.QUESTION or self._is_furniture(unit) or not own:
             return 0.0
         return len(own - self._asked - self._headings[unit.passage]) / len(own)
+
+    def _is_furniture(self, unit: Unit) -> bool:
+        return len(self._sections[unit.text]) >= _EVERYWHERE
 
     def _are_adjacent(self, first: int, second: int) -> bool:
         return first >= 0 and self._units[first].passage == self._units[second].passage

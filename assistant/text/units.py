@@ -126,7 +126,7 @@ def _sentences(text: str) -> Iterator[Unit]:
     for sentence in sentences(_PAGE_NUMBER.sub("", text)):
         said = plain(sentence)
         if any(character.isalpha() for character in said):
-            is_question = said.rstrip("'\"”»)*_ ").endswith(("?", "？"))
+            is_question = said.rstrip("'\"”»)!_ ").endswith(("?", "？"))
             yield Unit(said, sentence, Kind.QUESTION if is_question else Kind.SENTENCE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -58,3 +59,31 @@ QUESTIONS = [
     ("How long do I have warranty?", "three years"),
     ("Where do I find my invoice?", "Orders > Details > Invoice"),
 ]
+OTHERS = [
+    ("How long is the warranty?", "three years"),
+    ("For how many years is the device covered by warranty?", "three years"),
+    ("Oh wait, it is the WashPro 8 with E41!", "leak protection"),
+    ("The ring light of my robot is blinking yellow", "^Yellow, blinking"),
+    ("My hub's third light is red", "^If the third light"),
+    ("how much detergent for cleaning the washing machine when it smells", "one spoon"),
+    ("Someone ordered with my account!", "Sign out everywhere"),
+    ("I was charged twice", "reservation by the bank"),
+    ("what does F07 mean on the power station", "28 V"),
+    ("robot does not find its dock", "1. Stand the dock"),
+    ("I need an invoice for my company", "VAT number"),
+    ("I want to send my order back", "Print the label"),
+    ("How often must the coffee machine be descaled?", "three months"),
+    ("How do I get limescale out of the steam iron?", "CALC button"),
+    ("When do I replace the filter of the air purifier?", "2,200 hours|nine months"),
+    ("The box came crushed", "send a new device|photo of the whole parcel|keep it and use it"),
+]
+
+
+@pytest.mark.parametrize(("question", "expected"), QUESTIONS)
+def test_the_demo_pages_own_questions_are_answered_rightly(ask: Ask, question: str, expected: str) -> None:
+    assert re.search(expected, ask(AnswerRequest(text=question)).text, re.DOTALL)
+
+
+@pytest.mark.parametrize(("question", "expected"), OTHERS)
+def test_other_words_for_them_find_the_same(ask: Ask, question: str, expected: str) -> None:
+    assert re.search(expected, ask(AnswerRequest(text=question)).text, re.DOTALL)

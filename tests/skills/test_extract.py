@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from langchain_core.documents import Document
 
 from assistant.skills.extract import extract, units
@@ -57,3 +59,71 @@ def test_a_list_that_says_what_to_do_is_no_list_of_facts() -> None:
     assert {unit.kind for unit in units(passage(steps), 0)} == {"item"}
     chosen = extract("How do I clean the filter?", [], [passage(steps)], HashEmbeddings(256))
     assert [unit.quote for unit in chosen] == steps.splitlines()
+
+
+LAMPS = """\
+The lamps on the lid:
+
+| Lamp | Meaning |
+|---|---|
+| Blue | The tent heats up |
+| Amber | The battery is nearly empty |
+| Red | The heater is broken |
+"""
+
+
+def quoted(question: str, *passages: Document, **more: Any) -> list[str]:
+    return [unit.text for unit in extract(question, [], list(passages), HashEmbeddings(256), **more)]
+
+
+def test_what_only_repeats_the_question_is_no_answer() -> None:
+    echo = passage("My heater does not work. What can I do?\n\nShake the gas bottle, then light the heater again.")
+    assert quoted("My heater does not work, what can I do?", echo) == [
+        "Shake the gas bottle, then light the heater again."
+    ]
+    assert quoted("Tent?", passage("Tent.")) == []
+
+
+def test_of_several_rows_the_one_that_is_named_is_said() -> None:
+    assert quoted("Why is the lamp amber?", passage(LAMPS)) == ["Amber: The battery is nearly empty."]
+    assert quoted("What does this lamp mean?", passage(LAMPS), shown="red lamp") == ["Red: The heater is broken."]
+
+
+def test_what_introduces_a_table_brings_its_rows() -> None:
+    rows = quoted("What do the lamps on the lid mean?", passage(LAMPS))
+    assert rows == [
+        "The lamps on the lid:",
+        "- Blue: The tent heats up.",
+        "- Amber: The battery is nearly empty.",
+        "- Red: The heater is broken.",
+    ]
+    times = passage(
+        "The table below gives times for the stove.\n\n| Food | Minutes |\n|---|---|\n| Rice | 19 |\n| Eggs | 6 |"
+    )
+    assert quoted("How long do I boil rice on the stove, see the table with times?", times) == ["Rice – Minutes: 19."]
+
+
+def test_what_stands_under_every_heading_is_about_none() -> None:
+    pages = [
+        passage(f"{text} Did these tents help you today?! Tents help you.")
+        for text in ("Peg it.", "Fold it.", "Dry it.")
+    ]
+    for page, heading in zip(pages, ("Pegs", "Bag", "Rain"), strict=True):
+        page.metadata["heading"] = f"Tent > {heading}"
+    assert "Tents help you." not in quoted("Will tents help me?", *pages)
+
+
+def test_vectors_of_the_import_are_used_and_nothing_is_embedded() -> None:
+    page = passage("Peg it down. Dry it well.")
+    page.metadata["units"] = [0.1, 0.9]
+    embeddings = HashEmbeddings(64)
+    assert extract("What about rain?", [], [page], embeddings)
+    assert embeddings.embedded == 0
+
+
+def test_a_short_paragraph_is_quoted_whole_and_steps_from_the_first() -> None:
+    page = passage(
+        "The bag is waterproof. It floats.\n\nTo close it:\n\n1. Roll the top.\n2. Clip the buckle.\n3. Pull."
+    )
+    assert quoted("Is the bag waterproof?", page)[:2] == ["The bag is waterproof.", "It floats."]
+    assert "1. Roll the top.\n2. Clip the buckle.\n3. Pull." in quoted("How do I clip the buckle?", page)

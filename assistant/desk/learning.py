@@ -32,7 +32,7 @@ LEARN = "learn_triage"  # the job that fits the heads again
 LEARN_EVERY = 10
 LEARN_AT_MOST = 20_000
 DECIDED = (TriageFieldState.ACCEPTED, TriageFieldState.OVERRIDDEN)
-_KEPT = 5  # newest heads of a field
+_KEPT = 5  # newest heads of a field, beside what serves and what a person rolled back
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _learn_field(desk: Desk, name: str, decisions: Sequence[_Decision]) -> None:
         if not (trial.worse or _is_rolled_back(heads)):
             _serve(heads, head)
         for old in heads[_KEPT - 1 :]:
-            if old.state is not HeadState.SERVED:
+            if old.state in (HeadState.REPLACED, HeadState.WAITING):
                 session.delete(old)
 
 

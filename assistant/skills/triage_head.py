@@ -214,6 +214,8 @@ def _held_back_scores(tickets: Tickets, examples: Tickets | None, classes: np.nd
         if len(np.unique(known.labels.astype(str))) > 1:
             rows.append(held)
             scores.append(_scores(known, tickets[held], classes))
+    if not rows:
+        raise Invalid("Learning needs more than one ticket of a label, or examples.")
     return np.concatenate(rows), np.concatenate(scores, axis=1)
 
 

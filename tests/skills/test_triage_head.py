@@ -166,6 +166,11 @@ def test_the_prior_counts_as_much_as_decisions_say() -> None:
     assert weights[0] > 1 > weights[1]
 
 
+def test_nothing_is_learned_from_one_ticket_of_each_label_without_examples() -> None:
+    with pytest.raises(Invalid, match="more than one ticket"):
+        fit_head(labelled(["invoice", "parcel"], ["billing", "delivery"]))
+
+
 @pytest.mark.parametrize("labels", [["a", "a"], ["a"], []])
 def test_tickets_that_all_have_one_label_are_refused(labels: list[str]) -> None:
     with pytest.raises(Invalid, match="two different labels"):

@@ -242,6 +242,35 @@ def test_a_worked_ticket_shows_evidence_triage_and_a_cited_draft(
         assert (said["model"], said["mode"]) == ("none", "no_vlm")
 
 
+def test_corrected_evidence_keeps_what_was_read_and_is_drafted_on_again(
+    client: FlaskClient, key: Key, desk: Desk, tmp_path: Any
+) -> None:
+    make_articles(desk, tmp_path / "articles")
+    ticket = make_ticket(desk, "What does E21 mean?", uploads=[make_upload("a.jpg")])
+    run_until_idle(desk)
+    (photo,) = client.get(f"{TICKETS}/{ticket.public_id}", headers=key).json["messages"][0]["attachments"]
+    path = f"/api/v1/attachments/{photo['id']}/evidence"
+
+    corrected = client.patch(path, headers=key, json={"fields": {"condition": "leaking"}}).json
+
+    assert (corrected["condition"]["value"], corrected["original"]["condition"]["value"]) == ("leaking", "cannot tell")
+    assert (corrected["status"], corrected["corrected_for"]) == ("corrected", "ticket")
+    run_until_idle(desk)
+    shown = client.get(f"{TICKETS}/{ticket.public_id}", headers=key).json
+    assert [draft["status"] for draft in shown["drafts"]] == ["withdrawn", "proposed"]
+    assert shown["messages"][0]["attachments"][0]["evidence"] == corrected
+    for body in ({"fields": {"colour": "red"}}, {"lines": [{"index": 9, "text": "E1"}]}, {"fields": {"product": ""}}):
+        assert client.patch(path, headers=key, json=body).status_code == 422
+
+
+def test_a_message_says_what_of_it_is_new(client: FlaskClient, key: Key, desk: Desk) -> None:
+    text = "It drips again.\n\nOn 3 Nov 2026, at 08:15, Care wrote:\n> Change the seal.\n> Then close the lid."
+    ticket = make_ticket(desk, text)
+    (message,) = client.get(f"{TICKETS}/{ticket.public_id}", headers=key).json["messages"]
+    assert (message["text"], message["new_text"]) == (text, "It drips again.")
+    assert [part["quoted"] for part in message["parts"]] == [False, True]
+
+
 @pytest.mark.parametrize("path", ["/tck_00000000000000000000", "/tck_0", "/1", "/tck_'%20OR%201=1", "/%00"])
 def test_a_ticket_that_is_not_there_is_a_404(client: FlaskClient, key: Key, path: str) -> None:
     response = client.get(TICKETS + path, headers=key)

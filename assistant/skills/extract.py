@@ -141,7 +141,7 @@ class _Candidates:
         if unit.kind in _TABLES:
             return self._of_table(best)
         if best + 1 < len(self._units) and self._units[best + 1].kind in _TABLES and self._are_adjacent(best, best + 1):
-            return self._of_table(best + 1)
+            return self._of_table(best + 1, introduced=True)
         first, last = self._paragraph(best)
         first, last = self._widened(first, last, scores, scores[best])
         quoted = self._units[first : last + 1]
@@ -199,14 +199,16 @@ class _Candidates:
     def _are_adjacent(self, first: int, second: int) -> bool:
         return first >= 0 and self._units[first].passage == self._units[second].passage
 
-    def _of_table(self, member: int) -> list[Unit]:
-        """The rows or alternatives that the question names, else the table as a whole, with what introduces it."""
+    def _of_table(self, member: int, *, introduced: bool = False) -> list[Unit]:
+        """The rows or alternatives that the question names, else the table as a whole. What introduces it is said with
+        several rows, and if it is itself what answers best: ``introduced``."""
         place = (self._units[member].passage, self._units[member].block)
         block = [at for at, unit in enumerate(self._units) if (unit.passage, unit.block) == place]
         table = [at for at in block if self._units[at].kind in (Kind.ROW, Kind.ITEM)]
         chosen = self._named(table) or (table if len(table) <= _WHOLE_TABLE else [member])
         lead = next(at for at in block if self._units[at].kind in _TABLES) - 1
-        leads = len(chosen) > 1 and self._are_adjacent(lead, lead + 1) and self._units[lead].kind is Kind.SENTENCE
+        leads = introduced or len(chosen) > 1
+        leads = leads and self._are_adjacent(lead, lead + 1) and self._units[lead].kind is Kind.SENTENCE
         said = [self._units[at] for at in chosen]
         if len(said) > 1:
             said = [replace(unit, text=f"- {unit.text}") for unit in said]

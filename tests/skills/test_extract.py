@@ -100,7 +100,10 @@ def test_what_introduces_a_table_brings_its_rows() -> None:
     times = passage(
         "The table below gives times for the stove.\n\n| Food | Minutes |\n|---|---|\n| Rice | 19 |\n| Eggs | 6 |"
     )
-    assert quoted("How long do I boil rice on the stove, see the table with times?", times) == ["Rice – Minutes: 19."]
+    assert quoted("How long do I boil rice on the stove, see the table with times?", times) == [
+        "The table below gives times for the stove.",
+        "Rice – Minutes: 19.",
+    ]
 
 
 def test_what_stands_under_every_heading_is_about_none() -> None:

@@ -204,8 +204,9 @@ def _learned(prior: Prior, ticket: _Ticket, head: Head | None) -> tuple[Mapping[
     if head is None:
         return prior.probabilities, prior.foreign, [prior.source]
     refined, foreign = head.refine(prior.probabilities, ticket.whole, ticket.vector)
-    first = max(prior.probabilities, key=lambda key: prior.probabilities[key])
-    if (ticket.dangerous or first == prior.danger) and refined[first] < prior.probabilities[first]:
+    first, now = (max(shares, key=shares.__getitem__) for shares in (prior.probabilities, refined))
+    lowered = now != first or refined[first] < prior.probabilities[first]
+    if lowered and (ticket.dangerous or first == prior.danger):
         return prior.probabilities, prior.foreign, [prior.source]
     return refined, foreign and prior.foreign, [Source(SourceKind.LEARNED, head.decisions), prior.source]
 
@@ -345,7 +346,7 @@ def learn_field(
     if second is None or second.name == own.name or not own.languages:
         return lesson
     newest = slice(0, _MOST_ABROAD)
-    abroad = _learn(name, texts[newest], labels[newest], second, taxonomy, across_languages=True)
+    abroad = _learn(name, texts[newest], labels[newest], second, taxonomy)
     return replace(lesson, heads=Heads(lesson.heads | abroad.heads))
 
 
@@ -355,8 +356,6 @@ def _learn(
     labels: Sequence[str],
     embedder: Embedder,
     taxonomy: Taxonomy,
-    *,
-    across_languages: bool = False,
 ) -> Lesson:
     options = _options(taxonomy, name)
     keys = sorted(label.key for label in options)
@@ -368,8 +367,7 @@ def _learn(
         np.array(labels, dtype=object),
     )
     shares = np.array([[prior[key] for key in keys] for prior in priors])
-    described = examples(options, embedder)
-    fitted = fit_head(known, priors=shares, examples=described, across_languages=across_languages)
+    fitted = fit_head(known, priors=shares, examples=examples(options, embedder))
     return Lesson(known, shares, fitted, Heads({embedder.name: fitted.head}))
 
 

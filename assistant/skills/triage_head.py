@@ -26,14 +26,13 @@ from assistant.errors import Invalid
 from assistant.skills.scorer import Scorer, Tickets
 
 Blend = tuple[float, float, float]  # weights of words, meaning, both
-_MEANING_ALONE: Blend = (0.0, 1.0, 0.0)
 # The default first, then the alternatives that held-out tickets may favour.
 _BLENDS: tuple[Blend, ...] = (
     (1.0, 0.5, 2.0),
     (0.5, 1.0, 2.0),
     (0.5, 2.0, 2.0),
     (0.0, 1.0, 1.0),
-    _MEANING_ALONE,
+    (0.0, 1.0, 0.0),
     (1.0, 0.0, 1.0),
 )
 _FOLDS = 4
@@ -171,13 +170,11 @@ def fit_head(
     *,
     priors: np.ndarray | None = None,
     examples: Tickets | None = None,
-    across_languages: bool = False,
 ) -> Fitted:
     """Fit a head on decided tickets: at least two with different labels, else `Invalid`.
 
     ``examples``: descriptions and example sentences, labelled with their options. ``priors`` (n, classes): what is
     known of each ticket without any decision, over all labels of tickets and examples in alphabetical order.
-    ``across_languages``: meaning alone counts, because the words of one language say nothing in another.
     """
     known = tickets if examples is None else tickets + examples
     classes = np.unique(known.labels.astype(str))
@@ -187,8 +184,7 @@ def fit_head(
         priors = np.ones((len(tickets), len(classes)))
     targets = np.searchsorted(classes, tickets.labels.astype(str))
     rows, scores = _held_back_scores(tickets, examples, classes)
-    blends = (_MEANING_ALONE,) if across_languages else _BLENDS
-    pool = _choose(blends, scores, priors[rows], targets[rows])
+    pool = _choose(scores, priors[rows], targets[rows])
     counts = np.bincount(targets, minlength=len(classes))
     if examples is not None and counts.min() < _ENOUGH:
         start = _head_start(tickets, examples, priors, targets, pool)
@@ -280,16 +276,14 @@ def _folds(labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 _CAUTION = 1.0
 
 
-def _choose(blends: Sequence[Blend], scores: np.ndarray, priors: np.ndarray, targets: np.ndarray) -> Pool:
+def _choose(scores: np.ndarray, priors: np.ndarray, targets: np.ndarray) -> Pool:
     """The pool that gives the held-out tickets' labels the highest likelihood.
 
     An alternative to the default blend is chosen only if it is better by more than the standard error of the
     difference between tickets, so that a few tickets decide nothing (the one-standard-error rule, Hastie et al., "The
     Elements of Statistical Learning", 7.10).
     """
-    pools = [fit_pool(blend, scores, priors, targets) for blend in blends]
-    if len(pools) == 1:
-        return pools[0]
+    pools = [fit_pool(blend, scores, priors, targets) for blend in _BLENDS]
     losses = [
         -np.log(np.maximum(p.probabilities(scores, priors)[np.arange(len(targets)), targets], 1e-12)) for p in pools
     ]

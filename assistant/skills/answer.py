@@ -275,7 +275,8 @@ def _confidence(request: AnswerRequest, passages: Sequence[Document], chosen: Se
     """The probability that what is chosen answers: that of the passage whose quotes answer best."""
     quotes: dict[int, list[str]] = {}
     for unit in chosen:
-        quotes.setdefault(unit.passage, []).append(unit.quote)
+        # What a row says, its columns' names say too, and so does the question that an answer belongs to.
+        quotes.setdefault(unit.passage, []).append(f"{unit.under} {unit.asked} {unit.quote}")
     if is_out_of_reach(request, [passages[at] for at in quotes]):
         return 0.0
     return max((confidence(request, passages, at, "\n".join(texts)) for at, texts in quotes.items()), default=0.0)

@@ -35,8 +35,9 @@ _HELPS = 0.72
 _DISTINCTIVE, _NEW = 0.2, 0.1
 # Share of a sentence's score that is its paragraph's.
 _AROUND = 0.5
-# Weights of the passage's score, and of an identifier that unit and question share.
-_PASSAGE, _CODED = 0.3, 0.2
+# Weights of the passage's score, and of an identifier that unit and question share. A table, which says more than a
+# sentence, may be a little less similar.
+_PASSAGE, _CODED, _TABLE = 0.3, 0.2, 0.05
 # Similarities of unrelated texts differ by about so much.
 _CLEARLY = 0.1
 # What stands under so many headings among the passages found is about none of them.
@@ -99,7 +100,11 @@ def _explains(unit: Unit, rows: Sequence[Unit], codes: Sequence[str], passages: 
     """Whether the unit's passage belongs to the same article as the rows and mentions the code too."""
     article = passages[rows[0].passage].metadata.get("article_id")
     same = passages[unit.passage].metadata.get("article_id") == article
-    return same and unit.kind is not Kind.ROW and bool(set(spot(passages[unit.passage].page_content)) & set(codes))
+    return (
+        same
+        and unit.kind not in (Kind.ROW, Kind.TABLE)
+        and bool(set(spot(passages[unit.passage].page_content)) & set(codes))
+    )
 
 
 class _Candidates:
@@ -129,6 +134,7 @@ class _Candidates:
         new = np.array([self._new(unit, own) for unit, own in self._each()])
         scores = self._meaning(question, embeddings) + _PASSAGE * passage + _CODED * coded
         scores += _DISTINCTIVE * addressed + _NEW * new
+        scores += _TABLE * np.array([unit.kind is Kind.TABLE for unit in self._units], dtype=float)
         scores = (1 - _AROUND) * scores + _AROUND * self._around(scores)
         scores[new == 0.0] = -np.inf
         return np.asarray(scores)

@@ -71,7 +71,6 @@ OTHERS = [
     ("what does F07 mean on the power station", "28 V"),
     ("robot does not find its dock", "1. Stand the dock"),
     ("I need an invoice for my company", "VAT number"),
-    ("I want to send my order back", "Print the label"),
     ("How often must the coffee machine be descaled?", "three months"),
     ("How do I get limescale out of the steam iron?", "CALC button"),
     ("When do I replace the filter of the air purifier?", "2,200 hours|nine months"),

@@ -130,3 +130,11 @@ def test_a_short_paragraph_is_quoted_whole_and_steps_from_the_first() -> None:
     )
     assert quoted("Is the bag waterproof?", page)[:2] == ["The bag is waterproof.", "It floats."]
     assert "1. Roll the top.\n2. Clip the buckle.\n3. Pull." in quoted("How do I clip the buckle?", page)
+
+
+def test_beside_the_row_of_a_code_no_other_row_is_said() -> None:
+    table = (
+        "| Code | Meaning |\n|---|---|\n| P4 | The pump of the tent is dry |\n| P9 | The pump of the tent is too hot |"
+    )
+    found = extract("The pump of my tent is hot and shows P4", ["P4"], [passage(table)], HashEmbeddings(256))
+    assert [unit.text for unit in found] == ["P4: The pump of the tent is dry."]

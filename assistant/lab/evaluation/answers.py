@@ -2,8 +2,8 @@
 
 The articles of a retrieval set are imported as in the product, and every question is asked three ways: as it is, with
 its right articles hidden (nothing may be said), and of another set's articles (another domain). An answer counts as
-right if it cites a right article and, where the set has a reference answer, shares enough of its words: that is a
-reader's judgement in rough, so read some with ``--show``.
+right if it cites a right article and shares enough words with the reference answer, or cites another article and shares
+most of them; without a reference, the article decides. That judges in rough: read some with ``--show``.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ from assistant.text.words import query_words, stem
 PRESENT, HIDDEN, FOREIGN = "article present", "article left out", "of another domain"
 BINS = 10
 _PASSAGES = 8
-# The share of a reference answer's distinct words that an answer with the right source must have.
-_SHARED = 0.2
+# The share of words that answer and reference must have in common, of those of the shorter one: with a right article
+# cited, and with another one, which may say the same.
+_SHARED, _SAME = 0.4, 0.7
 
 
 @dataclass(frozen=True)
@@ -210,11 +211,13 @@ def _ask(skill: AnswerSkill, question: Question, way: str, known_as: Mapping[str
     answer = skill.invoke(AnswerRequest(text=question.text))
     cpu = process_time() - started
     cited = {known_as[citation.article_id] for said in answer.sentences for citation in said.citations}
-    right = way == PRESENT and not cited.isdisjoint(question.gold) and _agrees(answer, question.answer)
+    right = way != FOREIGN and _agrees(answer, question.answer, sourced=not cited.isdisjoint(question.gold))
     return Asked(way, question.text, answer.text, tuple(sorted(cited)), answer.confidence, right, cpu)
 
 
-def _agrees(answer: Answer, reference: str) -> bool:
-    """Whether the answer has enough of the reference's distinct words; true without a reference."""
-    expected = {stem(word) for word in query_words(reference)} if reference else set()
-    return len(expected & {stem(word) for word in query_words(answer.text)}) >= _SHARED * len(expected)
+def _agrees(answer: Answer, reference: str, *, sourced: bool) -> bool:
+    """Whether answer and reference share enough words; without a reference, whether a right article is cited."""
+    if not reference or not answer.text:
+        return sourced
+    expected, said = ({stem(word) for word in query_words(text)} for text in (reference, answer.text))
+    return len(expected & said) >= (_SHARED if sourced else _SAME) * min(len(expected), len(said))

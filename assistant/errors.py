@@ -25,16 +25,21 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from assistant.wording import Notice
+
 
 class AssistantError(Exception):
-    """Base of the tree. ``code`` is stable and machine-readable, ``status`` the HTTP status."""
+    """Base of the tree. ``code`` is stable and machine-readable, ``status`` the HTTP status.
+
+    Where a customer may read it, the message is a `Notice`, so that it can be told in their language."""
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
 
-    def __init__(self, message: str, **fields: Any) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str | Notice, **fields: Any) -> None:
+        self.notice = message if isinstance(message, Notice) else None
+        self.message = str(message)
+        super().__init__(self.message)
         self.fields = {name: value for name, value in fields.items() if value is not None}
 
 
@@ -42,7 +47,7 @@ class Invalid(AssistantError):
     code = "invalid"
     status = 422
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
+    def __init__(self, message: str | Notice, *, field: str | None = None) -> None:
         super().__init__(message, field=field)
 
 
@@ -65,7 +70,7 @@ class Gone(NotFound):
     code = "gone"
     status = 410
 
-    def __init__(self, message: str, *, condition: str) -> None:
+    def __init__(self, message: str | Notice, *, condition: str) -> None:
         super().__init__(message, condition=condition)
         self.condition = condition
 
@@ -79,7 +84,7 @@ class TooLarge(AssistantError):
     code = "too_large"
     status = 413
 
-    def __init__(self, message: str, *, limit: int | None = None) -> None:
+    def __init__(self, message: str | Notice, *, limit: int | None = None) -> None:
         super().__init__(message, limit=limit)
 
 
@@ -92,7 +97,7 @@ class RateLimited(AssistantError):
     code = "rate_limited"
     status = 429
 
-    def __init__(self, message: str, *, retry_after: float) -> None:
+    def __init__(self, message: str | Notice, *, retry_after: float) -> None:
         super().__init__(message, retry_after=retry_after)
         self.retry_after = retry_after
 
@@ -107,7 +112,7 @@ class Unavailable(NotReady):
 
     code = "unavailable"
 
-    def __init__(self, message: str, *, cause: str, retry_after: float = 5.0) -> None:
+    def __init__(self, message: str | Notice, *, cause: str, retry_after: float = 5.0) -> None:
         super().__init__(message, cause=cause, retry_after=retry_after)
         self.cause = cause
         self.retry_after = retry_after
@@ -121,7 +126,7 @@ class EngineError(AssistantError):
 class EngineBusy(EngineError):
     code = "model_busy"
 
-    def __init__(self, message: str, *, retry_after: float) -> None:
+    def __init__(self, message: str | Notice, *, retry_after: float) -> None:
         super().__init__(message, retry_after=retry_after)
         self.retry_after = retry_after
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from assistant.errors import NotAllowed, NotFound
 from assistant.models import Agent, AgentRole, Attachment, Conversation, Message, MessageVisibility, Ticket
+from assistant.wording import Notice
 
 
 class Scope(StrEnum):
@@ -83,7 +84,7 @@ def access_conversation(session: Session, principal: CustomerPrincipal) -> Conve
     """The customer's own conversation."""
     conversation = session.get(Conversation, principal.conversation_id)
     if conversation is None:
-        raise NotFound("This conversation no longer exists. Please start a new one.")
+        raise NotFound(Notice("conversation_gone"))
     return conversation
 
 

@@ -27,6 +27,7 @@ from assistant.media.kinds import DEFAULT_EXTENSIONS, Risk, risk_of
 from assistant.media.photo import Limits, Photo, normalise
 from assistant.models import Attachment, AttachmentKind, FileCondition
 from assistant.settings import Settings
+from assistant.wording import Notice
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +79,7 @@ def check_files(desk: Desk, uploads: Sequence[Upload]) -> CheckedFiles:
         try:
             if len(files) >= desk.settings.photos_per_message:
                 limit = desk.settings.photos_per_message
-                raise TooLarge(f"A message takes at most {limit} files. Send this one in another message.", limit=limit)
+                raise TooLarge(Notice("files_too_many", {"n": limit}), limit=limit)
             files.append(_check(desk.settings, upload, desk.photo_limits))
         except NotReady:
             raise
@@ -99,7 +100,7 @@ def prepare_files(
     scanned = [(file, _scan(desk, file)) for file in checked.files]
     infected = [file for file, condition in scanned if condition is FileCondition.INFECTED]
     refused += [
-        RejectedFile(file.filename, Invalid(f"{file.filename} contains malware and was not stored.", field="photos"))
+        RejectedFile(file.filename, Invalid(Notice("file_infected", {"name": file.filename}), field="photos"))
         for file in infected
     ]
     clean = [(file, condition) for file, condition in scanned if condition is not FileCondition.INFECTED]
@@ -121,7 +122,7 @@ def _check(settings: Settings, upload: Upload, limits: Limits) -> CheckedFile:
     allowed = DEFAULT_EXTENSIONS if settings.file_types is None else settings.file_types
     risk = risk_of(name, upload.data, allowed=[extension.lower().lstrip(".") for extension in allowed])
     if risk is not None and settings.risky_files == "refuse":
-        raise Unsupported(f"{name} is a kind of file that is not accepted here. Please send a photo or a PDF instead.")
+        raise Unsupported(Notice("file_kind", {"name": name}))
     return CheckedFile(name, content, risk)
 
 

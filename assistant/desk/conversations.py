@@ -30,8 +30,10 @@ from assistant.models import (
     MessageVisibility,
 )
 from assistant.ports import HandoffReason
+from assistant.text import languages
 from assistant.text.clusters import shorten
 from assistant.text.mail import own_words
+from assistant.wording import Notice, word_all
 
 _SUBJECT_LENGTH = 80
 _USED_ID = "This client_id was used for a different message. Use a new one for each message."
@@ -46,11 +48,13 @@ class Posted:
     repeated: bool = False
 
 
-def start_conversation(desk: Desk, *, name: str | None = None, email: str | None = None) -> Conversation:
-    """Begin a conversation in the widget."""
+def start_conversation(
+    desk: Desk, *, name: str | None = None, email: str | None = None, language: str | None = None
+) -> Conversation:
+    """Begin a conversation in the widget. ``language``: what the customer's page or browser speaks."""
     with desk.db.begin() as session:
         customer = find_or_add_customer(session, name=name, email=email)
-        return state.begin_conversation(session, customer, channel="widget")
+        return state.begin_conversation(session, customer, channel="widget", language=language)
 
 
 def post_message(
@@ -99,9 +103,7 @@ def _acknowledge_repeat(message: Message, sent: set[str], rejected: tuple[Reject
 
 def check_text(desk: Desk, text: str) -> None:
     if len(text) > desk.settings.message_max_chars:
-        raise Invalid(
-            f"The text is longer than {desk.settings.message_max_chars:,} characters. Please shorten it.", field="text"
-        )
+        raise Invalid(Notice("text_too_long", {"n": desk.settings.message_max_chars}), field="text")
 
 
 def require_content(text: str, files: PreparedFiles) -> None:
@@ -110,7 +112,7 @@ def require_content(text: str, files: PreparedFiles) -> None:
         return
     if files.rejected:
         raise files.rejected[0].error
-    raise Invalid("The message is empty: write something or attach a photo.", field="text")
+    raise Invalid(Notice("message_empty"), field="text")
 
 
 def add_customer_message(
@@ -152,7 +154,7 @@ def add_reply(
     citations: Sequence[Citation] = (),
     confidence: float | None = None,
 ) -> Message:
-    """Add what the assistant, an agent or the system says. ``confidence``: that it answers the question, 0 to 1."""
+    """Add what the assistant or an agent says. ``confidence``: that it answers the question, 0 to 1."""
     message = Message(
         author=author,
         text=text,
@@ -190,8 +192,17 @@ def set_failed(session: Session, message: Message, *, failed: bool) -> None:
 def hand_off(session: Session, conversation: Conversation, reason: HandoffReason) -> None:
     """Give the conversation to a person and tell the customer. A no-op if a person has it or is being waited for."""
     if state.hand_off(session, conversation, reason):
-        notice = _handoff_notice(reason, state.queue_position(session, conversation))
-        add_reply(session, conversation, author=Author.SYSTEM, text=notice)
+        notices = _handoff_notices(reason, state.queue_position(session, conversation))
+        told = [notice.to_json() for notice in notices]
+        state.add_message(session, conversation, Message(author=Author.SYSTEM, text=word_all(notices), notices=told))
+
+
+def language_of(conversation: Conversation, messages: Sequence[Message]) -> str | None:
+    """The language that the customer writes, if it is certain."""
+    prior = languages.expected(conversation.language)
+    written = "\n".join(message.new_text for message in messages if message.author is Author.CUSTOMER)
+    spoken, sure = languages.detect(written, prior)
+    return spoken if written and sure > languages.SURE else None
 
 
 def jobs_ahead(session: Session, conversation: Conversation) -> int | None:
@@ -218,17 +229,9 @@ def last_customer_message(session: Session, conversation_id: int) -> Message | N
     return session.scalar(query.order_by(Message.id.desc()).limit(1))
 
 
-def _handoff_notice(reason: HandoffReason, position: int) -> str:
-    why = {
-        HandoffReason.CUSTOMER_ASKED: "A colleague will take over from here.",
-        HandoffReason.MISSING_KNOWLEDGE: "I found no reliable answer in our articles, so a colleague will take over.",
-        HandoffReason.NOTHING_NEW: "Our articles say no more about this, so a colleague will take over.",
-        HandoffReason.UNSUPPORTED_ANSWER: "I am not sure enough of the answer, so a colleague will take over.",
-        HandoffReason.NEEDS_HUMAN: "A person should look at this, so a colleague will take over.",
-        HandoffReason.ENGINE_DOWN: "I cannot answer right now, so a colleague will take over.",
-    }[reason]
-    ahead = "You are next in line." if position <= 1 else f"You are number {position} in line."
-    return f"{why} {ahead} They can see everything you have sent. You can close this window and come back later."
+def _handoff_notices(reason: HandoffReason, position: int) -> list[Notice]:
+    ahead = Notice("queue_next") if position <= 1 else Notice("queue_position", {"n": position})
+    return [Notice(f"handoff_{reason.value}"), ahead, Notice("sees_everything"), Notice("come_back_later")]
 
 
 def _find_message(session: Session, conversation_id: int, client_id: str | None) -> Message | None:

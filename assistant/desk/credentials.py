@@ -17,6 +17,7 @@ from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrin
 from assistant.errors import Invalid, NotFound, Unauthenticated
 from assistant.models import Agent, APIKey, Conversation
 from assistant.text.folding import address
+from assistant.wording import Notice
 
 KEY_PREFIX = "ask_"
 _SEEN_EVERY = timedelta(minutes=5)
@@ -123,5 +124,5 @@ def customer_principal(db: Database, conversation_public_id: str) -> CustomerPri
         query = select(Conversation.id).where(Conversation.public_id == conversation_public_id)
         conversation_id = session.scalar(query)
     if conversation_id is None:
-        raise NotFound("This conversation no longer exists. Please start a new one.")
+        raise NotFound(Notice("conversation_gone"))
     return CustomerPrincipal(conversation_id)

@@ -83,9 +83,11 @@ def lock_conversation(session: Session, conversation_id: int) -> Conversation:
     return conversation
 
 
-def begin_conversation(session: Session, customer: Customer, *, channel: str) -> Conversation:
+def begin_conversation(
+    session: Session, customer: Customer, *, channel: str, language: str | None = None
+) -> Conversation:
     """Add a conversation without messages. Nobody sees it before its first message."""
-    conversation = Conversation(customer=customer, channel=channel, state=_state_of_open(channel))
+    conversation = Conversation(customer=customer, channel=channel, language=language, state=_state_of_open(channel))
     if conversation.state is ConversationState.HANDED_OFF:
         conversation.handed_off_at = utcnow()
     session.add(conversation)

@@ -49,6 +49,7 @@ def triage_message(desk: Desk, message_id: int) -> None:
             context = context_of(session, session.get_one(Message, message_id), desk.taxonomy)
             text, photos = context.text, context.counting_photos
             heads = current_heads(session, desk)
+            browser = context.message.conversation.language
         started = perf_counter()
         fields = run_triage(
             desk,
@@ -57,6 +58,7 @@ def triage_message(desk: Desk, message_id: int) -> None:
             products=context.named[1] if context.named is not None else (),
             photos=read_files(desk, photos) if desk.capabilities.decisions else [],
             heads=heads,
+            browser=browser,
         )
         seconds = perf_counter() - started
         with desk.db.begin() as session:
@@ -90,6 +92,7 @@ def run_triage(
     photos: Sequence[bytes],
     heads: Mapping[str, Heads],
     products: Sequence[str] | None = None,
+    browser: str | None = None,
 ) -> list[TriagedField]:
     """Run the triage skill with this desk's taxonomy and models. Stores nothing."""
     return triage(
@@ -100,6 +103,7 @@ def run_triage(
         capabilities=desk.capabilities,
         taxonomy=desk.taxonomy,
         heads=heads,
+        browser=browser,
     )
 
 

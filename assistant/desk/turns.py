@@ -44,6 +44,7 @@ from assistant.skills.answer import (
     Token,
 )
 from assistant.skills.answer_request import AnswerRequest
+from assistant.text.languages import expected
 
 GIVE_UP = "give_up"  # the job that follows once a message could not be processed
 # Seconds between deltas: one row and one wake-up for several tokens.
@@ -156,7 +157,8 @@ def _be_polite(desk: Desk, message: Message) -> None:
         place = next(number for number, one in enumerate(said) if one.id == message.id)
         before, is_last = said[place - 1] if place else None, place == len(said) - 1
         speaks = conversation.state in (ConversationState.ASSISTANT, ConversationState.CLOSED)
-        text = language.courtesy(message.new_text)
+        written = "\n".join(one.new_text for one in said[:place] if one.author is Author.CUSTOMER)
+        text = language.courtesy(message.new_text, expected(conversation.language, written))
         if text is None or not is_last or not speaks or conversation.channel not in state.ASSISTANT_CHANNELS:
             return
         if before is None or before.author is not Author.CUSTOMER:
@@ -239,6 +241,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
             subject=context.opening,
             product=triage.product_in(session, context),
             rejected=context.rejected(handed_off=not is_live),
+            browser=conversation.language,
         )
         situation = _Situation(
             conversation_id=conversation.id,
@@ -247,7 +250,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
             ticket_id=ticket.id,
             triage_id=result.id if result is not None else None,
             needs_human=unclear or _needs_human(result),
-            courtesy=language.courtesy(message.new_text) if is_courtesy(message) else None,
+            courtesy=language.courtesy(message.new_text, request.expected_languages) if is_courtesy(message) else None,
             request=request,
         )
     # Beyond what was read in them, only a writing model and visual search need the photos themselves.

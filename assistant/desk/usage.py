@@ -18,6 +18,7 @@ from assistant.db import Database
 from assistant.desk.desk import Desk
 from assistant.errors import AssistantError, TooLarge, Unavailable
 from assistant.models import Attachment, Message, UploadCount
+from assistant.wording import Notice
 
 _KEEP = timedelta(days=2)
 
@@ -33,7 +34,7 @@ def admit(
     free = desk.storage.free_bytes()
     if free is not None and free - sum(sizes) < desk.settings.disk_reserve:
         raise Unavailable(
-            "The server has too little disk space left for files. Please send text only, or try again later.",
+            Notice("storage_low"),
             cause="disk_low",
             retry_after=60,
         )
@@ -58,12 +59,12 @@ def _count(
         outcome: list[AssistantError | None] = []
         for size in sizes:
             if held + size > settings.conversation_max_bytes:
-                outcome.append(_full("The files of this conversation", settings.conversation_max_bytes, "leave it out"))
+                outcome.append(_full("files_of_conversation", settings.conversation_max_bytes))
             elif today.bytes + size > settings.visitor_daily_bytes:
-                outcome.append(_full("Your files of today", settings.visitor_daily_bytes, "send it tomorrow"))
+                outcome.append(_full("files_of_today", settings.visitor_daily_bytes))
             elif today.files + 1 > settings.visitor_daily_files:
                 limit = settings.visitor_daily_files
-                outcome.append(TooLarge(f"You have sent {limit} files today. Please send it tomorrow.", limit=limit))
+                outcome.append(TooLarge(Notice("files_today", {"n": limit}), limit=limit))
             else:
                 outcome.append(None)
                 held, today.bytes, today.files = held + size, today.bytes + size, today.files + 1
@@ -86,5 +87,5 @@ def _bytes_of(session: Session, conversation_id: int) -> int:
     return session.scalar(total.where(Message.conversation_id == conversation_id)) or 0
 
 
-def _full(what: str, limit: int, advice: str) -> TooLarge:
-    return TooLarge(f"{what} would exceed {limit / 1e6:.0f} MB. Please {advice}, or send a smaller one.", limit=limit)
+def _full(code: str, limit: int) -> TooLarge:
+    return TooLarge(Notice(code, {"megabytes": limit / 1e6}), limit=limit)

@@ -29,8 +29,9 @@ from assistant.models import (
 from assistant.retrieval.fulltext import in_use
 from assistant.retrieval.loaders import Listing, make_article
 from assistant.retrieval.sources.markdown import read_markdown
-from assistant.skills import language, personal_data
+from assistant.skills import personal_data
 from assistant.text.clusters import shorten
+from assistant.text.languages import SURE, detect
 from assistant.text.words import query_words
 
 # Shorter answers ("Done!") do not help anyone else.
@@ -119,7 +120,7 @@ def _answer_of(session: Session, ticket: Ticket) -> SolvedAnswer | None:
     if asked is None or answered is None or answered.id < asked.id or len(answered.text.split()) < _LEAST_WORDS:
         return None
     question = f"{ticket.subject}\n{asked.new_text}" if ticket.subject not in asked.new_text else asked.new_text
-    spoken, sure = language.detect(asked.new_text)
+    spoken, sure = detect(asked.new_text)
     names = _names(session, ticket, answered)
     others = [] if spoken in _NOUNS_WITH_CAPITALS else _unknown_names(session, question, answered.text, ticket.product)
     return SolvedAnswer(
@@ -127,7 +128,7 @@ def _answer_of(session: Session, ticket: Ticket) -> SolvedAnswer | None:
         question=personal_data.mask(question.strip(), names=names, exactly=others),
         answer=personal_data.mask(answered.text, names=names, exactly=others),
         product=ticket.product,
-        language=spoken if sure > 0.6 else "en",
+        language=spoken if sure > SURE else "en",
     )
 
 

@@ -30,6 +30,7 @@ from assistant.media.origin import Origin, save
 from assistant.media.shape import kept_size, widened
 from assistant.sandbox import worker as sandbox
 from assistant.sandbox.worker import OverLimit, ReaderFailed
+from assistant.wording import Notice
 
 THUMBNAIL_SIDE = 320
 _JPEG_OPTIONS: dict[str, int | str] = {"quality": 90, "subsampling": "4:2:0"}
@@ -37,7 +38,7 @@ _JPEG_OPTIONS: dict[str, int | str] = {"quality": 90, "subsampling": "4:2:0"}
 _SHRINK = Image.Resampling.HAMMING
 _DECODERS = {"JPEG": "JPEG", "PNG": "PNG", "WebP": "WEBP", "GIF": "GIF", "HEIC": "HEIF"}
 _ANIMATED = ("PNG", "WEBP", "GIF")
-_ACCEPTED = "Please send it as JPEG, PNG, WebP, GIF or HEIC."
+_ACCEPTED = ", ".join(_DECODERS)
 # A photo of 50 megapixels takes half a gigabyte to decode: two at a time, whatever the number of threads.
 _DECODING = threading.BoundedSemaphore(2)
 _HEIC_LIMITS = sandbox.Limits(memory=2 << 30, cpu_seconds=20, seconds=30)
@@ -84,17 +85,17 @@ def normalise(upload: Upload, limits: Limits) -> Photo | StoredFile:
     """
     name = safe_filename(upload.filename)
     if not upload.data:
-        raise Invalid(f"{name} is empty. Please attach it again.", field="photos")
+        raise Invalid(Notice("file_empty", {"name": name}), field="photos")
     if len(upload.data) > limits.max_bytes:
-        limit = f"{limits.max_bytes / 1e6:.0f} MB"
-        raise TooLarge(f"{name} is larger than {limit}. Please send a smaller file.", limit=limits.max_bytes)
+        notice = Notice("file_too_large", {"name": name, "megabytes": limits.max_bytes / 1e6})
+        raise TooLarge(notice, limit=limits.max_bytes)
     image_format = sniff(upload.data)
     if image_format is None:
         if seems_damaged(upload):
-            raise Invalid(f"{name} is not an image, or is too damaged to tell. {_ACCEPTED}", field="photos")
+            raise Invalid(Notice("file_not_an_image", {"name": name, "formats": _ACCEPTED}), field="photos")
         return StoredFile(upload.data, name)
     if image_format not in _DECODERS:
-        raise Unsupported(f"{name} is an image in {image_format} format, which is not accepted. {_ACCEPTED}")
+        raise Unsupported(Notice("file_format", {"name": name, "format": image_format, "formats": _ACCEPTED}))
     with _DECODING:
         return _normalise_photo(upload.data, name, image_format=image_format, limits=limits)
 
@@ -109,7 +110,7 @@ def _normalise_photo(data: bytes, name: str, *, image_format: str, limits: Limit
     except ReaderFailed as error:
         raise _damage(name, error.detail) from error
     except NotReady as error:
-        raise NotReady(f"{name} cannot be read now. Please try again later, or send a JPEG.") from error
+        raise NotReady(Notice("file_unreadable_now", {"name": name})) from error
     except AssistantError:
         raise
     except Exception as error:  # decoders raise almost anything; to the sender it all means the same
@@ -118,12 +119,12 @@ def _normalise_photo(data: bytes, name: str, *, image_format: str, limits: Limit
 
 
 def _bomb(name: str) -> TooLarge:
-    return TooLarge(f"{name} would unpack to far too much data. Please send a smaller photo.")
+    return TooLarge(Notice("file_unpacks_too_large", {"name": name}))
 
 
 def _damage(name: str, reason: str) -> Invalid:
-    what = "is cut off before its end" if "truncated" in reason.lower() else "is damaged"
-    return Invalid(f"{name} {what} and cannot be opened. Please take or export it again.", field="photos")
+    code = "file_cut_off" if "truncated" in reason.lower() else "file_damaged"
+    return Invalid(Notice(code, {"name": name}), field="photos")
 
 
 def _decode(data: bytes, name: str, *, decoder: str, limits: Limits) -> tuple[Image.Image, Origin]:
@@ -138,10 +139,10 @@ def _decode(data: bytes, name: str, *, decoder: str, limits: Limits) -> tuple[Im
     with open_file() as image:
         width, height = image.size
         if width < 1 or height < 1:
-            raise Invalid(f"{name} has no pixels. Please take it again.", field="photos")
+            raise Invalid(Notice("file_without_pixels", {"name": name}), field="photos")
         if width * height > limits.max_pixels:
-            limit = f"{limits.max_pixels / 1e6:.0f} megapixels"
-            raise TooLarge(f"{name} has more than {limit}. Please send a smaller one.", limit=limits.max_pixels)
+            notice = Notice("file_too_many_pixels", {"name": name, "megapixels": limits.max_pixels / 1e6})
+            raise TooLarge(notice, limit=limits.max_pixels)
         # The JPEG decoder can scale by 2, 4 or 8 while it reads. Slightly above the size kept: a third of the time.
         kept = kept_size(width, height, limits.max_side)
         image.draft(None, (int(1.25 * kept[0]), int(1.25 * kept[1])))

@@ -64,6 +64,8 @@ class Conversation(Base):
     customer_id: Mapped[int] = reference("customers", ondelete="CASCADE")
     customer: Mapped[Customer] = relationship()
     channel: Mapped[str] = mapped_column(Text, default="widget")  # widget, api
+    # What the customer's page or browser speaks, e.g. "de": the likeliest language of a message too short to tell.
+    language: Mapped[str | None] = mapped_column(Text)
     state: Mapped[ConversationState] = mapped_column(
         enum_type(ConversationState, "state"), default=ConversationState.ASSISTANT, index=True
     )
@@ -95,6 +97,8 @@ class Message(Base):
         enum_type(MessageVisibility, "visibility"), default=MessageVisibility.PUBLIC
     )
     text: Mapped[str] = mapped_column(Text)
+    # What the system says, as ``{"code", "params"}`` of `wording`; the text is the same in English.
+    notices: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONType)
     helpful: Mapped[bool | None]  # the customer's rating of an answer
     confidence: Mapped[float | None]  # the assistant's, that its message answers the question
     # The sender's own id of the message: one sent twice is stored once.

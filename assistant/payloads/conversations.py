@@ -143,6 +143,13 @@ class MessagePart(Payload):
     quoted: bool = Field(description="Quoted mail, a signature or a disclaimer.")
 
 
+class Notice(Payload):
+    """What the product tells a customer, by its code, for whoever words it in the customer's language."""
+
+    code: str
+    params: dict[str, str | int | float]
+
+
 class Message(Payload):
     """A message as its customer sees it; `visibility` is `internal` for notes, which only agents and machines get."""
 
@@ -154,6 +161,7 @@ class Message(Payload):
     text: str = Field(description="All of it.")
     new_text: str = Field(description="Without quoted mail, signature and disclaimer: what was written now.")
     parts: tuple[MessagePart, ...] = Field(description="The text cut at what is quoted; empty if nothing is.")
+    notices: tuple[Notice, ...] = Field(description="Of a message by the system: what its text says, code by code.")
     helpful: bool | None = Field(description="Whether the customer says that an answer helped; null if they have not.")
     failed: bool = Field(description="The assistant could not process the customer's message: a person has to read it.")
     created_at: datetime
@@ -172,6 +180,7 @@ class Message(Payload):
             text=message.text,
             new_text=message.new_text,
             parts=tuple(MessagePart(text=part.text, quoted=not part.own) for part in parts) if len(parts) > 1 else (),
+            notices=tuple(Notice(**notice) for notice in message.notices or ()),
             helpful=message.helpful,
             failed=message.failed,
             created_at=message.created_at,
@@ -181,13 +190,20 @@ class Message(Payload):
 
 
 class RejectedFile(Payload):
-    """A file that was not accepted; `status`, `code` and `detail` as in a problem document."""
+    """A file that was not accepted; `status`, `code`, `detail` and `notice` as in a problem document."""
 
     filename: str
     status: int
     code: str
     detail: str
+    notice: Notice | None = Field(description="What `detail` says, by its code; null if it has none.")
 
     @classmethod
     def of(cls, filename: str, error: AssistantError) -> Self:
-        return cls(filename=filename, status=error.status, code=error.code, detail=error.message)
+        return cls(
+            filename=filename,
+            status=error.status,
+            code=error.code,
+            detail=error.message,
+            notice=Notice(**error.notice.to_json()) if error.notice is not None else None,
+        )

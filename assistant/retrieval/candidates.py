@@ -18,14 +18,12 @@ from assistant.retrieval.identifiers import Asked, asked_in
 from assistant.retrieval.meaning import InDatabase, InMemory, Reading, meaning_of
 from assistant.retrieval.pictures import resembling
 from assistant.retrieval.vectors import Vectors, occurrences
-from assistant.text.languages import detect
+from assistant.text.languages import SURE, detect
 from assistant.text.names import Names
 from assistant.text.words import query_words
 
 # Words and meaning propose at most this many passages each: of all, of the product's, of those with each identifier.
 CANDIDATES = 60
-# Languages of short texts are easily confused: below this confidence an English question may be taken for another.
-_SURE_OF_LANGUAGE = 0.6
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def prepare_query(
     if not text:
         return Query("", (), None, looks)
     language, confidence = detect(text)
-    unread = confidence > _SURE_OF_LANGUAGE and not first.reads(language)
+    unread = confidence > SURE and not first.reads(language)
     if unread and second is not None and second.reads(language):
         return Query(text, (_read(text, second),), None, looks)
     if second is not None and mixed and not unread:

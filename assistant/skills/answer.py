@@ -25,7 +25,6 @@ from assistant.ports import Capabilities, HandoffReason, image_block
 from assistant.skills import language, prompts
 from assistant.skills.answer_request import AnswerRequest, build_query, products_of
 from assistant.skills.answerability import (
-    SURE_OF_LANGUAGE,
     confidence,
     distinctive_stems,
     full_text,
@@ -34,6 +33,7 @@ from assistant.skills.answerability import (
 from assistant.skills.extract import extract
 from assistant.skills.grounding import SUPPORTED, best_support, support
 from assistant.text.clusters import beginning
+from assistant.text.languages import SURE
 from assistant.text.sentences import sentences
 from assistant.text.units import Unit
 
@@ -174,8 +174,8 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         found = [document for document in found if not _is_review(document)]
         found.sort(key=lambda one: (str(one.metadata["article_id"]), str(one.metadata["heading"])) in request.rejected)
         found = [document for document in found if document.metadata.get("fits") is not False] or found
-        spoken, sure = language.detect(request.text)
-        return _in_language(found, spoken) if sure > SURE_OF_LANGUAGE else found
+        spoken, sure = request.language
+        return _in_language(found, spoken) if sure > SURE else found
 
     def _choose(self, request: AnswerRequest, passages: Sequence[Document]) -> list[Unit]:
         """What would be quoted, by which it is judged whether there is an answer, even if a model then writes it."""
@@ -246,7 +246,7 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
 
     def _messages(self, request: AnswerRequest, passages: Sequence[Document]) -> list[BaseMessage]:
         """The system rules; then passages, history, evidence and question, cut to the token budget; then the photos."""
-        spoken, _ = language.detect(request.text)
+        spoken, _ = request.language
         budget = self.context_tokens // 2
         question = prompts.shorten(request.text, budget=budget // 2)
         room = budget - prompts.count_tokens(question)

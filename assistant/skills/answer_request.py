@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from assistant.skills.read_photo import PhotoEvidence
 from assistant.text.identifiers import spot
+from assistant.text.languages import detect, expected
 
 # Words of visible text that go into the query. More would drown out the question itself.
 _QUERY_WORDS_FROM_PHOTOS = 40
@@ -29,11 +31,22 @@ class AnswerRequest:
     subject: str = ""
     product: str | None = None
     rejected: frozenset[tuple[str, str]] = frozenset()  # (article id, heading) of passages that did not help
+    browser: str | None = None  # what the customer's page or browser speaks
 
     @property
     def question(self) -> str:
         """Subject and message, the customer's own words."""
         return f"{self.subject}\n{self.text}"
+
+    @property
+    def expected_languages(self) -> dict[str, float]:
+        """How likely each language is before the message is read: of earlier messages and the browser."""
+        return expected(self.browser, "\n".join(turn.text for turn in self.history if turn.author == "customer"))
+
+    @cached_property
+    def language(self) -> tuple[str, float]:
+        """The language of the message and how probable it is."""
+        return detect(self.text, self.expected_languages)
 
     @property
     def codes(self) -> list[str]:

@@ -24,14 +24,12 @@ from statistics import median
 
 from langchain_core.documents import Document
 
-from assistant.skills import language
 from assistant.skills.answer_request import AnswerRequest
 from assistant.text.identifiers import certain, spot
+from assistant.text.languages import SURE
 from assistant.text.sentences import sentences
 from assistant.text.words import query_words, stem, stems
 
-# Below this confidence a detected language is not acted on.
-SURE_OF_LANGUAGE = 0.6
 # Log odds of nothing in common, and of each signal. Fitted on 440 answers, half of them with the right article left out
 # (anthropic_docs, emanual_tv, stackfaq, the sample company). Fitted on three sets and measured on the fourth: the area
 # under the curve is .82 to .90, the calibration error .02; from .5 on, 8 to 26 % of questions without their article are
@@ -161,5 +159,5 @@ def _stands_out(passage: Document) -> float:
 
 
 def _is_foreign(request: AnswerRequest, passage: Document) -> bool:
-    spoken, sure = language.detect(request.text)
-    return sure > SURE_OF_LANGUAGE and passage.metadata.get("language") != spoken
+    spoken, sure = request.language
+    return sure > SURE and passage.metadata.get("language") != spoken

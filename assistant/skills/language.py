@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from assistant.text.languages import LANGUAGES, detect
+from assistant.wording import ENGLISH, Notice, choose, word
 
 __all__ = ["LANGUAGES", "courtesy", "detect", "wants_person"]
 
@@ -41,17 +43,6 @@ _SMALL_TALK = re.compile(
 )
 _SAYS_HELLO = re.compile(rf"\b{_HELLO}(?!\w)", re.IGNORECASE)
 _SAYS_THANKS = re.compile(rf"\b{_THANKS}(?!\w)", re.IGNORECASE)
-_COURTESIES = {
-    "en": (
-        "Hello! Please tell us what happened, or send a photo.",
-        "You're welcome. Just write if you need anything else.",
-    ),
-    "de": (
-        "Guten Tag! Bitte schreiben Sie, was passiert ist, oder schicken Sie ein Foto.",
-        "Gerne. Schreiben Sie einfach, wenn noch etwas ist.",
-    ),
-}
-_GERMAN = re.compile(r"\b(?:hallo|guten|danke|dank)\b", re.IGNORECASE)
 
 
 def wants_person(text: str) -> bool:
@@ -59,9 +50,11 @@ def wants_person(text: str) -> bool:
     return _WANTS_PERSON.search(text) is not None
 
 
-def courtesy(text: str) -> str | None:
-    """The reply to a text that is nothing but a greeting or thanks; None for any other text."""
+def courtesy(text: str, expected: Mapping[str, float] | None = None) -> str | None:
+    """The reply to a text that is nothing but a greeting or thanks, in its language; None for any other text.
+    ``expected``: the prior for its language."""
     if len(text) > _LONGEST_SMALL_TALK or _SMALL_TALK.fullmatch(text.strip()) is None:
         return None
-    welcome, thanks = _COURTESIES["de" if _GERMAN.search(text) else "en"]
-    return welcome if _SAYS_HELLO.search(text) and not _SAYS_THANKS.search(text) else thanks
+    greets = _SAYS_HELLO.search(text) and not _SAYS_THANKS.search(text)
+    spoken, _ = detect(text, expected)
+    return word(Notice("courtesy_hello" if greets else "courtesy_thanks"), choose([spoken]) or ENGLISH)

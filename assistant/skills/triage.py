@@ -15,17 +15,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 
 from assistant.errors import AssistantError, Invalid
 from assistant.ports import Capabilities, Embedder, Question
-from assistant.skills import cues, language
+from assistant.skills import cues
 from assistant.skills.priors import Prior, Source, SourceKind, by_similarity, danger, examples
 from assistant.skills.read_photo import PhotoEvidence
 from assistant.skills.scorer import Tickets
 from assistant.skills.taxonomy import NO_PRODUCT, Label, Taxonomy
 from assistant.skills.triage_head import Fitted, Head, Heads, fit_head
+from assistant.text import languages
 from assistant.text.sentences import sentences
 
 __all__ = [
@@ -62,7 +64,6 @@ _SENTENCES = 12  # of a long ticket: feelings show early
 # Required of a ticket in a language that no embedder reads.
 _FOREIGN_LANGUAGE_NEEDS = 0.75
 _MOST_ABROAD = 2000  # tickets that a head for other languages learns from
-_LANGUAGE_SURE = 0.6  # below, a ticket counts as one that the settings' embedder reads
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class TriagedField:
 def allowed_values(taxonomy: Taxonomy, name: str) -> tuple[str, ...]:
     """Every value that the field may have."""
     if name == "language":
-        return language.LANGUAGES
+        return languages.LANGUAGES
     return tuple(label.key for label in _options(taxonomy, name))
 
 
@@ -94,16 +95,18 @@ def triage(
     capabilities: Capabilities,
     taxonomy: Taxonomy,
     heads: Mapping[str, Heads] | None = None,
+    browser: str | None = None,
 ) -> list[TriagedField]:
-    """All fields, in the order of `FIELDS`. ``products``: of those named in the text, the ones
-    that count now, because a conversation goes from one product to another; None: all."""
-    spoken = language.detect(text)
-    embedder, readable = _embedder_for(spoken, capabilities)
-    ticket = _Ticket.of(text, evidence, embedder, spoken, readable=readable)
+    """All fields, in the order of `FIELDS`. ``products``: of those named in the text, the ones that count now, because
+    a conversation goes from one product to another; None: all. ``browser``: the language of the customer's page or
+    browser."""
+    spoken = languages.distribution(text, languages.expected(browser))
+    embedder, readable = _embedder_for(max(spoken.items(), key=itemgetter(1)), capabilities)
+    ticket = _Ticket.of(text, evidence, embedder, readable=readable)
     learned = {name: own[embedder.name] for name, own in (heads or {}).items() if embedder.name in own}
     decided = _decide(ticket, photos, capabilities, taxonomy)
     found = {
-        "language": _language(ticket),
+        "language": _triaged_field("language", spoken, [Source(SourceKind.TRAINED)]),
         "product": _product(ticket, evidence, taxonomy, decided.get("product"), products),
     }
     for name in ("category", "type", "priority", "sentiment", "needs_human"):
@@ -118,7 +121,6 @@ class _Ticket:
     whole: str  # text and the photos' evidence
     vector: np.ndarray  # (d,) of `whole`
     sentences: np.ndarray  # (s, d) of the customer's own sentences: one of them may show the sentiment
-    language: tuple[str, float]
     embedder: Embedder  # that made the vectors
     readable: bool  # whether it knows the ticket's language
     dangerous: bool
@@ -129,7 +131,6 @@ class _Ticket:
         text: str,
         evidence: Sequence[PhotoEvidence],
         embedder: Embedder,
-        spoken: tuple[str, float] = ("en", 0.0),
         *,
         readable: bool = True,
     ) -> _Ticket:
@@ -141,14 +142,14 @@ class _Ticket:
         vectors = np.asarray(embedder.embeddings.embed_documents(texts), dtype=np.float32)
         # Danger comes from the customer's own words: a warning sticker in a photo does not count.
         dangerous = cues.is_dangerous(text)
-        return cls(text, whole, vectors[0], vectors[1:], spoken, embedder, readable, dangerous)
+        return cls(text, whole, vectors[0], vectors[1:], embedder, readable, dangerous)
 
 
 def _embedder_for(spoken: tuple[str, float], capabilities: Capabilities) -> tuple[Embedder, bool]:
     """(the settings' embedder, or the second for a language that only that knows; whether it knows the language)."""
     known, sure = spoken
     own, second = capabilities.embedder, capabilities.second_embedder
-    if sure < _LANGUAGE_SURE or not own.languages or known in own.languages:
+    if sure < languages.SURE or not own.languages or known in own.languages:
         return own, True
     if second is not None and (not second.languages or known in second.languages):
         return second, True
@@ -248,16 +249,6 @@ def _triaged_field(
     probability = min(1.0, distribution[value])
     abstained = unsure or probability < max(THRESHOLDS[name], required)
     return TriagedField(name, value, probability, dict(distribution), abstained, tuple(sources))
-
-
-def _language(ticket: _Ticket) -> TriagedField:
-    spoken, probability = ticket.language
-    value = spoken if spoken in language.LANGUAGES else "en"
-    rest = (1 - probability) / (len(language.LANGUAGES) - 1)
-    # The detector gives one probability; the other languages share the rest so that the sum is 1.
-    distribution = {key: probability if key == value else rest for key in language.LANGUAGES}
-    sources = [Source(SourceKind.TRAINED)]
-    return _triaged_field("language", distribution, sources, unsure=spoken not in language.LANGUAGES)
 
 
 def _product(

@@ -25,6 +25,7 @@ from assistant.faults import FAULTS, passing_fault
 from assistant.media.files import Upload
 from assistant.models import Attachment, AttachmentKind, Event, Figure
 from assistant.web.context import stopping
+from assistant.wording import Notice
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +37,7 @@ PING_EVERY = 12.0
 # A stream ends after this many seconds and the browser reconnects with its last event id. This finds dead peers.
 STREAM_FOR = 300.0
 # Flask's own refusals carry the same codes as ours.
-_CODES = {413: TooLarge.code, 415: Unsupported.code}
+_CODES = {415: Unsupported.code}
 
 
 def problem(status: int, code: str, detail: str, **fields: Any) -> Response:
@@ -57,26 +58,27 @@ def _retry_after(seconds: float) -> str:
 
 
 def problem_from(error: AssistantError) -> Response:
-    return problem(error.status, error.code, error.message, **error.fields)
+    fields = error.fields if error.notice is None else {**error.fields, "notice": error.notice.to_json()}
+    return problem(error.status, error.code, error.message, **fields)
 
 
 def problem_from_http(error: HTTPException) -> Response:
     """Flask's own refusals (404, 405, 413, ...) as problem documents."""
     status = error.code or 500
-    detail = _too_large(error) if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else error.description or ""
-    response = problem(status, _CODES.get(status, HTTPStatus(status).name.lower()), detail)
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return problem_from(_too_large())
+    response = problem(status, _CODES.get(status, HTTPStatus(status).name.lower()), error.description or "")
     allow = getattr(error, "valid_methods", None)
     if allow:
         response.headers["Allow"] = ", ".join(allow)
     return response
 
 
-def _too_large(error: HTTPException) -> str:
+def _too_large() -> TooLarge:
     limit = request.max_content_length
     if request.content_length is None or limit is None or request.content_length <= limit:
-        return "The form's text is too large. Please shorten it."
-    size = f"{limit / 1e6:.0f} MB"
-    return f"The request is larger than {size}. Send less text, smaller files, or fewer at once."
+        return TooLarge("The form's text is too large. Please shorten it.")
+    return TooLarge(Notice("request_too_large", {"megabytes": limit / 1e6}))
 
 
 def register_problems(app: Flask, *, page: Callable[[int, str], Response]) -> None:
@@ -229,4 +231,4 @@ def _inert(data: bytes, content_type: str) -> Response:
 
 
 def too_many_requests(retry_after: float) -> RateLimited:
-    return RateLimited("Too many requests. Please wait a moment and try again.", retry_after=retry_after)
+    return RateLimited(Notice("too_many_requests"), retry_after=retry_after)

@@ -5,12 +5,14 @@ Whoever holds a conversation's token is its customer, and sees the public side o
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, g, jsonify, render_template, request, send_from_directory
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from assistant import payloads
+from assistant import payloads, wording
 from assistant.desk import access, conversations, feed, state
 from assistant.desk.events import Audience
 from assistant.errors import Conflict, Invalid
@@ -30,12 +32,14 @@ from assistant.web.responses import (
     figure_response,
     too_many_requests,
 )
+from assistant.wording import Notice
 
 blueprint = Blueprint("widget", __name__)
 
 _STARTS = "10 per minute;60 per hour"  # conversations started from one address
 _STREAMS_EACH = 4  # a customer's open tabs and devices
 _RETRY_STREAM = 15.0
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 class _Start(BaseModel):
@@ -44,6 +48,7 @@ class _Start(BaseModel):
     model_config = ConfigDict(str_strip_whitespace=True)
 
     name: str | None = Field(None, max_length=200, pattern=r"^[^\x00]*$")
+    language: str | None = Field(None, max_length=100, description="Of the page or browser, as a BCP 47 tag.")
     email: str | None = Field(None, max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")
 
 
@@ -54,7 +59,12 @@ class _Start(BaseModel):
 @limiter.limit(_STARTS, key_func=address)
 def start_conversation() -> tuple[Response, int]:
     start = _read_start()
-    conversation = conversations.start_conversation(desk(), name=start.name or None, email=start.email or None)
+    conversation = conversations.start_conversation(
+        desk(),
+        name=start.name or None,
+        email=start.email or None,
+        language=next(_asked_languages(start.language), None),
+    )
     token = auth.conversation_token(conversation.public_id)
     return jsonify({"id": conversation.public_id, "token": token, "state": conversation.state.value}), 201
 
@@ -70,6 +80,7 @@ def get_conversation() -> Response:
         messages = conversations.public_messages(session, conversation.id)
         body = {
             **_conversation_json(session, conversation),
+            "language": conversations.language_of(conversation, messages),
             "jobs_ahead": conversations.jobs_ahead(session, conversation),
             "messages": [payloads.Message.of(message).to_json() for message in messages],
             "last_event_id": last_event_id,
@@ -102,7 +113,7 @@ def ask_for_person() -> Response:
     with desk().db.begin() as session:
         conversation = state.lock_conversation(session, principal.conversation_id)
         if conversations.last_customer_message(session, conversation.id) is None:
-            raise Conflict("Please write a message first, so that a person can take over.")
+            raise Conflict(Notice("message_first"))
         conversations.hand_off(session, conversation, HandoffReason.CUSTOMER_ASKED)
         body = _conversation_json(session, conversation)
     return jsonify(body)
@@ -168,9 +179,13 @@ def rate_answer(message_id: str) -> tuple[Response, int]:
 
 
 @blueprint.get("/widget/")
-def show_widget() -> str:
-    """The page in the iframe. Only the configured sites and our own may frame it."""
+def show_widget() -> Response:
+    """The page in the iframe, in the language of the embedding page, else of the browser. Only the configured sites and
+    our own may frame it."""
     settings = runtime().settings
+    asked = list(_asked_languages(request.args.get("language")))
+    locale = wording.choose(asked)
+    language = wording.language_of(locale or wording.ENGLISH)
     origins = [origin.rstrip("/") for origin in settings.widget_origins]
     g.frame_ancestors = " ".join(["'self'", *origins])
     config = {
@@ -180,8 +195,23 @@ def show_widget() -> str:
         "max_files": settings.photos_per_message,
         "max_bytes": settings.photo_max_bytes,
         "max_chars": settings.message_max_chars,
+        "languages": wording.LANGUAGES,
+        "spoken": next(iter(asked), None),
+        "known": locale is not None,
+        "language": language,
+        "locale": locale or wording.ENGLISH,
+        "texts": wording.catalogue(language),
     }
-    return render_template("widget/frame.html", company=settings.company, config=config)
+    page = render_template(
+        "widget/frame.html",
+        company=settings.company,
+        config=config,
+        language=language,
+        direction=wording.direction(language),
+    )
+    response = Response(page)
+    response.vary.add("Accept-Language")
+    return response
 
 
 @blueprint.get("/widget/loader.js")
@@ -196,7 +226,8 @@ def get_loader() -> Response:
 
 @blueprint.get("/demo")
 def show_demo() -> str:
-    return render_template("widget/demo.html", company=runtime().settings.company)
+    language = next(_asked_languages(None), wording.ENGLISH)  # the page is in English: its visitor may not be
+    return render_template("widget/demo.html", company=runtime().settings.company, language=language)
 
 
 # Reading requests, making responses
@@ -209,6 +240,14 @@ def _read_start() -> _Start:
         field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
         problem = f"{field} is not valid." if field else "Send a JSON object with name and email, or no body."
         raise Invalid(problem, field=field) from error
+
+
+def _asked_languages(first: str | None) -> Iterator[str]:
+    """Well-formed BCP 47 tags, best first: those of the embedding page (``first``, separated by commas), then the
+    browser's."""
+    for tag in [*(first or "").split(","), *request.accept_languages.values()]:
+        if _LANGUAGE_TAG.fullmatch(tag.strip()):
+            yield tag.strip()
 
 
 def _read_client_id() -> str | None:

@@ -1,6 +1,7 @@
 // What the widget's modules expect of a browser and node lacks. Import it before them.
 
 import { setMaxListeners } from "node:events";
+import { readFileSync } from "node:fs";
 
 /** localStorage or sessionStorage. */
 export class FakeStorage {
@@ -120,6 +121,11 @@ for (const [name, value] of Object.entries(globals)) {
   Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
 }
 Object.defineProperty(globalThis, "navigator", { value: { onLine: true }, configurable: true });
+
+/** A language's texts, as the server puts them into the page. */
+export function catalogueOf(language) {
+  return JSON.parse(readFileSync(new URL(`../../assistant/wording/${language}.json`, import.meta.url), "utf8"));
+}
 
 /** Answer every request by a function of (path, options); what it returns is a Response, or it throws. */
 export function serve(answer) {

@@ -3,7 +3,10 @@ import { afterEach, beforeEach, mock, test } from "node:test";
 import { Api } from "../../assistant/web/static/widget/api.js";
 import { Chat } from "../../assistant/web/static/widget/chat.js";
 import { local, Outbox } from "../../assistant/web/static/widget/store.js";
-import { json, localStorage, serve, settle } from "./browser.js";
+import { useLanguage } from "../../assistant/web/static/widget/texts.js";
+import { catalogueOf, json, localStorage, serve, settle } from "./browser.js";
+
+useLanguage({ language: "en", locale: "en", texts: catalogueOf("en") });
 
 /** What the customer would see: messages with their delivery, and the line that says what is being worked on. */
 class RecordingThread {
@@ -114,11 +117,12 @@ test("the conversation starts with its first message", async () => {
 });
 
 test("a refused message says why, and can be discarded", async () => {
-  serveChat({ post: () => json({ code: "invalid", detail: "The photo is damaged." }, { status: 422 }) });
+  const notice = { code: "file_empty", params: { name: "a.jpg" } };
+  serveChat({ post: () => json({ code: "invalid", detail: "…", notice }, { status: 422 }) });
   const { chat, thread } = open();
   await chat.send({ text: "See photo", files: [] });
   assert.equal(thread.delivery.kind, "failed");
-  assert.equal(thread.delivery.text, "Not sent: The photo is damaged.");
+  assert.equal(thread.delivery.text, "Not sent: a.jpg is empty. Please attach it again.");
   assert.deepEqual(
     thread.delivery.actions.map(({ text }) => text),
     ["Try again", "Discard"],
@@ -203,5 +207,5 @@ test("how many are ahead is shown while the customer waits", async () => {
   await chat.resume();
   mock.timers.tick(3_000);
   await settle();
-  assert.equal(thread.writing, "In the queue: 3 ahead of you");
+  assert.equal(thread.writing, "In the queue: 3 messages ahead of yours");
 });

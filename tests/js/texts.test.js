@@ -1,70 +1,92 @@
-import "./browser.js";
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { beforeEach, test } from "node:test";
 
-import {
-  chooseLanguage,
-  currentLanguage,
-  LANGUAGES,
-  t,
-  translateNotice,
-} from "../../assistant/web/static/widget/texts.js";
+import { currentLocale, joined, t, useLanguage, wordNotices } from "../../assistant/web/static/widget/texts.js";
+import { catalogueOf } from "./browser.js";
 
 const ROOT = new URL("../../", import.meta.url);
-const placeholders = (text) => [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort();
+const read = (path) => readFileSync(new URL(path, ROOT), "utf8");
+const CATALOGUES = Object.fromEntries(
+  readdirSync(new URL("assistant/wording/", ROOT))
+    .filter((name) => name.endsWith(".json"))
+    .map((name) => [name.slice(0, 2), catalogueOf(name.slice(0, 2))]),
+);
+const WIDGET = "assistant/web/static/widget/";
 
-beforeEach(() => chooseLanguage(["en"]));
+function speak(locale) {
+  const language = locale.split("-")[0];
+  document.documentElement.dir = language === "ar" ? "rtl" : "ltr";
+  useLanguage({ language, locale, texts: CATALOGUES[language] });
+}
 
-test("every language has the same texts", () => {
-  for (const [language, texts] of Object.entries(LANGUAGES)) {
-    assert.deepEqual(Object.keys(texts).sort(), Object.keys(LANGUAGES.en).sort(), language);
-  }
+beforeEach(() => speak("en"));
+
+test("every text of the page and its scripts is in the catalogue", () => {
+  const scripts = readdirSync(new URL(WIDGET, ROOT)).filter((name) => name.endsWith(".js") && name !== "texts.js");
+  const named = [...read("templates/widget/frame.html").matchAll(/data-(?:text|label|hint)="(\w+)"/g)];
+  const called = scripts.flatMap((name) => [...read(WIDGET + name).matchAll(/\bt\(\s*"(\w+)"/g)]);
+  assert.ok(called.length > 40);
+  for (const [, key] of [...named, ...called]) assert.ok(key in CATALOGUES.en, `${key} has no text`);
 });
 
-test("every language fills in the same values", () => {
-  for (const [language, texts] of Object.entries(LANGUAGES)) {
+test("the button on the page speaks the same languages as the chat", () => {
+  const words = [...read(`${WIDGET}loader.js`).matchAll(/^ {4}(\w\w): \[(.*)\],$/gm)];
+  assert.deepEqual(words.map(([, language]) => language).sort(), Object.keys(CATALOGUES).sort());
+  for (const [, language, list] of words) assert.equal(JSON.parse(`[${list}]`).length, 4, language);
+});
+
+test("every form that a browser asks for is there", () => {
+  for (const [language, texts] of Object.entries(CATALOGUES)) {
+    const asked = new Intl.PluralRules(language).resolvedOptions().pluralCategories.sort();
     for (const [key, text] of Object.entries(texts)) {
-      assert.deepEqual(placeholders(text), placeholders(LANGUAGES.en[key]), `${language}: ${key}`);
+      if (typeof text !== "string") assert.deepEqual(Object.keys(text).sort(), asked, `${language}: ${key}`);
     }
   }
 });
 
-test("every text is used, and every text that is used exists", () => {
-  const folder = new URL("assistant/web/static/widget/", ROOT);
-  const scripts = readdirSync(folder).filter((name) => name.endsWith(".js") && name !== "texts.js");
-  const code = scripts.map((name) => readFileSync(new URL(name, folder), "utf8")).join("\n");
-  const page = readFileSync(new URL("templates/widget/frame.html", ROOT), "utf8");
-  const named = [...page.matchAll(/data-(?:text|label|hint)="(\w+)"/g)].map(([, key]) => key);
-  const called = [...code.matchAll(/\bt\(\s*"(\w+)"/g)].map(([, key]) => key);
-  for (const key of [...named, ...called]) assert.ok(key in LANGUAGES.en, `${key} has no text`);
-  for (const key of Object.keys(LANGUAGES.en)) {
-    assert.ok(named.includes(key) || code.includes(`"${key}"`), `${key} is used nowhere`);
-  }
+test("what is counted has the form of its number", () => {
+  speak("pl");
+  const files = [1, 3, 5].map((n) => t("files_today", { n }).match(/plik\S*/)[0]);
+  assert.deepEqual(files, ["plik.", "pliki.", "plików."]);
+  speak("ar");
+  assert.match(t("files_today", { n: 2 }), /ملفين/);
 });
 
-test("the first language that is known is chosen, whatever its region", () => {
-  chooseLanguage([undefined, "fr-CA", "de-AT", "en"]);
-  assert.equal(currentLanguage(), "de");
-  assert.equal(document.documentElement.lang, "de");
+test("numbers are written as they are where the customer lives", () => {
+  const written = (locale) => {
+    speak(locale);
+    return t("text_too_long", { n: 20_000 }).match(/\p{Nd}\S*\p{Nd}/u)[0];
+  };
+  assert.deepEqual(["en", "de", "ar-EG"].map(written), ["20,000", "20.000", "٢٠٬٠٠٠"]);
 });
 
-test("English is chosen if no language is known", () => {
-  chooseLanguage(["fr", "constructor"]);
-  assert.equal(currentLanguage(), "en");
+test("a tag that no browser knows does not stop the chat", () => {
+  useLanguage({ language: "de", locale: "de-!", texts: CATALOGUES.de });
+  assert.equal(currentLocale(), "de");
 });
 
 test("values are filled in as they are", () => {
   assert.equal(t("remove", { name: "a $& {n}.jpg" }), "Remove a $& {n}.jpg");
 });
 
-test("notices are translated sentence by sentence, with their numbers", () => {
-  chooseLanguage(["de"]);
-  const translated = translateNotice("A colleague will take over from here. You are number 12 in line.");
-  assert.match(translated, /^Ab hier übernimmt ein Mensch\. Sie sind Nummer 12 in der Warteschlange\.$/);
+test("a name is set apart from words that run the other way", () => {
+  assert.match(t("remove", { name: "صورة.jpg" }), /^Remove \u2068صورة\.jpg\u2069$/);
+  speak("ar");
+  assert.match(t("remove", { name: "a (1).jpg" }), /\u2068a \(1\)\.jpg\u2069/);
 });
 
-test("a notice that is not known stays as it came", () => {
-  chooseLanguage(["de"]);
-  assert.equal(translateNotice("We moved to a new office."), "We moved to a new office.");
+test("notices are worded one after the other, with their values", () => {
+  const notices = [{ code: "handoff_needs_human", params: {} }, { code: "queue_position", params: { n: 12 } }];
+  speak("de");
+  assert.match(wordNotices(notices), /^Das sollte sich .+ weiter\. Sie sind Nummer 12 in der Warteschlange\.$/);
+  speak("ja");
+  assert.match(wordNotices(notices), /いたします。現在12番目に/);
+  assert.equal(joined(["一。", "二。"]), "一。二。");
+});
+
+test("what has no notice, or one from a newer server, is left to the caller", () => {
+  assert.equal(wordNotices(null), null);
+  assert.equal(wordNotices([]), null);
+  assert.equal(wordNotices([{ code: "constructor", params: {} }]), null);
 });

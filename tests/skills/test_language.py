@@ -4,27 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from assistant.skills.language import courtesy, detect, wants_person
-
-
-@pytest.mark.parametrize(
-    ("text", "language"),
-    [
-        ("The red light keeps blinking and nothing happens.", "en"),
-        ("Die Maschine zieht kein Wasser und blinkt rot.", "de"),
-        ("La machine clignote en rouge et ne chauffe plus.", "fr"),
-        ("La cafetera parpadea en rojo y no calienta.", "es"),
-        ("La macchina lampeggia in rosso e non scalda.", "it"),
-        ("機械が赤く点滅しています。", "ja"),
-    ],
-)
-def test_language_of_a_sentence_is_told(text: str, language: str) -> None:
-    assert detect(text)[0] == language
-
-
-def test_two_words_are_less_sure_than_a_sentence() -> None:
-    assert detect("help me")[1] < detect("Please help me, the light of my machine keeps blinking red.")[1]
-    assert detect("21") == ("en", 0.0)
+from assistant.skills.language import courtesy, wants_person
+from assistant.text.languages import expected
 
 
 @pytest.mark.parametrize("text", ["Hi", "Hello!", "good morning", "Hi there,", "Hallo", "Hello Alice"])
@@ -65,3 +46,14 @@ def test_who_wants_a_person_is_heard(text: str) -> None:
 @pytest.mark.parametrize("text", ["The cleaning agent leaks", "Is there a person in the manual's picture?"])
 def test_who_speaks_of_agents_does_not_want_one(text: str) -> None:
     assert not wants_person(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reply"), [("Merci beaucoup !", "Je vous en prie"), ("Vielen Dank", "Gerne"), ("Grazie", "Prego")]
+)
+def test_courtesies_are_returned_in_their_language(text: str, reply: str) -> None:
+    assert str(courtesy(text)).startswith(reply)
+
+
+def test_a_courtesy_that_many_languages_share_is_returned_in_the_conversations() -> None:
+    assert str(courtesy("ok super", expected("nl"))).startswith("Graag gedaan")

@@ -13,7 +13,6 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
-from assistant import web
 from assistant.db import Database
 from assistant.desk import conversations, tickets
 from assistant.desk.desk import Desk
@@ -21,6 +20,7 @@ from assistant.desk.events import EventKind
 from assistant.models import Conversation, ConversationState, Message, Ticket
 from assistant.ports import HandoffReason
 from assistant.runtime import Runtime
+from assistant.wording import Notice, catalogue, word_all
 from assistant.worker import run_once, run_until_idle
 from tests.factories import Persona, bearer, make_articles, make_figure, make_photo
 
@@ -143,16 +143,57 @@ def test_asking_for_a_person_hands_off_once_and_says_so(client: FlaskClient, ros
 
 
 @pytest.mark.parametrize("reason", HandoffReason)
-def test_every_sentence_of_a_handoff_notice_has_a_translation(
+def test_a_handoff_is_told_by_codes_that_the_widget_words(
     client: FlaskClient, rosa: Token, desk: Desk, reason: HandoffReason
 ) -> None:
     client.post(f"{API}/messages", headers=rosa, **message("It leaks."))
     with desk.db.begin() as session:
         conversations.hand_off(session, session.scalars(select(Conversation)).one(), reason)
-    notice = client.get(f"{API}/conversation", headers=rosa).json["messages"][-1]["text"]
-    texts = (Path(web.__file__).parent / "static" / "widget" / "texts.js").read_text(encoding="utf-8")
-    for sentence in re.split(r"(?<=[.!?])\s+", re.sub(r"\d+", "#", notice)):
-        assert f'"{sentence}"' in texts
+    told = client.get(f"{API}/conversation", headers=rosa).json["messages"][-1]
+    notices = [Notice(**notice) for notice in told["notices"]]
+    assert notices[:2] == [Notice(f"handoff_{reason.value}"), Notice("queue_next")]
+    assert told["text"] == word_all(notices)
+    assert "Reihe" in word_all(notices, "de")
+
+
+def test_a_refusal_has_a_code_and_values(client: FlaskClient, rosa: Token) -> None:
+    refused = client.post(f"{API}/messages", headers=rosa, **message("See", ("empty.jpg", b""))).json["rejected_files"][
+        0
+    ]
+    assert refused["notice"] == {"code": "file_empty", "params": {"name": "empty.jpg"}}
+    problem = client.post(f"{API}/messages", headers=rosa, **message(" ")).json
+    assert (problem["code"], problem["notice"]) == ("invalid", {"code": "message_empty", "params": {}})
+
+
+@pytest.mark.parametrize(
+    ("site", "browser", "language", "locale"),
+    [
+        ("", "de-AT,de;q=0.9,en;q=0.8", "de", "de-AT"),
+        ("ar", "de", "ar", "ar"),
+        ("sv,fi", "pt-BR", "pt", "pt-BR"),
+        ("sv", "fi", "en", "en"),
+        ("<b>,..,x", "ja", "ja", "ja"),
+    ],
+)
+def test_the_chat_speaks_the_sites_language_else_the_browsers(
+    client: FlaskClient, site: str, browser: str, language: str, locale: str
+) -> None:
+    page = client.get(f"/widget/?language={site}", headers={"Accept-Language": browser})
+    html = page.get_data(as_text=True)
+    assert f'<html lang="{language}" dir="{"rtl" if language == "ar" else "ltr"}">' in html
+    config = json.loads(re.search(r"data-config='(.*?)'", html)[1])  # type: ignore[index]
+    assert (config["language"], config["locale"], config["known"]) == (language, locale, language != "en")
+    assert config["texts"] == catalogue(language)
+    assert "Accept-Language" in page.headers["Vary"]
+
+
+def test_a_conversation_keeps_what_the_page_or_browser_speaks(client: FlaskClient, db: Database) -> None:
+    client.post(f"{API}/conversations", json={"language": "fr-CA"}, headers={"Accept-Language": "de"})
+    client.post(f"{API}/conversations", headers={"Accept-Language": "de-AT,en"})
+    client.post(f"{API}/conversations", json={"language": "\x00!"})
+    with db.read() as session:
+        spoken = session.scalars(select(Conversation.language).order_by(Conversation.id)).all()
+    assert spoken == ["fr-CA", "de-AT", None]
 
 
 def test_who_waits_is_told_how_many_are_before_them(

@@ -17,6 +17,7 @@ from urllib.parse import urljoin
 from assistant.errors import Invalid
 from assistant.retrieval.sources.coverage import Coverage, measure
 from assistant.text.clusters import beginning
+from assistant.text.languages import SURE, detect
 from assistant.text.readable import readable
 
 MOST_TITLE = 300
@@ -161,7 +162,7 @@ def make_article(
         sections=tuple(_with_addresses(section, url) for section in reading.sections) if url else reading.sections,
         url=url,
         product=str(meta["product"]) if meta.get("product") else None,
-        language=re.split(r"[-_.]", str(meta.get("language") or reading.language or "en").strip().lower())[0] or "en",
+        language=_declared_language(meta, reading) or _language_of(reading),
         visibility=visibility,
         trail=trail,
         coverage=reading.coverage,
@@ -178,6 +179,15 @@ def _absolute(url: str, link: re.Match[str]) -> str:
         return urljoin(url, link.group())
     except ValueError:  # no address at all
         return link.group()
+
+
+def _declared_language(meta: Mapping[str, Any], reading: Reading) -> str:
+    return re.split(r"[-_.]", str(meta.get("language") or reading.language or "").strip().lower())[0]
+
+
+def _language_of(reading: Reading) -> str:
+    spoken, sure = detect("\n".join(block for section in reading.sections for block in section.blocks))
+    return spoken if sure > SURE else "en"
 
 
 def name_of(key: str) -> str:

@@ -2,11 +2,12 @@
 
 /** A request that failed: refused by the server, or never answered. */
 export class Problem extends Error {
-  constructor({ status, code, detail, retryAfter }) {
+  constructor({ status, code, detail, notice = null, retryAfter }) {
     super(detail);
     this.status = status;
     this.code = code;
     this.detail = detail;
+    this.notice = notice;
     this.retryAfter = retryAfter;
   }
 
@@ -118,6 +119,7 @@ async function problemFrom(response) {
     status: response.status,
     code: body.code ?? "error",
     detail: body.detail ?? "",
+    notice: body.notice ?? null,
     retryAfter: Number.isFinite(wait) && wait > 0 ? wait : null,
   });
 }

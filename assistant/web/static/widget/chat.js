@@ -2,7 +2,7 @@
 
 import { local, newClientId } from "./store.js";
 import { EventStream } from "./stream.js";
-import { t } from "./texts.js";
+import { t, wordNotices } from "./texts.js";
 
 const SLOW = 20_000; // after this long the customer is told that it is still in progress
 const ASK_POSITION_EVERY = 30_000;
@@ -115,7 +115,7 @@ export class Chat {
       }
       if (problem.isPassing) throw problem;
       this.#await(null);
-      return this.#refused(item, problem.detail);
+      return this.#refused(item, wordNotices(problem.notice) ?? "");
     }
     this.#outbox.remove(item);
     this.#thread.show(posted.message);

@@ -69,11 +69,11 @@ export class Composer {
     for (const blob of list) {
       const file = { name: nameOf(blob), type: blob.type, blob };
       if (this.#files.length >= this.#limits.max_files) {
-        this.showNotice(t("too_many", { n: this.#limits.max_files }));
+        this.showNotice(t("files_too_many", { n: this.#limits.max_files }));
         break;
       }
       if (blob.size > this.#limits.max_bytes) {
-        this.showNotice(t("too_large", { name: file.name, n: Math.floor(this.#limits.max_bytes / 1e6) }));
+        this.showNotice(t("file_too_large", { name: file.name, megabytes: this.#limits.max_bytes / 1e6 }));
         continue;
       }
       this.#files.push(file);
@@ -151,7 +151,7 @@ export class Composer {
     const text = this.#text.value.trim();
     if (!text && !this.#files.length) return;
     if ([...text].length > this.#limits.max_chars) {
-      this.showNotice(t("too_long", { n: this.#limits.max_chars.toLocaleString() }));
+      this.showNotice(t("text_too_long", { n: this.#limits.max_chars }));
       return;
     }
     const files = this.#files;

@@ -2,8 +2,8 @@
 //
 //   <script src="https://YOUR-SUPPORT-HOST/widget/loader.js" async></script>
 //
-// Optional: data-position="left", data-accent="#0b6e5f", data-language="de", data-name and data-email (of a signed-in
-// customer). Clicking any element with data-support-open opens the chat, with the attribute's value as draft message.
+// Optional: data-position="left", data-accent="#0b6e5f", data-language="de" (else the page's lang, else the browser's),
+// data-name and data-email (of a signed-in customer). Clicking any element with data-support-open opens the chat, with the attribute's value as draft message.
 // From scripts: SupportAssistant.open(text), .close(), .toggle().
 //
 // Everything lives in a shadow root and an iframe from the support host: the page's styles and variables are not
@@ -17,14 +17,28 @@
   const page = new URL("./", script.src);
   const options = {
     accent: script.dataset.accent,
-    language: script.dataset.language,
     name: script.dataset.name,
     email: script.dataset.email,
   };
-  const german = (options.language || navigator.language || "").toLowerCase().startsWith("de");
-  const words = german
-    ? { open: "Hilfe-Chat öffnen", close: "Hilfe-Chat schließen", frame: "Hilfe-Chat", news: "neue Nachrichten" }
-    : { open: "Open the help chat", close: "Close the help chat", frame: "Help chat", news: "new messages" };
+  // [open, close, title of the frame, before the number of new messages]
+  const WORDS = {
+    ar: ["فتح دردشة المساعدة", "إغلاق دردشة المساعدة", "دردشة المساعدة", "رسائل جديدة"],
+    de: ["Hilfe-Chat öffnen", "Hilfe-Chat schließen", "Hilfe-Chat", "Neue Nachrichten"],
+    en: ["Open the help chat", "Close the help chat", "Help chat", "New messages"],
+    es: ["Abrir el chat de ayuda", "Cerrar el chat de ayuda", "Chat de ayuda", "Mensajes nuevos"],
+    fr: ["Ouvrir le chat d’aide", "Fermer le chat d’aide", "Chat d’aide", "Nouveaux messages"],
+    it: ["Apri la chat di assistenza", "Chiudi la chat di assistenza", "Chat di assistenza", "Nuovi messaggi"],
+    ja: ["ヘルプチャットを開く", "ヘルプチャットを閉じる", "ヘルプチャット", "新しいメッセージ"],
+    nl: ["Helpchat openen", "Helpchat sluiten", "Helpchat", "Nieuwe berichten"],
+    pl: ["Otwórz czat pomocy", "Zamknij czat pomocy", "Czat pomocy", "Nowe wiadomości"],
+    pt: ["Abrir o chat de ajuda", "Fechar o chat de ajuda", "Chat de ajuda", "Novas mensagens"],
+    tr: ["Yardım sohbetini aç", "Yardım sohbetini kapat", "Yardım sohbeti", "Yeni mesajlar"],
+    zh: ["打开帮助聊天", "关闭帮助聊天", "帮助聊天", "新消息"],
+  };
+  // What the site says of itself comes before what the browser says of its user.
+  const languages = [script.dataset.language, document.documentElement.lang, ...navigator.languages].filter(Boolean);
+  const spoken = languages.map((tag) => tag.toLowerCase().split("-")[0]).find((tag) => Object.hasOwn(WORDS, tag));
+  const [OPEN, CLOSE, TITLE, NEWS] = WORDS[spoken ?? "en"];
   const isDark = (colour) => {
     const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
     return 0.299 * r + 0.587 * g + 0.114 * b < 150;
@@ -94,8 +108,8 @@
     if (frame) return;
     frame = document.createElement("iframe");
     frame.className = `panel closed ${side}`;
-    frame.title = words.frame;
-    frame.src = page.href;
+    frame.title = TITLE;
+    frame.src = `${page.href}?language=${encodeURIComponent(languages.join(","))}`;
     frame.addEventListener("load", () => {
       isReady = true;
       post("hello", { options });
@@ -118,7 +132,7 @@
       fit();
     });
     button.setAttribute("aria-expanded", "true");
-    button.setAttribute("aria-label", words.close);
+    button.setAttribute("aria-label", CLOSE);
     badge.hidden = true;
     remember("sessionStorage", "assistant.open", "1");
   }
@@ -130,7 +144,7 @@
     frame.classList.remove("large");
     post("closed");
     button.setAttribute("aria-expanded", "false");
-    button.setAttribute("aria-label", words.open);
+    button.setAttribute("aria-label", OPEN);
     remember("sessionStorage", "assistant.open", null);
     const before = focusedBefore;
     const isOutside = before && before !== document.body && before !== host; // the host stands for our own button
@@ -165,7 +179,7 @@
   function showUnread(count) {
     badge.hidden = !(count > 0);
     badge.textContent = count > 9 ? "9+" : String(count);
-    button.setAttribute("aria-label", `${words.open} (${badge.textContent} ${words.news})`);
+    button.setAttribute("aria-label", `${OPEN} (${NEWS}: ${badge.textContent})`);
   }
 
   function drawIcon(name, path) {
@@ -196,7 +210,7 @@
     applyStyle();
     button.type = "button";
     button.className = `button ${side}`;
-    button.setAttribute("aria-label", words.open);
+    button.setAttribute("aria-label", OPEN);
     button.setAttribute("aria-expanded", "false");
     badge.className = "badge";
     badge.hidden = true;

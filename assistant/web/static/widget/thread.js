@@ -2,7 +2,7 @@
 
 import { icon, make, safeLink } from "./dom.js";
 import { passagesOf, prose } from "./prose.js";
-import { currentLanguage, t, translateNotice } from "./texts.js";
+import { currentLocale, t, wordNotices } from "./texts.js";
 
 const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif"];
 const MARGIN = 12; // pixels kept free above a message at the upper edge
@@ -128,7 +128,7 @@ export class Thread {
   showRejected(clientId, files) {
     const entry = this.#byClientId.get(clientId);
     for (const file of files) {
-      const text = t("rejected", { name: file.filename, reason: file.detail });
+      const text = wordNotices(file.notice) ?? t("file_refused", { name: file.filename });
       entry?.append(make("p.rejected", { role: "alert" }, icon("warn"), make("span", { dir: "auto" }, text)));
     }
     this.#follow(false);
@@ -227,13 +227,16 @@ export class Thread {
     this.#lastDay = day;
     if (isFirstToday) return; // today's conversation needs no date
     const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1).toDateString();
-    const long = new Intl.DateTimeFormat(currentLanguage(), { weekday: "long", day: "numeric", month: "long" });
+    const long = new Intl.DateTimeFormat(currentLocale(), { weekday: "long", day: "numeric", month: "long" });
     const name = day === today.toDateString() ? t("today") : day === yesterday ? t("yesterday") : long.format(date);
     this.#log.append(make("p.day", {}, name));
   }
 
   #entry(message) {
-    if (message.author === "system") return make("p.notice", { dir: "auto" }, translateNotice(message.text));
+    if (message.author === "system") {
+      // Messages from before notices had codes are in English.
+      return make("p.notice", { dir: "auto" }, wordNotices(message.notices) ?? message.text);
+    }
     const entry = make(`article.entry.${message.author}`);
     entry.dataset.author = message.author;
     const name = { customer: t("you"), assistant: t("assistant"), agent: message.author_name ?? t("agent") }[
@@ -407,7 +410,7 @@ function headingPath({ heading, article_title: title }) {
 
 function byline(message, name) {
   const date = new Date(message.created_at);
-  const time = new Intl.DateTimeFormat(currentLanguage(), { hour: "numeric", minute: "2-digit" }).format(date);
+  const time = new Intl.DateTimeFormat(currentLocale(), { hour: "numeric", minute: "2-digit" }).format(date);
   return make(
     "p.byline",
     {},

@@ -7,7 +7,7 @@ import { Composer } from "./composer.js";
 import { icon, make } from "./dom.js";
 import { ParentPage } from "./parent.js";
 import { Outbox } from "./store.js";
-import { chooseLanguage, fillIn, t } from "./texts.js";
+import { fillIn, joined, t, useLanguage } from "./texts.js";
 import { Thread } from "./thread.js";
 import { Viewer } from "./viewer.js";
 
@@ -15,6 +15,7 @@ const RECONNECTING_AFTER = 3_000; // shorter interruptions are not shown
 
 const find = (id) => document.getElementById(id);
 const config = JSON.parse(document.body.dataset.config);
+useLanguage(config);
 
 const api = new Api(config.api);
 // Figures of articles have ids of their own kind; all others are attachments.
@@ -60,8 +61,6 @@ const composer = new Composer(
 );
 const parentPage = new ParentPage(config.origins, {
   hello: ({ options }) => {
-    chooseLanguage([options?.language, ...navigator.languages]);
-    fillIn(document);
     setAccent(options?.accent);
     chat.visitor = visitorFrom(options);
     find("close").hidden = false;
@@ -77,11 +76,11 @@ const parentPage = new ParentPage(config.origins, {
   compose: ({ text }) => composer.suggest(String(text ?? "").slice(0, config.max_chars)),
 });
 
+chat.visitor = visitorFrom({});
 let isOpen = !parentPage.isEmbedded;
 let unread = 0;
 let reconnecting = null;
 
-chooseLanguage(navigator.languages);
 fillIn(document);
 showState(chat.conversation);
 showConnection(true);
@@ -95,9 +94,18 @@ addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !find("viewer").open) parentPage.tell("close");
 });
 chat.resume().finally(() => {
+  speakLike(chat.conversation.language);
   showWelcome();
   document.body.classList.add("ready");
 });
+
+/** Neither page nor browser speaks a language that we have: the customer's own may be one. */
+function speakLike(language) {
+  if (config.known || !config.languages.includes(language)) return;
+  const address = new URL(location.href);
+  address.searchParams.set("language", language);
+  location.replace(address);
+}
 
 async function askForPerson() {
   const button = find("person");
@@ -132,8 +140,8 @@ function showState({ state, queue_position: position, agent_name: agent }) {
 
 function bannerFor(state, position, agent) {
   if (state === "handed_off") {
-    const text = position > 1 ? t("banner_position", { n: position }) : t("banner_next");
-    return { symbol: "clock", title: t("banner_waiting"), text };
+    const place = position > 1 ? t("queue_position", { n: position }) : t("queue_next");
+    return { symbol: "clock", title: t("banner_waiting"), text: joined([place, t("come_back_later")]) };
   }
   if (state === "agent") {
     return { symbol: "person", title: t("banner_agent", { name: agent ?? t("agent") }), text: t("banner_agent_text") };
@@ -157,7 +165,7 @@ function showBanner(banner) {
     element.replaceChildren();
     return;
   }
-  const words = make("p", {}, make("strong", {}, banner.title), " ", make("span", {}, banner.text));
+  const words = make("p", {}, make("strong", {}, banner.title), joined(["", ""]), make("span", {}, banner.text));
   // Screen readers would read the same text again.
   if (element.querySelector("p")?.textContent === words.textContent) return;
   element.replaceChildren(icon(banner.symbol), words);
@@ -190,7 +198,7 @@ function countNews(message) {
 }
 
 function visitorFrom(options) {
-  const visitor = {};
+  const visitor = { language: config.spoken };
   for (const name of ["name", "email"]) {
     if (typeof options?.[name] === "string" && options[name].trim()) visitor[name] = options[name].trim();
   }

@@ -83,12 +83,15 @@ def eval_learning(path: Path | None, label_field: str, seeds: int, as_json: bool
 @click.option(
     "--siblings", is_flag=True, help="Measure on manuals of similar products: synthetic ones, and those in PATHS."
 )
+@click.option("--product", help="A name, such as 'Nordwind X10': every article is about it, every question names it.")
 @click.option(
     "--seed", default=0, show_default=True, help="Seed of the bootstrap, misspelt codes and synthetic manuals."
 )
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a chart with intervals (PNG).")
 @json_option
-def eval_retrieval(paths: tuple[Path, ...], siblings: bool, seed: int, plot: Path | None, as_json: bool) -> None:
+def eval_retrieval(
+    paths: tuple[Path, ...], siblings: bool, product: str | None, seed: int, plot: Path | None, as_json: bool
+) -> None:
     """Measure search against BM25, embeddings and rank fusion: Recall@5, MRR@10, nDCG@10, latency.
 
     Each of PATHS is a folder with articles (JSON lines with id and text, Markdown, HTML) and questions (JSON lines with
@@ -96,7 +99,8 @@ def eval_retrieval(paths: tuple[Path, ...], siblings: bool, seed: int, plot: Pat
     misspell and OCR misreads them. Your database is not touched.
 
     With --siblings, a folder has manuals (Markdown) and a CSV file of products (column name). Measured is whether the
-    right product's passage comes first when the product is known from the ticket, the question or a photo.
+    right product's passage comes first when the product is known from the ticket, the question or a photo, for manuals
+    that are one article each and for manuals with an article for each section.
     """
     if not paths and not siblings:
         raise click.UsageError("Give at least one folder, or --siblings.")
@@ -108,7 +112,7 @@ def eval_retrieval(paths: tuple[Path, ...], siblings: bool, seed: int, plot: Pat
         _eval_siblings(paths, models, seed=seed, as_json=as_json)
         return
     with progress_bar(quiet=as_json) as progress:
-        report = evaluate_retrieval(paths, models=models, seed=seed, progress=progress)
+        report = evaluate_retrieval(paths, models=models, product=product, seed=seed, progress=progress)
     if plot is not None:
         report.plot(plot)
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())

@@ -123,7 +123,7 @@ def asked_in(session: Session, vectors: Vectors, text: str, *, filters: Filters,
     return Asked(
         products=tuple(products),
         groups=tuple(groups),
-        about=np.flatnonzero(np.isin(vectors.groups, groups) & allowed),
+        about=np.flatnonzero(np.isin(vectors.groups, groups) & allowed) if groups else np.zeros(0, dtype=np.int64),
         identifiers=tuple(limited),
         names=tuple(sorted(set(spot(text)) - set(spot(named.rest)))),
         elsewhere=tuple(

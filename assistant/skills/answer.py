@@ -153,6 +153,8 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         if language.wants_person(request.text):
             yield from _hand_off(HandoffReason.CUSTOMER_ASKED)
             return
+        if named := self.products_in(request.text):
+            request = request.about(named)
         try:
             passages = self._retrieve.invoke(request)
         except AssistantError as error:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from assistant.skills.read_photo import PhotoEvidence
 from assistant.text.identifiers import spot
 from assistant.text.languages import detect, expected
+from assistant.text.words import count_words
 
-# Words of visible text that go into the query. More would drown out the question itself.
-_QUERY_WORDS_FROM_PHOTOS = 40
 # A message with fewer words is searched for together with the previous one.
 _SHORT_MESSAGE = 6
+# Words of visible text that go into the query of a short message. Beside a longer one, as many as it has itself: more
+# would drown out the question.
+_QUERY_WORDS_FROM_PHOTOS = 40
 
 
 @dataclass(frozen=True)
@@ -54,23 +56,30 @@ class AnswerRequest:
         from_photos = [code for evidence in self.evidence for code in evidence.codes]
         return list(dict.fromkeys([*spot(self.question), *from_photos]))
 
+    def about(self, products: Collection[str]) -> AnswerRequest:
+        """Without the evidence of photos that show other products: their codes and lights are those of others."""
+        return replace(self, evidence=tuple(one for one in self.evidence if one.shown_product in (None, *products)))
+
 
 def build_query(request: AnswerRequest) -> str:
     """The search query: subject, message and the photos' visible text, lines with identifiers first. A short message
     is joined by the customer's previous one and by the lights and faults seen in the photos."""
     parts = [request.subject, request.text]
-    if len(request.text.split()) < _SHORT_MESSAGE:
+    length = count_words(request.text)
+    most = length
+    if length < _SHORT_MESSAGE:
         parts.insert(1, next((turn.text for turn in reversed(request.history) if turn.author == "customer"), ""))
         parts += [evidence.shows for evidence in request.evidence]
+        most = _QUERY_WORDS_FROM_PHOTOS
     lines = [line.text for evidence in request.evidence for line in evidence.visible_text]
     lines.sort(key=lambda line: not spot(line))
-    words = " ".join(lines).split()[:_QUERY_WORDS_FROM_PHOTOS]
+    words = " ".join(lines).split()[:most]
     return "\n".join(dict.fromkeys(part for part in (*parts, " ".join(words)) if part.strip()))
 
 
 def products_of(request: AnswerRequest, products_in: Callable[[str], Sequence[str]]) -> tuple[str, ...]:
     """What is asked about: the products that the message names; else the ticket's; else the one in the newest photo
-    that shows one with a confidence of at least 0.5; else those that the subject or the last messages name."""
+    that shows one; else those that the subject or the last messages name."""
     shown = [one.shown_product for one in reversed(request.evidence) if one.shown_product is not None]
     known = [request.product] if request.product else shown[:1]
     earlier = [turn.text for turn in reversed(request.history) if turn.author == "customer"]

@@ -37,6 +37,12 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower()) if text.isascii() else list(_pieces(text, single=True))
 
 
+def count_words(text: str) -> int:
+    """How many words a text has; two characters of a script without blanks count as one."""
+    pieces = _PIECE.finditer(text)
+    return sum(1 if piece["run"] is None else (len(piece["run"]) + 1) // 2 for piece in pieces)
+
+
 def searchable(text: str) -> str | None:
     """The text as the word index takes it; None if the index does the same by itself."""
     return None if text.isascii() else " ".join(words_of(text))

@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -29,17 +30,18 @@ from langchain_core.embeddings import Embeddings
 
 from assistant.db import Database, migrate
 from assistant.knowledge.embedding import adopt_second
-from assistant.knowledge.imports import import_folder
+from assistant.knowledge.imports import Importer
 from assistant.knowledge.indexing import calibrate, embed_headings
 from assistant.lab.evaluation.baselines import Corpus
 from assistant.lab.evaluation.misspelling import questions as spellings
-from assistant.lab.evaluation.retrieval_set import Question, RetrievalSet, read_set
+from assistant.lab.evaluation.retrieval_set import Question, RetrievalSet, naming, read_set
 from assistant.lab.statistics import Mean, bootstrap_samples
 from assistant.lab.tables import table
 from assistant.ports import Capabilities
 from assistant.progress import Progress, no_progress
 from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
+from assistant.retrieval.loaders import ArticleSource, list_articles
 
 OURS, WORDS, MEANING, RANKS = "ours", "BM25", "embeddings", "RRF"
 OTHERS = (WORDS, MEANING, RANKS)
@@ -158,27 +160,37 @@ def evaluate_retrieval(
     paths: Sequence[Path],
     *,
     models: Capabilities,
+    product: str | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> Report:
-    """Measure on retrieval sets with the embeddings of ``models``. Raises `Invalid` for a folder that is not one."""
+    """Measure on retrieval sets with the embeddings of ``models``. ``product``: every article is about it, and every
+    question names it. Raises `Invalid` for a folder that is not a set."""
     labelled = [read_set(path) for path in paths]
-    return Report(seed, tuple(_set_report(one, models, seed=seed, progress=progress) for one in labelled))
+    return Report(seed, tuple(_set_report(one, models, product, seed=seed, progress=progress) for one in labelled))
 
 
-def _set_report(labelled: RetrievalSet, models: Capabilities, *, seed: int, progress: Progress) -> SetReport:
+def _set_report(
+    labelled: RetrievalSet, models: Capabilities, product: str | None, *, seed: int, progress: Progress
+) -> SetReport:
     asked = dict(labelled.questions)
     if labelled.codes:
         asked[CODES] = tuple(
             Question(text, labelled.codes[code]) for code, text in spellings(labelled.codes, seed=seed)
         )
+    if product is not None:
+        asked = {
+            name: tuple(replace(one, text=naming(one.text, product, number)) for number, one in enumerate(questions))
+            for name, questions in asked.items()
+        }
     known = _KnownEmbeddings(models.embeddings)
     known.learn([question.text for questions in asked.values() for question in questions], progress)
     timed = [known]
     if models.second_embedder is not None:
         timed.append(_KnownEmbeddings(models.second_embedder.embeddings))
         models = replace(models, second_embedder=replace(models.second_embedder, embeddings=timed[1]))
-    with temporary_index(labelled, replace(models, embeddings=known), progress) as (db, index):
+    embedding = replace(models, embeddings=known)
+    with temporary_index(labelled, embedding, progress, product=product) as (db, index):
         corpus = Corpus.read(db, models.embedding_model)
         methods = _methods(index, corpus, known)
         results = [_measure(name, asked[name], methods, timed, seed=seed, progress=progress) for name in sorted(asked)]
@@ -187,9 +199,9 @@ def _set_report(labelled: RetrievalSet, models: Capabilities, *, seed: int, prog
 
 @contextmanager
 def temporary_index(
-    labelled: RetrievalSet, models: Capabilities, progress: Progress
+    labelled: RetrievalSet, models: Capabilities, progress: Progress, *, product: str | None = None
 ) -> Iterator[tuple[Database, Index]]:
-    """The articles in a temporary database, stored by the product's own import."""
+    """The articles in a temporary database, stored by the product's own import; all about ``product``, if given."""
     with tempfile.TemporaryDirectory(prefix="retrieval-") as folder:
         for file in labelled.articles:
             copy = Path(folder, "articles", file.relative_to(labelled.folder))
@@ -202,8 +214,10 @@ def temporary_index(
             embedders = Embedders(models.embedder, second=models.second_embedder)
             adopt_second(db, embedders)
             second = embedders.second_to(models.embedder)
-            articles = Path(folder, "articles")
-            import_folder(db, path=articles, source="set", embedder=models.embedder, second=second, progress=progress)
+            listing = list_articles(Path(folder, "articles"))
+            if product is not None:
+                listing.found = [replace(found, read=partial(_about, found.read, product)) for found in listing.found]
+            Importer(db, "set", models.embedder, second=second, progress=progress).run(listing)
             for embedder in (models.embedder, second):
                 if embedder is not None:
                     embed_headings(db, embedder, progress=progress)
@@ -211,6 +225,11 @@ def temporary_index(
             yield db, Index(db, embedders)
         finally:
             db.close()
+
+
+def _about(read: Callable[[], ArticleSource | None], product: str) -> ArticleSource | None:
+    article = read()
+    return None if article is None else replace(article, product=product)
 
 
 class _KnownEmbeddings(Embeddings):

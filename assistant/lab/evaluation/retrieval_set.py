@@ -20,6 +20,13 @@ _GOLD = ("gold", "gold_pages")
 _QUESTION = ("question", "query", "alt", "text")
 _TEXT = ("text", "answers", "answer", "description")
 _PAGES = {".md", ".markdown", ".html", ".htm"}
+_WORDINGS = (
+    "{name}: {question}",
+    "I have the {name}. {question}",
+    "{question} It is about my {name}",
+    "{question} ({lower})",
+    "{question} - {hyphened}",
+)
 # Notes about the folder, not part of its articles.
 _NOTES = {"readme", "license", "licence", "notes", "results"}
 
@@ -82,3 +89,9 @@ def _question(row: Mapping[str, Any]) -> Question | None:
         return None
     answer = row["answer"] if isinstance(row.get("answer"), str) else ""
     return Question(asked, frozenset(map(str, gold if isinstance(gold, list) else [gold])), answer)
+
+
+def naming(question: str, product: str, number: int) -> str:
+    """The question with a product's name in it, in one of five wordings; the next ``number`` gets the next one."""
+    wording = _WORDINGS[number % len(_WORDINGS)]
+    return wording.format(question=question, name=product, lower=product.lower(), hyphened=product.replace(" ", "-"))

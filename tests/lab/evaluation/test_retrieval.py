@@ -12,7 +12,7 @@ import pytest
 from assistant.errors import Invalid
 from assistant.lab.evaluation.misspelling import CONFUSED, questions
 from assistant.lab.evaluation.retrieval import CODES, OTHERS, OURS, Report, evaluate_retrieval, judge
-from assistant.lab.evaluation.retrieval_set import read_set
+from assistant.lab.evaluation.retrieval_set import naming, read_set
 from tests.fakes import HashEmbeddings, fake_capabilities
 
 THINGS = ("kettle", "toaster", "mixer", "grinder", "oven", "fridge", "freezer", "blender")
@@ -57,6 +57,20 @@ def test_ours_is_measured_beside_the_usual_methods_on_the_same_questions(report:
     assert report.means()[OURS]["ndcg_10"] == pytest.approx(
         sum(asked.scores[0].ndcg_10.value for asked in kitchen.asked) / 2
     )
+
+
+def test_every_question_may_name_the_product_that_every_article_is_about(labelled: Path, report: Report) -> None:
+    models = fake_capabilities(embeddings=HashEmbeddings(128))
+    named = evaluate_retrieval([labelled], models=models, product="Nordwind X10")
+    ours = {asked.name: asked.scores[0].ndcg_10.value for asked in named.sets[0].asked}
+    assert ours["queries.en"] == 1.0
+    assert ours.keys() == {asked.name for asked in report.sets[0].asked}
+
+
+def test_names_are_put_into_a_question_in_five_wordings() -> None:
+    made = {naming("Is it loud?", "Nordwind X10", number) for number in range(20)}
+    assert len(made) == 5
+    assert all("Is it loud?" in question and "x10" in question.lower() for question in made)
 
 
 def test_tables_json_and_chart_say_the_same(report: Report, tmp_path: Path) -> None:

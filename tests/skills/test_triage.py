@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from assistant import sample
 from assistant.engine.models.embeddings import SentenceEmbeddings
+from assistant.engine.models.multilingual import offline_multilingual
 from assistant.errors import EngineFailed, NotReady
 from assistant.ports import Capabilities, Embedder
-from assistant.skills.cues import is_dangerous, is_legal
+from assistant.skills import cues
 from assistant.skills.priors import shares_by_similarity
 from assistant.skills.taxonomy import Taxonomy, load_taxonomy
-from assistant.skills.triage import FIELDS, TriagedField, allowed_values, triage
+from assistant.skills.triage import FIELDS, SourceKind, TriagedField, allowed_values, triage
 from tests.fakes import FakeDecisions, HashEmbeddings, fake_capabilities
 
 TAXONOMY = load_taxonomy(sample.taxonomy_path())
@@ -64,6 +65,10 @@ def test_a_model_that_fails_leaves_the_triage_by_similarity() -> None:
     }
 
 
+MULTILINGUAL = offline_multilingual()  # opened once, by the first that asks
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -71,26 +76,64 @@ def test_a_model_that_fails_leaves_the_triage_by_similarity() -> None:
         "The battery is swollen and hot.",
         "I got an electric shock from it.",
         "Aus dem Gerät kommt Rauch.",
+        "Das Kabel brennt!",
         "My daughter was injured by the lid.",
+        "la batería se ha hinchado",
+        "ma batterie a gonflé comme un ballon",
+        "Telefonumun bataryası şişmiş",
+        "手机的电池鼓得像枕头",
+        "バッテリーがぷっくり膨れてきました",
+        "Thank you for the great service. By the way, the plug gives off sparks.",
     ],
 )
 def test_danger_is_urgent_and_for_a_person(text: str) -> None:
-    fields = run(text)
-    assert is_dangerous(text)
+    fields = run(text, second_embedder=MULTILINGUAL)
+    assert cues.read(text, fake_capabilities(second_embedder=MULTILINGUAL)).shows("dangerous")
     assert (fields["priority"].value, fields["needs_human"].value) == ("urgent", "yes")
     assert not fields["priority"].abstained
+    assert not fields["needs_human"].abstained
+    assert fields["priority"].sources[0].kind is SourceKind.TRAINED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "text", ["There is no smoke and no fire.", "Which smoke detector fits?", "It shows E21.", "The light is red."]
+    "text",
+    [
+        "There is no smoke and no fire.",
+        "Which smoke detector fits?",
+        "It shows E21.",
+        "The light is red.",
+        "Die Lampe brennt nicht.",
+        "Warum brennt das orange Licht an meiner Maschine?",
+        "My name is Sue, where is my parcel?",
+        "Do you have the curtain in smoke grey?",
+        "Is the fire place mantle still on sale?",
+        "Neden kırmızı ışık yanıyor?",
+        "Czemu pali się zielona lampka?",
+    ],
 )
-def test_what_is_no_danger_is_not_taken_for_one(text: str) -> None:
-    assert not is_dangerous(text)
+def test_what_only_sounds_dangerous_stays_calm(text: str) -> None:
+    fields = run(text, second_embedder=MULTILINGUAL)
+    assert not cues.read(text, fake_capabilities(second_embedder=MULTILINGUAL)).shows("dangerous")
+    assert fields["priority"].value != "urgent"
+    assert fields["needs_human"].value == "no"
 
 
+@pytest.mark.slow
 def test_lawyers_are_for_a_person() -> None:
-    assert is_legal("My lawyer will contact you.")
-    assert run("My lawyer will contact you.")["needs_human"].value == "yes"
+    assert run("My lawyer will contact you.", second_embedder=MULTILINGUAL)["needs_human"].value == "yes"
+
+
+@pytest.mark.slow
+def test_one_polite_word_makes_no_complaint_a_compliment() -> None:
+    text = "Thanks, but I have been waiting for three weeks and nobody answers my mails."
+    assert run(text, second_embedder=MULTILINGUAL)["sentiment"].value == "negative"
+
+
+def test_without_the_multilingual_embedder_the_fields_are_decided_by_similarity() -> None:
+    fields = run("How do I clean the filter?")
+    for name in cues.FIELDS:
+        assert fields[name].sources[0].kind is SourceKind.SIMILARITY
 
 
 @pytest.mark.slow

@@ -29,7 +29,8 @@ FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 _REMEMBERED = 4096
-_SURE_COURTESY = 0.78
+# By letters alone "thanks but it blinks" looks like thanks, and nobody answers a courtesy; a danger must not be missed.
+_BY_LETTERS = {"courtesy": 0.78, "dangerous": 0.4}
 _CLAUSES = re.compile(r"[,;:.!?…،؟。、！？\s]*[,;:.!?…،؟。、！？\n][,;:.!?…،؟。、！？\s]*")
 
 TYPES = (
@@ -107,9 +108,7 @@ class Cues:
     trained: bool
 
     def shows(self, signal: str) -> bool:
-        # By letters alone "thanks, broken" looks like thanks, and nobody answers a courtesy.
-        doubtful = signal == "courtesy" and not self.trained
-        return self.signals[signal] >= (_SURE_COURTESY if doubtful else 0.5)
+        return self.signals[signal] >= (0.5 if self.trained else _BY_LETTERS.get(signal, 0.5))
 
 
 def read(text: str, capabilities: Capabilities | None = None) -> Cues:

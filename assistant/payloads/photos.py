@@ -40,6 +40,10 @@ class Reading(Payload):
         )
 
 
+def _if_any(reading: read_photo.Reading | None) -> Reading | None:
+    return Reading.of(reading) if reading is not None else None
+
+
 class TextLine(Payload):
     """A line of text in a photo."""
 
@@ -56,6 +60,9 @@ class ReadEvidence(Payload):
     product: Reading = Field(description="A product's key, `none` or `cannot tell`.")
     lights: Reading | None = Field(description="Colours of the indicator lights; null if no model looked for them.")
     condition: Reading
+    total: Reading | None = Field(description="A receipt's total, as printed; else null.")
+    date: Reading | None = Field(description="A receipt's date, as printed; else null.")
+    order: Reading | None = Field(description="The number of the order, else of the receipt or invoice; else null.")
     quality: Reading
     orientation: Reading | None = Field(
         description="`upside down`, `turned left` or `turned right`, guessed from its text; else null."
@@ -72,11 +79,14 @@ class ReadEvidence(Payload):
             filename=filename,
             caption=Reading.of(read.caption),
             product=Reading.of(read.product),
-            lights=Reading.of(read.lights) if read.lights is not None else None,
+            lights=_if_any(read.lights),
             condition=Reading.of(read.condition),
+            total=_if_any(read.total),
+            date=_if_any(read.date),
+            order=_if_any(read.order),
             quality=Reading.of(read.quality),
-            orientation=Reading.of(read.orientation) if read.orientation is not None else None,
-            frames=Reading.of(read.frames) if read.frames is not None else None,
+            orientation=_if_any(read.orientation),
+            frames=_if_any(read.frames),
             visible_text=tuple(
                 TextLine(text=line.text, confidence=line.confidence, region=region_of(line.box))
                 for line in read.visible_text

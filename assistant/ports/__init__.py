@@ -10,10 +10,11 @@ from assistant.ports.decisions import Decision, DecisionModel, Question, check_q
 from assistant.ports.handoff import HandoffReason
 from assistant.ports.photos import OCR, Box, Found, Look, Seen, Sight, Sought, TextLine, image_block
 from assistant.ports.priority import WorkPriority, at_priority, current_priority
-from assistant.ports.search import Embedder, PhotoEmbedder, Reranker, Scale, calibrate
+from assistant.ports.search import UNRELATED, Embedder, PhotoEmbedder, Reranker, Scale, calibrate
 
 __all__ = [
     "OCR",
+    "UNRELATED",
     "Box",
     "Capabilities",
     "Decision",

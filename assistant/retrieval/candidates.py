@@ -13,12 +13,12 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from assistant.ports import Embedder, Scale
+from assistant.retrieval.embedders import reader_of
 from assistant.retrieval.fulltext import READ_AT_MOST, READ_AT_MOST_POSTGRESQL, Filters, find, rarest
 from assistant.retrieval.identifiers import Asked, asked_in
 from assistant.retrieval.meaning import InDatabase, InMemory, Reading, meaning_of
 from assistant.retrieval.pictures import resembling
 from assistant.retrieval.vectors import Vectors, occurrences
-from assistant.text.languages import SURE, detect
 from assistant.text.names import Names
 from assistant.text.words import query_words
 
@@ -64,13 +64,10 @@ def prepare_query(
     the text, so call it with no transaction open."""
     if not text:
         return Query("", (), None, looks)
-    language, confidence = detect(text)
-    unread = confidence > SURE and not first.reads(language)
-    if unread and second is not None and second.reads(language):
-        return Query(text, (_read(text, second),), None, looks)
-    if second is not None and mixed and not unread:
+    reader, unread_language = reader_of(text, first, second)
+    if mixed and second is not None and reader is first and unread_language is None:
         return Query(text, (_read(text, first, first.languages), _read(text, second)), None, looks)
-    return Query(text, (_read(text, first),), language if unread else None, looks)
+    return Query(text, (_read(text, reader),), unread_language, looks)
 
 
 def _read(text: str, embedder: Embedder, languages: tuple[str, ...] = ()) -> Reading:

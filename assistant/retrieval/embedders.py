@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from assistant.models import EmbeddingModel, EmbeddingModelState
 from assistant.ports import Embedder, Scale
+from assistant.text.languages import SURE, detect
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +25,16 @@ log = structlog.get_logger(__name__)
 def served(session: Session) -> EmbeddingModel | None:
     """The embedder that is served; None before the first article."""
     return session.scalar(select(EmbeddingModel).where(EmbeddingModel.state == EmbeddingModelState.SERVED))
+
+
+def reader_of(text: str, first: Embedder, second: Embedder | None) -> tuple[Embedder, str | None]:
+    """The embedder that reads the text, and the text's language if it is certain that none does."""
+    language, confidence = detect(text)
+    if first.reads(language):
+        return first, None
+    if second is not None and second.reads(language):
+        return second, None  # however uncertain: it reads what the first does too, nearly as well
+    return first, language if confidence > SURE else None
 
 
 @dataclass(frozen=True)

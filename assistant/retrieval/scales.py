@@ -7,6 +7,7 @@ embedder is not in them, so search measures on the knowledge base (`assistant.kn
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -38,23 +39,35 @@ _PAGES = (
     ("Storing the vaccine", "Keep the vials between two and eight degrees and away from light. Do not freeze them."),
 )
 _lock = threading.Lock()
-_known: dict[str, Scale] = {}
+_known: dict[tuple[str, bool], Scale] = {}
 
 
-def usual_scale(embedder: Embedder) -> Scale:
-    """The embedder's own scale, or the one measured on our sentences, once per process."""
+def usual_scale(embedder: Embedder, *, asked: bool = False) -> Scale:
+    """The embedder's own scale, or the one measured on our sentences, once per process: of texts among each other, or
+    if ``asked`` of questions and passages, which some embedders treat differently."""
     if embedder.scale is not None:
         return embedder.scale
     with _lock:
-        if embedder.name not in _known:
-            texts = embedder.embeddings.embed_documents([f"{heading}\n{text}" for heading, text in _PAGES])
-            _known[embedder.name] = scale_of(embedder, [heading for heading, _ in _PAGES], np.asarray(texts))
-        return _known[embedder.name]
+        key = (embedder.name, asked)
+        if key not in _known:
+            passages = np.asarray(embedder.embeddings.embed_documents([f"{head}\n{text}" for head, text in _PAGES]))
+            headings = [heading for heading, _ in _PAGES]
+            embed = embed_questions if asked else _embed_texts
+            _known[key] = scale_of(embed(embedder, headings), passages)
+        return _known[key]
 
 
-def scale_of(embedder: Embedder, headings: list[str], passages: np.ndarray) -> Scale:
-    """Measured on at least two headings as questions, and on the vectors (n, d) of the passages under them."""
-    questions = np.asarray([embedder.embeddings.embed_query(heading) for heading in headings], dtype=np.float32)
-    cosines = questions @ passages.T / np.linalg.norm(questions, axis=1, keepdims=True)
+def embed_questions(embedder: Embedder, questions: Sequence[str]) -> np.ndarray:
+    """(n, d) float32."""
+    return np.asarray([embedder.embeddings.embed_query(question) for question in questions], dtype=np.float32)
+
+
+def _embed_texts(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
+    return np.asarray(embedder.embeddings.embed_documents(list(texts)), dtype=np.float32)
+
+
+def scale_of(headings: np.ndarray, passages: np.ndarray) -> Scale:
+    """Measured on the vectors (n, d) of at least two headings and of the passages under them."""
+    cosines = headings @ passages.T / np.linalg.norm(headings, axis=1, keepdims=True) / np.linalg.norm(passages, axis=1)
     own = np.eye(len(headings), dtype=bool)
     return calibrate(cosines[~own], cosines[own])

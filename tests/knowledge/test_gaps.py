@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from assistant.errors import NotFound
 from assistant.knowledge import gaps
 from assistant.knowledge.gaps import GapSummary
 from assistant.models import Author, Draft, Gap, GapKind, GapQuestion, GapState, Job, Message, Ticket
+from assistant.ports import Embedder
+from assistant.runtime import Runtime
 from tests.factories import Persona, make_articles, make_ticket
+from tests.fakes import HashEmbeddings, fake_capabilities
 
 VINYL = (
     "Does the jukebox play vinyl records?",
@@ -136,6 +140,33 @@ def test_a_gap_that_is_done_opens_again_when_it_is_asked_about(desk: Desk, alice
     assert [again.count for again in _look(desk)] == [2]
     with desk.db.begin() as session, pytest.raises(NotFound):
         gaps.finish_gap(session, "gap_00000000000000000000")
+
+
+def test_questions_that_the_second_embedder_reads_are_put_together_too(make_runtime: Callable[..., Runtime]) -> None:
+    """Its cosines of unrelated questions are higher than what the first takes for one gap."""
+    second = Embedder(Squeezed(), "squeezed", languages=("de",))
+    capabilities = fake_capabilities(embedding_languages=("en",), second_embedder=second)
+    desk = make_runtime(capabilities=capabilities).desk
+    for text in (
+        "Spielt die alte Jukebox aus dem Keller auch meine Schallplatten ab?",
+        "Welche Schallplatten spielt die alte Jukebox aus dem Keller ab?",
+        "Wann wird mir das Geld für die stornierte Reise nach Norwegen erstattet?",
+        *VINYL,
+    ):
+        _ask(desk, text)
+    assert sorted(gap.count for gap in _look(desk)) == [1, 2, 3]
+
+
+class Squeezed(HashEmbeddings):
+    """Cosines between .7 and 1."""
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        own = np.array(super().embed_documents(texts))
+        own *= 0.3**0.5 / np.linalg.norm(own, axis=1, keepdims=True)
+        return np.hstack([own, np.full((len(texts), 1), 0.7**0.5)]).tolist()
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.embed_documents([text])[0]
 
 
 def test_looking_is_a_job_that_comes_again(desk: Desk) -> None:

@@ -44,6 +44,7 @@ NEEDS: list[tuple[str, str, Scope]] = [
     ("post", f"/tickets/{NOWHERE}/drafts/{NO_DRAFT}/send", Scope.TICKETS_WRITE),
     ("post", f"/tickets/{NOWHERE}/drafts/{NO_DRAFT}/discard", Scope.TICKETS_WRITE),
     ("get", "/attachments/att_00000000000000000000", Scope.TICKETS_READ),
+    ("patch", "/attachments/att_00000000000000000000/evidence", Scope.TICKETS_WRITE),
     ("post", "/triage", Scope.TRIAGE),
     ("get", "/articles/search?query=x", Scope.KNOWLEDGE_READ),
     ("get", "/figures/fig_00000000000000000000", Scope.KNOWLEDGE_READ),

@@ -31,7 +31,7 @@ from assistant.text.languages import LANGUAGES
 # Codes of others, and variants that are languages of their own.
 _SAME = {"nb": "no"}
 _OTHERS = ("gsw", "yue", "zh-HK", "en-x", "en_PIRATE")
-_HASHED = re.compile(r"static/translations/(?:[a-z_-]+/)*([A-Za-z-]+)-[0-9a-f]{32}\.json$")
+_HASHED = re.compile(r"static/translations/(?:[a-z_-]+/){0,3}([A-Za-z-]+)-[0-9a-f]{32}\.json$")
 _COMPONENT = re.compile(r"components/.*/translations/([A-Za-z-]+)\.json$")
 _INTENTS = re.compile(r"intents/data/([A-Za-z-]+)\.json$")
 _GETTEXT = re.compile(r"locale/([A-Za-z_@-]+)/LC_MESSAGES/[^/]*\.mo$")

@@ -33,8 +33,8 @@ _HELPS = 0.72
 # Bonus for a unit with all the question's distinctive words. Tuned by the words that quotes share with the reference
 # answers of emanual_tv and anthropic_docs.
 _DISTINCTIVE = 0.2
-# Bonus for a unit that says nothing but new, and the share of a sentence's score that is its paragraph's: set by reading
-# answers to questions about the sample.
+# Bonus for a unit that says nothing but new, and the share of a sentence's score that is its paragraph's. Both were set
+# by reading answers to questions about the sample.
 _NEW, _AROUND = 0.1, 0.5
 # Weights of the passage's score, and of an identifier that unit and question share. A table, which says more than a
 # sentence, may be a little less similar.

@@ -77,7 +77,10 @@ test("a name is set apart from words that run the other way", () => {
 });
 
 test("notices are worded one after the other, with their values", () => {
-  const notices = [{ code: "handoff_needs_human", params: {} }, { code: "queue_position", params: { n: 12 } }];
+  const notices = [
+    { code: "handoff_needs_human", params: {} },
+    { code: "queue_position", params: { n: 12 } },
+  ];
   speak("de");
   assert.match(wordNotices(notices), /^Das sollte sich .+ weiter\. Sie sind Nummer 12 in der Warteschlange\.$/);
   speak("ja");

@@ -249,7 +249,9 @@ export class Thread {
     const figure = (one) => this.#thumbnail({ ...one, filename: one.alt || t("figure") });
     const sources = new Sources(message.citations, () => (this.#isAtEnd = false), figure);
     const words = message.parts?.length
-      ? message.parts.map((part) => (part.quoted ? quotation(part.text) : make("div", { dir: "auto" }, prose(part.text.trim()))))
+      ? message.parts.map((part) =>
+          part.quoted ? quotation(part.text) : make("div", { dir: "auto" }, prose(part.text.trim())),
+        )
       : [prose(message.text, message.citations, (passage) => sources.toggle(passage, true))];
     const bubble = make("div.bubble", { dir: "auto" }, ...words);
     bubble.hidden = !message.text;

@@ -63,7 +63,8 @@ def _import(desk: Desk, folder: Path) -> None:
         (folder / f"{colour}.png").write_bytes(_picture(colour))
         visibility = "internal" if colour == "black" else "public"
         title = f"Part {len(colour)}{colour[0]}"
-        page = f"---\nvisibility: {visibility}\n---\n# {title}\n\nHow to mount it.\n\n![One of them]({colour}.png)\n"
+        text = f"How to mount it: press the {colour} end until it clicks."
+        page = f"---\nvisibility: {visibility}\n---\n# {title}\n\n{text}\n\n![One of them]({colour}.png)\n"
         (folder / f"{colour}.md").write_text(page)
     (folder / "plain.md").write_text("# Warranty\n\nIt lasts two years. How to claim it.")
     with desk.db.begin() as session:
@@ -177,7 +178,7 @@ def test_without_a_photo_embedder_what_is_read_in_the_photo_is_the_query(
 
 def test_a_tickets_photo_takes_part_in_finding_its_draft(make_runtime: Callable[..., Runtime], tmp_path: Path) -> None:
     embedder = Colours()
-    desk = make_runtime(capabilities=fake_capabilities(photo_embedder=embedder)).desk
+    desk = make_runtime(capabilities=fake_capabilities(photo_embedder=embedder), answer_threshold=0.0).desk
     _import(desk, tmp_path / "parts")
     before = embedder.embedded
     make_ticket(desk, "How to mount it?", uploads=[make_upload("part.png", _picture("green"), "image/png")])

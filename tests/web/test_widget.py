@@ -20,6 +20,7 @@ from assistant.desk.events import EventKind
 from assistant.models import Conversation, ConversationState, Message, Ticket
 from assistant.ports import HandoffReason
 from assistant.runtime import Runtime
+from assistant.settings import Settings
 from assistant.wording import Notice, catalogue, word_all
 from assistant.worker import run_once, run_until_idle
 from tests.factories import Persona, bearer, make_articles, make_figure, make_photo
@@ -284,6 +285,12 @@ def test_a_customer_who_comes_back_reopens(client: FlaskClient, rosa: Token, db:
     client.post(f"{API}/messages", headers=rosa, **message("It leaks again."))
     with db.read() as session:
         assert session.scalars(select(Conversation)).one().state is ConversationState.ASSISTANT
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """With answers that the hash embeddings are not sure of."""
+    return settings.model_copy(update={"answer_threshold": 0.0})
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 _REMEMBERED = 4096
 # By letters alone "thanks but it blinks" looks like thanks, and nobody answers a courtesy; a danger must not be missed.
 _BY_LETTERS = {"courtesy": 0.78, "dangerous": 0.4}
-_CLAUSES = re.compile(r"[,;:.!?…،؟。、！？\s]*[,;:.!?…،؟。、！？\n][,;:.!?…،؟。、！？\s]*")
+_CLAUSES = re.compile(r"(?<![^\S\n])[^\S\n]*+[,;:.!?…،؟。、！？\n][,;:.!?…،؟。、！？\s]*+")
 
 TYPES = (
     Label("question", "Question", "The customer asks how something works or for information.", (

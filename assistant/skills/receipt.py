@@ -62,12 +62,15 @@ _DOCUMENT = re.compile(
 )
 _NUMBER_WORD = re.compile(r"\b(?:no|nr|num\w*|id|ref\w*)\b|\bn[.°º]|nummer|[#:]|番号|号|رقم")
 _AMOUNT = re.compile(
-    r"(?<![\w.,:/-])(?:[A-Z]{0,3}[$€£¥₺]?\s?)(-?\d{1,3}(?:[.,' ]\d{3})+[.,]\d{2}|-?\d+\s?[.,]\s?\d{2}|-?[.,]\d{2})"
-    r"(?![\d:/.,-]*\d|\s?%)",
+    r"(?<![\w.,:/-])(?:[A-Z]{0,3}[$€£¥₺]?\s?)"
+    r"(-?\d{1,3}(?:[.,' ]\d{3}){1,3}[.,]\d{2}|-?\d{1,9}\s?[.,]\s?\d{2}|-?[.,]\d{2})"
+    r"(?![\d:/.,-]{0,20}\d|\s?%)",
     re.IGNORECASE,
 )
-_WHOLE = re.compile(r"[¥￥円元₺]\s?(\d{1,3}(?:,\d{3})+|\d+)(?![\d.,])|(\d{1,3}(?:,\d{3})+|\d+)\s?[円元]")
-_MONTH = r"(?:jan|feb|fev|m[ae]r|apr|avr|abr|ma[iyj]|ju[nil]|aug|ago|aou|sep|o[ck]t|out|nov|de[cz]|dic)[a-z]*"
+_WHOLE = re.compile(
+    r"[¥￥円元₺]\s?(\d{1,3}(?:,\d{3}){1,3}|\d{1,9})(?![\d.,])|(?<!\d)(\d{1,3}(?:,\d{3}){1,3}|\d{1,9})\s?[円元]"
+)
+_MONTH = r"(?:jan|feb|fev|m[ae]r|apr|avr|abr|ma[iyj]|ju[nil]|aug|ago|aou|sep|o[ck]t|out|nov|de[cz]|dic)[a-z]{0,9}"
 _DATE = re.compile(
     rf"(?<!\d)(?:(?:[12]\d|3[01]|0?[1-9])[./-](?:1[0-2]|0?[1-9])[./-](?:20\d\d|\d\d)"
     rf"|(?:1[0-2]|0?[1-9])/(?:[12]\d|3[01]|0?[1-9])/(?:20\d\d|\d\d)"
@@ -77,7 +80,7 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _TIME = re.compile(r"\d{1,2}:\d{2}")
-_IDENTIFIER = re.compile(r"(?=[A-Za-z0-9/#-]*\d)[A-Za-z0-9#][A-Za-z0-9/#-]{3,29}")
+_IDENTIFIER = re.compile(r"(?=[A-Za-z0-9/#-]{0,29}\d)[A-Za-z0-9#][A-Za-z0-9/#-]{3,29}")
 
 
 def receipt_of(lines: Sequence[TextLine]) -> Receipt:

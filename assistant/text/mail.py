@@ -15,13 +15,13 @@ from itertools import groupby
 _UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _MARKED = re.compile(r"\s*[>\uff1e]")
 _MARKS = re.compile(r"^[ \t]*(?:[>\uff1e][ \t]?)+", re.MULTILINE)
-_ADDRESS = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
+_ADDRESS = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]+")
 _CLOCK = re.compile(r"\b\d{1,2}\s?[:h時点\uff1a]\s?\d{2}(?!\d)|\bkl\.?\s\d{1,2}\.\d{2}\b")
 _DATE = re.compile(r"\b(?:\d{4}|\d{1,2}[./-]\d{1,2}[./-]\d{2})(?!\d)|\d{4}年")
 _COLON = (":", "\uff1a")
 _LONGEST_ATTRIBUTION, _MOST_WRAPPED = 200, 3
 _LONGEST_RULE, _MOST_HEADERS = 120, 12
-_RULE = re.compile(r"\s*[-_=*]{3,}\s*(?P<label>[^-_=*\s][^_=*]*?)?\s*[-_=*]*\s*$")
+_RULE = re.compile(r"\s{0,20}[-_=*]{3,}\s{0,20}(?P<label>[^-_=*\s][^_=*]{0,100}?)?\s{0,20}[-_=*]*+\s{0,20}$")
 _HEADER = re.compile(r"[\s>*]*(?P<label>[^\W\d_][^\d:\uff1a@<>]{0,24}?)\s?\*?[:\uff1a]\*?\s*(?P<value>\S.*)")
 _FROM = re.compile(
     r"from|von|de|da|van|od|kimden|gönderen|差出人|送信者|发件人|寄件者|發件人|من|от|от кого|від|från|fra"
@@ -68,10 +68,10 @@ _REGARDS = (
     r"|üdvözlettel|cu stimă|드림"
 )
 _FORMULA = rf"(?:{_REGARDS}|{_THANKS})(?!\w)"
-_GLUE = r"[\s,、.!！&。،]*(?:(?:and|und|et|y|e|en|i|ve|in advance|im voraus|d'avance)\s)?\s*"
+_GLUE = r"[\s,、.!！&。،]*+(?:(?:and|und|et|y|e|en|i|ve|in advance|im voraus|d'avance)\s)?\s*+"
 # Closing formulas, then at most a name or a greeting's origin.
 _CLOSING = re.compile(
-    rf"(?:{_FORMULA}{_GLUE})+(?:in advance|im voraus|d'avance)?[\s,.!]*(?:[^\W\d_][\w.'-]*[\s,.]*){{0,3}}",
+    rf"(?:{_FORMULA}{_GLUE})+(?:in advance|im voraus|d'avance)?[\s,.!]*+(?:[^\W\d_][\w.'-]*+[\s,.]*+){{0,3}}",
     re.IGNORECASE,
 )
 _MERE_THANKS = re.compile(rf"(?:(?:{_THANKS})(?!\w)[\s,、.!！&。،]*)+", re.IGNORECASE)
@@ -95,7 +95,7 @@ _DISCLAIMERS = tuple(
 )
 _CONTACT = re.compile(r"(?:\+|\b0)\d[\d ()/.-]{6,}\d|\bwww\.|https?://|@[\w-]+\.\w")
 # A full stop after a few words belongs to "Ltd." or "tel.".
-_SENTENCE_END = re.compile(r"[!?:;。！？：؟]\s*$|(?:\w+\W+){5}\w+\.\s*$")
+_SENTENCE_END = re.compile(r"[!?:;。！？：؟]\s{0,9}$|(?:\w{1,30}\W{1,5}){5}\w{1,30}\.\s{0,9}$")
 _SHORT_LINE, _LONGEST_FOOTER, _MOST_SIGNATURE_LINES = 60, 90, 8
 
 

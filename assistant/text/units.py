@@ -29,7 +29,7 @@ _WEB = re.compile(r"(https?://\S+)")
 _MARKS = re.compile(r"\*\*|`|(?<!\w)__?(?=\S)|(?<=\S)__?(?!\w)|(?<![\w*])\*(?=[^\s*])|(?<=[^\s*])\*(?![\w*])")
 # "- 96 -" between two pages of a running text; "Setup ........ 12" in a table of contents.
 _PAGE_NUMBER = re.compile(r"(?:^|(?<=\s))[-–—]\s?\d{1,4}\s?[-–—](?:\s+|$)")
-_LEADER = re.compile(r"(?:[.·…]\s?){4,}\d{1,4}\s*$")
+_LEADER = re.compile(r"(?:[.·…]\s?){4}\d{1,4}\s{0,9}$")
 _END = re.compile(r"[.!?…。！？:]['\"”»)]*$")
 # "Floor area: 80 square feet": a name of a few words and a short value that is not a sentence.
 _FACT = re.compile(r"(?:[^\s:?!.]+ ){0,4}[^\s:?!.]{2,}:\s+\S.{0,100}(?<![.!?])")

@@ -166,9 +166,9 @@ def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
     page.locator("#status").get_by_role("button", name="Take over").click()
     expect(chat.locator("body")).to_have_attribute("data-state", "agent")
     expect(page.locator("#draft h2")).to_be_visible()  # a draft, or that there is none
-    page.locator("#draft summary").first.click()
     text = page.locator("#draft textarea[data-draft]")
     if text.count():
+        page.locator("#draft summary").first.click()
         text.fill(text.input_value() + "\nIf it still blinks, send it to us. Alice")
         page.locator("#draft").get_by_role("button", name=re.compile("^Send to")).click()
     else:
@@ -242,7 +242,7 @@ def test_a_customer_who_waits_sees_how_many_are_before_them(browser: Browser, tm
         chat = open_chat(customer, server)
         chat.locator("#text").fill("What does E21 mean?")
         chat.locator("#send").click()
-        expect(chat.locator(".status", has_text="In the queue: 2 ahead of you")).to_be_visible()
+        expect(chat.locator(".status", has_text="In the queue: 2 messages ahead of yours")).to_be_visible()
         customer.picture("waiting")
         assert customer.complaints == []
     finally:

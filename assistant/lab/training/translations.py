@@ -31,12 +31,12 @@ from assistant.text.languages import LANGUAGES
 # Codes of others, and variants that are languages of their own.
 _SAME = {"nb": "no"}
 _OTHERS = ("gsw", "yue", "zh-HK", "en-x", "en_PIRATE")
-_HASHED = re.compile(r"static/translations/(?:[a-z_-]+/){0,3}([A-Za-z-]+)-[0-9a-f]{32}\.json$")
-_COMPONENT = re.compile(r"components/.*/translations/([A-Za-z-]+)\.json$")
+_HASHED = re.compile(r"static/translations/(?:[a-z_-]+/){0,3}([A-Za-z-]{2,20})-[0-9a-f]{32}\.json$")
+_COMPONENT = re.compile(r"components/(?:[\w.-]+/){1,6}translations/([A-Za-z-]{2,20})\.json$")
 _INTENTS = re.compile(r"intents/data/([A-Za-z-]+)\.json$")
 _GETTEXT = re.compile(r"locale/([A-Za-z_@-]+)/LC_MESSAGES/[^/]*\.mo$")
 _KAZAKH = re.compile(r"(?:i18n/kazakh\.js|package/kk\.json|locale/lang/kk\.js)$")
-_SYNTAX = re.compile(r"\{%.*?%\}|\{[^{}]*\}|<[^<>]*>|%\(\w+\)[sd]|%[sd]|[\[\]()|;:]")
+_SYNTAX = re.compile(r"\{%[^{}]{0,200}%\}|\{[^{}]{0,200}\}|<[^<>]{0,200}>|%\(\w+\)[sd]|%[sd]|[\[\]()|;:]")
 
 
 def read_translations(folder: Path) -> dict[str, list[str]]:
@@ -68,7 +68,7 @@ def _translations(archive: Path) -> Iterator[tuple[str, str]]:
             if not match[1].startswith(_OTHERS):
                 yield from ((match[1], text) for text in _leaves(json.loads(data)))
         elif _KAZAKH.search(name):
-            quoted = re.findall(r'"((?:[^"\\\n]|\\.)*)"', data.decode())
+            quoted = re.findall(r'"((?:[^"\\\n]|\\.){0,400})"', data.decode())
             yield from (("kk", text) for text in quoted if re.search("[^\x00-\x7f]", text))
 
 

@@ -197,11 +197,7 @@ class Settings(BaseSettings):
     @field_validator("widget_origins")
     @classmethod
     def _origins(cls, value: list[str]) -> list[str]:
-        for origin in value:
-            parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
-                raise ValueError(f"{origin} is no origin: write https:// and the host, without a path")
-        return value
+        return [origin_of(text) for text in value]
 
     @field_validator("public_url")
     @classmethod
@@ -315,6 +311,14 @@ def config_file() -> Path:
     if named and (not Path(named).exists() or Path(named).is_dir()):
         raise ValueError(f"There is no settings file {named}. Check {CONFIG_VARIABLE}.")
     return Path(named or DEFAULT_CONFIG)
+
+
+def origin_of(text: str) -> str:
+    """The origin as browsers write it, e.g. ``https://shop.example``. Raises `ValueError` if it is none."""
+    parts = urlsplit(text.strip().lower())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError(f"{text} is no origin: write https:// and the host, without a path")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def unknown_settings() -> list[str]:

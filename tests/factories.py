@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from sqlalchemy import insert, select
 
 from assistant.db import Database, new_public_id, utcnow
-from assistant.desk import credentials, people, tickets
+from assistant.desk import credentials, inboxes, people, tickets
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Scope
 from assistant.desk.desk import Desk
 from assistant.desk.tickets import NewTicket
@@ -133,9 +133,8 @@ def make_noise(db: Database, count: int, *, team: str | None = None) -> None:
     with db.begin() as session:
         team_id = session.execute(select(Team.id).where(Team.key == team)).scalar_one() if team else None
         customer = people.find_or_add_customer(session, name="Noise", email="noise@example.net")
-        rows: list[dict[str, Any]] = [
-            {"public_id": new_public_id("cnv"), "customer_id": customer.id, "channel": "api"} for _ in range(count)
-        ]
+        common = {"customer_id": customer.id, "inbox_id": inboxes.default(session).id, "channel": "api"}
+        rows: list[dict[str, Any]] = [{"public_id": new_public_id("cnv"), **common} for _ in range(count)]
         ids = session.scalars(
             insert(Conversation).values(state=ConversationState.HANDED_OFF).returning(Conversation.id), rows
         ).all()

@@ -130,6 +130,22 @@ def test_subjects_of_before_are_found_without_their_accents(url: str) -> None:
     database.close()
 
 
+def test_conversations_of_before_are_in_the_default_inbox(url: str) -> None:
+    migrate(url, revision="notices")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(CUSTOMER))
+        connection.execute(text(CONVERSATION), {"id": 1, "public_id": "cnv_1", "state": "assistant"})
+    engine.dispose()
+    migrate(url)
+    database = Database(url)
+    with database.read() as session:
+        inbox = session.get_one(Conversation, 1).inbox
+        assert (inbox.key, inbox.name, inbox.settings) == ("default", "", {})
+        assert inbox.created_at.tzinfo is not None
+    database.close()
+
+
 def test_passages_of_before_are_found_in_every_script(url: str) -> None:
     migrate(url, revision="passage_pages")
     engine = create_engine(url)

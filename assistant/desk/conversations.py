@@ -12,7 +12,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from assistant.db import utcnow
-from assistant.desk import evidence, feed, queue, state
+from assistant.desk import evidence, feed, inboxes, queue, state
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal, access_conversation
 from assistant.desk.attachments import PreparedFiles, RejectedFile, check_files, prepare_files
 from assistant.desk.courtesy import is_courtesy
@@ -23,6 +23,7 @@ from assistant.desk.subscribers import PROCESS_MESSAGE
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.media.files import Upload
 from assistant.models import (
+    DEFAULT_INBOX,
     Author,
     Citation,
     Conversation,
@@ -49,12 +50,19 @@ class Posted:
 
 
 def start_conversation(
-    desk: Desk, *, name: str | None = None, email: str | None = None, language: str | None = None
+    desk: Desk,
+    *,
+    inbox: str = DEFAULT_INBOX,
+    name: str | None = None,
+    email: str | None = None,
+    language: str | None = None,
 ) -> Conversation:
-    """Begin a conversation in the widget. ``language``: what the customer's page or browser speaks."""
+    """Begin a conversation in the widget of an inbox, named by its key. ``language``: what the customer's page or
+    browser speaks. Raises `NotFound` if there is no such inbox."""
     with desk.db.begin() as session:
         customer = find_or_add_customer(session, name=name, email=email)
-        return state.begin_conversation(session, customer, channel="widget", language=language)
+        where = inboxes.find(session, inbox)
+        return state.begin_conversation(session, customer, channel="widget", inbox=where, language=language)
 
 
 def post_message(

@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from assistant.db import Database
 from assistant.errors import Gone
-from assistant.models import Attachment, Figure, Source, SourceFile
+from assistant.models import Attachment, Figure, Inbox, Source, SourceFile
 from assistant.storage import Storage
 
 # Far longer than the time between storing a file and naming it, and than `storage.REWRITE_AFTER`: whoever sends the
@@ -31,6 +31,7 @@ NAMED_IN: tuple[Named, ...] = (
     Figure.sha256,
     Figure.thumbnail_sha256,
     SourceFile.sha256,
+    Inbox.logo_sha256,
 )
 
 
@@ -76,4 +77,5 @@ def _digests_with_names(session: Session) -> set[tuple[str, str]]:
         *rows(Figure.sha256, literal("Figure"), Figure.public_id),
         *rows(Figure.thumbnail_sha256, literal("The small version of figure"), Figure.public_id),
         *rows(SourceFile.sha256, literal("File"), SourceFile.name, literal("of source"), source),
+        *rows(Inbox.logo_sha256, literal("The logo of inbox"), Inbox.key),
     }

@@ -27,7 +27,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
-from assistant.desk import feed
+from assistant.desk import feed, inboxes
 from assistant.desk.access import AgentPrincipal
 from assistant.desk.events import (
     ConversationMoved,
@@ -44,6 +44,7 @@ from assistant.models import (
     Conversation,
     ConversationState,
     Customer,
+    Inbox,
     Message,
     MessageVisibility,
     Priority,
@@ -84,10 +85,17 @@ def lock_conversation(session: Session, conversation_id: int) -> Conversation:
 
 
 def begin_conversation(
-    session: Session, customer: Customer, *, channel: str, language: str | None = None
+    session: Session, customer: Customer, *, channel: str, inbox: Inbox | None = None, language: str | None = None
 ) -> Conversation:
-    """Add a conversation without messages. Nobody sees it before its first message."""
-    conversation = Conversation(customer=customer, channel=channel, language=language, state=_state_of_open(channel))
+    """Add a conversation without messages, in the default inbox unless another is given. Nobody sees it before its
+    first message."""
+    conversation = Conversation(
+        customer=customer,
+        inbox=inbox or inboxes.default(session),
+        channel=channel,
+        language=language,
+        state=_state_of_open(channel),
+    )
     if conversation.state is ConversationState.HANDED_OFF:
         conversation.handed_off_at = utcnow()
     session.add(conversation)
@@ -109,7 +117,8 @@ def receive(
         conversation.context_after_id = session.scalar(newest)
         _move(session, conversation, _state_of_open(conversation.channel))
     if ticket is None:
-        ticket = Ticket(conversation=conversation, requester=conversation.customer, subject=subject)
+        team = conversation.inbox.team  # until triage routes it
+        ticket = Ticket(conversation=conversation, requester=conversation.customer, subject=subject, team=team)
         session.add(ticket)
         session.flush()
         feed.append(session, conversation.id, TicketOpened(ticket))

@@ -14,6 +14,7 @@ from assistant.models.conversations import (
     MessageVisibility,
     UploadCount,
 )
+from assistant.models.inboxes import DEFAULT_INBOX, Inbox
 from assistant.models.jobs import Event, IdempotencyKey, Job, JobStatus
 from assistant.models.knowledge import (
     Article,
@@ -54,6 +55,7 @@ from assistant.models.tickets import (
 )
 
 __all__ = [
+    "DEFAULT_INBOX",
     "APIKey",
     "Agent",
     "AgentRole",
@@ -81,6 +83,7 @@ __all__ = [
     "Generation",
     "HeadState",
     "IdempotencyKey",
+    "Inbox",
     "Job",
     "JobStatus",
     "Message",

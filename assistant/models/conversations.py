@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from assistant.db import Base, utcnow
 from assistant.models.columns import JSONType, enum_type, public_id, reference
+from assistant.models.inboxes import Inbox
 from assistant.models.knowledge import Figure
 from assistant.models.people import Agent, Customer
 from assistant.ports import HandoffReason
@@ -63,6 +64,8 @@ class Conversation(Base):
     public_id: Mapped[str] = public_id("cnv")
     customer_id: Mapped[int] = reference("customers", ondelete="CASCADE")
     customer: Mapped[Customer] = relationship()
+    inbox_id: Mapped[int] = reference("inboxes", ondelete="RESTRICT")
+    inbox: Mapped[Inbox] = relationship()
     channel: Mapped[str] = mapped_column(Text, default="widget")  # widget, api
     # What the customer's page or browser speaks, e.g. "de": the likeliest language of a message too short to tell.
     language: Mapped[str | None] = mapped_column(Text)

@@ -32,7 +32,7 @@ from sqlalchemy.orm import Session
 from assistant import sample
 from assistant.app import create_app
 from assistant.db import Database, current_revision, new_public_id, utcnow
-from assistant.desk import credentials
+from assistant.desk import credentials, inboxes
 from assistant.desk.access import Scope
 from assistant.errors import Invalid, NotReady
 from assistant.models import Conversation, ConversationState, Customer, Priority, Team, Ticket, TicketStatus
@@ -149,8 +149,9 @@ def _add_rows(session: Session, numbers: range, teams: Sequence[int | None]) -> 
     open_states = (ConversationState.HANDED_OFF, ConversationState.AGENT, ConversationState.ASSISTANT)
     done = [number % 10 != 0 for number in numbers]
     states = [ConversationState.CLOSED if d else open_states[n // 10 % 3] for n, d in zip(numbers, done, strict=True)]
+    common = {"inbox_id": inboxes.default(session).id, "channel": "api"}
     conversations = [
-        {"public_id": new_public_id("cnv"), "customer_id": owners[at // 5], "channel": "api", "state": state}
+        {"public_id": new_public_id("cnv"), "customer_id": owners[at // 5], "state": state, **common}
         for at, state in enumerate(states)
     ]
     returned = insert(Conversation).returning(Conversation.id, sort_by_parameter_order=True)

@@ -15,6 +15,7 @@ from assistant.desk import queue
 from assistant.errors import AssistantError
 from assistant.faults import advice, passing_fault
 from assistant.knowledge import embedding
+from assistant.mailer import SMTP, open_mailer
 from assistant.models import JobStatus
 from assistant.scanner import Clamd
 from assistant.settings import Settings, unknown_settings
@@ -39,6 +40,7 @@ def run(settings: Settings) -> list[Check]:
         _taxonomy,
         _storage,
         _scanner,
+        _mail,
         _disk,
         _privacy,
     ]
@@ -150,6 +152,18 @@ def _scanner(settings: Settings) -> Iterator[Check]:
     if settings.scanner:
         Clamd(settings.scanner).check()
         yield Check("scanner", "ok", "files are scanned for malware")
+
+
+def _mail(settings: Settings) -> Iterator[Check]:
+    mailer = open_mailer(settings.smtp_url.get_secret_value() if settings.smtp_url is not None else None)
+    advice = "Set ASSISTANT_SMTP_URL and ASSISTANT_MAIL_FROM: customers who have left learn of replies by mail only."
+    if isinstance(mailer, SMTP):
+        mailer.check()
+        yield Check("mail", "ok", f"is sent from {settings.sender}")
+    else:
+        yield Check(
+            "mail", "warn", "is not sent" if settings.smtp_url is None else "is only written to the log", advice
+        )
 
 
 def _disk(settings: Settings) -> Iterator[Check]:

@@ -9,6 +9,7 @@
     +- Conflict 409           the object is not in a state that allows this
     +- TooLarge 413           over a limit; ``limit`` is its value
     +- Unsupported 415        a content type or file format that is not accepted
+    +- Undeliverable 422      a mail that its server will never take
     +- RateLimited 429        too many requests; ``retry_after`` seconds
     +- EngineError 503        the model cannot answer now
        +- EngineBusy 503      the queue is full; ``retry_after`` seconds
@@ -91,6 +92,11 @@ class TooLarge(AssistantError):
 class Unsupported(AssistantError):
     code = "unsupported_media_type"
     status = 415
+
+
+class Undeliverable(AssistantError):
+    code = "undeliverable"
+    status = 422
 
 
 class RateLimited(AssistantError):

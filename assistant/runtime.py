@@ -14,6 +14,7 @@ from assistant.desk import people
 from assistant.desk.desk import Desk
 from assistant.engine import Installed, install
 from assistant.knowledge import embedding
+from assistant.mailer import open_mailer
 from assistant.outbound import Fetch, fetcher
 from assistant.ports import Capabilities
 from assistant.ports.scanner import NoScanner
@@ -79,6 +80,7 @@ def build(
         ),
         now=now,
         scanner=Clamd(settings.scanner) if settings.scanner else NoScanner(),
+        mailer=open_mailer(settings.smtp_url.get_secret_value() if settings.smtp_url is not None else None),
         fetch=fetch or fetcher(user_agent=USER_AGENT, private=settings.kb_private_addresses),
     )
     return Runtime(settings, desk, installed)

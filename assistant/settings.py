@@ -12,12 +12,14 @@ import secrets
 import tempfile
 import tomllib
 from contextlib import suppress
+from email.errors import MessageError
+from email.headerregistry import Address
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -177,6 +179,14 @@ class Settings(BaseSettings):
     scanner: str | None = Field(
         None, description="Malware scanner (clamd): `tcp://host:port` or `unix:///path` (default: none)."
     )
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="Mail server for outgoing mail: `smtp://user:password@host:587` (STARTTLS) or `smtps://…`; `console:` writes mails to the log, for development (default: none; nobody is sent mail).",
+    )
+    mail_from: str | None = Field(
+        None,
+        description="Sender of outgoing mail, e.g. `Our shop <support@shop.example>`; required with a mail server.",
+    )
     message_max_chars: int = Field(20_000, ge=100, description="Maximum length of a message, in characters.")
 
     rate_limit: str = Field(
@@ -235,6 +245,31 @@ class Settings(BaseSettings):
             raise ValueError(f"is shorter than {_SHORTEST_SECRET} characters, so it can be guessed. {advice}")
         return value
 
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        url = urlsplit(value.get_secret_value() if value is not None else "console:")
+        try:
+            is_server = url.scheme in ("smtp", "smtps") and url.hostname and url.port != 0 and not url.path.strip("/")
+        except ValueError:  # of the port
+            is_server = False
+        if not is_server and url.geturl() != "console:":
+            raise ValueError("is no mail server; write smtp://user:password@host:587, smtps://… or console:")
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _sender(cls, value: str | None) -> str | None:
+        if _address(value or "support@localhost") is None:
+            raise ValueError("is no address; write support@shop.example or Our shop <support@shop.example>")
+        return value
+
+    @model_validator(mode="after")
+    def _mail_is_from_somebody(self) -> Self:
+        if self.mail_from is None and self.smtp_url is not None and self.smtp_url.get_secret_value() != "console:":
+            raise ValueError("ASSISTANT_SMTP_URL needs ASSISTANT_MAIL_FROM, the address that mail comes from")
+        return self
+
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: list[str]) -> list[str]:
@@ -289,6 +324,12 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
+    @property
+    def sender(self) -> Address:
+        """Whom our mail comes from, by the company's name unless the address has one of its own."""
+        named = _address(self.mail_from or "") or Address(addr_spec="support@localhost")
+        return named if named.display_name else Address(" ".join(self.company.split()), addr_spec=named.addr_spec)
+
     def signing_key(self) -> str:
         """The configured signing secret, or one generated on first use, readable by its owner only."""
         if self.secret_key is not None:
@@ -303,6 +344,18 @@ class Settings(BaseSettings):
                 with suppress(FileExistsError):
                     os.link(file.name, path)
         return path.read_text().strip()
+
+
+def _address(text: str) -> Address | None:
+    """The one mail address, with or without a name, that the text is; None if it is anything else."""
+    name, bracket, address = text.strip().rpartition("<")
+    if bracket:
+        address = address.removesuffix(">")
+    try:
+        found = Address(" ".join(name.replace('"', "").split()), addr_spec=address)
+    except (ValueError, IndexError, MessageError):  # whatever the parser says to what is none
+        return None
+    return found if found.username and found.domain else None
 
 
 def config_file() -> Path:

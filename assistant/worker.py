@@ -15,7 +15,7 @@ from time import monotonic
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from assistant.desk import attachments, evidence, feed, files, learning, queue, subscribers, turns, usage
+from assistant.desk import attachments, evidence, feed, files, learning, mail, queue, subscribers, turns, usage
 from assistant.desk.desk import Desk
 from assistant.desk.queue import ClaimedJob
 from assistant.errors import AssistantError
@@ -42,6 +42,7 @@ HANDLERS: dict[str, Handler] = {
     attachments.READ_AGAIN: lambda desk, payload: evidence.read_again(
         desk, payload["message_id"], tries=payload["tries"]
     ),
+    mail.DELIVER: lambda desk, payload: mail.deliver(desk, payload["mail_id"]),
     learning.LEARN: lambda desk, _payload: log.info("triage.learned", **learning.learn(desk)),
     sources.SYNC: lambda desk, payload: sources.sync_job(desk, payload["source_id"]),
     embedding.EMBED: lambda desk, _payload: embedding.embed_job(desk),

@@ -36,6 +36,12 @@ from assistant.storage import Storage
         ("TRUSTED_PROXIES", "proxy.example", "10.0.0.0/8"),
         ("TRUSTED_PROXIES", "10.0.0.1:80", "10.0.0.0/8"),
         ("RATE_LIMIT", "120 requests", "120 per minute"),
+        ("SMTP_URL", "mail.example:25", "smtp://user:password@host:587"),
+        ("SMTP_URL", "smtp://u:p@", "smtp://user:password@host:587"),
+        ("SMTP_URL", "smtp://mail.example:mail", "smtp://user:password@host:587"),
+        ("SMTP_URL", "smtp://mail.example", "ASSISTANT_MAIL_FROM"),
+        ("MAIL_FROM", "Our shop", "support@shop.example"),
+        ("MAIL_FROM", "a@b.example, c@d.example", "support@shop.example"),
         ("WIDGET_ORIGINS", "shop.example", "https://"),
         ("WIDGET_ORIGINS", "https://shop.example/cart", "without a path"),
     ],
@@ -52,8 +58,9 @@ def test_a_setting_that_cannot_work_is_refused_with_what_to_write(
 
 
 def test_a_secret_is_not_repeated_when_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ASSISTANT_SECRET_KEY", "hunter2")
-    assert "hunter2" not in CliRunner().invoke(main, ["doctor"]).output
+    for name, value in (("SECRET_KEY", "hunter2"), ("SMTP_URL", "http://user:hunter2@mail.example")):
+        monkeypatch.setenv(f"ASSISTANT_{name}", value)
+        assert "hunter2" not in CliRunner().invoke(main, ["doctor"]).output
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from assistant.db import Database
 from assistant.media.photo import Limits
 from assistant.outbound import Fetch
 from assistant.ports import Capabilities
+from assistant.ports.mail import Mailer, NoMailer
 from assistant.ports.scanner import NoScanner, Scanner
 from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
@@ -33,8 +34,14 @@ class Desk:
     now: Callable[[], datetime]
     fetch: Fetch  # pages of websites
     scanner: Scanner = field(default_factory=NoScanner)
+    mailer: Mailer = field(default_factory=NoMailer)
     # Learned triage heads by the id of their row, parsed: `learning` fills it.
     heads: dict[int, Heads] = field(default_factory=dict)
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether anybody may be promised a mail."""
+        return not isinstance(self.mailer, NoMailer)
 
     @property
     def photo_limits(self) -> Limits:

@@ -38,6 +38,7 @@ from assistant.models.knowledge import (
     VectorKind,
     Visibility,
 )
+from assistant.models.mails import Mail, MailState
 from assistant.models.people import Agent, AgentRole, APIKey, Customer, Team
 from assistant.models.tickets import (
     Draft,
@@ -86,6 +87,8 @@ __all__ = [
     "Inbox",
     "Job",
     "JobStatus",
+    "Mail",
+    "MailState",
     "Message",
     "MessageVisibility",
     "Passage",

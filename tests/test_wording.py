@@ -91,4 +91,6 @@ def test_sentences_are_joined_as_the_language_joins_them() -> None:
 def test_the_first_language_that_there_is_is_chosen_with_its_region() -> None:
     assert choose([None, "", "sv", "pt-BR", "en"]) == "pt-BR"
     assert choose(["sv", "fi"]) is None
+    assert choose(["en", "de-AT", "en-GB", "en-US"]) == "en-GB"  # the page's language, its reader's region
+    assert choose(["de", "en-GB"]) == "de"
     assert (direction("ar"), direction("pt")) == ("rtl", "ltr")

@@ -113,14 +113,19 @@ def prepare_files(
     return PreparedFiles(tuple(stored), tuple(refused))
 
 
+def accepted_extensions(settings: Settings) -> list[str]:
+    """Of files that are not photos: in lower case, without a dot."""
+    allowed = DEFAULT_EXTENSIONS if settings.file_types is None else settings.file_types
+    return [extension.lower().lstrip(".") for extension in allowed]
+
+
 def _check(settings: Settings, upload: Upload, limits: Limits) -> CheckedFile:
     name = safe_filename(upload.filename)
     is_drawing = settings.risky_files == "mark" and len(upload.data) <= limits.max_bytes and sniff(upload.data) == "SVG"
     content = StoredFile(upload.data, name) if is_drawing else normalise(upload, limits)
     if isinstance(content, Photo):
         return CheckedFile(name, content)
-    allowed = DEFAULT_EXTENSIONS if settings.file_types is None else settings.file_types
-    risk = risk_of(name, upload.data, allowed=[extension.lower().lstrip(".") for extension in allowed])
+    risk = risk_of(name, upload.data, allowed=accepted_extensions(settings))
     if risk is not None and settings.risky_files == "refuse":
         raise Unsupported(Notice("file_kind", {"name": name}))
     return CheckedFile(name, content, risk)

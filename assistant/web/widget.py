@@ -13,13 +13,14 @@ from flask import Blueprint, Response, current_app, g, jsonify, render_template,
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assistant import payloads, wording
-from assistant.desk import access, conversations, feed, state
+from assistant.desk import access, attachments, conversations, feed, state
 from assistant.desk.events import Audience
 from assistant.errors import Conflict, Invalid
 from assistant.knowledge import documents, figures
 from assistant.media.files import Upload
 from assistant.models import Conversation
 from assistant.ports import HandoffReason
+from assistant.settings import Settings
 from assistant.text.storable import storable
 from assistant.web import auth
 from assistant.web.bodies import read_json
@@ -183,9 +184,7 @@ def show_widget() -> Response:
     """The page in the iframe, in the language of the embedding page, else of the browser. Only the configured sites and
     our own may frame it."""
     settings = runtime().settings
-    asked = list(_asked_languages(request.args.get("language")))
-    locale = wording.choose(asked)
-    language = wording.language_of(locale or wording.ENGLISH)
+    words = _words()
     origins = [origin.rstrip("/") for origin in settings.widget_origins]
     g.frame_ancestors = " ".join(["'self'", *origins])
     config = {
@@ -195,21 +194,26 @@ def show_widget() -> Response:
         "max_files": settings.photos_per_message,
         "max_bytes": settings.photo_max_bytes,
         "max_chars": settings.message_max_chars,
+        "accept": _accepted_files(settings),
         "languages": wording.LANGUAGES,
-        "spoken": next(iter(asked), None),
-        "known": locale is not None,
-        "language": language,
-        "locale": locale or wording.ENGLISH,
-        "texts": wording.catalogue(language),
+        **words,
     }
     page = render_template(
         "widget/frame.html",
         company=settings.company,
         config=config,
-        language=language,
-        direction=wording.direction(language),
+        language=words["language"],
+        direction=words["direction"],
     )
     response = Response(page)
+    response.vary.add("Accept-Language")
+    return response
+
+
+@blueprint.get("/widget/v1/words")
+def get_words() -> Response:
+    """The widget's texts in another language, for a page that changes its own."""
+    response = jsonify(_words())
     response.vary.add("Accept-Language")
     return response
 
@@ -240,6 +244,29 @@ def _read_start() -> _Start:
         field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
         problem = f"{field} is not valid." if field else "Send a JSON object with name and email, or no body."
         raise Invalid(problem, field=field) from error
+
+
+def _words() -> dict[str, Any]:
+    """The catalogue of the best language asked for, and the tag whose dates and digits go with it. ``spoken``: what the
+    page or browser asked for first; ``known``: whether there is a catalogue for anything that was asked for."""
+    asked = list(_asked_languages(request.args.get("language")))
+    locale = wording.choose(asked)
+    language = wording.language_of(locale or wording.ENGLISH)
+    return {
+        "spoken": next(iter(asked), None),
+        "known": locale is not None,
+        "language": language,
+        "locale": locale or wording.ENGLISH,
+        "direction": wording.direction(language),
+        "texts": wording.catalogue(language),
+    }
+
+
+def _accepted_files(settings: Settings) -> list[str] | None:
+    """Extensions of files that are taken besides photos, in lower case; None if any file is."""
+    if settings.risky_files == "mark":
+        return None
+    return [f".{extension}" for extension in attachments.accepted_extensions(settings)]
 
 
 def _asked_languages(first: str | None) -> Iterator[str]:

@@ -39,8 +39,19 @@ class Notice:
 
 
 def choose(tags: Iterable[str | None]) -> str | None:
-    """The first BCP 47 tag in whose language there is a catalogue, region and all; None if there is none."""
-    return next((tag for tag in tags if tag and language_of(tag) in LANGUAGES), None)
+    """The first BCP 47 tag in whose language there is a catalogue, region and all; None if there is none.
+
+    One without a region takes it from the next tag of its language that has one: a page in "en" says nothing of its
+    reader's dates, a browser in "en-GB" does."""
+    known = [tag for tag in tags if tag and language_of(tag) in LANGUAGES]
+    if not known:
+        return None
+    same = [tag for tag in known if language_of(tag) == language_of(known[0])]
+    return known[0] if _has_region(known[0]) else next(filter(_has_region, same), known[0])
+
+
+def _has_region(tag: str) -> bool:
+    return re.search("[-_]", tag) is not None
 
 
 def language_of(tag: str) -> str:

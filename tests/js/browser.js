@@ -138,6 +138,46 @@ export function serve(answer) {
   return requests;
 }
 
+/** XMLHttpRequest, as far as `upload` uses it: `answer` is called with the request once it has been sent. */
+export function serveUploads(answer) {
+  globalThis.XMLHttpRequest = class {
+    upload = {};
+    headers = {};
+    status = 0;
+
+    open(method, address) {
+      Object.assign(this, { method, address });
+    }
+
+    setRequestHeader(name, value) {
+      this.headers[name] = value;
+    }
+
+    getAllResponseHeaders() {
+      return "content-type: application/json\r\nretry-after: 7\r\n";
+    }
+
+    send(body) {
+      this.body = body;
+      answer(this);
+    }
+
+    abort() {
+      this.#end("onabort");
+    }
+
+    respond(status, body) {
+      Object.assign(this, { status, response: new Blob([JSON.stringify(body)]) });
+      this.#end("onload");
+    }
+
+    #end(how) {
+      this[how]();
+      this.onloadend();
+    }
+  };
+}
+
 export function json(body, { status = 200, headers = {} } = {}) {
   return new Response(JSON.stringify(body), { status, headers: { "Content-Type": "application/json", ...headers } });
 }

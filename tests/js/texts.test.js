@@ -2,7 +2,16 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { beforeEach, test } from "node:test";
 
-import { currentLocale, joined, t, useLanguage, wordNotices } from "../../assistant/web/static/widget/texts.js";
+import {
+  dayOf,
+  digits,
+  joined,
+  onLanguage,
+  t,
+  timeOf,
+  useLanguage,
+  wordNotices,
+} from "../../assistant/web/static/widget/texts.js";
 import { catalogueOf } from "./browser.js";
 
 const ROOT = new URL("../../", import.meta.url);
@@ -16,8 +25,8 @@ const WIDGET = "assistant/web/static/widget/";
 
 function speak(locale) {
   const language = locale.split("-")[0];
-  document.documentElement.dir = language === "ar" ? "rtl" : "ltr";
-  useLanguage({ language, locale, texts: CATALOGUES[language] });
+  const direction = language === "ar" ? "rtl" : "ltr";
+  useLanguage({ language, locale, direction, texts: CATALOGUES[language] });
 }
 
 beforeEach(() => speak("en"));
@@ -63,7 +72,33 @@ test("numbers are written as they are where the customer lives", () => {
 
 test("a tag that no browser knows does not stop the chat", () => {
   useLanguage({ language: "de", locale: "de-!", texts: CATALOGUES.de });
-  assert.equal(currentLocale(), "de");
+  assert.equal(digits(1.5), "1,5");
+});
+
+test("times and dates are written as they are where the customer lives", () => {
+  const evening = new Date(2024, 2, 3, 17, 5);
+  const written = (locale) => {
+    speak(locale);
+    return [timeOf(evening), dayOf(evening)];
+  };
+  assert.deepEqual(written("en-GB"), ["17:05", "3 March 2024"]);
+  assert.deepEqual(
+    written("en-US").map((text) => text.replace("\u202f", " ")),
+    ["5:05 PM", "March 3, 2024"],
+  );
+  assert.match(written("ar-EG").join(" "), /٥:٠٥ .*٣ مارس ٢٠٢٤/);
+  assert.doesNotMatch(written("ar-MA").join(" "), /[٠-٩]/);
+  speak("de");
+  assert.equal(dayOf(new Date()), "Heute");
+});
+
+test("who shows texts is told when the language changes, and so is the page", () => {
+  const said = [];
+  onLanguage(() => said.push(t("send")));
+  speak("fr");
+  speak("ar");
+  assert.deepEqual(said, ["Envoyer", "إرسال"]);
+  assert.deepEqual([document.documentElement.lang, document.documentElement.dir], ["ar", "rtl"]);
 });
 
 test("values are filled in as they are", () => {

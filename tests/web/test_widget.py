@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import re
@@ -89,6 +90,22 @@ def test_photo_and_text_are_answered_with_a_citation(
     assert answer["citations"][0]["article_title"] == "BrewMaster 300: error codes"
     assert answer["citations"][0]["quote"]
     assert (shown["state"], shown["mode"]) == ("assistant", "no_vlm")
+
+
+def test_the_page_can_ask_for_another_language(client: FlaskClient) -> None:
+    words = client.get(f"{API}/words?language=sv,ar,de", headers={"Accept-Language": "ar-EG"}).json
+    assert (words["language"], words["locale"], words["direction"]) == ("ar", "ar-EG", "rtl")
+    assert words["texts"] == catalogue("ar")
+
+
+@pytest.mark.parametrize(("risky", "offered"), [("refuse", [".pdf", ".md"]), ("mark", None)])
+def test_the_picker_offers_what_is_taken(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., Any], risky: str, offered: list[str] | None
+) -> None:
+    app = make_app(make_runtime(risky_files=risky, file_types=[".PDF", "md"]))
+    page = app.test_client().get("/widget/").text
+    config = json.loads(html.unescape(re.findall(r"data-config='(.*?)'", page)[0]))
+    assert config["accept"] == offered
 
 
 def test_a_message_sent_twice_is_stored_once(client: FlaskClient, rosa: Token, db: Database) -> None:

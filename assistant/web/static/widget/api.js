@@ -1,5 +1,7 @@
 // Requests to /widget/v1. The conversation's token is sent in a header, never in a URL.
 
+import { upload } from "./upload.js";
+
 /** A request that failed: refused by the server, or never answered. */
 export class Problem extends Error {
   constructor({ status, code, detail, notice = null, retryAfter }) {
@@ -42,13 +44,24 @@ export class Api {
     return this.#json("conversation");
   }
 
-  /** Resolves to {message, rejected_files}. Sent again under the same client id, the message is stored once. */
-  send({ clientId, text, files }) {
+  /**
+   * Resolves to {message, rejected_files}. Sent again under the same client id, the message is stored once.
+   * @param onProgress called with the part of the files that has been sent, 0 to 1
+   */
+  send({ clientId, text, files }, { signal, onProgress } = {}) {
     const form = new FormData();
     form.set("client_id", clientId);
     form.set("text", text);
     for (const file of files) form.append("photos", file.blob, file.name);
-    return this.#json("messages", { method: "POST", body: form, timeout: 120_000 });
+    const request = files.length
+      ? (address, options) => upload(address, { ...options, signal, onProgress })
+      : undefined;
+    return this.#json("messages", { method: "POST", body: form, timeout: files.length ? null : 120_000, request });
+  }
+
+  /** The texts of the best of these languages: {language, locale, direction, texts}. */
+  words(tags) {
+    return this.#json(`words?language=${encodeURIComponent(tags)}`, { anonymous: true });
   }
 
   askForPerson() {
@@ -87,7 +100,10 @@ export class Api {
     }
   }
 
-  async #request(path, { method = "GET", json, body, headers = {}, signal, anonymous = false, timeout = 30_000 } = {}) {
+  async #request(
+    path,
+    { method = "GET", json, body, headers = {}, signal, anonymous = false, timeout = 30_000, request = fetch } = {},
+  ) {
     const all = { ...headers };
     if (this.token && !anonymous) all.Authorization = `Bearer ${this.token}`;
     if (json !== undefined) {
@@ -97,7 +113,7 @@ export class Api {
     const limit = timeout === null ? signal : AbortSignal.timeout(timeout);
     let response;
     try {
-      response = await fetch(this.base + path, { method, body, headers: all, signal: limit, credentials: "omit" });
+      response = await request(this.base + path, { method, body, headers: all, signal: limit, credentials: "omit" });
     } catch (error) {
       if (signal?.aborted) throw error;
       throw new Problem({ status: 0, code: "network", detail: "" });

@@ -79,6 +79,17 @@ export class Chat {
     this.#thread.clear();
   }
 
+  /** Say everything in the language that is spoken now. */
+  reword() {
+    this.#thread.reword();
+    for (const item of this.#outbox.items) {
+      if (item.error !== null) this.#showFailure(item);
+    }
+    if (this.#awaits !== null) this.#thread.showWriting(t(this.#awaits));
+    if (this.#retry.timer !== null) void this.#flush(); // and say again why it waits, if it still must
+    this.#view.onState(this.conversation);
+  }
+
   // Sending
 
   async #flush() {
@@ -103,19 +114,24 @@ export class Chat {
   }
 
   async #deliver(item, { isSecondTry = false } = {}) {
-    this.#thread.setDelivery(item.clientId, { kind: "sending", text: t("sending") });
+    const cancelled = this.#showSending(item);
     let posted;
     try {
       await this.#begin();
-      posted = await this.#api.send(item);
+      const onProgress = (part) => this.#thread.setProgress(item.clientId, part);
+      posted = await this.#api.send(item, { signal: cancelled, onProgress });
     } catch (problem) {
+      if (cancelled.aborted) {
+        this.#await(null);
+        return this.#refused(item, { code: "upload_cancelled", params: {} });
+      }
       if (problem.isGone && !isSecondTry) {
         this.#gone();
         return this.#deliver(item, { isSecondTry: true });
       }
       if (problem.isPassing) throw problem;
       this.#await(null);
-      return this.#refused(item, wordNotices(problem.notice) ?? "");
+      return this.#refused(item, problem.notice);
     }
     this.#outbox.remove(item);
     this.#thread.show(posted.message);
@@ -123,6 +139,15 @@ export class Chat {
     this.#thread.showRejected(item.clientId, posted.rejected_files);
     // A message sent late starts the wait only now. Its answer may also have arrived already.
     if (this.#awaits === null && this.#thread.lastAuthor === "customer") this.#await("writing");
+  }
+
+  /** A message with files takes its time: its sender sees how far it is, and can stop it. Returns the signal of that. */
+  #showSending(item) {
+    const stop = new AbortController();
+    const actions = [{ text: t("cancel"), run: () => stop.abort() }];
+    const ofFiles = item.files.length ? { progress: true, actions } : {};
+    this.#thread.setDelivery(item.clientId, { kind: "sending", text: t("sending"), ...ofFiles });
+    return stop.signal;
   }
 
   async #handOff() {
@@ -162,15 +187,16 @@ export class Chat {
     this.#retry.timer = setTimeout(() => this.#flush(), pause);
   }
 
-  #refused(item, reason) {
-    this.#outbox.update(item, { error: reason });
+  /** @param notice why, as {code, params} or a list of them; null if nobody knows */
+  #refused(item, notice) {
+    this.#outbox.update(item, { error: notice ?? [] });
     this.#showFailure(item);
   }
 
   #showUnsent(item) {
     if (this.#thread.hasSent(item.clientId)) return this.#outbox.remove(item);
     this.#thread.showUnsent(item);
-    if (item.isLost && item.error === null) this.#outbox.update(item, { error: t("photos_lost") });
+    if (item.isLost && item.error === null) this.#outbox.update(item, { error: { code: "photos_lost", params: {} } });
     if (item.error !== null) this.#showFailure(item);
   }
 
@@ -185,7 +211,8 @@ export class Chat {
     };
     const actions = [{ text: t("discard"), run: discard }];
     if (!item.isLost) actions.unshift({ text: t("try_again"), run: retry });
-    const text = item.error ? t("not_sent_because", { reason: item.error }) : t("not_sent");
+    const reason = wordNotices(item.error);
+    const text = reason === null ? t("not_sent") : t("not_sent_because", { reason });
     this.#thread.setDelivery(item.clientId, { kind: "failed", text, actions });
   }
 

@@ -1,17 +1,18 @@
-// Where the customer types: a growing text area; photos by picker, paste or drag and drop, with removable previews.
+// Where the customer types: a growing text area; files by picker, camera, paste or drag and drop, with removable previews.
 
 import { icon, make } from "./dom.js";
 import { local } from "./store.js";
 import { t } from "./texts.js";
 
 const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif"];
-const MAX_HEIGHT = 132; // as in widget.css
+const PHOTOS = ["image/*", ".heic", ".heif"]; // the latter are unknown to most browsers
 
 export class Composer {
   #form;
   #text;
   #chips;
   #picker;
+  #camera;
   #send;
   #notice;
   #limits;
@@ -20,19 +21,21 @@ export class Composer {
   #suggested = null;
 
   /**
-   * @param elements {form, text, chips, picker, send, notice, dropZone}
-   * @param limits {max_files, max_bytes, max_chars}
+   * @param elements {form, text, chips, picker, camera, send, notice, dropZone}
+   * @param limits {max_files, max_bytes, max_chars, accept}: accept has the extensions of files besides photos, or is null
    * @param onSend called with {text, files}; files are {name, type, blob}
    */
-  constructor({ form, text, chips, picker, send, notice, dropZone }, limits, onSend) {
+  constructor({ form, text, chips, picker, camera, send, notice, dropZone }, limits, onSend) {
     this.#form = form;
     this.#text = text;
     this.#chips = chips;
     this.#picker = picker;
+    this.#camera = camera;
     this.#send = send;
     this.#notice = notice;
     this.#limits = limits;
     this.#onSend = onSend;
+    if (limits.accept) picker.accept = [...PHOTOS, ...limits.accept].join(",");
     this.#listen();
     this.#acceptDrops(dropZone);
     this.setText(local.get("draft", ""));
@@ -58,6 +61,11 @@ export class Composer {
     this.#picker.click();
   }
 
+  /** Take a photo, where the device has a camera app; elsewhere a picker opens. */
+  openCamera() {
+    this.#camera.click();
+  }
+
   /** Show a notice above the text area, e.g. why a file was not added; empty hides it. */
   showNotice(text) {
     this.#notice.textContent = text;
@@ -72,8 +80,9 @@ export class Composer {
         this.showNotice(t("files_too_many", { n: this.#limits.max_files }));
         break;
       }
-      if (blob.size > this.#limits.max_bytes) {
-        this.showNotice(t("file_too_large", { name: file.name, megabytes: this.#limits.max_bytes / 1e6 }));
+      const objection = this.#objectionTo(file);
+      if (objection) {
+        this.showNotice(objection);
         continue;
       }
       this.#files.push(file);
@@ -81,6 +90,21 @@ export class Composer {
     }
     this.#changed();
     this.focus();
+  }
+
+  /** Say everything in the language that is spoken now. */
+  reword() {
+    this.showNotice("");
+    this.#chips.replaceChildren(...this.#files.map((file) => this.#chip(file)));
+  }
+
+  /** Why the server would refuse a file, as far as that can be told from here; null if it would not. */
+  #objectionTo({ name, type, blob }) {
+    const { max_bytes: most, accept } = this.#limits;
+    if (blob.size > most) return t("file_too_large", { name, megabytes: most / 1e6 });
+    if (blob.size === 0) return t("file_empty", { name });
+    const isTaken = !accept || type.startsWith("image/") || [...PHOTOS, ...accept].some((end) => endsWith(name, end));
+    return isTaken ? null : t("file_kind", { name });
   }
 
   #listen() {
@@ -96,15 +120,17 @@ export class Composer {
       this.#submit();
     });
     this.#text.addEventListener("paste", (event) => {
-      const files = [...event.clipboardData.files];
+      const files = filesIn(event.clipboardData);
       if (!files.length) return;
       event.preventDefault();
       this.addFiles(files);
     });
-    this.#picker.addEventListener("change", () => {
-      this.addFiles([...this.#picker.files]);
-      this.#picker.value = "";
-    });
+    for (const input of [this.#picker, this.#camera]) {
+      input.addEventListener("change", () => {
+        this.addFiles([...input.files]);
+        input.value = "";
+      });
+    }
   }
 
   #acceptDrops(zone) {
@@ -137,7 +163,9 @@ export class Composer {
       { type: "button", "aria-label": t("remove", { name: file.name }) },
       icon("close"),
     );
-    const chip = make("li.attached", { title: file.name }, preview(file), make("bdi.filename", {}, file.name), remove);
+    const onDamage = () => this.showNotice(t("file_damaged", { name: file.name }));
+    const shown = preview(file, onDamage);
+    const chip = make("li.attached", { title: file.name }, shown, make("bdi.filename", {}, file.name), remove);
     remove.addEventListener("click", () => {
       this.#files = this.#files.filter((other) => other !== file);
       chip.remove();
@@ -168,16 +196,40 @@ export class Composer {
     this.#chips.hidden = !this.#files.length;
     this.#send.disabled = !this.#text.value.trim() && !this.#files.length;
     this.#text.style.height = "auto";
-    this.#text.style.height = `${Math.min(this.#text.scrollHeight, MAX_HEIGHT)}px`;
+    this.#text.style.height = `${this.#text.scrollHeight}px`; // widget.css has the largest
   }
 }
 
-function preview(file) {
-  if (!SHOWN_BY_BROWSERS.includes(file.type)) return make("span.preview", {}, icon("file"));
+/** @param onDamage called if it should be an image that browsers show, and cannot be shown */
+function preview(file, onDamage) {
+  const symbol = (name) => make("span.preview", {}, icon(name));
+  if (!SHOWN_BY_BROWSERS.includes(file.type)) return symbol("file");
   const address = URL.createObjectURL(file.blob);
   const image = make("img.preview", { alt: "", src: address });
   image.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
+  image.addEventListener("error", () => {
+    image.replaceWith(symbol("warn"));
+    onDamage();
+  });
   return image;
+}
+
+/**
+ * The files on a clipboard, unless it holds text: Excel and Word put a picture of the text beside it. A file manager puts
+ * the files' names beside them.
+ */
+export function filesIn(clipboard) {
+  const files = [...clipboard.files];
+  const lines = clipboard
+    .getData("text/plain")
+    .split(/[\r\n]+/)
+    .filter((line) => line.trim());
+  const areNames = lines.every((line) => files.some(({ name }) => name && line.trim().endsWith(name)));
+  return areNames ? files : [];
+}
+
+function endsWith(name, extension) {
+  return name.toLowerCase().endsWith(extension);
 }
 
 /** Pasted images may have no name. */

@@ -10,7 +10,7 @@ export class ParentPage {
 
   /**
    * @param origins origins that may embed the widget, besides its own; "https://*.shop.example" allows every subdomain
-   * @param handlers {hello(options), opened(), closed(), compose({text})}
+   * @param handlers {hello(options), opened(), closed(), compose({text}), language({language})}
    */
   constructor(origins, handlers) {
     this.#allowed = [location.origin, ...origins];

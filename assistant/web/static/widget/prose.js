@@ -2,7 +2,7 @@
 // sentence. Text is only ever inserted as text.
 
 import { make, safeLink } from "./dom.js";
-import { t } from "./texts.js";
+import { digits, t } from "./texts.js";
 
 const INLINE =
   /(\*\*[^*\n]+\*\*|`[^`\n]+`|https?:\/\/[^\s<>"“„«。、，；：！？（）「」『』【】《》؟،؛]+|[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{2,63}){1,4})/i;
@@ -63,7 +63,7 @@ function chip(passage, onChip) {
   const button = make(
     "button.chip",
     { type: "button", title: passage.article_title, "aria-label": label },
-    `${passage.number}`,
+    digits(passage.number),
   );
   button.addEventListener("click", () => onChip(passage, button));
   // A word joiner keeps the chip on the same line as the sentence's last word.

@@ -6,19 +6,51 @@ let locale = "en";
 let isRightToLeft = false;
 let number = new Intl.NumberFormat("en");
 let plural = new Intl.PluralRules("en");
+let clock;
+let day;
+let dayOfYear;
+const listeners = [];
 
-/** @param language {language, locale, texts}: the catalogue, and the tag it was chosen for, e.g. "de-AT" */
-export function useLanguage({ language, locale: tag, texts: catalogue }) {
+/**
+ * Speak another language: what `fillIn` filled is filled again, and whoever shows more is told (`onLanguage`).
+ * @param language {language, locale, direction, texts}: the catalogue, and the tag whose dates and digits are used
+ */
+export function useLanguage({ language, locale: tag, direction, texts: catalogue }) {
   texts = catalogue;
   locale = isKnown(tag) ? tag : language;
-  isRightToLeft = document.documentElement.dir === "rtl";
+  isRightToLeft = direction === "rtl";
   number = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
   plural = new Intl.PluralRules(locale);
+  clock = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" });
+  day = new Intl.DateTimeFormat(locale, { weekday: "long", day: "numeric", month: "long" });
+  dayOfYear = new Intl.DateTimeFormat(locale, { day: "numeric", month: "long", year: "numeric" });
+  document.documentElement.lang = language;
+  document.documentElement.dir = direction;
+  for (const listener of listeners) listener();
 }
 
-/** The BCP 47 tag for dates and numbers. */
-export function currentLocale() {
-  return locale;
+/** Call `listener` after every change of the language, to word again what it shows. */
+export function onLanguage(listener) {
+  listeners.push(listener);
+}
+
+/** A number in the customer's digits. */
+export function digits(value) {
+  return number.format(value);
+}
+
+/** The time of day, with 12 or 24 hours as is usual where the customer lives. */
+export function timeOf(date) {
+  return clock.format(date);
+}
+
+/** "Today", "Yesterday", or the date; with its year if that is another one. */
+export function dayOf(date) {
+  const today = new Date();
+  const daysAgo = (days) => new Date(today.getFullYear(), today.getMonth(), today.getDate() - days).toDateString();
+  if (date.toDateString() === daysAgo(0)) return t("today");
+  if (date.toDateString() === daysAgo(1)) return t("yesterday");
+  return (date.getFullYear() === today.getFullYear() ? day : dayOfYear).format(date);
 }
 
 /** The text with its {placeholders} filled in. */

@@ -2,7 +2,7 @@
 
 import { icon, make, safeLink } from "./dom.js";
 import { passagesOf, prose } from "./prose.js";
-import { currentLocale, t, wordNotices } from "./texts.js";
+import { dayOf, digits, t, timeOf, wordNotices } from "./texts.js";
 
 const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif"];
 const MARGIN = 12; // pixels kept free above a message at the upper edge
@@ -19,6 +19,7 @@ export class Thread {
   #onOpenPhoto;
   #onRate;
   #byId = new Map();
+  #messages = new Map(); // as the server has them, by id
   #byClientId = new Map();
   #lastDay = null;
   #streamed = "";
@@ -52,6 +53,7 @@ export class Thread {
   clear() {
     this.#log.replaceChildren();
     this.#byId.clear();
+    this.#messages.clear();
     this.#byClientId.clear();
     this.#lastDay = null;
     this.hideWriting();
@@ -72,6 +74,7 @@ export class Thread {
     if (this.#byId.has(message.id)) return false;
     const own = message.client_id ? this.#byClientId.get(message.client_id) : null;
     const entry = this.#entry(message);
+    this.#messages.set(message.id, message);
     this.#byId.set(message.id, entry);
     if (message.client_id) this.#byClientId.set(message.client_id, entry);
     if (own) {
@@ -91,9 +94,18 @@ export class Thread {
     const entry = this.#entry(message);
     const delivery = shown.querySelector(".delivery");
     if (delivery) entry.querySelector(".delivery")?.replaceWith(delivery);
+    this.#messages.set(message.id, message);
     this.#byId.set(message.id, entry);
     if (message.client_id) this.#byClientId.set(message.client_id, entry);
     shown.replaceWith(entry);
+  }
+
+  /** Show everything in the language that is spoken now. What is being sent is left to whoever sends it. */
+  reword() {
+    for (const message of this.#messages.values()) this.update(message);
+    for (const shown of this.#log.querySelectorAll(".day")) shown.textContent = dayOf(new Date(shown.dataset.day));
+    for (const state of this.#log.querySelectorAll("[data-delivery=sent] .delivery span"))
+      state.textContent = t("sent");
   }
 
   /** Show a message that the server has not acknowledged. */
@@ -111,17 +123,24 @@ export class Thread {
     this.#jumpToEnd();
   }
 
-  /** Set the line under a message of the customer's. `actions` are {text, run}. */
-  setDelivery(clientId, { kind, text, actions = [] }) {
+  /** Set the line under a message of the customer's. `actions` are {text, run}; `progress` shows a bar, for `setProgress`. */
+  setDelivery(clientId, { kind, text, actions = [], progress = false }) {
     const entry = this.#byClientId.get(clientId);
     const place = entry?.querySelector(".delivery");
     if (!place) return;
     entry.dataset.delivery = kind;
     const symbol = { sent: "check", failed: "warn", waiting: "clock", sending: "clock" }[kind];
-    place.replaceChildren(icon(symbol), make("span", {}, text));
+    place.replaceChildren(icon(symbol), make("span", { dir: "auto" }, text));
+    if (progress) place.append(make("progress", { max: 1, value: 0, "aria-label": text }));
     for (const action of actions) {
       place.append(make("button.link", { type: "button", onclick: action.run }, action.text));
     }
+  }
+
+  /** How much of a message's files has been sent: 0 to 1. */
+  setProgress(clientId, part) {
+    const bar = this.#byClientId.get(clientId)?.querySelector(".delivery progress");
+    if (bar) bar.value = part;
   }
 
   /** Show the files that the server rejected, and why, under their message. */
@@ -222,14 +241,12 @@ export class Thread {
   #addDay(date) {
     const day = date.toDateString();
     if (day === this.#lastDay) return;
-    const today = new Date();
-    const isFirstToday = this.#lastDay === null && day === today.toDateString();
+    const isFirstToday = this.#lastDay === null && day === new Date().toDateString();
     this.#lastDay = day;
     if (isFirstToday) return; // today's conversation needs no date
-    const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1).toDateString();
-    const long = new Intl.DateTimeFormat(currentLocale(), { weekday: "long", day: "numeric", month: "long" });
-    const name = day === today.toDateString() ? t("today") : day === yesterday ? t("yesterday") : long.format(date);
-    this.#log.append(make("p.day", {}, name));
+    const shown = make("p.day", {}, dayOf(date));
+    shown.dataset.day = date.toISOString();
+    this.#log.append(shown);
   }
 
   #entry(message) {
@@ -306,10 +323,9 @@ export class Thread {
     const label = t("open_photo", { name: attachment.filename });
     const button = make("button.photo", { type: "button", "aria-label": label }, image);
     button.addEventListener("click", () => this.#onOpenPhoto(attachment, image.src));
-    this.#photo(attachment.id, { thumbnail: true }).then(
-      (address) => (image.src = address),
-      () => button.replaceChildren(icon("file"), make("bdi", {}, attachment.filename)),
-    );
+    const showName = () => button.replaceChildren(icon("file"), make("bdi", {}, attachment.filename));
+    image.addEventListener("error", showName);
+    this.#photo(attachment.id, { thumbnail: true }).then((address) => (image.src = address), showName);
     return button;
   }
 
@@ -369,7 +385,7 @@ class Sources {
     const path = headingPath(passage);
     const where = [path, passage.page && t("page", { n: passage.page })].filter(Boolean).join(" · ");
     if (where) name.append(make("span.path", { dir: "auto" }, where));
-    const number = make("span.number", {}, `${passage.number}`);
+    const number = make("span.number", {}, digits(passage.number));
     const button = make(
       "button.source",
       { type: "button", "aria-expanded": "false", "aria-controls": id },
@@ -411,8 +427,7 @@ function headingPath({ heading, article_title: title }) {
 }
 
 function byline(message, name) {
-  const date = new Date(message.created_at);
-  const time = new Intl.DateTimeFormat(currentLocale(), { hour: "numeric", minute: "2-digit" }).format(date);
+  const time = timeOf(new Date(message.created_at));
   return make(
     "p.byline",
     {},
@@ -427,12 +442,15 @@ function lostFile({ filename, condition }) {
   return make("p.rejected", {}, icon("warn"), make("span", {}, text));
 }
 
-/** An unsent file: an image if the browser can show it (most cannot show HEIC), else its name. */
+/** An unsent file: an image if the browser can show it (most cannot show HEIC, none a damaged one), else its name. */
 function localFile(file) {
-  if (!SHOWN_BY_BROWSERS.includes(file.type)) return make("span.file", {}, icon("file"), make("bdi", {}, file.name));
+  const asFile = () => make("span.file", {}, icon("file"), make("bdi", {}, file.name));
+  if (!SHOWN_BY_BROWSERS.includes(file.type)) return asFile();
   const image = make("img", { alt: t("photo", { name: file.name }) });
+  const holder = make("span.photo", {}, image);
   const address = URL.createObjectURL(file.blob);
   image.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
+  image.addEventListener("error", () => holder.replaceWith(asFile()), { once: true });
   image.src = address;
-  return make("span.photo", {}, image);
+  return holder;
 }

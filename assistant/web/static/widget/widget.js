@@ -7,7 +7,7 @@ import { Composer } from "./composer.js";
 import { icon, make } from "./dom.js";
 import { ParentPage } from "./parent.js";
 import { Outbox } from "./store.js";
-import { fillIn, joined, t, useLanguage } from "./texts.js";
+import { fillIn, joined, onLanguage, t, useLanguage } from "./texts.js";
 import { Thread } from "./thread.js";
 import { Viewer } from "./viewer.js";
 
@@ -48,6 +48,7 @@ const composer = new Composer(
     text: find("text"),
     chips: find("chips"),
     picker: find("picker"),
+    camera: find("camera"),
     send: find("send"),
     notice: find("composer-notice"),
     dropZone: document.body,
@@ -73,6 +74,7 @@ const parentPage = new ParentPage(config.origins, {
     composer.focus();
   },
   closed: () => (isOpen = false),
+  language: ({ language }) => speak(language),
   compose: ({ text }) => composer.suggest(String(text ?? "").slice(0, config.max_chars)),
 });
 
@@ -80,13 +82,21 @@ chat.visitor = visitorFrom({});
 let isOpen = !parentPage.isEmbedded;
 let unread = 0;
 let reconnecting = null;
+let calls = 0; // of speak
 
 fillIn(document);
 showState(chat.conversation);
 showConnection(true);
+onLanguage(() => {
+  fillIn(document);
+  composer.reword();
+  chat.reword();
+  showConnection(true);
+});
 find("person").addEventListener("click", askForPerson);
 find("welcome-photo").addEventListener("click", () => composer.openPicker());
 find("attach").addEventListener("click", () => composer.openPicker());
+find("shoot").addEventListener("click", () => composer.openCamera());
 find("close").addEventListener("click", () => parentPage.tell("close"));
 addEventListener("online", () => showConnection(true));
 addEventListener("offline", () => showConnection(false));
@@ -101,10 +111,17 @@ chat.resume().finally(() => {
 
 /** Neither page nor browser speaks a language that we have: the customer's own may be one. */
 function speakLike(language) {
-  if (config.known || !config.languages.includes(language)) return;
-  const address = new URL(location.href);
-  address.searchParams.set("language", language);
-  location.replace(address);
+  if (!config.known && config.languages.includes(language)) void speak(language);
+}
+
+/** Speak the best of these languages (BCP 47 tags, separated by commas) from now on. */
+async function speak(tags) {
+  const call = ++calls;
+  const words = await api.words([tags, ...navigator.languages].join(",")).catch(() => null);
+  if (!words || call !== calls) return; // another language has been asked for meanwhile
+  config.spoken = words.spoken;
+  chat.visitor.language = words.spoken;
+  useLanguage(words);
 }
 
 async function askForPerson() {

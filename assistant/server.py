@@ -42,7 +42,8 @@ def serve(settings: Settings) -> None:
     """
     wiring.preflight(settings)
     check_address(settings.host, settings.port)
-    os.environ |= {f"{PREFIX}HOST": settings.host, f"{PREFIX}PORT": str(settings.port)}
+    chosen = {"HOST": settings.host, "PORT": str(settings.port), "COMPANY": settings.company}
+    os.environ |= {f"{PREFIX}{name}": value for name, value in chosen.items()}
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "assistant.server"])  # noqa: S606 - our own module, no shell
 

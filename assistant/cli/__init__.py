@@ -58,11 +58,14 @@ def worker() -> None:
 def demo(no_serve: bool, host: str | None, port: int | None, as_json: bool) -> None:
     """Import the sample articles, process the sample tickets and their photos, then serve everything."""
     from assistant import demo as demonstration
+    from assistant import sample
     from assistant.cli import printing
     from assistant.server import check_address
     from assistant.server import serve as run
 
     settings = read_settings(host=host, port=port)
+    if "company" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"company": sample.COMPANY})
     if not no_serve:
         check_address(settings.host, settings.port)
     tell = (lambda _ticket: None) if as_json else printing.print_ticket

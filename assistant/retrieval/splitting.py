@@ -17,7 +17,7 @@ from assistant.retrieval.sources.article import ArticleSource, Picture, Section
 from assistant.text.identifiers import spot
 
 # Raise this with every change that produces other passages or identifiers, so that articles are indexed again.
-REVISION = 6
+REVISION = 7
 TARGET = 140
 MOST = 240
 MOST_OF_STEPS = 400
@@ -66,7 +66,7 @@ class FigureText:
         if not said and not seen:
             return []
         parts = [*said, *([self.picture.nearby] if self.picture.nearby else []), *seen]
-        text = "\n".join(parts)
+        text = "\n\n".join(parts)  # blocks of their own: what a picture shows is no part of the sentence beside it
         page = self.picture.page
         return [PassageText(self.heading, part, page) for part in (_parts(text) if _words(text) > MOST else [text])]
 

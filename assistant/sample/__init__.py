@@ -6,6 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+COMPANY = "Lumora"
 _HERE = Path(__file__).parent
 
 

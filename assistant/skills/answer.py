@@ -35,7 +35,7 @@ from assistant.skills.grounding import SUPPORTED, best_support, support
 from assistant.text.clusters import beginning
 from assistant.text.languages import SURE
 from assistant.text.sentences import sentences
-from assistant.text.units import Unit
+from assistant.text.units import Unit, units_of
 
 _NO_ANSWER = "NO_ANSWER"
 _REFERENCE = re.compile(r"\[(\d{1,2})\]")
@@ -203,7 +203,7 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
             # Several products may have the same code: name the product that each row is about.
             lead = f"{passage.metadata['article_title']} – " if len(products) > 1 else ""
             citation = _citation(
-                passage, quote=unit.quote, support=confidence(request, passages, unit.passage, unit.quote)
+                passage, quote=unit.cited, support=confidence(request, passages, unit.passage, unit.quote)
             )
             said.append(CitedSentence(len(said), lead + unit.text, (citation,)))
             yield from _say(said)
@@ -351,9 +351,10 @@ def _cite(
     if score < SUPPORTED:
         return
     passage = passages[number]
-    nearest = best_support(text, sentences(passage.page_content))
     content = passage.page_content
-    quote = sentences(content)[nearest.passage] if nearest.score > 0 else beginning(content, 300)
+    units = units_of(content)
+    nearest = best_support(text, [unit.quote for unit in units])
+    quote = units[nearest.passage].cited if nearest.score > 0 else beginning(content, 300)
     # A sentence that a passage carries still answers only as well as that passage does.
     carried = min(score, confidence(request, passages, number, text))
     said.append(CitedSentence(len(said), text, (_citation(passage, quote=quote, support=carried),)))

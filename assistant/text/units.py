@@ -35,6 +35,7 @@ _END = re.compile(r"[.!?…。！？:]['\"”»)]*$")
 _FACT = re.compile(r"(?:[^\s:?!.]+ ){0,4}[^\s:?!.]{2,}:\s+\S.{0,100}(?<![.!?])")
 # A name before what is said of it, as in "Red, steady: the mainboard is faulty."
 _NAMED = re.compile(r"((?:[^\s:?!.]+ ){0,4}[^\s:?!.]+)(?::| [–—-])\s+\S")
+_RULE = re.compile(r"[\s|:-]+")  # below a table's head
 _FEWEST = 3  # facts or alternatives
 # Of a cell that can be understood without the name of its column: words of two letters at least.
 _TELLING_WORDS = 3
@@ -55,7 +56,7 @@ class Kind(StrEnum):
 class Unit:
     """``text`` is said. ``quote`` is the passage's own text; for an answer it includes the question. ``asked``: the
     question that it follows. ``name``: what an alternative is about, if it says so first. ``under``: the names of a
-    row's columns. ``block``: which of the passage's blocks it is in."""
+    row's columns, and ``head`` the lines above it that name them. ``block``: which of the passage's blocks it is in."""
 
     text: str
     quote: str
@@ -63,6 +64,7 @@ class Unit:
     asked: str = ""
     name: str = ""
     under: str = ""
+    head: str = ""
     passage: int = 0
     position: int = 0
     block: int = 0
@@ -72,6 +74,11 @@ class Unit:
     def compared(self) -> str:
         """What tells the unit's meaning."""
         return f"{self.asked} {self.text}".strip()
+
+    @property
+    def cited(self) -> str:
+        """The quote as it can be shown alone: a row as a table of one row, a table by its head."""
+        return f"{self.head}\n{self.quote}" if self.kind is Kind.ROW else self.head or self.quote
 
 
 def units_of(text: str, passage: int = 0) -> list[Unit]:
@@ -134,12 +141,12 @@ def _rows(lines: Sequence[str]) -> Iterator[Unit]:
     """Rows as sentences, such as "E21: The pump draws no water. Fill the tank." A short value has its column's name:
     "Bread – Minutes: 31." A cell that is empty below another continues it; a row of one cell is the title of those
     below it. First comes what all of them are about."""
-    table = [(line, _cells(line)) for line in lines if not re.fullmatch(r"[\s|:-]+", line)]
-    (_, head), *body = table
+    (first_line, head), *body = [(line, cells_of(line)) for line in lines if not _RULE.fullmatch(line)]
+    above_rows = f"{first_line.strip()}\n|{'---|' * len(head)}"
     names = [name if _is_short(column) else "" for name, column in _columns(head, [cells for _, cells in body])]
     subjects = ", ".join(dict.fromkeys(cells[0] for _, cells in body if cells[0]))
     if subjects:
-        yield Unit(f"{', '.join(filter(None, head))}: {subjects}", lines[0].strip(), Kind.TABLE)
+        yield Unit(f"{', '.join(filter(None, head))}: {subjects}", first_line.strip(), Kind.TABLE, head=above_rows)
     title = above = ""
     for line, cells in body:
         if len(head) > 1 and len(set(filter(None, cells))) == 1 and (cells[0] or cells[-1] == ""):
@@ -154,10 +161,12 @@ def _rows(lines: Sequence[str]) -> Iterator[Unit]:
         subject = f"{title}, {first}" if title else first
         mark = " –" if any(names[1:]) else ":"
         text = " ".join([f"{subject}{mark}", *map(_ended, values)]) if values else subject
-        yield Unit(text, line.strip(), Kind.ROW, under=" ".join(head), codes=frozenset(spot(cells[0])))
+        codes = frozenset(spot(cells[0]))
+        yield Unit(text, line.strip(), Kind.ROW, under=" ".join(head), head=above_rows, codes=codes)
 
 
-def _cells(line: str) -> list[str]:
+def cells_of(line: str) -> list[str]:
+    """The cells of a table's row, without Markdown's marks."""
     return [plain(cell) for cell in line.strip().removeprefix("|").removesuffix("|").split("|")]
 
 

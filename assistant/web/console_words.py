@@ -11,6 +11,7 @@ from assistant.models import FileCondition
 from assistant.ports import HandoffReason, Mode
 from assistant.skills.priors import SourceKind
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
+from assistant.text.units import cells_of
 
 HANDOFF = {
     HandoffReason.CUSTOMER_ASKED.value: "The customer asked for a person.",
@@ -103,6 +104,13 @@ class Source:
     page: int | None
     support: float
     figures: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def table(self) -> tuple[list[str], ...]:
+        """The rows of the table that is quoted, the first with the names of its columns; empty for other quotes."""
+        lines = self.quote.splitlines()
+        is_table = len(lines) > 1 and all(line.startswith("|") for line in lines)
+        return tuple(cells_of(line) for line in (lines[0], *lines[2:])) if is_table else ()
 
 
 @dataclass(frozen=True)

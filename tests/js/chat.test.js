@@ -72,12 +72,13 @@ const view = { onState() {}, onConnection() {}, onNews() {}, onStarted() {} };
 const customer = { id: "msg_1", author: "customer", text: "It leaks." };
 
 /** A server whose conversation and answer to a posted message the test decides. The stream stays silent. */
-function serveChat({ conversation = {}, post }) {
+function serveChat({ conversation = {}, post, events = null }) {
   const now = { state: "assistant", messages: [], last_event_id: 1, jobs_ahead: null, ...conversation };
   return serve((path, options) => {
     if (path === "conversations") return json({ token: "secret", state: "assistant" }, { status: 201 });
     if (path === "conversation") return json(now);
     if (path === "messages") return post(options.body);
+    if (events) return new Response(events);
     return new Promise((_resolve, reject) => {
       options.signal.addEventListener("abort", () => reject(options.signal.reason));
     });
@@ -156,6 +157,39 @@ test("a message whose response is lost is sent again under the same id", async (
   assert.equal(requests.filter(({ path }) => path === "conversations").length, 1);
 });
 
+/** A stream that tells what the test enqueues. */
+function eventStream() {
+  let controller;
+  const body = new ReadableStream({ start: (one) => (controller = one) });
+  const tell = async (kind, payload) => {
+    controller.enqueue(new TextEncoder().encode(`event: ${kind}\ndata: ${JSON.stringify(payload)}\n\n`));
+    await settle();
+  };
+  return { body, tell };
+}
+
+test("a message that is in the conversation is sent, even if its response was lost", async () => {
+  local.set("token", "secret");
+  const { body, tell } = eventStream();
+  let clientId;
+  const post = (form) => {
+    clientId = form.get("client_id");
+    throw new TypeError("Failed to fetch");
+  };
+  const requests = serveChat({ conversation: { messages: [customer] }, post, events: body });
+  const { chat, thread } = open();
+  await chat.resume();
+  await chat.send({ text: "Still leaks.", files: [] });
+  assert.equal(thread.delivery.kind, "waiting");
+  await tell("message.created", { id: "msg_2", author: "customer", text: "Still leaks.", client_id: clientId });
+  await tell("message.created", { id: "msg_3", author: "assistant", text: "Close the valve." });
+  assert.equal(thread.deliveries.get(clientId).kind, "sent");
+  mock.timers.tick(60_000);
+  await settle();
+  assert.equal(thread.deliveries.get(clientId).kind, "sent");
+  assert.equal(requests.filter(({ path }) => path === "messages").length, 1);
+});
+
 test("what was left unsent is sent when the widget is opened again", async () => {
   await new Outbox().add({ clientId: "left", text: "It leaks.", files: [], createdAt: "now", error: null });
   serveChat({ post: accepted });
@@ -190,14 +224,18 @@ test("an open question shows that an answer is being written", async () => {
   assert.equal(thread.writing, "The assistant is writing");
 });
 
-test("nothing is being written in a closed conversation, whoever wrote last", async () => {
+test("nothing is being written in a closed conversation until a message has reopened it", async () => {
   local.set("token", "secret");
-  serveChat({ conversation: { state: "closed", messages: [customer] }, post: accepted });
+  const { body, tell } = eventStream();
+  serveChat({ conversation: { state: "closed", messages: [customer] }, post: accepted, events: body });
   const { chat, thread } = open();
   await chat.resume();
+  await chat.send({ text: "Thank you!", files: [] }); // which may be left without an answer
   mock.timers.tick(60_000);
   await settle();
   assert.equal(thread.writing, null);
+  await tell("conversation.updated", { state: "assistant" });
+  assert.equal(thread.writing, "The assistant is writing");
 });
 
 test("how many are ahead is shown while the customer waits", async () => {

@@ -2,37 +2,45 @@ import "./browser.js";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { passagesOf, prose } from "../../assistant/web/static/widget/prose.js";
+import { prose, sourcesOf } from "../../assistant/web/static/widget/prose.js";
 
 const citation = (index, sentence, quote, heading = "Codes") => {
   return { sentence_index: index, sentence, quote, heading, article_id: "art_1", article_title: "Error codes" };
 };
 const named = (elements, name) => elements.descendants.filter((element) => element.localName === name);
 
-test("passages are numbered in order of appearance, each once", () => {
-  const passages = passagesOf([citation(0, "A.", "one"), citation(1, "B.", "two"), citation(2, "C.", "one")]);
+test("an article is one source, with each passage once, in order of appearance", () => {
+  const citations = [citation(0, "A.", "one"), citation(1, "B.", "two"), citation(2, "C.", "one")];
+  const other = { ...citation(3, "D.", "one"), article_id: "art_2", article_title: "Care" };
   assert.deepEqual(
-    passages.map(({ number, quote }) => [number, quote]),
+    sourcesOf([...citations, other]).map(({ number, title, passages }) => [number, title, passages.length]),
     [
-      [1, "one"],
-      [2, "two"],
+      [1, "Error codes", 2],
+      [2, "Care", 1],
     ],
   );
 });
 
-test("a number follows each cited sentence and opens its passage", () => {
+test("the number of its source follows each cited sentence and opens its passages", () => {
   const opened = [];
   const text = "Fill the tank. Then wait. Bye.";
-  const citations = [citation(0, "Fill the tank.", "one"), citation(1, "Then wait.", "two")];
-  const elements = prose(text, citations, (passage) => opened.push(passage.quote));
+  const citations = [
+    citation(0, "Fill the tank.", "one"),
+    { ...citation(1, "Then wait.", "two"), article_id: "art_2" },
+  ];
+  const onChip = (source, cited) => opened.push([source.number, ...cited.map(({ quote }) => quote)]);
+  const elements = prose(text, citations, { onChip });
   assert.equal(elements.textContent.replaceAll("\u2060", ""), "Fill the tank.1 Then wait.2 Bye.");
-  for (const button of named(elements, "button")) button.click();
-  assert.deepEqual(opened, ["one", "two"]);
+  for (const button of named(elements, "button")) button.onclick();
+  assert.deepEqual(opened, [
+    [1, "one"],
+    [2, "two"],
+  ]);
 });
 
 test("a sentence that appears twice is found in order", () => {
   const elements = prose("Wait. Wait.", [citation(0, "Wait.", "one"), citation(1, "Wait.", "two")]);
-  assert.equal(elements.textContent.replaceAll("\u2060", ""), "Wait.1 Wait.2");
+  assert.equal(elements.textContent.replaceAll("\u2060", ""), "Wait.1 Wait.1");
 });
 
 test("no text is lost if a cited sentence is not in it", () => {
@@ -40,13 +48,78 @@ test("no text is lost if a cited sentence is not in it", () => {
   assert.match(elements.textContent, /Fill the tank\.$/);
 });
 
-test("bold, code, links and lists are elements, everything else stays text", () => {
-  const elements = prose("- **Now** press `E21` <b>x</b>, see https://shop.example/help.");
-  assert.equal(elements.textContent, "• Now press E21 <b>x</b>, see https://shop.example/help.");
+test("bold, code and links are elements, everything else stays text", () => {
+  const elements = prose("**Now** press `E21` <b>x</b>, see https://shop.example/help.");
+  assert.equal(elements.textContent, "Now press E21 <b>x</b>, see https://shop.example/help.");
   assert.equal(named(elements, "strong")[0].textContent, "Now");
   assert.equal(named(elements, "code")[0].textContent, "E21");
   assert.equal(named(elements, "a")[0].href, "https://shop.example/help");
   assert.equal(named(elements, "b").length, 0);
+});
+
+test("steps keep their numbers, and lists their order and depth", () => {
+  const text = "Do this:\n3. Fill it\n   to the line.\n4. Wait:\n   - a minute\n   - or two\n\n5. Press.\nDone.";
+  const elements = prose(text);
+  assert.deepEqual(
+    elements.children.map((child) => child.localName),
+    ["p", "ol", "p"],
+  );
+  const steps = elements.children[1].children;
+  assert.deepEqual(
+    steps.map((step) => step.value),
+    [3, 4, 5],
+  );
+  assert.match(steps[0].textContent, /^Fill it\s+to the line\.$/);
+  assert.deepEqual(
+    named(steps[1], "li").map((item) => item.textContent),
+    ["a minute", "or two"],
+  );
+});
+
+const cells = (elements, name) => named(elements, name).map((cell) => cell.textContent);
+
+test("a table is a table, and pipes are not shown", () => {
+  const elements = prose("| Code | Meaning |\n|:--|---|\n| E21 | The **pump** |\n| E04 | |\nSee below.");
+  assert.deepEqual(cells(elements, "th"), ["Code", "Meaning"]);
+  assert.deepEqual(cells(elements, "td"), ["E21", "The pump", "E04", ""]);
+  assert.ok(!elements.textContent.includes("|"));
+  assert.deepEqual(cells(prose("| E21 | Pump |"), "td"), ["E21", "Pump"]); // a quoted row without its table's head
+  assert.equal(prose("either | or").textContent, "either | or");
+});
+
+test("what quotes several rows of a table is shown as that table, with its source once", () => {
+  const row = (code) => `| Code | Light |\n|---|---|\n| ${code} | on |`;
+  const citations = [citation(0, "- E1: on.", row("E1")), citation(1, "- E2: on.", row("E2"))];
+  const elements = prose("These:\n- E1: on.\n- E2: on.", citations);
+  assert.deepEqual(cells(elements, "td"), ["E1", "on", "E2", "on"]);
+  assert.deepEqual(cells(elements, "button"), ["1"]);
+  const others = prose("- E1: on.\n- It is off.", [citations[0], citation(1, "- It is off.", "It is off.")]);
+  assert.deepEqual(cells(others, "li").length, 2); // not rows alone
+});
+
+test("figures stand beside the sentence that cites their passage, each once", () => {
+  const figures = [{ id: "fig_1" }, { id: "fig_2" }];
+  const citations = [
+    { ...citation(0, "Turn it.", "one"), figures: [figures[0]] },
+    { ...citation(1, "Press.", "two"), figures },
+  ];
+  const figure = ({ id }) => Object.assign(document.createElement("img"), { id });
+  const elements = prose("Turn it.\n\nPress.", citations, { figure });
+  assert.deepEqual(
+    elements.children.map((child) => named(child, "img").map(({ id }) => id)),
+    [[], ["fig_1"], [], ["fig_2"]],
+  );
+});
+
+test("only articles hide an address behind words", () => {
+  const text = "See [the guide](https://a.example/x) or [that](javascript:alert).";
+  assert.equal(prose(text).textContent, text);
+  const [link, ...others] = named(prose(text, [], { hasLinks: true }), "a");
+  assert.deepEqual(
+    [link.textContent, link.href, link.rel],
+    ["the guide", "https://a.example/x", "noopener noreferrer"],
+  );
+  assert.deepEqual(others, []);
 });
 
 test("only http and https become links", () => {

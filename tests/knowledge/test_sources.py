@@ -79,7 +79,7 @@ def _figures(db: Database) -> list[Figure]:
 def test_a_figure_is_a_passage_of_its_own_and_stands_beside_its_text(desk: Desk, folder: Path) -> None:
     report = sources.sync(desk, _add(desk, folder).id)
     assert (report.passages, report.figures) == (2, 1)
-    assert _texts(desk.db)[1] == "The valve\nTurn the valve to the left.\nThe picture shows: OPEN · SHUT"
+    assert _texts(desk.db)[1] == "The valve\n\nTurn the valve to the left.\n\nThe picture shows: OPEN · SHUT"
     with desk.db.read() as session:
         passages = list(session.scalars(select(Passage.public_id).order_by(Passage.position)))
         beside = figures.figures_beside(session, passages)

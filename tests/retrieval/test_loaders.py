@@ -213,7 +213,7 @@ def test_pictures_beside_a_page_are_its_figures_with_caption_alt_and_what_stands
 
 def test_pictures_of_markdown_are_figures_and_their_markup_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"pixels")
-    inline, alone = "Press ![the button](a.png) once.", "![Inside](a.png 'Seen from above')"
+    inline, alone = "Press ![the button](a.png) once.\n![Beside it](a.png)", "![Inside](a.png 'Seen from above')"
     markdown = "\n\n".join(["# T", inline, alone, "![gone](b.png)", "```\n![x](a.png)\n```"])
     article = _one(tmp_path, "a.md", markdown)
     assert article.sections[0].blocks == ("Press the button once.", "gone", "```\n![x](a.png)\n```")

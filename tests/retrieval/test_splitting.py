@@ -113,7 +113,7 @@ def test_a_figure_is_found_by_caption_description_surroundings_and_what_is_read_
     figure = _figure(Picture("d", 1, alt="A valve", caption="Fig. 2", nearby="Turn it left."))
     [passage] = figure.passages("OPEN\nCLOSED")
     assert passage.heading == "T > S"
-    assert passage.text == "Fig. 2\nA valve\nTurn it left.\nThe picture shows: OPEN · CLOSED"
+    assert passage.text == "Fig. 2\n\nA valve\n\nTurn it left.\n\nThe picture shows: OPEN · CLOSED"
 
 
 def test_a_figure_of_which_nothing_is_known_is_no_passage() -> None:

@@ -89,6 +89,12 @@ def test_of_several_rows_the_one_that_is_named_is_said() -> None:
     assert quoted("What does this lamp mean?", passage(LAMPS), shown="red lamp") == ["Red: The heater is broken."]
 
 
+def test_a_row_is_cited_with_the_names_of_its_columns() -> None:
+    (row,) = extract("Why is the lamp amber?", [], [passage(LAMPS)], HashEmbeddings(256))
+    assert row.quote == "| Amber | The battery is nearly empty |"
+    assert row.cited == f"| Lamp | Meaning |\n|---|---|\n{row.quote}"
+
+
 def test_what_introduces_a_table_brings_its_rows() -> None:
     rows = quoted("What do the lamps on the lid mean?", passage(LAMPS))
     assert rows == [

@@ -884,6 +884,9 @@ def test_cited_text_is_the_text_again_with_each_source_numbered_once() -> None:
     assert [(source.number, source.quote) for source in parts.sources] == [(1, "a"), (2, "b"), (3, "c")]
     assert {source.url for source in parts.sources} == {None}
     assert all(segment.head + segment.last_word == segment.text for segment in parts.segments)
+    row = console_words.cited("E21.", [citation(0, "E21.", "| Code | Meaning |\n|---|---|\n| E21 | **Pump** |")])
+    assert row.sources[0].table == (["Code", "Meaning"], ["E21", "Pump"])
+    assert parts.sources[0].table == ()
 
 
 # What the tests look with

@@ -30,7 +30,7 @@ _VISIBILITIES = {"public", "internal"}
 _RELATIVE = re.compile(r"(?<=\]\()(?![a-zA-Z][\w+.-]*:|#)[^()\s]+(?=[^()]{0,200}\))")
 
 # Raise this with every change that reads other text from the same file, so that articles are read again.
-REVISION = 7
+REVISION = 8
 
 
 @dataclass(frozen=True)

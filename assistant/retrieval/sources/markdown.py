@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from assistant.errors import TooLarge
-from assistant.retrieval.sources.article import Outline, Reading
+from assistant.retrieval.sources.article import Outline, Picture, Reading
 from assistant.retrieval.sources.images import NamedPicture, PictureFinder, no_pictures
 from assistant.retrieval.sources.inline import all_text
 from assistant.retrieval.sources.page import fill
@@ -15,6 +15,7 @@ from assistant.retrieval.sources.page import fill
 _IMAGE = re.compile(
     r"!\[((?:(?!!\[)[^\]])*+)\]\(\s*+<?((?:(?!!\[)[^)\s>])*+)>?(?:\s++[\"'(]((?:(?!!\[)[^)\"'])*+)[\"')])?\s*+\)"
 )
+_ONLY_PICTURES = re.compile(r"\s*(?:\0[^\0]*\0\s*)+")  # a line of them, each between zeros
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:(?!\]\()[^)])*\)")
 _REFERENCE = re.compile(r"(?<!!)\[([^\[\]]{1,1000})\](?:\[([^\[\]]{0,200})\])?(?![\[(:])")
 _CODE = re.compile(r"(?<!`)(`{1,3})(?!`)[^`]{1,2000}\1(?!`)")
@@ -76,16 +77,24 @@ class _Reader:
         return 10 * self._folds + level
 
     def block(self, block: str) -> None:
-        """The block's text, with descriptions in place of pictures, then its pictures. A picture alone is not text."""
+        """The block's text, then its pictures. Between words and where there is no picture, its description is text."""
         block = self.clean(block, in_table=block.lstrip().startswith("|"))
-        if _IMAGE.sub("", block).strip():
-            self._outline.block(_IMAGE.sub(r"\1", block))
-        for alt, reference, title in _IMAGE.findall(block):
+        shown: list[Picture] = []
+
+        def say(image: re.Match[str]) -> str:
+            alt, reference, title = image.groups("")
             picture = self._pictures(NamedPicture(reference, _plain(alt), _plain(title)))
-            if picture is not None:
-                self._outline.picture(picture)
-            elif alt and not _IMAGE.sub("", block).strip():
-                self._outline.block(alt)  # the description is still worth having
+            if picture is None:
+                return alt
+            shown.append(picture)
+            return f"\0{alt}\0"
+
+        lines = _IMAGE.sub(say, block).split("\n")
+        text = "\n".join(line for line in lines if not _ONLY_PICTURES.fullmatch(line)).replace("\0", "")
+        if text.strip():
+            self._outline.block(text)
+        for picture in shown:
+            self._outline.picture(picture)
 
     def html(self, block: str) -> None:
         """A piece of a page. The parts of a folded one may be Markdown again, after an empty line."""

@@ -146,7 +146,10 @@ export class Chat {
     const stop = new AbortController();
     const actions = [{ text: t("cancel"), run: () => stop.abort() }];
     const ofFiles = item.files.length ? { progress: true, actions } : {};
-    this.#thread.setDelivery(item.clientId, { kind: "sending", text: t("sending"), ...ofFiles });
+    // One that the server has is sent again only to learn which of its files were refused.
+    if (!this.#thread.hasSent(item.clientId)) {
+      this.#thread.setDelivery(item.clientId, { kind: "sending", text: t("sending"), ...ofFiles });
+    }
     return stop.signal;
   }
 
@@ -179,7 +182,8 @@ export class Chat {
     this.#await(null);
     const text = navigator.onLine ? t("retrying") : t("waiting");
     const actions = [{ text: t("try_again"), run: () => this.#flush() }];
-    for (const item of this.#outbox.items.filter(({ error }) => error === null)) {
+    const unsent = ({ error, clientId }) => error === null && !this.#thread.hasSent(clientId);
+    for (const item of this.#outbox.items.filter(unsent)) {
       this.#thread.setDelivery(item.clientId, { kind: "waiting", text, actions: navigator.onLine ? actions : [] });
     }
     const pause = problem.retryAfter ? problem.retryAfter * 1000 : this.#retry.pause;
@@ -231,11 +235,18 @@ export class Chat {
     const isNew = this.#thread.show(message);
     if (message.author === "customer") {
       const item = this.#outbox.find(message.client_id);
-      if (!item && isNew) this.#await("writing"); // sent from another tab
+      if (item) this.#arrived(item);
+      else if (isNew) this.#await("writing"); // sent from another tab
       return;
     }
     if (message.author !== "system") this.#await(null);
     if (isNew) this.#view.onNews(message);
+  }
+
+  /** The server has the message, although its response may have been lost: only that says which files were refused. */
+  #arrived(item) {
+    if (!item.files.length) this.#outbox.remove(item);
+    this.#thread.setDelivery(item.clientId, { kind: "sent", text: t("sent") });
   }
 
   #answerStarted() {
@@ -250,7 +261,8 @@ export class Chat {
   #await(text) {
     clearTimeout(this.#slowTimer);
     clearTimeout(this.#aheadTimer);
-    this.#awaits = this.conversation.state === "assistant" || this.conversation.state === "closed" ? text : null;
+    // In a closed conversation only what reopens it is answered, which its new state tells: thanks may be left as they are.
+    this.#awaits = this.conversation.state === "assistant" ? text : null;
     if (this.#awaits === null) {
       this.#hearsWholeAnswer = false;
       this.#thread.hideWriting();
@@ -274,8 +286,10 @@ export class Chat {
   }
 
   #setState({ state, queue_position = null, agent_name = null }) {
+    const wasClosed = this.conversation.state === "closed";
     this.conversation = { state, queue_position, agent_name };
     if (state !== "assistant") this.#await(null);
+    else if (wasClosed && this.#thread.lastAuthor === "customer") this.#await("writing");
     if (state === "handed_off" || state === "agent") local.remove("wants_person");
     this.#view.onState(this.conversation);
   }

@@ -1,14 +1,14 @@
 // The conversation on screen: bubbles, notices, photos, sources, and the answer being written.
 
-import { icon, make, safeLink } from "./dom.js";
-import { passagesOf, prose } from "./prose.js";
-import { dayOf, digits, t, timeOf, wordNotices } from "./texts.js";
+import { icon, make } from "./dom.js";
+import { prose } from "./prose.js";
+import { Sources } from "./sources.js";
+import { dayOf, t, timeOf, wordNotices } from "./texts.js";
 
 const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif"];
 const MARGIN = 12; // pixels kept free above a message at the upper edge
 const NEAR = 48; // pixels from the end that still count as the end
 const LOST = ["missing", "damaged", "infected"];
-let passageCount = 0;
 
 export class Thread {
   #log;
@@ -18,6 +18,7 @@ export class Thread {
   #photo;
   #onOpenPhoto;
   #onRate;
+  #onArticle;
   #byId = new Map();
   #messages = new Map(); // as the server has them, by id
   #byClientId = new Map();
@@ -30,9 +31,10 @@ export class Thread {
    * @param elements {log, scroller, writing, newest}
    * @param photo resolves an attachment (id, {thumbnail}) to an object URL
    * @param onOpenPhoto called with an attachment and its thumbnail's URL
+   * @param onArticle called with the id of an article that the customer wants to read; without it there are no such links
    * @param onRate rates an answer (id, true | false | null); resolves once the server has stored it
    */
-  constructor({ log, scroller, writing, newest }, { photo, onOpenPhoto, onRate }) {
+  constructor({ log, scroller, writing, newest }, { photo, onOpenPhoto, onRate, onArticle = null }) {
     this.#log = log;
     this.#scroller = scroller;
     this.#writing = writing;
@@ -40,6 +42,7 @@ export class Thread {
     this.#photo = photo;
     this.#onOpenPhoto = onOpenPhoto;
     this.#onRate = onRate;
+    this.#onArticle = onArticle;
     scroller.addEventListener("scroll", () => this.#noticeScroll(), { passive: true });
     newest.addEventListener("click", () => this.scrollToEnd());
     new ResizeObserver(() => this.#isAtEnd && this.#jumpToEnd()).observe(log);
@@ -264,12 +267,16 @@ export class Thread {
     if (photos) entry.append(photos);
     // Opening a source stops the thread from following new messages.
     const figure = (one) => this.#thumbnail({ ...one, filename: one.alt || t("figure") });
-    const sources = new Sources(message.citations, () => (this.#isAtEnd = false), figure);
+    const sources = new Sources(message.citations, {
+      onOpen: () => (this.#isAtEnd = false),
+      onArticle: this.#onArticle,
+    });
+    const onChip = (source, cited) => sources.show(source, cited);
     const words = message.parts?.length
       ? message.parts.map((part) =>
           part.quoted ? quotation(part.text) : make("div", { dir: "auto" }, prose(part.text.trim())),
         )
-      : [prose(message.text, message.citations, (passage) => sources.toggle(passage, true))];
+      : [prose(message.text, message.citations, { onChip, figure })];
     const bubble = make("div.bubble", { dir: "auto" }, ...words);
     bubble.hidden = !message.text;
     entry.append(bubble);
@@ -348,82 +355,6 @@ export class Thread {
 /** Quoted mail or a signature, folded. */
 function quotation(text) {
   return make("details.quoted", {}, make("summary", {}, t("quoted")), make("div", { dir: "auto" }, prose(text.trim())));
-}
-
-/** The sources under a message; each expands to the quoted passage. */
-class Sources {
-  #rows = new Map();
-  #onOpen;
-  #figure;
-  #show = new Map(); // loads a source's figures when it is expanded
-
-  /** @param figure creates the element for a figure */
-  constructor(citations, onOpen, figure) {
-    this.#onOpen = onOpen;
-    this.#figure = figure;
-    const passages = passagesOf(citations);
-    this.element = passages.length ? make("div.sources", {}, make("p.sources-title", {}, t("sources"))) : null;
-    for (const passage of passages) this.element.append(this.#row(passage));
-  }
-
-  toggle(passage, focus) {
-    const { button, panel, row } = this.#rows.get(passage.number);
-    const open = panel.hidden;
-    panel.hidden = !open;
-    row.classList.toggle("open", open);
-    button.setAttribute("aria-expanded", String(open));
-    if (!open) return;
-    this.#show.get(passage.number)?.();
-    this.#onOpen();
-    if (focus) button.focus({ preventScroll: true });
-    row.scrollIntoView({ block: "nearest" });
-  }
-
-  #row(passage) {
-    const id = `passage-${++passageCount}`;
-    const name = make("span.name", {}, make("span.title", { dir: "auto" }, passage.article_title));
-    const path = headingPath(passage);
-    const where = [path, passage.page && t("page", { n: passage.page })].filter(Boolean).join(" · ");
-    if (where) name.append(make("span.path", { dir: "auto" }, where));
-    const number = make("span.number", {}, digits(passage.number));
-    const button = make(
-      "button.source",
-      { type: "button", "aria-expanded": "false", "aria-controls": id },
-      number,
-      name,
-      icon("chevron"),
-    );
-    const panel = make("div.passage", { id, hidden: true }, make("blockquote", { dir: "auto" }, passage.quote));
-    // Fetched only when the source is expanded.
-    const figures = passage.figures ?? [];
-    if (figures.length) {
-      const holder = make("div.figures");
-      panel.append(holder);
-      this.#show.set(passage.number, () => {
-        if (!holder.childElementCount) holder.append(...figures.map((figure) => this.#figure(figure)));
-      });
-    }
-    const href = safeLink(addressOf(passage));
-    if (href) {
-      const properties = { href, target: "_blank", rel: "noopener noreferrer" };
-      panel.append(make("a.article", properties, t("open_article"), icon("external")));
-    }
-    const row = make("div.source-row", {}, button, panel);
-    button.addEventListener("click", () => this.toggle(passage, false));
-    this.#rows.set(passage.number, { button, panel, row });
-    return row;
-  }
-}
-
-/** The article's address, else that of the file it was read from, at the page. */
-function addressOf({ url, page, article_id: id }) {
-  return url ?? (page ? new URL(`v1/documents/${encodeURIComponent(id)}#page=${page}`, location.href).href : null);
-}
-
-/** The heading path without the article's title, which precedes it. */
-function headingPath({ heading, article_title: title }) {
-  const parts = (heading ?? "").split(" > ").filter((part) => part && part !== title);
-  return parts.join(" › ");
 }
 
 function byline(message, name) {

@@ -19,7 +19,19 @@ from assistant import __version__
 from assistant.db import patience
 from assistant.runtime import Runtime
 from assistant.settings import Settings
-from assistant.web import api, auth, bodies, console, console_live, health, limits, metrics, openapi, widget
+from assistant.web import (
+    api,
+    auth,
+    bodies,
+    console,
+    console_live,
+    health,
+    limits,
+    metrics,
+    openapi,
+    widget,
+    widget_sessions,
+)
 from assistant.web.context import EXTENSION, STOPPING
 from assistant.web.proxies import Proxies
 from assistant.web.responses import register_problems
@@ -57,9 +69,10 @@ def create_app(runtime: Runtime) -> APIFlask:
     limits.limiter.init_app(app)
     app.before_request(bodies.set_limit)
     csrf = CSRFProtect(app)
-    for blueprint in (api.blueprint, widget.blueprint):
+    for blueprint in (api.blueprint, widget.blueprint, widget_sessions.blueprint):
         csrf.exempt(blueprint)  # authenticated by tokens in a header, not by cookies
-        app.register_blueprint(blueprint)
+    app.register_blueprint(api.blueprint)
+    app.register_blueprint(widget.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
     # APIFlask reads this attribute of every blueprint with before_request functions, including plain Flask ones.

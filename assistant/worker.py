@@ -15,7 +15,19 @@ from time import monotonic
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from assistant.desk import attachments, evidence, feed, files, learning, mail, queue, subscribers, turns, usage
+from assistant.desk import (
+    attachments,
+    evidence,
+    feed,
+    files,
+    learning,
+    mail,
+    queue,
+    sessions,
+    subscribers,
+    turns,
+    usage,
+)
 from assistant.desk.desk import Desk
 from assistant.desk.queue import ClaimedJob
 from assistant.errors import AssistantError
@@ -198,6 +210,7 @@ class Workers:
                     if swept := files.sweep(self._desk.db, self._desk.storage, now=now):
                         log.info("storage.swept", files=swept)
                     usage.sweep(self._desk.db, now=now)
+                    sessions.sweep(self._desk.db, now=now)
                     feed.sweep(self._desk.db, now=now)
                     indexing.sweep_vectors(self._desk.db)
             except Exception as error:

@@ -9,11 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from flask.testing import FlaskClient
 from PIL import Image, ImageDraw
 from sqlalchemy import insert, select
+from werkzeug.test import TestResponse
 
 from assistant.db import Database, new_public_id, utcnow
-from assistant.desk import credentials, inboxes, people, tickets
+from assistant.desk import credentials, inboxes, people, state, tickets
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Scope
 from assistant.desk.desk import Desk
 from assistant.desk.tickets import NewTicket
@@ -125,6 +127,58 @@ def make_ticket(
             row = session.get_one(Ticket, opened.id)
             row.team_id = opened.team_id = people.find_team(session, team).id
     return opened
+
+
+def make_conversation(desk: Desk, *, name: str | None = None, email: str | None = None) -> Conversation:
+    """A conversation in the widget of the default inbox, of a new visitor, still without messages."""
+    with desk.db.begin() as session:
+        return state.begin_conversation(session, Customer(name=name, email=email), channel="widget")
+
+
+class Browser:
+    """A browser with the widget, over HTTP: its session, and its conversation once that has begun."""
+
+    def __init__(self, client: FlaskClient, *, origin: str | None = None, **session: Any) -> None:
+        self.client, self.origin, self.conversation = client, origin, ""
+        self.open(**session)
+
+    def open(self, **session: Any) -> TestResponse:
+        """Begin or continue the session; ``session`` is the body."""
+        answer = self.client.post("/widget/v1/sessions", json=session, headers=self._page)
+        if answer.status_code < 300:
+            self.token = answer.json["token"]
+        return answer
+
+    @property
+    def _page(self) -> dict[str, str]:
+        return {"Widget-Origin": self.origin} if self.origin else {}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {**bearer(self.token), **self._page}
+
+    @property
+    def path(self) -> str:
+        return f"/widget/v1/conversations/{self.conversation}"
+
+    def say(self, text: str, *photos: tuple[str, bytes], client_id: str = "") -> TestResponse:
+        """Post a message: the first one begins the conversation."""
+        files = [(io.BytesIO(data), name) for name, data in photos]
+        where = f"{self.path}/messages" if self.conversation else "/widget/v1/conversations"
+        form = {"text": text, "client_id": client_id, "photos": files}
+        answer = self.client.post(where, headers=self.headers, data=form, content_type="multipart/form-data")
+        if answer.status_code < 300 and not self.conversation:
+            self.conversation = answer.json["conversation"]["id"]
+        return answer
+
+    def get(self, path: str = "", **options: Any) -> TestResponse:
+        """Of the conversation, by default all of it."""
+        return self.client.get(self.path + path, headers=self.headers, **options)
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        shown: list[dict[str, Any]] = self.get().json["messages"]
+        return shown
 
 
 def make_noise(db: Database, count: int, *, team: str | None = None) -> None:

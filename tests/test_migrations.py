@@ -11,7 +11,7 @@ from alembic import command
 from sqlalchemy import create_engine, inspect, select, text, update
 
 from assistant.db import Database, check, migrate, migration_config
-from assistant.models import Conversation, EmbeddingModel, Passage, Ticket, Vector, VectorKind
+from assistant.models import Conversation, Customer, EmbeddingModel, Passage, Ticket, Vector, VectorKind, VerifiedBy
 from assistant.retrieval.fulltext import Filters, find
 
 ARTICLE = """INSERT INTO articles (id, public_id, source, source_key, title, language, visibility, content_hash,
@@ -168,4 +168,33 @@ def test_passages_of_before_are_found_in_every_script(url: str) -> None:
     database = Database(url)
     with database.read() as session:
         assert len(find(session, ["plain"], filters=Filters(), limit=9)) == 1
+    database.close()
+
+
+def test_customers_of_before_are_known_if_a_machine_named_them(url: str) -> None:
+    migrate(url, revision="mails")
+    engine = create_engine(url)
+    # E-mail address, external id, channel of their conversation, who says so.
+    rows = [
+        (None, None, "widget", None),
+        ("rosa@example.org", None, "widget", None),
+        ("rosa@example.org", None, "api", VerifiedBy.API),
+        (None, "42", "widget", VerifiedBy.API),
+    ]
+    customer = """INSERT INTO customers (id, public_id, email, external_id, created_at)
+        VALUES (:id, :public_id, :email, :external_id, '2026-01-01')"""
+    conversation = """INSERT INTO conversations (id, public_id, customer_id, inbox_id, channel, state, turn, created_at,
+        updated_at) VALUES (:id, :public_id, :id, 1, :channel, 'closed', 1, '2026-01-01', '2026-01-01')"""
+    with engine.begin() as connection:
+        for number, (email, external_id, channel, _) in enumerate(rows, start=1):
+            values = {"id": number, "public_id": f"x_{number}", "email": email, "external_id": external_id}
+            connection.execute(text(customer), values)
+            connection.execute(text(conversation), {**values, "channel": channel})
+    engine.dispose()
+    migrate(url)
+    database = Database(url)
+    with database.read() as session:
+        customers = session.scalars(select(Customer).order_by(Customer.id)).all()
+    assert [one.verified_by for one in customers] == [known for *_, known in rows]
+    assert [one.verified_at is not None for one in customers] == [known is not None for *_, known in rows]
     database.close()

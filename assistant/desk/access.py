@@ -1,8 +1,8 @@
 """Who may see what: principals, and the only ways to an object on someone's behalf.
 
 Policy: a machine with the right scope sees every ticket; an admin sees everything; an agent sees the tickets of their
-team and those of no team; a customer sees the public side of their own conversation. What someone may not see does not
-exist for them: `NotFound`, never `NotAllowed`.
+team and those of no team; a customer sees the public side of their own conversations in the inbox they talk to. What
+someone may not see does not exist for them: `NotFound`, never `NotAllowed`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from assistant.errors import NotAllowed, NotFound
@@ -58,7 +58,19 @@ class AgentPrincipal:
 
 
 @dataclass(frozen=True)
+class SessionPrincipal:
+    """A browser with the widget: a customer in an inbox, and perhaps one conversation that a link has opened to it."""
+
+    session_id: int
+    customer_id: int
+    inbox_id: int
+    admitted_id: int | None = None
+
+
+@dataclass(frozen=True)
 class CustomerPrincipal:
+    """The customer of one conversation, in it."""
+
     conversation_id: int
 
 
@@ -78,6 +90,24 @@ def access_ticket(session: Session, principal: Staff, public_id: str) -> Ticket:
     if ticket is None:
         raise NotFound("There is no such ticket.")
     return ticket
+
+
+def visible_conversations(principal: SessionPrincipal) -> Select[Conversation]:
+    """The conversations that this browser may see. Every list and look-up starts here."""
+    own = and_(
+        Conversation.customer_id == principal.customer_id,
+        Conversation.inbox_id == principal.inbox_id,
+        Conversation.channel == "widget",
+    )
+    return select(Conversation).where(or_(own, Conversation.id == principal.admitted_id))
+
+
+def customer_in(session: Session, principal: SessionPrincipal, public_id: str) -> CustomerPrincipal:
+    """The customer in the conversation with this id."""
+    conversation = session.scalar(visible_conversations(principal).where(Conversation.public_id == public_id))
+    if conversation is None:
+        raise NotFound(Notice("conversation_gone"))
+    return CustomerPrincipal(conversation.id)
 
 
 def access_conversation(session: Session, principal: CustomerPrincipal) -> Conversation:

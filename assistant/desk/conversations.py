@@ -6,27 +6,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from assistant.db import utcnow
-from assistant.desk import evidence, feed, inboxes, queue, state
-from assistant.desk.access import AgentPrincipal, CustomerPrincipal, access_conversation
+from assistant.desk import evidence, feed, queue, state
+from assistant.desk.access import (
+    AgentPrincipal,
+    CustomerPrincipal,
+    SessionPrincipal,
+    access_conversation,
+    visible_conversations,
+)
 from assistant.desk.attachments import PreparedFiles, RejectedFile, check_files, prepare_files
 from assistant.desk.courtesy import is_courtesy
 from assistant.desk.desk import Desk
 from assistant.desk.events import MessageRated, MessageUpdated
-from assistant.desk.people import find_or_add_customer
 from assistant.desk.subscribers import PROCESS_MESSAGE
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.media.files import Upload
 from assistant.models import (
-    DEFAULT_INBOX,
     Author,
     Citation,
     Conversation,
+    Customer,
+    Inbox,
     Message,
     MessageVisibility,
 )
@@ -42,27 +48,66 @@ _USED_ID = "This client_id was used for a different message. Use a new one for e
 
 @dataclass(frozen=True)
 class Posted:
-    """The stored message and the files that were refused. ``repeated``: it had been stored before."""
+    """The stored message and the files that were refused. ``repeated``: it had been stored before. ``begun``: it is the
+    first of a new conversation."""
 
     message: Message
     rejected: tuple[RejectedFile, ...] = ()
     repeated: bool = False
+    begun: bool = False
 
 
 def start_conversation(
     desk: Desk,
+    principal: SessionPrincipal,
     *,
-    inbox: str = DEFAULT_INBOX,
-    name: str | None = None,
-    email: str | None = None,
+    text: str,
+    uploads: Sequence[Upload],
+    client_id: str | None,
+    after: str | None = None,
     language: str | None = None,
-) -> Conversation:
-    """Begin a conversation in the widget of an inbox, named by its key. ``language``: what the customer's page or
-    browser speaks. Raises `NotFound` if there is no such inbox."""
+    visitor: str | None = None,
+) -> Posted:
+    """Post a first message. It begins a conversation, unless one has begun since the browser last looked (``after``:
+    the newest that it knows): tabs that each wrote while offline make one conversation.
+
+    ``language``: what the customer's page or browser speaks. Everything else is as in `post_message`.
+    """
+    check_text(desk, text)
+    if not text.strip() and not uploads:
+        raise Invalid(Notice("message_empty"), field="text")
     with desk.db.begin() as session:
-        customer = find_or_add_customer(session, name=name, email=email)
-        where = inboxes.find(session, inbox)
-        return state.begin_conversation(session, customer, channel="widget", inbox=where, language=language)
+        customer = session.get_one(Customer, principal.customer_id, with_for_update=True)
+        known = _conversation_of(session, principal, client_id) or _newer_than(session, principal, after)
+        if known is None:
+            inbox = session.get_one(Inbox, principal.inbox_id)
+            begun = state.begin_conversation(session, customer, channel="widget", inbox=inbox, language=language)
+    in_it = CustomerPrincipal(known or begun.id)
+    posted = post_message(desk, in_it, text=text, uploads=uploads, client_id=client_id, visitor=visitor)
+    return replace(posted, begun=known is None)
+
+
+def _conversation_of(session: Session, principal: SessionPrincipal, client_id: str | None) -> int | None:
+    """Where this message has been stored already."""
+    query = visible_conversations(principal).join(Message).where(Message.client_id == client_id)
+    return session.scalar(query.with_only_columns(Conversation.id)) if client_id else None
+
+
+def _newer_than(session: Session, principal: SessionPrincipal, after: str | None) -> int | None:
+    newest = session.scalar(visible_conversations(principal).order_by(Conversation.id.desc()).limit(1))
+    return newest.id if newest is not None and newest.public_id != after else None
+
+
+def own_conversations(session: Session, principal: SessionPrincipal) -> list[tuple[Conversation, Message]]:
+    """What this browser may see, newest first, each with the last message that its customer may read."""
+    last = (
+        select(func.max(Message.id))
+        .where(Message.conversation_id == Conversation.id, Message.visibility == MessageVisibility.PUBLIC)
+        .correlate(Conversation)
+        .scalar_subquery()
+    )
+    query = visible_conversations(principal).join(Message, Message.id == last).add_columns(Message)
+    return [(row[0], row[1]) for row in session.execute(query.order_by(Conversation.id.desc()))]
 
 
 def post_message(

@@ -1,4 +1,7 @@
-"""Who is asking: keys of machines, passwords of agents, tokens of customers. Each leads to a principal of `access`."""
+"""Who is asking: keys of machines and passwords of agents. Each leads to a principal of `access`.
+
+Customers are in `sessions`.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from assistant.db import Database, utcnow
-from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Scope
-from assistant.errors import Invalid, NotFound, Unauthenticated
-from assistant.models import Agent, APIKey, Conversation
+from assistant.desk.access import AgentPrincipal, MachinePrincipal, Scope
+from assistant.errors import Invalid, Unauthenticated
+from assistant.models import Agent, APIKey
 from assistant.text.folding import address
-from assistant.wording import Notice
 
 KEY_PREFIX = "ask_"
 _SEEN_EVERY = timedelta(minutes=5)
@@ -113,16 +115,3 @@ def agent_principal(session: Session, public_id: str) -> AgentPrincipal | None:
 def _unknown_agent_hash() -> str:
     """Hash of a password nobody has: verifying against it takes as long as against a real one."""
     return _passwords.hash(secrets.token_urlsafe(16))
-
-
-# Customers
-
-
-def customer_principal(db: Database, conversation_public_id: str) -> CustomerPrincipal:
-    """The customer whose signed token names this conversation. Raises `NotFound` if it is gone."""
-    with db.read() as session:
-        query = select(Conversation.id).where(Conversation.public_id == conversation_public_id)
-        conversation_id = session.scalar(query)
-    if conversation_id is None:
-        raise NotFound(Notice("conversation_gone"))
-    return CustomerPrincipal(conversation_id)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from assistant.db import utcnow
 from assistant.desk.credentials import hash_password
 from assistant.errors import Conflict, Invalid, NotFound
-from assistant.models import Agent, AgentRole, Customer, Team
+from assistant.models import Agent, AgentRole, Customer, Team, VerifiedBy
 from assistant.text.folding import address
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|[^@\s]+@localhost")
@@ -71,29 +71,37 @@ def sync_teams(session: Session, teams: dict[str, str]) -> None:
 def find_or_add_customer(
     session: Session, *, name: str | None = None, email: str | None = None, external_id: str | None = None
 ) -> Customer:
-    """The customer with this external id, else with this e-mail address, else a new one."""
+    """The customer whom a machine with a key names: by its own id of them, else by e-mail address, or a new one.
+
+    Two ids are two customers, even with one address. Whoever only typed an address in the widget is not found by it.
+    """
     email = address(email) if email else None
-    lookups: list[tuple[Any, str | None]] = [(Customer.external_id, external_id), (Customer.email, email)]
-    customer = _find_customer(session, lookups)
+    customer = _find_customer(session, email, external_id)
     if customer is not None:
         return customer
+    known = {"verified_at": utcnow(), "verified_by": VerifiedBy.API} if external_id or email else {}
     try:
         with session.begin_nested():
-            customer = Customer(name=name or None, email=email, external_id=external_id or None)
+            customer = Customer(name=name or None, email=email, external_id=external_id or None, **known)
             session.add(customer)
             session.flush()
             return customer
     except IntegrityError:
-        customer = _find_customer(session, lookups)  # a parallel request of the same customer was first
+        customer = _find_customer(session, email, external_id)  # a parallel request of the same customer was first
         if customer is None:
             raise
         return customer
 
 
-def _find_customer(session: Session, lookups: list[tuple[Any, str | None]]) -> Customer | None:
-    for column, value in lookups:
-        if value:
-            customer = session.scalar(select(Customer).where(column == value).order_by(Customer.id).limit(1))
-            if customer is not None:
-                return customer
-    return None
+def _find_customer(session: Session, email: str | None, external_id: str | None) -> Customer | None:
+    if external_id:
+        return session.scalar(select(Customer).where(Customer.external_id == external_id))
+    return find_by_address(session, email) if email else None
+
+
+def find_by_address(session: Session, email: str) -> Customer | None:
+    """The customer known by this address, and by no id of a site."""
+    query = select(Customer).where(
+        Customer.email == email, Customer.external_id.is_(None), Customer.verified_at.is_not(None)
+    )
+    return session.scalar(query.order_by(Customer.id).limit(1))

@@ -39,7 +39,7 @@ from assistant.models.knowledge import (
     Visibility,
 )
 from assistant.models.mails import Mail, MailState
-from assistant.models.people import Agent, AgentRole, APIKey, Customer, Team
+from assistant.models.people import Agent, AgentRole, APIKey, Customer, Team, VerifiedBy
 from assistant.models.tickets import (
     Draft,
     DraftStatus,
@@ -54,6 +54,7 @@ from assistant.models.tickets import (
     TriageHead,
     TriageResult,
 )
+from assistant.models.widget import WidgetSession
 
 __all__ = [
     "DEFAULT_INBOX",
@@ -112,5 +113,7 @@ __all__ = [
     "UploadCount",
     "Vector",
     "VectorKind",
+    "VerifiedBy",
     "Visibility",
+    "WidgetSession",
 ]

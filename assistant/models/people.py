@@ -17,7 +17,17 @@ class AgentRole(StrEnum):
     ADMIN = "admin"  # sees everything and manages agents and keys
 
 
+class VerifiedBy(StrEnum):
+    """Who says that a customer is who they say they are."""
+
+    SITE = "site"  # the site they are signed in to, by a signed identity
+    CODE = "code"  # they typed a code that was sent to their e-mail address
+    API = "api"  # a machine with a key
+
+
 class Customer(Base):
+    """A person who asks. Without ``verified_at`` name and e-mail address are only what somebody typed."""
+
     __tablename__ = "customers"
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -25,6 +35,8 @@ class Customer(Base):
     external_id: Mapped[str | None] = mapped_column(Text, unique=True)
     name: Mapped[str | None] = mapped_column(Text)
     email: Mapped[str | None] = mapped_column(Text, index=True)
+    verified_at: Mapped[datetime | None]
+    verified_by: Mapped[VerifiedBy | None] = mapped_column(enum_type(VerifiedBy, "verified_by"))
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
     @property

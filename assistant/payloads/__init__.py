@@ -32,6 +32,7 @@ from assistant.payloads.tickets import (
     TriageField,
     Trial,
 )
+from assistant.payloads.widget import OwnConversation, WidgetCustomer, WidgetSession
 
 __all__ = [
     "Alternative",
@@ -47,6 +48,7 @@ __all__ = [
     "LearnedHead",
     "Message",
     "MessagePart",
+    "OwnConversation",
     "Passage",
     "Payload",
     "Person",
@@ -61,4 +63,6 @@ __all__ = [
     "Triage",
     "TriageField",
     "Trial",
+    "WidgetCustomer",
+    "WidgetSession",
 ]

@@ -1,28 +1,25 @@
-"""Who is asking: a machine by its API key, a customer by a conversation token, an agent by a session cookie."""
+"""Who is asking: a machine by its API key, a customer by the session of their browser, an agent by a session cookie."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import cast
 
 import jwt
 from flask import Flask, g, request
 from flask_login import LoginManager, UserMixin, current_user
 
-from assistant.db import utcnow
-from assistant.desk import credentials
-from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Scope
+from assistant.desk import access, credentials, sessions
+from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Scope, SessionPrincipal
 from assistant.errors import Unauthenticated
 from assistant.web.context import desk, runtime
 
-TOKEN_FOR = timedelta(days=30)
-_AUDIENCE = "widget"
+PAGE_ORIGIN = "Widget-Origin"
 
 
 def caller() -> str | None:
-    """Who is asking, for counting: the API key or the conversation, if key or token are genuine."""
+    """Who is asking, for counting: the API key or the browser's session, if key or token are genuine."""
     try:
-        return f"key {_machine().key_id}" if request.path.startswith("/api/") else f"conversation {_conversation()}"
+        return f"key {_machine().key_id}" if request.path.startswith("/api/") else f"session {visitor().session_id}"
     except Unauthenticated:
         return None
 
@@ -43,31 +40,43 @@ def _machine() -> MachinePrincipal:
     return cast("MachinePrincipal", g.machine)
 
 
-def conversation_token(conversation_public_id: str) -> str:
-    """What a customer's browser keeps: names one conversation, signed, valid for 30 days."""
-    claims = {"sub": conversation_public_id, "aud": _AUDIENCE, "exp": utcnow() + TOKEN_FOR}
-    return jwt.encode(claims, runtime().settings.signing_key(), algorithm="HS256")
+def visitor() -> SessionPrincipal:
+    """The browser behind ``Authorization: Bearer``, if it asks from the pages that its session is bound to."""
+    if "visitor" not in g:
+        g.visitor = sessions.authenticate(desk().db, bearer_token(), origin=page_origin())
+    return cast("SessionPrincipal", g.visitor)
 
 
-def customer() -> CustomerPrincipal:
-    """The customer behind a conversation token: ``Authorization: Bearer`` or, for streams and images, ``?token=``."""
-    return credentials.customer_principal(desk().db, _conversation())
+def customer(conversation_id: str) -> CustomerPrincipal:
+    """The customer in the conversation with this public id, which the browser must be allowed to see."""
+    with desk().db.read() as session:
+        return access.customer_in(session, visitor(), conversation_id)
 
 
-def _conversation() -> str:
-    """The public id in the token."""
+def bearer_token() -> str:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    token = token if scheme.lower() == "bearer" else request.args.get("token", "")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("Send the token of your session as: Authorization: Bearer …")
+    return token.strip()
+
+
+def page_origin() -> str | None:
+    """Of the page around the widget. The browser tells the widget's frame, and no other page can say otherwise."""
+    return request.headers.get(PAGE_ORIGIN)
+
+
+def conversation_of(old_token: str) -> str:
+    """The public id in a token of earlier versions, which named one conversation."""
     try:
         claims = jwt.decode(
-            token,
+            old_token,
             runtime().settings.signing_key(),
             algorithms=["HS256"],
-            audience=_AUDIENCE,
+            audience="widget",
             options={"require": ["exp", "sub"]},
         )
     except jwt.InvalidTokenError as error:
-        raise Unauthenticated("This conversation token is missing, expired or invalid. Start a new one.") from error
+        raise Unauthenticated("This conversation token has expired or is invalid. Begin a new session.") from error
     return str(claims["sub"])
 
 

@@ -1,4 +1,4 @@
-"""Rate limits per API key, per conversation or, without a genuine one, per address.
+"""Rate limits per API key, per session of the widget or, without a genuine one, per address.
 
 `Settings.rate_limit` covers everything that a caller does under ``/api`` and ``/widget/v1``. Counts are kept in this
 process and start at zero with it.

@@ -43,7 +43,8 @@ class _Request(BaseModel):
 
 
 class Requester(_Request):
-    """The customer. Tickets with the same `external_id` or e-mail address belong to one customer."""
+    """The customer. Tickets with the same `external_id` belong to one customer; without one, those with the same e-mail
+    address."""
 
     name: Short | None = None
     email: Annotated[Short, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None

@@ -1,28 +1,31 @@
 """The customer's side: the widget's API under ``/widget/v1``, the page in its iframe, its loader and a demo page.
 
-Whoever holds a conversation's token is its customer, and sees the public side of that conversation and nothing else.
+Whoever holds the token of a session (`widget_sessions`) is its customer, and sees the public side of that customer's
+conversations in the inbox and nothing else.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, g, jsonify, render_template, request, send_from_directory
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assistant import payloads, wording
-from assistant.desk import access, attachments, conversations, feed, state
+from assistant.desk import access, attachments, conversations, feed, sessions, state
+from assistant.desk.access import SessionPrincipal
+from assistant.desk.conversations import Posted
 from assistant.desk.events import Audience
 from assistant.errors import Conflict, Invalid
 from assistant.knowledge import documents, figures
 from assistant.media.files import Upload
-from assistant.models import Conversation
+from assistant.models import Conversation, WidgetSession
 from assistant.ports import HandoffReason
 from assistant.settings import Settings
 from assistant.text.storable import storable
-from assistant.web import auth
+from assistant.web import auth, widget_sessions
 from assistant.web.bodies import read_json
 from assistant.web.context import desk, runtime
 from assistant.web.limits import STREAMS, OpenStreams, address, limiter
@@ -37,43 +40,62 @@ from assistant.wording import Notice
 
 blueprint = Blueprint("widget", __name__)
 
+_CONVERSATION = "/widget/v1/conversations/<public_id:conversation_id>"
 _STARTS = "10 per minute;60 per hour"  # conversations started from one address
 _STREAMS_EACH = 4  # a customer's open tabs and devices
 _RETRY_STREAM = 15.0
+_CHECK_SESSION_EVERY = 5.0  # seconds
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-
-
-class _Start(BaseModel):
-    """Who starts a conversation; visitors may stay anonymous."""
-
-    model_config = ConfigDict(str_strip_whitespace=True)
-
-    name: str | None = Field(None, max_length=200, pattern=r"^[^\x00]*$")
-    language: str | None = Field(None, max_length=100, description="Of the page or browser, as a BCP 47 tag.")
-    email: str | None = Field(None, max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")
 
 
 # API
 
 
+blueprint.register_blueprint(widget_sessions.blueprint, url_prefix="/widget/v1")
+
+
+@blueprint.get("/widget/v1/conversations")
+def list_conversations() -> Response:
+    """The customer's conversations, newest first, and whether the browser should renew its token."""
+    principal = auth.visitor()
+    with desk().db.read() as session:
+        own = conversations.own_conversations(session, principal)
+        row = session.get_one(WidgetSession, principal.session_id)
+        body = {
+            "session": {**payloads.WidgetSession.of(row).to_json(), "renew": sessions.is_due(row)},
+            "conversations": [payloads.OwnConversation.of(one, last).to_json() for one, last in own],
+        }
+    return jsonify(body)
+
+
 @blueprint.post("/widget/v1/conversations")
-@limiter.limit(_STARTS, key_func=address)
+@limiter.limit(_STARTS, key_func=address, deduct_when=lambda _: g.get("begun", False))
 def start_conversation() -> tuple[Response, int]:
-    start = _read_start()
-    conversation = conversations.start_conversation(
+    """Begin a conversation with its first message. ``after``: the newest conversation that the browser knows. If there
+    is a newer one by now, the message goes there."""
+    principal = auth.visitor()
+    posted = conversations.start_conversation(
         desk(),
-        name=start.name or None,
-        email=start.email or None,
-        language=next(_asked_languages(start.language), None),
+        principal,
+        after=request.form.get("after") or None,
+        language=next(_asked_languages(request.form.get("language")), None),
+        **_read_message(),
     )
-    token = auth.conversation_token(conversation.public_id)
-    return jsonify({"id": conversation.public_id, "token": token, "state": conversation.state.value}), 201
+    g.begun = posted.begun
+    with desk().db.read() as session:
+        conversation = session.get_one(Conversation, posted.message.conversation_id)
+        body = {
+            "conversation": _conversation_json(session, conversation),
+            "begun": posted.begun,
+            **_posted_json(posted),
+        }
+    return jsonify(body), 200 if posted.repeated else 201
 
 
-@blueprint.get("/widget/v1/conversation")
-def get_conversation() -> Response:
+@blueprint.get(_CONVERSATION)
+def get_conversation(conversation_id: str) -> Response:
     """Everything a client needs to resume; `stream_events` delivers what changes after that."""
-    principal = auth.customer()
+    principal = auth.customer(conversation_id)
     with desk().db.read() as session:
         conversation = access.access_conversation(session, principal)
         # The id before the messages: what arrives in between is delivered twice, and clients drop it by its id.
@@ -90,27 +112,17 @@ def get_conversation() -> Response:
     return jsonify(body)
 
 
-@blueprint.post("/widget/v1/messages")
-def post_message() -> tuple[Response, int]:
-    principal = auth.customer()
-    photos = request.files.getlist("photos")
-    posted = conversations.post_message(
-        desk(),
-        principal,
-        text=storable(request.form.get("text", "")),
-        uploads=[Upload(file.filename, file.mimetype or None, file.read()) for file in photos if file.filename],
-        client_id=_read_client_id(),
-        visitor=address(),
-    )
-    message = payloads.Message.of(posted.message).to_json()
-    rejected = [payloads.RejectedFile.of(file.filename, file.error).to_json() for file in posted.rejected]
-    return jsonify({"message": message, "rejected_files": rejected}), 200 if posted.repeated else 201
+@blueprint.post(f"{_CONVERSATION}/messages")
+def post_message(conversation_id: str) -> tuple[Response, int]:
+    principal = auth.customer(conversation_id)
+    posted = conversations.post_message(desk(), principal, **_read_message())
+    return jsonify(_posted_json(posted)), 200 if posted.repeated else 201
 
 
-@blueprint.post("/widget/v1/handoff")
-def ask_for_person() -> Response:
+@blueprint.post(f"{_CONVERSATION}/handoff")
+def ask_for_person(conversation_id: str) -> Response:
     """Hand the conversation to a person. Asking again changes nothing."""
-    principal = auth.customer()
+    principal = auth.customer(conversation_id)
     with desk().db.begin() as session:
         conversation = state.lock_conversation(session, principal.conversation_id)
         if conversations.last_customer_message(session, conversation.id) is None:
@@ -120,28 +132,30 @@ def ask_for_person() -> Response:
     return jsonify(body)
 
 
-@blueprint.get("/widget/v1/events")
+@blueprint.get(f"{_CONVERSATION}/events")
 @limiter.limit("60 per minute")
-def stream_events() -> Response:
-    conversation_id = auth.customer().conversation_id
+def stream_events(conversation_id: str) -> Response:
+    visitor, internal_id = auth.visitor(), auth.customer(conversation_id).conversation_id
     # Streams never take the last threads: messages must get through, and clients without a stream poll instead.
     together = max(1, runtime().settings.threads * 3 // 4)
     open_streams = cast("OpenStreams", current_app.extensions[STREAMS])
-    if not open_streams.enter(conversation_id, each=_STREAMS_EACH, together=together):
+    if not open_streams.enter(internal_id, each=_STREAMS_EACH, together=together):
         raise too_many_requests(_RETRY_STREAM)
     try:
-        response = event_stream(desk(), conversation_id=conversation_id, audience=Audience.CUSTOMER)
+        response = event_stream(
+            desk(), conversation_id=internal_id, audience=Audience.CUSTOMER, ended=_session_ended(visitor)
+        )
     except BaseException:
-        open_streams.leave(conversation_id)
+        open_streams.leave(internal_id)
         raise
-    response.call_on_close(lambda: open_streams.leave(conversation_id))
+    response.call_on_close(lambda: open_streams.leave(internal_id))
     return response
 
 
-@blueprint.get("/widget/v1/attachments/<public_id>")
+@blueprint.get(f"{_CONVERSATION}/attachments/<public_id>")
 @limiter.limit("600 per minute")
-def get_attachment(public_id: str) -> Response:
-    principal = auth.customer()
+def get_attachment(conversation_id: str, public_id: str) -> Response:
+    principal = auth.customer(conversation_id)
     with desk().db.read() as session:
         attachment = access.access_attachment(session, principal, public_id)
     return attachment_response(desk(), attachment, thumbnail=request.args.get("thumbnail") == "1")
@@ -151,7 +165,7 @@ def get_attachment(public_id: str) -> Response:
 @limiter.limit("600 per minute")
 def get_figure(figure_id: str) -> Response:
     """A public article's figure, shown beside a citation."""
-    auth.customer()
+    auth.visitor()
     with desk().db.read() as session:
         figure = figures.get_figure(session, figure_id)
     return figure_response(desk(), figure, thumbnail=request.args.get("thumbnail") == "1")
@@ -164,10 +178,10 @@ def get_document(article_id: str) -> Response:
     return document_response(documents.read_document(desk(), article_id))
 
 
-@blueprint.put("/widget/v1/messages/<public_id:message_id>/helpful")
-def rate_answer(message_id: str) -> tuple[Response, int]:
+@blueprint.put(f"{_CONVERSATION}/messages/<public_id:message_id>/helpful")
+def rate_answer(conversation_id: str, message_id: str) -> tuple[Response, int]:
     """Say whether an answer helped: ``{"helpful": true}``, false, or null to take the rating back."""
-    principal = auth.customer()
+    principal = auth.customer(conversation_id)
     helpful = read_json().get("helpful", ...)
     if helpful is not None and not isinstance(helpful, bool):
         raise Invalid("Send a JSON object in which helpful is true, false or null.", field="helpful")
@@ -237,13 +251,20 @@ def show_demo() -> str:
 # Reading requests, making responses
 
 
-def _read_start() -> _Start:
-    try:
-        return _Start.model_validate(read_json())
-    except ValidationError as error:
-        field = ".".join(str(part) for part in error.errors()[0]["loc"]) or None
-        problem = f"{field} is not valid." if field else "Send a JSON object with name and email, or no body."
-        raise Invalid(problem, field=field) from error
+def _read_message() -> dict[str, Any]:
+    """The form of a customer's message, as the use cases take it."""
+    photos = request.files.getlist("photos")
+    return {
+        "text": storable(request.form.get("text", "")),
+        "uploads": [Upload(file.filename, file.mimetype or None, file.read()) for file in photos if file.filename],
+        "client_id": _read_client_id(),
+        "visitor": address(),
+    }
+
+
+def _posted_json(posted: Posted) -> dict[str, Any]:
+    rejected = [payloads.RejectedFile.of(file.filename, file.error).to_json() for file in posted.rejected]
+    return {"message": payloads.Message.of(posted.message).to_json(), "rejected_files": rejected}
 
 
 def _words() -> dict[str, Any]:
@@ -275,6 +296,20 @@ def _asked_languages(first: str | None) -> Iterator[str]:
     for tag in [*(first or "").split(","), *request.accept_languages.values()]:
         if _LANGUAGE_TAG.fullmatch(tag.strip()):
             yield tag.strip()
+
+
+def _session_ended(principal: SessionPrincipal) -> Callable[[], bool]:
+    """Whether the browser has lost its right to a stream, looked up every few seconds."""
+    db, asked_at = desk().db, monotonic()
+
+    def ended() -> bool:
+        nonlocal asked_at
+        if monotonic() - asked_at < _CHECK_SESSION_EVERY:
+            return False
+        asked_at = monotonic()
+        return not sessions.is_valid(db, principal)
+
+    return ended
 
 
 def _read_client_id() -> str | None:

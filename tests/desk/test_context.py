@@ -27,7 +27,7 @@ from assistant.models import (
 from assistant.ports import HandoffReason
 from assistant.runtime import Runtime
 from tests.desk.test_corrections import ARTICLES, drafted
-from tests.factories import Persona, make_articles, make_photo, make_ticket, make_upload
+from tests.factories import Persona, make_articles, make_conversation, make_photo, make_ticket, make_upload
 from tests.fakes import FakeOCR, fake_capabilities
 
 MORE = {
@@ -53,7 +53,7 @@ def photo(name: str) -> Upload:
 
 
 def open_chat(desk: Desk) -> CustomerPrincipal:
-    return CustomerPrincipal(conversations.start_conversation(desk, name="Mia").id)
+    return CustomerPrincipal(make_conversation(desk, name="Mia").id)
 
 
 def tell(

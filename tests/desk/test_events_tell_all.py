@@ -33,7 +33,15 @@ from assistant.errors import AssistantError, EngineFailed
 from assistant.models import Attachment, Author, Conversation, Draft, Message, Ticket, TicketStatus
 from assistant.ports import HandoffReason, Mode
 from assistant.runtime import Runtime
-from tests.factories import make_agent, make_articles, make_machine, make_photo, make_ticket, make_upload
+from tests.factories import (
+    make_agent,
+    make_articles,
+    make_conversation,
+    make_machine,
+    make_photo,
+    make_ticket,
+    make_upload,
+)
 from tests.fakes import BreaksOff, ScriptedChatModel, fake_capabilities
 
 TEXTS = st.sampled_from(
@@ -138,7 +146,7 @@ class Clients(RuleBasedStateMachine):
         with self.desk.db.read() as session:
             self.seen = feed.last_event_id(session)
         api = make_ticket(self.desk, text, uploads=[make_upload(data=self.photo)]).conversation_id
-        widget = conversations.start_conversation(self.desk, name="Rosa").id
+        widget = make_conversation(self.desk, name="Rosa").id
         for conversation_id in (api, widget):
             self._open_clients(conversation_id)
         self.customer_writes(widget, text, with_photo=True)

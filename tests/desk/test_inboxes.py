@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from assistant.db import Database, utcnow
-from assistant.desk import conversations, inboxes, people
+from assistant.desk import inboxes, people
 from assistant.desk.desk import Desk
 from assistant.errors import Invalid, NotFound
 from assistant.models import Conversation, Inbox, Ticket
-from tests.factories import make_ticket
+from tests.factories import make_conversation, make_ticket
 
 
 def test_conversations_and_tickets_without_an_inbox_are_the_default_ones(desk: Desk) -> None:
-    started, opened = conversations.start_conversation(desk), make_ticket(desk)
+    started, opened = make_conversation(desk), make_ticket(desk)
     with desk.db.read() as session:
         default = inboxes.default(session)
         for conversation_id in (started.id, opened.conversation_id):

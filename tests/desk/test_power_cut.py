@@ -21,10 +21,11 @@ from assistant.desk.access import CustomerPrincipal
 from assistant.media.files import Upload
 from assistant.runtime import build
 from assistant.settings import Settings
+from tests.factories import make_conversation
 from tests.fakes import fake_capabilities
 
 desk = build(Settings(data_dir=pathlib.Path(sys.argv[1]), workers=0), capabilities=fake_capabilities()).desk
-conversation = conversations.start_conversation(desk)
+conversation = make_conversation(desk)
 upload = Upload("log.txt", "text/plain", b"12:00 E21")
 print("posting", flush=True)
 conversations.post_message(desk, CustomerPrincipal(conversation.id), text="E21", uploads=[upload], client_id=None)

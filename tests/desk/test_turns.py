@@ -31,7 +31,7 @@ from assistant.models import (
 )
 from assistant.ports import HandoffReason, Mode
 from assistant.runtime import Runtime
-from tests.factories import make_agent, make_articles, make_ticket, make_upload
+from tests.factories import make_agent, make_articles, make_conversation, make_ticket, make_upload
 from tests.fakes import BreaksOff, FakeOCR, ManualClock, ScriptedChatModel, fake_capabilities
 
 FACT = "Error E21 means that the pump draws no water from the tank. [1]"
@@ -46,7 +46,7 @@ def say(
     photo: bool = False,
     uploads: Sequence[Upload] = (),
 ) -> Posted:
-    conversation = into or conversations.start_conversation(desk, name="Rosa")
+    conversation = into or make_conversation(desk, name="Rosa")
     customer = CustomerPrincipal(conversation.id)
     uploads = [make_upload()] if photo else uploads
     return conversations.post_message(desk, customer, text=text, uploads=uploads, client_id=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import socket
 import socketserver
 import threading
@@ -25,7 +24,7 @@ from assistant.media.files import Upload
 from assistant.models import Attachment, FileCondition, Message
 from assistant.runtime import Runtime
 from assistant.scanner import Clamd
-from tests.factories import Persona, make_ticket, make_upload
+from tests.factories import Browser, Persona, make_conversation, make_ticket, make_upload
 from tests.fakes import ManualClock
 
 # The test file that every scanner knows, in two parts so that none finds this one.
@@ -90,7 +89,7 @@ def post(
     visitor: str | None = "a",
     text: str = "See the file",
 ) -> Posted:
-    conversation_id = into or conversations.start_conversation(desk).id
+    conversation_id = into or make_conversation(desk).id
     customer = CustomerPrincipal(conversation_id)
     return conversations.post_message(desk, customer, text=text, uploads=uploads, client_id=client_id, visitor=visitor)
 
@@ -248,7 +247,7 @@ def test_risky_files_are_refused_where_the_operator_says_so(make_runtime: Callab
 
 def test_a_conversation_holds_only_so_much_and_the_text_still_arrives(make_runtime: Callable[..., Runtime]) -> None:
     desk = make_runtime(conversation_max_bytes=LIMIT).desk
-    conversation = conversations.start_conversation(desk)
+    conversation = make_conversation(desk)
     for number in range(5):
         data = bytes([65 + number]) * 40_000
         posted = post(desk, text_file(f"{number}.txt", data), into=conversation.id, visitor=None)
@@ -292,7 +291,7 @@ def test_addresses_are_not_kept(desk: Desk) -> None:
 
 
 def test_a_repeated_message_stores_nothing(desk: Desk) -> None:
-    conversation = conversations.start_conversation(desk)
+    conversation = make_conversation(desk)
     first = post(desk, text_file(), into=conversation.id, client_id="one")
     before = stored_bytes(desk)
     again = post(desk, text_file(), into=conversation.id, client_id="one")
@@ -319,10 +318,8 @@ def test_a_visitor_who_sends_and_sends_fills_no_disk(
     client = make_app(runtime).test_client()
     for number in range(40):
         if number % 8 == 0:
-            token = client.post("/widget/v1/conversations", json={}).json["token"]
-        data = bytes([65 + number]) * 200_000
-        form = {"text": "x", "photos": [(io.BytesIO(data), f"{number}.txt")]}
-        answer = client.post("/widget/v1/messages", data=form, headers={"Authorization": f"Bearer {token}"})
+            browser = Browser(client)
+        answer = browser.say("x", (f"{number}.txt", bytes([65 + number]) * 200_000))
         assert answer.status_code == 201
     assert stored_bytes(runtime.desk) == 1_000_000
     assert answer.json["rejected_files"][0]["status"] == 413

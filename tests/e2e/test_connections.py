@@ -22,7 +22,7 @@ WITHIN = 60.0  # seconds, on a machine that may be busy
 MANY = 300  # more than there are threads
 LIVEZ = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
 MESSAGE = (
-    b"POST /widget/v1/messages HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\n"
+    b"POST /widget/v1/conversations HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\n"
     b"Content-Type: multipart/form-data; boundary=b\r\n%s\r\n\r\n"
 )
 PHOTO = b'--b\r\nContent-Disposition: form-data; name="photos"; filename="a.png"\r\n\r\n%s\r\n--b--\r\n'
@@ -39,8 +39,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def token(server: Server) -> bytes:
-    """A conversation's."""
-    with urllib.request.urlopen(f"{server.url}/widget/v1/conversations", b"", timeout=WITHIN) as answer:
+    """Of a browser's session."""
+    with urllib.request.urlopen(f"{server.url}/widget/v1/sessions", b"", timeout=WITHIN) as answer:
         return str(json.load(answer)["token"]).encode()
 
 
@@ -114,11 +114,13 @@ def test_clients_that_do_not_read_their_answer_hold_up_nobody(
     Image.frombytes("RGB", (1400, 1400), os.urandom(3 * 1400 * 1400)).save(noise, "PNG")
     one, form = connect(), PHOTO % noise.getvalue()
     _, _, body = ask(one, MESSAGE % (token, b"Content-Length: %d" % len(form)) + form)
-    [attachment] = json.loads(body)["message"]["attachments"]
-    fetch = b"GET /widget/v1/attachments/%s HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\n\r\n"
+    sent = json.loads(body)
+    [attachment] = sent["message"]["attachments"]
+    path = f"/widget/v1/conversations/{sent['conversation']['id']}/attachments/{attachment['id']}".encode()
+    fetch = b"GET %s HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\n\r\n"
     greedy = [connect(small_buffer=True) for _ in range(200)]
     for connection in greedy:
-        connection.sendall(fetch % (attachment["id"].encode(), token))
+        connection.sendall(fetch % (path, token))
     assert ask(one, LIVEZ)[0] == 200
     status, headers, content = read_answer(greedy[0])  # it gets all of it if it reads after all
     assert (status, len(content)) == (200, int(headers["content-length"]))
@@ -168,9 +170,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_sent_and_the_end_is_said(
         (b"application/json", b"Expect: 100-continue\r\n"),
     ]:
         one = connect()
-        head = (
-            b"POST /widget/v1/conversations HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\n%sContent-Type: %s\r\n"
-        )
+        head = b"POST /widget/v1/sessions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\n%sContent-Type: %s\r\n"
         one.sendall(head % (token, expect, kind) + b"Content-Length: 50000000\r\n\r\n")
         status, headers, _ = read_answer(one)
         assert status in (413, 415)

@@ -126,9 +126,9 @@ def wait_for_focus(frame: Frame, *, gained: bool) -> None:
 
 def ask(machine: APIRequestContext, server: Server, text: str) -> None:
     """Send a customer's first message without the widget."""
-    token = machine.post(f"{server.url}/widget/v1/conversations", data={"name": "Rosa"}).json()["token"]
+    token = machine.post(f"{server.url}/widget/v1/sessions", data={"name": "Rosa"}).json()["token"]
     headers = {"Authorization": f"Bearer {token}"}
-    asked = machine.post(f"{server.url}/widget/v1/messages", headers=headers, multipart={"text": text})
+    asked = machine.post(f"{server.url}/widget/v1/conversations", headers=headers, multipart={"text": text})
     assert asked.status == 201
 
 

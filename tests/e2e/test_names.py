@@ -74,7 +74,7 @@ def console(server: Server) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def customer(server: Server) -> dict[str, str]:
     """Headers of a customer in the widget."""
-    begun = httpx.post(f"{server.url}/widget/v1/conversations", json={"name": "Rosa"}, timeout=120)
+    begun = httpx.post(f"{server.url}/widget/v1/sessions", json={"name": "Rosa"}, timeout=120)
     return bearer(begun.json()["token"])
 
 
@@ -108,8 +108,9 @@ def test_a_file_opens_and_downloads_everywhere_whatever_its_name(
                 assert_named(client.get(f"/api/v1/{path}", headers=key), expected)
                 assert_named(console.get(f"/{path}"), expected)
 
-        sent = client.post("/widget/v1/messages", headers=customer, data={"text": "x"}, files=files)
+        sent = client.post("/widget/v1/conversations", headers=customer, data={"text": "x"}, files=files)
         assert sent.status_code == 201
         for attachment in sent.json()["message"]["attachments"]:
-            got = client.get(f"/widget/v1/attachments/{attachment['id']}", headers=customer)
+            path = f"{sent.json()['conversation']['id']}/attachments/{attachment['id']}"
+            got = client.get(f"/widget/v1/conversations/{path}", headers=customer)
             assert_named(got, attachment["filename"])

@@ -23,7 +23,7 @@ from tests.factories import PASSWORD, make_agent
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 STARTS_WITHIN = 60.0
-START = "/support/widget/v1/conversations"
+START = "/support/widget/v1/sessions"
 
 
 @pytest.fixture(scope="module")
@@ -136,9 +136,10 @@ def test_a_customer_writes_and_listens(visitor: Callable[[str], httpx.Client]) -
         assert address.startswith("/support/")
         assert customer.get(address).status_code == 200
     headers = {"Authorization": f"Bearer {customer.post(START).json()['token']}"}
-    sent = customer.post("/support/widget/v1/messages", files={"text": (None, "It leaks")}, headers=headers)
+    sent = customer.post("/support/widget/v1/conversations", files={"text": (None, "It leaks")}, headers=headers)
     assert sent.status_code == 201
-    with customer.stream("GET", "/support/widget/v1/events?last_event_id=0", headers=headers) as events:
+    path = f"/support/widget/v1/conversations/{sent.json()['conversation']['id']}/events?last_event_id=0"
+    with customer.stream("GET", path, headers=headers) as events:
         assert "It leaks" in next(line for line in events.iter_lines() if line.startswith("data:"))
 
 

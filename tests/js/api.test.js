@@ -3,21 +3,35 @@ import { test } from "node:test";
 import { Api, Problem } from "../../assistant/web/static/widget/api.js";
 import { json, serve } from "./browser.js";
 
-const api = () => Object.assign(new Api("https://support.example/widget/v1/"), { token: "secret" });
+const api = () =>
+  Object.assign(new Api("https://support.example/widget/v1/"), { token: "secret", conversation: "cnv_1" });
 const problemOf = (promise) => promise.then(assert.fail, (problem) => problem);
 
 test("the token goes into a header, never into an address", async () => {
   const requests = serve(() => json({ state: "assistant" }));
-  await api().conversation();
-  assert.equal(requests[0].path, "conversation");
+  await api().load();
+  assert.equal(requests[0].path, "conversations/cnv_1");
   assert.equal(requests[0].headers.Authorization, "Bearer secret");
 });
 
-test("a new conversation is started without the old one's token", async () => {
+test("a session is asked for by its token in the body, and says from which page", async () => {
   const requests = serve(() => json({ token: "new" }));
-  await api().start({ name: "Rosa" });
+  await Object.assign(api(), { origin: "https://shop.example" }).openSession({ token: "secret", name: "Rosa" });
   assert.equal(requests[0].headers.Authorization, undefined);
-  assert.equal(requests[0].body, '{"name":"Rosa"}');
+  assert.equal(requests[0].headers["Widget-Origin"], "https://shop.example");
+  assert.equal(requests[0].body, '{"token":"secret","name":"Rosa"}');
+});
+
+test("a first message says which conversation its tab knows", async () => {
+  const requests = serve(() => json({}));
+  await api().start({ clientId: "1", text: "It leaks.", files: [] }, { after: "cnv_1", language: "de" });
+  assert.equal(requests[0].path, "conversations");
+  assert.deepEqual(Object.fromEntries(requests[0].body), {
+    client_id: "1",
+    text: "It leaks.",
+    after: "cnv_1",
+    language: "de",
+  });
 });
 
 test("a refusal carries the server's code and reason", async () => {
@@ -32,16 +46,16 @@ test("a refusal carries the server's code and reason", async () => {
 
 test("the wait that the server asks for is read from the body, else from the header", async () => {
   serve(() => json({ retry_after: 7 }, { status: 429, headers: { "Retry-After": "3" } }));
-  assert.equal((await problemOf(api().conversation())).retryAfter, 7);
+  assert.equal((await problemOf(api().load())).retryAfter, 7);
   serve(() => new Response("busy", { status: 503, headers: { "Retry-After": "3" } }));
-  assert.equal((await problemOf(api().conversation())).retryAfter, 3);
+  assert.equal((await problemOf(api().load())).retryAfter, 3);
   serve(() => json({}, { status: 429, headers: { "Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT" } }));
-  assert.equal((await problemOf(api().conversation())).retryAfter, null);
+  assert.equal((await problemOf(api().load())).retryAfter, null);
 });
 
 test("a proxy's error page is a problem that passes", async () => {
   serve(() => new Response("<h1>Bad gateway</h1>", { status: 502 }));
-  const problem = await problemOf(api().conversation());
+  const problem = await problemOf(api().load());
   assert.ok(problem.isPassing);
   assert.ok(!problem.isNetwork);
 });
@@ -50,21 +64,24 @@ test("no answer, or one that breaks off, is a network problem", async () => {
   serve(() => {
     throw new TypeError("Failed to fetch");
   });
-  assert.ok((await problemOf(api().conversation())).isNetwork);
+  assert.ok((await problemOf(api().load())).isNetwork);
   serve(() => new Response('{"state": "assis'));
-  assert.ok((await problemOf(api().conversation())).isNetwork);
+  assert.ok((await problemOf(api().load())).isNetwork);
 });
 
-test("an expired token and an erased conversation are gone for good", async () => {
-  for (const status of [401, 404]) {
+test("an ended session and an erased conversation do not come back", async () => {
+  for (const [status, kind] of [
+    [401, "isEnded"],
+    [404, "isGone"],
+  ]) {
     serve(() => json({}, { status }));
-    const problem = await problemOf(api().conversation());
-    assert.ok(problem.isGone && !problem.isPassing);
+    const problem = await problemOf(api().load());
+    assert.ok(problem[kind] && !problem.isPassing);
   }
 });
 
 test("ids cannot leave their place in the address", async () => {
   const requests = serve(() => new Response("photo"));
   await api().attachment("../x?y", { thumbnail: true });
-  assert.equal(requests[0].path, "attachments/..%2Fx%3Fy?thumbnail=1");
+  assert.equal(requests[0].path, "conversations/cnv_1/attachments/..%2Fx%3Fy?thumbnail=1");
 });

@@ -71,13 +71,34 @@ class RecordingThread {
 const view = { onState() {}, onConnection() {}, onNews() {}, onStarted() {} };
 const customer = { id: "msg_1", author: "customer", text: "It leaks." };
 
-/** A server whose conversation and answer to a posted message the test decides. The stream stays silent. */
-function serveChat({ conversation = {}, post, events = null }) {
-  const now = { state: "assistant", messages: [], last_event_id: 1, jobs_ahead: null, ...conversation };
-  return serve((path, options) => {
-    if (path === "conversations") return json({ token: "secret", state: "assistant" }, { status: 201 });
-    if (path === "conversation") return json(now);
-    if (path === "messages") return post(options.body);
+const accepted = (body) => {
+  const message = { ...customer, text: body.get("text"), client_id: body.get("client_id") };
+  return json({ message, rejected_files: [] }, { status: 201 });
+};
+
+/**
+ * A server whose conversation and answer to a posted message the test decides; `conversation` null: there is none yet.
+ * The stream stays silent.
+ */
+function serveChat({
+  conversation = null,
+  post = accepted,
+  open = () => json({ token: "secret" }, { status: 201 }),
+  events = null,
+}) {
+  const now = { id: "cnv_1", state: "assistant", messages: [], last_event_id: 1, jobs_ahead: null, ...conversation };
+  return serve(async (path, options) => {
+    if (path === "sessions") return open(JSON.parse(options.body));
+    if (path === "conversations" && options.method !== "POST") {
+      return json({ session: { renew: false }, conversations: conversation ? [now] : [] });
+    }
+    if (path === "conversations") {
+      const answer = await post(options.body);
+      if (!answer.ok) return answer;
+      return json({ conversation: now, begun: true, ...(await answer.json()) }, { status: 201 });
+    }
+    if (path === "conversations/cnv_1") return json(now);
+    if (path === "conversations/cnv_1/messages") return post(options.body);
     if (events) return new Response(events);
     return new Promise((_resolve, reject) => {
       options.signal.addEventListener("abort", () => reject(options.signal.reason));
@@ -91,14 +112,9 @@ function open() {
   return { thread, chat: new Chat({ api, thread, outbox: new Outbox(), view }) };
 }
 
-const accepted = (body) => {
-  const message = { ...customer, text: body.get("text"), client_id: body.get("client_id") };
-  return json({ message, rejected_files: [] }, { status: 201 });
-};
-
 beforeEach(() => {
   mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
-  for (const key of ["outbox", "token", "wants_person"]) local.remove(key);
+  for (const key of ["outbox", "session", "token", "left", "wants_person"]) local.remove(key);
   localStorage.clear();
 });
 afterEach(() => mock.timers.reset());
@@ -110,11 +126,11 @@ test("the conversation starts with its first message", async () => {
   assert.deepEqual(requests, []);
   await chat.send({ text: "It leaks.", files: [] });
   assert.deepEqual(
-    requests.map(({ path }) => path).filter((path) => path !== "events"),
-    ["conversations", "messages"],
+    requests.map(({ path }) => path).filter((path) => !path.endsWith("/events")),
+    ["sessions", "conversations"],
   );
   assert.equal(thread.delivery.kind, "sent");
-  assert.equal(local.get("token"), "secret");
+  assert.equal(local.get("session"), "secret");
 });
 
 test("a refused message says why, and can be discarded", async () => {
@@ -154,7 +170,7 @@ test("a message whose response is lost is sent again under the same id", async (
   assert.equal(thread.delivery.kind, "sent");
   assert.equal(ids.length, 2);
   assert.equal(new Set(ids).size, 1);
-  assert.equal(requests.filter(({ path }) => path === "conversations").length, 1);
+  assert.equal(requests.filter(({ path }) => path === "sessions").length, 1);
 });
 
 /** A stream that tells what the test enqueues. */
@@ -169,7 +185,7 @@ function eventStream() {
 }
 
 test("a message that is in the conversation is sent, even if its response was lost", async () => {
-  local.set("token", "secret");
+  local.set("session", "secret");
   const { body, tell } = eventStream();
   let clientId;
   const post = (form) => {
@@ -187,7 +203,7 @@ test("a message that is in the conversation is sent, even if its response was lo
   mock.timers.tick(60_000);
   await settle();
   assert.equal(thread.deliveries.get(clientId).kind, "sent");
-  assert.equal(requests.filter(({ path }) => path === "messages").length, 1);
+  assert.equal(requests.filter(({ path }) => path.endsWith("/messages")).length, 1);
 });
 
 test("what was left unsent is sent when the widget is opened again", async () => {
@@ -199,25 +215,81 @@ test("what was left unsent is sent when the widget is opened again", async () =>
   assert.deepEqual(local.get("outbox"), []);
 });
 
-test("if the conversation was erased, the message starts a new one", async () => {
-  local.set("token", "old");
-  const isErased = (options) => options.headers.Authorization === "Bearer old";
+test("if the session has ended, the message begins a new one", async () => {
+  local.set("session", "old");
+  const asked = [];
   serve((path, options) => {
-    if (path === "conversations") return json({ token: "new", state: "assistant" }, { status: 201 });
-    if (path === "conversation") return json({ state: "assistant", messages: [customer], last_event_id: 1 });
-    if (isErased(options)) return json({}, { status: 401 });
-    return path === "messages" ? accepted(options.body) : new Promise(() => {});
+    if (path === "sessions") {
+      asked.push(JSON.parse(options.body).token);
+      return json({ token: "new" }, { status: 201 });
+    }
+    if (options.headers.Authorization === "Bearer old") return json({}, { status: 401 });
+    if (path === "conversations") {
+      const message = { ...customer, client_id: options.body.get("client_id") };
+      return json({ conversation: { id: "cnv_2", state: "assistant" }, begun: true, message, rejected_files: [] });
+    }
+    return new Promise(() => {});
   });
   const { chat, thread } = open();
   await chat.resume();
   await chat.send({ text: "Hello?", files: [] });
   await settle();
-  assert.equal(local.get("token"), "new");
+  assert.match(asked[0], /^[A-Za-z0-9_-]{43}$/);
+  assert.equal(local.get("session"), "new");
   assert.equal(thread.delivery.kind, "sent");
 });
 
+test("if the answer to a session's beginning is lost, the same one is asked for again", async () => {
+  const tokens = [];
+  serveChat({
+    open: ({ token }) => {
+      tokens.push(token);
+      if (tokens.length === 1) throw new TypeError("Failed to fetch");
+      return json({ token }, { status: 201 });
+    },
+  });
+  const { chat, thread } = open();
+  await chat.send({ text: "It leaks.", files: [] });
+  mock.timers.tick(2_000);
+  await settle();
+  assert.equal(thread.delivery.kind, "sent");
+  assert.equal(tokens.length, 2);
+  assert.equal(new Set(tokens).size, 1);
+});
+
+test("a token of earlier versions is exchanged once", async () => {
+  local.set("token", "old");
+  const asked = [];
+  serveChat({
+    conversation: { messages: [customer] },
+    open: (body) => {
+      asked.push(body.conversation_token);
+      return json({ token: "secret" });
+    },
+  });
+  await open().chat.resume();
+  const { chat, thread } = open();
+  await chat.resume();
+  assert.deepEqual(asked, ["old"]);
+  assert.equal(thread.messages.length, 1);
+});
+
+test("a conversation that was left stays left, and the next message begins another", async () => {
+  local.set("session", "secret");
+  const requests = serveChat({ conversation: { messages: [customer] } });
+  const first = open();
+  await first.chat.resume();
+  first.chat.startAnew();
+  const { chat, thread } = open();
+  await chat.resume();
+  assert.deepEqual(thread.messages, []);
+  await chat.send({ text: "Something else", files: [] });
+  const begun = requests.find(({ path, method }) => path === "conversations" && method === "POST");
+  assert.equal(begun.body.get("after"), "cnv_1");
+});
+
 test("an open question shows that an answer is being written", async () => {
-  local.set("token", "secret");
+  local.set("session", "secret");
   serveChat({ conversation: { messages: [customer] }, post: accepted });
   const { chat, thread } = open();
   await chat.resume();
@@ -225,7 +297,7 @@ test("an open question shows that an answer is being written", async () => {
 });
 
 test("nothing is being written in a closed conversation until a message has reopened it", async () => {
-  local.set("token", "secret");
+  local.set("session", "secret");
   const { body, tell } = eventStream();
   serveChat({ conversation: { state: "closed", messages: [customer] }, post: accepted, events: body });
   const { chat, thread } = open();
@@ -239,7 +311,7 @@ test("nothing is being written in a closed conversation until a message has reop
 });
 
 test("how many are ahead is shown while the customer waits", async () => {
-  local.set("token", "secret");
+  local.set("session", "secret");
   serveChat({ conversation: { messages: [customer], jobs_ahead: 3 }, post: accepted });
   const { chat, thread } = open();
   await chat.resume();

@@ -22,7 +22,7 @@ from assistant.knowledge.gaps import GapSummary
 from assistant.models import Author, Draft, Gap, GapKind, GapQuestion, GapState, Job, Message, Ticket
 from assistant.ports import Embedder
 from assistant.runtime import Runtime
-from tests.factories import Persona, make_articles, make_ticket
+from tests.factories import Persona, make_articles, make_conversation, make_ticket
 from tests.fakes import HashEmbeddings, fake_capabilities
 
 VINYL = (
@@ -34,7 +34,7 @@ VINYL = (
 
 def _ask(desk: Desk, text: str) -> int:
     """A widget conversation with this question, worked on. The message's id."""
-    conversation = conversations.start_conversation(desk)
+    conversation = make_conversation(desk)
     posted = conversations.post_message(desk, CustomerPrincipal(conversation.id), text=text, uploads=[], client_id=None)
     worker.run_until_idle(desk)
     return posted.message.id

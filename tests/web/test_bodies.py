@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from tests.factories import Browser
+
 TICKETS = "/api/v1/tickets"
-START = "/widget/v1/conversations"
-RATE = "/widget/v1/messages/msg_00000000000000000000/helpful"
+START = "/widget/v1/sessions"
+RATE = "messages/msg_00000000000000000000/helpful"
 
 BAD_JSON = [
     b"{",
@@ -42,20 +44,22 @@ BAD_JSON = [
 
 
 @pytest.fixture
-def token(client: FlaskClient) -> dict[str, str]:
-    return {"Authorization": f"Bearer {client.post(START).json['token']}"}  # type: ignore[index]
+def rosa(client: FlaskClient) -> Browser:
+    browser = Browser(client)
+    browser.say("It leaks.")
+    return browser
 
 
 @pytest.mark.parametrize("body", BAD_JSON, ids=range(len(BAD_JSON)))
 def test_bad_json_is_a_problem_on_every_route(
-    client: FlaskClient, key: dict[str, str], token: dict[str, str], body: bytes
+    client: FlaskClient, key: dict[str, str], rosa: Browser, body: bytes
 ) -> None:
     sent: dict[str, Any] = {"data": body, "content_type": "application/json"}
     for response in (
         client.post(START, **sent),
         client.post(TICKETS, **sent, headers=key),
         client.post("/api/v1/triage", **sent, headers=key),
-        client.put(RATE, **sent, headers=token),
+        client.put(f"{rosa.path}/{RATE}", **sent, headers=rosa.headers),
     ):
         assert response.status_code in (400, 413, 422), (response.request.path, response.text)
         assert response.content_type == "application/problem+json"

@@ -43,6 +43,7 @@ from tests.factories import (
     Persona,
     make_agent,
     make_articles,
+    make_conversation,
     make_customer,
     make_noise,
     make_ticket,
@@ -363,7 +364,7 @@ def test_tabs_hold_and_count_what_they_say(sign_in: SignIn, alice: Persona, bob:
                 state.take_over(session, conversation, alice.principal)
             if subject == "solved":
                 tickets.solve(session, row, bob.principal)
-    started = conversations.start_conversation(desk, name="Widget")
+    started = make_conversation(desk, name="Widget")
     customer_of = CustomerPrincipal(started.id)
     conversations.post_message(desk, customer_of, text="It is with the assistant", uploads=[], client_id=None)
     client = sign_in(alice)
@@ -713,7 +714,7 @@ def test_one_who_did_not_see_that_a_colleague_took_over_is_told_first(
 
 
 def test_taking_over_drops_what_the_assistant_was_writing(sign_in: SignIn, alice: Persona, desk: Desk) -> None:
-    conversation = conversations.start_conversation(desk, name="Maria")
+    conversation = make_conversation(desk, name="Maria")
     customer = CustomerPrincipal(conversation.id)
     conversations.post_message(desk, customer, text="My machine shows E21", uploads=[], client_id=None)
     with desk.db.read() as session:

@@ -17,7 +17,7 @@ from assistant.models import Article, SourceKind, Visibility
 from assistant.retrieval.loaders import load
 from assistant.retrieval.splitting import cut
 from assistant.worker import run_until_idle
-from tests.factories import bearer
+from tests.factories import Browser
 
 
 @cache
@@ -45,12 +45,12 @@ def _article(desk: Desk) -> Article:
 
 
 def _cited(client: FlaskClient, desk: Desk) -> dict[str, Any]:
-    token = bearer(client.post("/widget/v1/conversations", json={}).json["token"])
-    question = "My toaster shows code K-9. What does K-9 mean?"
-    assert client.post("/widget/v1/messages", headers=token, data={"text": question}).status_code == 201
+    browser = Browser(client)
+    assert browser.say("My toaster shows code K-9. What does K-9 mean?").status_code == 201
     run_until_idle(desk)
-    messages = client.get("/widget/v1/conversation", headers=token).json["messages"]
-    return next(citation for message in messages for citation in message["citations"] if "K-9" in citation["quote"])
+    return next(
+        citation for message in browser.messages for citation in message["citations"] if "K-9" in citation["quote"]
+    )
 
 
 @pytest.mark.parametrize("kind", [SourceKind.FILES, SourceKind.FOLDER])

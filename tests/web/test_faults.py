@@ -20,7 +20,7 @@ from assistant.db import Database
 from assistant.models import Attachment, Conversation, IdempotencyKey, Message, Ticket
 from assistant.settings import Settings
 from assistant.web.health import PROBES, Probe
-from tests.factories import Persona, bearer, make_photo
+from tests.factories import Browser, Persona, make_photo
 
 LONG = "It shows E21. " * 1200  # more than fits into the free pages of a new database
 TABLES = (Attachment, Conversation, IdempotencyKey, Message, Ticket)
@@ -115,11 +115,11 @@ def test_a_message_in_the_widget_is_refused_whole_and_stored_by_the_repetition(
     client: FlaskClient, db: Database, fault: tuple[Any, str]
 ) -> None:
     lasting, cause = fault
-    token = bearer(client.post("/widget/v1/conversations", json={}).json["token"])
+    browser = Browser(client)
+    assert browser.say("Hello").status_code == 201
 
     def send() -> TestResponse:
-        form = {"text": LONG, "external_id": "1", "photos": (io.BytesIO(make_photo("E21")), "photo.jpg")}
-        return client.post("/widget/v1/messages", data=form, headers=token)
+        return browser.say(LONG, ("photo.jpg", make_photo("E21")), client_id="1")
 
     before = counts(db)
     with lasting:
@@ -175,12 +175,13 @@ def broken(db: Database, code: int) -> Iterator[None]:
 def test_a_stream_that_meets_a_fault_ends_and_its_client_is_told_when_it_connects_again(
     client: FlaskClient, db: Database
 ) -> None:
-    token = bearer(client.post("/widget/v1/conversations", json={}).json["token"])
-    stream = client.get("/widget/v1/events", headers=token)
+    browser = Browser(client)
+    browser.say("Hello")
+    stream = browser.get("/events")
     assert b"retry:" in next(stream.response)
     with broken(db, sqlite3.SQLITE_IOERR), capture_logs() as logs:
         assert list(stream.response) == []
-        assert client.get("/widget/v1/events", headers=token).status_code == 503
+        assert browser.get("/events").status_code == 503
     assert [line for line in logs if line["event"] != "fault"] == []
 
 
@@ -207,7 +208,7 @@ def test_damage_that_any_request_met_is_said_by_readiness(
     with (settings.data_dir / "assistant.db").open("r+b") as file:
         file.seek((root - 1) * size)
         file.write(b"\xff" * size)
-    refused = client.post("/widget/v1/conversations", json={"name": "Rosa", "email": "rosa@example.org"})
+    refused = client.post("/widget/v1/sessions", json={"name": "Rosa", "email": "rosa@example.org"})
     assert (refused.status_code, refused.json["cause"]) == (503, "database_damaged")
     assert "restore a backup" in client.get("/readyz").json["failures"]["database"]
 

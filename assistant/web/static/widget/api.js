@@ -1,4 +1,4 @@
-// Requests to /widget/v1. The conversation's token is sent in a header, never in a URL.
+// Requests to /widget/v1. The session's token is sent in a header, never in a URL.
 
 import { upload } from "./upload.js";
 
@@ -23,40 +23,66 @@ export class Problem extends Error {
     return this.isNetwork || this.status === 408 || this.status === 429 || this.status >= 500;
   }
 
-  /** The token has expired or its conversation was erased. */
+  /** The session has ended: its token is good for nothing. */
+  get isEnded() {
+    return this.status === 401;
+  }
+
+  /** The conversation was erased, or this session may not see it. */
   get isGone() {
-    return this.status === 401 || this.status === 404;
+    return this.status === 404;
   }
 }
 
 export class Api {
+  /** Of the session; null before there is one. */
+  token = null;
+  /** Id of the conversation that is shown; null before it has begun. */
+  conversation = null;
+  /** Origin of the page around the widget, which the session is bound to; null without one. */
+  origin = null;
+
   /** @param base URL of the widget's API, e.g. /widget/v1/ */
   constructor(base) {
     this.base = base;
-    this.token = null;
   }
 
-  start(visitor) {
-    return this.#json("conversations", { method: "POST", json: visitor, anonymous: true });
+  /** Begin or continue a session. Resolves to {token, customer, …} with the token to use from now on. */
+  openSession(details) {
+    return this.#json("sessions", { method: "POST", json: details, anonymous: true });
   }
 
-  conversation() {
-    return this.#json("conversation");
+  renewToken() {
+    return this.#json("sessions/current/token", { method: "POST" });
+  }
+
+  /** Resolves to {session, conversations}, the newest conversation first. */
+  conversations() {
+    return this.#json("conversations");
+  }
+
+  /** The conversation with its messages and everything else that a page needs to continue it. */
+  load() {
+    return this.#json(this.#inside(""));
+  }
+
+  /**
+   * Begin a conversation with its first message. If one has begun since `after`, the newest that this browser knows, the
+   * message goes there. Resolves to {conversation, begun, message, rejected_files}. `watch` as in `send`.
+   */
+  start(item, { after = null, language = null } = {}, watch = {}) {
+    const form = formOf(item);
+    if (after !== null) form.set("after", after);
+    if (language) form.set("language", language);
+    return this.#post("conversations", form, item.files, watch);
   }
 
   /**
    * Resolves to {message, rejected_files}. Sent again under the same client id, the message is stored once.
-   * @param onProgress called with the part of the files that has been sent, 0 to 1
+   * @param watch {signal, onProgress}; `onProgress` is called with the part of the files that has been sent, 0 to 1
    */
-  send({ clientId, text, files }, { signal, onProgress } = {}) {
-    const form = new FormData();
-    form.set("client_id", clientId);
-    form.set("text", text);
-    for (const file of files) form.append("photos", file.blob, file.name);
-    const request = files.length
-      ? (address, options) => upload(address, { ...options, signal, onProgress })
-      : undefined;
-    return this.#json("messages", { method: "POST", body: form, timeout: files.length ? null : 120_000, request });
+  send(item, watch) {
+    return this.#post(this.#inside("/messages"), formOf(item), item.files, watch);
   }
 
   /** The texts of the best of these languages: {language, locale, direction, texts}. */
@@ -65,12 +91,12 @@ export class Api {
   }
 
   askForPerson() {
-    return this.#json("handoff", { method: "POST" });
+    return this.#json(this.#inside("/handoff"), { method: "POST" });
   }
 
   async attachment(id, { thumbnail = false } = {}) {
-    const response = await this.#request(`attachments/${encodeURIComponent(id)}${thumbnail ? "?thumbnail=1" : ""}`);
-    return response.blob();
+    const path = this.#inside(`/attachments/${encodeURIComponent(id)}${thumbnail ? "?thumbnail=1" : ""}`);
+    return (await this.#request(path)).blob();
   }
 
   /** An image of an article, shown beside the cited passage. */
@@ -81,14 +107,25 @@ export class Api {
 
   /** Rate an answer: true (helpful), false, or null to withdraw the rating. */
   rate(id, helpful) {
-    return this.#json(`messages/${encodeURIComponent(id)}/helpful`, { method: "PUT", json: { helpful } });
+    const path = this.#inside(`/messages/${encodeURIComponent(id)}/helpful`);
+    return this.#json(path, { method: "PUT", json: { helpful } });
   }
 
   /** The event stream's response; the caller reads its body. */
   events(lastEventId, signal) {
     const headers = { Accept: "text/event-stream" };
     if (lastEventId !== null) headers["Last-Event-ID"] = String(lastEventId);
-    return this.#request("events", { headers, signal, timeout: null });
+    return this.#request(this.#inside("/events"), { headers, signal, timeout: null });
+  }
+
+  #inside(path) {
+    return `conversations/${encodeURIComponent(this.conversation)}${path}`;
+  }
+
+  #post(path, body, files, { signal, onProgress } = {}) {
+    if (!files.length) return this.#json(path, { method: "POST", body, timeout: 120_000 });
+    const request = (address, options) => upload(address, { ...options, signal, onProgress });
+    return this.#json(path, { method: "POST", body, timeout: null, request });
   }
 
   async #json(path, options = {}) {
@@ -106,6 +143,7 @@ export class Api {
   ) {
     const all = { ...headers };
     if (this.token && !anonymous) all.Authorization = `Bearer ${this.token}`;
+    if (this.origin) all["Widget-Origin"] = this.origin;
     if (json !== undefined) {
       all["Content-Type"] = "application/json";
       body = JSON.stringify(json);
@@ -121,6 +159,14 @@ export class Api {
     if (!response.ok) throw await problemFrom(response);
     return response;
   }
+}
+
+function formOf({ clientId, text, files }) {
+  const form = new FormData();
+  form.set("client_id", clientId);
+  form.set("text", text);
+  for (const file of files) form.append("photos", file.blob, file.name);
+  return form;
 }
 
 async function problemFrom(response) {

@@ -1,6 +1,6 @@
 // The conversation: sending, receiving, and its state. Displays through a Thread and a view; touches no elements.
 
-import { local, newClientId } from "./store.js";
+import { local, newClientId, newToken } from "./store.js";
 import { EventStream } from "./stream.js";
 import { t, wordNotices } from "./texts.js";
 
@@ -11,7 +11,7 @@ const FIRST_RETRY = 2_000;
 const LAST_RETRY = 30_000;
 
 export class Chat {
-  /** The visitor according to the embedding page: {name, email}, both optional. */
+  /** The visitor according to the embedding page: {name, email, language}, all optional. */
   visitor = {};
   conversation = { state: "assistant", queue_position: null, agent_name: null };
 
@@ -20,7 +20,8 @@ export class Chat {
   #outbox;
   #view;
   #stream;
-  #starting = null;
+  #opening = null; // the request for a session, while it is on its way
+  #isOpen = false; // the server has confirmed the session
   #isSending = false;
   #isSyncing = false;
   #retry = { timer: null, pause: FIRST_RETRY };
@@ -50,7 +51,8 @@ export class Chat {
 
   /** Continue the customer's conversation from an earlier page or another tab, and send what was left unsent. */
   async resume() {
-    this.#api.token = local.get("token");
+    this.#api.token = local.get("session");
+    await this.#exchangeOldToken();
     if (this.#api.token) await this.#sync();
     for (const item of await this.#outbox.load()) this.#showUnsent(item);
     await this.#flush();
@@ -68,13 +70,15 @@ export class Chat {
   /** Resolves to whether the handoff has been requested; before the first message, it waits for that. */
   async askForPerson() {
     local.set("wants_person", true);
-    const begun = this.#api.token !== null && !this.#thread.isEmpty;
+    const begun = this.#hasBegun && !this.#thread.isEmpty;
     if (begun || this.#outbox.items.length) await this.#flush();
     return begun;
   }
 
+  /** Leave the conversation: the next message begins another. */
   startAnew() {
-    this.#forget();
+    local.set("left", this.#api.conversation);
+    this.#leave();
     local.remove("wants_person");
     this.#thread.clear();
   }
@@ -90,6 +94,56 @@ export class Chat {
     this.#view.onState(this.conversation);
   }
 
+  get #hasBegun() {
+    return this.#api.conversation !== null;
+  }
+
+  // The session
+
+  /** The session begins with the first message: opening the widget alone leaves no trace. */
+  async #open() {
+    if (this.#isOpen) return;
+    this.#opening ??= this.#requestSession().finally(() => (this.#opening = null));
+    await this.#opening;
+  }
+
+  async #requestSession(details = {}) {
+    // Kept before it is sent: if the answer is lost, the same session is asked for again.
+    this.#keepToken(this.#api.token ?? local.get("session") ?? newToken());
+    const { name, email } = this.visitor;
+    try {
+      this.#keepToken((await this.#api.openSession({ token: this.#api.token, name, email, ...details })).token);
+    } catch (problem) {
+      if (!problem.isEnded) throw problem;
+      this.#keepToken(newToken());
+      await this.#api.openSession({ token: this.#api.token, name, email, ...details });
+    }
+    this.#isOpen = true;
+  }
+
+  #keepToken(token) {
+    this.#api.token = token;
+    local.set("session", token);
+  }
+
+  /** Earlier versions kept a token for each conversation. */
+  async #exchangeOldToken() {
+    const old = local.get("token");
+    if (old === null) return;
+    try {
+      await this.#requestSession({ conversation_token: old });
+    } catch (problem) {
+      if (problem.isPassing) return;
+    }
+    local.remove("token");
+  }
+
+  /** Ask for a new token from time to time. */
+  async #renewToken() {
+    const { token } = await this.#api.renewToken();
+    this.#keepToken(token);
+  }
+
   // Sending
 
   async #flush() {
@@ -99,7 +153,7 @@ export class Chat {
     this.#retry.timer = null;
     try {
       for (let item = this.#nextUnsent(); item; item = this.#nextUnsent()) await this.#deliver(item);
-      if (this.wantsPerson && this.#api.token && !this.#thread.isEmpty) await this.#handOff();
+      if (this.wantsPerson && this.#hasBegun && !this.#thread.isEmpty) await this.#handOff();
       this.#retry.pause = FIRST_RETRY;
     } catch (problem) {
       this.#sendLater(problem);
@@ -117,16 +171,16 @@ export class Chat {
     const cancelled = this.#showSending(item);
     let posted;
     try {
-      await this.#begin();
-      const onProgress = (part) => this.#thread.setProgress(item.clientId, part);
-      posted = await this.#api.send(item, { signal: cancelled, onProgress });
+      await this.#open();
+      const watch = { signal: cancelled, onProgress: (part) => this.#thread.setProgress(item.clientId, part) };
+      posted = await (this.#hasBegun ? this.#api.send(item, watch) : this.#start(item, watch));
     } catch (problem) {
       if (cancelled.aborted) {
         this.#await(null);
         return this.#refused(item, { code: "upload_cancelled", params: {} });
       }
-      if (problem.isGone && !isSecondTry) {
-        this.#gone();
+      if ((problem.isEnded || problem.isGone) && !isSecondTry) {
+        this.#gone(problem);
         return this.#deliver(item, { isSecondTry: true });
       }
       if (problem.isPassing) throw problem;
@@ -162,20 +216,15 @@ export class Chat {
     if (state) this.#setState(state);
   }
 
-  /** The conversation starts with its first message: opening the widget alone leaves no trace. */
-  async #begin() {
-    if (this.#api.token) return;
-    this.#starting ??= this.#api.start(this.visitor);
-    try {
-      const started = await this.#starting;
-      this.#api.token = started.token;
-      local.set("token", started.token);
-      this.#setState(started);
-      this.#stream.start("0");
-      this.#view.onStarted();
-    } finally {
-      this.#starting = null;
-    }
+  async #start(item, watch) {
+    const known = { after: local.get("left"), language: this.visitor.language };
+    const posted = await this.#api.start(item, known, watch);
+    this.#api.conversation = posted.conversation.id;
+    this.#setState(posted.conversation);
+    this.#view.onStarted();
+    if (posted.begun) this.#stream.start("0");
+    else void this.#sync(); // another tab has begun it
+    return posted;
   }
 
   #sendLater(problem) {
@@ -276,7 +325,7 @@ export class Chat {
   /** Show how many jobs are ahead of the customer's until its turn comes. */
   async #askJobsAhead() {
     const timer = this.#aheadTimer;
-    const now = document.hidden || !this.#api.token ? null : await this.#api.conversation().catch(() => null);
+    const now = document.hidden || !this.#hasBegun ? null : await this.#api.load().catch(() => null);
     if (timer !== this.#aheadTimer || this.#awaits === null || this.#hearsWholeAnswer) return;
     if (now?.jobs_ahead > 0) {
       clearTimeout(this.#slowTimer);
@@ -300,7 +349,9 @@ export class Chat {
     if (this.#isSyncing || !this.#api.token) return;
     this.#isSyncing = true;
     try {
-      const now = await this.#api.conversation();
+      if (!this.#hasBegun) await this.#findConversation();
+      if (!this.#hasBegun) return;
+      const now = await this.#api.load();
       for (const message of now.messages) this.#thread.show(message);
       this.#setState(now);
       const isOpenQuestion = now.state === "assistant" && this.#thread.lastAuthor === "customer";
@@ -308,8 +359,8 @@ export class Chat {
       this.#stream.start(String(now.last_event_id));
       if (now.messages.length) this.#view.onStarted();
     } catch (problem) {
-      if (problem.isGone) {
-        this.#gone();
+      if (problem.isEnded || problem.isGone) {
+        this.#gone(problem);
       } else {
         this.#view.onConnection(false);
         clearTimeout(this.#syncTimer);
@@ -320,26 +371,43 @@ export class Chat {
     }
   }
 
+  /** The newest conversation, unless the customer has left it. */
+  async #findConversation() {
+    const { session, conversations } = await this.#api.conversations();
+    this.#isOpen = true;
+    if (session.renew) await this.#renewToken();
+    const [newest] = conversations;
+    if (newest && newest.id !== local.get("left")) this.#api.conversation = newest.id;
+  }
+
   #askPosition() {
     if (this.conversation.state === "handed_off" && !document.hidden) void this.#sync();
   }
 
   #connectionChanged(connected, problem) {
-    if (problem?.isGone) return this.#gone();
+    if (problem?.isEnded || problem?.isGone) return this.#gone(problem);
     if (problem?.status > 0) void this.#sync(); // the server answers, but not with a stream: poll
     this.#view.onConnection(connected);
   }
 
-  #gone() {
-    this.#forget();
+  /** The session has ended, or the conversation was erased. */
+  #gone({ isEnded }) {
+    if (isEnded) this.#forgetSession();
+    this.#leave();
     if (!this.#thread.isEmpty) this.#thread.showNotice(t("gone"));
     this.#view.onConnection(true);
   }
 
-  #forget() {
-    this.#stream.stop();
+  #forgetSession() {
+    this.#isOpen = false;
     this.#api.token = null;
-    local.remove("token");
+    local.remove("session");
+    local.remove("left");
+  }
+
+  #leave() {
+    this.#stream.stop();
+    this.#api.conversation = null;
     this.#setState({ state: "assistant" });
     this.#await(null);
   }

@@ -102,6 +102,12 @@ export function newClientId() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** A session's token: 32 random bytes in URL-safe base64. */
+export function newToken() {
+  const bytes = crypto.getRandomValues(new Uint8Array(32));
+  return btoa(String.fromCharCode(...bytes)).replace(/[+/=]/g, (sign) => ({ "+": "-", "/": "_" })[sign] ?? "");
+}
+
 const photos = {
   get: (key) => inDatabase("readonly", (store) => store.get(key)),
   set: (key, value) => inDatabase("readwrite", (store) => store.put(value, key)),

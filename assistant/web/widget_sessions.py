@@ -1,0 +1,87 @@
+"""Sessions of the widget over HTTP: begin, continue, renew, end.
+
+A browser sends its token as ``Authorization: Bearer`` and the origin of the page around the widget as
+``Widget-Origin``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from assistant import payloads
+from assistant.desk import inboxes, sessions
+from assistant.errors import Invalid
+from assistant.models import DEFAULT_INBOX, WidgetSession
+from assistant.web import auth
+from assistant.web.bodies import read_json
+from assistant.web.context import desk
+from assistant.web.limits import address, limiter
+
+blueprint = Blueprint("sessions", __name__)
+
+_BEGINS = "10 per minute;60 per hour"  # sessions begun from one address
+
+
+class _Open(BaseModel):
+    """What a browser knows of itself and of its customer, who may stay anonymous."""
+
+    model_config = ConfigDict(str_strip_whitespace=True, extra="forbid")
+
+    token: str | None = Field(None, max_length=200)
+    inbox: str = Field(DEFAULT_INBOX, max_length=100)
+    name: str | None = Field(None, max_length=200, pattern=r"^[^\x00]*$")
+    email: str | None = Field(None, max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")
+    conversation_token: str | None = Field(None, max_length=2000, description="Of earlier versions; exchanged once.")
+
+
+@blueprint.post("/sessions")
+@limiter.limit(_BEGINS, key_func=address, deduct_when=lambda response: response.status_code == 201)
+def open_session() -> tuple[Response, int]:
+    """Continue the session of ``token`` or begin it. The answer says which token to use from now on."""
+    wanted = _read(_Open)
+    with desk().db.begin() as session:
+        opened = sessions.open_session(
+            session,
+            wanted.token,
+            inbox=inboxes.find(session, wanted.inbox),
+            origin=auth.page_origin(),
+            name=wanted.name or None,
+            email=wanted.email or None,
+        )
+        if wanted.conversation_token:
+            sessions.take_over(session, opened.session, auth.conversation_of(wanted.conversation_token))
+        return jsonify(_session_json(opened.session, opened.token)), 201 if opened.begun else 200
+
+
+@blueprint.post("/sessions/current/token")
+def renew_token() -> Response:
+    """The token to use from now on. The old one stays valid until the new one has been used, and a little longer."""
+    principal = auth.visitor()
+    with desk().db.begin() as session:
+        token = sessions.renew(session, principal, auth.bearer_token())
+        return jsonify(_session_json(session.get_one(WidgetSession, principal.session_id), token))
+
+
+@blueprint.delete("/sessions/current")
+def end_session() -> tuple[str, int]:
+    """Log out: nobody reads the conversations with this token any more."""
+    principal = auth.visitor()
+    with desk().db.begin() as session:
+        sessions.revoke(session, session_id=principal.session_id)
+    return "", 204
+
+
+def _read(model: type[BaseModel]) -> Any:
+    try:
+        return model.model_validate(read_json())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise Invalid(f"{field} is not valid: {first['msg']}.", field=field) from error
+
+
+def _session_json(row: WidgetSession, token: str) -> dict[str, Any]:
+    return {"token": token, **payloads.WidgetSession.of(row).to_json()}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 from playwright.sync_api import Browser, Frame, Route, expect
 
+from assistant import sample
 from assistant.runtime import build
 from assistant.settings import Settings
 from tests.e2e.server import Server
@@ -20,6 +19,7 @@ from tests.factories import make_agent, make_articles
 
 __all__ = ["browser", "pictures"]
 
+LABEL = sample.articles_dir().parent / "photos" / "robot-label.jpg"
 EXCEL = "Order\tCode\n4711\tE21\n"
 
 
@@ -37,15 +37,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
     finally:
         server.close()
-
-
-def photo(**size: int) -> bytes:
-    """A sharp, well-lit photo, and a large one: noise does not compress."""
-    width, height = size.get("width", 900), size.get("height", 700)
-    noise = Image.frombytes("RGB", (width, height), random.Random(7).randbytes(width * height * 3))
-    file = io.BytesIO()
-    noise.save(file, "JPEG", quality=80)
-    return file.getvalue()
 
 
 def never(_: Route) -> None:
@@ -93,8 +84,8 @@ def test_files_come_by_every_way_and_an_upload_can_be_stopped(
     for name, data, objection in (
         ("program.exe", b"MZ", "not accepted here"),
         ("empty.pdf", b"", "is empty"),
-        ("cut.jpg", photo()[:300], "damaged"),
-        ("label.jpg", photo(), ""),
+        ("cut.jpg", LABEL.read_bytes()[:300], "damaged"),
+        ("label.jpg", LABEL.read_bytes(), ""),
     ):
         (tmp_path / name).write_bytes(data)
         chat.locator("#picker").set_input_files(tmp_path / name)
@@ -102,6 +93,19 @@ def test_files_come_by_every_way_and_an_upload_can_be_stopped(
     expect(chips).to_have_count(3)  # a damaged one is said to be so, and is the customer's to send
     customer.picture("composer")
     chips.nth(1).get_by_role("button").click()
+
+    label = Image.open(LABEL)
+    label.filter(ImageFilter.GaussianBlur(0.01 * label.width)).save(tmp_path / "blurred.jpg")
+    chat.locator("#picker").set_input_files(tmp_path / "blurred.jpg")
+    expect(chat.locator("#advice")).to_contain_text("blurred.jpg is blurred.")
+    expect(chat.locator("#send")).to_be_enabled()
+    customer.picture("coach")
+    with customer.page.expect_file_chooser() as chooser:
+        chat.get_by_role("button", name="Replace the photo").click()
+    expect(chat.locator("#advice")).to_be_empty()
+    chooser.value.set_files(LABEL)
+    expect(chips).to_have_count(3)
+    chips.nth(2).get_by_role("button").click()
 
     customer.page.route("**/messages", never)
     chat.locator("#send").click()

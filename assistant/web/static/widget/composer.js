@@ -15,17 +15,18 @@ export class Composer {
   #camera;
   #send;
   #notice;
+  #advice;
   #limits;
   #onSend;
   #files = [];
   #suggested = null;
 
   /**
-   * @param elements {form, text, chips, picker, camera, send, notice, dropZone}
+   * @param elements {form, text, chips, picker, camera, send, notice, advice, dropZone}
    * @param limits {max_files, max_bytes, max_chars, accept}: accept has the extensions of files besides photos, or is null
    * @param onSend called with {text, files}; files are {name, type, blob}
    */
-  constructor({ form, text, chips, picker, camera, send, notice, dropZone }, limits, onSend) {
+  constructor({ form, text, chips, picker, camera, send, notice, advice, dropZone }, limits, onSend) {
     this.#form = form;
     this.#text = text;
     this.#chips = chips;
@@ -33,6 +34,7 @@ export class Composer {
     this.#camera = camera;
     this.#send = send;
     this.#notice = notice;
+    this.#advice = advice;
     this.#limits = limits;
     this.#onSend = onSend;
     if (limits.accept) picker.accept = [...PHOTOS, ...limits.accept].join(",");
@@ -87,7 +89,39 @@ export class Composer {
       }
       this.#files.push(file);
       this.#chips.append(this.#chip(file));
+      void this.#coach(file);
     }
+    this.#changed();
+    this.focus();
+  }
+
+  /** Say what makes a photo hard to read, while it can still be replaced. */
+  async #coach(file) {
+    if (!SHOWN_BY_BROWSERS.includes(file.type)) return;
+    const { adviceOn } = await import("./coach.js");
+    file.advice = await adviceOn(file.blob);
+    this.#advise();
+  }
+
+  #advise() {
+    const lines = this.#files.filter(({ advice }) => advice).map((file) => this.#adviceLine(file));
+    this.#advice.replaceChildren(...lines);
+  }
+
+  #adviceLine(file) {
+    const replace = () => {
+      this.#remove(file);
+      this.openPicker();
+    };
+    const button = make("button.link", { type: "button", onclick: replace }, t("photo_again"));
+    return make("p.hint", {}, make("span", { dir: "auto" }, t(file.advice, { name: file.name })), " ", button);
+  }
+
+  #remove(file) {
+    const at = this.#files.indexOf(file);
+    this.#files.splice(at, 1);
+    this.#chips.children[at].remove();
+    this.#advise();
     this.#changed();
     this.focus();
   }
@@ -96,6 +130,7 @@ export class Composer {
   reword() {
     this.showNotice("");
     this.#chips.replaceChildren(...this.#files.map((file) => this.#chip(file)));
+    this.#advise();
   }
 
   /** Why the server would refuse a file, as far as that can be told from here; null if it would not. */
@@ -166,12 +201,7 @@ export class Composer {
     const onDamage = () => this.showNotice(t("file_damaged", { name: file.name }));
     const shown = preview(file, onDamage);
     const chip = make("li.attached", { title: file.name }, shown, make("bdi.filename", {}, file.name), remove);
-    remove.addEventListener("click", () => {
-      this.#files = this.#files.filter((other) => other !== file);
-      chip.remove();
-      this.#changed();
-      this.focus();
-    });
+    remove.addEventListener("click", () => this.#remove(file));
     return chip;
   }
 
@@ -185,6 +215,7 @@ export class Composer {
     const files = this.#files;
     this.#files = [];
     this.#chips.replaceChildren();
+    this.#advise();
     this.showNotice("");
     this.setText("");
     this.#onSend({ text, files });

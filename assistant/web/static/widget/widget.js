@@ -51,6 +51,7 @@ const composer = new Composer(
     camera: find("camera"),
     send: find("send"),
     notice: find("composer-notice"),
+    advice: find("advice"),
     dropZone: document.body,
   },
   config,

@@ -46,9 +46,7 @@ def test_it_helps_and_does_not_nag(data_sets: Path, tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs Node.js: apt install nodejs")
-    photos = sorted(
-        path for name in ("grocery_products", "multilingual_signs") for path in data_sets.glob(f"{name}/**/*.jpg")
-    )
+    photos = sorted(data_sets.glob("grocery_products/**/*.jpg"))[::2]
     rows, wanted = [], []
     for path in photos:
         with Image.open(path) as image:
@@ -66,6 +64,7 @@ def test_it_helps_and_does_not_nag(data_sets: Path, tmp_path: Path) -> None:
     said = [code or "null" for code in json.loads(ran.stdout)]
     right = Counter(code for code, seen in zip(wanted, said, strict=True) if code == seen)
     share = {code: right[code] / wanted.count(code) for code in set(wanted)}
+    assert len(photos) > 20
     assert share["null"] >= 0.95
     assert share["photo_blurred"] >= 0.95
     assert share["photo_dark"] >= 0.95

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageFilter
 from playwright.sync_api import Browser, Frame, Route, expect
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from assistant import sample
+from assistant.db import Database
+from assistant.desk import conversations, state, tickets
+from assistant.desk.access import AgentPrincipal
+from assistant.models import Author, Ticket
 from assistant.runtime import build
 from assistant.settings import Settings
 from tests.e2e.server import Server
@@ -23,20 +30,69 @@ LABEL = sample.articles_dir().parent / "photos" / "robot-label.jpg"
 EXCEL = "Order\tCode\n4711\tE21\n"
 
 
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+# A phone on its side, and a laptop's page enlarged to 200 and 400 %.
+SMALL = ((740, 360), (640, 400), (320, 256))
+LEAST_SHARE = 0.45  # of the height for the conversation
+
+
+@dataclass(frozen=True)
+class Office:
+    """The server, and what its only agent does without a browser."""
+
+    server: Server
+    db: Database
+    alice: AgentPrincipal
+
+    def join(self) -> None:
+        with self.db.begin() as session:
+            conversation = self._ticket(session).conversation
+            state.take_over(session, conversation, self.alice)
+            conversations.add_reply(
+                session, conversation, author=Author.AGENT, agent=self.alice, text="Hello, I am looking at it."
+            )
+
+    def solve(self) -> None:
+        with self.db.begin() as session:
+            tickets.solve(session, self._ticket(session), self.alice)
+
+    def _ticket(self, session: Session) -> Ticket:
+        return session.scalars(select(Ticket).order_by(Ticket.id.desc()).limit(1)).one()
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """A server with one article and one agent, which reads no photos: it starts quickly."""
     folder = tmp_path_factory.mktemp("states")
-    runtime = build(Settings(data_dir=folder / "var"))
+    settings = Settings(data_dir=folder / "var")
+    runtime = build(settings)
     make_articles(runtime.desk, folder / "articles")
-    make_agent(runtime.desk.db, "alice", admin=True)
+    alice = make_agent(runtime.desk.db, "alice", admin=True).principal
     runtime.close()
     server = Server(folder / "var", at_once=True, model="none", ocr="off", risky_files="refuse")
+    db = Database(settings.sqlalchemy_url)
     try:
         server.start()
-        yield server
+        yield Office(server, db, alice)
     finally:
+        db.close()
         server.close()
+
+
+@pytest.fixture(scope="module")
+def server(office: Office) -> Server:
+    return office.server
+
+
+def faults(chat: Frame) -> list[str]:
+    """What axe finds wrong in the widget, in any of its rules."""
+    if not chat.evaluate("'axe' in window"):
+        chat.evaluate(AXE.read_text(encoding="utf-8"))
+    found: list[str] = chat.evaluate(
+        """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
+            .map(one => `${one.id}: ${one.nodes.map(node => node.html).join(" ")}`)"""
+    )
+    return found
 
 
 def never(_: Route) -> None:
@@ -143,4 +199,63 @@ def test_the_language_changes_in_place(browser: Browser, server: Server, picture
     expect(chat.locator(".entry.customer time")).to_have_text(re.compile("[٠-٩]"))
     customer.picture("arabic-phone")
     assert customer.complaints == []
+    customer.context.close()
+
+
+def test_every_state_is_accessible_and_leaves_room_for_the_conversation(
+    browser: Browser, office: Office, pictures: Path, tmp_path: Path
+) -> None:
+    if not AXE.exists():
+        pytest.skip("needs axe-core: npm ci")
+    customer = Witness(browser, pictures, width=390, height=800)
+    page = customer.page
+    page.goto(f"{office.server.url}/widget/")
+    chat = page.main_frame
+    expect(chat.locator("#welcome")).to_be_visible()
+
+    def check(name: str) -> None:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+            assert faults(chat) == [], (name, scheme)
+            customer.picture(f"state-{name}-{scheme}")
+        for width, height in SMALL:
+            page.set_viewport_size({"width": width, "height": height})
+            share = chat.evaluate("document.querySelector('#scroller').clientHeight / innerHeight")
+            customer.picture(f"state-{name}-{width}")
+            assert share >= LEAST_SHARE, (name, width, height, share)
+            assert chat.evaluate("document.documentElement.scrollWidth <= innerWidth"), (name, width)
+        page.set_viewport_size({"width": 390, "height": 800})
+
+    check("welcome")
+    Image.open(LABEL).resize((160, 120)).save(tmp_path / "small.jpg")
+    chat.locator("#picker").set_input_files(tmp_path / "small.jpg")
+    expect(chat.locator("#advice")).to_contain_text("very small")
+    check("advice")
+    chat.locator("#chips button").click()
+    chat.locator("#text").fill("What does E21 mean?")
+    chat.locator("#send").click()
+    chat.locator(".source").first.click()
+    check("answered")
+    customer.context.set_offline(True)
+    chat.locator("#text").fill("I want to talk to a person.")
+    chat.locator("#send").click()
+    expect(chat.locator("[data-delivery=waiting]")).to_be_visible()
+    check("offline")
+    customer.context.set_offline(False)
+    expect(chat.locator("[data-delivery=waiting]")).to_have_count(0)
+    (tmp_path / "cut.jpg").write_bytes(LABEL.read_bytes()[:3000])
+    chat.locator("#picker").set_input_files(tmp_path / "cut.jpg")
+    chat.locator("#send").click()
+    expect(chat.locator("[data-delivery=failed]")).to_contain_text("cut.jpg is")
+    check("refused")
+    chat.get_by_role("button", name="Discard").click()
+    expect(chat.locator("body")).to_have_attribute("data-state", "handed_off")
+    check("handed-off")
+    office.join()
+    expect(chat.locator("#log")).to_contain_text("I am looking at it.")
+    check("agent")
+    office.solve()
+    expect(chat.locator("body")).to_have_attribute("data-state", "closed")
+    check("closed")
+    assert [said for said in customer.complaints if "ERR_INTERNET_DISCONNECTED" not in said and "422" not in said] == []
     customer.context.close()

@@ -25,6 +25,7 @@ from assistant.web import (
     bodies,
     console,
     console_live,
+    embedding,
     health,
     limits,
     metrics,
@@ -32,6 +33,7 @@ from assistant.web import (
     widget,
     widget_sessions,
 )
+from assistant.web.assets import assets
 from assistant.web.context import EXTENSION, STOPPING
 from assistant.web.proxies import Proxies
 from assistant.web.responses import register_problems
@@ -48,8 +50,7 @@ def create_app(runtime: Runtime) -> APIFlask:
         title="Support assistant",
         version=__version__,
         template_folder=str(_templates_dir()),
-        static_folder=str(Path(__file__).parent / "web" / "static"),
-        static_url_path="/static",
+        static_folder=None,  # type: ignore[arg-type]  # `assets` serve it
         spec_path=None,
         docs_path=None,
         json_errors=False,
@@ -67,12 +68,14 @@ def create_app(runtime: Runtime) -> APIFlask:
     metrics.register_metrics(app)
     auth.register_sign_in(app)
     limits.limiter.init_app(app)
+    assets().register(app)
     app.before_request(bodies.set_limit)
     csrf = CSRFProtect(app)
     for blueprint in (api.blueprint, widget.blueprint, widget_sessions.blueprint):
         csrf.exempt(blueprint)  # authenticated by tokens in a header, not by cookies
     app.register_blueprint(api.blueprint)
     app.register_blueprint(widget.blueprint)
+    app.register_blueprint(embedding.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
     # APIFlask reads this attribute of every blueprint with before_request functions, including plain Flask ones.

@@ -32,6 +32,7 @@ PREFIX = "ASSISTANT_"
 CONFIG_VARIABLE = "ASSISTANT_CONFIG"
 DEFAULT_CONFIG = "assistant.toml"
 _SHORTEST_SECRET = 16
+_PORTS = {"http": 80, "https": 443}
 
 
 class Settings(BaseSettings):
@@ -64,6 +65,10 @@ class Settings(BaseSettings):
     widget_origins: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
         description="Sites that may embed the widget: origins such as `https://shop.example`, separated by commas (default: only this server's own pages).",
+    )
+    contact: str | None = Field(
+        None,
+        description="Where customers turn while the widget cannot be reached: an e-mail address, or the address of a page.",
     )
     threads: int = Field(128, ge=4, le=512, description="Web threads. Each open live stream occupies one.")
     workers: int | None = Field(
@@ -202,7 +207,12 @@ class Settings(BaseSettings):
         """From the environment: separated by commas, or a JSON list."""
         if not isinstance(value, str):
             return value
-        return json.loads(value) if value.lstrip().startswith("[") else value.replace(",", " ").split()
+        if not value.lstrip().startswith("["):
+            return value.replace(",", " ").split()
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError("begins like a JSON list and is none; separate the values by commas instead") from error
 
     @field_validator("widget_origins")
     @classmethod
@@ -367,11 +377,21 @@ def config_file() -> Path:
 
 
 def origin_of(text: str) -> str:
-    """The origin as browsers write it, e.g. ``https://shop.example``. Raises `ValueError` if it is none."""
-    parts = urlsplit(text.strip().lower())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+    """The origin as browsers write it, e.g. ``https://shop.example``; ``https://*.shop.example`` for every subdomain.
+
+    Raises `ValueError` if it is none."""
+    scheme, _, rest = text.strip().lower().partition("://")
+    wild = "*." if rest.startswith("*.") else ""
+    try:
+        parts = urlsplit(f"{scheme}://{rest.removeprefix(wild)}")
+        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
+    except ValueError:
+        host, port, parts = "", None, urlsplit("")
+    more = parts.path.strip("/") or parts.query or parts.fragment or parts.username
+    if scheme not in _PORTS or more or not re.fullmatch("[a-z0-9._:-]+", host):
         raise ValueError(f"{text} is no origin: write https:// and the host, without a path")
-    return f"{parts.scheme}://{parts.netloc}"
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{wild}{shown}" + ("" if port in (None, _PORTS[scheme]) else f":{port}")
 
 
 def unknown_settings() -> list[str]:

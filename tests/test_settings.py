@@ -44,6 +44,11 @@ from assistant.storage import Storage
         ("MAIL_FROM", "a@b.example, c@d.example", "support@shop.example"),
         ("WIDGET_ORIGINS", "shop.example", "https://"),
         ("WIDGET_ORIGINS", "https://shop.example/cart", "without a path"),
+        ("WIDGET_ORIGINS", "*", "https://"),
+        ("WIDGET_ORIGINS", "https://*", "https://"),
+        ("WIDGET_ORIGINS", "https://shop.example:x", "https://"),
+        ("WIDGET_ORIGINS", "https://me@shop.example", "https://"),
+        ("WIDGET_ORIGINS", "[https://shop.example]", "commas"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_with_what_to_write(
@@ -78,6 +83,22 @@ def test_doctor_asks_for_the_proxy_behind_a_public_address(monkeypatch: pytest.M
 def test_lists_may_be_written_with_commas_or_as_json(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("ASSISTANT_WIDGET_ORIGINS", value)
     assert len(Settings().widget_origins) == value.count("example")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("https://Shop.Example/", "https://shop.example"),
+        ("https://shop.example:443", "https://shop.example"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("https://*.shop.example", "https://*.shop.example"),
+        ("https://müller.example", "https://xn--mller-kva.example"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_an_origin_is_kept_as_browsers_write_it(monkeypatch: pytest.MonkeyPatch, written: str, meant: str) -> None:
+    monkeypatch.setenv("ASSISTANT_WIDGET_ORIGINS", written)
+    assert Settings().widget_origins == [meant]
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/prefix", "/srv/files", "files", "file:///srv/files", "az://container/a"])

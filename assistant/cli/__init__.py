@@ -14,6 +14,7 @@ from assistant.cli.common import Commands, json_option, photo_option, progress_b
 from assistant.cli.knowledge import kb
 from assistant.cli.measure import bench, evaluate
 from assistant.cli.train import train
+from assistant.cli.widget import widget
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -26,7 +27,7 @@ def main(debug: bool) -> None:
     """
 
 
-for _command in (kb, db, agents, keys, jobs, heads, evaluate, bench, train):
+for _command in (kb, db, agents, keys, jobs, heads, evaluate, bench, train, widget):
     main.add_command(_command)
 
 

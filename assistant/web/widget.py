@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any, cast
 
-from flask import Blueprint, Response, current_app, g, jsonify, render_template, request, send_from_directory
+from flask import Blueprint, Response, current_app, g, jsonify, render_template, request
 
 from assistant import payloads, wording
 from assistant.desk import access, attachments, conversations, feed, sessions, state
@@ -25,7 +25,8 @@ from assistant.models import Conversation, WidgetSession
 from assistant.ports import HandoffReason
 from assistant.settings import Settings
 from assistant.text.storable import storable
-from assistant.web import auth, widget_sessions
+from assistant.web import auth, embedding, widget_sessions
+from assistant.web.assets import Content
 from assistant.web.bodies import read_json
 from assistant.web.context import desk, runtime
 from assistant.web.limits import STREAMS, OpenStreams, address, limiter
@@ -194,17 +195,21 @@ def rate_answer(conversation_id: str, message_id: str) -> tuple[Response, int]:
 
 
 @blueprint.get("/widget/")
-def show_widget() -> Response:
+def show_widget() -> Response | tuple[Response, int]:
     """The page in the iframe, in the language of the embedding page, else of the browser. Only the configured sites and
     our own may frame it."""
     settings = runtime().settings
     words = _words()
     origins = [origin.rstrip("/") for origin in settings.widget_origins]
+    parent = request.args.get("origin")
+    if parent is not None and not embedding.may_embed(parent, origins):
+        return embedding.refuse(parent, "Add it to the setting ASSISTANT_WIDGET_ORIGINS and restart the server.")
     g.frame_ancestors = " ".join(["'self'", *origins])
     config = {
         **_about(),
         "api": f"{request.script_root}/widget/v1/",
         "origins": origins,
+        "parent": parent,
         "max_files": settings.photos_per_message,
         "max_bytes": settings.photo_max_bytes,
         "max_chars": settings.message_max_chars,
@@ -219,7 +224,7 @@ def show_widget() -> Response:
         language=words["language"],
         direction=words["direction"],
     )
-    response = Response(page)
+    response = Content.of(page.encode(), "text/html").respond()
     response.vary.add("Accept-Language")
     return response
 
@@ -229,16 +234,6 @@ def get_words() -> Response:
     """The widget's texts in another language, for a page that changes its own."""
     response = jsonify(_words())
     response.vary.add("Accept-Language")
-    return response
-
-
-@blueprint.get("/widget/loader.js")
-def get_loader() -> Response:
-    """The script for a shop's pages. Cached briefly, so that an upgrade reaches every shop within minutes."""
-    response = send_from_directory(
-        str(current_app.static_folder), "widget/loader.js", mimetype="text/javascript", max_age=300
-    )
-    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     return response
 
 

@@ -59,6 +59,15 @@ class Server:
             self._process.wait(STOPS_WITHIN)
             self._process = None
 
+    def pause(self) -> None:
+        """From now on it accepts connections and answers nothing."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
+
     def stop(self) -> int:
         """Stop it as an operator does and return the exit status."""
         assert self._process is not None

@@ -7,39 +7,24 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import APIRequestContext, Browser, Error, Frame, Page, expect, sync_playwright
+from playwright.sync_api import APIRequestContext, Browser, Error, Frame, Page, expect
 
 from assistant import sample
 from assistant.knowledge.imports import import_folder
 from assistant.runtime import build
 from assistant.settings import Settings
+from tests.e2e.conftest import WAIT
 from tests.e2e.server import Server
 from tests.factories import PASSWORD, make_agent
 
 pytestmark = pytest.mark.e2e
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-WAIT = 240_000  # milliseconds, far longer than anything takes, as the machine may be busy
 PRESS_AGAIN = 15_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip("needs a Chromium browser: apt install chromium")
-    expect.set_options(timeout=WAIT)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

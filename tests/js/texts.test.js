@@ -39,12 +39,6 @@ test("every text of the page and its scripts is in the catalogue", () => {
   for (const [, key] of [...named, ...called]) assert.ok(key in CATALOGUES.en, `${key} has no text`);
 });
 
-test("the button on the page speaks the same languages as the chat", () => {
-  const words = [...read(`${WIDGET}loader.js`).matchAll(/^ {4}(\w\w): \[(.*)\],$/gm)];
-  assert.deepEqual(words.map(([, language]) => language).sort(), Object.keys(CATALOGUES).sort());
-  for (const [, language, list] of words) assert.equal(JSON.parse(`[${list}]`).length, 4, language);
-});
-
 test("every form that a browser asks for is there", () => {
   for (const [language, texts] of Object.entries(CATALOGUES)) {
     const asked = new Intl.PluralRules(language).resolvedOptions().pluralCategories.sort();

@@ -1,5 +1,5 @@
-// Messages to and from the embedding page. Only allowed origins are listened to, and replies go to exactly that origin;
-// nothing leaves this frame before its hello.
+// Messages to and from the embedding page. Only allowed origins are listened to, and only the page's own hears us: the
+// loader names it, and the server has checked it. Of a loader that does not, it is known from its hello.
 
 const NAME = "assistant-widget";
 
@@ -10,12 +10,16 @@ export class ParentPage {
 
   /**
    * @param origins origins that may embed the widget, besides its own; "https://*.shop.example" allows every subdomain
-   * @param handlers {hello(options), opened(), closed(), compose({text}), language({language})}
+   * @param origin of the embedding page, if known
+   * @param handlers {hello({options}), opened({focus}), closed(), compose({text}), language({language}), theme({theme})}
    */
-  constructor(origins, handlers) {
+  constructor(origins, origin, handlers) {
     this.#allowed = [location.origin, ...origins];
+    this.#origin = origin;
     this.#handlers = handlers;
-    if (this.isEmbedded) addEventListener("message", (event) => this.#receive(event));
+    if (!this.isEmbedded) return;
+    addEventListener("message", (event) => this.#receive(event));
+    this.tell("here");
   }
 
   get isEmbedded() {

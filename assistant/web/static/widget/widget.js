@@ -8,6 +8,7 @@ import { icon, make } from "./dom.js";
 import { ParentPage } from "./parent.js";
 import { Outbox } from "./store.js";
 import { fillIn, joined, onLanguage, t, useLanguage } from "./texts.js";
+import { setTheme } from "./theme.js";
 import { Thread } from "./thread.js";
 import { Viewer } from "./viewer.js";
 
@@ -61,21 +62,23 @@ const composer = new Composer(
     showWelcome();
   },
 );
-const parentPage = new ParentPage(config.origins, {
+const parentPage = new ParentPage(config.origins, config.parent, {
   hello: ({ options }) => {
     setAccent(options?.accent);
+    setTheme(options?.theme);
     chat.visitor = visitorFrom(options);
     find("close").hidden = false;
     showState(chat.conversation);
   },
-  opened: () => {
+  opened: ({ focus }) => {
     isOpen = true;
     unread = 0;
     if (!thread.isEmpty) thread.scrollToEnd();
-    composer.focus();
+    if (focus !== false) composer.focus();
   },
   closed: () => (isOpen = false),
   language: ({ language }) => speak(language),
+  theme: ({ theme }) => setTheme(theme),
   compose: ({ text }) => composer.suggest(String(text ?? "").slice(0, config.max_chars)),
 });
 

@@ -40,6 +40,7 @@ def run(settings: Settings) -> list[Check]:
         _taxonomy,
         _storage,
         _scanner,
+        _widget,
         _mail,
         _disk,
         _privacy,
@@ -163,6 +164,21 @@ def _mail(settings: Settings) -> Iterator[Check]:
     else:
         yield Check(
             "mail", "warn", "is not sent" if settings.smtp_url is None else "is only written to the log", advice
+        )
+
+
+def _widget(settings: Settings) -> Iterator[Check]:
+    sites = settings.widget_origins
+    secure = [site for site in sites if site.startswith("https://")]
+    if secure and settings.base_url.startswith("http://") and settings.public_url is not None:
+        advice = "Browsers load nothing from http:// into such pages. Serve over HTTPS, and set ASSISTANT_PUBLIC_URL."
+        yield Check("widget", "warn", f"is served over HTTP to pages of {secure[0]}", advice)
+    elif sites:
+        yield Check("widget", "ok", f"may be embedded by {', '.join(sites)}")
+    else:
+        advice = "List your sites in ASSISTANT_WIDGET_ORIGINS, or in the origins of their inbox."
+        yield Check(
+            "widget", "ok", "may be embedded by this server's own pages, and by sites that an inbox lists", advice
         )
 
 

@@ -77,6 +77,15 @@ def test_doctor_asks_for_the_proxy_behind_a_public_address(monkeypatch: pytest.M
     assert "ASSISTANT_TRUSTED_PROXIES" not in CliRunner().invoke(main, ["doctor"]).output
 
 
+@pytest.mark.slow
+def test_doctor_says_which_sites_may_embed_the_widget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ASSISTANT_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("ASSISTANT_WIDGET_ORIGINS", "https://shop.example")
+    assert "may be embedded by https://shop.example" in CliRunner().invoke(main, ["doctor"]).output
+    monkeypatch.setenv("ASSISTANT_PUBLIC_URL", "http://help.example")
+    assert "Browsers load nothing from http://" in CliRunner().invoke(main, ["doctor"]).output
+
+
 @pytest.mark.parametrize(
     "value", ["https://a.example", "https://a.example, https://b.example:8443", '["https://a.example"]', ""]
 )

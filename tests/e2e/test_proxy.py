@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pytest
+from playwright.sync_api import Browser, expect
 
 from assistant.runtime import open_database
 from assistant.settings import Settings
+from tests.e2e.conftest import Site
 from tests.e2e.server import Server
 from tests.factories import PASSWORD, make_agent
 
@@ -27,7 +29,12 @@ START = "/support/widget/v1/sessions"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def site(make_site: Callable[[], Site]) -> Site:
+    return make_site()
+
+
+@pytest.fixture(scope="module")
+def server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if not shutil.which("nginx") or not shutil.which("openssl"):
         pytest.skip("needs nginx and openssl: apt install nginx openssl")
     folder = tmp_path_factory.mktemp("proxied") / "var"
@@ -35,6 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     make_agent(database, "dora", admin=True)
     database.close()
     public = {"public_url": "https://shop.example/support", "trusted_proxies": '["127.0.0.1"]'}
+    public["widget_origins"] = site.url
     server = Server(folder, at_once=True, ocr="off", model="none", workers=0, **public)
     server.start()
     yield server
@@ -141,6 +149,25 @@ def test_a_customer_writes_and_listens(visitor: Callable[[str], httpx.Client]) -
     path = f"/support/widget/v1/conversations/{sent.json()['conversation']['id']}/events?last_event_id=0"
     with customer.stream("GET", path, headers=headers) as events:
         assert "It leaks" in next(line for line in events.iter_lines() if line.startswith("data:"))
+
+
+@pytest.mark.e2e
+def test_a_customer_on_another_site_writes_in_a_browser(site: Site, proxy: tuple[int, Path], browser: Browser) -> None:
+    address = f"https://127.0.0.1:{proxy[0]}/support/widget/loader.js"
+    site.add("/", "<button data-support-open='It leaks'>Help</button>", head=f'<script src="{address}" async></script>')
+    context = browser.new_context(locale="en-GB", ignore_https_errors=True)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.goto(site.url)
+    with page.expect_event("framenavigated", lambda frame: "/support/widget/" in frame.url) as opened:
+        page.get_by_role("button", name="Help").click()
+    chat = opened.value
+    expect(chat.locator("#text")).to_have_value("It leaks")
+    chat.locator("#send").click()
+    expect(chat.locator("#log .entry.customer")).to_contain_text("Sent")
+    assert complaints == []
+    context.close()
 
 
 def test_the_documentation_names_the_path(visitor: Callable[[str], httpx.Client]) -> None:

@@ -181,6 +181,7 @@ def test_escape_closes_the_chat_and_enter_opens_it_again(browser: Browser, serve
     customer = Witness(browser, pictures)
     page = customer.page
     page.goto(f"{server.url}/demo", wait_until="load")
+    page.evaluate("new Promise((done) => SupportAssistant.on('ready', done))")
     with page.expect_event("framenavigated", lambda frame: "/widget" in frame.url) as opened:
         page.mouse.click(1230, 810)  # the launcher is in a closed shadow root, in the corner
     chat: Frame = opened.value

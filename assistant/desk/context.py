@@ -29,7 +29,8 @@ _LONGEST = 4000  # characters that triage reads
 class Context:
     """``messages``: the public ones from the context's beginning to the ``message`` itself, oldest first, without
     customers' courtesies in between; ``replies``: those that followed it. ``photos`` of each message by its id,
-    ``evidence`` by the photos' sha256. ``subject``: the ticket's, unless the context began later."""
+    ``evidence`` by the photos' sha256. ``subject``: the ticket's, unless the context began later. ``site``: what the
+    customer's page says of the visit (`desk.site_context`)."""
 
     message: Message
     messages: Sequence[Message]
@@ -38,12 +39,14 @@ class Context:
     photos: Mapping[int, Sequence[Attachment]]
     evidence: Mapping[str, Evidence]
     taxonomy: Taxonomy
+    site: Mapping[str, str]
 
     @property
     def text(self) -> str:
-        """What the customer wrote, the newest first: for triage."""
+        """What the customer wrote, the newest first, and what their page says: for triage."""
         *earlier, newest = (self._words(one) for one in self.messages if one.author is Author.CUSTOMER)
-        return "\n".join(text for text in (newest, *reversed(earlier)) if text)[:_LONGEST]
+        page = (f"{name.replace('_', ' ')}: {value}" for name, value in self.site.items())
+        return "\n".join(text for text in (newest, *reversed(earlier), *page) if text)[:_LONGEST]
 
     @property
     def history(self) -> tuple[Turn, ...]:
@@ -78,6 +81,13 @@ class Context:
                 if keys:
                     return one, tuple(dict.fromkeys(keys))
         return None
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """What has been named or shown last, else what the customer's page is about."""
+        if self.named is not None:
+            return self.named[1]
+        return tuple(dict.fromkeys(self.taxonomy.products_in("\n".join(self.site.values()))))
 
     @property
     def product(self) -> str | None:
@@ -159,4 +169,5 @@ def context_of(session: Session, message: Message, taxonomy: Taxonomy) -> Contex
         photos=by_message,
         evidence=evidence_of(session, photos),
         taxonomy=taxonomy,
+        site=conversation.site_context,
     )

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NotRequired, TypedDict, Unpack
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
@@ -57,33 +58,39 @@ class Posted:
     begun: bool = False
 
 
+class NewMessage(TypedDict):
+    """A customer's message as it comes in. `post_message` says what its parts are."""
+
+    text: str
+    uploads: Sequence[Upload]
+    client_id: str | None
+    visitor: NotRequired[str | None]
+    site_context: NotRequired[Mapping[str, str] | None]
+
+
 def start_conversation(
     desk: Desk,
     principal: SessionPrincipal,
     *,
-    text: str,
-    uploads: Sequence[Upload],
-    client_id: str | None,
     after: str | None = None,
     language: str | None = None,
-    visitor: str | None = None,
+    **new: Unpack[NewMessage],
 ) -> Posted:
     """Post a first message. It begins a conversation, unless one has begun since the browser last looked (``after``:
     the newest that it knows): tabs that each wrote while offline make one conversation.
 
     ``language``: what the customer's page or browser speaks. Everything else is as in `post_message`.
     """
-    check_text(desk, text)
-    if not text.strip() and not uploads:
+    check_text(desk, new["text"])
+    if not new["text"].strip() and not new["uploads"]:
         raise Invalid(Notice("message_empty"), field="text")
     with desk.db.begin() as session:
         customer = session.get_one(Customer, principal.customer_id, with_for_update=True)
-        known = _conversation_of(session, principal, client_id) or _newer_than(session, principal, after)
+        known = _conversation_of(session, principal, new["client_id"]) or _newer_than(session, principal, after)
         if known is None:
             inbox = session.get_one(Inbox, principal.inbox_id)
             begun = state.begin_conversation(session, customer, channel="widget", inbox=inbox, language=language)
-    in_it = CustomerPrincipal(known or begun.id)
-    posted = post_message(desk, in_it, text=text, uploads=uploads, client_id=client_id, visitor=visitor)
+    posted = post_message(desk, CustomerPrincipal(known or begun.id), **new)
     return replace(posted, begun=known is None)
 
 
@@ -118,9 +125,10 @@ def post_message(
     uploads: Sequence[Upload],
     client_id: str | None,
     visitor: str | None = None,
+    site_context: Mapping[str, str] | None = None,
 ) -> Posted:
     """Accept a customer's message. One sent again with the same ``client_id`` is stored once. ``visitor``: for whom
-    files are counted, e.g. an address.
+    files are counted, e.g. an address. ``site_context``: what the customer's page said with it.
 
     Raises `Conflict` if another message has that ``client_id``: this one would be lost.
     """
@@ -139,7 +147,9 @@ def post_message(
         if repeated is not None:
             _require_same_text(repeated, text)
             return _acknowledge_repeat(repeated, {one.sha256 for one in files.attachments}, files.rejected)
-        message = add_customer_message(session, conversation, text=text, files=files, client_id=client_id)
+        message = add_customer_message(
+            session, conversation, text=text, files=files, client_id=client_id, site_context=site_context
+        )
     return Posted(message, files.rejected)
 
 
@@ -176,6 +186,7 @@ def add_customer_message(
     files: PreparedFiles,
     client_id: str | None = None,
     subject: str | None = None,
+    site_context: Mapping[str, str] | None = None,
 ) -> Message:
     """Add the message and open or reopen its ticket, unless it is a courtesy. The work that answers it follows from the
     event."""
@@ -183,7 +194,12 @@ def add_customer_message(
         author=Author.CUSTOMER, text=text.strip(), client_id=client_id, attachments=list(files.attachments)
     )
     state.receive(
-        session, conversation, message, subject=subject or _subject(text, files), courtesy=is_courtesy(message)
+        session,
+        conversation,
+        message,
+        subject=subject or _subject(text, files),
+        courtesy=is_courtesy(message),
+        site_context=site_context,
     )
     evidence.tell_known(session, message.attachments)
     return message

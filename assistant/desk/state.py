@@ -21,6 +21,7 @@ question.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypedDict, Unpack
 
 from sqlalchemy import func, select
@@ -104,10 +105,18 @@ def begin_conversation(
 
 
 def receive(
-    session: Session, conversation: Conversation, message: Message, *, subject: str, courtesy: bool = False
+    session: Session,
+    conversation: Conversation,
+    message: Message,
+    *,
+    subject: str,
+    courtesy: bool = False,
+    site_context: Mapping[str, str] | None = None,
 ) -> Message:
     """Add a customer's message. It opens the ticket, or reopens one that is pending, solved or closed, unless it is a
-    ``courtesy``."""
+    ``courtesy``. ``site_context``: what the page said with it."""
+    if site_context:
+        conversation.site_context = dict(site_context)
     ticket = _ticket_of(session, conversation)
     if courtesy and ticket is not None:
         return add_message(session, conversation, message)

@@ -55,7 +55,7 @@ def triage_message(desk: Desk, message_id: int) -> None:
             desk,
             text,
             evidence=context.counting_evidence,
-            products=context.named[1] if context.named is not None else (),
+            products=context.products,
             photos=read_files(desk, photos) if desk.capabilities.decisions else [],
             heads=heads,
             browser=browser,

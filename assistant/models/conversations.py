@@ -69,6 +69,8 @@ class Conversation(Base):
     channel: Mapped[str] = mapped_column(Text, default="widget")  # widget, api
     # What the customer's page or browser speaks, e.g. "de": the likeliest language of a message too short to tell.
     language: Mapped[str | None] = mapped_column(Text)
+    # What the site's page said with the newest message that said anything (`desk.site_context`).
+    site_context: Mapped[dict[str, str]] = mapped_column(JSONType, default=dict)
     state: Mapped[ConversationState] = mapped_column(
         enum_type(ConversationState, "state"), default=ConversationState.ASSISTANT, index=True
     )

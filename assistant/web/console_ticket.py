@@ -258,6 +258,7 @@ def _ticket_page(ticket_id: str) -> dict[str, Any]:
             "ticket": shown,
             "draft": proposed[-1] if proposed else None,
             "requester": {"email": row.requester.email, "external_id": row.requester.external_id},
+            "site_context": row.conversation.site_context,
             "other_tickets": _other_tickets(session, row),
             "agents": [{"id": one.public_id, "name": one.name} for one in people.active_agents(session)],
             "taker": {"id": taker.public_id, "name": taker.name} if taker is not None else None,

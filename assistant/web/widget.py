@@ -14,9 +14,9 @@ from typing import Any, cast
 from flask import Blueprint, Response, current_app, g, jsonify, render_template, request
 
 from assistant import payloads, wording
-from assistant.desk import access, attachments, conversations, feed, sessions, state
+from assistant.desk import access, attachments, conversations, feed, sessions, site_context, state
 from assistant.desk.access import SessionPrincipal
-from assistant.desk.conversations import Posted
+from assistant.desk.conversations import NewMessage, Posted
 from assistant.desk.events import Audience
 from assistant.errors import Conflict, Invalid
 from assistant.knowledge import documents, figures
@@ -246,7 +246,7 @@ def show_demo() -> str:
 # Reading requests, making responses
 
 
-def _read_message() -> dict[str, Any]:
+def _read_message() -> NewMessage:
     """The form of a customer's message, as the use cases take it."""
     photos = request.files.getlist("photos")
     return {
@@ -254,6 +254,7 @@ def _read_message() -> dict[str, Any]:
         "uploads": [Upload(file.filename, file.mimetype or None, file.read()) for file in photos if file.filename],
         "client_id": _read_client_id(),
         "visitor": address(),
+        "site_context": site_context.read(request.form.get("context")),
     }
 
 

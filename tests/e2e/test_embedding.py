@@ -110,7 +110,7 @@ def test_a_site_that_forbids_everything_else_and_replaces_its_body(
     site: Site, server: Server, visit: Callable[..., Visit]
 ) -> None:
     policy = (
-        f"default-src 'none'; script-src {server.url} 'nonce-own'; frame-src {server.url}; base-uri 'none'; "
+        f"default-src 'none'; img-src data:; script-src {server.url} 'nonce-own'; frame-src {server.url}; base-uri 'none'; "
         "require-trusted-types-for 'script'"
     )
     early = """<script nonce="own">
@@ -156,7 +156,12 @@ def test_a_site_that_forbids_everything_else_and_replaces_its_body(
     assert page.evaluate("typeof SupportAssistant") == "undefined"
     page.evaluate(again)
     page.evaluate("SupportAssistant.open('It leaks')")
-    expect(customer.chat().locator("#text")).to_have_value("a draft")  # what was written is not overwritten
+    chat = customer.chat()
+    expect(chat.locator("#text")).to_have_value("a draft")  # what was written is not overwritten
+    page.evaluate("SupportAssistant.setContext({ order_number: '1042' })")
+    with page.expect_request("**/conversations") as begun:
+        chat.locator("#send").click()
+    assert '{"order_number":"1042"}' in begun.value.post_data
     assert customer.complaints == []
 
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Api, Problem } from "../../assistant/web/static/widget/api.js";
+import { readContext } from "../../assistant/web/static/widget/site.js";
 import { json, serve } from "./browser.js";
 
 const api = () =>
@@ -84,4 +85,19 @@ test("ids cannot leave their place in the address", async () => {
   const requests = serve(() => new Response("photo"));
   await api().attachment("../x?y", { thumbnail: true });
   assert.equal(requests[0].path, "conversations/cnv_1/attachments/..%2Fx%3Fy?thumbnail=1");
+});
+
+test("what the page says of the visit comes with each message", async () => {
+  const requests = serve(() => json({}, { status: 201 }));
+  const asking = Object.assign(api(), { siteContext: readContext({ order_number: "1042", total: 19.5, gone: null }) });
+  await asking.send({ clientId: "1", text: "It leaks.", files: [] });
+  assert.deepEqual(JSON.parse(requests[0].body.get("context")), { order_number: "1042", total: 19.5 });
+});
+
+test("a page that says too much is told what was left out", (context) => {
+  const { calls } = context.mock.method(console, "error", () => {}).mock;
+  const many = Object.fromEntries(Array.from({ length: 22 }, (_, number) => [`n${number}`, number]));
+  const read = readContext({ "bad name": 1, list: [], ...many });
+  assert.deepEqual(Object.keys(read), Object.keys(many).slice(0, 20));
+  assert.match(calls[0].arguments[0], /left out bad name, list, n20, n21/);
 });

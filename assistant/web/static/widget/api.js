@@ -42,6 +42,9 @@ export class Api {
   /** Origin of the page around the widget, which the session is bound to; null without one. */
   origin = null;
 
+  /** What the page says of the visit, by name: told with each message. */
+  siteContext = {};
+
   /** @param base URL of the widget's API, e.g. /widget/v1/ */
   constructor(base) {
     this.base = base;
@@ -123,6 +126,7 @@ export class Api {
   }
 
   #post(path, body, files, { signal, onProgress } = {}) {
+    if (Object.keys(this.siteContext).length) body.set("context", JSON.stringify(this.siteContext));
     if (!files.length) return this.#json(path, { method: "POST", body, timeout: 120_000 });
     const request = (address, options) => upload(address, { ...options, signal, onProgress });
     return this.#json(path, { method: "POST", body, timeout: null, request });

@@ -6,6 +6,7 @@ import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { icon, make } from "./dom.js";
 import { ParentPage } from "./parent.js";
+import { readContext } from "./site.js";
 import { Outbox } from "./store.js";
 import { fillIn, joined, onLanguage, t, useLanguage } from "./texts.js";
 import { setTheme } from "./theme.js";
@@ -66,6 +67,7 @@ const parentPage = new ParentPage(config.origins, config.parent, {
   hello: ({ options }) => {
     setAccent(options?.accent);
     setTheme(options?.theme);
+    api.siteContext = readContext(options?.context);
     chat.visitor = visitorFrom(options);
     find("close").hidden = false;
     showState(chat.conversation);
@@ -78,6 +80,7 @@ const parentPage = new ParentPage(config.origins, config.parent, {
   },
   closed: () => (isOpen = false),
   language: ({ language }) => speak(language),
+  context: ({ context }) => (api.siteContext = readContext(context)),
   theme: ({ theme }) => setTheme(theme),
   compose: ({ text }) => composer.suggest(String(text ?? "").slice(0, config.max_chars)),
 });

@@ -56,10 +56,8 @@ class Site:
         self.stranger = f"http://localhost:{self._server.server_port}"
 
     def add(self, path: str, body: str, *, head: str = "", policy: str = "") -> None:
-        icon = '<link rel="icon" href="data:,">'
-        page = (
-            f'<!doctype html><html lang="en"><head><title>A shop</title>{icon}{head}</head><body>{body}</body></html>'
-        )
+        head = f'<title>A shop</title><link rel="icon" href="data:,">{head}'
+        page = f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
         self.pages[path] = (page, policy)
 
     def close(self) -> None:

@@ -110,8 +110,8 @@ def test_a_site_that_forbids_everything_else_and_replaces_its_body(
     site: Site, server: Server, visit: Callable[..., Visit]
 ) -> None:
     policy = (
-        f"default-src 'none'; img-src data:; script-src {server.url} 'nonce-own'; frame-src {server.url}; base-uri 'none'; "
-        "require-trusted-types-for 'script'"
+        f"default-src 'none'; script-src {server.url} 'nonce-own'; frame-src {server.url}; img-src data:; "
+        "base-uri 'none'; require-trusted-types-for 'script'"
     )
     early = """<script nonce="own">
         window.heard = [];

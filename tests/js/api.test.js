@@ -95,9 +95,9 @@ test("what the page says of the visit comes with each message", async () => {
 });
 
 test("a page that says too much is told what was left out", (context) => {
-  const { calls } = context.mock.method(console, "error", () => {}).mock;
+  const { mock } = context.mock.method(console, "error", () => {});
   const many = Object.fromEntries(Array.from({ length: 22 }, (_, number) => [`n${number}`, number]));
   const read = readContext({ "bad name": 1, list: [], ...many });
   assert.deepEqual(Object.keys(read), Object.keys(many).slice(0, 20));
-  assert.match(calls[0].arguments[0], /left out bad name, list, n20, n21/);
+  assert.match(mock.calls[0].arguments[0], /left out bad name, list, n20, n21/);
 });

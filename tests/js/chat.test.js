@@ -153,6 +153,30 @@ test("a refusal without a reason is not given one", async () => {
   assert.equal(thread.delivery.text, "Not sent");
 });
 
+test("a message that a limit holds back says why, and for how long", async () => {
+  const limits = [
+    [
+      429,
+      { code: "rate_limited", notice: { code: "too_many_requests", params: {} }, retry_after: 45 },
+      /^Too many requests.* Next try in 45 seconds\.$/,
+    ],
+    [
+      503,
+      { code: "unavailable", cause: "disk_full", retry_after: 300 },
+      /^We cannot take messages at the moment\. Next try in 5 minutes\.$/,
+    ],
+    [502, {}, /Retrying/],
+  ];
+  for (const [status, body, said] of limits) {
+    serveChat({ post: () => json(body, { status }) });
+    const { chat, thread } = open();
+    await chat.send({ text: "It leaks.", files: [] });
+    await settle();
+    assert.equal(thread.delivery.kind, "waiting");
+    assert.match(thread.delivery.text, said);
+  }
+});
+
 test("a message whose response is lost is sent again under the same id", async () => {
   const ids = [];
   const requests = serveChat({

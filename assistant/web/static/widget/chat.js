@@ -2,7 +2,7 @@
 
 import { local, newClientId, newToken } from "./store.js";
 import { EventStream } from "./stream.js";
-import { t, wordNotices } from "./texts.js";
+import { inSeconds, joined, t, wordNotices } from "./texts.js";
 
 const SLOW = 20_000; // after this long the customer is told that it is still in progress
 const ASK_POSITION_EVERY = 30_000;
@@ -229,7 +229,7 @@ export class Chat {
 
   #sendLater(problem) {
     this.#await(null);
-    const text = navigator.onLine ? t("retrying") : t("waiting");
+    const text = whyLater(problem);
     const actions = [{ text: t("try_again"), run: () => this.#flush() }];
     const unsent = ({ error, clientId }) => error === null && !this.#thread.hasSent(clientId);
     for (const item of this.#outbox.items.filter(unsent)) {
@@ -411,4 +411,12 @@ export class Chat {
     this.#setState({ state: "assistant" });
     this.#await(null);
   }
+}
+
+/** Why a message waits, and for how long if the server said so. */
+function whyLater(problem) {
+  if (!navigator.onLine) return t("waiting");
+  if (problem.isNetwork || !problem.retryAfter) return t("retrying");
+  const reason = wordNotices(problem.notice) ?? t("not_accepting");
+  return joined([reason, t("next_try", { when: inSeconds(problem.retryAfter) })]);
 }

@@ -67,6 +67,12 @@ export function wordNotices(notices) {
   return joined(all.map(({ code, params }) => t(code, params)));
 }
 
+/** How long from now, in words: "in 45 seconds". */
+export function inSeconds(seconds) {
+  const words = new Intl.RelativeTimeFormat(locale);
+  return seconds < 90 ? words.format(Math.ceil(seconds), "second") : words.format(Math.ceil(seconds / 60), "minute");
+}
+
 /** Sentences as one text: Chinese and Japanese put no spaces between them. */
 export function joined(sentences) {
   return sentences.join(/^(zh|ja)\b/.test(locale) ? "" : " ");

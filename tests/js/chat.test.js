@@ -68,7 +68,7 @@ class RecordingThread {
   }
 }
 
-const view = { onState() {}, onConnection() {}, onNews() {}, onStarted() {} };
+const view = { onState() {}, onConnection() {}, onNews() {}, onSent() {}, onStarted() {} };
 const customer = { id: "msg_1", author: "customer", text: "It leaks." };
 
 const accepted = (body) => {

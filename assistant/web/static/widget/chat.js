@@ -31,7 +31,7 @@ export class Chat {
   #syncTimer = null;
   #hearsWholeAnswer = false; // an answer is streamed only if its beginning was received
 
-  /** @param view {onState(state), onConnection(connected), onNews(message), onStarted()} */
+  /** @param view {onState(state), onConnection(connected), onNews(message), onSent(message), onStarted()} */
   constructor({ api, thread, outbox, view }) {
     this.#api = api;
     this.#thread = thread;
@@ -191,6 +191,7 @@ export class Chat {
     this.#thread.show(posted.message);
     this.#thread.setDelivery(item.clientId, { kind: "sent", text: t("sent") });
     this.#thread.showRejected(item.clientId, posted.rejected_files);
+    this.#view.onSent(posted.message);
     // A message sent late starts the wait only now. Its answer may also have arrived already.
     if (this.#awaits === null && this.#thread.lastAuthor === "customer") this.#await("writing");
   }

@@ -40,7 +40,11 @@ const chat = new Chat({
   view: {
     onState: showState,
     onConnection: showConnection,
-    onNews: countNews,
+    onNews: (message) => {
+      announce(message);
+      countNews(message);
+    },
+    onSent: announce,
     onStarted: () => parentPage.tell("started"),
   },
 });
@@ -213,6 +217,11 @@ function showConnection(connected) {
       element.hidden = false;
     }, RECONNECTING_AFTER);
   }
+}
+
+/** Tell the page's scripts that something was written, not what. */
+function announce({ author }) {
+  if (author !== "system") parentPage.tell("message", { author });
 }
 
 function countNews(message) {

@@ -102,15 +102,10 @@ def snippet(base: str, *, inbox: str | None = None, pinned: Pinned | None = None
     if not after_load:
         written = "".join(f' {name}="{html.escape(value)}"' for name, value in attributes.items())
         return f"<script{written} async></script>"
-    given = json.dumps(attributes)
-    return f"""\
-<script>
-  addEventListener("load", () => {{
-    const script = document.createElement("script");
-    for (const [name, value] of Object.entries({given})) script.setAttribute(name, value);
-    document.head.append(script);
-  }});
-</script>"""
+    lines = [f"script.setAttribute({json.dumps(name)}, {json.dumps(value)});" for name, value in attributes.items()]
+    inner = ['const script = document.createElement("script");', *lines, "document.head.append(script);"]
+    indented = "\n".join(f"    {line}" for line in inner)
+    return f'<script>\n  addEventListener("load", () => {{\n{indented}\n  }});\n</script>'
 
 
 def may_embed(origin: str, origins: Iterable[str]) -> bool:

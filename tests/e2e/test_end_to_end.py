@@ -63,13 +63,6 @@ class Witness:
         self.page.screenshot(path=self._folder / f"{name}.png", caret="initial")
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path_factory.mktemp("pictures"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def open_chat(customer: Witness, server: Server) -> Frame:
     customer.page.goto(f"{server.url}/demo")
     with customer.page.expect_event("framenavigated", lambda frame: "/widget" in frame.url) as opened:

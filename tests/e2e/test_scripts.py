@@ -15,10 +15,8 @@ from playwright.sync_api import Browser, Page, expect
 from assistant.runtime import build
 from assistant.settings import Settings
 from tests.e2e.server import Server
-from tests.e2e.test_end_to_end import Witness, browser, open_chat, pictures, sign_in
+from tests.e2e.test_end_to_end import Witness, open_chat, sign_in
 from tests.factories import make_agent, make_ticket, make_upload
-
-__all__ = ["browser", "pictures"]
 
 ARABIC = "مرحبا، جهاز HomeLink X1 لا يعمل. الضوء الثالث أحمر!"
 DIRECTION = "one => getComputedStyle(one).direction"

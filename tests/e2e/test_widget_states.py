@@ -21,10 +21,8 @@ from assistant.models import Author, Ticket
 from assistant.runtime import build
 from assistant.settings import Settings
 from tests.e2e.server import Server
-from tests.e2e.test_end_to_end import Witness, browser, open_chat, pictures
+from tests.e2e.test_end_to_end import Witness, open_chat
 from tests.factories import make_agent, make_articles
-
-__all__ = ["browser", "pictures"]
 
 LABEL = sample.articles_dir().parent / "photos" / "robot-label.jpg"
 EXCEL = "Order\tCode\n4711\tE21\n"

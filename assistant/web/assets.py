@@ -22,6 +22,8 @@ from werkzeug.exceptions import NotFound
 FOLDER = Path(__file__).parent / "static"
 _YEAR = 31_536_000
 _DIGITS = 16
+# Comments and indentation of scripts of ours: a fifth of their compressed size.
+_REMARKS = re.compile(r"^[ \t]*(//.*|/\*\*[\s\S]*?\*/)\n|[ \t]+// .*$|^[ \t]+", re.MULTILINE)
 _IMPORT = re.compile(r'^(?:import|export)\b[^"]*"\./([\w.]+)";$', re.MULTILINE)
 # Where the system's table lacks one of these or has another, browsers refuse modules.
 _TYPES = {".js": "text/javascript", ".ts": "text/plain", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -59,7 +61,7 @@ class Assets:
 
     def __init__(self, folder: Path) -> None:
         paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        self._files = {name: Content.of(path.read_bytes(), _type_of(path)) for name, path in paths.items()}
+        self._files = {name: Content.of(_read(name, path), _type_of(path)) for name, path in paths.items()}
         self._versions = {room: self._version(room) for room in {_room(name) for name in self._files}}
 
     def register(self, app: Flask) -> None:
@@ -118,6 +120,12 @@ def keep_for_ever(response: Response) -> None:
 
 def _room(filename: str) -> str:
     return filename.partition("/")[0]
+
+
+def _read(name: str, path: Path) -> bytes:
+    if path.suffix != ".js" or _room(name) == "vendor":
+        return path.read_bytes()
+    return _REMARKS.sub("", path.read_text(encoding="utf-8")).encode()
 
 
 def _type_of(path: Path) -> str:

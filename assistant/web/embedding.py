@@ -31,7 +31,6 @@ blueprint = Blueprint("embedding", __name__)
 # What the shell says, in the order in which it expects it.
 _SAID = ("chat", "close", "newest", "unreachable", "try_again", "write_to")
 _FRESH = 300  # seconds
-_COMMENTS = re.compile(r"^[ \t]*(//.*|/\*\*[\s\S]*?\*/)\n|[ \t]+// .*$|^[ \t]+", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -149,9 +148,8 @@ def _shell(settings: Settings, inbox: Inbox) -> str:
 
 
 def _filled_in(filename: str, given: Mapping[str, object]) -> str:
-    """The script without its comments, and with what it is given."""
-    lean = _COMMENTS.sub("", assets().text(filename))
-    head, _, tail = lean.rpartition("GIVEN")
+    """The script with what it is given."""
+    head, _, tail = assets().text(filename).rpartition("GIVEN")
     return head + json.dumps(given, ensure_ascii=False, separators=(",", ":")) + tail
 
 

@@ -6,7 +6,10 @@ import base64
 import gzip
 import hashlib
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,6 +140,22 @@ def test_a_page_that_may_not_embed_the_widget_is_told_how_to_change_that(
         assert "frame-ancestors *" in policy
         assert "ASSISTANT_WIDGET_ORIGINS" in page
         assert "data-config" not in page
+
+
+@pytest.mark.slow
+def test_scripts_without_their_comments_are_scripts(tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("needs Node.js: apt install nodejs")
+    names = ("widget/loader.js", "widget/shell.js", "widget/widget.js", *assets().imports_of("widget/widget.js"))
+    for name in names:
+        (tmp_path / Path(name).name).write_text(assets().text(name), encoding="utf-8")
+    parse = """const { SourceTextModule } = require("vm");
+        for (const file of process.argv.slice(1)) new SourceTextModule(require("fs").readFileSync(file, "utf8"));"""
+    command = [node, "--experimental-vm-modules", "-e", parse, *tmp_path.iterdir()]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert checked.returncode == 0, checked.stderr
+    assert "/**" not in "".join(map(assets().text, names))
 
 
 def test_no_asset_imports_from_another_folder() -> None:

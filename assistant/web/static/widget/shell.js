@@ -17,8 +17,9 @@
   const options = { accent, name, email, theme: attributes.theme, context: {} };
 
   const colour = /^#[0-9a-f]{6}$/i.test(accent || "") ? accent : "#0b6e5f";
-  const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-  const filled = `background: ${colour}; color: ${0.299 * r + 0.587 * g + 0.114 * b < 150 ? "#fff" : "#10151c"};`;
+  // Of black and white, one always has a contrast of 4.5:1 or more.
+  const [r, g, b] = [1, 3, 5].map((at) => (parseInt(colour.slice(at, at + 2), 16) / 255) ** 2.2);
+  const filled = `background: ${colour}; color: ${0.2126 * r + 0.7152 * g + 0.0722 * b < 0.18 ? "#fff" : "#000"};`;
   const STYLE = `
     :host { all: initial; position: fixed; z-index: 2147483000; }
     [hidden] { display: none !important; }

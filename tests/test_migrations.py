@@ -140,6 +140,7 @@ def test_conversations_of_before_are_in_the_default_inbox(url: str) -> None:
     migrate(url)
     database = Database(url)
     with database.read() as session:
+        assert session.get_one(Conversation, 1).site_context == {}
         inbox = session.get_one(Conversation, 1).inbox
         assert (inbox.key, inbox.name, inbox.settings) == ("default", "", {})
         assert inbox.created_at.tzinfo is not None

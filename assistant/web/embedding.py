@@ -11,6 +11,7 @@ import hashlib
 import html
 import json
 import re
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -176,7 +177,9 @@ def _keep(settings: Settings, kind: str, text: str) -> Pinned:
     path = _folder(settings) / name
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.write_bytes(body)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(body)
+        Path(file.name).replace(path)  # complete or absent
     return Pinned(name, f"sha384-{base64.b64encode(hashlib.sha384(body).digest()).decode()}")
 
 

@@ -255,6 +255,7 @@ def test_a_support_host_that_hangs_holds_no_page_back(site: Site, server: Server
         # With the scripts in the browser's cache, the conversation that was open is opened again.
         page.goto(f"{site.url}/opens", wait_until="load", timeout=60_000)
         expect(page.locator(".progress")).to_be_visible()
+        assert page.evaluate("document.activeElement === document.body")  # nobody asked for it on this page
         page.get_by_label("Close the chat").click()
     finally:
         server.resume()

@@ -121,7 +121,6 @@
   let languages;
   let texts; // [what it is, close, new messages, cannot be reached, try again, write to {contact}]
   let isOpen = false;
-  let takesFocus = true;
   let focusedBefore = null;
   let unread = 0;
   let mark = ""; // what we put before the page's title
@@ -197,11 +196,12 @@
     silent -= 1;
     clearTimeout(timer);
     pause = FIRST_PAUSE;
+    const hasFocus = root.activeElement !== null; // or the customer has gone on to something else
     setReady(true);
     const before = waiting.splice(0);
     post("hello", { options });
     for (const message of before) post(message.type, message);
-    if (isOpen) tellOpened();
+    if (isOpen) tellOpened(hasFocus);
   }
 
   function refused({ detail }) {
@@ -237,16 +237,19 @@
     renewFrame();
   }
 
-  function tellOpened() {
-    if (takesFocus) frame.focus();
-    post("opened", { focus: takesFocus });
+  function tellOpened(focus) {
+    if (focus) frame.focus();
+    post("opened", { focus });
   }
 
   // Open and closed
 
   function open(text) {
     if (typeof text === "string" && text) post("compose", { text });
-    if (isOpen) return;
+    if (!isOpen) show({ focus: true });
+  }
+
+  function show({ focus }) {
     isOpen = true;
     focusedBefore = document.activeElement;
     makeFrame();
@@ -256,8 +259,8 @@
     showUnread({ count: 0 });
     remember("sessionStorage", "assistant.open", "1");
     fit();
-    if (isReady) tellOpened();
-    else if (takesFocus) exit.focus();
+    if (isReady) tellOpened(focus);
+    else if (focus) exit.focus();
     emit("open");
   }
 
@@ -278,12 +281,6 @@
   function toggle() {
     if (isOpen) close();
     else open();
-  }
-
-  function openAsBefore() {
-    takesFocus = false; // nobody has asked for it on this page
-    open();
-    takesFocus = true;
   }
 
   /** On a phone the keyboard covers what is fixed to the bottom: fit the panel to the visible area. */
@@ -414,6 +411,6 @@
     setLanguage,
     setTheme,
   });
-  if (remember("sessionStorage", "assistant.open") && !window.matchMedia(SMALL).matches) openAsBefore();
+  if (remember("sessionStorage", "assistant.open") && !window.matchMedia(SMALL).matches) show({ focus: false });
   else if (remember("localStorage", "assistant.started")) makeFrame(); // replies may arrive while it is closed
 })(GIVEN);

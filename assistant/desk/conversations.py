@@ -246,10 +246,28 @@ def rate_answer(session: Session, customer: CustomerPrincipal, public_id: str, *
     message = session.scalar(query)
     if message is None:
         raise NotFound("There is no such answer.")
-    if message.helpful is not helpful:
-        message.helpful = helpful
-        feed.append(session, message.conversation_id, MessageRated(message))
+    _rate(session, message, helpful)
     return message
+
+
+def reject_answer(session: Session, message: Message) -> None:
+    """Record that a customer's message rejects the assistant's answer before it. A no-op if something else was said
+    last, or the customer has rated the answer."""
+    query = select(Message).where(
+        Message.conversation_id == message.conversation_id,
+        Message.id < message.id,
+        Message.author.in_((Author.ASSISTANT, Author.AGENT)),
+        Message.visibility == MessageVisibility.PUBLIC,
+    )
+    answer = session.scalar(query.order_by(Message.id.desc()).limit(1))
+    if answer is not None and answer.author is Author.ASSISTANT and answer.citations and answer.helpful is None:
+        _rate(session, answer, helpful=False)
+
+
+def _rate(session: Session, answer: Message, helpful: bool | None) -> None:
+    if answer.helpful is not helpful:
+        answer.helpful = helpful
+        feed.append(session, answer.conversation_id, MessageRated(answer))
 
 
 def set_failed(session: Session, message: Message, *, failed: bool) -> None:

@@ -63,7 +63,7 @@ class _Situation:
     ticket_id: int
     triage_id: int | None  # the triage it was begun with
     needs_human: bool
-    courtesy: str | None  # the reply to a greeting or thanks
+    is_plain: bool  # words alone, without files
     request: AnswerRequest
 
 
@@ -74,8 +74,8 @@ def process_message(desk: Desk, message_id: int) -> None:
         if message is None:
             return
         live = session.get_one(Conversation, message.conversation_id).state is ConversationState.ASSISTANT
-        is_aside = is_courtesy(message) and _follows_another(session, message)
-    if is_aside:
+        follows = _follows_another(session, message)
+    if follows and is_courtesy(message):
         _be_polite(desk, message)
         return
     if live:
@@ -84,6 +84,9 @@ def process_message(desk: Desk, message_id: int) -> None:
     with at_priority(WorkPriority.INTERACTIVE if live else WorkPriority.DRAFT):
         read_photos(desk, message_id)
         triage.triage_message(desk, message_id)
+        if follows and language.rejects(message.new_text, desk.capabilities):
+            with desk.db.begin() as session:
+                conversations.reject_answer(session, message)
         situation = _situation(desk, message_id)
         if situation.state is ConversationState.ASSISTANT:
             if not _has_answer(desk, message):
@@ -116,14 +119,16 @@ def _answer(desk: Desk, situation: _Situation, message_id: int) -> None:
         asked = language.wants_person(situation.request.text, desk.capabilities)
         _hand_off(desk, situation, HandoffReason.CUSTOMER_ASKED if asked else HandoffReason.NEEDS_HUMAN)
         return
-    if situation.courtesy is not None:
+    request = situation.request
+    courtesy = language.courtesy(request.text, request.expected_languages, desk.capabilities)
+    if situation.is_plain and courtesy is not None:
         with desk.db.begin() as session:
             conversation = state.lock_conversation(session, situation.conversation_id)
             if conversation.turn == situation.turn:
-                conversations.add_reply(session, conversation, author=Author.ASSISTANT, text=situation.courtesy)
+                conversations.add_reply(session, conversation, author=Author.ASSISTANT, text=courtesy)
         return
     started = perf_counter()
-    answer = _stream(desk, situation, answer_skill(desk).events(situation.request))
+    answer = _stream(desk, situation, answer_skill(desk).events(request))
     if answer is None:  # an agent took over, or the customer wrote again
         return
     with desk.db.begin() as session:
@@ -251,9 +256,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
             ticket_id=ticket.id,
             triage_id=result.id if result is not None else None,
             needs_human=unclear or _needs_human(result),
-            courtesy=None
-            if message.attachments
-            else language.courtesy(message.new_text, request.expected_languages, desk.capabilities),
+            is_plain=not message.attachments,
             request=request,
         )
     # Beyond what was read in them, only a writing model and visual search need the photos themselves.

@@ -1,4 +1,5 @@
-"""The language of a text, and whether the customer asks for a person or only says hello or thanks."""
+"""The language of a text, and what the customer wants beside an answer: a person, another answer, or only to say hello
+or thanks."""
 
 from __future__ import annotations
 
@@ -9,12 +10,17 @@ from assistant.skills import cues
 from assistant.text.languages import LANGUAGES, detect
 from assistant.wording import ENGLISH, Notice, choose, word
 
-__all__ = ["LANGUAGES", "courtesy", "detect", "wants_person"]
+__all__ = ["LANGUAGES", "courtesy", "detect", "rejects", "wants_person"]
 
 
 def wants_person(text: str, capabilities: Capabilities | None = None) -> bool:
     """Whether the customer asks for a person. ``capabilities``: as `cues.read` takes them."""
     return cues.read(text, capabilities).shows("wants_person")
+
+
+def rejects(text: str, capabilities: Capabilities | None = None) -> bool:
+    """Whether the customer says that an answer did not help. ``capabilities``: as `cues.read` takes them."""
+    return cues.read(text, capabilities).shows("rejects")
 
 
 def courtesy(

@@ -274,6 +274,38 @@ def test_the_draft_after_a_handoff_does_not_repeat_the_answer(desk: Desk) -> Non
         assert draft.handoff_reason is HandoffReason.NOTHING_NEW
 
 
+@pytest.mark.parametrize("words", ["That did not help, I have already tried it.", "Das hat nicht geholfen."])
+def test_an_answer_that_the_customer_rejects_in_words_did_not_help_and_is_not_repeated(desk: Desk, words: str) -> None:
+    customer = open_chat(desk)
+    tell(desk, customer, "How do I descale the kettle?")
+    tell(desk, customer, words)
+    assert ["citric acid" in one for one in replies(desk)].count(True) == 1
+    with desk.db.read() as session:
+        answers = session.scalars(select(Message).where(Message.author == Author.ASSISTANT).order_by(Message.id)).all()
+        assert answers[0].helpful is False
+        assert all(one.helpful is None for one in answers[1:])
+
+
+def test_what_the_customer_rated_stays_rated_and_what_an_agent_said_is_not_the_assistants(
+    desk: Desk, dora: Persona
+) -> None:
+    customer = open_chat(desk)
+    tell(desk, customer, "How do I descale the kettle?")
+    with desk.db.begin() as session:
+        [answer] = session.scalars(select(Message).where(Message.author == Author.ASSISTANT))
+        conversations.rate_answer(session, customer, answer.public_id, helpful=True)
+    tell(desk, customer, "That did not help.")
+    with desk.db.begin() as session:
+        assert session.get_one(Message, answer.id).helpful is True
+        conversation = state.lock_conversation(session, customer.conversation_id)
+        session.get_one(Message, answer.id).helpful = None
+        state.take_over(session, conversation, dora.principal)
+        conversations.add_reply(session, conversation, author=Author.AGENT, text="Try vinegar.", agent=dora.principal)
+    tell(desk, customer, "That did not help.")
+    with desk.db.read() as session:
+        assert session.get_one(Message, answer.id).helpful is None
+
+
 def test_who_is_told_all_there_is_gets_a_person_who_knows_that(
     make_runtime: Callable[..., Runtime], tmp_path: Path
 ) -> None:

@@ -17,9 +17,13 @@ from assistant.ports import Embedder
 from assistant.skills.scorer import Tickets
 from assistant.skills.taxonomy import Label
 
-# In standard deviations of the similarity of unrelated sentences. A softmax over similarities is divided by the first.
-# A ticket that is not the second above their mean to any example of any option belongs to none of them.
-TEMPERATURE, LEAST_SIMILARITY = 0.75, 2.05
+# In standard deviations of the similarity of unrelated sentences: a ticket that is not this far above their mean to any
+# example of any option belongs to none of them.
+LEAST_SIMILARITY = 2.05
+# In the same unit, what similarities are divided by before a softmax. Options that have names alone need .56 to .64
+# (bitext, banking77), with examples .41 to .55. Between sets its logarithm has about this standard deviation.
+TEMPERATURE, _TEMPERATURES_DIFFER = 0.6, 0.25
+_ENOUGH_SENTENCES = 4  # of an option, to tell what one of them is like by the others
 
 
 class SourceKind(StrEnum):
@@ -56,7 +60,7 @@ def by_similarity(vectors: np.ndarray, options: Sequence[Label], embedder: Embed
     """By the part of the ticket, a row of ``vectors`` (s, d), that is most similar to each option."""
     similarities = _similarities(vectors, options, embedder).max(axis=0)
     mean, spread = _scale(embedder)
-    shares = map(float, _shares(similarities, spread))
+    shares = map(float, _shares(similarities, options, embedder))
     distribution = dict(zip((label.key for label in options), shares, strict=True))
     foreign = float(similarities.max()) < mean + LEAST_SIMILARITY * spread
     return Prior(distribution, Source(SourceKind.SIMILARITY), foreign)
@@ -64,7 +68,7 @@ def by_similarity(vectors: np.ndarray, options: Sequence[Label], embedder: Embed
 
 def shares_by_similarity(vectors: np.ndarray, options: Sequence[Label], embedder: Embedder) -> np.ndarray:
     """(n, options): the same for many tickets ``vectors`` (n, d), each taken as a whole."""
-    return _shares(_similarities(vectors, options, embedder), _scale(embedder)[1])
+    return _shares(_similarities(vectors, options, embedder), options, embedder)
 
 
 def _similarities(vectors: np.ndarray, options: Sequence[Label], embedder: Embedder) -> np.ndarray:
@@ -75,11 +79,43 @@ def _similarities(vectors: np.ndarray, options: Sequence[Label], embedder: Embed
     return np.stack(nearest, axis=1)
 
 
-def _shares(similarities: np.ndarray, spread: float) -> np.ndarray:
+def _shares(similarities: np.ndarray, options: Sequence[Label], embedder: Embedder) -> np.ndarray:
     from scipy.special import softmax
 
-    shares: np.ndarray = softmax(similarities / (TEMPERATURE * spread), axis=-1)
+    divisor = temperature(options, embedder) * _scale(embedder)[1]
+    shares: np.ndarray = softmax(similarities / divisor, axis=-1)
     return shares
+
+
+def temperature(options: Sequence[Label], embedder: Embedder) -> float:
+    """How sure similarities make: as sure as the options' own sentences warrant, each of which is compared with all
+    others; the fewer there are, the closer to `TEMPERATURE`."""
+    key = embedder.name, tuple(options)
+    if key not in _temperatures:
+        _temperatures[key] = _fit_temperature(_prototypes(options, embedder), _scale(embedder)[1])
+    return _temperatures[key]
+
+
+def _fit_temperature(sentences: Sequence[np.ndarray], spread: float) -> float:
+    """The likeliest of the ``sentences`` of each option (m, d), under a normal prior of its logarithm."""
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    owners = np.repeat(np.arange(len(sentences)), [len(own) for own in sentences])
+    asked = np.flatnonzero(np.bincount(owners)[owners] >= _ENOUGH_SENTENCES)
+    if not len(asked):
+        return TEMPERATURE
+    everything = np.concatenate(sentences)
+    pairs = everything[asked] @ everything.T
+    pairs[np.arange(len(asked)), asked] = -1.0
+    nearest = [np.sort(pairs[:, owners == option], axis=1)[:, -2:].mean(axis=1) for option in range(len(sentences))]
+    similarities, right = np.stack(nearest, axis=1), (np.arange(len(asked)), owners[asked])
+
+    def loss(log: float) -> float:
+        said = log_softmax(similarities / (TEMPERATURE * np.exp(log) * spread), axis=1)[right]
+        return -float(said.sum()) + (log / _TEMPERATURES_DIFFER) ** 2 / 2
+
+    return float(TEMPERATURE * np.exp(minimize_scalar(loss, bounds=(-2.0, 2.0), method="bounded").x))
 
 
 def examples(options: Sequence[Label], embedder: Embedder) -> Tickets:
@@ -106,6 +142,7 @@ def danger(options: Sequence[Label], embedder: Embedder) -> str | None:
 
 
 _cache: dict[tuple[str, tuple[Label, ...] | tuple[str, ...]], list[np.ndarray]] = {}
+_temperatures: dict[tuple[str, tuple[Label, ...]], float] = {}
 _lock = threading.Lock()
 
 

@@ -11,12 +11,13 @@ import numpy as np
 from assistant.lab.cues.examples import Example, examples
 from assistant.ports import Embedder
 from assistant.progress import Progress, no_progress
-from assistant.skills.cue_heads import OUTPUTS, Heads, buckets, pieces_of, pooled
+from assistant.skills.cue_heads import OUTPUTS, Heads, counts, pieces_of, pooled, weighted
 from assistant.skills.cues import FIELDS, SIGNALS
 
 _FOLDS = 4
 _EMBED_AT_ONCE = 64
-_RIDGE = 3.0  # inverse strength of the penalty on the letters' weights
+_RIDGE = 10.0  # inverse strength of the penalty on the letters' weights
+_SHARED_BY = 2  # seeds that an n-gram has to stand in to count
 # Of the network over sentence vectors, chosen on messages of held-out seeds.
 _HIDDEN, _DROPPED, _DECAY, _RATE = 128, 0.3, 0.1, 2e-3
 _EPOCHS, _BATCH = 15, 128
@@ -111,26 +112,39 @@ def _weights(messages: Messages, learn: np.ndarray, embedder: str) -> Heads:
     """Fitted on whole messages; not calibrated."""
     wholes = np.array([messages.rows[message][0] for message in learn])
     labels = messages.labels[learn]
-    centre = np.zeros(0, np.float32)
+    centre, known, rarity = np.zeros(0, np.float32), np.zeros(0, np.int32), np.zeros(0, np.float32)
     if messages.vectors is None:
-        layers = [_by_letters([messages.texts[row] for row in wholes], labels)]
+        seen = counts([messages.texts[row] for row in wholes])
+        known, rarity = _shared(seen, [messages.examples[message].line for message in learn])
+        layers = [_by_letters(weighted(seen, known, rarity), labels)]
     else:
         vectors = messages.vectors[wholes]
         centre = vectors.mean(axis=0)
         layers = _by_meaning(vectors - centre, labels)
     one = np.ones(len(OUTPUTS), np.float32)
-    return Heads(embedder, tuple(layers), centre, slope=one, offset=one * 0)
+    return Heads(embedder, tuple(layers), centre, slope=one, offset=one * 0, known=known, rarity=rarity)
 
 
-def _by_letters(texts: Sequence[str], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _shared(seen: Any, lines: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(columns of ``seen`` (n, buckets) that have something in messages of several seeds, one of ``lines`` each; their
+    inverse document frequency, a seed being a document)."""
+    from scipy import sparse
+
+    seeds = np.unique(lines, return_inverse=True)[1]
+    members = sparse.csr_matrix((np.ones(len(seeds)), (seeds, np.arange(len(seeds)))))
+    having = np.asarray((members @ abs(seen) > 0).sum(axis=0)).ravel()
+    known = np.flatnonzero(having >= _SHARED_BY).astype(np.int32)
+    return known, np.log((1 + members.shape[0]) / (1 + having[known])).astype(np.float32) + 1
+
+
+def _by_letters(seen: Any, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(weights, bias) of a logistic regression for each output."""
     from sklearn.linear_model import LogisticRegression
 
-    seen = buckets(texts)
     fitted = []
     for number in range(len(OUTPUTS)):
         known = ~np.isnan(labels[:, number])
-        model = LogisticRegression(C=_RIDGE, max_iter=300, class_weight="balanced")
+        model = LogisticRegression(C=_RIDGE, solver="liblinear", max_iter=300, class_weight="balanced")
         fitted.append(model.fit(seen[known], labels[known, number] > 0))
     return (
         np.stack([model.coef_[0] for model in fitted], axis=1).astype(np.float32),

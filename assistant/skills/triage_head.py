@@ -272,8 +272,9 @@ def _folds(labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             yield np.flatnonzero(~held), np.flatnonzero(held)
 
 
-# Of the penalty on the logarithms of weight and temperature: half the inverse variance of a normal prior around 0.
-_CAUTION = 1.0
+# Of the penalty on the logarithms of weight and temperature: half the inverse variances of normal priors around 0. How
+# sure the prior should be differs little between sets (`priors.temperature`); how much scores say is not known before.
+_CAUTION = np.array([8.0, 1.0])
 
 
 def _choose(scores: np.ndarray, priors: np.ndarray, targets: np.ndarray) -> Pool:
@@ -309,7 +310,7 @@ def fit_pool(blend: Blend, scores: np.ndarray, priors: np.ndarray, targets: np.n
         said = log_softmax(np.exp(logs[0]) * sure + np.exp(logs[1]) * score, axis=1)
         right = said[np.arange(len(targets)), targets]
         wrong = (said.sum(axis=1) - right) / (score.shape[1] - 1)
-        return -float(((1 - doubt) * right + doubt * wrong).sum()) + _CAUTION * float((logs**2).sum())
+        return -float(((1 - doubt) * right + doubt * wrong).sum()) + float((_CAUTION * logs**2).sum())
 
     found = minimize(loss, np.zeros(2), method="L-BFGS-B", bounds=[(-5.0, 2.0), (-5.0, 5.0)]).x
     return Pool(blend, float(np.exp(found[0])), float(np.exp(-found[1])))

@@ -25,7 +25,8 @@ from assistant.errors import Conflict
 from assistant.models import HeadState, TriageField, TriageFieldState, TriageHead, TriageResult
 from assistant.ports import WorkPriority
 from assistant.skills.calibration import calibration_error, reliability
-from assistant.skills.triage import LEARNED_FIELDS, Head, Heads, Lesson, allowed_values, learn_field
+from assistant.skills.triage import Head, Heads, Lesson, learn_field
+from assistant.skills.triage_fields import LEARNED_FIELDS, allowed_values
 
 LEARN = "learn_triage"  # the job that fits the heads again
 # A field is fitted again after this many new decisions, or a tenth more if that is more.

@@ -37,7 +37,8 @@ from assistant.models import (
 )
 from assistant.skills.read_photo import PhotoEvidence
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
-from assistant.skills.triage import Heads, TriagedField, allowed_values, triage
+from assistant.skills.triage import Heads, TriagedField, triage
+from assistant.skills.triage_fields import allowed_values
 
 
 def triage_message(desk: Desk, message_id: int) -> None:

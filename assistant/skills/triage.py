@@ -20,34 +20,20 @@ from operator import itemgetter
 
 import numpy as np
 
-from assistant.errors import AssistantError, Invalid
-from assistant.ports import Capabilities, Embedder, Question
+from assistant.errors import AssistantError
+from assistant.ports import Capabilities, Embedder
 from assistant.skills import cues
 from assistant.skills.priors import Prior, Source, SourceKind, by_similarity, danger, examples
 from assistant.skills.read_photo import PhotoEvidence
 from assistant.skills.scorer import Tickets
-from assistant.skills.taxonomy import NO_PRODUCT, Label, Taxonomy
+from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
+from assistant.skills.triage_fields import FIELDS, options, questions
 from assistant.skills.triage_head import Fitted, Head, Heads, fit_head
 from assistant.text import languages
 from assistant.text.sentences import sentences
 
-__all__ = [
-    "FIELDS",
-    "LEARNED_FIELDS",
-    "Head",
-    "Heads",
-    "Lesson",
-    "Source",
-    "SourceKind",
-    "TriagedField",
-    "allowed_values",
-    "learn_field",
-    "triage",
-]
+__all__ = ["Head", "Heads", "Lesson", "Source", "SourceKind", "TriagedField", "learn_field", "triage"]
 
-FIELDS = ("category", "type", "priority", "sentiment", "language", "product", "team", "needs_human")
-# Fields that agents' decisions teach. Language and products are recognised by rules.
-LEARNED_FIELDS = ("category", "type", "priority", "sentiment", "needs_human", "team")
 _DANGER_FIELDS = ("category", "priority", "needs_human")
 # Fields below this probability are left to people. The fewer options, the higher it is: chance alone scores more.
 THRESHOLDS = {
@@ -61,6 +47,7 @@ THRESHOLDS = {
     "needs_human": 0.7,
 }
 _SURE = 0.95
+_SETTLED = 0.8  # by the rule of succession: of what was decided three times alike, one in five is otherwise
 _SENTENCES = 12  # of a long ticket: feelings show early
 # Required of a ticket in a language that no embedder reads.
 _FOREIGN_LANGUAGE_NEEDS = 0.75
@@ -78,13 +65,6 @@ class TriagedField:
     probabilities: Mapping[str, float]
     abstained: bool
     sources: tuple[Source, ...]
-
-
-def allowed_values(taxonomy: Taxonomy, name: str) -> tuple[str, ...]:
-    """Every value that the field may have."""
-    if name == "language":
-        return languages.LANGUAGES
-    return tuple(label.key for label in _options(taxonomy, name))
 
 
 def triage(
@@ -156,33 +136,18 @@ def _embedder_for(spoken: tuple[str, float], capabilities: Capabilities) -> tupl
     return own, False
 
 
-def _options(taxonomy: Taxonomy, name: str) -> tuple[Label, ...]:
-    fixed = {
-        "category": taxonomy.categories,
-        "team": taxonomy.teams,
-        "type": cues.TYPES,
-        "priority": cues.PRIORITIES,
-        "sentiment": cues.SENTIMENTS,
-        "needs_human": cues.NEEDS_HUMAN,
-        "product": (*taxonomy.products, Label(NO_PRODUCT, "None of the products")),
-    }
-    if name not in fixed:
-        raise Invalid(f"There is no triage field {name!r}. Fields: {', '.join(FIELDS)}.", field="name")
-    return fixed[name]
-
-
 def _prior(name: str, ticket: _Ticket, taxonomy: Taxonomy) -> Prior:
     """What is known of the field without any decision of an agent: the learned head refines it."""
     if name == "team":
         category = _prior("category", ticket, taxonomy)
         return _team_prior(category.probabilities, category.source, taxonomy)
     vectors = ticket.sentences if name == "sentiment" and len(ticket.sentences) else ticket.vector[None]
-    options = _options(taxonomy, name)
+    labels = options(taxonomy, name)
     if ticket.shown.trained and name in cues.FIELDS:
         prior = Prior(ticket.shown.fields[name], Source(SourceKind.TRAINED))
     else:
-        prior = by_similarity(vectors, options, ticket.embedder)
-    return replace(prior, danger=danger(options, ticket.embedder)) if name in _DANGER_FIELDS else prior
+        prior = by_similarity(vectors, labels, ticket.embedder)
+    return replace(prior, danger=danger(labels, ticket.embedder)) if name in _DANGER_FIELDS else prior
 
 
 def _field(
@@ -193,7 +158,7 @@ def _field(
         distribution = _pool(distribution, decided)
         sources.insert(0, Source(SourceKind.MODEL))
     raised = _raised(name, ticket.shown)
-    if raised is not None:
+    if raised is not None and (head is None or head.settled(ticket.whole) is None):
         value, least = raised
         if distribution[value] < least:
             distribution = _lean(distribution, value, least)
@@ -206,15 +171,19 @@ def _field(
 
 def _learned(prior: Prior, ticket: _Ticket, head: Head | None) -> tuple[Mapping[str, float], bool, list[Source]]:
     """(distribution, whether the ticket is foreign to all options, sources) of prior and head. Danger is never made
-    less likely by what agents decided about other tickets."""
+    less likely by what agents decided about other tickets, only by several decisions about the same words."""
     if head is None:
         return prior.probabilities, prior.foreign, [prior.source]
     refined, foreign = head.refine(prior.probabilities, ticket.whole, ticket.vector)
     first, now = (max(shares, key=shares.__getitem__) for shares in (prior.probabilities, refined))
     lowered = now != first or refined[first] < prior.probabilities[first]
+    sources = [Source(SourceKind.LEARNED, head.decisions), prior.source]
     if lowered and (ticket.shown.shows("dangerous") or first == prior.danger):
-        return prior.probabilities, prior.foreign, [prior.source]
-    return refined, foreign and prior.foreign, [Source(SourceKind.LEARNED, head.decisions), prior.source]
+        settled = head.settled(ticket.whole)
+        if settled is None or settled not in prior.probabilities:
+            return prior.probabilities, prior.foreign, [prior.source]
+        return _lean(refined, settled, max(refined[settled], _SETTLED)), False, sources
+    return refined, foreign and prior.foreign, sources
 
 
 def _pool(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
@@ -265,7 +234,7 @@ def _product(
     products: Sequence[str] | None,
 ) -> TriagedField:
     """The product that the customer or a photo names, else the model's decision, else none."""
-    keys = [label.key for label in _options(taxonomy, "product")]
+    keys = [label.key for label in options(taxonomy, "product")]
     flat = dict.fromkeys(keys, 1.0)
     eligible = flat if products is None else products
     written = [key for key in taxonomy.products_in(ticket.text) if key in eligible]
@@ -357,8 +326,8 @@ def _learn(
     taxonomy: Taxonomy,
     shown: Sequence[cues.Cues],
 ) -> Lesson:
-    options = _options(taxonomy, name)
-    keys = sorted(label.key for label in options)
+    described = options(taxonomy, name)
+    keys = sorted(label.key for label in described)
     tickets = [_Ticket.of(text, (), embedder, seen) for text, seen in zip(texts, shown, strict=True)]
     priors = [_prior(name, ticket, taxonomy).probabilities for ticket in tickets]
     known = Tickets(
@@ -367,28 +336,8 @@ def _learn(
         np.array(labels, dtype=object),
     )
     shares = np.array([[prior[key] for key in keys] for prior in priors])
-    fitted = fit_head(known, priors=shares, examples=examples(options, embedder))
+    fitted = fit_head(known, priors=shares, examples=examples(described, embedder))
     return Lesson(known, shares, fitted, Heads({embedder.name: fitted.head}))
-
-
-def questions(taxonomy: Taxonomy) -> list[Question]:
-    """The typed questions that a model is asked about a ticket. A field with more than 26 options is left out: options
-    are lettered."""
-    asked = {
-        "category": "Which category does the ticket belong to?",
-        "type": "What type of ticket is it?",
-        "priority": "How urgent is it?",
-        "sentiment": "How does the customer feel?",
-        "needs_human": "Must a person handle it?",
-        "product": "Which product is it about?",
-    }
-    found = []
-    for name, text in asked.items():
-        options = _options(taxonomy, name)
-        if 2 <= len(options) <= 26:
-            keys = tuple(label.key for label in options)
-            found.append(Question(name, text, keys, tuple(label.description or label.name for label in options)))
-    return found
 
 
 def _decide(

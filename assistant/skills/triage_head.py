@@ -15,8 +15,11 @@ about.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,6 +27,7 @@ import numpy as np
 
 from assistant.errors import Invalid
 from assistant.skills.scorer import Scorer, Tickets
+from assistant.text.folding import fold
 
 Blend = tuple[float, float, float]  # weights of words, meaning, both
 # The default first, then the alternatives that held-out tickets may favour.
@@ -42,6 +46,8 @@ _ONE_FOLD_FROM = 3000
 _ENOUGH, _HALF_KNOWN = 30, 3.0
 _MOST_HIDDEN = 1000
 _NEIGHBOURS = 5
+SEVERAL = 3
+_NUMBERS = re.compile(r"\d+")
 _NOVELTY_QUANTILE = 0.98
 
 
@@ -77,6 +83,7 @@ class Head:
     decisions: int  # of agents, that it was fitted on
     neighbours: np.ndarray  # (n, d) float16, unit length: the known tickets
     typical_novelty: float  # exceeded by only 2 % of tickets that belong to the options
+    agreed: Mapping[str, str]  # label of each text that was decided several times and never otherwise, by its digest
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -98,6 +105,11 @@ class Head:
         """(n,) bool: more novel than 98 % of the tickets that belong to the classes."""
         foreign: np.ndarray = self.novelty(probabilities, vectors) > self.typical_novelty
         return foreign
+
+    def settled(self, text: str) -> str | None:
+        """The option that agents decided `SEVERAL` times for these very words, whatever the numbers in them, and never
+        otherwise; None if there is none."""
+        return self.agreed.get(_digest(text))
 
     def refine(self, prior: Mapping[str, float], text: str, vector: np.ndarray) -> tuple[dict[str, float], bool]:
         """For one ticket: (the prior's options with their new probabilities, whether it is foreign to all of them).
@@ -124,6 +136,7 @@ class Head:
             "starts": np.broadcast_to(self.pool.starts, len(self.classes)).tolist(),
             "decisions": self.decisions,
             "typical_novelty": self.typical_novelty,
+            "agreed": self.agreed,
         }
         arrays = {"neighbours": self.neighbours, "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
         buffer = io.BytesIO()
@@ -136,7 +149,8 @@ class Head:
             meta = json.loads(arrays["meta"].tobytes())
             pool = Pool(tuple(meta["blend"]), meta["prior_weight"], meta["temperature"], np.array(meta["starts"]))
             scorer = Scorer.from_arrays(arrays)
-            return cls(scorer, pool, meta["decisions"], arrays["neighbours"], meta["typical_novelty"])
+            agreed = meta.get("agreed", {})  # heads of before 0.3 have none
+            return cls(scorer, pool, meta["decisions"], arrays["neighbours"], meta["typical_novelty"], agreed)
 
 
 class Heads(dict[str, Head]):
@@ -198,8 +212,20 @@ def fit_head(
         decisions=len(tickets),
         neighbours=neighbours,
         typical_novelty=float(np.quantile(_novelty(held_back, nearness), _NOVELTY_QUANTILE)),
+        agreed=_agreed(tickets),
     )
     return Fitted(head, rows, held_back)
+
+
+def _agreed(tickets: Tickets) -> dict[str, str]:
+    labels: dict[str, list[str]] = defaultdict(list)
+    for text, label in zip(tickets.texts, tickets.labels, strict=True):
+        labels[_digest(text)].append(str(label))
+    return {digest: own[0] for digest, own in labels.items() if len(own) >= SEVERAL and len(set(own)) == 1}
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(_NUMBERS.sub("0", fold(text)).encode(), digest_size=8).hexdigest()
 
 
 def _held_back_scores(tickets: Tickets, examples: Tickets | None, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from assistant.knowledge import articles as knowledge
 from assistant.knowledge import figures
 from assistant.media.files import Upload
 from assistant.models import TicketStatus
-from assistant.skills.triage import FIELDS, allowed_values
+from assistant.skills.triage_fields import FIELDS, allowed_values
 from assistant.text.folding import address
 from assistant.web import schemas
 from assistant.web.context import desk

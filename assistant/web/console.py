@@ -23,7 +23,7 @@ from assistant.desk.state import DONE
 from assistant.desk.tickets import TicketFilters
 from assistant.errors import AssistantError, Unauthenticated
 from assistant.models import ConversationState, Priority, Ticket, TicketStatus
-from assistant.skills.triage import allowed_values
+from assistant.skills.triage_fields import allowed_values
 from assistant.text.clusters import beginning
 from assistant.text.storable import storable
 from assistant.web import auth, console_knowledge, console_ticket, console_words, limits

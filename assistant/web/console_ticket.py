@@ -19,7 +19,7 @@ from assistant.desk.tickets import TicketFilters
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
 from assistant.models import Conversation, ConversationState, DraftStatus, Ticket, TicketStatus
 from assistant.skills.read_photo import CANNOT_TELL
-from assistant.skills.triage import allowed_values
+from assistant.skills.triage_fields import allowed_values
 from assistant.text.storable import storable
 from assistant.web import auth, console_words
 from assistant.web.console_evidence import changes_in, evidence_options

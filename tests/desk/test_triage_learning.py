@@ -18,7 +18,7 @@ from assistant.errors import Conflict
 from assistant.models import HeadState, Message, TriageField, TriageFieldState, TriageHead, TriageResult
 from assistant.payloads import LearnedHead
 from assistant.runtime import Runtime
-from assistant.skills.triage import learn_field, triage
+from assistant.skills.triage import TriagedField, learn_field, triage
 from tests.factories import make_ticket
 
 TOPICS = {"delivery": "parcel courier tracking shipped", "how_to": "clean filter setting button"}
@@ -102,6 +102,28 @@ def test_danger_is_not_made_less_likely_by_what_was_learned_elsewhere(desk: Desk
     )
     assert after.probabilities[before.value] >= before.probability
     assert after.abstained <= before.abstained
+
+
+def test_only_several_decisions_about_the_very_words_teach_that_something_is_no_danger(desk: Desk) -> None:
+    words = "There is smoke coming out of fog machine {}."
+    others = "There is smoke coming out of popcorn machine {}."
+    decide(desk, [words.format(number) for number in range(3)], ["how_to"] * 3)
+    decide(desk, [others.format(number) for number in range(3)], ["how_to", "how_to", "safety"])
+    decide_everyday(desk, 14)
+    learning.learn(desk)
+    with desk.db.read() as session:
+        learned = learning.current_heads(session, desk)
+
+    def category(text: str) -> TriagedField:
+        return triage(text, capabilities=desk.capabilities, taxonomy=desk.taxonomy, heads=learned)[0]
+
+    known = category(words.format(77).upper())
+    assert (known.value, known.sources[0].kind, known.abstained) == ("how_to", "learned", False)
+    assert known.probability >= 0.8
+    for text in (others.format(77), "Smoke comes out of the fog machine, and the cable is on fire."):
+        before = triage(text, capabilities=desk.capabilities, taxonomy=desk.taxonomy)[0]
+        after = category(text)
+        assert after.probabilities[before.value] >= before.probability
 
 
 def test_values_that_the_taxonomy_no_longer_has_teach_nothing(desk: Desk) -> None:

@@ -60,7 +60,7 @@ def test_a_solved_ticket_is_proposed_once_with_personal_data_masked(desk: Desk, 
 
 
 def test_names_that_no_article_knows_are_masked_and_words_of_articles_are_not(
-    desk: Desk, alice: Persona, dora: Persona, tmp_path: Path
+    desk: Desk, alice: Persona, tmp_path: Path
 ) -> None:
     _solve(
         desk, alice, text=QUESTION + " The one from Rosa's uncle Bertram Quill, with the Wurlitzer Bubbler, was fine."
@@ -68,7 +68,7 @@ def test_names_that_no_article_knows_are_masked_and_words_of_articles_are_not(
     _solve(desk, alice, answer="Mr Quill wrote that the Bubbler of his Wurlitzer needs oil: please ask Bertram for it.")
     make_articles(desk, tmp_path / "articles", {"oil.md": "# The Wurlitzer\n\nIts Bubbler needs oil once a year."})
     _sync(desk)
-    answered, asked = _proposals(desk, dora)  # the newest ticket is looked at first
+    answered, asked = _proposals(desk, alice)  # the newest ticket is looked at first
     assert "uncle [name], with the Wurlitzer Bubbler," in asked.question
     assert answered.answer == "Mr [name] wrote that the Bubbler of his Wurlitzer needs oil: please ask [name] for it."
 

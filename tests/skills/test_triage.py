@@ -18,7 +18,8 @@ from assistant.ports import Capabilities, Embedder
 from assistant.skills import cues
 from assistant.skills.priors import shares_by_similarity
 from assistant.skills.taxonomy import Taxonomy, load_taxonomy
-from assistant.skills.triage import FIELDS, SourceKind, TriagedField, allowed_values, triage
+from assistant.skills.triage import SourceKind, TriagedField, triage
+from assistant.skills.triage_fields import FIELDS, allowed_values
 from tests.fakes import FakeDecisions, HashEmbeddings, fake_capabilities
 
 TAXONOMY = load_taxonomy(sample.taxonomy_path())

@@ -29,7 +29,7 @@ from assistant.progress import Progress, no_progress
 from assistant.settings import Settings
 from assistant.skills.read_photo import CONDITION_QUESTION, LIGHTS_QUESTION, product_question
 from assistant.skills.taxonomy import Taxonomy
-from assistant.skills.triage import questions as triage_questions
+from assistant.skills.triage_fields import questions as triage_questions
 
 # One ticket in five is held out, chosen by a hash of its text: always the same ones.
 HELD_BACK = 5

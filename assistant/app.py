@@ -28,9 +28,11 @@ from assistant.web import (
     embedding,
     health,
     limits,
+    mails,
     metrics,
     openapi,
     widget,
+    widget_replies,
     widget_sessions,
 )
 from assistant.web.assets import assets
@@ -71,11 +73,18 @@ def create_app(runtime: Runtime) -> APIFlask:
     assets().register(app)
     app.before_request(bodies.set_limit)
     csrf = CSRFProtect(app)
-    for blueprint in (api.blueprint, widget.blueprint, widget_sessions.blueprint):
-        csrf.exempt(blueprint)  # authenticated by tokens in a header, not by cookies
+    for blueprint in (
+        api.blueprint,
+        widget.blueprint,
+        widget_sessions.blueprint,
+        widget_replies.blueprint,
+        mails.blueprint,
+    ):
+        csrf.exempt(blueprint)  # authenticated by tokens, not by cookies
     app.register_blueprint(api.blueprint)
     app.register_blueprint(widget.blueprint)
     app.register_blueprint(embedding.blueprint)
+    app.register_blueprint(mails.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
     # APIFlask reads this attribute of every blueprint with before_request functions, including plain Flask ones.

@@ -192,6 +192,12 @@ class Settings(BaseSettings):
         None,
         description="Sender of outgoing mail, e.g. `Our shop <support@shop.example>`; required with a mail server.",
     )
+    reply_mail_minutes: int = Field(
+        5,
+        ge=0,
+        le=10_000,
+        description="Minutes that a reply in the widget stays unseen before its customer is sent it by mail; 0: never.",
+    )
     message_max_chars: int = Field(20_000, ge=100, description="Maximum length of a message, in characters.")
 
     rate_limit: str = Field(

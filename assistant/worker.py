@@ -22,6 +22,7 @@ from assistant.desk import (
     files,
     learning,
     mail,
+    notifications,
     queue,
     sessions,
     subscribers,
@@ -54,6 +55,7 @@ HANDLERS: dict[str, Handler] = {
     attachments.READ_AGAIN: lambda desk, payload: evidence.read_again(
         desk, payload["message_id"], tries=payload["tries"]
     ),
+    subscribers.MAIL_UNREAD: lambda desk, payload: notifications.mail_unread(desk, payload["conversation_id"]),
     mail.DELIVER: lambda desk, payload: mail.deliver(desk, payload["mail_id"]),
     learning.LEARN: lambda desk, _payload: log.info("triage.learned", **learning.learn(desk)),
     sources.SYNC: lambda desk, payload: sources.sync_job(desk, payload["source_id"]),

@@ -11,7 +11,18 @@ from alembic import command
 from sqlalchemy import create_engine, inspect, select, text, update
 
 from assistant.db import Database, check, migrate, migration_config
-from assistant.models import Conversation, Customer, EmbeddingModel, Passage, Ticket, Vector, VectorKind, VerifiedBy
+from assistant.desk import attention
+from assistant.models import (
+    Attention,
+    Conversation,
+    Customer,
+    EmbeddingModel,
+    Passage,
+    Ticket,
+    Vector,
+    VectorKind,
+    VerifiedBy,
+)
 from assistant.retrieval.fulltext import Filters, find
 
 ARTICLE = """INSERT INTO articles (id, public_id, source, source_key, title, language, visibility, content_hash,
@@ -198,4 +209,27 @@ def test_customers_of_before_are_known_if_a_machine_named_them(url: str) -> None
         customers = session.scalars(select(Customer).order_by(Customer.id)).all()
     assert [one.verified_by for one in customers] == [known for *_, known in rows]
     assert [one.verified_at is not None for one in customers] == [known is not None for *_, known in rows]
+    database.close()
+
+
+def test_what_was_said_before_has_been_seen(url: str) -> None:
+    migrate(url, revision="widget_sessions")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(CUSTOMER))
+        inbox = connection.execute(text("SELECT id FROM inboxes")).scalar_one()
+        conversation = CONVERSATION.replace("channel,", "inbox_id, channel,").replace("1, 'api'", f"1, {inbox}, 'api'")
+        insert = """INSERT INTO messages (id, public_id, conversation_id, author, visibility, text, failed, created_at)
+            VALUES (:id, :public_id, 1, 'agent', :visibility, 'Hm', :failed, '2026-01-01')"""
+        connection.execute(text(conversation), {"id": 1, "public_id": "cnv_1", "state": "agent"})
+        for number, visibility in enumerate(("public", "public", "internal"), start=1):
+            values = {"id": number, "public_id": f"msg_{number}", "visibility": visibility, "failed": False}
+            connection.execute(text(insert), values)
+    engine.dispose()
+    migrate(url)
+    database = Database(url)
+    with database.read() as session:
+        known = session.scalars(select(Attention)).one()
+        assert (known.conversation_id, known.seen_id, known.delivered_id, known.mailed_id) == (1, 2, 2, None)
+        assert attention.unread(session, [1]) == {}
     database.close()

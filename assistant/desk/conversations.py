@@ -279,7 +279,8 @@ def set_failed(session: Session, message: Message, *, failed: bool) -> None:
 def hand_off(session: Session, conversation: Conversation, reason: HandoffReason) -> None:
     """Give the conversation to a person and tell the customer. A no-op if a person has it or is being waited for."""
     if state.hand_off(session, conversation, reason):
-        notices = _handoff_notices(reason, state.queue_position(session, conversation))
+        # The place in the line is not among them: it moves, and what is said here stays.
+        notices = [Notice(f"handoff_{reason.value}"), Notice("sees_everything"), Notice("come_back_later")]
         told = [notice.to_json() for notice in notices]
         state.add_message(session, conversation, Message(author=Author.SYSTEM, text=word_all(notices), notices=told))
 
@@ -314,11 +315,6 @@ def all_messages(session: Session, conversation_id: int) -> Sequence[Message]:
 def last_customer_message(session: Session, conversation_id: int) -> Message | None:
     query = select(Message).where(Message.conversation_id == conversation_id, Message.author == Author.CUSTOMER)
     return session.scalar(query.order_by(Message.id.desc()).limit(1))
-
-
-def _handoff_notices(reason: HandoffReason, position: int) -> list[Notice]:
-    ahead = Notice("queue_next") if position <= 1 else Notice("queue_position", {"n": position})
-    return [Notice(f"handoff_{reason.value}"), ahead, Notice("sees_everything"), Notice("come_back_later")]
 
 
 def _find_message(session: Session, conversation_id: int, client_id: str | None) -> Message | None:

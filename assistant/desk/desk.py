@@ -37,6 +37,8 @@ class Desk:
     mailer: Mailer = field(default_factory=NoMailer)
     # Learned triage heads by the id of their row, parsed: `learning` fills it.
     heads: dict[int, Heads] = field(default_factory=dict)
+    # By inbox: when it was measured how long replies take, and how many minutes that was: `expectations` fills it.
+    reply_minutes: dict[int, tuple[datetime, int | None]] = field(default_factory=dict)
 
     @property
     def sends_mail(self) -> bool:

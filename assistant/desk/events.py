@@ -7,6 +7,8 @@
 | `message.updated` | customer | the message: the assistant gave up on it, or a file of it was lost or scanned |
 | `message.rated` | agents | `message`: its id; `helpful`: true, false or null |
 | `conversation.updated` | customer | the conversation: who answers, and why |
+| `conversation.read` | customer | how far both sides have read: `delivered`, `seen`, `seen_by_agents` |
+| `typing` | the other side | `name`: of the agent who types, null for the customer; `seconds`: how long it holds |
 | `answer.started` | customer | empty: the assistant has begun to answer |
 | `answer.delta` | customer | `text`: the next words; `turn` |
 | `answer.dropped` | customer | `turn`: the words sent so far are withdrawn |
@@ -20,7 +22,8 @@
 
 Agents also see what customers see. Messages, conversations, tickets, triage, drafts and evidence are the objects of
 HTTP responses (`assistant.payloads`). A client that loads once and then applies events has what it would get by loading
-again, except queue positions and jobs ahead, which other conversations move: clients poll them.
+again, except queue positions and jobs ahead, which other conversations move: clients poll them. `typing` is for whoever
+is there, and not kept.
 
 `feed` stores and streams events; `subscribers` says what work follows them.
 """
@@ -35,6 +38,7 @@ from typing import Any, ClassVar
 from assistant import payloads
 from assistant.models import (
     Attachment,
+    Attention,
     Conversation,
     ConversationState,
     Draft,
@@ -44,6 +48,9 @@ from assistant.models import (
     TriageResult,
 )
 
+# Whoever types says so again after half of it.
+TYPING_SECONDS = 6
+
 
 class EventKind(StrEnum):
     MESSAGE_CREATED = "message.created"
@@ -51,6 +58,8 @@ class EventKind(StrEnum):
     MESSAGE_UPDATED = "message.updated"
     MESSAGE_RATED = "message.rated"
     CONVERSATION_UPDATED = "conversation.updated"
+    CONVERSATION_READ = "conversation.read"
+    TYPING = "typing"
     ANSWER_STARTED = "answer.started"
     ANSWER_DELTA = "answer.delta"
     ANSWER_DROPPED = "answer.dropped"
@@ -129,6 +138,31 @@ class ConversationMoved(DeskEvent):
 
     def payload(self) -> dict[str, Any]:
         return payloads.Conversation.of(self.conversation, queue_position=self.queue_position).to_json()
+
+
+@dataclass(frozen=True)
+class ConversationRead(DeskEvent):
+    kind = EventKind.CONVERSATION_READ
+    audience = Audience.CUSTOMER
+    attention: Attention
+
+    def payload(self) -> dict[str, Any]:
+        return payloads.Attention.of(self.attention).to_json()
+
+
+@dataclass(frozen=True)
+class SomebodyTypes(DeskEvent):
+    """The customer or, by name, an agent. It holds for some seconds unless repeated."""
+
+    kind = EventKind.TYPING
+    agent_name: str | None = None
+
+    @property
+    def audience(self) -> Audience:  # type: ignore[override]
+        return Audience.AGENT if self.agent_name is None else Audience.CUSTOMER
+
+    def payload(self) -> dict[str, Any]:
+        return {"name": self.agent_name, "seconds": TYPING_SECONDS}
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
-from assistant.db import Database, announce
+from assistant.db import Database, announce, utcnow
 from assistant.desk import queue
-from assistant.desk.events import Audience, DeskEvent, Recorded
+from assistant.desk.events import TYPING_SECONDS, Audience, DeskEvent, EventKind, Recorded
 from assistant.desk.subscribers import SUBSCRIBERS
 from assistant.models import Event
 
 KEEP = timedelta(days=30)
+_SIGNAL_HOLDS = timedelta(seconds=TYPING_SECONDS)
 # How long a change made by another process may go unseen, in seconds.
 POLL = 1.0
 _EVENT_LOCK = 20261124
@@ -39,16 +40,27 @@ def append(session: Session, conversation_id: int, event: DeskEvent) -> None:
     recorded = Recorded(row.id, conversation_id, event)
     for subscriber in SUBSCRIBERS:
         for job in subscriber(session, recorded):
-            queue.enqueue(session, job.name, job.payload, key=job.key, priority=job.priority)
+            due = utcnow() + job.delay
+            queue.enqueue(session, job.name, job.payload, key=job.key, priority=job.priority, run_at=due)
     announce(session, _topic(conversation_id))
     announce(session, _topic(None))
+
+
+def signal(session: Session, conversation_id: int, event: DeskEvent) -> None:
+    """Tell those who are there now, in place of the last such signal: it is not kept for others."""
+    before = delete(Event).where(
+        Event.conversation_id == conversation_id, Event.kind == event.kind.value, Event.audience == event.audience.value
+    )
+    session.execute(before)
+    append(session, conversation_id, event)
 
 
 def after(
     session: Session, last_id: int, *, conversation_id: int | None, audience: Audience, limit: int = 200
 ) -> Sequence[Event]:
     """Events after ``last_id``, oldest first. ``conversation_id`` None: of every conversation."""
-    query = select(Event).where(Event.id > last_id).order_by(Event.id).limit(limit)
+    is_current = or_(Event.kind != EventKind.TYPING.value, Event.created_at > utcnow() - _SIGNAL_HOLDS)
+    query = select(Event).where(Event.id > last_id, is_current).order_by(Event.id).limit(limit)
     if conversation_id is not None:
         query = query.where(Event.conversation_id == conversation_id)
     if audience is Audience.CUSTOMER:
@@ -85,7 +97,9 @@ def follow(db: Database, last_id: int, *, conversation_id: int | None, audience:
 def sweep(db: Database, *, now: datetime) -> int:
     """Remove events that no stream will resume from any more."""
     with db.begin() as session:
-        return len(session.execute(delete(Event).where(Event.created_at < now - KEEP).returning(Event.id)).all())
+        signals = and_(Event.kind == EventKind.TYPING.value, Event.created_at < now - _SIGNAL_HOLDS)
+        old = delete(Event).where(or_(Event.created_at < now - KEEP, signals))
+        return len(session.execute(old.returning(Event.id)).all())
 
 
 def _topic(conversation_id: int | None) -> str:

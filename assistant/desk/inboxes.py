@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from assistant.desk.hours import Hours
 from assistant.errors import Invalid, NotFound
 from assistant.models import DEFAULT_INBOX, Inbox
 from assistant.settings import Settings, origin_of
@@ -76,6 +77,7 @@ class InboxSettings(_Part):
     contact: Annotated[str, AfterValidator(_reachable)] | None = Field(
         None, description="Where to turn while the widget cannot be reached: an e-mail address, or a page."
     )
+    hours: Hours | None = Field(None, description="When people answer; at any time if there are none.")
     prechat: Prechat = Prechat()
 
 

@@ -51,7 +51,7 @@ def enqueue(
     cookies or confirmation (RFC 8058). Raises `Invalid` if ``to`` is no address."""
     mail = Mail(
         conversation_id=conversation.id if conversation is not None else None,
-        recipient=_address(to).addr_spec,
+        recipient=parse_address(to).addr_spec,
         subject=" ".join(letter.subject.split()),
         text=letter.plain(),
         html=letter.html(),
@@ -119,7 +119,7 @@ def _message(desk: Desk, mail: Mail, thread: list[str]) -> EmailMessage:
     sender = desk.settings.sender
     message = EmailMessage(policy=policy.SMTP)
     message["From"] = sender
-    message["To"] = _address(mail.recipient)
+    message["To"] = parse_address(mail.recipient)
     message["Subject"] = mail.subject
     message["Date"] = format_datetime(mail.created_at)
     message["Message-ID"] = _message_id(mail.public_id, sender)
@@ -136,8 +136,8 @@ def _message(desk: Desk, mail: Mail, thread: list[str]) -> EmailMessage:
     return message
 
 
-def _address(text: str) -> Address:
-    """Mail servers know international domains in their ASCII form only."""
+def parse_address(text: str) -> Address:
+    """One address, its domain in ASCII: mail servers know no other. Raises `Invalid` for anything else."""
     try:
         address = Address(addr_spec=text)
         domain = address.domain.encode("idna").decode()

@@ -44,12 +44,13 @@ NO_LAST_RESORTS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class NewJob:
-    """Work to enqueue; see `enqueue`."""
+    """Work to enqueue, due after ``delay``; see `enqueue`."""
 
     name: str
     payload: dict[str, Any]
     key: str | None = None
     priority: WorkPriority = WorkPriority.DRAFT
+    delay: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)

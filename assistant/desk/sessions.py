@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from assistant.db import Database, utcnow
 from assistant.desk.access import SessionPrincipal
-from assistant.errors import Invalid, Unauthenticated
+from assistant.errors import Invalid, NotFound, Unauthenticated
 from assistant.models import Conversation, Customer, Inbox, VerifiedBy, WidgetSession
 from assistant.wording import Notice
 
@@ -175,6 +175,14 @@ def take_over(session: Session, row: WidgetSession, conversation_id: str) -> Non
         remove_if_empty(session, visitor.id)
     else:
         admit(row, conversation)
+
+
+def follow_link(session: Session, row: WidgetSession, conversation_id: str) -> None:
+    """Let the session see the conversation that a link of ours names. Raises `NotFound` if it is gone."""
+    conversation = session.scalar(select(Conversation).where(Conversation.public_id == conversation_id))
+    if conversation is None:
+        raise NotFound(Notice("conversation_gone"))
+    admit(row, conversation)
 
 
 def is_unverified(customer: Customer) -> bool:

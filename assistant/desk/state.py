@@ -22,6 +22,7 @@ question.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TypedDict, Unpack
 
 from sqlalchemy import func, select
@@ -58,6 +59,8 @@ from assistant.models import (
 from assistant.ports import HandoffReason
 
 DONE = (TicketStatus.SOLVED, TicketStatus.CLOSED)
+# Longer than over a weekend, nobody waits in line.
+_WAITS = timedelta(days=3)
 # Channels that deliver the assistant's answers to the customer. On others a person answers.
 ASSISTANT_CHANNELS = frozenset({"widget"})
 
@@ -207,15 +210,19 @@ def record_triage(
 
 
 def queue_position(session: Session, conversation: Conversation) -> int:
-    """Position among the conversations of its channel that wait for a person, from 1. 0 if it does not wait."""
+    """Position among the conversations of its channel that wait for a person, from 1. 0 if it does not wait.
+
+    Those in which nothing has been said for days are ahead of nobody: their customers have left."""
     if conversation.state is not ConversationState.HANDED_OFF or conversation.handed_off_at is None:
         return 0
-    waiting = select(func.count()).where(
+    ahead = select(func.count()).where(
         Conversation.state == ConversationState.HANDED_OFF,
         Conversation.channel == conversation.channel,
         Conversation.handed_off_at <= conversation.handed_off_at,
+        Conversation.updated_at > utcnow() - _WAITS,
+        Conversation.id != conversation.id,
     )
-    return session.execute(waiting).scalar_one()
+    return session.execute(ahead).scalar_one() + 1
 
 
 def _move(

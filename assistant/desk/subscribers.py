@@ -7,6 +7,7 @@ committed with it. It may read and must not write.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
@@ -19,6 +20,9 @@ from assistant.ports import WorkPriority
 
 PROCESS_MESSAGE = "process_message"  # handled by `turns`
 SCAN_AGAIN = "scan_again"  # handled by `attachments`
+MAIL_UNREAD = "mail_unread"  # handled by `notifications`
+# Whoever is there has seen a reply by then, and nothing more is to be done.
+_SOON = timedelta(minutes=1)
 
 Subscriber = Callable[[Session, Recorded], Iterable[NewJob]]
 
@@ -61,10 +65,21 @@ def redo_after_correction(session: Session, recorded: Recorded) -> Iterable[NewJ
                 yield NewJob(PROCESS_MESSAGE, {"message_id": last.id}, key=f"redo:{last.id}")
 
 
+def mail_unread_replies(_session: Session, recorded: Recorded) -> Iterable[NewJob]:
+    """Look, a little later, whether the customer has seen a reply. Of several at once, the first one's job sees all."""
+    match recorded.event:
+        case MessageCreated(message) if (
+            message.author in (Author.AGENT, Author.ASSISTANT) and message.conversation.channel == "widget"
+        ):
+            payload = {"conversation_id": message.conversation_id}
+            yield NewJob(MAIL_UNREAD, payload, key=f"{MAIL_UNREAD}:{message.conversation_id}", delay=_SOON)
+
+
 SUBSCRIBERS: tuple[Subscriber, ...] = (
     process_customer_message,
     scan_unscanned_files,
     draft_after_handoff,
     redo_after_correction,
+    mail_unread_replies,
     learning.learn_after_decision,
 )

@@ -1,5 +1,6 @@
 """Mapped classes: the tables, and the rules about one object. Rules across objects live in `desk` and `knowledge`."""
 
+from assistant.models.attention import Attention, MailRefusal
 from assistant.models.conversations import (
     Attachment,
     AttachmentKind,
@@ -64,6 +65,7 @@ __all__ = [
     "Article",
     "Attachment",
     "AttachmentKind",
+    "Attention",
     "Author",
     "Citation",
     "Conversation",
@@ -89,6 +91,7 @@ __all__ = [
     "Job",
     "JobStatus",
     "Mail",
+    "MailRefusal",
     "MailState",
     "Message",
     "MessageVisibility",

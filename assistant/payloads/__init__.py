@@ -5,6 +5,7 @@ A maker takes what is already loaded: no queries, no permissions. Whoever calls 
 
 from assistant.payloads.conversations import (
     Attachment,
+    Attention,
     Citation,
     Conversation,
     Figure,
@@ -38,6 +39,7 @@ __all__ = [
     "Alternative",
     "Assessment",
     "Attachment",
+    "Attention",
     "Citation",
     "Contradiction",
     "Conversation",

@@ -38,6 +38,29 @@ class Conversation(Payload):
         )
 
 
+class Attention(Payload):
+    """How far each side has come, by the id of the newest message."""
+
+    delivered: str | None = Field(description="That a browser of the customer has received.")
+    seen: str | None = Field(description="That the customer had before their eyes.")
+    seen_at: datetime | None
+    seen_by_agents: str | None = Field(description="Of the customer's, that an agent had before their eyes.")
+    seen_by_agents_at: datetime | None
+
+    @classmethod
+    def of(cls, attention: models.Attention) -> Self:
+        def name(message: models.Message | None) -> str | None:
+            return message.public_id if message is not None else None
+
+        return cls(
+            delivered=name(attention.delivered),
+            seen=name(attention.seen),
+            seen_at=attention.seen_at,
+            seen_by_agents=name(attention.seen_by_agents),
+            seen_by_agents_at=attention.seen_by_agents_at,
+        )
+
+
 class Attachment(Payload):
     """A file on a message. The bytes are at `/api/v1/attachments/{id}`."""
 

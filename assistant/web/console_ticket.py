@@ -12,12 +12,12 @@ from typing import Any
 
 from flask import Blueprint, Response, flash, g, redirect, render_template, request, url_for
 
-from assistant.desk import access, corrections, drafts, evidence, people, state, tickets, triage
-from assistant.desk.events import EventKind
+from assistant.desk import access, attention, corrections, drafts, evidence, people, state, tickets, triage
+from assistant.desk.events import Audience, EventKind
 from assistant.desk.feed import last_event_id
 from assistant.desk.tickets import TicketFilters
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
-from assistant.models import Conversation, ConversationState, DraftStatus, Ticket, TicketStatus
+from assistant.models import Conversation, ConversationState, DraftStatus, Event, Ticket, TicketStatus
 from assistant.skills.read_photo import CANNOT_TELL
 from assistant.skills.triage_fields import allowed_values
 from assistant.text.storable import storable
@@ -45,6 +45,7 @@ _NEWS: dict[str, str] = {
     EventKind.TICKET_TRIAGED: "triage",
     EventKind.TRIAGE_DECIDED: "triage",
     EventKind.DRAFT_UPDATED: "draft",
+    EventKind.CONVERSATION_READ: "thread",
     EventKind.CONVERSATION_UPDATED: "status",
     EventKind.TICKET_UPDATED: "status",
 }
@@ -64,7 +65,25 @@ def panel(ticket_id: str, name: str) -> Reply:
 def events(ticket_id: str) -> Response:
     with desk().db.read() as session:
         conversation_id = access.access_ticket(session, auth.agent(), ticket_id).conversation_id
-    return news_stream(conversation_id, lambda event: _NEWS.get(event.kind))
+    return news_stream(conversation_id, _news)
+
+
+def _news(event: Event) -> str | None:
+    if event.kind == EventKind.TYPING:
+        return "typing" if event.audience == Audience.AGENT else None  # only the customer's: agents know their own
+    return _NEWS.get(event.kind)
+
+
+@blueprint.post("/presence")
+def note_presence(ticket_id: str) -> tuple[str, int]:
+    """The agent has the ticket before their eyes and, with ``typing``, writes to the customer."""
+    agent = auth.agent()
+    with desk().db.begin() as session:
+        conversation_id = access.access_ticket(session, agent, ticket_id).conversation_id
+        attention.agent_saw(session, conversation_id)
+        if request.form.get("typing"):
+            attention.agent_types(session, agent, conversation_id)
+    return "", 204
 
 
 @blueprint.post("/take-over")
@@ -262,6 +281,7 @@ def _ticket_page(ticket_id: str) -> dict[str, Any]:
             "other_tickets": _other_tickets(session, row),
             "agents": [{"id": one.public_id, "name": one.name} for one in people.active_agents(session)],
             "taker": {"id": taker.public_id, "name": taker.name} if taker is not None else None,
+            "receipt": attention.receipt(session, row.conversation_id),
             "queue_position": state.queue_position(session, row.conversation),
             "fields": _triage_fields(shown),
             "settable": [status.value for status in SETTABLE],

@@ -25,7 +25,7 @@ from assistant.models import Conversation, WidgetSession
 from assistant.ports import HandoffReason
 from assistant.settings import Settings
 from assistant.text.storable import storable
-from assistant.web import auth, embedding, widget_sessions
+from assistant.web import auth, embedding, widget_replies, widget_sessions
 from assistant.web.assets import Content
 from assistant.web.bodies import read_json
 from assistant.web.context import desk, runtime
@@ -53,6 +53,7 @@ _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 blueprint.register_blueprint(widget_sessions.blueprint, url_prefix="/widget/v1")
+blueprint.register_blueprint(widget_replies.blueprint, url_prefix=_CONVERSATION)
 
 
 @blueprint.get("/widget/v1/conversations")
@@ -108,6 +109,7 @@ def get_conversation(conversation_id: str) -> Response:
             "jobs_ahead": conversations.jobs_ahead(session, conversation),
             "messages": [payloads.Message.of(message).to_json() for message in messages],
             "last_event_id": last_event_id,
+            **widget_replies.about_replies(session, conversation),
             **_about(),
         }
     return jsonify(body)
@@ -275,7 +277,7 @@ def _words() -> dict[str, Any]:
         "language": language,
         "locale": locale or wording.ENGLISH,
         "direction": wording.direction(language),
-        "texts": wording.catalogue(language),
+        "texts": wording.catalogue_of_widget(language),
     }
 
 

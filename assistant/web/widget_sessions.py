@@ -12,7 +12,8 @@ from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assistant import payloads
-from assistant.desk import inboxes, sessions
+from assistant.desk import inboxes, links, sessions
+from assistant.desk.links import Purpose
 from assistant.errors import Invalid
 from assistant.models import DEFAULT_INBOX, WidgetSession
 from assistant.web import auth
@@ -34,6 +35,7 @@ class _Open(BaseModel):
     inbox: str = Field(DEFAULT_INBOX, max_length=100)
     name: str | None = Field(None, max_length=200, pattern=r"^[^\x00]*$")
     email: str | None = Field(None, max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")
+    link: str | None = Field(None, max_length=2000, description="From a mail of ours: opens its conversation.")
     conversation_token: str | None = Field(None, max_length=2000, description="Of earlier versions; exchanged once.")
 
 
@@ -51,6 +53,8 @@ def open_session() -> tuple[Response, int]:
             name=wanted.name or None,
             email=wanted.email or None,
         )
+        if wanted.link:
+            sessions.follow_link(session, opened.session, links.read(desk().settings, Purpose.OPEN, wanted.link))
         if wanted.conversation_token:
             sessions.take_over(session, opened.session, auth.conversation_of(wanted.conversation_token))
         return jsonify(_session_json(opened.session, opened.token)), 201 if opened.begun else 200

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -73,6 +74,11 @@ def catalogue(language: str) -> Mapping[str, str | Mapping[str, str]]:
     return texts
 
 
+def catalogue_of_widget(language: str) -> Mapping[str, str | Mapping[str, str]]:
+    """The catalogue without what is only said in mails."""
+    return {code: text for code, text in catalogue(language).items() if not code.startswith("mail_")}
+
+
 def word(notice: Notice, language: str = ENGLISH) -> str:
     """The notice in a language of `LANGUAGES`. Raises `KeyError` for a code that is in no catalogue."""
     text = catalogue(language)[notice.code]
@@ -84,6 +90,14 @@ def word(notice: Notice, language: str = ENGLISH) -> str:
 def word_all(notices: Iterable[Notice], language: str = ENGLISH) -> str:
     """The notices as one text."""
     return ("" if language in _JOINED else " ").join(word(notice, language) for notice in notices)
+
+
+def show_time(at: datetime, language: str = ENGLISH, zone: tzinfo = UTC) -> str:
+    """Day, time and, where it says which, the time zone, as the language writes them."""
+    from babel.dates import format_datetime, get_timezone_name
+
+    shown = format_datetime(at, "medium", tzinfo=zone, locale=_locale(language))
+    return f"{shown} {get_timezone_name(at.astimezone(zone), 'short', locale=_locale(language))}"
 
 
 def plural_category(n: Value, language: str) -> str:

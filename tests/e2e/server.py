@@ -32,6 +32,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
+        self.folder = folder
         named = {"data_dir": folder, "port": self._port, **settings}
         self._environment = os.environ | {f"{PREFIX}{name.upper()}": str(value) for name, value in named.items()}
         self._log = (folder.parent / "server.log").open("ab")

@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import APIRequestContext, Browser, Error, Frame, Page, expect
+from sqlalchemy import select, update
 
 from assistant import sample
+from assistant.db import Database, utcnow
+from assistant.desk.subscribers import MAIL_UNREAD
 from assistant.knowledge.imports import import_folder
+from assistant.models import Job, Message
 from assistant.runtime import build
 from assistant.settings import Settings
 from tests.e2e.conftest import WAIT
 from tests.e2e.server import Server
 from tests.factories import PASSWORD, make_agent
+from tests.mail_server import Mailbox, open_mailbox
 
 pytestmark = pytest.mark.e2e
 
@@ -28,15 +35,21 @@ PRESS_AGAIN = 15_000
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with the sample company and one agent."""
+def mailbox() -> Iterator[Mailbox]:
+    with open_mailbox() as mailbox:
+        yield mailbox
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Iterator[Server]:
+    """A server with the sample company and one agent, which sends mail."""
     folder = tmp_path_factory.mktemp("e2e") / "var"
     runtime = build(Settings(data_dir=folder))
     embedder = runtime.desk.capabilities.embedder
     import_folder(runtime.desk.db, path=sample.articles_dir(), source="sample", embedder=embedder)
     make_agent(runtime.desk.db, "alice", admin=True)
     runtime.close()
-    server = Server(folder)
+    server = Server(folder, smtp_url=f"smtp://{mailbox.url}", mail_from="help@shop.example")
     try:
         server.start()
         yield server
@@ -209,6 +222,85 @@ def test_an_agent_can_work_on_a_phone(browser: Browser, server: Server, pictures
     phone.picture("phone-console-ticket")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert phone.complaints == []
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    ends_at = time.monotonic() + WAIT / 1000
+    while not is_so():
+        assert time.monotonic() < ends_at
+        time.sleep(0.1)
+
+
+def hurry_mail(server: Server) -> None:
+    """Let what has been said, and what is to be done about it, be an hour old."""
+    database = Database(f"sqlite:///{server.folder / 'assistant.db'}")
+    hour = timedelta(hours=1)
+    with database.begin() as session:
+        for message in session.scalars(select(Message)):
+            message.created_at -= hour
+        session.execute(update(Job).where(Job.name == MAIL_UNREAD).values(run_at=utcnow() - hour))
+    database.close()
+
+
+def test_a_reply_reaches_a_customer_who_has_left(
+    browser: Browser, server: Server, pictures: Path, mailbox: Mailbox
+) -> None:
+    customer, agent = Witness(browser, pictures), Witness(browser, pictures)
+    chat = open_chat(customer, server)
+    chat.locator("#text").fill("My lamp blinks.")
+    chat.locator("#send").click()
+    expect(chat.locator(".delivery")).to_contain_text("Sent")
+    chat.locator("#person").click()
+    expect(chat.locator("#banner")).to_contain_text("A colleague will take over")
+    chat.locator("#followup button").click()
+    chat.locator("#followup input").fill("kim@example.org")
+    customer.picture("replies-by-mail")
+    chat.locator("#followup input").press("Enter")
+    expect(chat.locator("#followup")).to_contain_text("kim@example.org")
+
+    sign_in(agent, server)
+    agent.page.goto(f"{server.url}/console/?tab=all")
+    agent.page.locator(".queue .main-cell a").first.click()
+    expect(chat.locator(".delivery").last).to_contain_text("Seen")
+    reply = agent.page.locator("#reply-text")
+    agent.page.locator("#write").evaluate("(details) => (details.open = true)")
+    reply.press_sequentially("Which lamp", delay=20)
+    expect(chat.locator("#agent-writing")).to_contain_text("Alice is writing")
+    customer.picture("agent-writing")
+    chat.locator("#text").press_sequentially("Th")
+    expect(agent.page.locator("#typing")).to_be_visible()
+    agent.picture("customer-writing")
+    chat.locator("#text").fill("")
+    chat.locator("#close").click()
+
+    reply.fill("Which lamp is it?")
+    reply.press("Control+Enter")
+    expect(agent.page.locator("#thread .receipt")).to_contain_text("Delivered")
+    second = customer.context.new_page()
+    for page in (customer.page, second):
+        page.goto(f"{server.url}/demo")  # opened anew, and the chat stays closed
+        expect(page).to_have_title(re.compile(r"^\(1\) "))
+    customer.picture("badge")
+
+    hurry_mail(server)
+    wait_until(lambda: bool(mailbox.raw))
+    [received] = mailbox.mails
+    assert received["To"] == "kim@example.org"
+    body = received.get_body(("plain",))
+    assert body is not None
+    assert "> Which lamp is it?" in body.get_content()
+    [link] = re.findall(r"http\S+/widget/#link=\S+", body.get_content())
+    phone = Witness(browser, pictures, width=360, height=740)
+    phone.page.goto(link)
+    expect(phone.page.locator("#log")).to_contain_text("Which lamp is it?")
+    assert "link" not in phone.page.url
+    phone.picture("opened-by-link")
+    for page in (customer.page, second):
+        expect(page).to_have_title(re.compile(r"^[^(]"))
+    expect(agent.page.locator("#thread .receipt")).to_contain_text("Seen")
+    for witness in (customer, agent, phone):
+        assert witness.complaints == []
+        witness.context.close()
 
 
 def test_a_customer_who_waits_sees_how_many_are_before_them(browser: Browser, tmp_path: Path, pictures: Path) -> None:

@@ -68,7 +68,16 @@ class RecordingThread {
   }
 }
 
-const view = { onState() {}, onConnection() {}, onNews() {}, onSent() {}, onStarted() {} };
+const view = {
+  onState() {},
+  onConnection() {},
+  onNews() {},
+  onSent() {},
+  onStarted() {},
+  onLoaded() {},
+  onTyping() {},
+};
+const attention = { start() {}, add() {}, apply() {}, forget() {} };
 const customer = { id: "msg_1", author: "customer", text: "It leaks." };
 
 const accepted = (body) => {
@@ -109,7 +118,7 @@ function serveChat({
 function open() {
   const thread = new RecordingThread();
   const api = new Api("https://support.example/widget/v1/");
-  return { thread, chat: new Chat({ api, thread, outbox: new Outbox(), view }) };
+  return { thread, chat: new Chat({ api, thread, outbox: new Outbox(), attention, view }) };
 }
 
 beforeEach(() => {

@@ -150,9 +150,9 @@ def test_a_handoff_is_told_by_codes_that_the_widget_words(
         conversations.hand_off(session, session.scalars(select(Conversation)).one(), reason)
     told = rosa.get().json["messages"][-1]
     notices = [Notice(**notice) for notice in told["notices"]]
-    assert notices[:2] == [Notice(f"handoff_{reason.value}"), Notice("queue_next")]
+    assert [notice.code for notice in notices] == [f"handoff_{reason.value}", "sees_everything", "come_back_later"]
     assert told["text"] == word_all(notices)
-    assert "Reihe" in word_all(notices, "de")
+    assert "Fenster schließen" in word_all(notices, "de")
 
 
 def test_a_refusal_has_a_code_and_values(client: FlaskClient, rosa: Browser) -> None:

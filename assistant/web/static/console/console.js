@@ -1,6 +1,7 @@
 // What the console needs beyond htmx: typed text survives refreshes (keep.js), relative times, a photo viewer, keys.
 
 import "./keep.js";
+import "./presence.js";
 
 const UNITS = [
   ["day", 86400],

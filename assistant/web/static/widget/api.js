@@ -97,6 +97,25 @@ export class Api {
     return this.#json(this.#inside("/handoff"), { method: "POST" });
   }
 
+  /** Everything up to this message has arrived or, with `seen`, is before the customer's eyes. */
+  read(message, seen) {
+    return this.#request(this.#inside("/read"), { method: "PUT", json: { message, seen } });
+  }
+
+  typing() {
+    return this.#request(this.#inside("/typing"), { method: "POST" });
+  }
+
+  /** Send replies that the customer misses to this address, too. Resolves to {email, proved}. */
+  setAddress(email) {
+    return this.#json(this.#inside("/address"), { method: "PUT", json: { email } });
+  }
+
+  /** Mail the conversation to its customer. Resolves to {email}. */
+  sendTranscript() {
+    return this.#json(this.#inside("/transcript"), { method: "POST" });
+  }
+
   async attachment(id, { thumbnail = false } = {}) {
     const path = this.#inside(`/attachments/${encodeURIComponent(id)}${thumbnail ? "?thumbnail=1" : ""}`);
     return (await this.#request(path)).blob();

@@ -18,6 +18,7 @@ export class Chat {
   #api;
   #thread;
   #outbox;
+  #attention;
   #view;
   #stream;
   #opening = null; // the request for a session, while it is on its way
@@ -31,11 +32,15 @@ export class Chat {
   #syncTimer = null;
   #hearsWholeAnswer = false; // an answer is streamed only if its beginning was received
 
-  /** @param view {onState(state), onConnection(connected), onNews(message), onSent(message), onStarted()} */
-  constructor({ api, thread, outbox, view }) {
+  /**
+   * @param view {onState(state), onConnection(connected), onNews(message), onSent(message), onStarted(), onLoaded(now),
+   *   onTyping(sign)}
+   */
+  constructor({ api, thread, outbox, attention, view }) {
     this.#api = api;
     this.#thread = thread;
     this.#outbox = outbox;
+    this.#attention = attention;
     this.#view = view;
     this.#stream = new EventStream(api, {
       onEvent: (kind, payload) => this.#receive(kind, payload),
@@ -73,6 +78,16 @@ export class Chat {
     const begun = this.#hasBegun && !this.#thread.isEmpty;
     if (begun || this.#outbox.items.length) await this.#flush();
     return begun;
+  }
+
+  /** Show the conversation that a link in a mail of ours opens. */
+  async follow(link) {
+    try {
+      await this.#requestSession({ link });
+      local.remove("left");
+    } catch (problem) {
+      this.#thread.showNotice(wordNotices(problem.notice) ?? t("reconnecting"));
+    }
   }
 
   /** Leave the conversation: the next message begins another. */
@@ -189,6 +204,7 @@ export class Chat {
     }
     this.#outbox.remove(item);
     this.#thread.show(posted.message);
+    this.#attention.add(posted.message);
     this.#thread.setDelivery(item.clientId, { kind: "sent", text: t("sent") });
     this.#thread.showRejected(item.clientId, posted.rejected_files);
     this.#view.onSent(posted.message);
@@ -276,6 +292,8 @@ export class Chat {
     if (kind === "message.created") this.#showMessage(payload);
     else if (kind === "message.updated") this.#thread.update(payload);
     else if (kind === "conversation.updated") this.#setState(payload);
+    else if (kind === "conversation.read") this.#attention.apply(payload);
+    else if (kind === "typing") this.#view.onTyping(payload);
     else if (kind === "answer.started") this.#answerStarted();
     else if (kind === "answer.delta" && this.#hearsWholeAnswer) this.#thread.addWords(payload.text);
     else if (kind === "answer.dropped") this.#thread.restartWords();
@@ -283,6 +301,7 @@ export class Chat {
 
   #showMessage(message) {
     const isNew = this.#thread.show(message);
+    this.#attention.add(message);
     if (message.author === "customer") {
       const item = this.#outbox.find(message.client_id);
       if (item) this.#arrived(item);
@@ -337,11 +356,13 @@ export class Chat {
 
   #setState({ state, queue_position = null, agent_name = null }) {
     const wasClosed = this.conversation.state === "closed";
+    const begunToWait = state === "handed_off" && this.conversation.state !== "handed_off";
     this.conversation = { state, queue_position, agent_name };
     if (state !== "assistant") this.#await(null);
     else if (wasClosed && this.#thread.lastAuthor === "customer") this.#await("writing");
     if (state === "handed_off" || state === "agent") local.remove("wants_person");
     this.#view.onState(this.conversation);
+    if (begunToWait) void this.#sync(); // when people are back, and how long a reply takes
   }
 
   // Synchronizing
@@ -354,6 +375,8 @@ export class Chat {
       if (!this.#hasBegun) return;
       const now = await this.#api.load();
       for (const message of now.messages) this.#thread.show(message);
+      this.#attention.start(now.messages, now.attention);
+      this.#view.onLoaded(now);
       this.#setState(now);
       const isOpenQuestion = now.state === "assistant" && this.#thread.lastAuthor === "customer";
       if (this.#awaits === null && isOpenQuestion) this.#await("writing");
@@ -409,6 +432,7 @@ export class Chat {
   #leave() {
     this.#stream.stop();
     this.#api.conversation = null;
+    this.#attention.forget();
     this.#setState({ state: "assistant" });
     this.#await(null);
   }

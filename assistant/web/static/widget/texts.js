@@ -44,6 +44,13 @@ export function timeOf(date) {
   return clock.format(date);
 }
 
+/** A time within the next days with its weekday, a later one with its date, in the reader's time zone. */
+export function momentOf(date) {
+  const isSoon = date - Date.now() < 6 * 86_400_000;
+  const day = isSoon ? { weekday: "long" } : { day: "numeric", month: "long" };
+  return new Intl.DateTimeFormat(locale, { ...day, hour: "numeric", minute: "2-digit" }).format(date);
+}
+
 /** "Today", "Yesterday", or the date; with its year if that is another one. */
 export function dayOf(date) {
   const today = new Date();

@@ -2,13 +2,15 @@
 
 import { setAccent } from "./accent.js";
 import { Api } from "./api.js";
+import { Attention } from "./attention.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { icon, make } from "./dom.js";
+import { Followup } from "./followup.js";
 import { ParentPage } from "./parent.js";
 import { readContext } from "./site.js";
 import { Outbox } from "./store.js";
-import { fillIn, joined, onLanguage, t, useLanguage } from "./texts.js";
+import { fillIn, joined, momentOf, onLanguage, t, useLanguage } from "./texts.js";
 import { setTheme } from "./theme.js";
 import { Thread } from "./thread.js";
 import { Viewer } from "./viewer.js";
@@ -33,18 +35,26 @@ const thread = new Thread(
     onRate: (id, helpful) => api.rate(id, helpful),
   },
 );
+const attention = new Attention(api, {
+  onUnread: (news) => parentPage.tell("unread", news),
+  onChange: showSeen,
+});
+const followup = new Followup(find("followup"), api);
 const chat = new Chat({
   api,
   thread,
   outbox: new Outbox(),
+  attention,
   view: {
     onState: showState,
     onConnection: showConnection,
     onNews: (message) => {
       announce(message);
-      countNews(message);
+      if (message.author === "agent") showTyping(null);
     },
     onSent: announce,
+    onLoaded: (now) => (loaded = now),
+    onTyping: showTyping,
     onStarted: () => parentPage.tell("started"),
   },
 });
@@ -78,11 +88,14 @@ const parentPage = new ParentPage(config.origins, config.parent, {
   },
   opened: ({ focus }) => {
     isOpen = true;
-    unread = 0;
+    look();
     if (!thread.isEmpty) thread.scrollToEnd();
     if (focus !== false) composer.focus();
   },
-  closed: () => (isOpen = false),
+  closed: () => {
+    isOpen = false;
+    look();
+  },
   language: ({ language }) => speak(language),
   context: ({ context }) => (api.siteContext = readContext(context)),
   theme: ({ theme }) => setTheme(theme),
@@ -91,7 +104,8 @@ const parentPage = new ParentPage(config.origins, config.parent, {
 
 chat.visitor = visitorFrom({});
 let isOpen = !parentPage.isEmbedded;
-let unread = 0;
+let loaded = {}; // what the server said of the conversation when it was loaded
+let typing = null; // the timer that takes the sign away
 let reconnecting = null;
 let calls = 0; // of speak
 
@@ -102,8 +116,12 @@ onLanguage(() => {
   fillIn(document);
   composer.reword();
   chat.reword();
+  showSeen();
+  followup.draw();
   showConnection(true);
 });
+document.addEventListener("visibilitychange", look);
+find("text").addEventListener("input", () => attention.typed());
 find("person").addEventListener("click", askForPerson);
 find("welcome-photo").addEventListener("click", () => composer.openPicker());
 find("attach").addEventListener("click", () => composer.openPicker());
@@ -114,11 +132,26 @@ addEventListener("offline", () => showConnection(false));
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !find("viewer").open) parentPage.tell("close");
 });
-chat.resume().finally(() => {
+look();
+begin().finally(() => {
   speakLike(chat.conversation.language);
   showWelcome();
   document.body.classList.add("ready");
 });
+
+/** A link in a mail of ours names its conversation behind the #, which is not sent or logged. */
+async function begin() {
+  const link = new URLSearchParams(location.hash.slice(1)).get("link");
+  if (link && !parentPage.isEmbedded) {
+    history.replaceState(null, "", location.pathname + location.search);
+    await chat.follow(link);
+  }
+  await chat.resume();
+}
+
+function look() {
+  attention.isLooking = isOpen && !document.hidden;
+}
 
 /** Neither page nor browser speaks a language that we have: the customer's own may be one. */
 function speakLike(language) {
@@ -163,16 +196,18 @@ function showState({ state, queue_position: position, agent_name: agent }) {
   document.body.dataset.state = state;
   find("person").hidden = state !== "assistant";
   if (state !== "assistant") find("hint").hidden = true;
+  if (state !== "agent") showTyping(null);
   showBanner(bannerFor(state, position, agent));
+  followup.show({ byMail: loaded.by_mail, state });
 }
 
 function bannerFor(state, position, agent) {
   if (state === "handed_off") {
-    const place = position > 1 ? t("queue_position", { n: position }) : t("queue_next");
-    return { symbol: "clock", title: t("banner_waiting"), text: joined([place, t("come_back_later")]) };
+    return { symbol: "clock", title: t("banner_waiting"), text: joined([...outlook(position), t("come_back_later")]) };
   }
   if (state === "agent") {
-    return { symbol: "person", title: t("banner_agent", { name: agent ?? t("agent") }), text: t("banner_agent_text") };
+    const title = t("banner_agent", { name: agent ?? t("agent") });
+    return { symbol: initialsOf(agent) ?? "person", title, text: t("banner_agent_text") };
   }
   if (state === "closed") {
     const startAnew = () => {
@@ -186,6 +221,25 @@ function bannerFor(state, position, agent) {
   return null;
 }
 
+/** When a reply may be expected, in sentences: when people are back, else the place in the line and what is usual. */
+function outlook(position) {
+  if (loaded.opens_at) return [t("away_until", { when: momentOf(new Date(loaded.opens_at)) })];
+  const place = position > 1 ? t("queue_position", { n: position }) : t("queue_next");
+  const minutes = loaded.reply_minutes;
+  if (!minutes) return [place];
+  const usual =
+    minutes > 55
+      ? t("reply_hours", { n: Math.ceil(minutes / 60) })
+      : t("reply_minutes", { n: minutes > 5 ? Math.ceil(minutes / 5) * 5 : minutes });
+  return [place, usual];
+}
+
+function initialsOf(name) {
+  const letters = [...(name ?? "").matchAll(/(?<!\p{L})\p{L}/gu)].map(([letter]) => letter);
+  const shown = letters.length > 1 ? letters[0] + letters.at(-1) : letters[0];
+  return shown ? make("span.initials", { "aria-hidden": "true" }, shown.toUpperCase()) : null;
+}
+
 function showBanner(banner) {
   const element = find("banner");
   element.hidden = banner === null;
@@ -196,7 +250,7 @@ function showBanner(banner) {
   const words = make("p", {}, make("strong", {}, banner.title), joined(["", ""]), make("span", {}, banner.text));
   // Screen readers would read the same text again.
   if (element.querySelector("p")?.textContent === words.textContent) return;
-  element.replaceChildren(icon(banner.symbol), words);
+  element.replaceChildren(typeof banner.symbol === "string" ? icon(banner.symbol) : banner.symbol, words);
   if (banner.action) {
     element.append(make("button.pill", { type: "button", onclick: banner.action.run }, banner.action.text));
   }
@@ -224,10 +278,20 @@ function announce({ author }) {
   if (author !== "system") parentPage.tell("message", { author });
 }
 
-function countNews(message) {
-  if (isOpen || message.author === "system") return;
-  unread += 1;
-  parentPage.tell("unread", { count: unread });
+/** An agent has seen what the customer wrote last. */
+function showSeen() {
+  const last = attention.lastOwn;
+  if (!last?.client_id || !attention.isSeenByAgents(last.id)) return;
+  thread.setDelivery(last.client_id, { kind: "sent", text: t("seen") });
+}
+
+/** @param sign {name, seconds} of an agent who writes; null: nobody does */
+function showTyping(sign) {
+  clearTimeout(typing);
+  const element = find("agent-writing");
+  element.hidden = sign === null;
+  element.textContent = sign === null ? "" : t("agent_writing", { name: sign.name ?? t("agent") });
+  if (sign !== null) typing = setTimeout(() => showTyping(null), sign.seconds * 1000);
 }
 
 function visitorFrom(options) {

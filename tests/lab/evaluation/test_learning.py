@@ -73,4 +73,4 @@ def test_everyday_decisions_take_no_category_of_the_sample_away() -> None:
     for category, recall in before.recall.items():
         assert triage.recall[category] > recall - 0.15
     assert triage.recall["safety"] >= before.recall["safety"]
-    assert triage.calibration_error < 0.1 < before.calibration_error
+    assert max(before.calibration_error, triage.calibration_error) < 0.1

@@ -280,9 +280,17 @@ def hand_off(session: Session, conversation: Conversation, reason: HandoffReason
     """Give the conversation to a person and tell the customer. A no-op if a person has it or is being waited for."""
     if state.hand_off(session, conversation, reason):
         # The place in the line is not among them: it moves, and what is said here stays.
-        notices = [Notice(f"handoff_{reason.value}"), Notice("sees_everything"), Notice("come_back_later")]
-        told = [notice.to_json() for notice in notices]
-        state.add_message(session, conversation, Message(author=Author.SYSTEM, text=word_all(notices), notices=told))
+        tell(
+            session,
+            conversation,
+            [Notice(f"handoff_{reason.value}"), Notice("sees_everything"), Notice("come_back_later")],
+        )
+
+
+def tell(session: Session, conversation: Conversation, notices: Sequence[Notice]) -> None:
+    """Tell the customer something that nobody has written."""
+    told = [notice.to_json() for notice in notices]
+    state.add_message(session, conversation, Message(author=Author.SYSTEM, text=word_all(notices), notices=told))
 
 
 def language_of(conversation: Conversation, messages: Sequence[Message]) -> str | None:

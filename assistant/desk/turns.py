@@ -22,7 +22,7 @@ from assistant.desk.context import context_of
 from assistant.desk.courtesy import is_courtesy
 from assistant.desk.desk import Desk
 from assistant.desk.events import AnswerDelta, AnswerDropped, AnswerStarted
-from assistant.desk.evidence import contradictions_of, read_photos
+from assistant.desk.evidence import contradictions_of, evidence_of, photos_of, read_photos, to_value
 from assistant.models import (
     Author,
     Conversation,
@@ -44,7 +44,9 @@ from assistant.skills.answer import (
     Token,
 )
 from assistant.skills.answer_request import AnswerRequest
+from assistant.skills.retake import is_cut_off
 from assistant.text.languages import expected
+from assistant.wording import Notice
 
 GIVE_UP = "give_up"  # the job that follows once a message could not be processed
 # Seconds between deltas: one row and one wake-up for several tokens.
@@ -83,6 +85,7 @@ def process_message(desk: Desk, message_id: int) -> None:
             feed.append(session, message.conversation_id, AnswerStarted())
     with at_priority(WorkPriority.INTERACTIVE if live else WorkPriority.DRAFT):
         read_photos(desk, message_id)
+        _ask_for_another_photo(desk, message)
         triage.triage_message(desk, message_id)
         if follows and language.rejects(message.new_text, desk.capabilities):
             with desk.db.begin() as session:
@@ -96,6 +99,28 @@ def process_message(desk: Desk, message_id: int) -> None:
     if message.failed:  # the job was retried
         with desk.db.begin() as session:
             conversations.set_failed(session, session.get_one(Message, message_id), failed=False)
+
+
+def _ask_for_another_photo(desk: Desk, message: Message) -> None:
+    """If a number runs out of a photo, tell the customer so, once per message and unless an agent is there to ask."""
+    with desk.db.begin() as session:
+        photos = photos_of(session, [message.id])
+        known = evidence_of(session, photos)
+        cut_off = [photo for photo in photos if photo.sha256 in known and is_cut_off(to_value(known[photo.sha256]))]
+        if not cut_off:
+            return
+        conversation = state.lock_conversation(session, message.conversation_id)
+        is_waiting = conversation.state in (ConversationState.ASSISTANT, ConversationState.HANDED_OFF)
+        if is_waiting and conversation.channel in state.ASSISTANT_CHANNELS and not _was_asked(session, message):
+            notices = [Notice("photo_cut_off", {"name": photo.filename}) for photo in cut_off]
+            conversations.tell(session, conversation, notices)
+
+
+def _was_asked(session: Session, message: Message) -> bool:
+    later = select(Message.notices).where(
+        Message.conversation_id == message.conversation_id, Message.id > message.id, Message.author == Author.SYSTEM
+    )
+    return any(notice["code"] == "photo_cut_off" for notices in session.scalars(later) for notice in notices or ())
 
 
 def give_up(desk: Desk, message_id: int) -> None:

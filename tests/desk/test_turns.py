@@ -29,7 +29,7 @@ from assistant.models import (
     Ticket,
     TriageResult,
 )
-from assistant.ports import HandoffReason, Mode
+from assistant.ports import Box, HandoffReason, Mode, TextLine
 from assistant.runtime import Runtime
 from tests.factories import make_agent, make_articles, make_conversation, make_ticket, make_upload
 from tests.fakes import BreaksOff, FakeOCR, ManualClock, ScriptedChatModel, fake_capabilities
@@ -230,6 +230,29 @@ def test_work_that_fails_for_good_hands_off_and_nobody_is_left_in_silence(
         assert JobStatus.DEAD in session.scalars(select(Job.status)).all()
     assert conversation(desk).handoff_reason is HandoffReason.ENGINE_DOWN
     assert said(desk)[-1][0] is Author.SYSTEM
+
+
+@pytest.mark.parametrize(
+    ("line", "box", "asks"),
+    [
+        ("SN: DP40718256", Box(0.4, 0.4, 1.0, 0.5), True),
+        ("SN: DP40718256", Box(0.4, 0.4, 0.9, 0.5), False),
+        ("SN: DP40718256", Box(0.0, 0.4, 1.0, 0.5), False),  # a close-up
+        ("Welcome to our", Box(0.4, 0.4, 1.0, 0.5), False),
+    ],
+)
+def test_a_number_that_runs_out_of_the_photo_is_asked_for_once(
+    make_runtime: Callable[..., Runtime], line: str, box: Box, asks: bool
+) -> None:
+    desk = make_runtime(capabilities=fake_capabilities(ocr=FakeOCR(TextLine(line, 0.9, box)))).desk
+    message = say(desk, "Is this still under warranty?", photo=True).message
+    worker.run_until_idle(desk)
+    turns.process_message(desk, message.id)  # as after a crash
+    asked = [text for author, text in said(desk) if author is Author.SYSTEM and "cut off" in text]
+    assert (
+        asked
+        == ["A number at the edge of photo.jpg is cut off. Please take one more photo that shows all of it."] * asks
+    )
 
 
 def _boom(_texts: list[str]) -> list[list[float]]:

@@ -5,6 +5,7 @@ import { beforeEach, test } from "node:test";
 import {
   dayOf,
   digits,
+  digitsBeside,
   joined,
   onLanguage,
   t,
@@ -84,6 +85,11 @@ test("times and dates are written as they are where the customer lives", () => {
   assert.doesNotMatch(written("ar-MA").join(" "), /[٠-٩]/);
   speak("de");
   assert.equal(dayOf(new Date()), "Heute");
+});
+
+test("a number beside an English text has no Arabic digits", () => {
+  speak("ar-EG");
+  assert.deepEqual([digitsBeside("Error codes", 12), digitsBeside("رموز الخطأ", 12)], ["12", "١٢"]);
 });
 
 test("who shows texts is told when the language changes, and so is the page", () => {

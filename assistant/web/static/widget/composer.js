@@ -19,6 +19,7 @@ export class Composer {
   #limits;
   #onSend;
   #files = [];
+  #advised = new Map(); // file to {code, line}
   #suggested = null;
 
   /**
@@ -99,29 +100,27 @@ export class Composer {
   async #coach(file) {
     if (!SHOWN_BY_BROWSERS.includes(file.type)) return;
     const { adviceOn } = await import("./coach.js");
-    file.advice = await adviceOn(file.blob);
-    this.#advise();
+    const code = await adviceOn(file.blob);
+    if (code && this.#files.includes(file)) this.#advise(file, code);
   }
 
-  #advise() {
-    const lines = this.#files.filter(({ advice }) => advice).map((file) => this.#adviceLine(file));
-    this.#advice.replaceChildren(...lines);
-  }
-
-  #adviceLine(file) {
+  #advise(file, code) {
     const replace = () => {
       this.#remove(file);
       this.openPicker();
     };
     const button = make("button.link", { type: "button", onclick: replace }, t("photo_again"));
-    return make("p.hint", {}, make("span", { dir: "auto" }, t(file.advice, { name: file.name })), " ", button);
+    const line = make("p.hint", {}, make("span", { dir: "auto" }, t(code, { name: file.name })), " ", button);
+    this.#advised.set(file, { code, line });
+    this.#advice.append(line);
   }
 
   #remove(file) {
     const at = this.#files.indexOf(file);
     this.#files.splice(at, 1);
     this.#chips.children[at].remove();
-    this.#advise();
+    this.#advised.get(file)?.line.remove();
+    this.#advised.delete(file);
     this.#changed();
     this.focus();
   }
@@ -130,7 +129,8 @@ export class Composer {
   reword() {
     this.showNotice("");
     this.#chips.replaceChildren(...this.#files.map((file) => this.#chip(file)));
-    this.#advise();
+    this.#advice.replaceChildren();
+    for (const [file, { code }] of this.#advised) this.#advise(file, code);
   }
 
   /** Why the server would refuse a file, as far as that can be told from here; null if it would not. */
@@ -215,7 +215,8 @@ export class Composer {
     const files = this.#files;
     this.#files = [];
     this.#chips.replaceChildren();
-    this.#advise();
+    this.#advice.replaceChildren();
+    this.#advised.clear();
     this.showNotice("");
     this.setText("");
     this.#onSend({ text, files });

@@ -3,7 +3,7 @@
 
 import { blocksOf } from "./blocks.js";
 import { make, safeLink } from "./dom.js";
-import { digits, t } from "./texts.js";
+import { digitsBeside, t } from "./texts.js";
 
 const INLINE =
   /\*\*[^*\n]+\*\*|`[^`\n]+`|https?:\/\/[^\s<>"“”„«。、，；：！？（）「」『』【】《》؟،؛]+|[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{2,63}){1,4}/gi;
@@ -179,7 +179,11 @@ function rowQuotedBy(marks) {
 
 function chip({ number, title }, onclick) {
   const label = t("source", { n: number, title });
-  const button = make("button.chip", { type: "button", title, "aria-label": label, onclick }, digits(number));
+  const button = make(
+    "button.chip",
+    { type: "button", title, "aria-label": label, onclick },
+    digitsBeside(title, number),
+  );
   // A word joiner keeps the chip on the same line as the sentence's last word.
   const holder = document.createDocumentFragment();
   holder.append("\u2060", button);

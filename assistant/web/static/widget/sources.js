@@ -2,7 +2,7 @@
 
 import { icon, make, safeLink } from "./dom.js";
 import { prose, sourcesOf } from "./prose.js";
-import { digits, t } from "./texts.js";
+import { digitsBeside, t } from "./texts.js";
 
 let count = 0;
 
@@ -48,7 +48,7 @@ export class Sources {
   #row(source) {
     const id = `source-${++count}`;
     const name = make("span.name", {}, make("span.title", { dir: "auto" }, source.title));
-    const number = make("span.number", {}, digits(source.number));
+    const number = make("span.number", {}, digitsBeside(source.title, source.number));
     const expands = { type: "button", "aria-expanded": "false", "aria-controls": id };
     const button = make("button.source", expands, number, name, icon("chevron"));
     const panel = make("div.passages", { id, hidden: true });

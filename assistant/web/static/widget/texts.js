@@ -21,7 +21,7 @@ export function useLanguage({ language, locale: tag, direction, texts: catalogue
   isRightToLeft = direction === "rtl";
   number = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
   plural = new Intl.PluralRules(locale);
-  clock = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" });
+  clock = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
   day = new Intl.DateTimeFormat(locale, { weekday: "long", day: "numeric", month: "long" });
   dayOfYear = new Intl.DateTimeFormat(locale, { day: "numeric", month: "long", year: "numeric" });
   document.documentElement.lang = language;
@@ -37,6 +37,11 @@ export function onLanguage(listener) {
 /** A number in the customer's digits. */
 export function digits(value) {
   return number.format(value);
+}
+
+/** A number beside a text that we have not worded: Arabic digits stand in Arabic texts only. */
+export function digitsBeside(text, value) {
+  return /\p{Script=Arabic}/u.test(text) ? digits(value) : String(value);
 }
 
 /** The time of day, with 12 or 24 hours as is usual where the customer lives. */

@@ -95,6 +95,7 @@ export class Thread {
     const shown = this.#byId.get(message.id);
     if (!shown) return;
     const entry = this.#entry(message);
+    entry.setAttribute("aria-live", "off"); // it has been read aloud
     const delivery = shown.querySelector(".delivery");
     if (delivery) entry.querySelector(".delivery")?.replaceWith(delivery);
     this.#messages.set(message.id, message);
@@ -131,6 +132,7 @@ export class Thread {
     const entry = this.#byClientId.get(clientId);
     const place = entry?.querySelector(".delivery");
     if (!place) return;
+    const hadFocus = place.contains(document.activeElement);
     entry.dataset.delivery = kind;
     const symbol = { sent: "check", failed: "warn", waiting: "clock", sending: "clock" }[kind];
     place.replaceChildren(icon(symbol), make("span", { dir: "auto" }, text));
@@ -138,6 +140,7 @@ export class Thread {
     for (const action of actions) {
       place.append(make("button.link", { type: "button", onclick: action.run }, action.text));
     }
+    if (hadFocus) (place.querySelector("button") ?? this.#scroller).focus();
   }
 
   /** How much of a message's files has been sent: 0 to 1. */
@@ -157,7 +160,10 @@ export class Thread {
   }
 
   remove(clientId) {
-    this.#byClientId.get(clientId)?.remove();
+    const entry = this.#byClientId.get(clientId);
+    const hadFocus = entry?.contains(document.activeElement);
+    entry?.remove();
+    if (hadFocus) this.#scroller.focus();
     this.#byClientId.delete(clientId);
   }
 
@@ -171,7 +177,8 @@ export class Thread {
 
   showWriting(text) {
     this.#writing.hidden = false;
-    this.#writing.querySelector(".status").textContent = text;
+    const status = this.#writing.querySelector(".status");
+    if (status.textContent !== text) status.textContent = text; // a screen reader would say the same again
     this.#follow(false);
   }
 
@@ -282,7 +289,10 @@ export class Thread {
     entry.append(bubble);
     if (sources.element) entry.append(sources.element);
     if (message.author === "assistant" && message.citations.length) entry.append(this.#rating(message));
-    if (message.author === "customer") entry.append(make("p.delivery"));
+    if (message.author === "customer") {
+      entry.setAttribute("aria-live", "off"); // its author need not hear it, but what becomes of it
+      entry.append(make("p.delivery", { "aria-live": "polite" }));
+    }
     return entry;
   }
 

@@ -299,6 +299,10 @@ function visitorFrom(options) {
   for (const name of ["name", "email"]) {
     if (typeof options?.[name] === "string" && options[name].trim()) visitor[name] = options[name].trim();
   }
+  if (visitor.email && !/^[^@\s]+@[^@\s]+$/.test(visitor.email)) {
+    console.warn(`SupportAssistant: data-email is not an address: ${visitor.email}`);
+    delete visitor.email; // the site's mistake does not silence its customers
+  }
   return visitor;
 }
 

@@ -26,7 +26,7 @@ from assistant.desk.courtesy import is_courtesy
 from assistant.desk.desk import Desk
 from assistant.desk.events import MessageRated, MessageUpdated
 from assistant.desk.subscribers import PROCESS_MESSAGE
-from assistant.errors import Conflict, Invalid, NotFound
+from assistant.errors import Conflict, Invalid, NotFound, Unauthenticated
 from assistant.media.files import Upload
 from assistant.models import (
     Author,
@@ -85,7 +85,9 @@ def start_conversation(
     if not new["text"].strip() and not new["uploads"]:
         raise Invalid(Notice("message_empty"), field="text")
     with desk.db.begin() as session:
-        customer = session.get_one(Customer, principal.customer_id, with_for_update=True)
+        customer = session.get(Customer, principal.customer_id, with_for_update=True)
+        if customer is None:  # it has become another one's just now
+            raise Unauthenticated("This session was ended. Begin a new one.")
         known = _conversation_of(session, principal, new["client_id"]) or _newer_than(session, principal, after)
         if known is None:
             inbox = session.get_one(Inbox, principal.inbox_id)

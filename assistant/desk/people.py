@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -79,7 +80,7 @@ def find_or_add_customer(
     customer = _find_customer(session, email, external_id)
     if customer is not None:
         return customer
-    known = {"verified_at": utcnow(), "verified_by": VerifiedBy.API} if external_id or email else {}
+    known = {"verified_at": utcnow(), "verified_by": VerifiedBy.API}
     try:
         with session.begin_nested():
             customer = Customer(name=name or None, email=email, external_id=external_id or None, **known)
@@ -105,3 +106,12 @@ def find_by_address(session: Session, email: str) -> Customer | None:
         Customer.email == email, Customer.external_id.is_(None), Customer.verified_at.is_not(None)
     )
     return session.scalar(query.order_by(Customer.id).limit(1))
+
+
+def find_customers(session: Session, who: str) -> Sequence[Customer]:
+    """Customers with this public id, external id or e-mail address. Raises `NotFound` if there are none."""
+    is_meant = or_(Customer.public_id == who, Customer.external_id == who, Customer.email == address(who))
+    found = session.scalars(select(Customer).where(is_meant).order_by(Customer.id)).all()
+    if not found:
+        raise NotFound(f"There is no customer {who!r}: name an id (cus_…), an external id or an e-mail address.")
+    return found

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -155,6 +156,21 @@ def replace_at_once(row: WidgetSession) -> str:
     return _replace(row, now)
 
 
+def succeed(session: Session, row: WidgetSession, customer: Customer) -> Opened:
+    """End the session and begin one for another customer in the same browser."""
+    row.revoked_at, token = utcnow(), new_token()
+    begun = WidgetSession(
+        customer=customer,
+        inbox=row.inbox,
+        origin=row.origin,
+        token_hash=_hash(token),
+        expires_at=utcnow() + LASTS,
+    )
+    session.add(begun)
+    session.flush()
+    return Opened(begun, token, begun=False)
+
+
 def _replace(row: WidgetSession, now: datetime) -> str:
     token = new_token()
     row.token_hash, row.renewed_at = _hash(token), now
@@ -206,6 +222,13 @@ def revoke(session: Session, *, customer_id: int | None = None, session_id: int 
     return len(session.execute(ended.returning(WidgetSession.id)).all())
 
 
+def valid_sessions(session: Session, customer: Customer) -> Sequence[WidgetSession]:
+    """The browsers that talk as this customer, the last used first."""
+    holds = (WidgetSession.revoked_at.is_(None), WidgetSession.expires_at > utcnow())
+    query = select(WidgetSession).where(WidgetSession.customer_id == customer.id, *holds)
+    return session.scalars(query.order_by(WidgetSession.last_used_at.desc())).all()
+
+
 def is_valid(db: Database, principal: SessionPrincipal) -> bool:
     """Whether the session still holds, and for the same customer."""
     with db.read() as session:
@@ -214,7 +237,7 @@ def is_valid(db: Database, principal: SessionPrincipal) -> bool:
 
 
 def sweep(db: Database, *, now: datetime) -> None:
-    """Remove sessions that ended long ago, and visitors of whom nothing else is known."""
+    """Remove sessions that ended long ago, and customers of whom nothing is left."""
     with db.begin() as session:
         ended = or_(WidgetSession.expires_at < now - _KEEP, WidgetSession.revoked_at < now - _KEEP)
         gone = set(session.scalars(delete(WidgetSession).where(ended).returning(WidgetSession.customer_id)))
@@ -223,16 +246,12 @@ def sweep(db: Database, *, now: datetime) -> None:
 
 
 def remove_if_empty(session: Session, customer_id: int) -> None:
-    """Remove an unverified customer who has no conversation and no session."""
+    """Remove a customer who has no conversation and no session."""
     used = or_(
         select(Conversation.id).where(Conversation.customer_id == Customer.id).exists(),
         select(WidgetSession.id).where(WidgetSession.customer_id == Customer.id).exists(),
     )
-    session.execute(
-        delete(Customer).where(
-            Customer.id == customer_id, Customer.verified_at.is_(None), Customer.external_id.is_(None), ~used
-        )
-    )
+    session.execute(delete(Customer).where(Customer.id == customer_id, ~used))
 
 
 def _require_valid(row: WidgetSession, token: str, origin: str | None) -> None:

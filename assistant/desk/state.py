@@ -77,6 +77,7 @@ class TicketChanges(TypedDict, total=False):
     product: str | None
     team: Team | None
     agent: Agent | None
+    requester: Customer
 
 
 def lock_conversation(session: Session, conversation_id: int) -> Conversation:
@@ -182,7 +183,7 @@ def change_ticket(session: Session, ticket: Ticket, **changes: Unpack[TicketChan
     """
     conversation = lock_conversation(session, ticket.conversation_id)
     # Another writer may have changed it before we had the lock.
-    session.expire(ticket, [*TicketChanges.__annotations__, "team_id", "agent_id", "solved_at"])
+    session.expire(ticket, [*TicketChanges.__annotations__, "team_id", "agent_id", "requester_id", "solved_at"])
     status = changes.get("status", ticket.status)
     if status is not ticket.status:
         _require_not_closed(ticket)
@@ -196,6 +197,15 @@ def change_ticket(session: Session, ticket: Ticket, **changes: Unpack[TicketChan
         else:
             _move(session, conversation, ConversationState.HANDED_OFF)
     _write(session, ticket, changes)
+
+
+def change_customer(session: Session, conversation_id: int, customer: Customer) -> None:
+    """Give a conversation, with its ticket, to another customer: whoever asked has turned out to be them."""
+    conversation = lock_conversation(session, conversation_id)
+    conversation.customer = customer
+    ticket = _ticket_of(session, conversation)
+    if ticket is not None:
+        _write(session, ticket, {"requester": customer})
 
 
 def record_triage(

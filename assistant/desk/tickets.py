@@ -79,6 +79,7 @@ class TicketFilters:
     assigned_to: str | None = None  # an agent's public id
     unassigned: bool = False
     requester_email: str | None = None
+    requester: str | None = None  # a customer's public id
     text: str | None = None  # in the subject
 
 
@@ -245,6 +246,9 @@ def _apply_filters(query: Select[Ticket], filters: TicketFilters) -> Select[Tick
         "team": lambda: Ticket.team_id == _ids(Team, Team.key == filters.team).scalar_subquery(),
         "unassigned": lambda: Ticket.agent_id.is_(None),
         "assigned_to": lambda: Ticket.agent_id == _ids(Agent, Agent.public_id == filters.assigned_to).scalar_subquery(),
+        "requester": lambda: (
+            Ticket.requester_id == _ids(Customer, Customer.public_id == filters.requester).scalar_subquery()
+        ),
         "requester_email": lambda: Ticket.requester_id.in_(_ids(Customer, Customer.email == filters.requester_email)),
         "text": lambda: Ticket.search_text.contains(fold(filters.text or ""), autoescape=True),
     }

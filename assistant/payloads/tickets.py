@@ -18,6 +18,7 @@ from assistant.models import (
     TicketStatus,
     TicketType,
     TriageFieldState,
+    VerifiedBy,
 )
 from assistant.payloads.conversations import Attachment, Citation, Message, RejectedFile
 from assistant.payloads.knowledge import Passage
@@ -265,6 +266,19 @@ class Person(Payload):
     name: str
 
 
+class Requester(Person):
+    """A customer."""
+
+    verified_by: VerifiedBy | None = Field(
+        description="Who says that it is them: `site` (signed identity), `code` (by e-mail) or `api`. Null: name and "
+        "address are only what somebody typed in the widget."
+    )
+
+    @classmethod
+    def of(cls, customer: models.Customer) -> Self:
+        return cls(id=customer.public_id, name=customer.display_name, verified_by=customer.verified_by)
+
+
 class Team(Payload):
     key: str
     name: str
@@ -287,7 +301,7 @@ class TicketSummary(Payload):
     )
     handoff_reason: HandoffReason | None
     channel: str
-    requester: Person
+    requester: Requester
     team: Team | None
     assignee: Person | None = Field(description="An agent.")
     created_at: datetime
@@ -313,7 +327,7 @@ class TicketSummary(Payload):
             conversation_state=conversation.state,
             handoff_reason=conversation.handoff_reason,
             channel=conversation.channel,
-            requester=Person(id=ticket.requester.public_id, name=ticket.requester.display_name),
+            requester=Requester.of(ticket.requester),
             team=Team(key=team.key, name=team.name) if team is not None else None,
             assignee=Person(id=agent.public_id, name=agent.name) if agent is not None else None,
             created_at=ticket.created_at,

@@ -295,9 +295,7 @@ def _ticket_page(ticket_id: str) -> dict[str, Any]:
 
 def _other_tickets(session: Any, row: Ticket) -> list[Ticket]:
     """The customer's newest other tickets that the agent may see."""
-    if not row.requester.email:
-        return []
-    filters = TicketFilters(requester_email=row.requester.email)
+    filters = TicketFilters(requester=row.requester.public_id)
     found = tickets.list_tickets(session, auth.agent(), filters, limit=OTHER_TICKETS + 1).tickets
     return [ticket for ticket in found if ticket.id != row.id][:OTHER_TICKETS]
 

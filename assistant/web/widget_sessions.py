@@ -12,7 +12,7 @@ from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assistant import payloads
-from assistant.desk import inboxes, links, sessions
+from assistant.desk import identity, inboxes, links, sessions
 from assistant.desk.links import Purpose
 from assistant.errors import Invalid
 from assistant.models import DEFAULT_INBOX, WidgetSession
@@ -36,6 +36,7 @@ class _Open(BaseModel):
     name: str | None = Field(None, max_length=200, pattern=r"^[^\x00]*$")
     email: str | None = Field(None, max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")
     link: str | None = Field(None, max_length=2000, description="From a mail of ours: opens its conversation.")
+    identity: str | None = Field(None, max_length=8000, description="A JWT in which the site says who is signed in.")
     conversation_token: str | None = Field(None, max_length=2000, description="Of earlier versions; exchanged once.")
 
 
@@ -45,10 +46,11 @@ def open_session() -> tuple[Response, int]:
     """Continue the session of ``token`` or begin it. The answer says which token to use from now on."""
     wanted = _read(_Open)
     with desk().db.begin() as session:
+        inbox = inboxes.find(session, wanted.inbox)
         opened = sessions.open_session(
             session,
             wanted.token,
-            inbox=inboxes.find(session, wanted.inbox),
+            inbox=inbox,
             origin=auth.page_origin(),
             name=wanted.name or None,
             email=wanted.email or None,
@@ -57,6 +59,9 @@ def open_session() -> tuple[Response, int]:
             sessions.follow_link(session, opened.session, links.read(desk().settings, Purpose.OPEN, wanted.link))
         if wanted.conversation_token:
             sessions.take_over(session, opened.session, auth.conversation_of(wanted.conversation_token))
+        if wanted.identity:
+            claims = identity.read_claims(wanted.identity, inboxes.valid_secrets(inbox), inbox=inbox.key)
+            opened = identity.sign_in(session, opened, claims)
         return jsonify(_session_json(opened.session, opened.token)), 201 if opened.begun else 200
 
 

@@ -21,7 +21,7 @@ def upgrade() -> None:
         customers.add_column(sa.Column("verified_by", verified_by, nullable=True))
     op.execute(
         "UPDATE customers SET verified_by = 'api', verified_at = created_at WHERE external_id IS NOT NULL OR "
-        "(email IS NOT NULL AND id IN (SELECT customer_id FROM conversations WHERE channel = 'api'))"
+        "id IN (SELECT customer_id FROM conversations WHERE channel = 'api')"
     )
     op.create_table(
         "widget_sessions",

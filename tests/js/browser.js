@@ -3,32 +3,35 @@
 import { setMaxListeners } from "node:events";
 import { readFileSync } from "node:fs";
 
-/** localStorage or sessionStorage. */
+/** localStorage or sessionStorage: what is stored are properties of its own. */
 export class FakeStorage {
-  #rows = new Map();
-  isBlocked = false;
+  #isBlocked = false;
 
   getItem(key) {
     this.#check();
-    return this.#rows.get(key) ?? null;
+    return Object.hasOwn(this, key) ? this[key] : null;
   }
 
   setItem(key, value) {
     this.#check();
-    this.#rows.set(key, String(value));
+    this[key] = String(value);
   }
 
   removeItem(key) {
     this.#check();
-    this.#rows.delete(key);
+    delete this[key];
   }
 
   clear() {
-    this.#rows.clear();
+    for (const key of Object.keys(this)) delete this[key];
+  }
+
+  set isBlocked(isBlocked) {
+    this.#isBlocked = isBlocked;
   }
 
   #check() {
-    if (this.isBlocked) throw new DOMException("storage is blocked", "SecurityError");
+    if (this.#isBlocked) throw new DOMException("storage is blocked", "SecurityError");
   }
 }
 

@@ -76,6 +76,7 @@ const view = {
   onStarted() {},
   onLoaded() {},
   onTyping() {},
+  onTrouble() {},
 };
 const attention = { start() {}, add() {}, apply() {}, forget() {} };
 const customer = { id: "msg_1", author: "customer", text: "It leaks." };
@@ -115,15 +116,15 @@ function serveChat({
   });
 }
 
-function open() {
+function open(shown = view) {
   const thread = new RecordingThread();
   const api = new Api("https://support.example/widget/v1/");
-  return { thread, chat: new Chat({ api, thread, outbox: new Outbox(), attention, view }) };
+  return { thread, chat: new Chat({ api, thread, outbox: new Outbox(), attention, view: shown }) };
 }
 
 beforeEach(() => {
   mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
-  for (const key of ["outbox", "session", "token", "left", "wants_person"]) local.remove(key);
+  for (const key of local.keys("")) local.remove(key);
   localStorage.clear();
 });
 afterEach(() => mock.timers.reset());
@@ -245,7 +246,7 @@ test("what was left unsent is sent when the widget is opened again", async () =>
   const { chat, thread } = open();
   await chat.resume();
   assert.equal(thread.deliveries.get("left").kind, "sent");
-  assert.deepEqual(local.get("outbox"), []);
+  assert.deepEqual(local.keys("outbox"), []);
 });
 
 test("if the session has ended, the message begins a new one", async () => {
@@ -288,6 +289,75 @@ test("if the answer to a session's beginning is lost, the same one is asked for 
   assert.equal(thread.delivery.kind, "sent");
   assert.equal(tokens.length, 2);
   assert.equal(new Set(tokens).size, 1);
+});
+
+test("a signed customer's conversation takes the place of the visitor's", async () => {
+  local.set("session", "visitor");
+  const asked = [];
+  serveChat({
+    conversation: { messages: [customer] },
+    open: (body) => {
+      asked.push([body.token, body.identity]);
+      return json({ token: "signed" });
+    },
+  });
+  const { chat, thread } = open();
+  await chat.resume();
+  await chat.identify("jwt");
+  assert.deepEqual(asked, [["visitor", "jwt"]]);
+  assert.equal(local.get("session"), "signed");
+  assert.deepEqual(thread.messages, [customer]);
+});
+
+test("a signed token that is refused is told to the page, and the customer can write all the same", async () => {
+  const told = [];
+  serveChat({
+    open: ({ token, identity }) => (identity ? json({ detail: "expired" }, { status: 422 }) : json({ token })),
+  });
+  const { chat, thread } = open({ ...view, onTrouble: (detail) => told.push(detail) });
+  await chat.resume({ identity: "jwt" });
+  assert.deepEqual(told, ["expired"]);
+  await chat.send({ text: "It leaks.", files: [] });
+  assert.equal(thread.delivery.kind, "sent");
+});
+
+test("logging out forgets everything and ends the session, if need be later", async () => {
+  local.set("session", "secret");
+  let isOffline = true;
+  const requests = serveChat({ conversation: { messages: [customer] } });
+  const answer = globalThis.fetch;
+  globalThis.fetch = (address, options) => {
+    if (isOffline && options.method === "DELETE") throw new TypeError("Failed to fetch");
+    if (options.method !== "DELETE") return answer(address, options);
+    requests.push({ path: "sessions/current", ...options });
+    return new Response(null, { status: 204 });
+  };
+  const { chat, thread } = open();
+  await chat.resume();
+  local.set("draft", "Psst");
+  await chat.logOut();
+  assert.deepEqual(thread.messages, []);
+  assert.deepEqual(local.keys(""), ["ending"]);
+  isOffline = false;
+  await open().chat.resume();
+  assert.equal(requests.at(-1).headers.Authorization, "Bearer secret");
+  assert.deepEqual(local.keys(""), []);
+});
+
+test("a token that another tab was given is taken over", async () => {
+  local.set("session", "old");
+  serveChat({ conversation: { messages: [customer] } });
+  const { chat, thread } = open();
+  await chat.resume();
+  const answer = globalThis.fetch;
+  globalThis.fetch = (address, options) =>
+    options.headers.Authorization === "Bearer old" ? json({}, { status: 401 }) : answer(address, options);
+  local.set("session", "new");
+  await chat.send({ text: "Still leaks.", files: [] });
+  await settle();
+  assert.equal(thread.delivery.kind, "sent");
+  assert.equal(local.get("session"), "new");
+  assert.deepEqual(thread.notices, []);
 });
 
 test("a token of earlier versions is exchanged once", async () => {

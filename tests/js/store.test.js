@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { local, newClientId, Outbox } from "../../assistant/web/static/widget/store.js";
+import {
+  heardFromPage,
+  keepOnPage,
+  local,
+  newClientId,
+  newToken,
+  Outbox,
+} from "../../assistant/web/static/widget/store.js";
 import { indexedDB, localStorage } from "./browser.js";
 
 const photo = { name: "e21.jpg", type: "image/jpeg", blob: new Blob(["photo"]) };
@@ -13,7 +20,7 @@ const item = (clientId, files = []) => ({
 });
 
 beforeEach(() => {
-  local.remove("outbox");
+  for (const key of local.keys("")) local.remove(key);
   localStorage.isBlocked = indexedDB.isBlocked = false;
   localStorage.clear();
   indexedDB.rows.clear();
@@ -86,4 +93,40 @@ test("external ids differ and fit the server's limit", () => {
   const ids = new Set(Array.from({ length: 100 }, newClientId));
   assert.equal(ids.size, 100);
   for (const id of ids) assert.match(id, /^[0-9a-f]{32}$/);
+});
+
+test("a token has 32 random bytes and no signs that an address would escape", () => {
+  const tokens = new Set(Array.from({ length: 100 }, newToken));
+  assert.equal(tokens.size, 100);
+  for (const token of tokens) assert.match(token, /^[A-Za-z0-9_-]{43}$/);
+});
+
+test("an outbox of earlier versions is taken over", async () => {
+  local.set("outbox", [{ clientId: "a", text: "old", photos: 0, createdAt: "now", error: null }]);
+  assert.equal((await new Outbox().load())[0].text, "old");
+  assert.equal(local.get("outbox"), null);
+});
+
+// Last: from here on, the page keeps everything.
+
+test("the page around the widget keeps everything, and what was kept here moves there", async () => {
+  localStorage.setItem("assistant.token", '"old"');
+  localStorage.setItem("assistant.session", '"of this site, not of that page"');
+  const stored = new Map([["draft", '"Hello"']]);
+  const store = (key, raw) => (raw === null ? stored.delete(key) : stored.set(key, raw));
+  const claim = (key, raw) => {
+    if (!stored.has(key)) stored.set(key, raw);
+    queueMicrotask(() => heardFromPage(key, stored.get(key)));
+  };
+  keepOnPage(Object.fromEntries(stored), { store, claim });
+  assert.equal(local.get("draft"), "Hello");
+  assert.equal(local.get("token"), "old");
+  assert.equal(local.get("session"), null);
+  assert.equal(localStorage.getItem("assistant.token"), null);
+  await new Outbox().add(item("a"));
+  assert.ok(stored.has("outbox.a"));
+  assert.equal(await local.claim("session", "mine"), "mine");
+  assert.equal(await local.claim("session", "another tab's"), "mine");
+  heardFromPage("session", null);
+  assert.equal(local.get("session"), null);
 });

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -174,6 +178,28 @@ def test_an_inbox_has_secrets_of_its_own(client: FlaskClient, db: Database) -> N
     assert listed(Browser(client, inbox="acme", identity=sign(secret="another secret, also long enough"))) == []
 
 
+def snippet(client: FlaskClient, language: str) -> str:
+    page = client.get("/widget/docs").get_data(as_text=True)
+    found = re.search(f'id="sign-{language}">(.*?)</code>', page, re.S)
+    assert found is not None
+    return html.unescape(found[1])
+
+
+def test_the_documented_snippets_sign_what_is_accepted(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPPORT_SECRET", SECRET)
+    python: dict[str, Any] = {}
+    exec(snippet(client, "python"), python)
+    signed = {"python": python["support_identity"](SimpleNamespace(id=42, name="Rosa", email="rosa@example.org"))}
+    if (node := shutil.which("node")) is not None:
+        customer = '{ id: 43, name: "Rosa", email: "rosa@example.org" }'
+        script = snippet(client, "node") + f"\nprocess.stdout.write(supportIdentity({customer}));"
+        command = [node, "--input-type=module", "--eval", script]
+        signed["node"] = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    for token in signed.values():
+        customer = client.post(f"{API}/sessions", json={"identity": token}).json["customer"]
+        assert (customer["name"], customer["email"], customer["verified_by"]) == ("Rosa", "rosa@example.org", "site")
+
+
 # Who customers are
 
 
@@ -191,7 +217,7 @@ def test_agents_and_machines_are_told_who_is_unverified(
 ) -> None:
     Browser(client, name="Rosa").say("It leaks.")
     Browser(client, identity=sign(name="Ines")).say("It drips.")
-    shown = client.get("/api/v1/tickets", headers=key).json["items"]
+    shown = client.get("/api/v1/tickets", headers=key).json["tickets"]
     assert {one["requester"]["name"]: one["requester"]["verified_by"] for one in shown} == {
         "Rosa": None,
         "Ines": "site",

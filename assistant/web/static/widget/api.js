@@ -55,6 +55,14 @@ export class Api {
     return this.#json("sessions", { method: "POST", json: details, anonymous: true });
   }
 
+  endSession(token) {
+    return this.#request("sessions/current", {
+      method: "DELETE",
+      headers: { Authorization: `Bearer ${token}` },
+      anonymous: true,
+    });
+  }
+
   renewToken() {
     return this.#json("sessions/current/token", { method: "POST" });
   }

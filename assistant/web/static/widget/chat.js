@@ -13,6 +13,8 @@ const LAST_RETRY = 30_000;
 export class Chat {
   /** The visitor according to the embedding page: {name, email, language}, all optional. */
   visitor = {};
+  /** Key of the inbox that the page names, if it does. */
+  inbox = undefined;
   conversation = { state: "assistant", queue_position: null, agent_name: null };
 
   #api;
@@ -23,6 +25,7 @@ export class Chat {
   #stream;
   #opening = null; // the request for a session, while it is on its way
   #isOpen = false; // the server has confirmed the session
+  #identity = null; // what the site has signed of its customer
   #isSending = false;
   #isSyncing = false;
   #retry = { timer: null, pause: FIRST_RETRY };
@@ -34,7 +37,7 @@ export class Chat {
 
   /**
    * @param view {onState(state), onConnection(connected), onNews(message), onSent(message), onStarted(), onLoaded(now),
-   *   onTyping(sign)}
+   *   onTyping(sign), onTrouble(detail)}
    */
   constructor({ api, thread, outbox, attention, view }) {
     this.#api = api;
@@ -55,9 +58,12 @@ export class Chat {
   }
 
   /** Continue the customer's conversation from an earlier page or another tab, and send what was left unsent. */
-  async resume() {
+  async resume({ identity = null } = {}) {
+    this.#identity = identity;
     this.#api.token = local.get("session");
+    await this.#endSession();
     await this.#exchangeOldToken();
+    await this.#signIn();
     if (this.#api.token) await this.#sync();
     for (const item of await this.#outbox.load()) this.#showUnsent(item);
     await this.#flush();
@@ -118,22 +124,94 @@ export class Chat {
   /** The session begins with the first message: opening the widget alone leaves no trace. */
   async #open() {
     if (this.#isOpen) return;
-    this.#opening ??= this.#requestSession().finally(() => (this.#opening = null));
+    this.#opening ??= this.#requestSession()
+      .catch((problem) => this.#withoutIdentity(problem))
+      .finally(() => (this.#opening = null));
     await this.#opening;
   }
 
   async #requestSession(details = {}) {
-    // Kept before it is sent: if the answer is lost, the same session is asked for again.
-    this.#keepToken(this.#api.token ?? local.get("session") ?? newToken());
+    // Kept before it is sent: if the answer is lost, or another tab is at it, the same session is asked for again.
+    this.#api.token = await local.claim("session", newToken());
     const { name, email } = this.visitor;
+    const given = { inbox: this.inbox, name, email, identity: this.#identity ?? undefined, ...details };
+    let opened;
     try {
-      this.#keepToken((await this.#api.openSession({ token: this.#api.token, name, email, ...details })).token);
+      opened = await this.#api.openSession({ token: this.#api.token, ...given });
     } catch (problem) {
       if (!problem.isEnded) throw problem;
-      this.#keepToken(newToken());
-      await this.#api.openSession({ token: this.#api.token, name, email, ...details });
+      const stored = local.get("session"); // another tab may have been given a new one
+      this.#keepToken(stored === this.#api.token ? newToken() : stored);
+      opened = await this.#api.openSession({ token: this.#api.token, ...given });
     }
+    this.#keepToken(opened.token);
     this.#isOpen = true;
+  }
+
+  /** Talk as the customer whom the site has signed: {identity} is its token. */
+  async identify(identity) {
+    this.#identity = identity;
+    this.#isOpen = false;
+    await this.#signIn();
+    if (!this.#isOpen) return;
+    this.#leave();
+    this.#thread.clear();
+    await this.#sync();
+    for (const item of this.#outbox.items) this.#showUnsent(item);
+    await this.#flush();
+  }
+
+  /** Without an answer, the site's token goes along with the next request for a session. */
+  async #signIn() {
+    if (this.#identity === null) return;
+    try {
+      await this.#requestSession();
+    } catch (problem) {
+      if (problem.isPassing) return;
+      this.#refuseIdentity(problem);
+    }
+  }
+
+  /** What the site has signed is wrong: the page's developer is told, and its customer can write all the same. */
+  #withoutIdentity(problem) {
+    if (this.#identity === null || problem.isPassing) throw problem;
+    this.#refuseIdentity(problem);
+    return this.#requestSession();
+  }
+
+  #refuseIdentity({ detail }) {
+    this.#identity = null;
+    this.#view.onTrouble(detail);
+  }
+
+  /**
+   * Forget the customer and everything of theirs.
+   * @param isElsewhere somebody logged out in another tab, which ends the session
+   */
+  async logOut({ isElsewhere = false } = {}) {
+    const token = this.#api.token;
+    this.#identity = null;
+    this.#outbox.clear();
+    this.#forgetSession();
+    this.#leave();
+    local.remove("wants_person");
+    local.remove("draft");
+    this.#thread.clear();
+    if (isElsewhere) return;
+    if (token !== null) local.set("ending", token);
+    await this.#endSession();
+  }
+
+  /** End the session of who has logged out: now, or when there is a connection again. */
+  async #endSession() {
+    const token = local.get("ending");
+    if (token === null) return;
+    try {
+      await this.#api.endSession(token);
+    } catch (problem) {
+      if (problem.isPassing) return;
+    }
+    local.remove("ending");
   }
 
   #keepToken(token) {
@@ -416,6 +494,13 @@ export class Chat {
 
   /** The session has ended, or the conversation was erased. */
   #gone({ isEnded }) {
+    const stored = local.get("session");
+    if (isEnded && stored !== null && stored !== this.#api.token) {
+      this.#api.token = stored; // another tab was given it
+      this.#leave();
+      void this.#sync();
+      return;
+    }
     if (isEnded) this.#forgetSession();
     this.#leave();
     if (!this.#thread.isEmpty) this.#thread.showNotice(t("gone"));

@@ -41,11 +41,15 @@ export class Composer {
     if (limits.accept) picker.accept = [...PHOTOS, ...limits.accept].join(",");
     this.#listen();
     this.#acceptDrops(dropZone);
-    this.setText(local.get("draft", ""));
   }
 
   focus() {
     this.#text.focus();
+  }
+
+  /** Show what was typed on an earlier page and not sent. */
+  recall() {
+    this.setText(local.get("draft", ""));
   }
 
   setText(text) {

@@ -11,7 +11,7 @@ export class ParentPage {
   /**
    * @param origins origins that may embed the widget, besides its own; "https://*.shop.example" allows every subdomain
    * @param origin of the embedding page, if known
-   * @param handlers {hello({options}), opened({focus}), closed(), compose({text}), language({language}), theme({theme})}
+   * @param handlers by the type of a message, each called with the message: hello({options, stored}), opened({focus}), …
    */
   constructor(origins, origin, handlers) {
     this.#allowed = [location.origin, ...origins];
@@ -24,6 +24,11 @@ export class ParentPage {
 
   get isEmbedded() {
     return window.parent !== window;
+  }
+
+  /** Of the page around us; of our own without one. */
+  get origin() {
+    return this.#origin ?? location.origin;
   }
 
   tell(type, details = {}) {

@@ -99,6 +99,17 @@
       return null; // storage is blocked
     }
   };
+  // What the frame wants kept. On the page it is first-party: many browsers block what frames store, or throw it away.
+  const KEPT = `assistant/${inbox ?? "default"}/`;
+  const kept = () => {
+    try {
+      const own = Object.entries(localStorage).filter(([key]) => key.startsWith(KEPT));
+      return Object.fromEntries(own.map(([key, value]) => [key.slice(KEPT.length), value]));
+    } catch {
+      return {}; // storage is blocked
+    }
+  };
+  const keep = (key, value) => remember("localStorage", KEPT + key, value);
   const listen = (target, kind, listener) => target.addEventListener(kind, listener, { signal: ended });
 
   const side = position === "left" ? "left" : "right";
@@ -140,6 +151,9 @@
     refused,
     close,
     resize: ({ large }) => panel.classList.toggle("large", large === true),
+    store: ({ key, value }) => keep(key, value),
+    claim: ({ key, value }) => post("stored", { key, value: keep(key) ?? keep(key, value) ?? value }),
+    trouble: ({ detail }) => console.error(`SupportAssistant: ${detail}`),
     started: () => remember("localStorage", "assistant.started", "1"),
     unread: showUnread,
     message: ({ author }) => emit("message", { author }),
@@ -161,6 +175,17 @@
   function set(name, value) {
     options[name] = value;
     if (isReady) post(name, { [name]: value });
+  }
+
+  /** Forget the customer on this device. The frame ends their session, for which it is left the token. */
+  function logout() {
+    const { session } = kept();
+    for (const key of Object.keys(kept())) keep(key, null);
+    if (session) keep("ending", session);
+    remember("localStorage", "assistant.started", null);
+    options.identity = null;
+    if (isReady) post("logout");
+    else if (session) makeFrame();
   }
 
   function makeFrame() {
@@ -199,7 +224,7 @@
     const hasFocus = root.activeElement !== null; // or the customer has gone on to something else
     setReady(true);
     const before = waiting.splice(0);
-    post("hello", { options });
+    post("hello", { options, stored: kept() });
     for (const message of before) post(message.type, message);
     if (isOpen) tellOpened(hasFocus);
   }
@@ -387,6 +412,9 @@
   listen(exit, "click", close);
   listen(again, "click", tryAgain);
   listen(window, "message", receive);
+  listen(window, "storage", ({ key, newValue }) => {
+    if (isReady && key?.startsWith(KEPT)) post("stored", { key: key.slice(KEPT.length), value: newValue });
+  });
   listen(window, "online", () => frame && !isReady && renewFrame());
   for (const kind of ["resize", "scroll"]) if (window.visualViewport) listen(window.visualViewport, kind, fit);
   listen(document, "keydown", (event) => event.key === "Escape" && close());
@@ -406,11 +434,12 @@
     show: () => (launcher.hidden = false),
     hide: () => (launcher.hidden = true),
     identify: (identity) => set("identity", identity),
-    logout: () => set("identity", null),
+    logout,
     setContext: (values) => set("context", { ...options.context, ...values }),
     setLanguage,
     setTheme,
   });
   if (remember("sessionStorage", "assistant.open") && !window.matchMedia(SMALL).matches) show({ focus: false });
-  else if (remember("localStorage", "assistant.started")) makeFrame(); // replies may arrive while it is closed
+  // Replies may arrive while it is closed, and what could not be sent goes out.
+  else if (remember("localStorage", "assistant.started") || Object.keys(kept()).length) makeFrame();
 })(GIVEN);

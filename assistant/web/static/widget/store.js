@@ -1,22 +1,37 @@
-// What the browser stores: the token, the draft, and the outbox with its photos. Where storage is blocked (private
-// windows, third-party frames) everything still works until the page is closed.
+// What the browser keeps: the session's token, the draft, and the outbox with its photos. The page around the widget keeps
+// it for us, because many browsers block or throw away what a frame from another site stores. Where nothing can be
+// stored, everything still works until the page is closed.
 
 const PREFIX = "assistant.";
+const OF_EARLIER_VERSIONS = ["token", "outbox", "wants_person", "draft"];
 const DATABASE = "assistant-widget";
 const PHOTOS = "photos";
+const ITEM = "outbox.";
 
-const memory = new Map();
+const memory = new Map(); // of the page around us, what it keeps; else what could not be stored
+let page = null; // {store(key, raw), claim(key, raw)}
+const claims = new Map(); // what resolves a claim, by its key
 
-/** localStorage, or this page's memory where it is blocked. Values are JSON. */
+/** localStorage, or this page's memory where it is blocked. */
+const own = {
+  read: (key) => attempt(() => localStorage.getItem(PREFIX + key)),
+  write: (key, raw) => attempt(() => localStorage.setItem(PREFIX + key, raw)),
+  remove: (key) => attempt(() => localStorage.removeItem(PREFIX + key)),
+  keys: () => attempt(() => Object.keys(localStorage).filter((key) => key.startsWith(PREFIX))) ?? [],
+};
+
+function attempt(work) {
+  try {
+    return work();
+  } catch {
+    return null; // storage is blocked or full
+  }
+}
+
+/** Values are JSON. */
 export const local = {
   get(key, fallback = null) {
-    let raw = null;
-    try {
-      raw = localStorage.getItem(PREFIX + key);
-    } catch {
-      // storage is blocked
-    }
-    raw ??= memory.get(key) ?? null;
+    const raw = (page ? null : own.read(key)) ?? memory.get(key) ?? null;
     try {
       return raw === null ? fallback : JSON.parse(raw);
     } catch {
@@ -26,26 +41,61 @@ export const local = {
   set(key, value) {
     const raw = JSON.stringify(value);
     memory.set(key, raw);
-    try {
-      localStorage.setItem(PREFIX + key, raw);
-    } catch {
-      // blocked or full
-    }
+    if (page) page.store(key, raw);
+    else own.write(key, raw);
   },
   remove(key) {
     memory.delete(key);
-    try {
-      localStorage.removeItem(PREFIX + key);
-    } catch {
-      // blocked
+    if (page) page.store(key, null);
+    else own.remove(key);
+  },
+  /** Set a value unless there is one. Resolves to the one there is now: of several tabs, one wins. */
+  async claim(key, value) {
+    if (page) {
+      const told = new Promise((resolve) => claims.set(key, resolve));
+      page.claim(key, JSON.stringify(value));
+      await told;
+    } else if (this.get(key) === null) {
+      this.set(key, value);
     }
+    return this.get(key);
+  },
+  keys(prefix) {
+    const stored = page ? [] : own.keys().map((key) => key.slice(PREFIX.length));
+    return [...new Set([...stored, ...memory.keys()])].filter((key) => key.startsWith(prefix));
   },
 };
 
 /**
- * Messages that the server has not acknowledged. Text is stored in localStorage and photos in IndexedDB, both before
- * anything is sent; an item leaves only when the server acknowledges it or the customer discards it. Tabs share the
- * store: each writes its own items and leaves the others alone.
+ * Let the page around us keep everything from now on. What earlier versions kept here moves there.
+ * @param stored what it has: JSON by key
+ * @param keeper {store(key, json or null), claim(key, json)}
+ */
+export function keepOnPage(stored, keeper) {
+  memory.clear();
+  page = keeper;
+  for (const [key, raw] of Object.entries(stored)) memory.set(key, raw);
+  for (const key of OF_EARLIER_VERSIONS) {
+    const raw = own.read(key);
+    own.remove(key);
+    if (raw === null || memory.has(key)) continue;
+    memory.set(key, raw);
+    page.store(key, raw);
+  }
+}
+
+/** The page has stored something, for us or for another tab; null: removed. */
+export function heardFromPage(key, raw) {
+  if (raw === null) memory.delete(key);
+  else memory.set(key, raw);
+  claims.get(key)?.();
+  claims.delete(key);
+}
+
+/**
+ * Messages that the server has not acknowledged. Text is kept as `local` does and photos in IndexedDB, both before
+ * anything is sent; an item leaves only when the server acknowledges it or the customer discards it. Each item is a value
+ * of its own, so tabs never overwrite each other's.
  *
  * An item: {clientId, text, files: [{name, type, blob}], createdAt, error, isLost}.
  */
@@ -57,11 +107,15 @@ export class Outbox {
   }
 
   async load() {
-    for (const { photos: count, ...row } of local.get("outbox", [])) {
+    for (const row of local.get("outbox", [])) local.set(ITEM + row.clientId, row); // of earlier versions
+    local.remove("outbox");
+    for (const key of local.keys(ITEM)) {
+      const { photos: count, ...row } = local.get(key);
       if (this.find(row.clientId)) continue;
       const files = count ? ((await photos.get(row.clientId)) ?? []) : [];
       this.#items.push({ ...row, files, isLost: files.length < count });
     }
+    this.#items.sort((one, other) => one.createdAt.localeCompare(other.createdAt));
     return this.#items;
   }
 
@@ -69,30 +123,30 @@ export class Outbox {
   async add(item) {
     this.#items.push(item);
     if (item.files.length) await photos.set(item.clientId, item.files);
-    this.#save();
+    this.#save(item);
   }
 
   update(item, changes) {
     Object.assign(item, changes);
-    this.#save();
+    this.#save(item);
   }
 
   remove(item) {
     this.#items = this.#items.filter((other) => other !== item);
-    this.#save({ removed: item.clientId });
+    local.remove(ITEM + item.clientId);
     if (item.files.length) void photos.remove(item.clientId);
+  }
+
+  clear() {
+    for (const item of this.#items) this.remove(item);
   }
 
   find(clientId) {
     return this.#items.find((item) => item.clientId === clientId) ?? null;
   }
 
-  #save({ removed = null } = {}) {
-    const others = local.get("outbox", []).filter((row) => row.clientId !== removed && !this.find(row.clientId));
-    const own = this.#items.map(({ clientId, text, files, createdAt, error }) => {
-      return { clientId, text, photos: files.length, createdAt, error };
-    });
-    local.set("outbox", [...others, ...own]);
+  #save({ clientId, text, files, createdAt, error }) {
+    local.set(ITEM + clientId, { clientId, text, photos: files.length, createdAt, error });
   }
 }
 

@@ -9,7 +9,7 @@ import { icon, make } from "./dom.js";
 import { Followup } from "./followup.js";
 import { ParentPage } from "./parent.js";
 import { readContext } from "./site.js";
-import { Outbox } from "./store.js";
+import { heardFromPage, keepOnPage, Outbox } from "./store.js";
 import { fillIn, joined, momentOf, onLanguage, t, useLanguage } from "./texts.js";
 import { setTheme } from "./theme.js";
 import { Thread } from "./thread.js";
@@ -56,6 +56,7 @@ const chat = new Chat({
     onLoaded: (now) => (loaded = now),
     onTyping: showTyping,
     onStarted: () => parentPage.tell("started"),
+    onTrouble: (detail) => parentPage.tell("trouble", { detail }),
   },
 });
 const composer = new Composer(
@@ -77,15 +78,27 @@ const composer = new Composer(
     showWelcome();
   },
 );
+const pageKeeper = {
+  store: (key, value) => parentPage.tell("store", { key, value }),
+  claim: (key, value) => parentPage.tell("claim", { key, value }),
+};
 const parentPage = new ParentPage(config.origins, config.parent, {
-  hello: ({ options }) => {
+  hello: ({ options, stored }) => {
     setAccent(options?.accent);
     setTheme(options?.theme);
     api.siteContext = readContext(options?.context);
     chat.visitor = visitorFrom(options);
     find("close").hidden = false;
     showState(chat.conversation);
+    if (stored) keepOnPage(stored, pageKeeper);
+    void start(options?.identity);
   },
+  stored: ({ key, value }) => {
+    heardFromPage(key, value);
+    if (key === "ending" && value !== null) void chat.logOut({ isElsewhere: true }).then(showWelcome);
+  },
+  identity: ({ identity }) => void chat.identify(identity),
+  logout: () => void chat.logOut().then(showWelcome),
   opened: ({ focus }) => {
     isOpen = true;
     look();
@@ -103,6 +116,7 @@ const parentPage = new ParentPage(config.origins, config.parent, {
 });
 
 chat.visitor = visitorFrom({});
+chat.inbox = new URLSearchParams(location.search).get("inbox") ?? undefined;
 let isOpen = !parentPage.isEmbedded;
 let loaded = {}; // what the server said of the conversation when it was loaded
 let typing = null; // the timer that takes the sign away
@@ -133,20 +147,26 @@ addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !find("viewer").open) parentPage.tell("close");
 });
 look();
-begin().finally(() => {
+if (!parentPage.isEmbedded) void start();
+
+/** Continue where an earlier page or another tab stopped, once it is known who keeps that. */
+async function start(identity) {
+  api.origin = parentPage.origin;
+  composer.recall();
+  await begin(identity).catch(reportError);
   speakLike(chat.conversation.language);
   showWelcome();
   document.body.classList.add("ready");
-});
+}
 
 /** A link in a mail of ours names its conversation behind the #, which is not sent or logged. */
-async function begin() {
+async function begin(identity) {
   const link = new URLSearchParams(location.hash.slice(1)).get("link");
   if (link && !parentPage.isEmbedded) {
     history.replaceState(null, "", location.pathname + location.search);
     await chat.follow(link);
   }
-  await chat.resume();
+  await chat.resume({ identity });
 }
 
 function look() {

@@ -156,11 +156,15 @@ def _complete(desk: Desk, progress: Progress) -> None:
                 session.execute(update(EmbeddingModel).where(EmbeddingModel.name == second.name).values(done))
     for embedder in (own, second):
         if embedder is not None:
-            with desk.db.read() as session:
-                lacking = _unmeasured(session, embedder)
-            if lacking:
+            if unmeasured(desk.db, embedder):
                 indexing.calibrate(desk.db, embedder)
             indexing.embed_units(desk.db, embedder, progress=progress)
+
+
+def unmeasured(db: Database, embedder: Embedder) -> bool:
+    """Whether the embedder's scale still has to be calibrated."""
+    with db.read() as session:
+        return _unmeasured(session, embedder)
 
 
 def _unmeasured(session: Session, embedder: Embedder) -> bool:

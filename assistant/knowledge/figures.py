@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 from assistant.desk import evidence
 from assistant.desk.desk import Desk
 from assistant.errors import AssistantError, Gone, NotFound, Unsupported
-from assistant.knowledge.imports import KeptPicture
 from assistant.knowledge.indexing import keep_vectors, to_bytes
+from assistant.knowledge.replacing import KeptPicture
 from assistant.media.files import Upload
 from assistant.media.photo import Photo, normalise
 from assistant.models import Evidence, Figure, Passage, PassageFigure, Vector, VectorKind, Visibility

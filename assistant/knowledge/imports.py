@@ -19,17 +19,17 @@ from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
-from assistant.db import Database, utcnow
+from assistant.db import Database
 from assistant.errors import AssistantError, Conflict, NotFound
-from assistant.knowledge.indexing import NotServed, hold_served, keep_vectors, known_vectors, to_bytes
-from assistant.models import Article, EmbeddingModel, Figure, Passage, PassageFigure, VectorKind, Visibility
+from assistant.knowledge.indexing import NotServed, in_batches, known_vectors, to_bytes
+from assistant.knowledge.replacing import FigureRow, KeptPicture, Prepared, save
+from assistant.models import Article, EmbeddingModel
 from assistant.ports import Embedder
 from assistant.progress import Progress, no_progress
 from assistant.retrieval.loaders import ArticleSource, Found, Listing, Picture, list_articles
 from assistant.retrieval.sources.coverage import Coverage
-from assistant.retrieval.splitting import REVISION, FigureText, PassageText, cut
+from assistant.retrieval.splitting import REVISION, FigureText, cut
 from assistant.skills.taxonomy import Taxonomy
 
 # Passages that are collected and sorted by length before they are embedded. With this many, an import is as fast as
@@ -37,24 +37,8 @@ from assistant.skills.taxonomy import Taxonomy
 _WINDOW = 512
 # Seconds after which fewer are stored too, when articles come slowly, as from a website.
 _FLUSH_AFTER = 2.0
-# Texts per call; between two calls, other threads' queries get their turn.
-_EMBED_AT_ONCE = 32
 # An article's product is looked for in this many characters at its beginning.
 _OPENING = 300
-
-
-@dataclass(frozen=True)
-class KeptPicture:
-    """A picture whose bytes are in storage. ``read``: what was read in it; for a page, paragraphs separated by blank
-    lines."""
-
-    sha256: str
-    thumbnail_sha256: str
-    content_type: str
-    width: int
-    height: int
-    read: str = ""
-
 
 # Stores and reads a picture. Returns None for decoration; raises an `AssistantError` that says what is wrong with it.
 KeepPicture = Callable[[Picture], KeptPicture | None]
@@ -77,6 +61,11 @@ class ImportReport:
     failed: tuple[tuple[str, str], ...] = ()
     files: Mapping[str, Coverage] = field(default_factory=dict)
     seconds: float = 0.0
+
+    @property
+    def changed(self) -> int:
+        """How many articles are not what they were."""
+        return self.added + self.updated + self.removed
 
     @property
     def incomplete(self) -> dict[str, Coverage]:
@@ -115,25 +104,6 @@ def _coverage_json(coverage: Coverage) -> dict[str, Any]:
     return {**vars(coverage), "share": round(coverage.share, 3)}
 
 
-@dataclass(frozen=True)
-class _FigureRow:
-    """A figure to store, and the positions of the passages it stands beside."""
-
-    text: FigureText
-    kept: KeptPicture
-    passages: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """An article waiting to be embedded and stored."""
-
-    article: ArticleSource
-    digest: str
-    passages: tuple[PassageText, ...]
-    figures: tuple[_FigureRow, ...]
-
-
 def import_folder(
     db: Database,
     *,
@@ -166,7 +136,7 @@ class Importer:
     progress: Progress = no_progress
     stored: Stored | None = None
     _known: dict[str, str] = field(default_factory=dict, init=False)  # key to the stored digest
-    _waiting: list[_Prepared] = field(default_factory=list, init=False)
+    _waiting: list[Prepared] = field(default_factory=list, init=False)
     _flushed_at: float = field(default=0.0, init=False)
     _total: int = field(default=0, init=False)
     _done: int = field(default=0, init=False)
@@ -266,7 +236,7 @@ class Importer:
         self._done += 1
         self.progress(self._done, self._total, "Importing articles")
 
-    def _prepare(self, article: ArticleSource, digest: str, listing: Listing) -> _Prepared:
+    def _prepare(self, article: ArticleSource, digest: str, listing: Listing) -> Prepared:
         article = self._with_product(article)
         pieces = cut(article)
         passages = list(pieces.passages)
@@ -277,9 +247,9 @@ class Importer:
                 continue
             own = figure.passages(kept.read)
             beside = [figure.beside] if 0 <= figure.beside < len(pieces.passages) else []
-            figures.append(_FigureRow(figure, kept, (*beside, *range(len(passages), len(passages) + len(own)))))
+            figures.append(FigureRow(figure, kept, (*beside, *range(len(passages), len(passages) + len(own)))))
             passages += own
-        return _Prepared(article, digest, tuple(passages), tuple(figures))
+        return Prepared(article, digest, tuple(passages), tuple(figures))
 
     def _with_product(self, article: ArticleSource) -> ArticleSource:
         if article.product is not None or self.taxonomy is None:
@@ -316,11 +286,8 @@ class Importer:
         self._store_complete(vectors)
         for embedder in embedders:
             known = vectors[embedder.name]
-            missing = sorted((key for key in texts if key not in known), key=lambda key: len(texts[key]))
-            for start in range(0, len(missing), _EMBED_AT_ONCE):
-                some = missing[start : start + _EMBED_AT_ONCE]
-                embedded = embedder.embeddings.embed_documents([texts[key] for key in some])
-                known |= {key: to_bytes(vector) for key, vector in zip(some, embedded, strict=True)}
+            for vectors_of in in_batches({key: text for key, text in texts.items() if key not in known}, embedder):
+                known |= {key: to_bytes(vector) for key, vector in vectors_of.items()}
                 self._store_complete(vectors)
 
     def _store_complete(self, vectors: Mapping[str, Mapping[str, bytes]]) -> None:
@@ -330,11 +297,11 @@ class Importer:
                 self._store_one(one, vectors)
                 self._waiting = [other for other in self._waiting if other is not one]
 
-    def _store_one(self, one: _Prepared, vectors: Mapping[str, Mapping[str, bytes]]) -> None:
+    def _store_one(self, one: Prepared, vectors: Mapping[str, Mapping[str, bytes]]) -> None:
         try:
-            _save(self.db, self.source, one, vectors, self.embedder)
+            save(self.db, self.source, one, vectors, self.embedder)
         except IntegrityError:  # another import has just added it
-            _save(self.db, self.source, one, vectors, self.embedder)
+            save(self.db, self.source, one, vectors, self.embedder)
         self._passages += len(one.passages)
         self._figures += len(one.figures)
         if one.article.key in self._known:
@@ -366,73 +333,3 @@ def _files_of(key: str) -> Iterator[str]:
     while place >= 0:
         yield key[:place]
         place = key.find("#", place + 1)
-
-
-def _save(
-    db: Database, source: str, new: _Prepared, vectors: Mapping[str, Mapping[str, bytes]], embedder: Embedder
-) -> None:
-    """``vectors``: by the embedder's name and the passage's content hash. ``embedder``: the served one."""
-    article = new.article
-    with db.begin() as session:
-        hold_served(session, embedder.name, embedder.source)
-        # Locked where the database does not serialise writers itself: the other import's passages must be seen.
-        query = select(Article).where(Article.source == source, Article.source_key == article.key).with_for_update()
-        row = session.scalar(query)
-        if row is None:
-            row = Article(source=source, source_key=article.key)
-            session.add(row)
-        else:
-            session.execute(delete(Passage).where(Passage.article_id == row.id))
-        row.title, row.url, row.product = article.title, article.url, article.product
-        row.language, row.visibility = article.language, Visibility(article.visibility)
-        # The index tells by the time what has changed, so it is set even if nothing else differs.
-        row.content_hash, row.updated_at = new.digest, utcnow()
-        row.coverage = vars(article.coverage) if article.coverage is not None else None
-        session.flush()
-        for name, known in vectors.items():
-            own = {passage.content_hash: known[passage.content_hash] for passage in new.passages}
-            keep_vectors(session, VectorKind.PASSAGE, own, embedding_model=name)
-        passages = _passage_rows(row.id, new.passages)
-        session.add_all(passages)
-        session.flush()
-        _save_figures(session, row.id, new.figures, passages)
-
-
-def _passage_rows(article_id: int, passages: Sequence[PassageText]) -> list[Passage]:
-    return [
-        Passage(
-            article_id=article_id,
-            position=position,
-            heading=passage.heading,
-            text=passage.text,
-            page=passage.page,
-            codes=passage.codes,
-            content_hash=passage.content_hash,
-        )
-        for position, passage in enumerate(passages)
-    ]
-
-
-def _save_figures(
-    session: Session, article_id: int, figures: Sequence[_FigureRow], passages: Sequence[Passage]
-) -> None:
-    """A figure that the article had before keeps its row; one that has left is deleted."""
-    old = {row.sha256: row for row in session.scalars(select(Figure).where(Figure.article_id == article_id))}
-    new: dict[str, tuple[Figure, set[int]]] = {}
-    for figure in figures:
-        kept, picture = figure.kept, figure.text.picture
-        row = old.pop(kept.sha256, None) or (new[kept.sha256][0] if kept.sha256 in new else None)
-        row = row or Figure(article_id=article_id, sha256=kept.sha256)
-        row.thumbnail_sha256, row.content_type = kept.thumbnail_sha256, kept.content_type
-        row.width, row.height = kept.width, kept.height
-        row.alt, row.caption = picture.alt or picture.caption, picture.caption
-        session.add(row)
-        new.setdefault(kept.sha256, (row, set()))[1].update(figure.passages)
-    for row in old.values():
-        session.delete(row)
-    session.flush()
-    session.add_all(
-        PassageFigure(passage_id=passages[position].id, figure_id=row.id)
-        for row, positions in new.values()
-        for position in sorted(positions)
-    )

@@ -8,7 +8,9 @@ so that no switch happens in between.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from sqlalchemy import Select, and_, delete, exists, func, or_, select, update
@@ -23,9 +25,11 @@ from assistant.retrieval.scales import embed_questions, scale_of, usual_scale
 from assistant.retrieval.vectors import pack_units, text_hash
 from assistant.text.units import REVISION, units_of
 
+Key = TypeVar("Key")
+
 # Texts per call; between two calls, other threads' queries get their turn.
 _AT_ONCE = 32
-# Passages that are sorted by length together: a batch takes as long as its longest text.
+# Passages that are sorted by length together.
 _WINDOW = 512
 # Passages whose units are embedded together.
 _UNITS_OF = 64
@@ -82,27 +86,24 @@ def known_vectors(db: Database, digests: Sequence[str], *, embedding_model: str)
     return vectors
 
 
+def in_batches(texts: Mapping[Key, str], embedder: Embedder) -> Iterator[dict[Key, Sequence[float]]]:
+    """The texts' vectors, shortest texts first: a batch takes as long as its longest text."""
+    order = sorted(texts, key=lambda key: len(texts[key]))
+    for start in range(0, len(order), _AT_ONCE):
+        some = order[start : start + _AT_ONCE]
+        yield dict(zip(some, embedder.embeddings.embed_documents([texts[key] for key in some]), strict=True))
+
+
 def embed_passages(db: Database, embedder: Embedder, *, progress: Progress = no_progress) -> None:
     """Embed the passages that have no vector of this embedder. Resumes after a kill; stops early if the embedder is no
     longer wanted."""
-    done, total = count_embedded(db, embedder.name)
-    last = 0
-    while True:
-        progress(done, total, "Embedding passages")
-        with db.read() as session:
-            query = _without_vector(embedder.name).where(Passage.id > last).order_by(Passage.id).limit(_WINDOW)
-            window = session.scalars(query).all()
-        if not window:
-            return
-        last = window[-1].id
-        texts = {passage.content_hash: passage.indexed for passage in window}
 
-        def add(stored: int, _total: int, _what: str, before: int = done) -> None:
-            progress(min(before + stored, total), total, "Embedding passages")
+    def store(passages: Mapping[str, Passage], progress: Progress) -> bool:
+        texts = {digest: passage.indexed for digest, passage in passages.items()}
+        return _store(db, VectorKind.PASSAGE, texts, embedder, progress)
 
-        if not _store(db, VectorKind.PASSAGE, texts, embedder, add):
-            return
-        done += len(window)
+    counts = count_embedded(db, embedder.name)
+    _complete(db, _without_vector(embedder.name), store, counts, _WINDOW, progress, "Embedding passages")
 
 
 def embed_headings(db: Database, embedder: Embedder, *, progress: Progress = no_progress) -> int:
@@ -143,20 +144,11 @@ def lacks_units(session: Session, embedding_model: str) -> bool:
 
 def embed_units(db: Database, embedder: Embedder, *, progress: Progress = no_progress) -> None:
     """Embed the units of passages that have no vectors of them yet. Resumes after a kill."""
+    lacking = _without_units(embedder.name)
     with db.read() as session:
-        total = session.execute(select(func.count()).select_from(_without_units(embedder.name).subquery())).scalar_one()
-    done = last = 0
-    while True:
-        progress(done, total, "Embedding sentences")
-        with db.read() as session:
-            query = _without_units(embedder.name).where(Passage.id > last).order_by(Passage.id).limit(_UNITS_OF)
-            some = session.scalars(query).all()
-        if not some:
-            return
-        if not _store_units(db, {passage.content_hash: passage for passage in some}, embedder):
-            return
-        last = some[-1].id
-        done = min(done + len(some), total)
+        total = session.execute(select(func.count()).select_from(lacking.subquery())).scalar_one()
+    store = partial(_store_units, db, embedder)
+    _complete(db, lacking, store, (0, total), _UNITS_OF, progress, "Embedding sentences")
 
 
 def is_complete(session: Session, embedding_model: str) -> bool:
@@ -251,22 +243,49 @@ def _without_units(embedding_model: str) -> Select[Passage]:
     return select(Passage).where(~exists().where(*own, UnitVectors.revision == REVISION))
 
 
-def _store_units(db: Database, passages: Mapping[str, Passage], embedder: Embedder) -> bool:
+def _complete(
+    db: Database,
+    lacking: Select[Passage],
+    store: Callable[[Mapping[str, Passage], Progress], bool],
+    counts: tuple[int, int],
+    at_once: int,
+    progress: Progress,
+    what: str,
+) -> None:
+    """Store what the ``lacking`` passages lack, so many by so many, by content hash, until ``store`` returns False.
+    ``counts``: how many are done of how many, to begin with."""
+    done, total = counts
+    last = 0
+    while True:
+        progress(done, total, what)
+        with db.read() as session:
+            some = session.scalars(lacking.where(Passage.id > last).order_by(Passage.id).limit(at_once)).all()
+        if not some:
+            return
+
+        def add(stored: int, _total: int, _what: str, before: int = done) -> None:
+            progress(min(before + stored, total), total, what)
+
+        if not store({passage.content_hash: passage for passage in some}, add):
+            return
+        last = some[-1].id
+        done = min(done + len(some), total)
+
+
+def _store_units(db: Database, embedder: Embedder, passages: Mapping[str, Passage], _progress: Progress) -> bool:
     """Embed the units of passages (by content hash) and store them, with no transaction open while the model works.
     Returns False if vectors of this model are no longer wanted."""
-    texts = [
-        (digest, f"{passage.heading}\n{unit.compared}")
+    texts = {
+        (digest, unit.position): f"{passage.heading}\n{unit.compared}"
         for digest, passage in passages.items()
         for unit in units_of(passage.text)
-    ]
-    vectors: dict[int, Sequence[float]] = {}
-    order = sorted(range(len(texts)), key=lambda place: len(texts[place][1]))
-    for start in range(0, len(order), _AT_ONCE):
-        some = order[start : start + _AT_ONCE]
-        vectors |= zip(some, embedder.embeddings.embed_documents([texts[place][1] for place in some]), strict=True)
+    }
+    vectors: dict[tuple[str, int], Sequence[float]] = {}
+    for some in in_batches(texts, embedder):
+        vectors |= some
     of: dict[str, list[Sequence[float]]] = {digest: [] for digest in passages}
-    for place, (digest, _) in enumerate(texts):
-        of[digest].append(vectors[place])
+    for digest, position in texts:
+        of[digest].append(vectors[digest, position])
     packed = {digest: pack_units(np.asarray(rows, dtype=np.float32)) for digest, rows in of.items()}
     with db.begin() as session:
         model = select(EmbeddingModel.id).where(EmbeddingModel.name == embedder.name)
@@ -284,18 +303,17 @@ def _store_units(db: Database, passages: Mapping[str, Passage], embedder: Embedd
 def _store(db: Database, kind: VectorKind, texts: Mapping[str, str], embedder: Embedder, progress: Progress) -> bool:
     """Embed texts (by hash) in batches, storing each batch, with no transaction open while the model works. Stops and
     returns False if vectors of this model are no longer wanted."""
-    order = sorted(texts, key=lambda digest: len(texts[digest]))
-    for start in range(0, len(order), _AT_ONCE):
-        progress(start, len(order), f"Embedding {kind.value}s")
-        some = order[start : start + _AT_ONCE]
-        embedded = embedder.embeddings.embed_documents([texts[digest] for digest in some])
-        vectors = {digest: to_bytes(vector) for digest, vector in zip(some, embedded, strict=True)}
+    stored = 0
+    for embedded in in_batches(texts, embedder):
+        progress(stored, len(texts), f"Embedding {kind.value}s")
+        vectors = {digest: to_bytes(vector) for digest, vector in embedded.items()}
         with db.begin() as session:
             model = select(EmbeddingModel.id).where(EmbeddingModel.name == embedder.name)
             if session.scalar(model.with_for_update(read=True)) is None:
                 return False
             keep_vectors(session, kind, vectors, embedding_model=embedder.name)
-    progress(len(order), len(order), f"Embedding {kind.value}s")
+        stored += len(vectors)
+    progress(len(texts), len(texts), f"Embedding {kind.value}s")
     return True
 
 

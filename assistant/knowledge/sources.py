@@ -232,7 +232,8 @@ def sync(desk: Desk, source_id: int, *, progress: Progress = no_progress) -> Imp
             if embedder is not None:
                 indexing.embed_headings(desk.db, embedder, progress=progress)
                 indexing.index_vectors(desk.db, embedding_model=embedder.name)
-                indexing.calibrate(desk.db, embedder)
+                if report.changed or embedding.unmeasured(desk.db, embedder):
+                    indexing.calibrate(desk.db, embedder)
                 indexing.embed_units(desk.db, embedder, progress=progress)
         if report.figures:
             figures.embed_pictures(desk, progress=progress)

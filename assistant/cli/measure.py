@@ -186,21 +186,26 @@ def _eval_siblings(paths: tuple[Path, ...], models: Capabilities, *, seed: int, 
 @click.option("--count", default=100, show_default=True, type=click.IntRange(1), help="Questions of each folder.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the choice of questions.")
 @click.option("--show", default=0, show_default=True, help="Print this many answers of each kind, to be read by hand.")
+@click.option("--sample", "with_sample", is_flag=True, help="With PATHS: the sample company's questions, too.")
+@click.option("--fit", "fitted", is_flag=True, help="Fit the confidence's weights, and measure them on sets left out.")
 @json_option
 def eval_answers(
-    paths: tuple[Path, ...], from_decisions: bool, count: int, seed: int, show: int, as_json: bool
-) -> None:
+    paths: tuple[Path, ...], from_decisions: bool, count: int, seed: int, show: int, with_sample: bool, fitted: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Measure which questions are answered, how often rightly, and whether the confidence is right.
 
     PATHS are folders as for `eval retrieval`; a reference answer (answer) in a question's row is compared too. Every
     question is asked as it is, and with its right articles left out; with several folders, also of another folder's
-    articles. Your database is not touched.
+    articles. Your database is not touched. Without PATHS: the sample company's articles and our own questions.
 
     With --from-decisions, your database is read: of drafts and answers with each confidence, how many were sent
     unchanged or helped.
     """
-    if from_decisions == bool(paths):
-        raise click.UsageError("Give at least one folder, or --from-decisions.")
+    if from_decisions and paths:
+        raise click.UsageError("Give folders or --from-decisions, not both.")
+    if fitted and len(paths) + with_sample < 2:
+        raise click.UsageError("Give at least two folders to --fit on.")
     from assistant.lab.evaluation.answers import evaluate_answers, render_verdicts
 
     if from_decisions:
@@ -220,12 +225,19 @@ def eval_answers(
             threshold=settings.answer_threshold,
             count=count,
             seed=seed,
+            with_sample=with_sample or not paths,
+            with_signals=fitted,
             progress=progress,
         )
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
-    else:
-        click.echo("\n\n".join(part for part in (report.examples(show), report.render()) if part))
+        return
+    parts = [report.examples(show), report.render()]
+    if fitted:
+        from assistant.lab.evaluation.confidence import fit
+
+        parts.append(fit(report.sets, threshold=settings.answer_threshold).render())
+    click.echo("\n\n".join(part for part in parts if part))
 
 
 @evaluate.command("photos")

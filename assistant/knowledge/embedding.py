@@ -162,16 +162,14 @@ def _complete(desk: Desk, progress: Progress) -> None:
 
 
 def unmeasured(db: Database, embedder: Embedder) -> bool:
-    """Whether the embedder's scale still has to be calibrated."""
+    """Whether the embedder still has to be calibrated."""
     with db.read() as session:
         return _unmeasured(session, embedder)
 
 
 def _unmeasured(session: Session, embedder: Embedder) -> bool:
-    """Whether its vectors are kept but not its scale, which it does not know by itself."""
-    if embedder.scale is not None:
-        return False
-    lacking = exists().where(EmbeddingModel.name == embedder.name, EmbeddingModel.floor.is_(None))
+    """Whether its vectors are kept but not what is measured of them."""
+    lacking = exists().where(EmbeddingModel.name == embedder.name, EmbeddingModel.own.is_(None))
     return bool(session.scalar(select(and_(lacking, exists(select(Passage.id))))))
 
 

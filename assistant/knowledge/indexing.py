@@ -19,9 +19,9 @@ from sqlalchemy.orm import Session
 
 from assistant.db import Database
 from assistant.models import EmbeddingModel, EmbeddingModelState, Passage, UnitVectors, Vector, VectorKind
-from assistant.ports import Embedder
+from assistant.ports import USUAL_STANDING, Embedder, Scale, Standing
 from assistant.progress import Progress, no_progress
-from assistant.retrieval.scales import embed_questions, scale_of, usual_scale
+from assistant.retrieval.scales import embed_questions, scale_of, standing_of, usual_scale
 from assistant.retrieval.vectors import pack_units, text_hash
 from assistant.text.units import REVISION, units_of
 
@@ -36,6 +36,8 @@ _UNITS_OF = 64
 _DELETED_AT_ONCE = 2000
 # The scale is measured on so many passages, and on no fewer different headings than these.
 _MEASURED, _LEAST_MEASURED = 80, 10
+# How passages stand out is measured among so many of them.
+_MEASURED_AGAINST = 20_000
 # The number of passages from which PostgreSQL gets an index of vectors, and the memory to build it.
 INDEX_FROM = 20_000
 _BUILD_MEMORY = "2GB"
@@ -118,23 +120,44 @@ def embed_headings(db: Database, embedder: Embedder, *, progress: Progress = no_
 
 
 def calibrate(db: Database, embedder: Embedder) -> None:
-    """Measure the embedder's scale on the knowledge base, and store it. If that is small, it is the usual one."""
-    scale = embedder.scale
-    if scale is None:
-        with db.read() as session:
-            own = (Vector.content_hash == Passage.content_hash, Vector.embedding_model == embedder.name)
-            query = select(Passage.heading, Vector.embedding).join(Vector, and_(*own))
-            # In the order of hashes they are a random sample, and the same one every time.
-            rows = session.execute(query.order_by(Passage.content_hash).limit(_MEASURED)).all()
-        # Of headings that say the same, as "Cleaning" in every manual, one.
-        vectors = {heading.rpartition(" > ")[2]: np.frombuffer(vector, dtype="<f4") for heading, vector in rows}
-        if len(vectors) < _LEAST_MEASURED:
-            scale = usual_scale(embedder, asked=True)
-        else:
-            scale = scale_of(embed_questions(embedder, list(vectors)), np.stack(list(vectors.values())))
+    """Measure the embedder's scale and the passages' standing by it on the knowledge base, with the headings' vectors,
+    and store both. If the knowledge base is small, they are the usual ones."""
+    scale, standing = embedder.scale or _measured_scale(db, embedder), _measured_standing(db, embedder.name)
+    values = {"floor": scale.floor, "slope": scale.slope, "own": standing.own, "others": standing.others}
     with db.begin() as session:
-        values = {"floor": scale.floor, "slope": scale.slope}
         session.execute(update(EmbeddingModel).where(EmbeddingModel.name == embedder.name).values(values))
+
+
+def _measured_scale(db: Database, embedder: Embedder) -> Scale:
+    with db.read() as session:
+        own = (Vector.content_hash == Passage.content_hash, Vector.embedding_model == embedder.name)
+        query = select(Passage.heading, Vector.embedding).join(Vector, and_(*own))
+        # In the order of hashes they are a random sample, and the same one every time.
+        rows = session.execute(query.order_by(Passage.content_hash).limit(_MEASURED)).all()
+    # Of headings that say the same, as "Cleaning" in every manual, one.
+    vectors = {heading.rpartition(" > ")[2]: np.frombuffer(vector, dtype="<f4") for heading, vector in rows}
+    if len(vectors) < _LEAST_MEASURED:
+        return usual_scale(embedder, asked=True)
+    return scale_of(embed_questions(embedder, list(vectors)), np.stack(list(vectors.values())))
+
+
+def _measured_standing(db: Database, embedding_model: str) -> Standing:
+    """Of headings taken as questions."""
+    with db.read() as session:
+        of_headings = (Vector.embedding_model == embedding_model, Vector.kind == VectorKind.HEADING)
+        asked = select(Vector.content_hash, Vector.embedding).where(*of_headings)
+        rows = session.execute(asked.order_by(Vector.content_hash).limit(_MEASURED)).all()
+        own = (Vector.content_hash == Passage.content_hash, Vector.embedding_model == embedding_model)
+        passages = select(Passage.article_id, Passage.heading, Vector.embedding).join(Vector, and_(*own))
+        found = session.execute(passages.order_by(Passage.content_hash).limit(_MEASURED_AGAINST)).all()
+    answering = {text_hash(heading): article for article, heading, _ in found}
+    questions = {digest: np.frombuffer(vector, dtype="<f4") for digest, vector in rows if digest in answering}
+    if len(questions) < _LEAST_MEASURED:
+        return USUAL_STANDING
+    vectors = np.stack([np.frombuffer(vector, dtype="<f4") for *_, vector in found])
+    owners = np.array([article for article, *_ in found])
+    right = np.array([answering[digest] for digest in questions])
+    return standing_of(vectors @ np.stack(list(questions.values())).T, owners[:, None] == right)
 
 
 def lacks_units(session: Session, embedding_model: str) -> bool:

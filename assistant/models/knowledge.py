@@ -296,4 +296,7 @@ class EmbeddingModel(Base):
     # `Scale` of its cosines; None until it is calibrated.
     floor: Mapped[float | None]
     slope: Mapped[float | None]
+    # `Standing` of the knowledge base's passages; None until it is measured.
+    own: Mapped[float | None]
+    others: Mapped[float | None]
     changed_at: Mapped[datetime] = mapped_column(default=utcnow)  # when it was served, or its vectors became complete

@@ -10,11 +10,21 @@ from assistant.ports.decisions import Decision, DecisionModel, Question, check_q
 from assistant.ports.handoff import HandoffReason
 from assistant.ports.photos import OCR, Box, Found, Look, Seen, Sight, Sought, TextLine, image_block
 from assistant.ports.priority import WorkPriority, at_priority, current_priority
-from assistant.ports.search import UNRELATED, Embedder, PhotoEmbedder, Reranker, Scale, calibrate
+from assistant.ports.search import (
+    UNRELATED,
+    USUAL_STANDING,
+    Embedder,
+    PhotoEmbedder,
+    Reranker,
+    Scale,
+    Standing,
+    calibrate,
+)
 
 __all__ = [
     "OCR",
     "UNRELATED",
+    "USUAL_STANDING",
     "Box",
     "Capabilities",
     "Decision",
@@ -31,6 +41,7 @@ __all__ = [
     "Seen",
     "Sight",
     "Sought",
+    "Standing",
     "TextLine",
     "WorkPriority",
     "at_priority",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sqlalchemy.orm import Session
 
-from assistant.ports import Embedder, Scale
+from assistant.ports import Embedder, Scale, Standing
 from assistant.retrieval.embedders import reader_of
 from assistant.retrieval.fulltext import READ_AT_MOST, READ_AT_MOST_POSTGRESQL, Filters, find, rarest
 from assistant.retrieval.identifiers import Asked, asked_in
@@ -36,9 +36,13 @@ class Query:
     unread_language: str | None
     looks: np.ndarray | None = None
 
-    def on_scales(self, scales: Mapping[str, Scale]) -> Query:
-        """``scales``: by the embedder's name."""
-        return replace(self, readings=tuple(replace(one, scale=scales[one.model]) for one in self.readings))
+    def measured(self, scales: Mapping[str, Scale], standings: Mapping[str, Standing]) -> Query:
+        """With what was measured of the embedders, by their names."""
+        known = (
+            replace(one, scale=scales[one.model], standing=standings.get(one.model, one.standing))
+            for one in self.readings
+        )
+        return replace(self, readings=tuple(known))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from assistant.models import EmbeddingModel, EmbeddingModelState
-from assistant.ports import Embedder, Scale
+from assistant.ports import Embedder, Scale, Standing
 from assistant.text.languages import SURE, detect
 
 log = structlog.get_logger(__name__)
@@ -39,10 +39,12 @@ def reader_of(text: str, first: Embedder, second: Embedder | None) -> tuple[Embe
 
 @dataclass(frozen=True)
 class Kept:
-    """The embedders whose vectors are kept: when each was served or became complete, and its scale, by its name."""
+    """The embedders whose vectors are kept: when each was served or became complete, its scale, and the standing of
+    passages by it, by its name."""
 
     changed_at: Mapping[str, datetime]
     scales: Mapping[str, Scale]
+    standings: Mapping[str, Standing]
 
     def scale(self, embedder: Embedder) -> Scale:
         """Until it is measured, cosines are taken as they are."""
@@ -54,7 +56,10 @@ def kept(session: Session) -> Kept:
     measured = {
         row.name: Scale(row.floor, row.slope) for row in rows if row.floor is not None and row.slope is not None
     }
-    return Kept({row.name: row.changed_at for row in rows}, measured)
+    standings = {
+        row.name: Standing(row.own, row.others) for row in rows if row.own is not None and row.others is not None
+    }
+    return Kept({row.name: row.changed_at for row in rows}, measured, standings)
 
 
 class Embedders:

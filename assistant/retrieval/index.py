@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from assistant.db import Database
 from assistant.models import Passage
-from assistant.ports import Embedder, PhotoEmbedder, Scale
+from assistant.ports import Embedder, PhotoEmbedder, Scale, Standing
 from assistant.retrieval import fusion
 from assistant.retrieval.candidates import Candidates, Query, find_candidates, prepare_query
 from assistant.retrieval.embedders import Embedders, kept, served
@@ -112,7 +112,7 @@ class Index:
                 current = self._current(session)
                 vectors = current.current(session)
                 if current is serving and current.mixed == mixed:
-                    query = query.on_scales(current.scales)
+                    query = query.measured(current.scales, current.standings)
                     return self._hits(session, current, vectors, query, filters, limit) if len(vectors) else []
                 # Since the last search another embedder has been served, or languages have changed: embed it again.
 
@@ -156,6 +156,7 @@ class Index:
             self._serving = _Serving(embedder, self._embedders.second_to(embedder), models.changed_at)
         serving = self._serving
         serving.scales = {one.name: models.scale(one) for one in serving.embedders}
+        serving.standings = models.standings
         return serving
 
 
@@ -193,6 +194,7 @@ class _Serving:
         self.since = since
         self.embedders = [one for one in (embedder, second) if one is not None]
         self.scales: Mapping[str, Scale] = {}
+        self.standings: Mapping[str, Standing] = {}
         names = [one.name for one in self.embedders]
         self.headings = {name: HeadingVectors(name) for name in names}
         self._cache = VectorCache(names)
@@ -232,6 +234,7 @@ def _rank(
     passages = {passage.id: passage for passage in chosen}
     of_all = _of_all(vectors, query, found)
     units = _of_units(session, vectors, passages, query)
+    standings = _standings(vectors, rows[best], query)
     hits = []
     for place in best:
         passage = passages.get(int(vectors.ids[rows[place]]))
@@ -244,6 +247,7 @@ def _rank(
                 "resemblance": found.alike.get(int(rows[place])),
                 **of_all,
                 "units": units.get(passage.id),
+                "standing": standings.get(int(rows[place])),
             }
             hits.append(_hit(passage, why))
     return hits
@@ -259,6 +263,15 @@ def _of_all(vectors: Vectors, query: Query, found: Candidates) -> dict[str, Any]
         "unread_language": query.unread_language,
         "rarity": dict(rarity),
         "background": (float(usual.mean()), float(usual.std()), len(some)),
+    }
+
+
+def _standings(vectors: Vectors, rows: np.ndarray, query: Query) -> dict[int, Standing]:
+    """By row, the standing of passages by the embedder that compares it with the query."""
+    return {
+        row: reading.standing
+        for reading, compared in shared_out(vectors, query.readings)
+        for row in rows[compared[rows]].tolist()
     }
 
 

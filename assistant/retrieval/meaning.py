@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from assistant.ports import Scale
+from assistant.ports import USUAL_STANDING, Scale, Standing
 from assistant.retrieval import fusion
 from assistant.retrieval.fulltext import MAY_BE_FOUND, Filters, bound
 from assistant.retrieval.vectors import Vectors
@@ -40,6 +40,7 @@ class Reading:
     vector: np.ndarray
     languages: tuple[str, ...] = ()
     scale: Scale = field(default_factory=Scale)
+    standing: Standing = USUAL_STANDING
 
 
 @dataclass(frozen=True)

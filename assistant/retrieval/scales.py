@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from assistant.ports import Embedder, Scale, calibrate
+from assistant.ports import USUAL_STANDING, Embedder, Scale, Standing, calibrate
 
 # Headings as somebody might ask for them, and what stands under them.
 _PAGES = (
@@ -71,3 +71,15 @@ def scale_of(headings: np.ndarray, passages: np.ndarray) -> Scale:
     cosines = headings @ passages.T / np.linalg.norm(headings, axis=1, keepdims=True) / np.linalg.norm(passages, axis=1)
     own = np.eye(len(headings), dtype=bool)
     return calibrate(cosines[~own], cosines[own])
+
+
+def standing_of(cosines: np.ndarray, own: np.ndarray) -> Standing:
+    """``cosines`` (n, m) of n passages with m questions, and which of them are of the article that answers (bool).
+    Questions without passages of both kinds do not count; if all are such, it is the usual standing."""
+    counted = own.any(axis=0) & ~own.all(axis=0)
+    if not counted.any():
+        return USUAL_STANDING
+    cosines, own = cosines[:, counted], own[:, counted]
+    deviations = (cosines - cosines.mean(axis=0)) / np.maximum(cosines.std(axis=0), 1e-6)
+    best_own, best_other = (np.where(these, deviations, -np.inf).max(axis=0) for these in (own, ~own))
+    return Standing(float(best_own.mean()), float(best_other.mean()))

@@ -24,12 +24,7 @@ from assistant.errors import AssistantError, EngineFailed
 from assistant.ports import Capabilities, HandoffReason, image_block
 from assistant.skills import language, prompts
 from assistant.skills.answer_request import AnswerRequest, build_query, products_of
-from assistant.skills.answerability import (
-    confidence,
-    distinctive_stems,
-    full_text,
-    is_out_of_reach,
-)
+from assistant.skills.answerability import Signals, best_signals, distinctive_stems, full_text, signals
 from assistant.skills.extract import extract
 from assistant.skills.grounding import SUPPORTED, best_support, support
 from assistant.text.clusters import beginning
@@ -161,13 +156,19 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
             yield Failed(error)
             return
         chosen = self._choose(request, passages)
-        sure = _confidence(request, passages, chosen)
+        found = best_signals(request, passages, chosen)
+        sure = found.confidence if found is not None else 0.0
         if not chosen or sure < self.threshold:
             yield from _hand_off(HandoffReason.MISSING_KNOWLEDGE, passages, confidence=sure)
         elif self.capabilities.writes_answers:
             yield from self._write(request, passages, chosen, sure)
         else:
             yield from self._quote(request, passages, chosen, sure)
+
+    def signals(self, request: AnswerRequest) -> Signals | None:
+        """What the confidence in the answer to this request is made from; None if there is nothing to quote."""
+        passages = self._retrieve.invoke(request)
+        return best_signals(request, passages, self._choose(request, passages))
 
     def _find(self, request: AnswerRequest) -> list[Document]:
         """Passages, best first and what did not help last, without customers' reviews and other products' passages."""
@@ -203,7 +204,7 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
             # Several products may have the same code: name the product that each row is about.
             lead = f"{passage.metadata['article_title']} – " if len(products) > 1 else ""
             citation = _citation(
-                passage, quote=unit.cited, support=confidence(request, passages, unit.passage, unit.quote)
+                passage, quote=unit.cited, support=signals(request, passages, unit.passage, unit.quote).confidence
             )
             said.append(CitedSentence(len(said), lead + unit.text, (citation,)))
             yield from _say(said)
@@ -271,17 +272,6 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         photos = [image_block(photo) for photo in request.photos[-_PHOTOS_TO_MODEL:]]
         system = prompts.render("answer_system.j2", company=self.company, language=spoken)
         return [SystemMessage(system), HumanMessage(content=[{"type": "text", "text": text}, *photos])]
-
-
-def _confidence(request: AnswerRequest, passages: Sequence[Document], chosen: Sequence[Unit]) -> float:
-    """The probability that what is chosen answers: that of the passage whose quotes answer best."""
-    quotes: dict[int, list[str]] = {}
-    for unit in chosen:
-        # What a row says, its columns' names say too, and so does the question that an answer belongs to.
-        quotes.setdefault(unit.passage, []).append(f"{unit.under} {unit.asked} {unit.quote}")
-    if is_out_of_reach(request, [passages[at] for at in quotes]):
-        return 0.0
-    return max((confidence(request, passages, at, "\n".join(texts)) for at, texts in quotes.items()), default=0.0)
 
 
 def _is_review(passage: Document) -> bool:
@@ -356,7 +346,7 @@ def _cite(
     nearest = best_support(text, [unit.quote for unit in units])
     quote = units[nearest.passage].cited if nearest.score > 0 else beginning(content, 300)
     # A sentence that a passage carries still answers only as well as that passage does.
-    carried = min(score, confidence(request, passages, number, text))
+    carried = min(score, signals(request, passages, number, text).confidence)
     said.append(CitedSentence(len(said), text, (_citation(passage, quote=quote, support=carried),)))
     yield from _say(said)
 

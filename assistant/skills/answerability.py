@@ -7,8 +7,9 @@ embedder "much alike" is another figure. So nothing is compared with a constant,
   one). Information is the summed rarity (idf) of words; of a long question no answer repeats as large a share.
 * ``ahead``: the share of the question's information that the quote has, less what the passages of other articles have
   in the median. Where all of them have the question's words, those words say nothing.
-* ``stands_out``: how many standard deviations, in fifths, the passage's similarity to the question lies above
-  that of passages taken at random.
+* ``stands_out``: how many standard deviations, in fifths, the passage's similarity to the question lies above that of
+  passages taken at random, beyond what the best wrong passages of this knowledge base do, and as far as similarity
+  tells right from wrong there at all (`Standing`).
 
 Each counts for the sentence of the question that the passage covers best. Their weighted sum is the log odds (logistic
 regression). What no figure can outweigh comes first: `is_out_of_reach`.
@@ -19,24 +20,26 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from statistics import median
 
 from langchain_core.documents import Document
 
+from assistant.ports import USUAL_STANDING, Standing
 from assistant.skills.answer_request import AnswerRequest
 from assistant.text.identifiers import certain, spot
 from assistant.text.languages import SURE
 from assistant.text.sentences import sentences
+from assistant.text.units import Unit
 from assistant.text.words import query_words, stem, stems
 
 # Log odds of nothing in common, and of each signal. Fitted on 440 answers, half of them with the right article left out
 # (anthropic_docs, emanual_tv, stackfaq, the sample company). Fitted on three sets and measured on the fourth: the area
 # under the curve is .82 to .90, the calibration error .02; from .5 on, 8 to 26 % of questions without their article are
 # answered, and of the answers to the others 82 to 100 % are right.
-_NOTHING, _WEIGHTS = -4.9, (1.5, 3.6, 3.8)
+_NOTHING, _WEIGHTS = -3.26, (3.11, 1.87, 8.69)
 # What an identifier that question and quote share, and few other passages have, adds to the log odds.
-_CODED = 5.5
+_CODED = 2.04
 # So many standard deviations are all that can be had.
 _FAR = 5.0
 # Of few passages no deviation can be told: until there are many more than this, it is that of unrelated texts on the
@@ -50,38 +53,56 @@ _MEASURE = re.compile(r"\bhow\s+\w+", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Signals:
-    """See the module. ``stands_out`` is 0 to 1, ``ahead`` -1 to 1, ``told`` from 0 to about 2."""
+    """See the module. ``told`` is 0 to about 2, ``ahead`` -1 to 1, ``stands_out`` about -1 to 1. ``coded``: whether an
+    identifier that few other passages have is in question and passage."""
 
     told: float
     ahead: float
     stands_out: float
+    coded: bool = False
+
+    @property
+    def confidence(self) -> float:
+        """The probability, 0 to 1, that the quote answers."""
+        odds = _NOTHING + _CODED * self.coded
+        odds += sum(
+            weight * signal for weight, signal in zip(_WEIGHTS, (self.told, self.ahead, self.stands_out), strict=True)
+        )
+        return 1.0 / (1.0 + math.exp(-odds))
 
 
-def confidence(request: AnswerRequest, passages: Sequence[Document], at: int, quote: str) -> float:
-    """The probability, 0 to 1, that the quote from passage ``at`` of those that were found answers the request."""
-    found = astuple(signals(request, passages, at, quote))
-    odds = _NOTHING + sum(weight * signal for weight, signal in zip(_WEIGHTS, found, strict=True))
-    if telling_codes(request, passages[at]):
-        odds += _CODED
-    return 1.0 / (1.0 + math.exp(-odds))
+def best_signals(request: AnswerRequest, passages: Sequence[Document], chosen: Sequence[Unit]) -> Signals | None:
+    """Those of the passage whose units answer best; None if nothing was ``chosen`` or none of it can answer."""
+    quotes: dict[int, list[str]] = {}
+    for unit in chosen:
+        # What a row says, its columns' names say too, and so does the question that an answer belongs to.
+        quotes.setdefault(unit.passage, []).append(f"{unit.under} {unit.asked} {unit.quote}")
+    if is_out_of_reach(request, [passages[at] for at in quotes]):
+        return None
+    found = (signals(request, passages, at, "\n".join(texts)) for at, texts in quotes.items())
+    return max(found, key=lambda one: one.confidence, default=None)
 
 
 def signals(request: AnswerRequest, passages: Sequence[Document], at: int, quote: str) -> Signals:
+    """How the quote from passage ``at`` of those that were found stands to the request."""
     passage = passages[at]
     rarity: Mapping[str, float] = passage.metadata.get("rarity", {})
-    stands_out = _stands_out(passage)
+    coded = bool(telling_codes(request, passage))
+    deviations = _deviations(passage)
+    standing: Standing = passage.metadata.get("standing") or USUAL_STANDING
+    stands_out = standing.tells(deviations)
     if _is_foreign(request, passage):  # it cannot have the question's words
-        return Signals(stands_out, stands_out, stands_out)
+        return Signals(deviations / _FAR, deviations / _FAR, stands_out, coded)
     words = _asked(request, passage, rarity)
     total = sum(rarity[word] for word in words)
     if not total:
-        return Signals(0.0, 0.0, stands_out)
+        return Signals(0.0, 0.0, stands_out, coded)
     quoted = _information(words, f"{passage.metadata.get('heading', '')}\n{quote}", rarity)
     article = passage.metadata.get("article_id")
     rest = [one for one in passages if one.metadata.get("article_id") != article]
     rest = rest or [one for place, one in enumerate(passages) if place != at]
     usual = median(_information(words, _whole(one), rarity) for one in rest) if rest else 0.0
-    return Signals(quoted / math.sqrt(8 * total + 1), (quoted - usual) / total, stands_out)
+    return Signals(quoted / math.sqrt(8 * total + 1), (quoted - usual) / total, stands_out, coded)
 
 
 def is_out_of_reach(request: AnswerRequest, quoted: Sequence[Document]) -> bool:
@@ -150,12 +171,13 @@ def _information(words: Collection[str], text: str, rarity: Mapping[str, float])
     return sum(rarity[word] for word in words if word in has)
 
 
-def _stands_out(passage: Document) -> float:
+def _deviations(passage: Document) -> float:
+    """How many standard deviations the passage's similarity lies above that of passages taken at random, 0 to 5."""
     similarity = float(passage.metadata.get("similarity") or 0.0)
     mean, deviation, count = passage.metadata.get("background", (0.0, 0.0, 0))
     mean = (count * mean + _FEW * _MEAN) / (count + _FEW)
     deviation = math.sqrt((count * deviation**2 + _FEW * _DEVIATION**2) / (count + _FEW))
-    return min(1.0, max(0.0, float(similarity - mean) / (_FAR * deviation)))
+    return min(_FAR, max(0.0, float(similarity - mean) / deviation))
 
 
 def _is_foreign(request: AnswerRequest, passage: Document) -> bool:

@@ -212,7 +212,7 @@ class _Candidates:
         place = (self._units[member].passage, self._units[member].block)
         block = [at for at, unit in enumerate(self._units) if (unit.passage, unit.block) == place]
         table = [at for at in block if self._units[at].kind in (Kind.ROW, Kind.ITEM)]
-        chosen = self._named(table) or (table if len(table) <= _WHOLE_TABLE else [member])
+        chosen = self._named(table, member) or (table if len(table) <= _WHOLE_TABLE else [member])
         lead = next(at for at in block if self._units[at].kind in _TABLES) - 1
         leads = introduced or len(chosen) > 1
         leads = leads and self._are_adjacent(lead, lead + 1) and self._units[lead].kind is Kind.SENTENCE
@@ -221,14 +221,22 @@ class _Candidates:
             said = [replace(unit, text=f"- {unit.text}") for unit in said]
         return [self._units[lead], *said] if leads else said
 
-    def _named(self, table: Sequence[int]) -> list[int]:
-        """The rows that have most of the question's telling words: those that some rows have and others have not."""
-        names = [_content(self._units[at].name) or self._stems[at] for at in table]
+    def _named(self, table: Sequence[int], best: int) -> list[int]:
+        """The rows that have most of the question's telling words: those that some rows have and others have not. Where
+        the table itself answers best, only the names of rows tell. Of rows with equally telling words, those with the
+        best one's are meant."""
+        by_name = self._units[best].kind is Kind.TABLE
+        names = [self._name(at) if by_name else self._name(at, of=Kind.ITEM) or self._stems[at] for at in table]
         common = frozenset[str].intersection(*names)
-        telling = [(own & self._asked) - common for own in names]
-        weights = [sum(self._weights[word] for word in own) for own in telling]
-        most = max(weights)
-        return [at for at, weight in zip(table, weights, strict=True) if most > 0 and weight > 0.99 * most][:_MOST_ROWS]
+        telling = {at: (own & self._asked) - common for at, own in zip(table, names, strict=True)}
+        weights = {at: sum(self._weights[word] for word in own) for at, own in telling.items()}
+        most = max(weights.values())
+        named = [at for at in table if most > 0 and weights[at] > 0.99 * most]
+        return [at for at in named if best not in named or telling[at] == telling[best]][:_MOST_ROWS]
+
+    def _name(self, at: int, *, of: Kind | None = None) -> frozenset[str]:
+        unit = self._units[at]
+        return _content(unit.name) if of is None or unit.kind is of else frozenset()
 
     def _paragraph(self, best: int) -> tuple[int, int]:
         """First and last of the unit's paragraph if that is short, else the unit alone. Steps have their lead-in."""

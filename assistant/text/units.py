@@ -55,8 +55,9 @@ class Kind(StrEnum):
 @dataclass(frozen=True)
 class Unit:
     """``text`` is said. ``quote`` is the passage's own text; for an answer it includes the question. ``asked``: the
-    question that it follows. ``name``: what an alternative is about, if it says so first. ``under``: the names of a
-    row's columns, and ``head`` the lines above it that name them. ``block``: which of the passage's blocks it is in."""
+    question that it follows. ``name``: what an alternative or row is about, if it says so first. ``under``: the names
+    of a row's columns, and ``head`` the lines above it that name them. ``block``: which of the passage's blocks it is
+    in."""
 
     text: str
     quote: str
@@ -162,7 +163,7 @@ def _rows(lines: Sequence[str]) -> Iterator[Unit]:
         mark = " –" if any(names[1:]) else ":"
         text = " ".join([f"{subject}{mark}", *map(_ended, values)]) if values else subject
         codes = frozenset(spot(cells[0]))
-        yield Unit(text, line.strip(), Kind.ROW, under=" ".join(head), head=above_rows, codes=codes)
+        yield Unit(text, line.strip(), Kind.ROW, name=subject, under=" ".join(head), head=above_rows, codes=codes)
 
 
 def cells_of(line: str) -> list[str]:

@@ -74,6 +74,9 @@ OTHERS = [
     ("How often must the coffee machine be descaled?", "three months"),
     ("How do I get limescale out of the steam iron?", "CALC button"),
     ("When do I replace the filter of the air purifier?", "2,200 hours|nine months"),
+    ("I want to send my order back", "Print the label"),
+    ("When will my parcel arrive?", "two to three working days"),
+    ("Where is my order?", "tracking link"),
     ("The box came crushed", "send a new device|photo of the whole parcel|keep it and use it"),
 ]
 

@@ -16,8 +16,8 @@ from assistant.db import Database
 from assistant.desk.desk import Desk
 from assistant.knowledge import sources
 from assistant.models import EmbeddingModel, EmbeddingModelState, SourceKind, Vector, VectorKind
-from assistant.ports import Capabilities, Embedder, Scale, calibrate
-from assistant.retrieval.scales import usual_scale
+from assistant.ports import USUAL_STANDING, Capabilities, Embedder, Scale, Standing, calibrate
+from assistant.retrieval.scales import standing_of, usual_scale
 from assistant.runtime import Runtime
 from tests.fakes import HashEmbeddings, fake_capabilities
 
@@ -211,3 +211,25 @@ def test_a_scale_leads_from_cosines_to_similarities_and_back() -> None:
     assert scale.similarities(related).mean() == pytest.approx(0.65, abs=0.01)
     assert scale.similarities(np.array([scale.cosine(0.55)]))[0] == pytest.approx(0.55)
     assert Scale().similarities(np.array([0.25]))[0] == 0.25
+
+
+def test_how_far_right_and_wrong_passages_stand_out_is_measured_on_the_articles(start: Start, tmp_path: Path) -> None:
+    desk = start(with_second(Translating()))
+    fill(desk, tmp_path / "kb")
+    with desk.db.read() as session:
+        known = session.scalars(select(EmbeddingModel)).all()
+        standings = [Standing(one.own, one.others) for one in known if one.own is not None and one.others is not None]
+    assert len(standings) == 2
+    assert all(one.own > one.others for one in standings)
+    assert desk.index.search(ENGLISH)[0].document.metadata["standing"] in standings
+
+
+def test_similarity_counts_from_the_best_wrong_passage_on_and_as_far_as_it_tells_them_apart() -> None:
+    cosines = np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.2], [0.0, 0.1]])
+    clear = standing_of(cosines, cosines > 0.5)
+    assert clear.own > 1.6
+    assert clear.others < 0.2
+    assert clear.tells(clear.others) == 0.0
+    assert clear.tells(3.0) > Standing(clear.own, clear.own - 0.5).tells(3.0)
+    assert Standing(own=3.0, others=4.0).tells(5.0) == 0.0  # one long manual: everything is alike
+    assert standing_of(cosines, np.zeros_like(cosines, dtype=bool)) == USUAL_STANDING

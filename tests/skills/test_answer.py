@@ -10,7 +10,7 @@ from langchain_core.retrievers import BaseRetriever
 from assistant.ports import HandoffReason
 from assistant.skills.answer import Answer, AnswerSkill
 from assistant.skills.answer_request import AnswerRequest, Turn
-from assistant.skills.answerability import confidence
+from assistant.skills.answerability import signals
 from assistant.text.words import query_words, stem
 from tests.fakes import HashEmbeddings, fake_capabilities
 
@@ -46,7 +46,7 @@ def answered(question: str, *passages: Document, history: tuple[Turn, ...] = ())
 
 
 def sure(question: str, found: Document) -> float:
-    return confidence(AnswerRequest(text=question), [found], 0, found.page_content)
+    return signals(AnswerRequest(text=question), [found], 0, found.page_content).confidence
 
 
 def test_passages_that_share_only_the_topic_do_not_answer() -> None:

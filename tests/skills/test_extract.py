@@ -144,3 +144,16 @@ def test_beside_the_row_of_a_code_no_other_row_is_said() -> None:
     )
     found = extract("The pump of my tent is hot and shows P4", ["P4"], [passage(table)], HashEmbeddings(256))
     assert [unit.text for unit in found] == ["P4: The pump of the tent is dry."]
+
+
+def test_a_question_about_a_whole_table_brings_all_its_rows() -> None:
+    rows = "".join(f"| P{n} | Unplug the {thing}. |\n" for n, thing in enumerate(("machine", "lamp", "fan", "pump")))
+    table = passage(f"| Code | What to do |\n|---|---|\n{rows}")
+    assert len(quoted("Code and what to do of this machine", table)) == 4
+    assert quoted("Unplug this machine", table) == ["P0: Unplug the machine."]
+
+
+def test_of_rows_that_share_other_words_with_the_question_the_best_one_is_said() -> None:
+    table = "| Code | What to do |\n|---|---|\n| P1 | Remove objects. |\n| P2 | Limescale in the heater: flush it. |"
+    (chosen,) = extract("remove the limescale in the heater, flush", [], [passage(table)], HashEmbeddings(256))
+    assert chosen.text.startswith("P2")

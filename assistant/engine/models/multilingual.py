@@ -137,12 +137,24 @@ class _Model:
         mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids])
         words = torch.from_numpy(_unpack(self._table[padded]))
         with torch.inference_mode():
-            states = self._bert(inputs_embeds=words, attention_mask=mask).last_hidden_state
+            with _half_precision():
+                states = self._bert(inputs_embeds=words, attention_mask=mask).last_hidden_state.float()
             means = (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
             return torch.nn.functional.normalize(means).numpy()
 
     def _normalize(self, text: str) -> str:
         return re.sub(" {2,}", " ", text.translate(self._normal)).strip()
+
+
+def _half_precision() -> Any:
+    """A context in which the model multiplies in bfloat16, if this processor has instructions for that.
+
+    On a core with AVX-512, a passage takes 72 ms instead of 121, and no cosine changes by more than .0007. MiniLM's
+    change by up to .003, which costs nDCG@10 .002 on emanual_tv: it stays in full precision."""
+    import torch
+
+    can = torch.cpu.get_capabilities()
+    return torch.autocast("cpu", torch.bfloat16, enabled=bool(can.get("avx512_bf16") or can.get("amx_bf16")))
 
 
 def _read_tokenizer(data: np.ndarray, header: Any, at: int) -> tuple[Any, int]:

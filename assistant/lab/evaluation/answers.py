@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -23,7 +24,7 @@ from assistant.db import Database
 from assistant.desk.reports import Verdict
 from assistant.lab.evaluation.baselines import Corpus
 from assistant.lab.evaluation.retrieval import temporary_index
-from assistant.lab.evaluation.retrieval_set import Question, RetrievalSet, read_set
+from assistant.lab.evaluation.retrieval_set import Question, RetrievalSet, read_set, sample_set
 from assistant.lab.statistics import calibration_error, reliability
 from assistant.lab.tables import Cell, table
 from assistant.models import Article, Visibility
@@ -32,6 +33,7 @@ from assistant.progress import Progress, no_progress
 from assistant.retrieval.index import Filters
 from assistant.skills.answer import Answer, AnswerSkill
 from assistant.skills.answer_request import AnswerRequest
+from assistant.skills.answerability import Signals
 from assistant.text.words import query_words, stem
 
 PRESENT, HIDDEN, FOREIGN = "article present", "article left out", "of another domain"
@@ -45,7 +47,7 @@ _SHARED, _SAME = 0.4, 0.7
 @dataclass(frozen=True)
 class Asked:
     """One question and what was said. ``confidence``: also of what stayed unsaid. ``cpu``: seconds, with search and
-    the question's embedding."""
+    the question's embedding. ``signals``: what the confidence is made from, if it was asked for."""
 
     way: str
     question: str
@@ -54,6 +56,7 @@ class Asked:
     confidence: float
     right: bool
     cpu: float
+    signals: Signals | None = None
 
 
 @dataclass(frozen=True)
@@ -138,21 +141,25 @@ def evaluate_answers(
     threshold: float,
     count: int,
     seed: int = 0,
+    with_sample: bool = False,
+    with_signals: bool = False,
     progress: Progress = no_progress,
 ) -> Report:
-    """Ask up to ``count`` questions of each set each way. Raises `Invalid` for a folder that is no retrieval set."""
-    labelled = [read_set(path) for path in paths]
+    """Ask up to ``count`` questions of each set each way. ``with_sample``: those of the sample company, too. Raises
+    `Invalid` for a folder that is no retrieval set."""
+    labelled = [*map(read_set, paths), *([sample_set()] if with_sample else [])]
     chosen = [_sample(one, count, seed) for one in labelled]
     reports = []
     for number, one in enumerate(labelled):
         others = [question for place, asked in enumerate(chosen) if place != number for question in asked]
         foreign = random.Random(seed).sample(others, min(count, len(others)))
-        with temporary_index(one, models, progress) as (db, index):
+        with temporary_index(one, models, progress, units=True) as (db, index):
             retriever = index.retriever(Filters(visibilities=(Visibility.PUBLIC,)), limit=_PASSAGES)
             skill = AnswerSkill(models, retriever, threshold=0.0)
             known_as = Corpus.read(db, models.embedding_model).known_as
-            asked = list(_ask_all(db, skill, known_as, chosen[number], foreign, progress))
-        reports.append(SetReport(one.folder.name, threshold, tuple(asked)))
+            ask = partial(_ask, skill, known_as, with_signals=with_signals)
+            asked = list(_ask_all(db, ask, known_as, chosen[number], foreign, progress))
+        reports.append(SetReport(one.name, threshold, tuple(asked)))
     return Report(seed, tuple(reports))
 
 
@@ -183,7 +190,7 @@ def _sample(labelled: RetrievalSet, count: int, seed: int) -> list[Question]:
 
 def _ask_all(
     db: Database,
-    skill: AnswerSkill,
+    ask: Callable[[Question, str], Asked],
     known_as: Mapping[str, str],
     questions: Sequence[Question],
     foreign: Sequence[Question],
@@ -191,14 +198,14 @@ def _ask_all(
 ) -> Iterator[Asked]:
     for done, question in enumerate(questions):
         progress(done, len(questions) + len(foreign), "Asking")
-        yield _ask(skill, question, PRESENT, known_as)
+        yield ask(question, PRESENT)
         right = [public_id for public_id, name in known_as.items() if name in question.gold]
         _set_visibility(db, right, Visibility.INTERNAL)
-        yield _ask(skill, question, HIDDEN, known_as)
+        yield ask(question, HIDDEN)
         _set_visibility(db, right, Visibility.PUBLIC)
     for done, question in enumerate(foreign, start=len(questions)):
         progress(done, len(questions) + len(foreign), "Asking")
-        yield _ask(skill, question, FOREIGN, known_as)
+        yield ask(question, FOREIGN)
 
 
 def _set_visibility(db: Database, articles: Collection[str], visibility: Visibility) -> None:
@@ -206,13 +213,15 @@ def _set_visibility(db: Database, articles: Collection[str], visibility: Visibil
         session.execute(update(Article).where(Article.public_id.in_(articles)).values(visibility=visibility))
 
 
-def _ask(skill: AnswerSkill, question: Question, way: str, known_as: Mapping[str, str]) -> Asked:
+def _ask(skill: AnswerSkill, known_as: Mapping[str, str], question: Question, way: str, *, with_signals: bool) -> Asked:
+    request = AnswerRequest(text=question.text)
     started = process_time()
-    answer = skill.invoke(AnswerRequest(text=question.text))
+    answer = skill.invoke(request)
     cpu = process_time() - started
     cited = {known_as[citation.article_id] for said in answer.sentences for citation in said.citations}
     right = way != FOREIGN and _agrees(answer, question.answer, sourced=not cited.isdisjoint(question.gold))
-    return Asked(way, question.text, answer.text, tuple(sorted(cited)), answer.confidence, right, cpu)
+    signals = skill.signals(request) if with_signals and answer.sentences else None
+    return Asked(way, question.text, answer.text, tuple(sorted(cited)), answer.confidence, right, cpu, signals)
 
 
 def _agrees(answer: Answer, reference: str, *, sourced: bool) -> bool:

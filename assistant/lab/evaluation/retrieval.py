@@ -31,7 +31,7 @@ from langchain_core.embeddings import Embeddings
 from assistant.db import Database, migrate
 from assistant.knowledge.embedding import adopt_second
 from assistant.knowledge.imports import Importer
-from assistant.knowledge.indexing import calibrate, embed_headings
+from assistant.knowledge.indexing import calibrate, embed_headings, embed_units
 from assistant.lab.evaluation.baselines import Corpus
 from assistant.lab.evaluation.misspelling import questions as spellings
 from assistant.lab.evaluation.retrieval_set import Question, RetrievalSet, naming, read_set
@@ -194,14 +194,20 @@ def _set_report(
         corpus = Corpus.read(db, models.embedding_model)
         methods = _methods(index, corpus, known)
         results = [_measure(name, asked[name], methods, timed, seed=seed, progress=progress) for name in sorted(asked)]
-    return SetReport(labelled.folder.name, len(corpus.names), len(corpus.owner), known.median_ms, tuple(results))
+    return SetReport(labelled.name, len(corpus.names), len(corpus.owner), known.median_ms, tuple(results))
 
 
 @contextmanager
 def temporary_index(
-    labelled: RetrievalSet, models: Capabilities, progress: Progress, *, product: str | None = None
+    labelled: RetrievalSet,
+    models: Capabilities,
+    progress: Progress,
+    *,
+    product: str | None = None,
+    units: bool = False,
 ) -> Iterator[tuple[Database, Index]]:
-    """The articles in a temporary database, stored by the product's own import; all about ``product``, if given."""
+    """The articles in a temporary database, stored by the product's own import; all about ``product``, if given.
+    ``units``: with vectors of their sentences, which quoting needs."""
     with tempfile.TemporaryDirectory(prefix="retrieval-") as folder:
         for file in labelled.articles:
             copy = Path(folder, "articles", file.relative_to(labelled.folder))
@@ -222,7 +228,9 @@ def temporary_index(
                 if embedder is not None:
                     embed_headings(db, embedder, progress=progress)
                     calibrate(db, embedder)
-            yield db, Index(db, embedders)
+                    if units:
+                        embed_units(db, embedder, progress=progress)
+            yield db, Index(db, embedders, product_names=labelled.product_names)
         finally:
             db.close()
 

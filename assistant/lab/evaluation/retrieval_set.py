@@ -8,13 +8,15 @@ rows are ignored. A list of codes without questions gets generated ones (`assist
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from assistant.errors import Invalid
 from assistant.lab.rows import read_rows
+from assistant.sample import articles_dir
+from assistant.skills.taxonomy import load_taxonomy
 
 _GOLD = ("gold", "gold_pages")
 _QUESTION = ("question", "query", "alt", "text")
@@ -43,12 +45,26 @@ class Question:
 @dataclass(frozen=True)
 class RetrievalSet:
     """``articles``: their files. ``questions``: by the file's path without the suffix. ``codes``: each code of a list
-    of codes, with the ids of its articles."""
+    of codes, with the ids of its articles. ``product_names``: as for `Index`."""
 
     folder: Path
     articles: tuple[Path, ...]
     questions: Mapping[str, tuple[Question, ...]]
     codes: Mapping[str, frozenset[str]]
+    product_names: Sequence[tuple[str, str]] = ()
+
+    @property
+    def name(self) -> str:
+        return "sample" if self.folder == articles_dir() else self.folder.name
+
+
+def sample_set() -> RetrievalSet:
+    """The sample company's articles, with questions of our own."""
+    rows = read_rows(Path(__file__).parent / "sample_questions.jsonl")
+    asked = tuple(question for row in rows if (question := _question(row.values)) is not None)
+    folder = articles_dir()
+    names = load_taxonomy().product_names
+    return RetrievalSet(folder, tuple(sorted(folder.glob("*.md"))), {"sample": asked}, {}, names)
 
 
 def read_set(folder: Path) -> RetrievalSet:

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from assistant.lab.evaluation.answers import FOREIGN, HIDDEN, PRESENT, Asked, Report, SetReport, evaluate_answers
+from assistant.lab.evaluation.confidence import fit
+from assistant.lab.evaluation.retrieval_set import sample_set
+from assistant.sample import articles_dir
+from assistant.skills.answerability import Signals
 from tests.fakes import HashEmbeddings, fake_capabilities
 
 THINGS = ("kettle", "toaster", "mixer", "grinder")
@@ -64,3 +68,24 @@ def test_an_answer_counts_from_the_threshold_on() -> None:
     assert report.bands == [(0.3, 1.0, 1), (0.6, 0.0, 1), (0.7, 0.0, 1), (0.9, 1.0, 1)]
     assert "ECE 0.525" in report.render()
     assert "not said at 0.30, right: D." in report.examples(4)
+
+
+def test_weights_are_fitted_on_all_sets_and_measured_on_the_one_left_out() -> None:
+    def asked(way: str, told: float, *, right: bool) -> Asked:
+        return Asked(way, "a?", "A.", ("a",), 0.5, right=right, cpu=0.01, signals=Signals(told, told, 0.0))
+
+    right = [asked(PRESENT, 0.8 + 0.01 * n, right=True) for n in range(10)]
+    wrong = [asked(HIDDEN, 0.01 * n, right=False) for n in range(10)]
+    unsure = [Asked(PRESENT, "b?", "", (), 0.0, right=False, cpu=0.01)]
+    fitted = fit([SetReport(name, 0.5, (*right, *wrong, *unsure)) for name in ("one", "other")], threshold=0.5)
+    assert fitted.weights[0] > 0 > fitted.nothing
+    for held in fitted.held_out:
+        assert (held.answers, held.area, held.right, held.kept, held.unfounded) == (20, 1.0, 1.0, 1.0, 0.0)
+    assert "Weights on all sets: nothing -" in fitted.render()
+
+
+def test_the_samples_questions_name_articles_that_exist() -> None:
+    sample = sample_set()
+    (questions,) = sample.questions.values()
+    assert len(questions) > 100
+    assert set().union(*(one.gold for one in questions)) <= {file.stem for file in articles_dir().glob("*.md")}

@@ -51,7 +51,9 @@ def sure(question: str, found: Document) -> float:
 
 def test_passages_that_share_only_the_topic_do_not_answer() -> None:
     for question, answers in (("How do I clean the tent?", True), ("My cat scratched the tent", False)):
-        passages = [passage(CARE, question), passage(SETUP, question)]
+        # The best wrong passages stand out by two deviations.
+        alike = {"similarity": 0.5 if answers else 0.35}
+        passages = [passage(CARE, question, **alike), passage(SETUP, question, **alike)]
         assert (sure(question, passages[0]) >= AnswerSkill.threshold) is answers
         assert bool(answered(question, *passages).text) is answers
     assert answered("My cat scratched the tent", *passages).handoff is HandoffReason.MISSING_KNOWLEDGE
@@ -60,7 +62,7 @@ def test_passages_that_share_only_the_topic_do_not_answer() -> None:
 def test_the_answer_says_how_sure_it_is_and_each_citation_how_well_it_answers() -> None:
     question = "How do I clean the tent?"
     told = answered(question, passage(CARE, question))
-    silent = answered("My cat scratched the tent", passage(CARE, "My cat scratched the tent"))
+    silent = answered("My cat scratched the tent", passage(CARE, "My cat scratched the tent", similarity=0.35))
     assert silent.confidence < AnswerSkill.threshold <= told.confidence < 1.0
     supports = {said.text: said.citations[0].support for said in told.sentences}
     assert max(supports, key=lambda text: supports[text]) == "Clean the tent with a sponge and cold water."

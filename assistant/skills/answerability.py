@@ -34,8 +34,8 @@ from assistant.text.units import Unit
 from assistant.text.words import query_words, stem, stems
 
 # Log odds of nothing in common, and of each signal: `assistant eval answers --fit` on 1,000 answers, half of them with
-# the right article left out (anthropic_docs, emanual_tv, stackfaq, English xquad, the sample company). The table of what
-# they do, also on a set that they were not fitted on, is in README.md.
+# the right article left out (anthropic_docs, emanual_tv, stackfaq, English xquad, the sample company). What they do,
+# also on a set that they were not fitted on, is in README.md.
 _NOTHING, _WEIGHTS = -3.26, (3.11, 1.87, 8.69)
 # What an identifier that question and quote share, and few other passages have, adds to the log odds. Too few questions
 # of the sets have one to fit it.

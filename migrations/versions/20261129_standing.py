@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "standing"
-down_revision = "site_context"
+down_revision = "attention"
 
 
 def upgrade() -> None:

@@ -32,8 +32,6 @@ from assistant.web import (
     metrics,
     openapi,
     widget,
-    widget_replies,
-    widget_sessions,
 )
 from assistant.web.assets import assets
 from assistant.web.context import EXTENSION, STOPPING
@@ -73,13 +71,7 @@ def create_app(runtime: Runtime) -> APIFlask:
     assets().register(app)
     app.before_request(bodies.set_limit)
     csrf = CSRFProtect(app)
-    for blueprint in (
-        api.blueprint,
-        widget.blueprint,
-        widget_sessions.blueprint,
-        widget_replies.blueprint,
-        mails.blueprint,
-    ):
+    for blueprint in (api.blueprint, *widget.BLUEPRINTS, mails.blueprint):
         csrf.exempt(blueprint)  # authenticated by tokens, not by cookies
     app.register_blueprint(api.blueprint)
     app.register_blueprint(widget.blueprint)

@@ -18,6 +18,7 @@ from assistant.models import (
     Customer,
     EmbeddingModel,
     Passage,
+    Rating,
     Ticket,
     Vector,
     VectorKind,
@@ -34,6 +35,9 @@ CONVERSATION = """INSERT INTO conversations (id, public_id, customer_id, channel
     VALUES (:id, :public_id, 1, 'api', :state, 1, '2026-01-01', '2026-01-01')"""
 TICKET = """INSERT INTO tickets (public_id, conversation_id, requester_id, subject, status, priority, created_at,
     updated_at) VALUES (:public_id, :id, 1, 'Valve', :status, 'low', '2026-01-01', '2026-01-01')"""
+
+MESSAGE = """INSERT INTO messages (public_id, conversation_id, author, visibility, text, failed, created_at)
+    VALUES ('msg_1', 1, 'customer', 'public', :text, false, '2026-01-01')"""
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -156,6 +160,27 @@ def test_conversations_of_before_are_in_the_default_inbox(url: str) -> None:
         assert (inbox.key, inbox.name, inbox.settings) == ("default", "", {})
         assert inbox.created_at.tzinfo is not None
     database.close()
+
+
+def test_conversations_and_messages_of_before_have_no_rating(url: str) -> None:
+    migrate(url, revision="site_context")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(CUSTOMER))
+        in_inbox = CONVERSATION.replace("(id,", "(inbox_id, id,").replace("(:id,", "(1, :id,")
+        connection.execute(text(in_inbox), {"id": 1, "public_id": "cnv_1", "state": "closed"})
+        connection.execute(text(MESSAGE), {"text": "Thanks"})
+    engine.dispose()
+    migrate(url)
+    database = Database(url)
+    with database.begin() as session:
+        conversation = session.get_one(Conversation, 1)
+        assert (conversation.asks_rating, conversation.rating) == (False, None)
+        [message] = conversation.messages
+        assert (message.courtesy, message.feedback) == (None, None)
+        session.add(Rating(conversation=conversation, score=5))
+    database.close()
+    command.downgrade(migration_config(url), "site_context")
 
 
 def test_passages_of_before_are_found_in_every_script(url: str) -> None:

@@ -32,12 +32,14 @@ from assistant.models import (
     Author,
     Citation,
     Conversation,
+    ConversationState,
     Customer,
     Inbox,
     Message,
     MessageVisibility,
 )
 from assistant.ports import HandoffReason
+from assistant.skills import language
 from assistant.text import languages
 from assistant.text.clusters import shorten
 from assistant.text.mail import own_words
@@ -143,6 +145,7 @@ def post_message(
         return _acknowledge_repeat(repeated, {file.content.sha256 for file in checked.files}, checked.rejected)
     files = prepare_files(desk, uploads, conversation_id=customer.conversation_id, visitor=visitor)
     require_content(text, files)
+    courtesy = _is_courtesy(desk, customer, text) if not files.attachments else False
     with desk.db.begin() as session:
         conversation = state.lock_conversation(session, access_conversation(session, customer).id)
         repeated = _find_message(session, conversation.id, client_id)
@@ -150,9 +153,24 @@ def post_message(
             _require_same_text(repeated, text)
             return _acknowledge_repeat(repeated, {one.sha256 for one in files.attachments}, files.rejected)
         message = add_customer_message(
-            session, conversation, text=text, files=files, client_id=client_id, site_context=site_context
+            session,
+            conversation,
+            text=text,
+            files=files,
+            client_id=client_id,
+            courtesy=courtesy,
+            site_context=site_context,
         )
     return Posted(message, files.rejected)
+
+
+def _is_courtesy(desk: Desk, customer: CustomerPrincipal, text: str) -> bool | None:
+    """Whether a text is nothing but a greeting or thanks, by its meaning. None while the assistant answers: its letters
+    tell then, and nobody waits for the embedder."""
+    with desk.db.read() as session:
+        if access_conversation(session, customer).state is ConversationState.ASSISTANT:
+            return None
+    return language.courtesy(own_words(text), capabilities=desk.capabilities) is not None
 
 
 def _require_same_text(message: Message, text: str) -> None:
@@ -189,18 +207,24 @@ def add_customer_message(
     client_id: str | None = None,
     subject: str | None = None,
     site_context: Mapping[str, str] | None = None,
+    courtesy: bool | None = None,
 ) -> Message:
-    """Add the message and open or reopen its ticket, unless it is a courtesy. The work that answers it follows from the
-    event."""
+    """Add the message and open or reopen its ticket, unless it is a courtesy (None: its letters tell). The work that
+    answers it follows from the event."""
     message = Message(
-        author=Author.CUSTOMER, text=text.strip(), client_id=client_id, attachments=list(files.attachments)
+        author=Author.CUSTOMER,
+        text=text.strip(),
+        client_id=client_id,
+        attachments=list(files.attachments),
+        courtesy=courtesy,
     )
+    message.courtesy = polite = is_courtesy(message)
     state.receive(
         session,
         conversation,
         message,
         subject=subject or _subject(text, files),
-        courtesy=is_courtesy(message),
+        courtesy=polite,
         site_context=site_context,
     )
     evidence.tell_known(session, message.attachments)
@@ -237,8 +261,11 @@ def add_reply(
     return state.add_message(session, conversation, message)
 
 
-def rate_answer(session: Session, customer: CustomerPrincipal, public_id: str, *, helpful: bool | None) -> Message:
-    """Record whether an answer helped (None: withdrawn). Only the assistant's messages can be rated."""
+def rate_answer(
+    session: Session, customer: CustomerPrincipal, public_id: str, *, helpful: bool | None, feedback: str | None = None
+) -> Message:
+    """Record whether an answer helped (None: withdrawn), and of one that did not, what is missing in it (None: as
+    before). Only the assistant's messages can be rated."""
     query = select(Message).where(
         Message.public_id == public_id,
         Message.conversation_id == customer.conversation_id,
@@ -248,7 +275,7 @@ def rate_answer(session: Session, customer: CustomerPrincipal, public_id: str, *
     message = session.scalar(query)
     if message is None:
         raise NotFound("There is no such answer.")
-    _rate(session, message, helpful)
+    _rate(session, message, helpful, feedback)
     return message
 
 
@@ -266,9 +293,10 @@ def reject_answer(session: Session, message: Message) -> None:
         _rate(session, answer, helpful=False)
 
 
-def _rate(session: Session, answer: Message, helpful: bool | None) -> None:
-    if answer.helpful is not helpful:
-        answer.helpful = helpful
+def _rate(session: Session, answer: Message, helpful: bool | None, feedback: str | None = None) -> None:
+    feedback = (feedback or answer.feedback) if helpful is False else None
+    if (answer.helpful, answer.feedback) != (helpful, feedback):
+        answer.helpful, answer.feedback = helpful, feedback
         feed.append(session, answer.conversation_id, MessageRated(answer))
 
 
@@ -282,11 +310,24 @@ def hand_off(session: Session, conversation: Conversation, reason: HandoffReason
     """Give the conversation to a person and tell the customer. A no-op if a person has it or is being waited for."""
     if state.hand_off(session, conversation, reason):
         # The place in the line is not among them: it moves, and what is said here stays.
-        tell(
-            session,
-            conversation,
-            [Notice(f"handoff_{reason.value}"), Notice("sees_everything"), Notice("come_back_later")],
-        )
+        notices = [Notice(f"handoff_{reason.value}"), Notice("sees_everything"), Notice("come_back_later")]
+        tell(session, conversation, notices)
+
+
+def give_back(session: Session, conversation: Conversation) -> None:
+    """Let the assistant answer again, and tell the customer. It also answers what has been left open. A no-op if it has
+    the conversation. Raises `Conflict` where it cannot have it."""
+    if state.give_back(session, conversation):
+        tell(session, conversation, [Notice("given_back"), Notice("person_any_time")])
+
+
+def end(session: Session, customer: CustomerPrincipal) -> Conversation:
+    """The customer ends the conversation; their next question reopens it. A no-op if it is closed, or if nothing has
+    been said."""
+    conversation = state.lock_conversation(session, access_conversation(session, customer).id)
+    if state.end(session, conversation):
+        tell(session, conversation, [Notice("conversation_ended")])
+    return conversation
 
 
 def tell(session: Session, conversation: Conversation, notices: Sequence[Notice]) -> None:

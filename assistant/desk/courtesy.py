@@ -14,6 +14,8 @@ from assistant.skills import language
 
 def is_courtesy(message: Message) -> bool:
     """Whether a customer's message is nothing but a greeting or thanks."""
+    if message.courtesy is not None:
+        return message.courtesy
     if message.author is not Author.CUSTOMER or message.attachments:
         return False
     return language.courtesy(message.new_text) is not None

@@ -5,10 +5,11 @@
 | `message.created` | customer | the message |
 | `note.created` | agents | the message |
 | `message.updated` | customer | the message: the assistant gave up on it, or a file of it was lost or scanned |
-| `message.rated` | agents | `message`: its id; `helpful`: true, false or null |
+| `message.rated` | agents | `message`: its id; `helpful`: true, false or null; `feedback`: what is missing, or null |
 | `conversation.updated` | customer | the conversation: who answers, and why |
 | `conversation.read` | customer | how far both sides have read: `delivered`, `seen`, `seen_by_agents` |
 | `typing` | the other side | `name`: of the agent who types, null for the customer; `seconds`: how long it holds |
+| `conversation.rated` | customer | the rating: `score`, `comment`, and until when it can be changed |
 | `answer.started` | customer | empty: the assistant has begun to answer |
 | `answer.delta` | customer | `text`: the next words; `turn` |
 | `answer.dropped` | customer | `turn`: the words sent so far are withdrawn |
@@ -44,6 +45,7 @@ from assistant.models import (
     Draft,
     Evidence,
     Message,
+    Rating,
     Ticket,
     TriageResult,
 )
@@ -60,6 +62,7 @@ class EventKind(StrEnum):
     CONVERSATION_UPDATED = "conversation.updated"
     CONVERSATION_READ = "conversation.read"
     TYPING = "typing"
+    CONVERSATION_RATED = "conversation.rated"
     ANSWER_STARTED = "answer.started"
     ANSWER_DELTA = "answer.delta"
     ANSWER_DROPPED = "answer.dropped"
@@ -123,7 +126,8 @@ class MessageRated(DeskEvent):
     message: Message
 
     def payload(self) -> dict[str, Any]:
-        return {"message": self.message.public_id, "helpful": self.message.helpful}
+        message = self.message
+        return {"message": message.public_id, "helpful": message.helpful, "feedback": message.feedback}
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,16 @@ class SomebodyTypes(DeskEvent):
 
     def payload(self) -> dict[str, Any]:
         return {"name": self.agent_name, "seconds": TYPING_SECONDS}
+
+
+@dataclass(frozen=True)
+class ConversationRated(DeskEvent):
+    kind = EventKind.CONVERSATION_RATED
+    audience = Audience.CUSTOMER
+    rating: Rating
+
+    def payload(self) -> dict[str, Any]:
+        return payloads.Rating.of(self.rating).to_json()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@
 |---|---|---|
 | `assistant` | `handed_off` | the assistant hands off, or the customer asks for a person |
 | any state | `agent` | an agent takes over |
-| any state | `closed` | its ticket is solved or closed |
+| `handed_off`, `agent` | `assistant` | a person gives it back, on a channel that delivers the assistant's answers |
+| any state | `closed` | its ticket is solved or closed, or its customer ends it, which solves the ticket |
 | `closed` | `assistant` | its customer asks again, on a channel that delivers the assistant's answers |
 | `closed` | `handed_off` | its customer asks again on another channel, or its ticket is reopened and has no agent |
 | `closed` | `agent` | its ticket is reopened and has an agent |
@@ -43,6 +44,7 @@ from assistant.desk.events import (
 from assistant.errors import Conflict, NotFound
 from assistant.models import (
     Agent,
+    Author,
     Conversation,
     ConversationState,
     Customer,
@@ -176,6 +178,39 @@ def take_over(session: Session, conversation: Conversation, agent: AgentPrincipa
         _write(session, ticket, changes)
 
 
+def can_give_back(conversation: Conversation) -> bool:
+    waiting_or_taken = conversation.state in (ConversationState.HANDED_OFF, ConversationState.AGENT)
+    return waiting_or_taken and conversation.channel in ASSISTANT_CHANNELS
+
+
+def give_back(session: Session, conversation: Conversation) -> bool:
+    """Let the assistant answer again; the ticket is nobody's. A no-op that returns False if the assistant has it.
+
+    Raises `Conflict` if the conversation is closed, or on a channel where a person answers.
+    """
+    if conversation.state is ConversationState.ASSISTANT:
+        return False
+    if conversation.state is ConversationState.CLOSED:
+        raise Conflict("This conversation is closed. The assistant answers when its customer writes again.")
+    if conversation.channel not in ASSISTANT_CHANNELS:
+        raise Conflict(f"The assistant does not answer customers on this channel ({conversation.channel}).")
+    _move(session, conversation, ConversationState.ASSISTANT)
+    ticket = _ticket_of(session, conversation)
+    if ticket is not None:
+        _write(session, ticket, {"agent": None})
+    return True
+
+
+def end(session: Session, conversation: Conversation) -> bool:
+    """Its customer needs nothing more: the ticket is solved. A no-op that returns False if the conversation is closed
+    or nothing has been said."""
+    ticket = _ticket_of(session, conversation)
+    if ticket is None or conversation.state is ConversationState.CLOSED:
+        return False
+    change_ticket(session, ticket, status=TicketStatus.SOLVED)
+    return True
+
+
 def change_ticket(session: Session, ticket: Ticket, **changes: Unpack[TicketChanges]) -> None:
     """Change a ticket, closing or reopening its conversation with it. Values it already has are no changes.
 
@@ -249,6 +284,12 @@ def _move(
     conversation.handed_off_at = now if to is ConversationState.HANDED_OFF else None
     if to is ConversationState.ASSISTANT or reason is not None:
         conversation.handoff_reason = reason
+    if (
+        to is ConversationState.CLOSED
+        and conversation.rating_asked_turn is None
+        and _was_answered(session, conversation)
+    ):
+        conversation.rating_asked_turn = conversation.turn
     session.flush()
     event = ConversationMoved(conversation, was, queue_position(session, conversation))
     feed.append(session, conversation.id, event)
@@ -266,6 +307,16 @@ def _write(session: Session, ticket: Ticket, changes: TicketChanges) -> None:
         ticket.solved_at = (ticket.solved_at or now) if ticket.status in DONE else None
     session.flush()
     feed.append(session, ticket.conversation_id, TicketUpdated(ticket, tuple(differing)))
+
+
+def _was_answered(session: Session, conversation: Conversation) -> bool:
+    """Whether its customer has got an answer where they can rate it."""
+    said = select(Message.id).where(
+        Message.conversation_id == conversation.id,
+        Message.author.in_((Author.ASSISTANT, Author.AGENT)),
+        Message.visibility == MessageVisibility.PUBLIC,
+    )
+    return conversation.channel in ASSISTANT_CHANNELS and session.scalar(said.limit(1)) is not None
 
 
 def _ticket_of(session: Session, conversation: Conversation) -> Ticket | None:

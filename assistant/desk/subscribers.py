@@ -56,6 +56,18 @@ def draft_after_handoff(session: Session, recorded: Recorded) -> Iterable[NewJob
                 yield NewJob(PROCESS_MESSAGE, {"message_id": last.id}, key=f"draft:{last.id}")
 
 
+def answer_after_give_back(session: Session, recorded: Recorded) -> Iterable[NewJob]:
+    """Answer what a person left open when they gave the conversation back to the assistant."""
+    match recorded.event:
+        case ConversationMoved(conversation, was=ConversationState.HANDED_OFF | ConversationState.AGENT) if (
+            conversation.state is ConversationState.ASSISTANT
+        ):
+            last = last_request(session, conversation.id)
+            if last is not None:
+                key = f"answer:{last.id}:{conversation.turn}"
+                yield NewJob(PROCESS_MESSAGE, {"message_id": last.id}, key=key, priority=WorkPriority.INTERACTIVE)
+
+
 def redo_after_correction(session: Session, recorded: Recorded) -> Iterable[NewJob]:
     """Triage and draft again with what an agent has corrected, in the ticket where they did so."""
     match recorded.event:
@@ -79,6 +91,7 @@ SUBSCRIBERS: tuple[Subscriber, ...] = (
     process_customer_message,
     scan_unscanned_files,
     draft_after_handoff,
+    answer_after_give_back,
     redo_after_correction,
     mail_unread_replies,
     learning.learn_after_decision,

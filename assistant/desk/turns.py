@@ -178,6 +178,11 @@ def _answer(desk: Desk, situation: _Situation, message_id: int) -> None:
 def _be_polite(desk: Desk, message: Message) -> None:
     """Answer thanks for what the assistant or an agent has said with a kind word, unless a person is to answer here, a
     question is still open, or that has been done."""
+    with desk.db.read() as session:
+        spoken = session.get_one(Conversation, message.conversation_id).language
+        earlier = conversations.public_messages(session, message.conversation_id)
+        written = "\n".join(one.new_text for one in earlier if one.author is Author.CUSTOMER and one.id < message.id)
+    text = language.courtesy(message.new_text, expected(spoken, written), desk.capabilities)
     with desk.db.begin() as session:
         conversation = state.lock_conversation(session, message.conversation_id)
         said = [
@@ -188,8 +193,6 @@ def _be_polite(desk: Desk, message: Message) -> None:
         place = next(number for number, one in enumerate(said) if one.id == message.id)
         before, is_last = said[place - 1] if place else None, place == len(said) - 1
         speaks = conversation.state in (ConversationState.ASSISTANT, ConversationState.CLOSED)
-        written = "\n".join(one.new_text for one in said[:place] if one.author is Author.CUSTOMER)
-        text = language.courtesy(message.new_text, expected(conversation.language, written))
         if text is None or not is_last or not speaks or conversation.channel not in state.ASSISTANT_CHANNELS:
             return
         if before is None or before.author is not Author.CUSTOMER:

@@ -1,20 +1,29 @@
-"""The knowledge base as it is read: passages for a query or a photo. `imports` fills it, `sources` says from where."""
+"""The knowledge base as it is read: passages for a query or a photo, and whole articles. `imports` fills it, `sources`
+says from where."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from assistant.desk.desk import Desk
-from assistant.errors import Unsupported
+from assistant.errors import NotFound, Unsupported
+from assistant.knowledge.figures import figures_beside
 from assistant.media.files import Upload
 from assistant.media.photo import Photo, normalise
-from assistant.models import Article, Visibility
+from assistant.models import Article, Figure, Visibility
 from assistant.retrieval.index import Filters, Hit, Index
+from assistant.retrieval.splitting import SEPARATOR, is_of_picture
+from assistant.skills.answer import NEARLY
 from assistant.skills.answer_request import AnswerRequest, build_query, products_of
 from assistant.skills.read_photo import read_photo
+from assistant.wording import Notice
+
+# Of an article several passages may be among the best.
+_PASSAGES_EACH = 4
 
 
 def search_articles(
@@ -49,6 +58,59 @@ def search_by_photo(
     products = (product,) if product else products_of(request, desk.index.products_in)
     filters = Filters(visibilities=visibilities, products=products)
     return desk.index.search(build_query(request), photos=photos, filters=filters, limit=limit)
+
+
+def find_articles(
+    index: Index, query: str, filters: Filters, *, language: str | None = None, limit: int = 5
+) -> list[Hit]:
+    """The articles for a query, best first, each by its best passage. Those in the reader's ``language`` come before
+    others that are hardly better."""
+    found: dict[str, Hit] = {}
+    for hit in index.search(query, filters=filters, limit=_PASSAGES_EACH * limit):
+        found.setdefault(hit.document.metadata["article_id"], hit)
+    hits = list(found.values())
+    fitting = [hit for hit in hits if hit.document.metadata["language"].split("-")[0] == language]
+    near = [hit for hit in fitting if hit.score >= NEARLY * hits[0].score]
+    return [*near, *(hit for hit in hits if hit not in near)][:limit]
+
+
+@dataclass(frozen=True)
+class Section:
+    """``headings``: those below the title. ``figures``: beside the text, each once in an article."""
+
+    headings: tuple[str, ...]
+    text: str
+    page: int | None
+    figures: tuple[Figure, ...]
+
+
+def read_article(session: Session, public_id: str) -> tuple[Article, list[Section]]:
+    """A public article in reading order. Raises `NotFound` if there is none of that id, or not for customers."""
+    article = session.scalar(select(Article).where(Article.public_id == public_id))
+    if article is None or article.visibility is not Visibility.PUBLIC:
+        raise NotFound(Notice("article_gone"))
+    beside = figures_beside(session, [passage.public_id for passage in article.passages])
+    shown: set[int] = set()
+    sections: list[Section] = []
+    for passage in article.passages:
+        figures = beside.get(passage.public_id, [])
+        if any(is_of_picture(passage.text, alt=one.alt, caption=one.caption) for one in figures):
+            continue
+        fresh = tuple(one for one in figures if one.id not in shown)
+        shown.update(one.id for one in fresh)
+        headings = _below_title(passage.heading, article.title)
+        if sections and sections[-1].headings == headings:
+            last = sections.pop()
+            both = f"{last.text}\n\n{passage.text}"
+            sections.append(Section(headings, both, last.page, (*last.figures, *fresh)))
+        else:
+            sections.append(Section(headings, passage.text, passage.page, fresh))
+    return article, sections
+
+
+def _below_title(heading: str, title: str) -> tuple[str, ...]:
+    parts = heading.split(SEPARATOR)
+    return tuple(parts[parts.index(title) + 1 :] if title in parts else parts)
 
 
 def count_articles(session: Session) -> int:

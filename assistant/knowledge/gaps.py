@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import SequenceMatcher
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -204,9 +205,19 @@ def _new_questions(session: Session) -> list[_Question]:
     ):
         for message, subject in rows:
             text = _question_text(message, subject)
+            if text and kind is GapKind.NOT_HELPFUL:
+                text = " ".join([text, *_missing_in_answers(session, message)])
             if text and message.id not in found:
                 found[message.id] = _Question(message.id, kind, text, message.created_at)
     return list(found.values())[:_AT_ONCE]
+
+
+def _missing_in_answers(session: Session, question: Message) -> list[str]:
+    """What its customer missed in the answers to it, masked."""
+    later = select(Message).where(Message.conversation_id == question.conversation_id, Message.id > question.id)
+    answers = takewhile(lambda one: one.author is not Author.CUSTOMER, session.scalars(later.order_by(Message.id)))
+    missing = [one.feedback for one in answers if one.helpful is False and one.feedback]
+    return [f"({personal_data.mask(beginning(text, _MOST_CHARS))})" for text in missing]
 
 
 def _question_text(message: Message, subject: str) -> str:

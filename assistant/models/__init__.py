@@ -13,6 +13,7 @@ from assistant.models.conversations import (
     FileCondition,
     Message,
     MessageVisibility,
+    Rating,
     UploadCount,
 )
 from assistant.models.inboxes import DEFAULT_INBOX, Inbox
@@ -98,6 +99,7 @@ __all__ = [
     "Passage",
     "PassageFigure",
     "Priority",
+    "Rating",
     "SolvedAnswer",
     "SolvedState",
     "Source",

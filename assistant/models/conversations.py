@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -84,7 +84,36 @@ class Conversation(Base):
     updated_at: Mapped[datetime] = mapped_column(default=utcnow, index=True)
     # The last message before its customer reopened it: what was said until then has been dealt with.
     context_after_id: Mapped[int | None]
+    # The turn with which it was first closed after an answer. Its customer is asked how it was until the next turn:
+    # who says nothing is not asked again.
+    rating_asked_turn: Mapped[int | None]
+    rating: Mapped[Rating | None] = relationship(back_populates="conversation")
     messages: Mapped[list[Message]] = relationship(order_by="Message.id", back_populates="conversation")
+
+    @property
+    def asks_rating(self) -> bool:
+        """Whether its customer is asked now how it was."""
+        is_asked = self.state is ConversationState.CLOSED and self.rating_asked_turn == self.turn
+        return is_asked and self.rating is None
+
+
+class Rating(Base):
+    """How a conversation was, from 1 to 5, in its customer's words."""
+
+    __tablename__ = "ratings"
+    __table_args__ = (CheckConstraint("score BETWEEN 1 AND 5", name="score"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    conversation_id: Mapped[int] = reference("conversations", ondelete="CASCADE", unique=True)
+    conversation: Mapped[Conversation] = relationship(back_populates="rating")
+    score: Mapped[int]
+    comment: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    @property
+    def changeable_until(self) -> datetime:
+        return self.created_at + timedelta(days=1)
 
 
 class Message(Base):
@@ -105,6 +134,9 @@ class Message(Base):
     # What the system says, as ``{"code", "params"}`` of `wording`; the text is the same in English.
     notices: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONType)
     helpful: Mapped[bool | None]  # the customer's rating of an answer
+    feedback: Mapped[str | None] = mapped_column(Text)  # what they miss in one that did not help
+    # Of a customer's message: nothing but a greeting or thanks, as was decided when it arrived; null in older ones.
+    courtesy: Mapped[bool | None]
     confidence: Mapped[float | None]  # the assistant's, that its message answers the question
     # The sender's own id of the message: one sent twice is stored once.
     client_id: Mapped[str | None] = mapped_column(Text)

@@ -11,9 +11,10 @@ from assistant.payloads.conversations import (
     Figure,
     Message,
     MessagePart,
+    Rating,
     RejectedFile,
 )
-from assistant.payloads.knowledge import Passage
+from assistant.payloads.knowledge import Article, ArticleSection, FoundArticle, Passage
 from assistant.payloads.payload import Payload
 from assistant.payloads.photos import Evidence, Reading, TextLine
 from assistant.payloads.tickets import (
@@ -38,6 +39,8 @@ from assistant.payloads.widget import OwnConversation, WidgetCustomer, WidgetSes
 
 __all__ = [
     "Alternative",
+    "Article",
+    "ArticleSection",
     "Assessment",
     "Attachment",
     "Attention",
@@ -48,6 +51,7 @@ __all__ = [
     "Evidence",
     "Figure",
     "Figures",
+    "FoundArticle",
     "LearnedHead",
     "Message",
     "MessagePart",
@@ -55,6 +59,7 @@ __all__ = [
     "Passage",
     "Payload",
     "Person",
+    "Rating",
     "Reading",
     "RejectedFile",
     "Requester",

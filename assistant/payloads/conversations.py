@@ -16,6 +16,24 @@ from assistant.ports import HandoffReason
 from assistant.skills.answer import Answer
 
 
+class Rating(Payload):
+    """How a conversation was, by its customer."""
+
+    score: int = Field(ge=1, le=5, description="5 is best.")
+    comment: str
+    rated_at: datetime
+    changeable_until: datetime
+
+    @classmethod
+    def of(cls, rating: models.Rating) -> Self:
+        return cls(
+            score=rating.score,
+            comment=rating.comment,
+            rated_at=rating.updated_at,
+            changeable_until=rating.changeable_until,
+        )
+
+
 class Conversation(Payload):
     """Who is answering, and how long a customer waits for a person."""
 
@@ -24,6 +42,8 @@ class Conversation(Payload):
     queue_position: int | None = Field(description="1 is next; null unless the customer waits for a person.")
     agent_name: str | None
     reason: HandoffReason | None = Field(description="Why it was handed off.")
+    asks_rating: bool = Field(description="Whether its customer is asked now how it was.")
+    rating: Rating | None
 
     @classmethod
     def of(cls, conversation: models.Conversation, *, queue_position: int) -> Self:
@@ -35,6 +55,8 @@ class Conversation(Payload):
             queue_position=queue_position or None,
             agent_name=agent.name if agent is not None else None,
             reason=conversation.handoff_reason,
+            asks_rating=conversation.asks_rating,
+            rating=Rating.of(conversation.rating) if conversation.rating is not None else None,
         )
 
 
@@ -186,6 +208,7 @@ class Message(Payload):
     parts: tuple[MessagePart, ...] = Field(description="The text cut at what is quoted; empty if nothing is.")
     notices: tuple[Notice, ...] = Field(description="Of a message by the system: what its text says, code by code.")
     helpful: bool | None = Field(description="Whether the customer says that an answer helped; null if they have not.")
+    feedback: str | None = Field(description="What the customer misses in an answer that did not help.")
     failed: bool = Field(description="The assistant could not process the customer's message: a person has to read it.")
     created_at: datetime
     attachments: tuple[Attachment, ...]
@@ -205,6 +228,7 @@ class Message(Payload):
             parts=tuple(MessagePart(text=part.text, quoted=not part.own) for part in parts) if len(parts) > 1 else (),
             notices=tuple(Notice(**notice) for notice in message.notices or ()),
             helpful=message.helpful,
+            feedback=message.feedback,
             failed=message.failed,
             created_at=message.created_at,
             attachments=tuple(Attachment.of(attachment) for attachment in message.attachments),

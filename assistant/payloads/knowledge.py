@@ -2,14 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Self
 
 from langchain_core.documents import Document
 from pydantic import Field
 
+from assistant import models
 from assistant.models import Visibility
-from assistant.payloads.conversations import at_page
+from assistant.payloads.conversations import Figure, at_page
 from assistant.payloads.payload import Payload, Score
+from assistant.text.clusters import shorten
+from assistant.text.units import units_of
+
+_EXCERPT = 180
+
+
+class FoundArticle(Payload):
+    """An article that was found for a query, with the part of its best passage that says most about it."""
+
+    id: str
+    title: str
+    heading: str = Field(description="Of the passage, below the title; empty if it stands right under it.")
+    excerpt: str
+
+    @classmethod
+    def of(cls, document: Document) -> Self:
+        found = document.metadata
+        units = units_of(document.page_content)
+        known = found["units"] or [0.0]
+        best = max(range(min(len(units), len(known))), key=known.__getitem__, default=-1)
+        return cls(
+            id=found["article_id"],
+            title=found["article_title"],
+            heading=found["heading"].rsplit(" > ", 1)[-1]
+            if not found["heading"].endswith(found["article_title"])
+            else "",
+            excerpt=shorten(units[best].text if best >= 0 else document.page_content, _EXCERPT),
+        )
+
+
+class ArticleSection(Payload):
+    headings: tuple[str, ...] = Field(description="Those below the title, the outermost first.")
+    text: str = Field(description="Markdown: paragraphs, lists and tables.")
+    page: int | None = Field(description="Where it begins, from 1, in a PDF file.")
+    figures: tuple[Figure, ...]
+
+
+class Article(Payload):
+    """An article to read."""
+
+    id: str
+    title: str
+    url: str | None
+    language: str
+    updated_at: datetime
+    sections: tuple[ArticleSection, ...]
+
+    @classmethod
+    def of(cls, article: models.Article, sections: Iterable[ArticleSection]) -> Self:
+        return cls(
+            id=article.public_id,
+            title=article.title,
+            url=article.url,
+            language=article.language,
+            updated_at=article.updated_at,
+            sections=tuple(sections),
+        )
 
 
 class Passage(Payload):

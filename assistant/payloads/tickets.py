@@ -20,7 +20,7 @@ from assistant.models import (
     TriageFieldState,
     VerifiedBy,
 )
-from assistant.payloads.conversations import Attachment, Citation, Message, RejectedFile
+from assistant.payloads.conversations import Attachment, Citation, Message, Rating, RejectedFile
 from assistant.payloads.knowledge import Passage
 from assistant.payloads.payload import Payload, Score
 from assistant.payloads.photos import Evidence
@@ -348,12 +348,14 @@ class Ticket(TicketSummary):
     messages: tuple[TicketMessage, ...]
     triage: tuple[TriageField, ...] | None = Field(description="Null until it is done.")
     drafts: tuple[Draft, ...] = Field(description="Oldest first.")
+    rating: Rating | None = Field(description="How the conversation was, by its customer.")
 
     @classmethod
     def whole(cls, ticket: models.Ticket, *, messages: Sequence[TicketMessage], jobs_ahead: int | None) -> Self:
-        triage = ticket.current_triage
+        triage, rating = ticket.current_triage, ticket.conversation.rating
         return cls(
             **dict(TicketSummary.of(ticket)),
+            rating=Rating.of(rating) if rating is not None else None,
             jobs_ahead=jobs_ahead,
             messages=tuple(messages),
             triage=Triage.of(triage).triage if triage is not None else None,

@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Self
 
+from pydantic import Field
+
 from assistant import models
 from assistant.models import Author, ConversationState, VerifiedBy
+from assistant.payloads.conversations import Notice
 from assistant.payloads.payload import Payload
 
 
@@ -45,6 +48,7 @@ class OwnConversation(Payload):
     updated_at: datetime
     last_author: Author
     last_text: str
+    last_notices: tuple[Notice, ...] = Field(description="Of a message by the system: what it says, code by code.")
 
     @classmethod
     def of(cls, conversation: models.Conversation, last: models.Message) -> Self:
@@ -55,4 +59,5 @@ class OwnConversation(Payload):
             updated_at=conversation.updated_at,
             last_author=last.author,
             last_text=last.text,
+            last_notices=tuple(Notice(**notice) for notice in last.notices or ()),
         )

@@ -74,6 +74,12 @@ class FigureText:
 _SHOWS = "The picture shows"
 
 
+def is_of_picture(text: str, *, alt: str, caption: str) -> bool:
+    """Whether a passage beside a picture is the picture's own, by its beginning, and no text of the article."""
+    first = text.split("\n", 1)[0]
+    return bool(first) and (first in (alt, caption) or first.startswith(f"{_SHOWS}: "))
+
+
 @dataclass(frozen=True)
 class Pieces:
     """An article in pieces, in reading order."""

@@ -41,7 +41,7 @@ _REVIEWS = re.compile(
 )
 _PHOTOS_TO_MODEL = 4
 # Passages in the customer's language are preferred if one of them reaches this share of the best score.
-_NEARLY = 0.6
+NEARLY = 0.6
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ def _in_language(found: Sequence[Document], spoken: str) -> list[Document]:
     """Only the passages in the customer's language, if one of them is nearly as good as the best overall."""
     fitting = [document for document in found if document.metadata.get("language") == spoken]
     best = max((_score(document) for document in found), default=0.0)
-    if any(_score(document) >= _NEARLY * best for document in fitting):
+    if any(_score(document) >= NEARLY * best for document in fitting):
         return fitting
     return list(found)
 

@@ -10,7 +10,7 @@ from apiflask import APIBlueprint
 from flask import Response, current_app, has_request_context, render_template, request
 
 from assistant import payloads
-from assistant.desk import access, conversations, corrections, drafts, tickets, triage
+from assistant.desk import access, conversations, corrections, drafts, state, tickets, triage
 from assistant.desk.access import CustomerPrincipal, MachinePrincipal, Scope
 from assistant.desk.assess import assess
 from assistant.desk.attachments import RejectedFile
@@ -125,6 +125,21 @@ def add_message(machine: MachinePrincipal, body: schemas.NewMessage, uploads: Se
     message = payloads.Message.of(posted.message)
     answer = schemas.PostedMessage(message=message, rejected_files=_rejected_files(posted.rejected))
     return (answer, 200) if posted.repeated else answer
+
+
+@blueprint.post("/tickets/<public_id:ticket_id>/give-back")
+@blueprint.output(payloads.Ticket)
+@Operation("Tickets", Scope.TICKETS_WRITE, repeatable=True)
+def give_back(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
+    """Let the assistant answer the customer again.
+
+    It also answers what has been left open. The ticket is nobody's then. 409 if the conversation is closed, or on a
+    channel where the assistant does not answer.
+    """
+    with desk().db.begin() as session:
+        ticket = access.access_ticket(session, machine, ticket_id)
+        conversations.give_back(session, state.lock_conversation(session, ticket.conversation_id))
+    return _ticket(machine, ticket_id)
 
 
 @blueprint.get("/tickets/<public_id:ticket_id>/triage")

@@ -12,7 +12,18 @@ from typing import Any
 
 from flask import Blueprint, Response, flash, g, redirect, render_template, request, url_for
 
-from assistant.desk import access, attention, corrections, drafts, evidence, people, state, tickets, triage
+from assistant.desk import (
+    access,
+    attention,
+    conversations,
+    corrections,
+    drafts,
+    evidence,
+    people,
+    state,
+    tickets,
+    triage,
+)
 from assistant.desk.events import Audience, EventKind
 from assistant.desk.feed import last_event_id
 from assistant.desk.tickets import TicketFilters
@@ -39,6 +50,7 @@ OTHER_TICKETS = 5
 _NEWS: dict[str, str] = {
     EventKind.MESSAGE_CREATED: "thread",
     EventKind.MESSAGE_UPDATED: "thread",
+    EventKind.MESSAGE_RATED: "thread",
     EventKind.NOTE_CREATED: "thread",
     EventKind.EVIDENCE_READ: "thread",
     EventKind.EVIDENCE_CORRECTED: "thread",
@@ -47,6 +59,7 @@ _NEWS: dict[str, str] = {
     EventKind.DRAFT_UPDATED: "draft",
     EventKind.CONVERSATION_READ: "thread",
     EventKind.CONVERSATION_UPDATED: "status",
+    EventKind.CONVERSATION_RATED: "status",
     EventKind.TICKET_UPDATED: "status",
 }
 
@@ -94,6 +107,18 @@ def take_over(ticket_id: str) -> Reply:
         state.take_over(session, conversation, auth.agent())
 
     return _act(ticket_id, act, panels=("status", "draft"))
+
+
+@blueprint.post("/give-back")
+def give_back(ticket_id: str) -> Reply:
+    """Let the assistant answer the customer again."""
+
+    def act(session: Any, row: Ticket) -> None:
+        conversation = state.lock_conversation(session, row.conversation_id)
+        _refuse_if_taken(conversation)
+        conversations.give_back(session, conversation)
+
+    return _act(ticket_id, act, panels=("status", "draft", "thread"))
 
 
 @blueprint.post("/assign")
@@ -282,6 +307,7 @@ def _ticket_page(ticket_id: str) -> dict[str, Any]:
             "agents": [{"id": one.public_id, "name": one.name} for one in people.active_agents(session)],
             "taker": {"id": taker.public_id, "name": taker.name} if taker is not None else None,
             "receipt": attention.receipt(session, row.conversation_id),
+            "can_give_back": state.can_give_back(row.conversation),
             "queue_position": state.queue_position(session, row.conversation),
             "fields": _triage_fields(shown),
             "settable": [status.value for status in SETTABLE],

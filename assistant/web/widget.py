@@ -25,7 +25,7 @@ from assistant.models import Conversation, WidgetSession
 from assistant.ports import HandoffReason
 from assistant.settings import Settings
 from assistant.text.storable import storable
-from assistant.web import auth, embedding, widget_replies, widget_sessions
+from assistant.web import auth, embedding, widget_closing, widget_help, widget_replies, widget_sessions
 from assistant.web.assets import Content
 from assistant.web.bodies import read_json
 from assistant.web.context import desk, runtime
@@ -41,8 +41,18 @@ from assistant.wording import Notice
 
 blueprint = Blueprint("widget", __name__)
 
+# All of them, this one and those within it.
+BLUEPRINTS = (
+    blueprint,
+    widget_sessions.blueprint,
+    widget_replies.blueprint,
+    widget_help.blueprint,
+    widget_closing.blueprint,
+)
+
 _CONVERSATION = "/widget/v1/conversations/<public_id:conversation_id>"
 _STARTS = "10 per minute;60 per hour"  # conversations started from one address
+_LONGEST_FEEDBACK = 2000
 _STREAMS_EACH = 4  # a customer's open tabs and devices
 _RETRY_STREAM = 15.0
 _CHECK_SESSION_EVERY = 5.0  # seconds
@@ -54,6 +64,8 @@ _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 blueprint.register_blueprint(widget_sessions.blueprint, url_prefix="/widget/v1")
 blueprint.register_blueprint(widget_replies.blueprint, url_prefix=_CONVERSATION)
+blueprint.register_blueprint(widget_help.blueprint, url_prefix="/widget/v1")
+blueprint.register_blueprint(widget_closing.blueprint, url_prefix=_CONVERSATION)
 
 
 @blueprint.get("/widget/v1/conversations")
@@ -167,8 +179,7 @@ def get_attachment(conversation_id: str, public_id: str) -> Response:
 @blueprint.get("/widget/v1/figures/<public_id:figure_id>")
 @limiter.limit("600 per minute")
 def get_figure(figure_id: str) -> Response:
-    """A public article's figure, shown beside a citation."""
-    auth.visitor()
+    """A public article's figure, shown in it and beside a citation. As open as the articles: see `widget_help`."""
     with desk().db.read() as session:
         figure = figures.get_figure(session, figure_id)
     return figure_response(desk(), figure, thumbnail=request.args.get("thumbnail") == "1")
@@ -183,13 +194,18 @@ def get_document(article_id: str) -> Response:
 
 @blueprint.put(f"{_CONVERSATION}/messages/<public_id:message_id>/helpful")
 def rate_answer(conversation_id: str, message_id: str) -> tuple[Response, int]:
-    """Say whether an answer helped: ``{"helpful": true}``, false, or null to take the rating back."""
+    """Say whether an answer helped: ``{"helpful": true}``, false, or null to take the rating back. With false also, in
+    ``feedback``, what is missing."""
     principal = auth.customer(conversation_id)
-    helpful = read_json().get("helpful", ...)
+    said = read_json()
+    helpful, feedback = said.get("helpful", ...), said.get("feedback")
     if helpful is not None and not isinstance(helpful, bool):
         raise Invalid("Send a JSON object in which helpful is true, false or null.", field="helpful")
+    if feedback is not None and not (isinstance(feedback, str) and len(feedback) <= _LONGEST_FEEDBACK):
+        raise Invalid(f"feedback must be a text of at most {_LONGEST_FEEDBACK} characters.", field="feedback")
+    feedback = storable(feedback).strip() if feedback else None
     with desk().db.begin() as session:
-        message = conversations.rate_answer(session, principal, message_id, helpful=helpful)
+        message = conversations.rate_answer(session, principal, message_id, helpful=helpful, feedback=feedback)
         return jsonify(payloads.Message.of(message).to_json()), 200
 
 

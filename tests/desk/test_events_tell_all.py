@@ -24,7 +24,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from assistant import payloads, worker
-from assistant.desk import conversations, drafts, evidence, feed, state, tickets, triage
+from assistant.desk import conversations, drafts, evidence, feed, ratings, state, tickets, triage
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Staff
 from assistant.desk.corrections import correct_evidence
 from assistant.desk.desk import Desk
@@ -75,7 +75,9 @@ class Picture:
             case EventKind.MESSAGE_CREATED | EventKind.MESSAGE_UPDATED | EventKind.NOTE_CREATED:
                 self.messages[payload["id"]] = dict(payload)  # a rating changes it, for agents alone
             case EventKind.MESSAGE_RATED:
-                self.messages[payload["message"]]["helpful"] = payload["helpful"]
+                self.messages[payload["message"]] |= {name: payload[name] for name in ("helpful", "feedback")}
+            case EventKind.CONVERSATION_RATED:
+                self.conversation = {**self.conversation, "rating": payload, "asks_rating": False}
             case EventKind.CONVERSATION_UPDATED:
                 self.conversation = payload
                 if self.ticket is not None:
@@ -106,7 +108,7 @@ def load(session: Session, conversation_id: int, audience: Audience) -> dict[str
     if audience is Audience.CUSTOMER:
         said = [payloads.Message.of(one).to_json() for one in conversations.public_messages(session, conversation_id)]
         for message in said:  # agents alone see ratings come in; the customer gets them as the answer to their own
-            message["helpful"] = None
+            message["helpful"] = message["feedback"] = None
         return {
             "conversation": shown, "ticket": None, "messages": said, "evidence": {}, "drafts": [], "triage": None
         }  # fmt: skip
@@ -173,13 +175,23 @@ class Clients(RuleBasedStateMachine):
             conversations.hand_off(session, conversation, HandoffReason.CUSTOMER_ASKED)
 
     @rule(conversation_id=known, helpful=st.sampled_from([True, False, None]))
-    def customer_rates(self, conversation_id: int, helpful: bool | None) -> None:
+    def customer_rates_an_answer(self, conversation_id: int, helpful: bool | None) -> None:
         with self.desk.db.begin() as session:
             said = select(Message).filter_by(conversation_id=conversation_id, author=Author.ASSISTANT)
             answer = session.scalars(said).first()
             if answer is not None:
                 customer = CustomerPrincipal(conversation_id)
-                conversations.rate_answer(session, customer, answer.public_id, helpful=helpful)
+                missing = "The valve." if helpful is False else None
+                conversations.rate_answer(session, customer, answer.public_id, helpful=helpful, feedback=missing)
+
+    @rule(conversation_id=known, score=st.sampled_from([None, 1, 5]))
+    def customer_ends_or_rates_the_conversation(self, conversation_id: int, score: int | None) -> None:
+        customer = CustomerPrincipal(conversation_id)
+        with suppress(AssistantError), self.desk.db.begin() as session:
+            if score is None:
+                conversations.end(session, customer)
+            else:
+                ratings.rate(session, customer, score=score)
 
     # The assistant
 
@@ -203,6 +215,13 @@ class Clients(RuleBasedStateMachine):
     def agent_takes_over(self, conversation_id: int, agent: int) -> None:
         def act(session: Session, _: Ticket) -> None:
             state.take_over(session, state.lock_conversation(session, conversation_id), self.agents[agent])
+
+        self._act(conversation_id, act)
+
+    @rule(conversation_id=known)
+    def agent_gives_back(self, conversation_id: int) -> None:
+        def act(session: Session, _: Ticket) -> None:
+            conversations.give_back(session, state.lock_conversation(session, conversation_id))
 
         self._act(conversation_id, act)
 

@@ -40,9 +40,11 @@ OWNED = {
 # What else has attributes of these names, mostly rows of other tables, by the names that their modules call it.
 OTHERS = {
     "desk/learning.py": {"head"},
+    "desk/mail.py": {"mail"},
     "desk/drafts.py": {"draft"},
     "desk/evidence.py": {"row"},
     "desk/queue.py": {"job"},
+    "desk/ratings.py": {"rating"},
     "desk/triage.py": {"row"},
     "knowledge/embedding.py": {"model"},
     "knowledge/gaps.py": {"gap"},

@@ -183,6 +183,89 @@ def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
     assert agent.complaints == []
 
 
+def test_by_keyboard_a_customer_searches_reads_asks_and_says_what_is_missing(
+    browser: Browser, server: Server, pictures: Path
+) -> None:
+    customer = Witness(browser, pictures)
+    keyboard = customer.page.keyboard
+    chat = open_chat(customer, server)
+    chat.locator(".search-instead").press("Enter")
+    keyboard.type("E21 coffee machine")
+    keyboard.press("Enter")
+    expect(chat.locator("#help-status")).to_have_text(re.compile(r"^\d+ articles? found$"))
+    chat.locator("#help-results .result", has_text="BrewMaster 300: error codes").press("Enter")
+    expect(chat.locator("#article-title")).to_be_focused()
+    expect(chat.locator("#article-body th").first).to_have_text("Code")
+    expect(chat.locator("#article-body ol li")).not_to_have_count(0)
+    expect(chat.locator("#article-body")).not_to_contain_text("|")
+    customer.picture("article")
+    keyboard.press("Escape")
+    expect(chat.locator("#help-results .result", has_text="BrewMaster 300: error codes")).to_be_focused()
+    chat.locator("#help .write-instead").press("Enter")
+    expect(chat.locator("#text")).to_be_focused()
+    expect(chat.locator("#text")).to_have_value("E21 coffee machine")
+
+    chat.locator("#text").fill("What does E21 mean on the BrewMaster 300?")
+    keyboard.press("Enter")
+    answer = chat.locator("#log .entry.assistant").last
+    expect(answer.locator(".source")).to_have_count(1)
+    answer.locator(".chip").first.press("Enter")
+    expect(answer.locator(".passage").first).to_be_visible()
+    expect(answer.locator(".passages")).not_to_contain_text("|")
+    answer.get_by_role("button", name="No, this did not help").press("Enter")
+    answer.get_by_label("What is missing").fill("My machine has no steam knob.")
+    answer.get_by_role("button", name="Send").press("Enter")
+    expect(answer.get_by_text("We will look at it")).to_be_visible()
+    answer.get_by_role("button", name="Talk to a person").press("Enter")
+    expect(chat.locator("body")).to_have_attribute("data-state", "handed_off")
+    assert customer.complaints == []
+
+
+def test_a_conversation_is_given_back_ended_rated_and_found_again(
+    browser: Browser, server: Server, pictures: Path
+) -> None:
+    customer, agent = Witness(browser, pictures), Witness(browser, pictures)
+    keyboard = customer.page.keyboard
+    chat = open_chat(customer, server)
+    chat.locator("#person").click()
+    chat.locator("#text").fill("Do you sponsor sailing clubs?")
+    chat.locator("#send").click()
+    expect(chat.locator("body")).to_have_attribute("data-state", "handed_off")
+    sign_in(agent, server)
+    page = agent.page
+    page.locator(".queue .main-cell a", has_text="sailing clubs").first.click()
+    expect(page.locator("#connection")).to_have_text("Live")
+    page.locator("#reply-text").fill("We do. Write to us in spring.")
+    page.get_by_role("button", name="Send reply").click()
+    expect(chat.locator("#log")).to_contain_text("in spring")
+    press(page, "#status button:has-text('Give back')", until="#status .state-assistant")
+    expect(chat.locator("body")).to_have_attribute("data-state", "assistant")
+    expect(chat.locator("#log")).to_contain_text("The assistant answers you again from here.")
+
+    chat.locator("#end").press("Enter")
+    expect(chat.get_by_role("button", name="End", exact=True)).to_be_focused()
+    keyboard.press("Enter")
+    expect(chat.locator("body")).to_have_attribute("data-state", "closed")
+    chat.get_by_role("radio", name="Good", exact=True).check()
+    chat.get_by_label("What should we know?").fill("Quick!")
+    customer.picture("rating")
+    chat.get_by_role("button", name="Send rating").press("Enter")
+    expect(chat.locator("#csat")).to_contain_text("Good (4/5)")
+    expect(page.locator("#status")).to_contain_text("4 of 5")
+    agent.picture("console-rated")
+
+    chat.locator("#open-earlier").press("Enter")
+    chat.locator("#start-new").press("Enter")
+    expect(chat.locator("#welcome")).to_be_visible()
+    chat.locator("#open-earlier").press("Enter")
+    expect(chat.locator("#earlier-list .result")).to_have_count(1)
+    customer.picture("earlier")
+    chat.locator("#earlier-list .result").press("Enter")
+    expect(chat.locator("#csat")).to_contain_text("Good (4/5)")
+    assert customer.complaints == []
+    assert agent.complaints == []
+
+
 def test_escape_closes_the_chat_and_enter_opens_it_again(browser: Browser, server: Server, pictures: Path) -> None:
     customer = Witness(browser, pictures)
     page = customer.page

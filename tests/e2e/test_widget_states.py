@@ -201,6 +201,14 @@ def test_the_language_changes_in_place(browser: Browser, server: Server, picture
     customer.context.close()
 
 
+def inspect(customer: Witness, chat: Frame, name: str) -> None:
+    """No faults in light and dark."""
+    for scheme in ("light", "dark"):
+        customer.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        assert faults(chat) == [], (name, scheme)
+        customer.picture(f"state-{name}-{scheme}")
+
+
 def test_every_state_is_accessible_and_leaves_room_for_the_conversation(
     browser: Browser, office: Office, pictures: Path, tmp_path: Path
 ) -> None:
@@ -213,10 +221,7 @@ def test_every_state_is_accessible_and_leaves_room_for_the_conversation(
     expect(chat.locator("#welcome")).to_be_visible()
 
     def check(name: str) -> None:
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-            assert faults(chat) == [], (name, scheme)
-            customer.picture(f"state-{name}-{scheme}")
+        inspect(customer, chat, name)
         for width, height in SMALL:
             page.set_viewport_size({"width": width, "height": height})
             share = chat.evaluate("document.querySelector('#scroller').clientHeight / innerHeight")
@@ -257,4 +262,37 @@ def test_every_state_is_accessible_and_leaves_room_for_the_conversation(
     expect(chat.locator("body")).to_have_attribute("data-state", "closed")
     check("closed")
     assert [said for said in customer.complaints if "ERR_INTERNET_DISCONNECTED" not in said and "422" not in said] == []
+    customer.context.close()
+
+
+def test_what_follows_and_stands_beside_a_conversation_is_accessible(
+    browser: Browser, office: Office, pictures: Path
+) -> None:
+    if not AXE.exists():
+        pytest.skip("needs axe-core: npm ci")
+    customer = Witness(browser, pictures, width=390, height=800)
+    customer.page.goto(f"{office.server.url}/widget/")
+    chat = customer.page.main_frame
+    chat.locator("#text").fill("What does E21 mean?")
+    chat.locator("#send").click()
+    chat.get_by_role("button", name="No, this did not help").click()
+    chat.locator(".feedback textarea").fill("It has no tank.")
+    inspect(customer, chat, "feedback")
+    office.solve()
+    chat.get_by_role("radio", name="Good", exact=True).check()
+    inspect(customer, chat, "rating")
+    chat.get_by_role("button", name="Send rating").click()
+    expect(chat.locator("#csat")).to_contain_text("Good (4/5)")
+    inspect(customer, chat, "rated")
+    chat.locator("#open-earlier").click()
+    expect(chat.locator("#earlier-list .result")).to_have_count(1)
+    inspect(customer, chat, "earlier")
+    chat.locator(".open-help").first.click()
+    chat.locator("#help-query").fill("E21")
+    expect(chat.locator("#help-results .result")).to_have_count(1)
+    inspect(customer, chat, "help")
+    chat.locator("#help-results .result").click()
+    expect(chat.locator("#article-body p").first).to_be_visible()
+    inspect(customer, chat, "article")
+    assert customer.complaints == []
     customer.context.close()

@@ -36,6 +36,7 @@ NEEDS: list[tuple[str, str, Scope]] = [
     ("get", f"/tickets/{NOWHERE}", Scope.TICKETS_READ),
     ("patch", f"/tickets/{NOWHERE}", Scope.TICKETS_WRITE),
     ("post", f"/tickets/{NOWHERE}/messages", Scope.TICKETS_WRITE),
+    ("post", f"/tickets/{NOWHERE}/give-back", Scope.TICKETS_WRITE),
     ("get", f"/tickets/{NOWHERE}/triage", Scope.TICKETS_READ),
     ("post", f"/tickets/{NOWHERE}/triage", Scope.TICKETS_WRITE),
     ("patch", f"/tickets/{NOWHERE}/triage/priority", Scope.TICKETS_WRITE),

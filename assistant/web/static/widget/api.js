@@ -135,10 +135,31 @@ export class Api {
     return response.blob();
   }
 
-  /** Rate an answer: true (helpful), false, or null to withdraw the rating. */
-  rate(id, helpful) {
+  /** Rate an answer: true (helpful), false, or null to withdraw the rating; of one that does not help, what is missing. */
+  rateAnswer(id, helpful, feedback) {
     const path = this.#inside(`/messages/${encodeURIComponent(id)}/helpful`);
-    return this.#json(path, { method: "PUT", json: { helpful } });
+    return this.#json(path, { method: "PUT", json: { helpful, ...(feedback && { feedback }) } });
+  }
+
+  /** The customer needs nothing more. Resolves to the conversation as it is then. */
+  end() {
+    return this.#json(this.#inside("/end"), { method: "POST" });
+  }
+
+  /** Rate the conversation: {score: 1 to 5, comment}. */
+  rate(rating) {
+    return this.#json(this.#inside("/rating"), { method: "PUT", json: rating });
+  }
+
+  /** The help articles for a query, best first: {articles}. */
+  articles(query) {
+    const language = document.documentElement.lang;
+    return this.#json(`articles?query=${encodeURIComponent(query)}&language=${encodeURIComponent(language)}`);
+  }
+
+  /** A help article to read. */
+  article(id) {
+    return this.#json(`articles/${encodeURIComponent(id)}`);
   }
 
   /** The event stream's response; the caller reads its body. */

@@ -96,6 +96,30 @@ export class Chat {
     }
   }
 
+  /** The customer needs nothing more. */
+  async end() {
+    if (this.#hasBegun) this.#setState(await this.#api.end());
+  }
+
+  /** Rate the conversation: {score, comment}. Resolves to the rating as it is stored. */
+  async rate(said) {
+    const rating = await this.#api.rate(said);
+    this.#setState({ ...this.conversation, asks_rating: false, rating });
+    return rating;
+  }
+
+  /** Show another of the customer's conversations. Resolves to false if something unsent keeps them in this one. */
+  async open(id) {
+    await this.#flush();
+    if (this.#nextUnsent()) return false;
+    local.remove("left");
+    this.#leave();
+    this.#thread.clear();
+    this.#api.conversation = id;
+    await this.#sync();
+    return true;
+  }
+
   /** Leave the conversation: the next message begins another. */
   startAnew() {
     local.set("left", this.#api.conversation);
@@ -372,6 +396,8 @@ export class Chat {
     else if (kind === "conversation.updated") this.#setState(payload);
     else if (kind === "conversation.read") this.#attention.apply(payload);
     else if (kind === "typing") this.#view.onTyping(payload);
+    else if (kind === "conversation.rated")
+      this.#setState({ ...this.conversation, asks_rating: false, rating: payload });
     else if (kind === "answer.started") this.#answerStarted();
     else if (kind === "answer.delta" && this.#hearsWholeAnswer) this.#thread.addWords(payload.text);
     else if (kind === "answer.dropped") this.#thread.restartWords();
@@ -432,10 +458,10 @@ export class Chat {
     this.#aheadTimer = setTimeout(() => this.#askJobsAhead(), ASK_JOBS_AHEAD_EVERY);
   }
 
-  #setState({ state, queue_position = null, agent_name = null }) {
+  #setState({ state, queue_position = null, agent_name = null, asks_rating = false, rating = null }) {
     const wasClosed = this.conversation.state === "closed";
     const begunToWait = state === "handed_off" && this.conversation.state !== "handed_off";
-    this.conversation = { state, queue_position, agent_name };
+    this.conversation = { state, queue_position, agent_name, asks_rating, rating };
     if (state !== "assistant") this.#await(null);
     else if (wasClosed && this.#thread.lastAuthor === "customer") this.#await("writing");
     if (state === "handed_off" || state === "agent") local.remove("wants_person");

@@ -17,6 +17,7 @@ export function make(name, properties = {}, ...children) {
 }
 
 const PATHS = {
+  back: "M15 6l-6 6 6 6",
   check: "M5 12.5l4.5 4.5L19 7.5",
   close: "M6 6l12 12M18 6L6 18",
   external: "M9 5H5v14h14v-4M13 5h6v6M19 5l-9 9",

@@ -1,6 +1,7 @@
 // The conversation on screen: bubbles, notices, photos, sources, and the answer being written.
 
 import { icon, make } from "./dom.js";
+import { helpful } from "./helpful.js";
 import { prose } from "./prose.js";
 import { Sources } from "./sources.js";
 import { dayOf, t, timeOf, wordNotices } from "./texts.js";
@@ -18,6 +19,7 @@ export class Thread {
   #photo;
   #onOpenPhoto;
   #onRate;
+  #onPerson;
   #onArticle;
   #byId = new Map();
   #messages = new Map(); // as the server has them, by id
@@ -31,10 +33,11 @@ export class Thread {
    * @param elements {log, scroller, writing, newest}
    * @param photo resolves an attachment (id, {thumbnail}) to an object URL
    * @param onOpenPhoto called with an attachment and its thumbnail's URL
-   * @param onArticle called with the id of an article that the customer wants to read; without it there are no such links
-   * @param onRate rates an answer (id, true | false | null); resolves once the server has stored it
+   * @param onPerson asks for a person
+   * @param onArticle called with the id of an article that the customer wants to read
+   * @param onRate rates an answer (id, true | false | null, feedback); resolves once the server has stored it
    */
-  constructor({ log, scroller, writing, newest }, { photo, onOpenPhoto, onRate, onArticle = null }) {
+  constructor({ log, scroller, writing, newest }, { photo, onOpenPhoto, onRate, onPerson, onArticle }) {
     this.#log = log;
     this.#scroller = scroller;
     this.#writing = writing;
@@ -42,6 +45,7 @@ export class Thread {
     this.#photo = photo;
     this.#onOpenPhoto = onOpenPhoto;
     this.#onRate = onRate;
+    this.#onPerson = onPerson;
     this.#onArticle = onArticle;
     scroller.addEventListener("scroll", () => this.#noticeScroll(), { passive: true });
     newest.addEventListener("click", () => this.scrollToEnd());
@@ -273,7 +277,7 @@ export class Thread {
     const photos = this.#photos(message.attachments);
     if (photos) entry.append(photos);
     // Opening a source stops the thread from following new messages.
-    const figure = (one) => this.#thumbnail({ ...one, filename: one.alt || t("figure") });
+    const figure = (one) => this.figure(one);
     const sources = new Sources(message.citations, {
       onOpen: () => (this.#isAtEnd = false),
       onArticle: this.#onArticle,
@@ -288,39 +292,14 @@ export class Thread {
     bubble.hidden = !message.text;
     entry.append(bubble);
     if (sources.element) entry.append(sources.element);
-    if (message.author === "assistant" && message.citations.length) entry.append(this.#rating(message));
+    if (message.author === "assistant" && message.citations.length) {
+      entry.append(helpful(message, { onRate: this.#onRate, onPerson: this.#onPerson }));
+    }
     if (message.author === "customer") {
       entry.setAttribute("aria-live", "off"); // its author need not hear it, but what becomes of it
       entry.append(make("p.delivery", { "aria-live": "polite" }));
     }
     return entry;
-  }
-
-  /** "Did this help?" with two buttons; pressing the chosen one again withdraws the rating. */
-  #rating(message) {
-    const holder = make("div.rating", { role: "group", "aria-label": t("helpful") });
-    const buttons = [true, false].map((value) => {
-      const label = t(value ? "helpful_yes" : "helpful_no");
-      const button = make("button", { type: "button", "aria-label": label, title: label }, icon(value ? "up" : "down"));
-      button.addEventListener("click", () => rate(helpful === value ? null : value));
-      return [value, button];
-    });
-    let helpful = message.helpful ?? null;
-    const show = () => {
-      for (const [value, button] of buttons) button.setAttribute("aria-pressed", String(helpful === value));
-    };
-    const rate = (value) => {
-      const before = helpful;
-      helpful = value;
-      show();
-      this.#onRate(message.id, value).catch(() => {
-        helpful = before;
-        show();
-      });
-    };
-    show();
-    holder.append(make("span", {}, t("helpful")), ...buttons.map(([, button]) => button));
-    return holder;
   }
 
   #photos(attachments) {
@@ -332,6 +311,11 @@ export class Thread {
       else holder.append(attachment.kind === "photo" ? this.#thumbnail(attachment) : this.#download(attachment));
     }
     return holder;
+  }
+
+  /** A picture of an article. */
+  figure(one) {
+    return this.#thumbnail({ ...one, filename: one.alt || t("figure") });
   }
 
   #thumbnail(attachment) {

@@ -4,13 +4,17 @@ import { setAccent } from "./accent.js";
 import { Api } from "./api.js";
 import { Attention } from "./attention.js";
 import { Chat } from "./chat.js";
+import { EndButton, RatingForm } from "./closing.js";
 import { Composer } from "./composer.js";
 import { icon, make } from "./dom.js";
+import { Earlier } from "./earlier.js";
 import { Followup } from "./followup.js";
+import { Help } from "./help.js";
 import { ParentPage } from "./parent.js";
+import { Screens } from "./screens.js";
 import { readContext } from "./site.js";
 import { heardFromPage, keepOnPage, Outbox } from "./store.js";
-import { fillIn, joined, momentOf, onLanguage, t, useLanguage } from "./texts.js";
+import { fillIn, joined, momentOf, onLanguage, t, useLanguage, wordNotices } from "./texts.js";
 import { setTheme } from "./theme.js";
 import { Thread } from "./thread.js";
 import { Viewer } from "./viewer.js";
@@ -32,7 +36,9 @@ const thread = new Thread(
   {
     photo,
     onOpenPhoto: (attachment, thumbnail) => viewer.open(attachment, thumbnail),
-    onRate: (id, helpful) => api.rate(id, helpful),
+    onRate: (id, helpful, feedback) => api.rateAnswer(id, helpful, feedback),
+    onPerson: () => askForPerson(),
+    onArticle: (id) => help.read(id),
   },
 );
 const attention = new Attention(api, {
@@ -58,6 +64,33 @@ const chat = new Chat({
     onStarted: () => parentPage.tell("started"),
     onTrouble: (detail) => parentPage.tell("trouble", { detail }),
   },
+});
+const screens = new Screens({ help: find("help"), article: find("article"), earlier: find("earlier") });
+const help = new Help(
+  {
+    form: find("help-form"),
+    query: find("help-query"),
+    status: find("help-status"),
+    results: find("help-results"),
+    title: find("article-title"),
+    body: find("article-body"),
+    link: find("article-link"),
+    write: document.querySelectorAll(".write-instead"),
+  },
+  { api, screens, figure: (one) => thread.figure(one), onWrite: (query) => writeInstead(query) },
+);
+const earlier = new Earlier(
+  { list: find("earlier-list"), status: find("earlier-status") },
+  { api, screens, onOpen: (id) => continueWith(id) },
+);
+const rating = new RatingForm(find("csat"), async (said) => {
+  try {
+    const stored = await chat.rate(said);
+    parentPage.tell("rated", { rating: stored.score });
+    return stored;
+  } catch (problem) {
+    throw wordNotices(problem.notice) ?? t("help_failed");
+  }
 });
 const composer = new Composer(
   {
@@ -132,11 +165,16 @@ onLanguage(() => {
   chat.reword();
   showSeen();
   followup.draw();
+  help.reword();
   showConnection(true);
 });
 document.addEventListener("visibilitychange", look);
 find("text").addEventListener("input", () => attention.typed());
 find("person").addEventListener("click", askForPerson);
+for (const button of document.querySelectorAll(".open-help")) button.addEventListener("click", () => help.open());
+find("open-earlier").addEventListener("click", () => earlier.open());
+find("start-new").addEventListener("click", startAnew);
+new EndButton(find("under"), find("end"), () => chat.end().catch(() => composer.showNotice(t("help_failed"))));
 find("welcome-photo").addEventListener("click", () => composer.openPicker());
 find("attach").addEventListener("click", () => composer.openPicker());
 find("shoot").addEventListener("click", () => composer.openCamera());
@@ -144,7 +182,9 @@ find("close").addEventListener("click", () => parentPage.tell("close"));
 addEventListener("online", () => showConnection(true));
 addEventListener("offline", () => showConnection(false));
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !find("viewer").open) parentPage.tell("close");
+  if (event.key !== "Escape" || find("viewer").open) return;
+  if (screens.isOpen) screens.back();
+  else parentPage.tell("close");
 });
 look();
 if (!parentPage.isEmbedded) void start();
@@ -203,9 +243,32 @@ async function askForPerson() {
 
 function showWelcome() {
   find("welcome").hidden = !thread.isEmpty;
+  find("end").hidden = thread.isEmpty || chat.conversation.state === "closed";
 }
 
-function showState({ state, queue_position: position, agent_name: agent }) {
+function startAnew() {
+  screens.close();
+  chat.startAnew();
+  showWelcome();
+  composer.focus();
+}
+
+/** What was searched for, and not found, goes into the message unless something is written there already. */
+function writeInstead(query) {
+  screens.close();
+  composer.suggest(query);
+  composer.focus();
+}
+
+async function continueWith(id) {
+  screens.close();
+  if (id !== api.conversation) await chat.open(id);
+  showWelcome();
+  composer.focus();
+}
+
+function showState(conversation) {
+  const { state, queue_position: position, agent_name: agent } = conversation;
   const subtitle = {
     assistant: t("subtitle_assistant"),
     handed_off: t("subtitle_waiting"),
@@ -219,6 +282,8 @@ function showState({ state, queue_position: position, agent_name: agent }) {
   if (state !== "agent") showTyping(null);
   showBanner(bannerFor(state, position, agent));
   followup.show({ byMail: loaded.by_mail, state });
+  rating.show(conversation);
+  showWelcome();
 }
 
 function bannerFor(state, position, agent) {
@@ -230,11 +295,6 @@ function bannerFor(state, position, agent) {
     return { symbol: initialsOf(agent) ?? "person", title, text: t("banner_agent_text") };
   }
   if (state === "closed") {
-    const startAnew = () => {
-      chat.startAnew();
-      showWelcome();
-      composer.focus();
-    };
     const action = { text: t("start_new"), run: startAnew };
     return { symbol: "check", title: t("banner_closed"), text: t("banner_closed_text"), action };
   }

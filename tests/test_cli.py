@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from assistant.cli import common, main
 from assistant.cli.common import migrated, one_line, progress_bar
 from assistant.desk.access import Scope
+from assistant.desk.inboxes import default, valid_secrets
 from assistant.models import HeadState, TriageHead
 from assistant.settings import CONFIG_VARIABLE, PREFIX
 
@@ -121,3 +122,15 @@ def test_a_tower_that_has_learned_nothing_cannot_be_frozen() -> None:
     result = run("train", "--freeze-tower")
     assert result.exit_code == 2
     assert "--resume" in result.output
+
+
+def test_a_secret_of_identities_is_renewed_while_the_previous_one_stays_valid() -> None:
+    def valid() -> tuple[str, ...]:
+        with migrated() as database, database.read() as session:
+            return valid_secrets(default(session))
+
+    first, second = (run("inboxes", "secret").output.splitlines()[0] for _ in range(2))
+    assert valid() == (second, first)
+    assert run("inboxes", "secret", "--withdraw-previous").exit_code == 0
+    assert valid() == (second,)
+    assert "no inbox 'acne'" in run("inboxes", "secret", "acne").output

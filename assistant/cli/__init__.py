@@ -12,6 +12,7 @@ from assistant import __version__
 from assistant.cli.administer import agents, db, heads, jobs, keys
 from assistant.cli.common import Commands, json_option, photo_option, progress_bar, read_settings, running
 from assistant.cli.customers import customers
+from assistant.cli.inboxes import inboxes
 from assistant.cli.knowledge import kb
 from assistant.cli.measure import bench, evaluate
 from assistant.cli.train import train
@@ -28,7 +29,7 @@ def main(debug: bool) -> None:
     """
 
 
-for _command in (kb, db, agents, customers, keys, jobs, heads, evaluate, bench, train, widget):
+for _command in (kb, db, agents, customers, inboxes, keys, jobs, heads, evaluate, bench, train, widget):
     main.add_command(_command)
 
 

@@ -6,6 +6,7 @@ The default inbox needs no configuration: what it leaves empty is as in the sett
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
@@ -110,6 +111,18 @@ def read_settings(values: dict[str, Any]) -> InboxSettings:
         known = ", ".join(InboxSettings.model_fields)
         wrong = f"is no setting of an inbox. They are: {known}" if first["type"] == "extra_forbidden" else first["msg"]
         raise Invalid(f"{place}: {wrong.removeprefix('Value error, ')}.", field=place) from error
+
+
+def renew_secret(inbox: Inbox) -> str:
+    """A new secret for signed identities, which is returned. The one that it replaces stays valid, the one before that
+    does not."""
+    inbox.secret, inbox.previous_secret = secrets.token_hex(32), inbox.secret
+    return inbox.secret
+
+
+def withdraw_previous_secret(inbox: Inbox) -> None:
+    """From now on only the newest is valid."""
+    inbox.previous_secret = None
 
 
 def brand(inbox: Inbox, settings: Settings) -> str:

@@ -167,8 +167,8 @@ def test_conversations_and_messages_of_before_have_no_rating(url: str) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text(CUSTOMER))
-        in_inbox = CONVERSATION.replace("(id,", "(inbox_id, id,").replace("(:id,", "(1, :id,")
-        connection.execute(text(in_inbox), {"id": 1, "public_id": "cnv_1", "state": "closed"})
+        later = CONVERSATION.replace("(id,", "(inbox_id, site_context, id,").replace("(:id,", "(1, '{}', :id,")
+        connection.execute(text(later), {"id": 1, "public_id": "cnv_1", "state": "closed"})
         connection.execute(text(MESSAGE), {"text": "Thanks"})
     engine.dispose()
     migrate(url)

@@ -129,7 +129,7 @@ def add_message(machine: MachinePrincipal, body: schemas.NewMessage, uploads: Se
 
 @blueprint.post("/tickets/<public_id:ticket_id>/give-back")
 @blueprint.output(payloads.Ticket)
-@Operation("Tickets", Scope.TICKETS_WRITE, repeatable=True)
+@Operation("Tickets", Scope.TICKETS_WRITE)
 def give_back(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
     """Let the assistant answer the customer again.
 

@@ -21,7 +21,7 @@ from schemathesis.generation.modes import GenerationMode
 
 from assistant.desk.desk import Desk
 from assistant.worker import run_until_idle
-from tests.factories import make_articles, make_figure, make_photo, make_ticket, make_upload
+from tests.factories import Browser, make_articles, make_figure, make_photo, make_ticket, make_upload
 
 Document = dict[str, Any]
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -65,7 +65,7 @@ def test_every_operation_says_what_it_does_takes_and_refuses(document: Document)
             continue
         assert {"401", "403", "429", "503"} <= set(operation["responses"]), where
         assert ("404" in operation["responses"]) == ("{" in path), where
-        bare = path.endswith(("/triage", "/discard")) and "{" in path
+        bare = path.endswith(("/triage", "/discard", "/give-back")) and "{" in path
         assert ("requestBody" in operation) == (method != "get" and not bare), where
         if "requestBody" in operation:
             assert {"400", "413", "415", "422"} <= set(operation["responses"]), where
@@ -145,17 +145,32 @@ def make_known(client: FlaskClient, key: dict[str, str], desk: Desk) -> dict[str
     }
 
 
+def ticket_of_widget(client: FlaskClient, key: dict[str, str]) -> str:
+    """The id of a ticket in whose conversation the assistant answers."""
+    Browser(client, name="Rosa").say("It leaks.")
+    newest = client.get("/api/v1/tickets", headers=key).json["tickets"][0]
+    assert newest["channel"] == "widget"
+    return str(newest["id"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_no_request_fails_or_is_answered_otherwise_than_described(
-    app: APIFlask, key: dict[str, str], known: Callable[[], dict[str, str]], mode: GenerationMode
+    app: APIFlask,
+    client: FlaskClient,
+    key: dict[str, str],
+    known: Callable[[], dict[str, str]],
+    mode: GenerationMode,
 ) -> None:
     schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", app)
     statuses: dict[str, set[int]] = {}
     for result in schema.get_all_operations():
         operation = result.ok()
+        ids = known()
+        if operation.path.endswith("/give-back"):
+            ids["ticket_id"] = ticket_of_widget(client, key)
         with contextlib.suppress(Unsatisfiable):  # it takes nothing that could be wrong
-            statuses[operation.label] = exercise(operation, mode, ids=known(), headers=key)
+            statuses[operation.label] = exercise(operation, mode, ids=ids, headers=key)
 
     assert len(statuses) >= (18 if mode is GenerationMode.POSITIVE else 10)
     if mode is GenerationMode.POSITIVE:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from assistant import engine
 from assistant.checks import Check, Status
 from assistant.db import Database, check, current_revision, patience
-from assistant.desk import queue
+from assistant.desk import inboxes, queue
 from assistant.errors import AssistantError
 from assistant.faults import advice, passing_fault
 from assistant.knowledge import embedding
@@ -97,6 +97,7 @@ def _database(settings: Settings) -> Iterator[Check]:
             yield Check("database", "ok", f"{database.engine.dialect.name}, at the current version")
             yield _queue(database)
             yield from _embedder(database)
+            yield from _inboxes(database, settings)
     finally:
         database.close()
 
@@ -120,6 +121,21 @@ def _embedder(database: Database) -> Iterator[Check]:
         yield Check("search", "warn", state.describe(), advice)
     elif state is not None:
         yield Check("search", "ok", f"uses {state.served}")
+
+
+def _inboxes(database: Database, settings: Settings) -> Iterator[Check]:
+    taxonomy = load_taxonomy(settings.taxonomy)
+    with database.read() as session:
+        known = {inbox.key for inbox in inboxes.all_inboxes(session)}
+        found = list(inboxes.problems(session, settings, {team.key for team in taxonomy.teams}))
+    named = {key for product in taxonomy.products for key in product.inboxes}
+    found += [
+        (f"the taxonomy names {key}, which does not exist", "Add it, or correct the taxonomy")
+        for key in sorted(named - known)
+    ]
+    yield from (Check("inboxes", "warn", problem, advice) for problem, advice in found)
+    if not found:
+        yield Check("inboxes", "ok", ", ".join(sorted(known)))
 
 
 def _sqlite(settings: Settings) -> Iterator[Check]:

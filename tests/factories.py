@@ -24,6 +24,7 @@ from assistant.knowledge.imports import import_folder
 from assistant.knowledge.indexing import embed_headings, embed_units
 from assistant.media.files import Upload
 from assistant.models import (
+    DEFAULT_INBOX,
     Agent,
     AgentRole,
     Article,
@@ -31,6 +32,7 @@ from assistant.models import (
     ConversationState,
     Customer,
     Figure,
+    Inbox,
     SourceKind,
     Team,
     Ticket,
@@ -129,10 +131,13 @@ def make_ticket(
     return opened
 
 
-def make_conversation(desk: Desk, *, name: str | None = None, email: str | None = None) -> Conversation:
-    """A conversation in the widget of the default inbox, of a new visitor, still without messages."""
+def make_conversation(
+    desk: Desk, *, name: str | None = None, email: str | None = None, inbox: str = DEFAULT_INBOX
+) -> Conversation:
+    """A conversation in an inbox's widget, of a new visitor, still without messages."""
     with desk.db.begin() as session:
-        return state.begin_conversation(session, Customer(name=name, email=email), channel="widget")
+        customer, where = Customer(name=name, email=email), inboxes.find(session, inbox)
+        return state.begin_conversation(session, customer, channel="widget", inbox=where)
 
 
 class Browser:
@@ -179,6 +184,15 @@ class Browser:
     def messages(self) -> list[dict[str, Any]]:
         shown: list[dict[str, Any]] = self.get().json["messages"]
         return shown
+
+
+def make_inbox(db: Database, key: str, *, name: str = "", **settings: Any) -> Inbox:
+    """``settings`` are those of `InboxSettings`."""
+    with db.begin() as session:
+        inbox = inboxes.add(session, key)
+        inbox.name = name
+        inboxes.change(inbox, settings)
+        return inbox
 
 
 def make_noise(db: Database, count: int, *, team: str | None = None) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, inspect, select, text, update
 from assistant.db import Database, check, migrate, migration_config
 from assistant.desk import attention
 from assistant.models import (
+    Article,
     Attention,
     Conversation,
     Customer,
@@ -181,6 +182,30 @@ def test_conversations_and_messages_of_before_have_no_rating(url: str) -> None:
         session.add(Rating(conversation=conversation, score=5))
     database.close()
     command.downgrade(migration_config(url), "site_context")
+
+
+def test_articles_of_before_are_for_every_inbox_and_those_of_one_for_agents_after_the_way_down(url: str) -> None:
+    migrate(url, revision="inboxes")
+    engine = create_engine(url)
+    insert = "INSERT INTO passages (public_id, article_id, position, heading, text, codes, content_hash)"
+    with engine.begin() as connection:
+        connection.execute(text(ARTICLE))
+        connection.execute(text(f"{insert} VALUES ('psg_1', 1, 0, 'Valve', 'Turn it left.', '', 'x')"))
+    engine.dispose()
+    migrate(url)
+    database = Database(url)
+    for owner, found in ((None, [1]), (1, []), (None, [1]), (1, [])):
+        with database.begin() as session:
+            session.execute(update(Article).values(inbox_id=owner))
+        with database.read() as session:
+            assert find(session, ["left"], filters=Filters(inbox=2), limit=9) == found
+            assert find(session, ["left"], filters=Filters(inbox=1), limit=9) == [1]
+    database.close()
+    command.downgrade(migration_config(url), "inboxes")
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT visibility FROM articles")).scalar_one() == "internal"
+    engine.dispose()
 
 
 def test_passages_of_before_are_found_in_every_script(url: str) -> None:

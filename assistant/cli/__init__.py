@@ -88,9 +88,10 @@ def demo(no_serve: bool, host: str | None, port: int | None, as_json: bool) -> N
 @main.command()
 @click.option("--text", required=True, help="What the customer wrote.")
 @click.option("--subject", default="", help="The ticket's subject.")
+@click.option("--inbox", default="default", show_default=True, help="Key of the inbox that it came to.")
 @photo_option
 @json_option
-def triage(text: str, subject: str, photos: tuple[Path, ...], as_json: bool) -> None:
+def triage(text: str, subject: str, inbox: str, photos: tuple[Path, ...], as_json: bool) -> None:
     """Assess a ticket with its photos: evidence, triage, passages and a draft. Stores nothing, needs no server."""
     from assistant.cli import printing
     from assistant.desk.assess import assess
@@ -98,7 +99,7 @@ def triage(text: str, subject: str, photos: tuple[Path, ...], as_json: bool) -> 
 
     uploads = [Upload(photo.name, None, photo.read_bytes()) for photo in photos]
     with running(read_settings()) as runtime:
-        assessment = assess(runtime.desk, subject=subject, text=text, uploads=uploads)
+        assessment = assess(runtime.desk, subject=subject, text=text, uploads=uploads, inbox=inbox)
     if as_json:
         click.echo(json.dumps(assessment.to_json(), ensure_ascii=False, indent=2))
     else:

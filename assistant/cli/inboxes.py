@@ -1,15 +1,111 @@
-"""``assistant inboxes``: the secrets that sign customers' identities."""
+"""``assistant inboxes``: several widgets on one installation, each with a brand, a team and articles of its own."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from assistant.cli.common import migrated
+from assistant.cli.common import json_option, migrated, read_settings
+
+if TYPE_CHECKING:
+    from assistant.models import Inbox
+    from assistant.settings import Settings
 
 
 @click.group()
 def inboxes() -> None:
-    """Manage inboxes. The default one needs no configuration."""
+    """Manage inboxes: several widgets on one installation. The default one needs no configuration."""
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(
+        (
+            click.option("--name", help="Brand that customers read (default: ASSISTANT_COMPANY)."),
+            click.option("--team", help="Key of the team that its tickets go to until triage routes them."),
+            click.option("--language", help="Language of the widget where the page names none, e.g. de."),
+            click.option("--greeting", help="Shown before the first message instead of the usual greeting."),
+            click.option("--quick-reply", "quick_replies", multiple=True, help="A first message that one click sends."),
+            click.option("--accent", help="Colour of the brand, e.g. '#0b6e5f'."),
+            click.option(
+                "--origin", "origins", multiple=True, help="A site that may embed it, e.g. https://a.example."
+            ),
+            click.option("--contact", help="E-mail address or page for when the widget cannot be reached."),
+            click.option("--hours", help="Business hours, as JSON; see README.md."),
+            click.option("--prechat", help="Form before the first message, as JSON; see README.md."),
+            click.option(
+                "--logo", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Picture of the brand."
+            ),
+            click.option("--clear", multiple=True, help="Take a setting back, e.g. greeting. Repeat for several."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@inboxes.command("list")
+@json_option
+def list_inboxes(as_json: bool) -> None:
+    """List all inboxes."""
+    from assistant.desk.inboxes import all_inboxes
+
+    settings = read_settings()
+    with migrated() as database, database.read() as session:
+        shown = [_to_json(inbox, settings) for inbox in all_inboxes(session)]
+    if as_json:
+        click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
+        return
+    for inbox in shown:
+        state = "archived" if inbox["archived"] else f"team {inbox['team']}" if inbox["team"] else ""
+        click.echo(f"{inbox['key']:<20} {inbox['name']:<28} {state}".rstrip())
+
+
+@inboxes.command("add")
+@click.argument("key")
+@_options
+def add_inbox(key: str, **changes: Any) -> None:
+    """Add an inbox that pages name KEY."""
+    from assistant.desk.inboxes import add
+
+    settings = read_settings()
+    with migrated() as database, database.begin() as session:
+        inbox = add(session, key)
+        _change(session, inbox, settings, **changes)
+        shown = _described(inbox, settings)
+    click.echo(shown)
+
+
+@inboxes.command("set")
+@click.argument("key")
+@_options
+def set_inbox(key: str, **changes: Any) -> None:
+    """Change the inbox KEY. What is not given stays; --quick-reply and --origin replace all that were set."""
+    from assistant.desk.inboxes import find
+
+    settings = read_settings()
+    with migrated() as database, database.begin() as session:
+        inbox = find(session, key, archived=True)
+        _change(session, inbox, settings, **changes)
+        shown = _described(inbox, settings)
+    click.echo(shown)
+
+
+@inboxes.command("show")
+@click.argument("key", default="default")
+@json_option
+def show_inbox(key: str, as_json: bool) -> None:
+    """Show the inbox KEY, and the line to paste into its pages."""
+    from assistant.desk.inboxes import find
+
+    settings = read_settings()
+    with migrated() as database, database.read() as session:
+        inbox = find(session, key, archived=True)
+        shown = _to_json(inbox, settings)
+        described = _described(inbox, settings)
+    click.echo(json.dumps(shown, ensure_ascii=False, indent=2) if as_json else described)
 
 
 @inboxes.command("secret")
@@ -36,3 +132,85 @@ def renew_secret(key: str, withdraw_previous: bool) -> None:
     if previous:
         advice = f"once your site uses the new one: assistant inboxes secret {key} --withdraw-previous"
         click.echo(f"The previous secret is still valid; {advice}", err=True)
+
+
+@inboxes.command("archive")
+@click.argument("key")
+@click.option("--restore", is_flag=True, help="Serve it again.")
+def archive_inbox(key: str, restore: bool) -> None:
+    """Serve the widget of the inbox KEY no longer. Its conversations stay."""
+    from assistant.desk.inboxes import archive, find
+
+    with migrated() as database, database.begin() as session:
+        inbox = find(session, key, archived=True)
+        if restore:
+            inbox.archived_at = None
+        else:
+            archive(inbox)
+    click.echo(f"The inbox {key!r} is {'served again' if restore else 'archived'}.")
+
+
+def _change(
+    session: Any,
+    inbox: Inbox,
+    settings: Settings,
+    *,
+    name: str | None,
+    team: str | None,
+    logo: Path | None,
+    clear: tuple[str, ...],
+    **given: Any,
+) -> None:
+    from assistant.desk import people
+    from assistant.desk.inboxes import InboxSettings, change, keep_logo
+
+    own = ("name", "team", "logo")
+    if unknown := set(clear) - {*own, *InboxSettings.model_fields}:
+        choices = ", ".join((*own, *InboxSettings.model_fields))
+        raise click.BadParameter(f"{', '.join(sorted(unknown))} cannot be cleared. Choose from: {choices}.")
+    if name is not None or "name" in clear:
+        inbox.name = (name or "").strip()
+    if team is not None or "team" in clear:
+        inbox.team = people.find_team(session, team) if team else None
+    if "logo" in clear:
+        inbox.logo_sha256 = None
+    if logo is not None:
+        keep_logo(inbox, settings, logo.name, logo.read_bytes())
+    values: dict[str, Any] = {key: value for key, value in given.items() if value not in (None, ())}
+    values |= {key: _parsed(key, values[key]) for key in ("hours", "prechat") if key in values}
+    change(inbox, {**dict.fromkeys(set(clear) - set(own)), **values})
+    session.flush()
+
+
+def _parsed(option: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"is not JSON: {error}", param_hint=f"--{option}") from error
+
+
+def _to_json(inbox: Inbox, settings: Settings, *, only_set: bool = False) -> dict[str, Any]:
+    from assistant.desk.inboxes import brand, origins, settings_of, valid_secrets
+
+    return {
+        "id": inbox.public_id,
+        "key": inbox.key,
+        "name": brand(inbox, settings),
+        "team": inbox.team.key if inbox.team is not None else None,
+        **settings_of(inbox).model_dump(mode="json", exclude_defaults=only_set),
+        "origins": list(origins(inbox, settings)),
+        "logo": inbox.logo_sha256 is not None,
+        "secrets": len(valid_secrets(inbox)),
+        "archived": inbox.archived_at is not None,
+    }
+
+
+def _described(inbox: Inbox, settings: Settings) -> str:
+    """What is set, then the line for its pages."""
+    from assistant.web.embedding import snippet
+
+    key = inbox.key if inbox.key != "default" else None
+    values = {name: value for name, value in _to_json(inbox, settings, only_set=True).items() if value}
+    lines = [f"{name:<14} {value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()]
+    line = snippet(f"{settings.base_url}/widget/", inbox=key)
+    return "\n".join([*lines, "", "Paste this into the pages of its sites:", line])

@@ -26,8 +26,16 @@ def kb() -> None:
 @click.option(
     "--solved-tickets", is_flag=True, help="Import approved answers from solved tickets and propose new ones."
 )
+@click.option("--inbox", help="Let only customers of the inbox with this key read them; `all` lets all again.")
 @json_option
-def kb_import(place: str | None, source: str | None, every: int | None, solved_tickets: bool, as_json: bool) -> None:
+def kb_import(
+    place: str | None,
+    source: str | None,
+    every: int | None,
+    solved_tickets: bool,
+    inbox: str | None,
+    as_json: bool,
+) -> None:
     """Import the articles at PLACE and remember it as a source. Re-importing processes only changes.
 
     What could not be read is listed, and every file of whose text less than 90 % was kept; --json lists all files.
@@ -41,7 +49,7 @@ def kb_import(place: str | None, source: str | None, every: int | None, solved_t
 
     with running(read_settings()) as runtime, progress_bar(quiet=as_json) as progress:
         with runtime.desk.db.begin() as session:
-            source_id = _add_source(session, place, name=source, every=every).id
+            source_id = _add_source(session, place, name=source, every=every, inbox=inbox).id
         report = sources.sync(runtime.desk, source_id, progress=progress)
     _show_reports([report.to_json()], [report.summary()], as_json=as_json, single=True)
     if report.failed and not (report.added or report.updated or report.unchanged):
@@ -100,7 +108,7 @@ def kb_status(as_json: bool) -> None:
     for state in states:
         colour = {"failed": "red", "running": "yellow"}.get(state["state"])
         click.echo(f"{state['name']:<24} {_articles(state['articles']):>15}  {click.style(state['state'], fg=colour)}")
-        for name in ("location", "finished_at", "next_at", "error"):
+        for name in ("location", "inbox", "finished_at", "next_at", "error"):
             if state[name]:
                 click.echo(f"{'':<4}{name.replace('_', ' '):<12} {state[name]}")
         for failure in (state["report"] or {}).get("failed", [])[:5]:
@@ -171,10 +179,17 @@ def kb_remove(name: str) -> None:
 @photo_option
 @click.option("--product", help="Prefer passages about this product.")
 @click.option("--internal", is_flag=True, help="Include internal articles.")
+@click.option("--inbox", help="Only what customers of the inbox with this key may read.")
 @click.option("--limit", default=5, show_default=True, type=click.IntRange(1, 50), help="Number of passages.")
 @json_option
 def kb_search(
-    query: str, photos: tuple[Path, ...], product: str | None, internal: bool, limit: int, as_json: bool
+    query: str,
+    photos: tuple[Path, ...],
+    product: str | None,
+    internal: bool,
+    inbox: str | None,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """Print the passages found for QUERY and photos, with scores and why they matched.
 
@@ -184,12 +199,17 @@ def kb_search(
         raise click.UsageError("Give a query or a --photo.")
     from assistant import payloads
     from assistant.cli import printing
+    from assistant.desk import inboxes
     from assistant.knowledge import articles as knowledge
     from assistant.media.files import Upload
 
     uploads = [Upload(photo.name, None, photo.read_bytes()) for photo in photos]
     with running(read_settings()) as runtime:
-        hits = knowledge.search_by_photo(runtime.desk, uploads, query, product=product, internal=internal, limit=limit)
+        with runtime.desk.db.read() as session:
+            inbox_id = inboxes.find(session, inbox).id if inbox is not None else None
+        hits = knowledge.search_by_photo(
+            runtime.desk, uploads, query, product=product, internal=internal, inbox_id=inbox_id, limit=limit
+        )
     found = [payloads.Passage.of(hit.document).to_json() for hit in hits]
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
@@ -197,19 +217,22 @@ def kb_search(
         printing.print_passages(found)
 
 
-def _add_source(session: Any, place: str | None, *, name: str | None, every: int | None) -> Any:
+def _add_source(
+    session: Any, place: str | None, *, name: str | None, every: int | None, inbox: str | None = None
+) -> Any:
     """The `Source` for the arguments of an import."""
     from assistant.knowledge import sources
     from assistant.models import SourceKind
 
+    chosen: Any = {"name": name, "every": every, "inbox": inbox}
     if place is None:
-        return sources.add_source(session, kind=SourceKind.SOLVED, name=name, every=every)
+        return sources.add_source(session, kind=SourceKind.SOLVED, **chosen)
     if place.startswith(("https://", "http://")):
-        return sources.add_website(session, address=place, name=name, every=every)
+        return sources.add_website(session, address=place, **chosen)
     path = Path(place)
     if not path.exists():
         raise click.BadParameter(f"No such file or folder: {place}.", param_hint="PLACE")
-    return sources.add_source(session, kind=SourceKind.FOLDER, location=str(path.resolve()), name=name, every=every)
+    return sources.add_source(session, kind=SourceKind.FOLDER, location=str(path.resolve()), **chosen)
 
 
 def _show_reports(reports: list[Any], lines: list[str], *, as_json: bool, single: bool = False) -> None:

@@ -6,8 +6,9 @@ from langchain_core.retrievers import BaseRetriever
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from assistant.desk import inboxes
 from assistant.desk.desk import Desk
-from assistant.models import Citation, Passage, Visibility
+from assistant.models import Citation, Inbox, Passage, Visibility
 from assistant.retrieval.context import NeighbourRetriever
 from assistant.retrieval.index import Filters
 from assistant.skills.answer import Answer, AnswerSkill
@@ -16,16 +17,17 @@ from assistant.skills.answer import Answer, AnswerSkill
 PASSAGES = 8
 
 
-def answer_skill(desk: Desk) -> AnswerSkill:
-    """The answer skill over public articles only: drafts are meant for customers too."""
-    retriever: BaseRetriever = desk.index.retriever(Filters(visibilities=(Visibility.PUBLIC,)), limit=PASSAGES)
+def answer_skill(desk: Desk, inbox: Inbox) -> AnswerSkill:
+    """The answer skill over what the inbox's customers may read: drafts are meant for them too."""
+    filters = Filters(visibilities=(Visibility.PUBLIC,), inbox=inbox.id)
+    retriever: BaseRetriever = desk.index.retriever(filters, limit=PASSAGES)
     if desk.capabilities.writes_answers:
         retriever = NeighbourRetriever(db=desk.db, inner=retriever)
     return AnswerSkill(
         desk.capabilities,
         retriever,
         desk.index.products_in,
-        company=desk.settings.company,
+        company=inboxes.brand(inbox, desk.settings),
         threshold=desk.settings.answer_threshold,
         context_tokens=desk.settings.context_tokens,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from assistant import payloads
+from assistant.desk import inboxes
 from assistant.desk.answers import answer_skill
 from assistant.desk.attachments import RejectedFile
 from assistant.desk.conversations import check_text
@@ -18,17 +19,20 @@ from assistant.desk.triage import run_triage
 from assistant.errors import AssistantError, Invalid, TooLarge, Unsupported
 from assistant.media.files import Upload, safe_filename
 from assistant.media.photo import Photo, normalise
-from assistant.models import EvidenceState
+from assistant.models import DEFAULT_INBOX, EvidenceState
 from assistant.skills.answer_request import AnswerRequest
 from assistant.skills.read_photo import PhotoEvidence, read_photo
 from assistant.skills.taxonomy import NO_PRODUCT
 from assistant.text.mail import own_words
 
 
-def assess(desk: Desk, *, subject: str = "", text: str, uploads: Sequence[Upload] = ()) -> payloads.Assessment:
-    """Read the photos, triage, find passages and draft an answer. Rejected files are reported, not fatal.
+def assess(
+    desk: Desk, *, subject: str = "", text: str, uploads: Sequence[Upload] = (), inbox: str = DEFAULT_INBOX
+) -> payloads.Assessment:
+    """Read the photos, triage, find passages and draft an answer, as for a ticket of ``inbox`` (its key). Rejected
+    files are reported, not fatal.
 
-    Raises `Invalid` if there is nothing to assess, or the only file's error if it was rejected.
+    Raises `Invalid` if there is nothing to assess or no such inbox, or the only file's error if it was rejected.
     """
     check_text(desk, text)
     names, photos, rejected = _photos(desk, uploads)
@@ -39,12 +43,13 @@ def assess(desk: Desk, *, subject: str = "", text: str, uploads: Sequence[Upload
     read = [read_photo(photo, capabilities=desk.capabilities, taxonomy=desk.taxonomy) for photo in photos]
     with desk.db.read() as session:
         heads = current_heads(session, desk)
+        where = inboxes.named(session, inbox)
     text = own_words(text)
     fields = run_triage(desk, f"{text}\n{subject}".strip(), evidence=read, photos=photos, heads=heads)
     field = next(field for field in fields if field.name == "product")
     product = None if field.abstained or field.value == NO_PRODUCT else field.value
     request = AnswerRequest(text=text, evidence=tuple(read), photos=tuple(photos), subject=subject, product=product)
-    answer = answer_skill(desk).invoke(request)
+    answer = answer_skill(desk, where).invoke(request)
     now = desk.now()
     return payloads.Assessment(
         model=desk.capabilities.model,

@@ -13,7 +13,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from assistant.db import utcnow
-from assistant.desk import evidence, feed, queue, state
+from assistant.desk import evidence, feed, inboxes, queue, state
 from assistant.desk.access import (
     AgentPrincipal,
     CustomerPrincipal,
@@ -76,12 +76,14 @@ def start_conversation(
     *,
     after: str | None = None,
     language: str | None = None,
+    prechat: Mapping[str, str] | None = None,
     **new: Unpack[NewMessage],
 ) -> Posted:
     """Post a first message. It begins a conversation, unless one has begun since the browser last looked (``after``:
     the newest that it knows): tabs that each wrote while offline make one conversation.
 
-    ``language``: what the customer's page or browser speaks. Everything else is as in `post_message`.
+    ``language``: what the customer's page or browser speaks. ``prechat``: answers to the inbox's questions, by their
+    keys. Everything else is as in `post_message`. Raises `Invalid` if the inbox requires an answer that is missing.
     """
     check_text(desk, new["text"])
     if not new["text"].strip() and not new["uploads"]:
@@ -93,7 +95,9 @@ def start_conversation(
         known = _conversation_of(session, principal, new["client_id"]) or _newer_than(session, principal, after)
         if known is None:
             inbox = session.get_one(Inbox, principal.inbox_id)
+            answers = inboxes.prechat_answers(inbox, customer, prechat or {})
             begun = state.begin_conversation(session, customer, channel="widget", inbox=inbox, language=language)
+            begun.prechat = answers
     posted = post_message(desk, CustomerPrincipal(known or begun.id), **new)
     return replace(posted, begun=known is None)
 

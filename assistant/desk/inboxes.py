@@ -7,18 +7,27 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
+from assistant.db import utcnow
 from assistant.desk.hours import Hours
-from assistant.errors import Invalid, NotFound
-from assistant.models import DEFAULT_INBOX, Inbox
+from assistant.errors import Conflict, Invalid, NotFound, Unsupported
+from assistant.media.files import Upload
+from assistant.media.photo import Limits, Photo, normalise
+from assistant.models import DEFAULT_INBOX, Customer, Inbox
 from assistant.settings import Settings, origin_of
+from assistant.storage import Storage
+from assistant.wording import Notice
 
 Ask = Literal["no", "optional", "required"]
+ALL_INBOXES = "all"  # where one may be chosen, says that none is: no inbox has this key
+_MOST_ANSWER = 1_000
+_KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -47,7 +56,7 @@ class _Part(BaseModel):
 class Question(_Part):
     """Something to ask before the first message, answered by one of ``choices``, or in words if there are none."""
 
-    key: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="What the answer is stored under.")
+    key: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="Small letters, digits and hyphens: `order`.")
     text: Line
     choices: Lines = Field((), max_length=20)
     required: bool = False
@@ -82,14 +91,23 @@ class InboxSettings(_Part):
     prechat: Prechat = Prechat()
 
 
-def find(session: Session, key: str) -> Inbox:
-    """The inbox that pages name by ``key``. Raises `NotFound` if there is none, or if it is archived."""
+def find(session: Session, key: str, *, archived: bool = False) -> Inbox:
+    """The inbox that pages name by ``key``. Raises `NotFound` if there is none, or if it is archived and that is not
+    allowed."""
     inbox = session.scalar(select(Inbox).where(Inbox.key == key))
     if inbox is None:
         raise NotFound(f"There is no inbox {key[:60]!r}. `assistant inboxes list` shows them all.")
-    if inbox.archived_at is not None:
-        raise NotFound(f"The inbox {key!r} is archived. `assistant inboxes set {key} --restore` brings it back.")
+    if inbox.archived_at is not None and not archived:
+        raise NotFound(f"The inbox {key!r} is archived. `assistant inboxes archive {key} --restore` brings it back.")
     return inbox
+
+
+def named(session: Session, key: str) -> Inbox:
+    """As `find`, where the key is one value of a request. Raises `Invalid`."""
+    try:
+        return find(session, key)
+    except NotFound as error:
+        raise Invalid(error.message, field="inbox") from error
 
 
 def default(session: Session) -> Inbox:
@@ -108,9 +126,36 @@ def read_settings(values: dict[str, Any]) -> InboxSettings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(InboxSettings.model_fields)
-        wrong = f"is no setting of an inbox. They are: {known}" if first["type"] == "extra_forbidden" else first["msg"]
-        raise Invalid(f"{place}: {wrong.removeprefix('Value error, ')}.", field=place) from error
+        raise Invalid(f"{place}: {_wrong(first)}", field=place) from error
+
+
+def _wrong(error: Mapping[str, Any]) -> str:
+    """What is wrong, of an error as pydantic describes it."""
+    if error["type"] == "extra_forbidden":
+        return f"is no setting of an inbox. They are: {', '.join(InboxSettings.model_fields)}."
+    fields = {**InboxSettings.model_fields, **Prechat.model_fields, **Question.model_fields}
+    field = fields.get(str(error["loc"][-1]))
+    if error["type"] == "string_pattern_mismatch" and field is not None and field.description:
+        return f"{error['input']!r} does not fit. {field.description}"
+    return f"{error['msg'].removeprefix('Value error, ')}."
+
+
+def add(session: Session, key: str) -> Inbox:
+    """Raises `Invalid` if ``key`` cannot be one, `Conflict` if there is an inbox of that key."""
+    if not _KEY.fullmatch(key) or key == ALL_INBOXES:
+        raise Invalid(f"{key!r} is no key: take up to 40 small letters, digits and hyphens, not {ALL_INBOXES!r}.")
+    if session.scalar(select(Inbox.id).where(Inbox.key == key)) is not None:
+        raise Conflict(f"There is already an inbox {key!r}. Change it with: assistant inboxes set {key}")
+    inbox = Inbox(key=key, name="", settings={})
+    session.add(inbox)
+    session.flush()
+    return inbox
+
+
+def change(inbox: Inbox, values: Mapping[str, Any]) -> None:
+    """Change some of its settings (`InboxSettings`); None takes one back. Raises `Invalid`."""
+    kept = {name: value for name, value in {**inbox.settings, **values}.items() if value is not None}
+    inbox.settings = read_settings(kept).model_dump(mode="json", exclude_defaults=True)
 
 
 def renew_secret(inbox: Inbox) -> str:
@@ -123,6 +168,73 @@ def renew_secret(inbox: Inbox) -> str:
 def withdraw_previous_secret(inbox: Inbox) -> None:
     """From now on only the newest is valid."""
     inbox.previous_secret = None
+
+
+def archive(inbox: Inbox) -> None:
+    """Serve its widget no longer. Its conversations stay, and agents go on answering them. Raises `Conflict` for the
+    default inbox."""
+    if inbox.key == DEFAULT_INBOX:
+        raise Conflict("The default inbox cannot be archived: pages that name none, and the API, use it.")
+    inbox.archived_at = inbox.archived_at or utcnow()
+
+
+def all_inboxes(session: Session) -> list[Inbox]:
+    """The default one first, then by key."""
+    rows = session.scalars(select(Inbox).options(joinedload(Inbox.team)).order_by(Inbox.key))
+    return sorted(rows, key=lambda inbox: inbox.key != DEFAULT_INBOX)
+
+
+def prechat_answers(inbox: Inbox, customer: Customer, given: Mapping[str, str]) -> list[dict[str, str]] | None:
+    """What a customer answered before the first message, as ``{"question", "answer"}`` in the form's order.
+
+    Raises `Invalid` that names what is required and missing, or is not one of the choices.
+    """
+    form = settings_of(inbox).prechat
+    is_known = customer.verified_at is not None  # they are who they are, whatever they type
+    for name, value in (("name", customer.name), ("email", customer.email)):
+        if getattr(form, name) == "required" and not value and not is_known:
+            raise Invalid(Notice("prechat_missing"), field=name)
+    answers = []
+    for question in form.questions:
+        answer = given.get(question.key, "")[:_MOST_ANSWER]
+        is_no_choice = bool(answer and question.choices) and answer not in question.choices
+        if is_no_choice or (question.required and not answer):
+            raise Invalid(Notice("prechat_missing"), field=question.key)
+        if answer:
+            answers.append({"question": question.text, "answer": answer})
+    return answers or None
+
+
+def keep_logo(inbox: Inbox, settings: Settings, filename: str, data: bytes) -> None:
+    """Store its picture, small and without metadata. Raises what `media.photo.normalise` raises, or `Unsupported`."""
+    photo = normalise(Upload(filename, None, data), Limits(settings.photo_max_bytes, settings.photo_max_pixels))
+    if not isinstance(photo, Photo):
+        raise Unsupported(f"{filename} is not a picture. Take a JPEG, PNG, WebP or GIF.")
+    inbox.logo_sha256 = Storage.open(settings.attachments_url).put(photo.thumbnail)
+
+
+def problems(session: Session, settings: Settings, teams: Collection[str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with inboxes, with what to do. ``teams``: the keys of those that there are."""
+    for inbox in all_inboxes(session):
+        if inbox.archived_at is not None:
+            continue
+        advice = f"assistant inboxes set {inbox.key}"
+        try:
+            own = settings_of(inbox)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            yield f"{inbox.key}: {place} {first['msg']}", f"Set it anew: {advice}"
+            continue
+        if inbox.key != DEFAULT_INBOX and not own.origins:
+            yield f"{inbox.key}: no site may embed it", f"{advice} --origin https://…"
+        secure = settings.base_url.startswith("https://")
+        for origin in own.origins if not secure else ():
+            if origin.startswith("https://"):
+                told = f"{inbox.key}: {origin} is HTTPS, but this server is not: browsers refuse that"
+                yield told, "Set ASSISTANT_PUBLIC_URL to an address with https://"
+        if inbox.team is not None and inbox.team.key not in teams:
+            yield f"{inbox.key}: the team {inbox.team.key} is not in the taxonomy", f"{advice} --team …"
 
 
 def brand(inbox: Inbox, settings: Settings) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from assistant import payloads
-from assistant.desk import conversations, state
+from assistant.desk import conversations, inboxes, state
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, visible_tickets
 from assistant.desk.attachments import RejectedFile, check_files, prepare_files
 from assistant.desk.desk import Desk
@@ -21,12 +21,14 @@ from assistant.desk.state import DONE, TicketChanges
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.media.files import Upload
 from assistant.models import (
+    DEFAULT_INBOX,
     Agent,
     Conversation,
     ConversationState,
     Customer,
     Draft,
     IdempotencyKey,
+    Inbox,
     Priority,
     Team,
     Ticket,
@@ -47,12 +49,13 @@ class NewTicket:
     requester_email: str | None = None
     requester_external_id: str | None = None
     uploads: tuple[Upload, ...] = ()
+    inbox: str = DEFAULT_INBOX
 
     def fingerprint(self) -> str:
         """Identifies the request: an Idempotency-Key reused with another fingerprint is a conflict."""
         digest = hashlib.sha256()
         fields = (self.subject, self.text, self.requester_name, self.requester_email, self.requester_external_id)
-        for part in fields:
+        for part in fields if self.inbox == DEFAULT_INBOX else (*fields, self.inbox):
             digest.update(repr(part).encode() + b"\0")
         for upload in self.uploads:
             digest.update(hashlib.sha256(upload.data).digest())
@@ -76,6 +79,7 @@ class TicketFilters:
     category: str | None = None
     product: str | None = None
     team: str | None = None  # the team's key
+    inbox: str | None = None  # the inbox's key
     assigned_to: str | None = None  # an agent's public id
     unassigned: bool = False
     requester_email: str | None = None
@@ -94,7 +98,7 @@ class Page:
 def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, idempotency_key: str | None = None) -> Opened:
     """Open a ticket and queue its triage and draft. With a key, repeating the request opens it only once.
 
-    Raises `Conflict` if the key was used for a different request.
+    Raises `Conflict` if the key was used for a different request, `Invalid` if there is no such inbox.
     """
     fingerprint = new.fingerprint()
     if idempotency_key is not None:
@@ -112,7 +116,8 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, idempo
             customer = find_or_add_customer(
                 session, name=new.requester_name, email=new.requester_email, external_id=new.requester_external_id
             )
-            conversation = state.begin_conversation(session, customer, channel="api")
+            inbox = inboxes.named(session, new.inbox)
+            conversation = state.begin_conversation(session, customer, channel="api", inbox=inbox)
             conversations.add_customer_message(
                 session, conversation, text=new.text, files=files, subject=new.subject.strip() or None
             )
@@ -244,6 +249,7 @@ def _apply_filters(query: Select[Ticket], filters: TicketFilters) -> Select[Tick
         "category": lambda: Ticket.category == filters.category,
         "product": lambda: Ticket.product == filters.product,
         "team": lambda: Ticket.team_id == _ids(Team, Team.key == filters.team).scalar_subquery(),
+        "inbox": lambda: Ticket.conversation_id.in_(_ids(Conversation, _in_inbox(filters.inbox))),
         "unassigned": lambda: Ticket.agent_id.is_(None),
         "assigned_to": lambda: Ticket.agent_id == _ids(Agent, Agent.public_id == filters.assigned_to).scalar_subquery(),
         "requester": lambda: (
@@ -263,8 +269,12 @@ def _in_state(states: Sequence[ConversationState]) -> ColumnElement[bool]:
     return Ticket.conversation_id.in_(_ids(Conversation, wanted))
 
 
+def _in_inbox(key: str | None) -> ColumnElement[bool]:
+    return Conversation.inbox_id == _ids(Inbox, Inbox.key == key).scalar_subquery()
+
+
 def _ids(
-    kind: type[Agent] | type[Conversation] | type[Customer] | type[Team], condition: ColumnElement[bool]
+    kind: type[Agent] | type[Conversation] | type[Customer] | type[Inbox] | type[Team], condition: ColumnElement[bool]
 ) -> Select[int]:
     return select(kind.id).where(condition)
 
@@ -273,7 +283,7 @@ def _with_relations(query: Select[Ticket], *, with_fields: bool = True) -> Selec
     # The triaged text is only needed for learning, and long.
     triaged = selectinload(Ticket.triage_results).defer(TriageResult.text)
     return query.options(
-        joinedload(Ticket.conversation),
+        joinedload(Ticket.conversation).joinedload(Conversation.inbox),
         joinedload(Ticket.requester),
         joinedload(Ticket.team),
         joinedload(Ticket.agent),

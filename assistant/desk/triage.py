@@ -47,7 +47,9 @@ def triage_message(desk: Desk, message_id: int) -> None:
         with desk.db.read() as session:
             if current_result(session, message_id) is not None:
                 return
-            context = context_of(session, session.get_one(Message, message_id), desk.taxonomy)
+            message = session.get_one(Message, message_id)
+            taxonomy = desk.taxonomy.of_inbox(message.conversation.inbox.key)
+            context = context_of(session, message, taxonomy)
             text, photos = context.text, context.counting_photos
             heads = current_heads(session, desk)
             browser = context.message.conversation.language
@@ -60,6 +62,7 @@ def triage_message(desk: Desk, message_id: int) -> None:
             photos=read_files(desk, photos) if desk.capabilities.decisions else [],
             heads=heads,
             browser=browser,
+            taxonomy=taxonomy,
         )
         seconds = perf_counter() - started
         with desk.db.begin() as session:
@@ -94,15 +97,16 @@ def run_triage(
     heads: Mapping[str, Heads],
     products: Sequence[str] | None = None,
     browser: str | None = None,
+    taxonomy: Taxonomy | None = None,
 ) -> list[TriagedField]:
-    """Run the triage skill with this desk's taxonomy and models. Stores nothing."""
+    """Run the triage skill with this desk's models and taxonomy, or that of an inbox. Stores nothing."""
     return triage(
         text,
         evidence=evidence,
         photos=photos,
         products=products,
         capabilities=desk.capabilities,
-        taxonomy=desk.taxonomy,
+        taxonomy=taxonomy or desk.taxonomy,
         heads=heads,
         browser=browser,
     )

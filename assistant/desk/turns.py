@@ -27,6 +27,7 @@ from assistant.models import (
     Author,
     Conversation,
     ConversationState,
+    Inbox,
     Message,
     Ticket,
     TriageFieldState,
@@ -60,6 +61,7 @@ class _Situation:
     """The conversation as it was when the answer was begun."""
 
     conversation_id: int
+    inbox: Inbox
     turn: int
     state: ConversationState
     ticket_id: int
@@ -153,7 +155,7 @@ def _answer(desk: Desk, situation: _Situation, message_id: int) -> None:
                 conversations.add_reply(session, conversation, author=Author.ASSISTANT, text=courtesy)
         return
     started = perf_counter()
-    answer = _stream(desk, situation, answer_skill(desk).events(request))
+    answer = _stream(desk, situation, answer_skill(desk, situation.inbox).events(request))
     if answer is None:  # an agent took over, or the customer wrote again
         return
     with desk.db.begin() as session:
@@ -240,7 +242,7 @@ def _draft(desk: Desk, situation: _Situation, message_id: int) -> None:
         if drafts.current_draft(session, message_id) is not None:
             return
     started = perf_counter()
-    answer = answer_skill(desk).invoke(situation.request)
+    answer = answer_skill(desk, situation.inbox).invoke(situation.request)
     with desk.db.begin() as session:
         state.lock_conversation(session, situation.conversation_id)
         if _is_outdated(session, situation, message_id):
@@ -279,6 +281,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
         )
         situation = _Situation(
             conversation_id=conversation.id,
+            inbox=conversation.inbox,
             turn=conversation.turn,
             state=conversation.state,
             ticket_id=ticket.id,

@@ -27,11 +27,18 @@ _PASSAGES_EACH = 4
 
 
 def search_articles(
-    index: Index, query: str, *, product: str | None = None, internal: bool = False, limit: int = 8
+    index: Index,
+    query: str,
+    *,
+    product: str | None = None,
+    internal: bool = False,
+    inbox_id: int | None = None,
+    limit: int = 8,
 ) -> list[Hit]:
-    """Passages for a query. ``internal``: include what only agents may read."""
+    """Passages for a query. ``internal``: include what only agents may read. ``inbox_id``: only what the inbox's
+    customers may read; always given where a customer searches."""
     visibilities = (Visibility.PUBLIC, Visibility.INTERNAL) if internal else (Visibility.PUBLIC,)
-    filters = Filters(visibilities=visibilities, products=(product,) if product else ())
+    filters = Filters(visibilities=visibilities, products=(product,) if product else (), inbox=inbox_id)
     return index.search(query, filters=filters, limit=limit)
 
 
@@ -42,6 +49,7 @@ def search_by_photo(
     *,
     product: str | None = None,
     internal: bool = False,
+    inbox_id: int | None = None,
     limit: int = 8,
 ) -> list[Hit]:
     """Passages for what photos show, and for ``query`` if given: by what is read in the photos and, with a photo
@@ -56,7 +64,7 @@ def search_by_photo(
     request = AnswerRequest(query, evidence=read, photos=tuple(photos), product=product)
     visibilities = tuple(Visibility) if internal else (Visibility.PUBLIC,)
     products = (product,) if product else products_of(request, desk.index.products_in)
-    filters = Filters(visibilities=visibilities, products=products)
+    filters = Filters(visibilities=visibilities, products=products, inbox=inbox_id)
     return desk.index.search(build_query(request), photos=photos, filters=filters, limit=limit)
 
 
@@ -84,10 +92,11 @@ class Section:
     figures: tuple[Figure, ...]
 
 
-def read_article(session: Session, public_id: str) -> tuple[Article, list[Section]]:
-    """A public article in reading order. Raises `NotFound` if there is none of that id, or not for customers."""
+def read_article(session: Session, public_id: str, *, inbox_id: int) -> tuple[Article, list[Section]]:
+    """A public article in reading order. Raises `NotFound` if there is none of that id, or not for this inbox's
+    customers."""
     article = session.scalar(select(Article).where(Article.public_id == public_id))
-    if article is None or article.visibility is not Visibility.PUBLIC:
+    if article is None or not article.may_be_read(internal=False, inbox_id=inbox_id):
         raise NotFound(Notice("article_gone"))
     beside = figures_beside(session, [passage.public_id for passage in article.passages])
     shown: set[int] = set()

@@ -6,22 +6,24 @@ from pathlib import Path
 
 from sqlalchemy import exists, select
 
+from assistant.desk import inboxes
 from assistant.desk.desk import Desk
 from assistant.errors import NotFound
 from assistant.media.files import Upload
-from assistant.models import Article, Passage, Source, SourceFile, SourceKind, Visibility
+from assistant.models import Article, Passage, Source, SourceFile, SourceKind
 
 _PDF = "application/pdf"
 
 
-def read_document(desk: Desk, article_id: str, *, internal: bool = False) -> Upload:
-    """Raises `NotFound` if there is no such article, if it has no pages, if its file has gone, or if it is for agents
-    only and ``internal`` is not set."""
+def read_document(desk: Desk, article_id: str, *, internal: bool = False, inbox: str | None = None) -> Upload:
+    """Raises `NotFound` if there is no such article, if it has no pages, if its file has gone, if it is for agents only
+    and ``internal`` is not set, or if it is for the customers of another inbox than the one with the key ``inbox``."""
     with desk.db.read() as session:
         has_pages = exists().where(Passage.article_id == Article.id, Passage.page.is_not(None))
         article = session.scalar(select(Article).where(Article.public_id == article_id, has_pages))
         source = session.scalar(select(Source).where(Source.name == article.source)) if article is not None else None
-        if article is None or source is None or (article.visibility is not Visibility.PUBLIC and not internal):
+        inbox_id = inboxes.find(session, inbox).id if inbox is not None else None
+        if article is None or source is None or not article.may_be_read(internal=internal, inbox_id=inbox_id):
             raise NotFound("There is no such document.")
         own = (SourceFile.source_id == source.id, SourceFile.name == article.source_key)
         file = session.scalar(select(SourceFile).where(*own)) if source.kind is SourceKind.FILES else None

@@ -22,7 +22,7 @@ from assistant.knowledge.indexing import keep_vectors, to_bytes
 from assistant.knowledge.replacing import KeptPicture
 from assistant.media.files import Upload
 from assistant.media.photo import Photo, normalise
-from assistant.models import Evidence, Figure, Passage, PassageFigure, Vector, VectorKind, Visibility
+from assistant.models import Evidence, Figure, Passage, PassageFigure, Vector, VectorKind
 from assistant.ports import TextLine
 from assistant.progress import Progress, no_progress
 from assistant.retrieval.loaders import Picture
@@ -46,11 +46,11 @@ def keep_picture(desk: Desk, picture: Picture) -> KeptPicture | None:
     return KeptPicture(sha256, thumbnail, photo.content_type, photo.width, photo.height, read)
 
 
-def get_figure(session: Session, public_id: str, *, internal: bool = False) -> Figure:
-    """Raises `NotFound` if there is no such figure, or if its article is for agents only and ``internal`` is not
-    set."""
+def get_figure(session: Session, public_id: str, *, internal: bool = False, inbox_id: int | None = None) -> Figure:
+    """Raises `NotFound` if there is no such figure, if its article is for agents only and ``internal`` is not set, or
+    if it is for the customers of another inbox than ``inbox_id``."""
     figure = session.scalar(select(Figure).where(Figure.public_id == public_id))
-    if figure is None or (figure.article.visibility is not Visibility.PUBLIC and not internal):
+    if figure is None or not figure.article.may_be_read(internal=internal, inbox_id=inbox_id):
         raise NotFound("There is no such figure.")
     return figure
 

@@ -21,10 +21,10 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from assistant.db import Database
-from assistant.errors import AssistantError, Conflict, NotFound
+from assistant.errors import AssistantError, Conflict, Invalid, NotFound
 from assistant.knowledge.indexing import NotServed, in_batches, known_vectors, to_bytes
 from assistant.knowledge.replacing import FigureRow, KeptPicture, Prepared, save
-from assistant.models import Article, EmbeddingModel
+from assistant.models import Article, EmbeddingModel, Inbox
 from assistant.ports import Embedder
 from assistant.progress import Progress, no_progress
 from assistant.retrieval.loaders import ArticleSource, Found, Listing, Picture, list_articles
@@ -124,7 +124,7 @@ class Importer:
     """One import of one source. ``embedder``: the one that is served; if another takes its place in the meantime,
     ``reopen`` opens it. ``second``: an embedder whose vectors are stored beside those. ``taxonomy``: if an article
     states no product, the one named in its title or opening is used. ``keep_picture``: without it, pictures are left
-    out."""
+    out. ``inbox_id``: the inbox whose customers alone may read articles that name none themselves; None: all."""
 
     db: Database
     source: str
@@ -135,6 +135,8 @@ class Importer:
     keep_picture: KeepPicture | None = None
     progress: Progress = no_progress
     stored: Stored | None = None
+    inbox_id: int | None = None
+    _inboxes: dict[str, int] = field(default_factory=dict, init=False)  # key to id
     _known: dict[str, str] = field(default_factory=dict, init=False)  # key to the stored digest
     _waiting: list[Prepared] = field(default_factory=list, init=False)
     _flushed_at: float = field(default=0.0, init=False)
@@ -154,6 +156,7 @@ class Importer:
         with self.db.read() as session:
             digests = select(Article.source_key, Article.content_hash).where(Article.source == self.source)
             self._known = dict(session.execute(digests).all())
+            self._inboxes = dict(session.execute(select(Inbox.key, Inbox.id)).all())
         changed = [
             found
             for found in listing.found
@@ -204,14 +207,17 @@ class Importer:
         return files
 
     def _digest(self, content_hash: str) -> str:
-        """Changes when the article does, and when it would now be cut into other passages or get another product."""
+        """Changes when the article does, and when it would now be cut into other passages or get another product or
+        inbox."""
         products = f"-{self.taxonomy.products_hash}" if self.taxonomy is not None else ""
-        return f"{REVISION}{'+' if self.keep_picture is not None else ''}{products}:{content_hash}"
+        inbox = f"@{self.inbox_id}" if self.inbox_id is not None else ""
+        return f"{REVISION}{'+' if self.keep_picture is not None else ''}{products}{inbox}:{content_hash}"
 
     def _take(self, found: Found, listing: Listing, gone: set[str]) -> None:
         """Read an article with its pictures, unless it turns out to be unchanged."""
         try:
             article = found.read()
+            inbox_id = self._inbox_of(article)
         except NotFound as error:  # listed, but it no longer exists
             listing.failed.append((found.key, error.message))
             gone.update({found.key} & self._known.keys())
@@ -226,7 +232,7 @@ class Importer:
                 self._report_stored(found.key, article)
                 self._count_done()
             else:
-                self._waiting.append(self._prepare(article, digest, listing))
+                self._waiting.append(self._prepare(article, digest, inbox_id, listing))
 
     def _report_stored(self, key: str, article: ArticleSource | None) -> None:
         if self.stored is not None:
@@ -236,7 +242,15 @@ class Importer:
         self._done += 1
         self.progress(self._done, self._total, "Importing articles")
 
-    def _prepare(self, article: ArticleSource, digest: str, listing: Listing) -> Prepared:
+    def _inbox_of(self, article: ArticleSource | None) -> int | None:
+        """Raises `Invalid` for an unknown one: its article must not be everybody's."""
+        if article is None or article.inbox is None:
+            return self.inbox_id
+        if article.inbox not in self._inboxes:
+            raise Invalid(f"is for the inbox {article.inbox!r}, which does not exist")
+        return self._inboxes[article.inbox]
+
+    def _prepare(self, article: ArticleSource, digest: str, inbox_id: int | None, listing: Listing) -> Prepared:
         article = self._with_product(article)
         pieces = cut(article)
         passages = list(pieces.passages)
@@ -249,7 +263,7 @@ class Importer:
             beside = [figure.beside] if 0 <= figure.beside < len(pieces.passages) else []
             figures.append(FigureRow(figure, kept, (*beside, *range(len(passages), len(passages) + len(own)))))
             passages += own
-        return Prepared(article, digest, tuple(passages), tuple(figures))
+        return Prepared(article, digest, inbox_id, tuple(passages), tuple(figures))
 
     def _with_product(self, article: ArticleSource) -> ArticleSource:
         if article.product is not None or self.taxonomy is None:

@@ -44,6 +44,7 @@ class Prepared:
 
     article: ArticleSource
     digest: str
+    inbox_id: int | None
     passages: tuple[PassageText, ...]
     figures: tuple[FigureRow, ...]
 
@@ -65,6 +66,7 @@ def save(
             session.execute(delete(Passage).where(Passage.article_id == row.id))
         row.title, row.url, row.product = article.title, article.url, article.product
         row.language, row.visibility = article.language, Visibility(article.visibility)
+        row.inbox_id = new.inbox_id
         # The index tells by the time what has changed, so it is set even if nothing else differs.
         row.content_hash, row.updated_at = new.digest, utcnow()
         row.coverage = vars(article.coverage) if article.coverage is not None else None

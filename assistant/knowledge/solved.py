@@ -18,7 +18,9 @@ from assistant.desk.desk import Desk
 from assistant.errors import Invalid, NotFound
 from assistant.models import (
     Author,
+    Conversation,
     Customer,
+    Inbox,
     Message,
     MessageVisibility,
     SolvedAnswer,
@@ -86,10 +88,18 @@ def list_answers(desk: Desk) -> Listing:
     propose(desk)
     listing = Listing()
     with desk.db.read() as session:
-        rows = session.scalars(select(SolvedAnswer).where(SolvedAnswer.state == SolvedState.APPROVED)).all()
-    for row in rows:
+        # What was said in one inbox is told in no other.
+        query = (
+            select(SolvedAnswer, Inbox.key)
+            .join(Ticket, Ticket.id == SolvedAnswer.ticket_id)
+            .join(Ticket.conversation)
+            .join(Conversation.inbox)
+            .where(SolvedAnswer.state == SolvedState.APPROVED)
+        )
+        rows = session.execute(query).all()
+    for row, inbox in rows:
         title = shorten(row.question.splitlines()[0], _MOST_TITLE)
-        meta = {"title": title, "product": row.product, "language": row.language}
+        meta = {"title": title, "product": row.product, "language": row.language, "inbox": inbox}
         listing.add(make_article(row.public_id, meta, title, read_markdown(row.answer)))
     return listing
 

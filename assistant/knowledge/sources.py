@@ -19,10 +19,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
-from sqlalchemy import Select, delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy.orm import Session, joinedload
 
-from assistant.desk import queue
+from assistant.db import utcnow
+from assistant.desk import inboxes, queue
 from assistant.desk.desk import Desk
 from assistant.errors import AssistantError, Conflict, Gone, Invalid, NotFound, TooLarge
 from assistant.knowledge import embedding, figures, indexing, solved
@@ -71,6 +72,7 @@ class SourceState:
             "name": source.name,
             "kind": source.kind.value,
             "location": source.location,
+            "inbox": source.inbox.key if source.inbox is not None else None,
             "state": self.state,
             "articles": self.articles,
             "every_minutes": source.every_minutes,
@@ -83,10 +85,16 @@ class SourceState:
 
 
 def add_source(
-    session: Session, *, kind: SourceKind, location: str = "", name: str | None = None, every: int | None = None
+    session: Session,
+    *,
+    kind: SourceKind,
+    location: str = "",
+    name: str | None = None,
+    every: int | None = None,
+    inbox: str | None = None,
 ) -> Source:
     """Add a source, or change the one of that name. ``every``: minutes between imports, 0 for none, None to keep what
-    is set. Nothing is imported yet."""
+    is set. ``inbox``: as in `limit_source`, None to keep what is set. Nothing is imported yet."""
     name = _valid_name(name or _default_name(kind, location))
     if every is not None and every != 0 and every < LEAST_MINUTES:
         raise Invalid(f"An interval is at least {LEAST_MINUTES} minutes.", field="every")
@@ -103,18 +111,34 @@ def add_source(
         source.every_minutes = every or None
         source.next_at = None
     session.flush()
+    if inbox is not None:
+        limit_source(session, source, inbox)
     return source
 
 
-def add_website(session: Session, *, address: str, name: str | None = None, every: int | None = None) -> Source:
+def limit_source(session: Session, source: Source, inbox: str) -> None:
+    """Let only customers of the inbox with this key (or `inboxes.ALL_INBOXES`) read the source's articles. At once for
+    articles that are stored; those that name an inbox themselves get it back with the next import."""
+    inbox_id = inboxes.find(session, inbox).id if inbox != inboxes.ALL_INBOXES else None
+    followed = Article.inbox_id.is_not_distinct_from(source.inbox_id)
+    changed = update(Article).where(Article.source == source.name, followed)
+    session.execute(changed.values(inbox_id=inbox_id, updated_at=utcnow()))
+    source.inbox_id = inbox_id
+    session.flush()
+    session.expire(source, ["inbox"])
+
+
+def add_website(
+    session: Session, *, address: str, name: str | None = None, every: int | None = None, inbox: str | None = None
+) -> Source:
     """Add a website by its address or that of its sitemap. Raises `Invalid` for any other address."""
     parts = urlsplit(address.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
         raise Invalid("The address must begin with https:// or http:// and contain no password.", field="address")
-    return add_source(session, kind=SourceKind.WEBSITE, location=address.strip(), name=name, every=every)
+    return add_source(session, kind=SourceKind.WEBSITE, location=address.strip(), name=name, every=every, inbox=inbox)
 
 
-def add_files(desk: Desk, uploads: Sequence[Upload], *, name: str) -> Source:
+def add_files(desk: Desk, uploads: Sequence[Upload], *, name: str, inbox: str | None = None) -> Source:
     """Add files to a source of files; one with the same name is replaced. Opens its own transaction."""
     stored: list[tuple[str, str, int]] = []
     for upload in uploads:
@@ -128,7 +152,7 @@ def add_files(desk: Desk, uploads: Sequence[Upload], *, name: str) -> Source:
     if not stored:
         raise Invalid("Choose at least one file.", field="files")
     with desk.db.begin() as session:
-        source = add_source(session, kind=SourceKind.FILES, name=name)
+        source = add_source(session, kind=SourceKind.FILES, name=name, inbox=inbox)
         known = {file.name: file for file in session.scalars(_files_of(source))}
         if len(known.keys() | {filename for filename, _, _ in stored}) > _MOST_FILES:
             raise TooLarge(f"A source can have at most {_MOST_FILES:,} files.", limit=_MOST_FILES)
@@ -175,7 +199,7 @@ def get_source(session: Session, public_id: str) -> Source:
 def list_sources(session: Session) -> list[SourceState]:
     """Every source by name, with its number of articles; with two statements."""
     counts = dict(session.execute(select(Article.source, func.count()).group_by(Article.source)).all())
-    sources = session.scalars(select(Source).order_by(Source.name))
+    sources = session.scalars(select(Source).options(joinedload(Source.inbox)).order_by(Source.name))
     return [SourceState(source, counts.get(source.name, 0)) for source in sources]
 
 
@@ -225,6 +249,7 @@ def sync(desk: Desk, source_id: int, *, progress: Progress = no_progress) -> Imp
                 taxonomy=desk.taxonomy,
                 keep_picture=partial(figures.keep_picture, desk),
                 progress=both(progress, throttled(partial(_save_progress, desk, source_id), seconds=_SAVE_EVERY)),
+                inbox_id=source.inbox_id,
                 stored=partial(_note_page, desk, source) if source.kind is SourceKind.WEBSITE else None,
             )
             report = importer.run(listing)

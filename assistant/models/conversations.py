@@ -88,6 +88,8 @@ class Conversation(Base):
     # who says nothing is not asked again.
     rating_asked_turn: Mapped[int | None]
     rating: Mapped[Rating | None] = relationship(back_populates="conversation")
+    # What its customer answered before the first message: ``{"question", "answer"}`` each.
+    prechat: Mapped[list[dict[str, str]] | None] = mapped_column(JSONType)
     messages: Mapped[list[Message]] = relationship(order_by="Message.id", back_populates="conversation")
 
     @property

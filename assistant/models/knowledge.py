@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from assistant.db import Base, utcnow
 from assistant.models.columns import JSONType, enum_type, public_id, reference
+from assistant.models.inboxes import Inbox
 from assistant.models.vector_column import UnitVector
 from assistant.text.words import searchable
 
@@ -33,6 +34,8 @@ class Article(Base):
     product: Mapped[str | None] = mapped_column(Text, index=True)
     language: Mapped[str] = mapped_column(Text)
     visibility: Mapped[Visibility] = mapped_column(enum_type(Visibility, "visibility"), default=Visibility.PUBLIC)
+    # The inbox whose customers alone may read it; null: all inboxes.
+    inbox_id: Mapped[int | None] = reference("inboxes", ondelete="RESTRICT", nullable=True)
     content_hash: Mapped[str] = mapped_column(Text)
     # Letters and digits found in its file, kept, and left out on purpose: `retrieval.sources.coverage.Coverage`.
     coverage: Mapped[dict[str, Any] | None] = mapped_column(JSONType)
@@ -41,6 +44,11 @@ class Article(Base):
     passages: Mapped[list[Passage]] = relationship(
         order_by="Passage.position", back_populates="article", cascade="all, delete-orphan", passive_deletes=True
     )
+
+    def may_be_read(self, *, internal: bool, inbox_id: int | None) -> bool:
+        """By agents (``internal``), or by the customers of an inbox; ``inbox_id`` None: of any."""
+        is_elsewhere = None not in (inbox_id, self.inbox_id) and self.inbox_id != inbox_id
+        return (internal or self.visibility is Visibility.PUBLIC) and not is_elsewhere
 
 
 class Passage(Base):
@@ -119,6 +127,9 @@ class Source(Base):
     name: Mapped[str] = mapped_column(Text, unique=True)
     kind: Mapped[SourceKind] = mapped_column(enum_type(SourceKind, "kind"))
     location: Mapped[str] = mapped_column(Text, default="")  # a path, or an address
+    # Of its articles, unless one names another itself.
+    inbox_id: Mapped[int | None] = reference("inboxes", ondelete="RESTRICT", nullable=True)
+    inbox: Mapped[Inbox | None] = relationship()
     every_minutes: Mapped[int | None]  # imported again so often; None: when asked
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]  # None while an import runs, and after one that was killed

@@ -140,7 +140,8 @@ class Citation(Payload):
     quote: str
     url: str | None = Field(description="Of the article; of its page, if it has pages.")
     page: int | None = Field(
-        description="In a PDF file, from 1. Without a `url`, the file is at `/widget/v1/documents/{article_id}`."
+        description="In a PDF file, from 1. Without a `url`, the file is at `/widget/v1/documents/{article_id}`, with "
+        "the key of the ticket's inbox: `?inbox=`."
     )
     support: Score = Field(
         description="How well the passage carries the sentence as an answer to the question, 0 to 1."

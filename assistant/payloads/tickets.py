@@ -302,6 +302,7 @@ class TicketSummary(Payload):
     handoff_reason: HandoffReason | None
     channel: str
     requester: Requester
+    inbox: str = Field(description="Key of the inbox that it came to.")
     team: Team | None
     assignee: Person | None = Field(description="An agent.")
     created_at: datetime
@@ -328,6 +329,7 @@ class TicketSummary(Payload):
             handoff_reason=conversation.handoff_reason,
             channel=conversation.channel,
             requester=Requester.of(ticket.requester),
+            inbox=conversation.inbox.key,
             team=Team(key=team.key, name=team.name) if team is not None else None,
             assignee=Person(id=agent.public_id, name=agent.name) if agent is not None else None,
             created_at=ticket.created_at,
@@ -339,8 +341,15 @@ class TicketSummary(Payload):
         )
 
 
+class PrechatAnswer(Payload):
+    question: str
+    answer: str
+
+
 class Ticket(TicketSummary):
     """A ticket with messages, evidence, triage and drafts."""
+
+    prechat: tuple[PrechatAnswer, ...] = Field(description="What its customer answered before the first message.")
 
     jobs_ahead: int | None = Field(
         description="Jobs that run before the newest message is read, triaged and drafted; null once that has begun."
@@ -356,6 +365,7 @@ class Ticket(TicketSummary):
         return cls(
             **dict(TicketSummary.of(ticket)),
             rating=Rating.of(rating) if rating is not None else None,
+            prechat=tuple(PrechatAnswer(**answer) for answer in ticket.conversation.prechat or ()),
             jobs_ahead=jobs_ahead,
             messages=tuple(messages),
             triage=Triage.of(triage).triage if triage is not None else None,

@@ -27,19 +27,17 @@ _COUNTED = 400
 _COLUMN_WEIGHTS = "bm25(2.0, 1.0, 0.0, 0.0)"
 # Weights of D (identifiers), C (unused), B (text) and A (heading) in PostgreSQL's ts_rank.
 _RANK_WEIGHTS = "{0, 0, 0.5, 1.0}"
-# Which passages may be found at all, on PostgreSQL; `bound` gives the values.
-MAY_BE_FOUND = """a.visibility = ANY(:visibilities)
-        AND (cardinality(CAST(:languages AS text[])) = 0 OR lower(a.language) = ANY(:languages))"""
 
 
 @dataclass(frozen=True)
 class Filters:
-    """What may be found. ``visibilities`` and ``languages`` are strict (no languages means all); ``products`` are only
-    preferred."""
+    """What may be found. ``visibilities``, ``languages`` and ``inbox`` are strict, ``products`` are only preferred. No
+    languages means all. ``inbox``: what the customers of the one with this id may read; None, for agents: all."""
 
     visibilities: tuple[Visibility, ...] = (Visibility.PUBLIC,)
     languages: tuple[str, ...] = ()
     products: tuple[str, ...] = ()
+    inbox: int | None = None
 
 
 def count(session: Session, words: Sequence[str], *, frequent: Mapping[str, int], passages: int) -> dict[str, int]:
@@ -142,7 +140,7 @@ def find(
             SELECT p.id, p.article_id FROM passages p, to_tsquery('english', :match) query
             WHERE p.fts_words @@ query {own}
             ORDER BY ts_rank('{_RANK_WEIGHTS}', p.fts_words, query, 1) DESC, p.id OFFSET 0
-        ) ranked WHERE (SELECT {MAY_BE_FOUND} FROM articles a WHERE a.id = ranked.article_id) LIMIT :limit
+        ) ranked WHERE (SELECT {may_be_found(filters)} FROM articles a WHERE a.id = ranked.article_id) LIMIT :limit
     """  # noqa: S608
     # Without weights in the query: the index does not hold them, and asking for them reads every row's words twice. So
     # identifiers match too, but do not count in the ranking.
@@ -157,7 +155,7 @@ def find_code(session: Session, code: str, *, filters: Filters, limit: int) -> l
     # Unordered: sorting by id makes PostgreSQL walk the whole table instead of using the identifiers' index.
     statement = f"""
         SELECT p.id FROM passages p JOIN articles a ON a.id = p.article_id
-        WHERE string_to_array(p.codes, ' ') @> ARRAY[:code] AND {MAY_BE_FOUND} LIMIT :limit
+        WHERE string_to_array(p.codes, ' ') @> ARRAY[:code] AND {may_be_found(filters)} LIMIT :limit
     """  # noqa: S608
     return sorted(_ids(session, statement, code=code, limit=limit, **bound(filters)))
 
@@ -178,13 +176,24 @@ def _with_scope(match: str, filters: Filters) -> str:
     if filters.languages:
         scopes.append([f"l{re.sub(r'[^a-z0-9]', '', language.lower())}0" for language in filters.languages])
     clauses = ["scope : (" + " OR ".join(f'"{word}"' for word in words) + ")" for words in scopes]
-    return " AND ".join([f"({match})", *clauses])
+    allowed = " AND ".join([f"({match})", *clauses])
+    if filters.inbox is None:
+        return allowed
+    return f'({allowed}) NOT (scope : "limited0" NOT scope : "i{filters.inbox}0")'
 
 
-def bound(filters: Filters) -> dict[str, list[str]]:
+def may_be_found(filters: Filters) -> str:
+    """Which passages of articles ``a`` may be found at all, on PostgreSQL; `bound` gives the values."""
+    inbox = "AND (a.inbox_id IS NULL OR a.inbox_id = :inbox)" if filters.inbox is not None else ""
+    return f"""a.visibility = ANY(:visibilities) {inbox}
+        AND (cardinality(CAST(:languages AS text[])) = 0 OR lower(a.language) = ANY(:languages))"""
+
+
+def bound(filters: Filters) -> dict[str, object]:
     return {
         "visibilities": [visibility.value for visibility in filters.visibilities],
         "languages": [language.lower() for language in filters.languages],
+        **({"inbox": filters.inbox} if filters.inbox is not None else {}),
     }
 
 

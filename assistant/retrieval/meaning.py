@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from assistant.ports import USUAL_STANDING, Scale, Standing
 from assistant.retrieval import fusion
-from assistant.retrieval.fulltext import MAY_BE_FOUND, Filters, bound
+from assistant.retrieval.fulltext import Filters, bound, may_be_found
 from assistant.retrieval.vectors import Vectors
 
 # How many neighbours HNSW keeps in view. On a million passages in two thousand clusters, 200 missed the right cluster
@@ -104,7 +104,7 @@ class InDatabase:
         statement = f"""
             SELECT p.id, {distance} AS distance FROM vectors v
             JOIN passages p ON p.content_hash = v.content_hash JOIN articles a ON a.id = p.article_id
-            WHERE v.embedding_model = {_quoted(reading.model)} AND v.kind = 'passage' AND {MAY_BE_FOUND}
+            WHERE v.embedding_model = {_quoted(reading.model)} AND v.kind = 'passage' AND {may_be_found(filters)}
             {f"AND split_part(lower(a.language), '-', 1) {own}" if others else ""}
             ORDER BY {distance} LIMIT :limit
         """  # noqa: S608  (only our own constants, a number and a quoted name are put in)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from assistant.models import Article, Figure, PassageFigure, Vector
@@ -47,6 +47,8 @@ def resembling(session: Session, photos: np.ndarray, *, model: str, filters: Fil
     )
     if filters.languages:
         query = query.where(func.lower(Article.language).in_([language.lower() for language in filters.languages]))
+    if filters.inbox is not None:
+        query = query.where(or_(Article.inbox_id.is_(None), Article.inbox_id == filters.inbox))
     rows = session.execute(query).all()
     if not rows:
         return {}

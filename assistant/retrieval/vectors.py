@@ -12,7 +12,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -56,13 +56,15 @@ class Vectors:
 
     def allowed(self, filters: Filters) -> np.ndarray:
         """(n,) bool: which passages may be found at all."""
-        filters = Filters(filters.visibilities, filters.languages)
+        filters = replace(filters, products=())
         mask = self.masks.get(filters)
         if mask is None:
             seen = set(filters.visibilities)
             spoken = {language.lower() for language in filters.languages}
             fits = [
-                article.visibility in seen and (not spoken or article.language.lower() in spoken)
+                article.visibility in seen
+                and (not spoken or article.language.lower() in spoken)
+                and (None in (filters.inbox, article.inbox_id) or article.inbox_id == filters.inbox)
                 for article in self.articles
             ]
             mask = np.array(fits, dtype=bool)[self.places]
@@ -114,6 +116,7 @@ class ArticleRow:
     visibility: str
     language: str
     product: str | None
+    inbox_id: int | None
 
 
 class VectorCache:
@@ -230,10 +233,9 @@ def _stack(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def _articles(session: Session) -> list[ArticleRow]:
-    query = select(Article.id, Article.updated_at, Article.visibility, Article.language, Article.product)
-    return [
-        ArticleRow(row[0], row[1], row[2].value, row[3], row[4]) for row in session.execute(query.order_by(Article.id))
-    ]
+    columns = (Article.id, Article.updated_at, Article.visibility, Article.language, Article.product, Article.inbox_id)
+    rows = session.execute(select(*columns).order_by(Article.id))
+    return [ArticleRow(row[0], row[1], row[2].value, *row[3:]) for row in rows]
 
 
 def _read_passages(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,7 +23,8 @@ NO_PRODUCT = "none"
 
 @dataclass(frozen=True)
 class Label:
-    """One option. ``examples`` are sentences as customers write them; ``aliases`` are a product's other names."""
+    """One option. ``examples`` are sentences as customers write them; ``aliases`` are a product's other names.
+    ``inboxes``: keys of those that a product is sold through; none: all."""
 
     key: str
     name: str
@@ -31,6 +32,7 @@ class Label:
     examples: tuple[str, ...] = ()
     team: str | None = None
     aliases: tuple[str, ...] = ()
+    inboxes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Taxonomy:
     categories: tuple[Label, ...]
     teams: tuple[Label, ...]
     products: tuple[Label, ...]
+
+    def of_inbox(self, key: str) -> Taxonomy:
+        """With the products of one inbox only."""
+        products = tuple(one for one in self.products if not one.inboxes or key in one.inboxes)
+        return self if products == self.products else replace(self, products=products)
 
     @cached_property
     def product_names(self) -> tuple[tuple[str, str], ...]:
@@ -97,10 +104,11 @@ class _Row(BaseModel):
     examples: list[str] = Field(default_factory=list)
     team: str | None = None
     aliases: list[str] = Field(default_factory=list)
+    inboxes: list[str] = Field(default_factory=list)
 
     def to_label(self) -> Label:
         examples, aliases = tuple(self.examples), tuple(self.aliases)
-        return Label(self.key, self.name, self.description, examples, self.team, aliases)
+        return Label(self.key, self.name, self.description, examples, self.team, aliases, tuple(self.inboxes))
 
 
 class _File(BaseModel):

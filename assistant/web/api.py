@@ -10,7 +10,7 @@ from apiflask import APIBlueprint
 from flask import Response, current_app, has_request_context, render_template, request
 
 from assistant import payloads
-from assistant.desk import access, conversations, corrections, drafts, state, tickets, triage
+from assistant.desk import access, conversations, corrections, drafts, inboxes, state, tickets, triage
 from assistant.desk.access import CustomerPrincipal, MachinePrincipal, Scope
 from assistant.desk.assess import assess
 from assistant.desk.attachments import RejectedFile
@@ -54,6 +54,7 @@ def open_ticket(
         requester_email=body.requester.email,
         requester_external_id=body.requester.external_id,
         uploads=tuple(uploads),
+        inbox=body.inbox,
     )
     opened = tickets.open_ticket(desk(), machine, new, idempotency_key=idempotency_key)
     ticket = _ticket(machine, opened.ticket.public_id)
@@ -73,6 +74,7 @@ def list_tickets(machine: MachinePrincipal, query: schemas.TicketQuery) -> schem
         category=query.category,
         product=query.product,
         team=query.team,
+        inbox=query.inbox,
         assigned_to=query.assignee_id,
         unassigned=query.unassigned,
         requester_email=address(query.requester_email) if query.requester_email else None,
@@ -279,7 +281,7 @@ def assess_ticket(
 
     Send JSON, or multipart/form-data with the same fields and `photos`.
     """
-    return assess(desk(), subject=body.subject, text=body.text, uploads=uploads)
+    return assess(desk(), subject=body.subject, text=body.text, uploads=uploads, inbox=body.inbox)
 
 
 @blueprint.get("/articles/search")
@@ -287,7 +289,11 @@ def assess_ticket(
 @Operation("Knowledge", Scope.KNOWLEDGE_READ, query=schemas.ArticleQuery)
 def search_articles(machine: MachinePrincipal, query: schemas.ArticleQuery) -> schemas.Passages:
     """Search the public articles for passages."""
-    hits = knowledge.search_articles(desk().index, query.query, product=query.product, limit=query.limit)
+    with desk().db.read() as session:
+        inbox_id = inboxes.named(session, query.inbox).id if query.inbox is not None else None
+    hits = knowledge.search_articles(
+        desk().index, query.query, product=query.product, inbox_id=inbox_id, limit=query.limit
+    )
     passages = tuple(payloads.Passage.of(hit.document) for hit in hits)
     return schemas.Passages(model=desk().index.embedding_model, mode=desk().capabilities.mode, passages=passages)
 

@@ -11,6 +11,7 @@ from flask_login import LoginManager, UserMixin, current_user
 from assistant.desk import access, credentials, sessions
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Scope, SessionPrincipal
 from assistant.errors import Unauthenticated
+from assistant.models import DEFAULT_INBOX
 from assistant.web.context import desk, runtime
 
 PAGE_ORIGIN = "Widget-Origin"
@@ -63,6 +64,12 @@ def bearer_token() -> str:
 def page_origin() -> str | None:
     """Of the page around the widget. The browser tells the widget's frame, and no other page can say otherwise."""
     return request.headers.get(PAGE_ORIGIN)
+
+
+def page_inbox() -> str:
+    """Key of the inbox that the page around the widget belongs to, where there is no session: as the page says, which
+    is enough for what everybody may read."""
+    return request.args.get("inbox") or DEFAULT_INBOX
 
 
 def conversation_of(old_token: str) -> str:

@@ -15,14 +15,14 @@ from flask import Blueprint, Response, g, make_response, redirect, render_templa
 from flask_login import current_user, login_user, logout_user
 from werkzeug.wrappers import Response as BaseResponse
 
-from assistant.desk import access, credentials, evidence, people, tickets
+from assistant.desk import access, credentials, evidence, inboxes, people, tickets
 from assistant.desk.access import AgentPrincipal
 from assistant.desk.events import EventKind
 from assistant.desk.feed import last_event_id
 from assistant.desk.state import DONE
 from assistant.desk.tickets import TicketFilters
 from assistant.errors import AssistantError, Unauthenticated
-from assistant.models import ConversationState, Priority, Ticket, TicketStatus
+from assistant.models import DEFAULT_INBOX, ConversationState, Priority, Ticket, TicketStatus
 from assistant.skills.triage_fields import allowed_values
 from assistant.text.clusters import beginning
 from assistant.text.storable import storable
@@ -159,13 +159,14 @@ class QueueView:
             category=chosen.get("category"),
             product=chosen.get("product"),
             team=chosen.get("team"),
+            inbox=chosen.get("inbox"),
             priority=(Priority(priority),) if priority in list(Priority) else base.priority,
             unassigned=agent == "nobody" or base.unassigned,
             assigned_to=base.assigned_to or (agent if agent not in ("", "nobody") else None),
         )
 
 
-_FILTERS = ("q", "category", "product", "team", "priority", "agent")
+_FILTERS = ("q", "category", "product", "team", "inbox", "priority", "agent")
 
 
 @blueprint.get("/")
@@ -226,6 +227,7 @@ def _queue_page() -> dict[str, Any]:
         "narrowed": view.narrowed,
         "address": f"{url_for('console.queue')}?{urlencode({'tab': tab, **view.narrowed})}",
         "category_of": _category_of,
+        "brand_of": _brand_of,
         "last_event_id": last_id,
     }
 
@@ -236,12 +238,21 @@ def _category_of(ticket: Ticket) -> Any:
     return next((field for field in result.fields if field.name == "category"), None) if result is not None else None
 
 
+def _brand_of(ticket: Ticket) -> str | None:
+    """What the ticket's inbox is called; None for the default one."""
+    inbox = ticket.conversation.inbox
+    return None if inbox.key == DEFAULT_INBOX else inboxes.brand(inbox, desk().settings)
+
+
 def _choices() -> dict[str, list[tuple[str, str]]]:
     """The options of the queue's filters: (value, name) each."""
     taxonomy = desk().taxonomy
     with desk().db.read() as session:
         agents = [(agent.public_id, agent.name) for agent in people.active_agents(session)]
+        brands = [(one.key, inboxes.brand(one, desk().settings)) for one in inboxes.all_inboxes(session)]
+    several = {"inbox": brands} if len(brands) > 1 else {}
     return {
+        **several,
         "priority": [(key, console_words.words(key)) for key in reversed(allowed_values(taxonomy, "priority"))],
         "category": [(one.key, one.name) for one in taxonomy.categories],
         "product": [(one.key, one.name) for one in taxonomy.products],

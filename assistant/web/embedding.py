@@ -22,8 +22,9 @@ from flask import Blueprint, Response, abort, g, render_template, request, url_f
 from assistant import wording
 from assistant.desk import inboxes
 from assistant.errors import NotFound
-from assistant.models import DEFAULT_INBOX, Inbox
+from assistant.models import Inbox
 from assistant.settings import Settings
+from assistant.web import auth
 from assistant.web.assets import Content, assets, keep_for_ever
 from assistant.web.context import desk, runtime
 
@@ -49,10 +50,9 @@ def get_loader() -> Response:
 
 @blueprint.get("/widget/shell.js")
 def get_shell() -> Response:
-    settings, key = runtime().settings, request.args.get("inbox", DEFAULT_INBOX)
     try:
         with desk().db.read() as session:
-            script = _shell(settings, inboxes.find(session, key))
+            script = _shell(runtime().settings, inboxes.find(session, auth.page_inbox()))
     except NotFound as error:  # nobody but the site's developer can help
         script = f"console.error({json.dumps(f'SupportAssistant: {error.message}')})"
     return _for_sites(_script(script), fresh=_FRESH)

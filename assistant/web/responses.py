@@ -20,10 +20,10 @@ from assistant.desk import feed
 from assistant.desk.attachments import read_file
 from assistant.desk.desk import Desk
 from assistant.desk.events import Audience
-from assistant.errors import AssistantError, Invalid, RateLimited, TooLarge, Unavailable, Unsupported
+from assistant.errors import AssistantError, Invalid, NotFound, RateLimited, TooLarge, Unavailable, Unsupported
 from assistant.faults import FAULTS, passing_fault
 from assistant.media.files import Upload
-from assistant.models import Attachment, AttachmentKind, Event, Figure
+from assistant.models import Attachment, AttachmentKind, Event, Figure, Inbox
 from assistant.web.context import stopping
 from assistant.wording import Notice
 
@@ -209,6 +209,13 @@ def figure_response(desk: Desk, figure: Figure, *, thumbnail: bool = False) -> R
     if thumbnail:
         return _inert(desk.storage.get(figure.thumbnail_sha256), "image/jpeg")
     return _inert(desk.storage.get(figure.sha256), figure.content_type)
+
+
+def logo_response(desk: Desk, inbox: Inbox) -> Response:
+    """Raises `NotFound` if the inbox has none."""
+    if inbox.logo_sha256 is None:
+        raise NotFound("This inbox has no logo.")
+    return _inert(desk.storage.get(inbox.logo_sha256), "image/jpeg")
 
 
 def document_response(document: Upload) -> Response:

@@ -55,6 +55,7 @@ class NewTicket(_Request):
     subject: Short = ""
     text: Text = Field("", description="What the customer wrote.")
     requester: Requester = Field(default_factory=Requester)
+    inbox: Short = Field("default", description="Key of the inbox that it came to.")
 
 
 class NewMessage(_Request):
@@ -67,6 +68,7 @@ class NewMessage(_Request):
 class TicketText(_Request):
     subject: Short = ""
     text: Text = Field("", description="What the customer wrote.")
+    inbox: Short = Field("default", description="Key of the inbox that it came to: its articles are used.")
 
 
 class TicketUpdate(_Request):
@@ -106,6 +108,7 @@ class TicketQuery(_Request):
     category: Short | None = None
     product: Short | None = None
     team: Short | None = Field(None, description="A team's key.")
+    inbox: Short | None = Field(None, description="An inbox's key.")
     assignee_id: Short | None = Field(None, description="An agent's id.")
     unassigned: bool = False
     requester_email: Short | None = None
@@ -117,6 +120,7 @@ class TicketQuery(_Request):
 class ArticleQuery(_Request):
     query: Annotated[Text, Field(min_length=1, max_length=2000)]
     product: Short | None = Field(None, description="A product's key; passages about it come first.")
+    inbox: Short | None = Field(None, description="Key of an inbox: only what its customers may read.")
     limit: int = Field(8, ge=1, le=50)
 
 

@@ -6,6 +6,7 @@ conversations in the inbox and nothing else.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from time import monotonic
@@ -14,14 +15,14 @@ from typing import Any, cast
 from flask import Blueprint, Response, current_app, g, jsonify, render_template, request
 
 from assistant import payloads, wording
-from assistant.desk import access, attachments, conversations, feed, sessions, site_context, state
+from assistant.desk import access, attachments, conversations, feed, inboxes, sessions, site_context, state
 from assistant.desk.access import SessionPrincipal
 from assistant.desk.conversations import NewMessage, Posted
 from assistant.desk.events import Audience
 from assistant.errors import Conflict, Invalid
 from assistant.knowledge import documents, figures
 from assistant.media.files import Upload
-from assistant.models import Conversation, WidgetSession
+from assistant.models import DEFAULT_INBOX, Conversation, Inbox, WidgetSession
 from assistant.ports import HandoffReason
 from assistant.settings import Settings
 from assistant.text.storable import storable
@@ -35,6 +36,7 @@ from assistant.web.responses import (
     document_response,
     event_stream,
     figure_response,
+    logo_response,
     too_many_requests,
 )
 from assistant.wording import Notice
@@ -92,6 +94,7 @@ def start_conversation() -> tuple[Response, int]:
         desk(),
         principal,
         after=request.form.get("after") or None,
+        prechat=_read_prechat(),
         language=next(_asked_languages(request.form.get("language")), None),
         **_read_message(),
     )
@@ -122,7 +125,7 @@ def get_conversation(conversation_id: str) -> Response:
             "messages": [payloads.Message.of(message).to_json() for message in messages],
             "last_event_id": last_event_id,
             **widget_replies.about_replies(session, conversation),
-            **_about(),
+            **_about(conversation.inbox),
         }
     return jsonify(body)
 
@@ -181,7 +184,8 @@ def get_attachment(conversation_id: str, public_id: str) -> Response:
 def get_figure(figure_id: str) -> Response:
     """A public article's figure, shown in it and beside a citation. As open as the articles: see `widget_help`."""
     with desk().db.read() as session:
-        figure = figures.get_figure(session, figure_id)
+        inbox = inboxes.find(session, auth.page_inbox())
+        figure = figures.get_figure(session, figure_id, inbox_id=inbox.id)
     return figure_response(desk(), figure, thumbnail=request.args.get("thumbnail") == "1")
 
 
@@ -189,7 +193,7 @@ def get_figure(figure_id: str) -> Response:
 @limiter.limit("60 per minute")
 def get_document(article_id: str) -> Response:
     """The file of a public article with pages. A link opens it in a tab of its own, so no token is asked for."""
-    return document_response(documents.read_document(desk(), article_id))
+    return document_response(documents.read_document(desk(), article_id, inbox=auth.page_inbox()))
 
 
 @blueprint.put(f"{_CONVERSATION}/messages/<public_id:message_id>/helpful")
@@ -217,14 +221,19 @@ def show_widget() -> Response | tuple[Response, int]:
     """The page in the iframe, in the language of the embedding page, else of the browser. Only the configured sites and
     our own may frame it."""
     settings = runtime().settings
-    words = _words()
-    origins = [origin.rstrip("/") for origin in settings.widget_origins]
+    with desk().db.read() as session:
+        inbox = inboxes.find(session, auth.page_inbox())
+    own = inboxes.settings_of(inbox)
+    words = _words(own.language)
+    origins = inboxes.origins(inbox, settings)
     parent = request.args.get("origin")
     if parent is not None and not embedding.may_embed(parent, origins):
-        return embedding.refuse(parent, "Add it to the setting ASSISTANT_WIDGET_ORIGINS and restart the server.")
+        return embedding.refuse(parent, _how_to_allow(inbox))
     g.frame_ancestors = " ".join(["'self'", *origins])
     config = {
-        **_about(),
+        **_about(inbox),
+        "inbox": inbox.key,
+        **own.model_dump(mode="json", include={"accent", "greeting", "prechat"}),
         "api": f"{request.script_root}/widget/v1/",
         "origins": origins,
         "parent": parent,
@@ -237,14 +246,31 @@ def show_widget() -> Response | tuple[Response, int]:
     }
     page = render_template(
         "widget/frame.html",
-        company=settings.company,
+        company=config["company"],
         config=config,
+        logo=inbox.logo_sha256,
+        quick_replies=own.quick_replies,
         language=words["language"],
         direction=words["direction"],
     )
     response = Content.of(page.encode(), "text/html").respond()
     response.vary.add("Accept-Language")
     return response
+
+
+def _how_to_allow(inbox: Inbox) -> str:
+    if inbox.key == DEFAULT_INBOX:
+        return "Add it to the setting ASSISTANT_WIDGET_ORIGINS and restart the server."
+    return f"Add it to the sites of its inbox: assistant inboxes set {inbox.key} --origin …"
+
+
+@blueprint.get("/widget/v1/logo")
+@limiter.limit("600 per minute")
+def get_logo() -> Response:
+    """The picture of an inbox's brand."""
+    with desk().db.read() as session:
+        inbox = inboxes.find(session, auth.page_inbox())
+    return logo_response(desk(), inbox)
 
 
 @blueprint.get("/widget/v1/words")
@@ -281,10 +307,10 @@ def _posted_json(posted: Posted) -> dict[str, Any]:
     return {"message": payloads.Message.of(posted.message).to_json(), "rejected_files": rejected}
 
 
-def _words() -> dict[str, Any]:
-    """The catalogue of the best language asked for, and the tag whose dates and digits go with it. ``spoken``: what the
-    page or browser asked for first; ``known``: whether there is a catalogue for anything that was asked for."""
-    asked = list(_asked_languages(request.args.get("language")))
+def _words(inbox_language: str | None = None) -> dict[str, Any]:
+    """The catalogue of the best language asked for (by the page, the inbox, the browser), and the tag whose dates and
+    digits go with it. ``spoken``: what was asked for first; ``known``: whether there is a catalogue for any of it."""
+    asked = list(_asked_languages(",".join(filter(None, (request.args.get("language"), inbox_language)))))
     locale = wording.choose(asked)
     language = wording.language_of(locale or wording.ENGLISH)
     return {
@@ -326,6 +352,17 @@ def _session_ended(principal: SessionPrincipal) -> Callable[[], bool]:
     return ended
 
 
+def _read_prechat() -> dict[str, str]:
+    """Answers to the inbox's questions, by their keys."""
+    try:
+        given = json.loads(request.form.get("prechat") or "{}")
+    except ValueError:
+        given = None
+    if not isinstance(given, dict) or not all(isinstance(answer, str) for answer in given.values()):
+        raise Invalid("prechat must be a JSON object of texts.", field="prechat")
+    return {str(key): storable(answer).strip() for key, answer in given.items()}
+
+
 def _read_client_id() -> str | None:
     client_id = request.form.get("client_id") or None
     if client_id is not None and (len(client_id) > 100 or not client_id.isprintable()):
@@ -338,6 +375,10 @@ def _conversation_json(session: Any, conversation: Conversation) -> dict[str, An
     return payloads.Conversation.of(conversation, queue_position=position).to_json()
 
 
-def _about() -> dict[str, Any]:
+def _about(inbox: Inbox) -> dict[str, Any]:
     capabilities = desk().capabilities
-    return {"company": desk().settings.company, "model": capabilities.model, "mode": capabilities.mode.value}
+    return {
+        "company": inboxes.brand(inbox, desk().settings),
+        "model": capabilities.model,
+        "mode": capabilities.mode.value,
+    }

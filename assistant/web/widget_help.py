@@ -9,9 +9,11 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify, request
 
 from assistant import payloads
+from assistant.desk import inboxes
 from assistant.knowledge import articles
 from assistant.retrieval.index import Filters
 from assistant.text.storable import storable
+from assistant.web import auth
 from assistant.web.context import desk
 from assistant.web.limits import address, limiter
 
@@ -26,7 +28,9 @@ def search_articles() -> Response:
     """The articles for ``?query=``, best first; none for an empty one. ``language``: what the reader speaks."""
     query = storable(request.args.get("query", "")).strip()[:_LONGEST_QUERY]
     language = request.args.get("language", "").split("-")[0].lower() or None
-    hits = articles.find_articles(desk().index, query, Filters(), language=language)
+    with desk().db.read() as session:
+        filters = Filters(inbox=inboxes.find(session, auth.page_inbox()).id)
+    hits = articles.find_articles(desk().index, query, filters, language=language)
     return jsonify({"articles": [payloads.FoundArticle.of(hit.document).to_json() for hit in hits]})
 
 
@@ -34,7 +38,8 @@ def search_articles() -> Response:
 @limiter.limit("120 per minute", key_func=address)
 def get_article(article_id: str) -> Response:
     with desk().db.read() as session:
-        article, sections = articles.read_article(session, article_id)
+        inbox = inboxes.find(session, auth.page_inbox())
+        article, sections = articles.read_article(session, article_id, inbox_id=inbox.id)
         shown = [
             payloads.ArticleSection(
                 headings=section.headings,

@@ -10,7 +10,7 @@ from assistant.db import Database, utcnow
 from assistant.desk import inboxes, people
 from assistant.desk.desk import Desk
 from assistant.errors import Invalid, NotFound
-from assistant.models import Conversation, Inbox, Ticket
+from assistant.models import Conversation, Customer, Inbox, Ticket
 from tests.factories import make_conversation, make_ticket
 
 
@@ -32,6 +32,13 @@ def test_tickets_go_to_the_team_of_their_inbox(desk: Desk) -> None:
         team = session.get_one(Ticket, opened.id).team
         assert team is not None
         assert team.key == "orders"
+
+
+def test_a_customer_who_is_known_need_not_say_who_they_are() -> None:
+    inbox = Inbox(settings={"prechat": {"name": "required", "email": "required"}})
+    with pytest.raises(Invalid):
+        inboxes.prechat_answers(inbox, Customer(name="Rosa"), {})
+    assert inboxes.prechat_answers(inbox, Customer(verified_at=utcnow()), {}) is None
 
 
 def test_only_the_default_inbox_has_the_origins_of_the_settings(desk: Desk) -> None:
@@ -56,10 +63,14 @@ def test_an_inbox_that_is_unknown_or_archived_is_not_found(db: Database) -> None
     ("values", "message"),
     [
         ({"colour": "#fff"}, "colour: is no setting of an inbox. They are: language, greeting"),
-        ({"accent": "green"}, "accent: "),
+        ({"accent": "green"}, "accent: 'green' does not fit. Colour of the brand, e.g. `#0b6e5f`."),
         ({"origins": ["shop.example"]}, "shop.example is no origin: write https://"),
         ({"contact": "the office"}, "contact: write an e-mail address"),
-        ({"prechat": {"questions": [{"key": "Order number", "text": "Which order?"}]}}, "prechat.questions.0.key: "),
+        (
+            {"prechat": {"questions": [{"key": "Order number", "text": "?"}]}},
+            "questions.0.key: 'Order number' does not fit.",
+        ),
+        ({"hours": {"zone": "Berlin", "week": {}}}, "hours.zone: is no time zone"),
         ({"prechat": {"phone": "required"}}, "prechat.phone: "),
     ],
 )

@@ -20,7 +20,29 @@ test("a session is asked for by its token in the body, and says from which page"
   await Object.assign(api(), { origin: "https://shop.example" }).openSession({ token: "secret", name: "Rosa" });
   assert.equal(requests[0].headers.Authorization, undefined);
   assert.equal(requests[0].headers["Widget-Origin"], "https://shop.example");
-  assert.equal(requests[0].body, '{"token":"secret","name":"Rosa"}');
+  assert.equal(requests[0].body, '{"inbox":"default","token":"secret","name":"Rosa"}');
+});
+
+test("what is read without a session is asked for in the page's inbox", async () => {
+  const requests = serve(() => json({}));
+  const asking = Object.assign(api(), { inbox: "acme" });
+  await asking.articles("red lamp");
+  await asking.article("art_1");
+  await asking.figure("fig_1", { thumbnail: true });
+  assert.deepEqual(
+    requests.map(({ path }) => path),
+    [
+      "articles?inbox=acme&query=red+lamp&language=",
+      "articles/art_1?inbox=acme",
+      "figures/fig_1?inbox=acme&thumbnail=1",
+    ],
+  );
+});
+
+test("a first message takes along what was asked before it", async () => {
+  const requests = serve(() => json({}));
+  await Object.assign(api(), { prechat: { order: "4711" } }).start({ clientId: "1", text: "It leaks.", files: [] });
+  assert.equal(requests[0].body.get("prechat"), '{"order":"4711"}');
 });
 
 test("a first message says which conversation its tab knows", async () => {

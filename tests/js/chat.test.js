@@ -291,6 +291,17 @@ test("if the answer to a session's beginning is lost, the same one is asked for 
   assert.equal(new Set(tokens).size, 1);
 });
 
+test("who a customer says that they are is told to a session that has begun before", async () => {
+  local.set("session", "secret");
+  const asked = [];
+  serveChat({ open: (details) => asked.push(details) && json({ token: "secret" }) });
+  const { chat } = open();
+  await chat.resume();
+  chat.introduce({ name: "Rosa" });
+  await chat.send({ text: "It leaks.", files: [] });
+  assert.deepEqual(asked, [{ inbox: "default", token: "secret", name: "Rosa" }]);
+});
+
 test("a signed customer's conversation takes the place of the visitor's", async () => {
   local.set("session", "visitor");
   const asked = [];
@@ -335,6 +346,7 @@ test("logging out forgets everything and ends the session, if need be later", as
   const { chat, thread } = open();
   await chat.resume();
   local.set("draft", "Psst");
+  local.set("prechat", { name: "Rosa" });
   await chat.logOut();
   assert.deepEqual(thread.messages, []);
   assert.deepEqual(local.keys(""), ["ending"]);

@@ -7,6 +7,7 @@ import {
   newClientId,
   newToken,
   Outbox,
+  useInbox,
 } from "../../assistant/web/static/widget/store.js";
 import { indexedDB, localStorage } from "./browser.js";
 
@@ -105,6 +106,16 @@ test("an outbox of earlier versions is taken over", async () => {
   local.set("outbox", [{ clientId: "a", text: "old", photos: 0, createdAt: "now", error: null }]);
   assert.equal((await new Outbox().load())[0].text, "old");
   assert.equal(local.get("outbox"), null);
+});
+
+test("each inbox has a store of its own", () => {
+  local.set("session", "of the default one");
+  useInbox("outbox"); // like the keys of unsent messages
+  assert.equal(local.get("session"), null);
+  local.set("session", "of another");
+  useInbox("default");
+  assert.equal(local.get("session"), "of the default one");
+  assert.deepEqual(local.keys(""), ["session"]);
 });
 
 // Last: from here on, the page keeps everything.

@@ -18,7 +18,7 @@ from assistant.desk import state
 from assistant.desk.desk import Desk
 from assistant.models import Attachment, Customer, Evidence, IdempotencyKey, Job, JobStatus, Message, Priority, Ticket
 from assistant.worker import run_once, run_until_idle
-from tests.factories import Persona, make_articles, make_noise, make_photo, make_ticket, make_upload
+from tests.factories import Persona, make_articles, make_inbox, make_noise, make_photo, make_ticket, make_upload
 
 TICKETS = "/api/v1/tickets"
 Key = dict[str, str]
@@ -56,6 +56,21 @@ def test_json_opens_a_ticket_and_queues_its_work(client: FlaskClient, key: Key, 
         customer = session.scalars(select(Customer)).one()
         assert (customer.name, customer.email, customer.external_id) == ("Rosa", "rosa@example.org", "C-1")
         assert session.scalars(select(Job)).one().status is JobStatus.QUEUED
+
+
+def test_a_ticket_comes_to_the_inbox_that_it_names(client: FlaskClient, key: Key, db: Database) -> None:
+    make_inbox(db, "acme")
+    named = client.post(TICKETS, headers={**key, "Idempotency-Key": "1"}, json={"text": "Hello", "inbox": "acme"})
+    assert named.json["inbox"] == "acme"
+    assert client.post(TICKETS, headers=key, **form("Hello", inbox="acme")).json["inbox"] == "acme"
+    assert client.post(TICKETS, headers=key, json={"text": "Hello"}).json["inbox"] == "default"
+    other = client.post(TICKETS, headers={**key, "Idempotency-Key": "1"}, json={"text": "Hello"})
+    assert other.status_code == 409, "another inbox is another request"
+    wrong = client.post(TICKETS, headers=key, json={"text": "Hello", "inbox": "acne"})
+    assert (wrong.status_code, wrong.json["field"]) == (422, "inbox")
+    for inbox, found in (("acme", 2), ("default", 1), ("acne", 0)):
+        listed = client.get(TICKETS, headers=key, query_string={"inbox": inbox}).json["tickets"]
+        assert [ticket["inbox"] for ticket in listed] == [inbox] * found
 
 
 def test_form_with_photos_opens_the_same_ticket_as_json(client: FlaskClient, key: Key, db: Database) -> None:

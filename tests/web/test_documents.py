@@ -13,11 +13,11 @@ from sqlalchemy import select
 from assistant.desk.desk import Desk
 from assistant.knowledge import sources
 from assistant.media.files import Upload
-from assistant.models import Article, SourceKind, Visibility
+from assistant.models import Article, Source, SourceKind, Visibility
 from assistant.retrieval.loaders import load
 from assistant.retrieval.splitting import cut
 from assistant.worker import run_until_idle
-from tests.factories import Browser
+from tests.factories import Browser, make_inbox
 
 
 @cache
@@ -72,7 +72,7 @@ def test_a_citation_of_a_pdf_says_its_page_and_leads_to_the_file(
     assert found.headers["Content-Disposition"] == 'inline; filename="manual of the toaster.pdf"'
 
 
-def test_a_document_for_agents_only_or_that_has_gone_is_not_given_to_customers(
+def test_a_document_for_agents_only_of_another_inbox_or_that_has_gone_is_not_given_to_customers(
     client: FlaskClient, desk: Desk, tmp_path: Path
 ) -> None:
     (tmp_path / "manual.pdf").write_bytes(_manual())
@@ -86,6 +86,12 @@ def test_a_document_for_agents_only_or_that_has_gone_is_not_given_to_customers(
     assert client.get(address).status_code == 404
     with desk.db.begin() as session:
         session.scalars(select(Article)).one().visibility = Visibility.PUBLIC
+    make_inbox(desk.db, "acme")
+    with desk.db.begin() as session:
+        sources.limit_source(session, session.get_one(Source, source.id), "acme")
+    assert client.get(address).status_code == 404, "of another inbox"
+    address += "?inbox=acme"
+    assert client.get(address).status_code == 200
     (tmp_path / "manual.pdf").unlink()
     (tmp_path / "manual.pdf").symlink_to("/etc/hostname")
     assert client.get(address).status_code == 404

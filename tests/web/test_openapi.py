@@ -195,7 +195,7 @@ def exercise(operation: Any, mode: GenerationMode, *, ids: dict[str, str], heade
 
 def test_what_was_described_is_what_a_form_takes(client: FlaskClient, key: dict[str, str], document: Document) -> None:
     form = document["paths"]["/api/v1/tickets"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    values = {"requester_email": "rosa@example.org"}
+    values = {"requester_email": "rosa@example.org", "inbox": "default"}
     data: dict[str, Any] = {name: values.get(name, "x") for name in form["properties"] if name != "photos"}
     data["photos"] = [(io.BytesIO(make_photo("x")), "a.jpg")]
     response = client.post("/api/v1/tickets", data=data, headers=key)

@@ -21,7 +21,7 @@ from assistant.models import Conversation, ConversationState, Message, Ticket
 from assistant.ports import HandoffReason
 from assistant.runtime import Runtime
 from assistant.settings import Settings
-from assistant.wording import Notice, catalogue, word_all
+from assistant.wording import Notice, catalogue_of_widget, word_all
 from assistant.worker import run_once, run_until_idle
 from tests.factories import Browser, Persona, bearer, make_articles, make_figure, make_photo
 
@@ -80,7 +80,7 @@ def test_photo_and_text_are_answered_with_a_citation(
 def test_the_page_can_ask_for_another_language(client: FlaskClient) -> None:
     words = client.get(f"{API}/words?language=sv,ar,de", headers={"Accept-Language": "ar-EG"}).json
     assert (words["language"], words["locale"], words["direction"]) == ("ar", "ar-EG", "rtl")
-    assert words["texts"] == catalogue("ar")
+    assert words["texts"] == catalogue_of_widget("ar")
 
 
 @pytest.mark.parametrize(("risky", "offered"), [("refuse", [".pdf", ".md"]), ("mark", None)])
@@ -180,7 +180,7 @@ def test_the_chat_speaks_the_sites_language_else_the_browsers(
     assert f'<html lang="{language}" dir="{"rtl" if language == "ar" else "ltr"}">' in html
     config = json.loads(re.search(r"data-config='(.*?)'", html)[1])  # type: ignore[index]
     assert (config["language"], config["locale"], config["known"]) == (language, locale, language != "en")
-    assert config["texts"] == catalogue(language)
+    assert config["texts"] == catalogue_of_widget(language)
     assert "Accept-Language" in page.headers["Vary"]
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from assistant.desk import inboxes
 from assistant.desk.desk import Desk
 from assistant.models import Article
-from tests.factories import make_articles, make_figure
+from tests.factories import make_articles, make_figure, make_inbox
 
 API = "/widget/v1"
 LAMP = """\
@@ -63,6 +64,23 @@ def test_figures_stand_in_the_article_and_what_was_read_in_them_does_not(
     assert section["text"] == "Turn the valve to the left."
     assert [one["id"] for one in section["figures"]] == [figure]
     assert client.get(f"{API}/figures/{figure}").mimetype == "image/png"
+
+
+def test_what_is_for_the_customers_of_one_inbox_is_neither_found_nor_read_in_another(
+    client: FlaskClient, desk: Desk, tmp_path: Path
+) -> None:
+    make_inbox(desk.db, "acme")
+    make_inbox(desk.db, "bolt")
+    figure = make_figure(desk, tmp_path / "manual")
+    with desk.db.begin() as session:
+        article = session.scalars(select(Article)).one()
+        article.inbox_id, article_id = inboxes.find(session, "acme").id, article.public_id
+    addresses = (f"{API}/articles/{article_id}", f"{API}/figures/{figure}")
+    for asked, status, found in (("&inbox=acme", 200, [article_id]), ("&inbox=bolt", 404, []), ("", 404, [])):
+        articles = client.get(f"{API}/articles?query=turn+the+valve{asked}").json["articles"]
+        assert [one["id"] for one in articles] == found
+        assert [client.get(f"{address}?{asked}").status_code for address in addresses] == [status, status]
+    assert client.get(f"{API}/articles?query=valve&inbox=acne").status_code == 404
 
 
 def test_articles_for_agents_are_neither_found_nor_read(client: FlaskClient, desk: Desk, tmp_path: Path) -> None:

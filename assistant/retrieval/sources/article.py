@@ -90,6 +90,7 @@ class ArticleSource:
     product: str | None = None
     language: str = "en"
     visibility: str = "public"
+    inbox: str | None = None  # the key of the one whose customers alone may read it
     trail: tuple[str, ...] = ()
     coverage: Coverage | None = field(default=None, compare=False)
     validators: tuple[tuple[str, str], ...] = field(default=(), compare=False)
@@ -98,6 +99,8 @@ class ArticleSource:
     def content_hash(self) -> str:
         """Changes when anything stored or searched does."""
         parts = [self.title, self.url, self.product, self.language, self.visibility, self.trail, self.sections]
+        if self.inbox is not None:
+            parts.append(self.inbox)
         return digest_of(*(str(part) for part in parts))
 
     @property
@@ -151,7 +154,7 @@ def make_article(
     key: str, meta: Mapping[str, Any], title: str, reading: Reading, *, trail: tuple[str, ...] = ()
 ) -> ArticleSource:
     """An article with what a file says about itself: ``meta`` may have title (else it is ``title``), url, product,
-    language, visibility."""
+    language, visibility, inbox."""
     visibility = str(meta.get("visibility") or "public").lower()
     if visibility not in _VISIBILITIES:
         raise Invalid(f"has the visibility {visibility!r}; use public or internal")
@@ -164,6 +167,7 @@ def make_article(
         product=str(meta["product"]) if meta.get("product") else None,
         language=_declared_language(meta, reading) or _language_of(reading),
         visibility=visibility,
+        inbox=str(meta["inbox"]) if meta.get("inbox") else None,
         trail=trail,
         coverage=reading.coverage,
     )

@@ -27,6 +27,7 @@ _NAMES = {
     "language": "language lang locale sprache langue idioma",
     "product": "product produkt produit producto",
     "visibility": "visibility",
+    "inbox": "inbox",
 }
 _COLUMNS = {name: ours for ours, names in _NAMES.items() for name in names.split()} | {"error code": "code"}
 _DELIMITERS = ",;\t|"

@@ -18,7 +18,8 @@ from assistant.retrieval.sources.tables import table_text
 from assistant.text.storable import storable
 
 # What an article is made of. All else in a row of a table is told below its text.
-_KNOWN = {"id", "code", "title", "question", "answer", "answers", "text", "url", "product", "language", "visibility"}
+_SAID = ("id", "code", "url", "product", "language", "visibility", "inbox")
+_KNOWN = {"title", "question", "answer", "answers", "text", *_SAID}
 # Rows of a table without questions or texts in one article.
 _ROWS_AT_ONCE = 200
 
@@ -31,7 +32,7 @@ _Row = tuple[int, list[str], Callable[[], dict[str, Any]]]
 
 def read_lines(text: str, key: str, listing: Listing) -> None:
     """JSON lines: objects with ``text``, or a question with answers, and optionally id, title, code, url, product,
-    language, visibility. Rows with the same id are numbered, since lists of codes may repeat one."""
+    language, visibility, inbox. Rows with the same id are numbered, since lists of codes may repeat one."""
     # Only line feeds end a row: JSON strings may hold other line separators.
     lines = ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
     _add_rows(((number, [line], partial(_row, line)) for number, line in lines), key, listing)
@@ -158,7 +159,7 @@ def row_article(row: Mapping[str, Any], key: str, *, others: bool = False) -> Ar
 
 
 def _cover(row: Mapping[str, Any], title: str, sections: tuple[Section, ...]) -> Coverage:
-    meta = (str(row.get(name) or "") for name in ("id", "code", "url", "product", "language", "visibility"))
+    meta = (str(row.get(name) or "") for name in _SAID)
     blocks = (text for section in sections for text in (*section.headings, *section.blocks))
     unknown = {f"field {name}": [str(value)] for name, value in row.items() if name not in _KNOWN}
     return measure((str(value) for value in row.values()), (title, *meta, *blocks), unknown)

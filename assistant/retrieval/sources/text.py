@@ -13,8 +13,10 @@ _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]+)""", re.IG
 _FRONT_MATTER = re.compile(
     r"\A(---|\+\+\+)[^\S\n]*\n(?=[\w\"'-][^\n]{0,100}[:=]|#|\n\1)(.*?)\n(?:\1|\.\.\.)[^\S\n]*(?:\n|\Z)", re.DOTALL
 )
-# Without an end, what is internal would be published.
-_UNENDED = re.compile(r"\A(?:---|\+\+\+)[^\S\n]*\n(?:[\w-]+\s?[:=][^\n]*\n){0,20}?visibility\s?[:=]", re.IGNORECASE)
+# Without an end, what is internal or for one inbox would be published.
+_UNENDED = re.compile(
+    r"\A(?:---|\+\+\+)[^\S\n]*\n(?:[\w-]+\s?[:=][^\n]*\n){0,20}?(?:visibility|inbox)\s?[:=]", re.IGNORECASE
+)
 _QUOTED = re.compile(r"""("[^"]*"|'[^']*')\s*(?:#|\Z)""")
 
 

@@ -44,6 +44,10 @@ export class Api {
 
   /** What the page says of the visit, by name: told with each message. */
   siteContext = {};
+  /** Key of the inbox that the page belongs to. */
+  inbox = "default";
+  /** What the customer answered before the first message, by the questions' keys. */
+  prechat = {};
 
   /** @param base URL of the widget's API, e.g. /widget/v1/ */
   constructor(base) {
@@ -52,7 +56,7 @@ export class Api {
 
   /** Begin or continue a session. Resolves to {token, customer, …} with the token to use from now on. */
   openSession(details) {
-    return this.#json("sessions", { method: "POST", json: details, anonymous: true });
+    return this.#json("sessions", { method: "POST", json: { inbox: this.inbox, ...details }, anonymous: true });
   }
 
   endSession(token) {
@@ -85,6 +89,7 @@ export class Api {
     const form = formOf(item);
     if (after !== null) form.set("after", after);
     if (language) form.set("language", language);
+    if (Object.keys(this.prechat).length) form.set("prechat", JSON.stringify(this.prechat));
     return this.#post("conversations", form, item.files, watch);
   }
 
@@ -131,8 +136,8 @@ export class Api {
 
   /** An image of an article, shown beside the cited passage. */
   async figure(id, { thumbnail = false } = {}) {
-    const response = await this.#request(`figures/${encodeURIComponent(id)}${thumbnail ? "?thumbnail=1" : ""}`);
-    return response.blob();
+    const path = this.#ofInbox(`figures/${encodeURIComponent(id)}`, thumbnail && { thumbnail: 1 });
+    return (await this.#request(path)).blob();
   }
 
   /** Rate an answer: true (helpful), false, or null to withdraw the rating; of one that does not help, what is missing. */
@@ -153,13 +158,12 @@ export class Api {
 
   /** The help articles for a query, best first: {articles}. */
   articles(query) {
-    const language = document.documentElement.lang;
-    return this.#json(`articles?query=${encodeURIComponent(query)}&language=${encodeURIComponent(language)}`);
+    return this.#json(this.#ofInbox("articles", { query, language: document.documentElement.lang }));
   }
 
   /** A help article to read. */
   article(id) {
-    return this.#json(`articles/${encodeURIComponent(id)}`);
+    return this.#json(this.#ofInbox(`articles/${encodeURIComponent(id)}`));
   }
 
   /** The event stream's response; the caller reads its body. */
@@ -167,6 +171,11 @@ export class Api {
     const headers = { Accept: "text/event-stream" };
     if (lastEventId !== null) headers["Last-Event-ID"] = String(lastEventId);
     return this.#request(this.#inside("/events"), { headers, signal, timeout: null });
+  }
+
+  /** What its customers may read without a session. */
+  #ofInbox(path, query = {}) {
+    return `${path}?${new URLSearchParams({ inbox: this.inbox, ...query })}`;
   }
 
   #inside(path) {

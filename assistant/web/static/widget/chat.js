@@ -13,8 +13,6 @@ const LAST_RETRY = 30_000;
 export class Chat {
   /** The visitor according to the embedding page: {name, email, language}, all optional. */
   visitor = {};
-  /** Key of the inbox that the page names, if it does. */
-  inbox = undefined;
   conversation = { state: "assistant", queue_position: null, agent_name: null };
 
   #api;
@@ -158,7 +156,7 @@ export class Chat {
     // Kept before it is sent: if the answer is lost, or another tab is at it, the same session is asked for again.
     this.#api.token = await local.claim("session", newToken());
     const { name, email } = this.visitor;
-    const given = { inbox: this.inbox, name, email, identity: this.#identity ?? undefined, ...details };
+    const given = { name, email, identity: this.#identity ?? undefined, ...details };
     let opened;
     try {
       opened = await this.#api.openSession({ token: this.#api.token, ...given });
@@ -170,6 +168,12 @@ export class Chat {
     }
     this.#keepToken(opened.token);
     this.#isOpen = true;
+  }
+
+  /** The customer has typed who they are, which the session is told before the next message. */
+  introduce({ name, email }) {
+    Object.assign(this.visitor, name && { name }, email && { email });
+    this.#isOpen = false;
   }
 
   /** Talk as the customer whom the site has signed: {identity} is its token. */
@@ -220,6 +224,7 @@ export class Chat {
     this.#leave();
     local.remove("wants_person");
     local.remove("draft");
+    local.remove("prechat");
     this.#thread.clear();
     if (isElsewhere) return;
     if (token !== null) local.set("ending", token);

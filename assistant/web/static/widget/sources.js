@@ -109,7 +109,12 @@ function headOf(quote) {
 
 /** The article's address, else that of the file it was read from, at the page. */
 function addressOf({ url, page, article_id: id }) {
-  return url ?? (page ? new URL(`v1/documents/${encodeURIComponent(id)}#page=${page}`, location.href).href : null);
+  if (url || !page) return url;
+  const frame = new URL(location.href);
+  const file = new URL(`v1/documents/${encodeURIComponent(id)}#page=${page}`, frame);
+  const inbox = frame.searchParams.get("inbox");
+  if (inbox) file.searchParams.set("inbox", inbox);
+  return file.href;
 }
 
 /** The heading path without the article's title, which stands above, and the page. */

@@ -2,7 +2,7 @@
 // it for us, because many browsers block or throw away what a frame from another site stores. Where nothing can be
 // stored, everything still works until the page is closed.
 
-const PREFIX = "assistant.";
+let ours = "assistant."; // what its keys in localStorage begin with
 const OF_EARLIER_VERSIONS = ["token", "outbox", "wants_person", "draft"];
 const DATABASE = "assistant-widget";
 const PHOTOS = "photos";
@@ -12,12 +12,18 @@ const memory = new Map(); // of the page around us, what it keeps; else what cou
 let page = null; // {store(key, raw), claim(key, raw)}
 const claims = new Map(); // what resolves a claim, by its key
 
+/** Each inbox has a store of its own: the pages of several may share this one. The page around us sees to that itself. */
+export function useInbox(key) {
+  ours = key === "default" ? "assistant." : `assistant:${key}.`;
+  memory.clear();
+}
+
 /** localStorage, or this page's memory where it is blocked. */
 const own = {
-  read: (key) => attempt(() => localStorage.getItem(PREFIX + key)),
-  write: (key, raw) => attempt(() => localStorage.setItem(PREFIX + key, raw)),
-  remove: (key) => attempt(() => localStorage.removeItem(PREFIX + key)),
-  keys: () => attempt(() => Object.keys(localStorage).filter((key) => key.startsWith(PREFIX))) ?? [],
+  read: (key) => attempt(() => localStorage.getItem(ours + key)),
+  write: (key, raw) => attempt(() => localStorage.setItem(ours + key, raw)),
+  remove: (key) => attempt(() => localStorage.removeItem(ours + key)),
+  keys: () => attempt(() => Object.keys(localStorage).filter((key) => key.startsWith(ours))) ?? [],
 };
 
 function attempt(work) {
@@ -61,7 +67,7 @@ export const local = {
     return this.get(key);
   },
   keys(prefix) {
-    const stored = page ? [] : own.keys().map((key) => key.slice(PREFIX.length));
+    const stored = page ? [] : own.keys().map((key) => key.slice(ours.length));
     return [...new Set([...stored, ...memory.keys()])].filter((key) => key.startsWith(prefix));
   },
 };

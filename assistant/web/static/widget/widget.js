@@ -11,9 +11,10 @@ import { Earlier } from "./earlier.js";
 import { Followup } from "./followup.js";
 import { Help } from "./help.js";
 import { ParentPage } from "./parent.js";
+import { Prechat } from "./prechat.js";
 import { Screens } from "./screens.js";
 import { readContext } from "./site.js";
-import { heardFromPage, keepOnPage, Outbox } from "./store.js";
+import { heardFromPage, keepOnPage, Outbox, useInbox } from "./store.js";
 import { fillIn, joined, momentOf, onLanguage, t, useLanguage, wordNotices } from "./texts.js";
 import { setTheme } from "./theme.js";
 import { Thread } from "./thread.js";
@@ -24,8 +25,11 @@ const RECONNECTING_AFTER = 3_000; // shorter interruptions are not shown
 const find = (id) => document.getElementById(id);
 const config = JSON.parse(document.body.dataset.config);
 useLanguage(config);
+useInbox(config.inbox);
+setAccent(config.accent);
 
 const api = new Api(config.api);
+api.inbox = config.inbox;
 // Figures of articles have ids of their own kind; all others are attachments.
 const photo = cachedUrls((id, options) =>
   id.startsWith("fig_") ? api.figure(id, options) : api.attachment(id, options),
@@ -105,33 +109,38 @@ const composer = new Composer(
     dropZone: document.body,
   },
   config,
-  (message) => {
-    find("hint").hidden = true;
-    void chat.send(message);
-    showWelcome();
-  },
+  say,
 );
 const pageKeeper = {
   store: (key, value) => parentPage.tell("store", { key, value }),
   claim: (key, value) => parentPage.tell("claim", { key, value }),
 };
+const prechat = new Prechat(find("prechat"), config.prechat, {
+  onDone: () => {
+    chat.introduce(prechat.person);
+    api.prechat = prechat.answers;
+    showWelcome();
+    composer.focus();
+  },
+});
 const parentPage = new ParentPage(config.origins, config.parent, {
   hello: ({ options, stored }) => {
     setAccent(options?.accent);
     setTheme(options?.theme);
     api.siteContext = readContext(options?.context);
-    chat.visitor = visitorFrom(options);
+    if (stored) keepOnPage(stored, pageKeeper);
+    visitor = visitorFrom(options);
+    meet();
     find("close").hidden = false;
     showState(chat.conversation);
-    if (stored) keepOnPage(stored, pageKeeper);
     void start(options?.identity);
   },
   stored: ({ key, value }) => {
     heardFromPage(key, value);
-    if (key === "ending" && value !== null) void chat.logOut({ isElsewhere: true }).then(showWelcome);
+    if (key === "ending" && value !== null) void chat.logOut({ isElsewhere: true }).then(forget);
   },
   identity: ({ identity }) => void chat.identify(identity),
-  logout: () => void chat.logOut().then(showWelcome),
+  logout: () => void chat.logOut().then(forget),
   opened: ({ focus }) => {
     isOpen = true;
     look();
@@ -148,8 +157,8 @@ const parentPage = new ParentPage(config.origins, config.parent, {
   compose: ({ text }) => composer.suggest(String(text ?? "").slice(0, config.max_chars)),
 });
 
-chat.visitor = visitorFrom({});
-chat.inbox = new URLSearchParams(location.search).get("inbox") ?? undefined;
+let visitor = visitorFrom({}); // as the page says
+meet();
 let isOpen = !parentPage.isEmbedded;
 let loaded = {}; // what the server said of the conversation when it was loaded
 let typing = null; // the timer that takes the sign away
@@ -161,6 +170,7 @@ showState(chat.conversation);
 showConnection(true);
 onLanguage(() => {
   fillIn(document);
+  prechat.reword();
   composer.reword();
   chat.reword();
   showSeen();
@@ -176,6 +186,9 @@ find("open-earlier").addEventListener("click", () => earlier.open());
 find("start-new").addEventListener("click", startAnew);
 new EndButton(find("under"), find("end"), () => chat.end().catch(() => composer.showNotice(t("help_failed"))));
 find("welcome-photo").addEventListener("click", () => composer.openPicker());
+for (const button of document.querySelectorAll("[data-reply]")) {
+  button.addEventListener("click", () => say({ text: button.textContent, files: [] }));
+}
 find("attach").addEventListener("click", () => composer.openPicker());
 find("shoot").addEventListener("click", () => composer.openCamera());
 find("close").addEventListener("click", () => parentPage.tell("close"));
@@ -241,9 +254,31 @@ async function askForPerson() {
   }
 }
 
+function say(message) {
+  find("hint").hidden = true;
+  void chat.send(message);
+  showWelcome();
+}
+
+/** What the customer has typed here counts more than what the page says of its visitor. */
+function meet() {
+  prechat.recall();
+  api.prechat = prechat.answers;
+  chat.visitor = { ...visitor, language: config.spoken, ...prechat.person };
+  prechat.prefill(visitor);
+}
+
+/** Nobody is logged in any more: what the last one typed is not the next one's. */
+function forget() {
+  meet();
+  showWelcome();
+}
+
+/** Before the first message. Until the inbox's questions are answered, there is nowhere to write. */
 function showWelcome() {
   find("welcome").hidden = !thread.isEmpty;
   find("end").hidden = thread.isEmpty || chat.conversation.state === "closed";
+  document.body.classList.toggle("asking", thread.isEmpty && prechat.isAsking);
 }
 
 function startAnew() {

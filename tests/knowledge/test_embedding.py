@@ -216,6 +216,7 @@ def test_without_the_old_embedder_words_find_what_has_no_new_vector_yet(start: S
 def test_a_start_with_the_same_embedder_asks_for_nothing(start: Start, folder: Path) -> None:
     desk = start(_capabilities(HashEmbeddings(512)))
     make_articles(desk, folder, _pages(2))
+    indexing.calibrate(desk.db, embedding.serving(desk))
     start(_capabilities(HashEmbeddings(512)))
     with desk.db.read() as session:
         assert session.scalar(select(func.count()).select_from(Job).where(Job.name == embedding.EMBED)) == 0

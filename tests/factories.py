@@ -21,7 +21,7 @@ from assistant.desk.desk import Desk
 from assistant.desk.tickets import NewTicket
 from assistant.knowledge import embedding, sources
 from assistant.knowledge.imports import import_folder
-from assistant.knowledge.indexing import embed_headings, embed_units
+from assistant.knowledge.indexing import calibrate, embed_headings, embed_units
 from assistant.media.files import Upload
 from assistant.models import (
     DEFAULT_INBOX,
@@ -232,6 +232,7 @@ def make_articles(desk: Desk, folder: Path, articles: Mapping[str, str] | None =
     import_folder(desk.db, path=folder, source=folder.name, embedder=embedder)
     embed_headings(desk.db, embedder)
     embed_units(desk.db, embedder)
+    calibrate(desk.db, embedder)
     desk.index.refresh()
 
 

@@ -17,7 +17,7 @@ from assistant.desk import conversations, drafts, events, state, tickets
 from assistant.desk.access import CustomerPrincipal
 from assistant.desk.corrections import correct_evidence
 from assistant.desk.desk import Desk
-from assistant.desk.events import DeskEvent, EventKind, EvidenceCorrected, MessageCreated, TriageDecided
+from assistant.desk.events import Audience, DeskEvent, EventKind, EvidenceCorrected, MessageCreated, TriageDecided
 from assistant.errors import Conflict
 from assistant.models import (
     Attachment,
@@ -49,6 +49,7 @@ OTHERS = {
     "knowledge/embedding.py": {"model"},
     "knowledge/gaps.py": {"gap"},
     "knowledge/imports.py": {"row"},
+    "knowledge/replacing.py": {"row"},
     "knowledge/solved.py": {"row"},
     "web/console.py": {"g"},
 }
@@ -95,7 +96,8 @@ def test_every_kind_of_event_has_one_class() -> None:
 def test_the_table_of_events_says_who_sees_each() -> None:
     listed = re.findall(r"^\| `([a-z.]+)` \| (customer|agent)", events.__doc__ or "", re.MULTILINE)
     classes = [MessageCreated, *DeskEvent.__subclasses__(), TriageDecided, EvidenceCorrected]
-    assert dict(listed) == {one.kind.value: one.audience.value for one in classes}
+    fixed = [one for one in classes if isinstance(one.audience, Audience)]  # who types decides who sees it
+    assert dict(listed) == {one.kind.value: one.audience.value for one in fixed}
 
 
 def told(desk: Desk) -> list[EventKind]:

@@ -68,7 +68,9 @@ class Visit:
     def chat(self) -> Frame:
         """The frame, once it shows the conversation."""
         self.page.locator(".panel.ready").wait_for()
-        return next(frame for frame in self.page.frames if "/widget/" in frame.url)
+        while not (found := [frame for frame in self.page.frames if "/widget/" in frame.url]):
+            self.page.wait_for_timeout(50)  # a moved frame is listed again a moment later
+        return found[0]
 
     def picture(self, name: str) -> None:
         if "SCREENSHOTS" in os.environ:

@@ -101,7 +101,7 @@ def test_agents_read_every_text_in_its_direction(browser: Browser, server: Serve
             "direction", "rtl" if "محمد" in page.locator("#status").inner_text() else "ltr"
         )
         page.locator("#reply-text").fill(ARABIC)
-        assert page.locator("#reply-text").evaluate(DIRECTION) == "rtl"
+        expect(page.locator("#reply-text")).to_have_css("direction", "rtl")
         assert fits(page), subject
         if "SCREENSHOTS" in os.environ and number in (0, 1, len(found) - 1):
             agent.picture(f"scripts-ticket-{width}-{number}")

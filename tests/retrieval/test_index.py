@@ -61,7 +61,7 @@ def test_a_document_carries_what_an_answer_cites(desk: Desk, folder: Path) -> No
     assert set(document.metadata) == {
         *expected, "article_id", "passage_id", "heading", "visibility", "score", "similarity", "words", "codes",
         "names", "fits", "elsewhere", "unknown", "page", "resemblance", "unread_language",
-        "rarity", "background", "units",
+        "rarity", "background", "units", "standing",
     }  # fmt: skip
 
 

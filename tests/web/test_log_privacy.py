@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import sqlite3
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def every_route(client: FlaskClient, app: APIFlask, headers: dict[str, str]) -> 
         for argument in rule.arguments:
             kind = rule._converters[argument]
             value = "tck_" + (CANARY + "0" * 20)[:20] if "PublicId" in type(kind).__name__ else CANARY
-            path = path.replace(next(part for part in path.split("/") if part.endswith(f"{argument}>")), value)
+            path = re.sub(rf"<([^<>]*:)?{argument}>", lambda _, value=value: value, path)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             where = f"{path}?q={CANARY}&query={CANARY}&token={CANARY}"
             if method == "GET":

@@ -240,6 +240,22 @@ def eval_answers(
     click.echo("\n\n".join(part for part in parts if part))
 
 
+@evaluate.command("displays")
+@click.option("--photos", type=click.IntRange(1), default=100, show_default=True, help="Number of photos to draw.")
+@json_option
+def eval_displays(photos: int, as_json: bool) -> None:
+    """Measure how well seven-segment displays are read, on drawn photos that training never sees."""
+    from assistant.engine import install
+    from assistant.lab.evaluation.displays import evaluate_displays
+
+    ocr = install(read_settings()).capabilities.ocr
+    if ocr is None:
+        raise click.ClickException("OCR is not installed. Run: pip install 'photo-support-assistant[demo]'")
+    with progress_bar(quiet=as_json) as progress:
+        report = evaluate_displays(ocr, photos=photos, progress=progress)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
 @evaluate.command("photos")
 @click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option(

@@ -46,12 +46,18 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Instead, fit the heads that recognise danger, urgency, feelings and wishes in messages, and write this file.",
 )
+@click.option(
+    "--displays",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Instead, train the reader of seven-segment displays on drawn ones for --minutes, and write this file.",
+)
 def train(
     *, minutes: float, resume: bool, freeze_tower: bool, folder: Path | None, device: str, photos: int,
     fresh: float, workers: int, base: str | None, tickets: Path | None, epochs: int, cues: Path | None,
+    displays: Path | None,
 ) -> None:  # fmt: skip
-    """Train the small model from scratch on drawn scenes, fine-tune a model on agents' decisions (--base), or fit the
-    heads that ship with the product on its own example messages (--cues).
+    """Train the small model from scratch on drawn scenes, fine-tune a model on agents' decisions (--base), or fit
+    what else ships with the product: the heads that read messages (--cues), the reader of displays (--displays).
 
     An adapter that is not better than its base on held-out tickets is discarded, and the exit code is 1.
     """
@@ -60,6 +66,9 @@ def train(
     if freeze_tower and not resume:
         raise click.UsageError("--freeze-tower needs --resume: an untrained vision tower cannot be frozen.")
     settings = read_settings()
+    if displays is not None:
+        _train_display_reader(displays, minutes)
+        return
     if cues is not None:
         _fit_cues(settings, cues)
         return
@@ -94,6 +103,16 @@ def _fit_cues(settings: Settings, file: Path) -> None:
         by_meaning = fit(shipped_messages(embedder, progress), embedder=embedder.name)
     cue_heads.save([by_letters, by_meaning], file)
     click.echo(f"Wrote {file} ({file.stat().st_size / 1e6:.1f} MB). `assistant eval cues` measures how right it is.")
+
+
+def _train_display_reader(file: Path, minutes: float) -> None:
+    from assistant.lab.training.display_reader import train_display_reader
+
+    with progress_bar(quiet=False) as progress:
+        train_display_reader(file, minutes=minutes, progress=progress)
+    click.echo(
+        f"Wrote {file} ({file.stat().st_size / 1e6:.1f} MB). `assistant eval displays` measures the shipped one."
+    )
 
 
 def _export_lessons(settings: Settings, folder: Path) -> Path:

@@ -33,7 +33,7 @@ class Box:
 @dataclass(frozen=True)
 class TextLine:
     """One line of text found in a photo. ``confidence`` is the reader's own score, 0 to 1; without text it is 0: what
-    is in the box could not be read in time. ``turn``: by how many degrees the photo must be turned clockwise to be
+    is in the box could not be read. ``turn``: by how many degrees the photo must be turned clockwise to be
     upright, as the reader guesses from the text; the box is that in the photo as it is."""
 
     text: str

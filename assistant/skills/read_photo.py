@@ -159,7 +159,7 @@ def _by_ocr(photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> Pho
     found, trouble = _lines(photo, capabilities.ocr)
     lines = tuple(line for line in found if line.confidence >= _LEAST_CONFIDENCE)
     if any(not line.text for line in found):
-        trouble = "Part of it could not be read in time."
+        trouble = "Part of it could not be read."
     receipt = receipt_of(lines)
     return PhotoEvidence(
         caption=_caption_from(lines, trouble),

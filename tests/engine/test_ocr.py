@@ -1,4 +1,4 @@
-"""OCR: what is read where, in which direction; thin, long and turned pictures; the second look for displays; and what
+"""OCR: what is read where, in which direction; thin, long and turned pictures; displays; and what
 happens when the OCR process fails."""
 
 from __future__ import annotations
@@ -10,16 +10,25 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
+from random import Random
 
+import numpy as np
 import psutil
 import pytest
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from assistant.engine.ocr import RapidOCR, reading
+from assistant.engine.ocr import RapidOCR, reading, seven_segments
 from assistant.engine.ocr.displays import with_displays
 from assistant.engine.ocr.pieces import cut, fit
 from assistant.engine.ocr.reader import likely_turn
+from assistant.engine.ocr.seven_segments import write
 from assistant.errors import EngineFailed, NotReady
+from assistant.lab.evaluation.displays import FIRST_SEED as FIRST_DISPLAY
+from assistant.lab.evaluation.displays import draw_photo, evaluate_displays
+from assistant.lab.training.display_lines import draw_display_line
+from assistant.lab.training.display_reader import Network, collate
 from assistant.lab.training.scenes import photograph
 from assistant.lab.training.world import FIRST_EVALUATION_SEED
 from assistant.ports import Box, TextLine
@@ -204,30 +213,50 @@ def test_large_digits_of_separate_bars_are_read(ocr: RapidOCR, seed: int, code: 
     assert len({line.text for line in lines}) == len(lines)
 
 
-@pytest.mark.parametrize(
-    ("blurred", "texts"),
-    [
-        ([WHOLE], ["WashPro 8", "E17"]),
-        ([TextLine("E17", 0.9, Box(0.6, 0.5, 0.8, 0.7))], ["WashPro 8", "17", "E17"]),
-        ([TextLine("E17", 0.5, Box(0.6, 0.1, 0.8, 0.3))], ["WashPro 8", "17"]),
-        ([TextLine("E11", 0.9, Box(0.6, 0.1, 0.8, 0.3))], ["WashPro 8", "17"]),
-        ([TextLine("日日", 0.9, Box(0.6, 0.5, 0.8, 0.7))], ["WashPro 8", "17"]),
-        ([TextLine("7", 0.9, Box(0.6, 0.5, 0.8, 0.7))], ["WashPro 8", "17"]),
-        ([WHOLE, replace(WHOLE, confidence=0.95)], ["WashPro 8", "E17"]),
-        ([WHOLE, replace(WHOLE, text="E117")], ["WashPro 8", "17"]),
-        ([TextLine("LUMORA", 0.9, Box(0.6, 0.5, 0.8, 0.7))], ["WashPro 8", "17"]),
-    ],
-    ids=[
-        "whole for a part",
-        "new",
-        "unsure",
-        "another reading",
-        "no code",
-        "too short",
-        "twice",
-        "in two ways",
-        "a word",
-    ],
-)
-def test_of_the_second_look_only_readings_of_displays_count(blurred: list[TextLine], texts: list[str]) -> None:
-    assert [line.text for line in with_displays([NAME, PART], blurred)] == texts
+@pytest.fixture(scope="module")
+def display() -> tuple[Image.Image, str, Box]:
+    """A photo of a display, what it shows, and where."""
+    photo, shown, edges = draw_photo(FIRST_DISPLAY)
+    return Image.open(io.BytesIO(photo)).convert("RGB"), shown, Box(*edges)
+
+
+def test_most_displays_are_read_and_hardly_any_wrongly(ocr: RapidOCR) -> None:
+    report = evaluate_displays(ocr, photos=8)
+    assert report.right >= 5
+    assert report.wrong <= 1
+
+
+def test_a_display_is_read_by_its_own_reader_whatever_else_was_read_there(
+    display: tuple[Image.Image, str, Box],
+) -> None:
+    image, shown, place = display
+    misread = TextLine(shown[1:], 0.95, place)
+    for lines in ([NAME], [NAME, misread]):
+        assert [line.text for line in with_displays(image, lines)] == [NAME.text, shown]
+
+
+def test_a_display_that_the_two_readers_see_differently_is_not_told(display: tuple[Image.Image, str, Box]) -> None:
+    image, shown, place = display
+    longer = TextLine(shown + "17", 0.95, place)
+    assert with_displays(image, [longer]) == [TextLine("", 0.0, place)]
+
+
+def test_printed_text_is_no_display() -> None:
+    page = written("Total 39.90", "17:30", "E21 008", size=(900, 400))
+    lines = [TextLine("17:30", 0.99, Box(0.03, 0.3, 0.2, 0.42))]
+    assert with_displays(page, lines) == lines
+
+
+def test_the_reader_of_displays_computes_what_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crop, _ = draw_display_line(Random(5))
+    network = Network().eval()
+    pictures, _, _ = collate([(crop, "")])
+    with torch.no_grad():
+        expected = network(pictures)[:, 0].exp().numpy()
+    write(network.folded(), tmp_path / "weights.safetensors")
+    monkeypatch.setattr(seven_segments, "FILE", tmp_path / "weights.safetensors")
+    seven_segments._weights.cache_clear()
+    try:
+        assert np.abs(seven_segments.scores(np.asarray(crop)) - expected).max() < 0.01
+    finally:
+        seven_segments._weights.cache_clear()

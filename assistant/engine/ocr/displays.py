@@ -1,77 +1,177 @@
-"""Displays, which are searched for a second time.
+"""Displays, whose digits consist of bars that do not touch: the larger they are, the less OCR takes them for text.
 
-Their digits consist of bars that do not touch, and the larger they are, the less the detector takes them for text. So
-every photo is searched again, small and blurred, which closes the gaps. What is found where nothing else was read
-counts if it looks like a display's reading and reads the same at another blur.
+What stands out from its surroundings is gathered into rows, as finely and as coarsely as bars, digits and numbers ask
+for, and `seven_segments` reads each row, cut as closely and as widely as it may have to be. Only what reads the same
+both ways, and is something that displays show, is told. Where it is a display that OCR read otherwise, nothing is: the
+place counts as text that could not be read.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
+from scipy import ndimage
 
 from assistant.engine.ocr.lines import box, same_place
-from assistant.ports import TextLine
+from assistant.engine.ocr.seven_segments import HEIGHT, MOST_WIDTH, Reading, read_line
+from assistant.ports import Box, TextLine
 
-# Displays are searched for in the photo reduced to this side, blurred by these radii in pixels, one after the other.
-SMALL, _BLURS = 480, (2.0, 2.6)
-_DISPLAY = re.compile(r"(?=.{2,8}$)[A-Z]{0,3}[ -]?\d{1,4}([.:]\d{1,2})?")
-_PART_OF_DISPLAY = re.compile(r"(?=.{0,7}$)[A-Z]{0,3}[ -]?\d{0,4}[.:]?\d{0,2}")
-_LEAST_CONFIDENCE = 0.8
-# Below this side rapidocr enlarges, and no display fits.
-_LEAST_SIDE = 30
+# Displays are searched for in the photo reduced to this side.
+_SMALL = 480
+# What is closer together than so many pixels is one part: bars of a digit, or a whole number.
+_CLOSE = (2, 4, 8, 14)
+# Contrasts count by those around them, in a square of this side, plus a little.
+_AROUND, _LITTLE, _STANDS_OUT = 61, 2.0, 1.3
+_LEAST_HEIGHT = 7
+# Of most photos the largest rows are enough; a page of print has hundreds.
+_MOST_ROWS = 60
+# What displays show: numbers, times, codes and a few words.
+_PLAUSIBLE = re.compile(r"-?\d{1,7}(\.\d{1,3})?|\d{1,2}:\d\d(:\d\d)?|[A-Z]{1,2}-?\d{1,4}|(?=.*[A-Z])[A-Z0]{2,4}")
+_SURE, _IS_DISPLAY = 0.7, 0.9
+# Margins of a crop, in heights of the row: at its ends, and above and below.
+_CLOSELY, _WIDELY, _BESIDE = (0.3, 0.05), (0.6, 0.22), (1.2, 0.22)
+# A line with more letters than this says something that no display shows.
+_MOST_LETTERS = 4
 
-
-def with_displays(lines: Sequence[TextLine], blurred: Sequence[TextLine]) -> list[TextLine]:
-    """``lines`` plus the displays' readings among ``blurred``, which replace lines that are only a part of them.
-
-    Where two readings of one place differ, neither counts."""
-    found = list(lines)
-    displays = [line for line in blurred if line.confidence >= _LEAST_CONFIDENCE and _DISPLAY.fullmatch(line.text)]
-    for display in displays:
-        others = [line for line in displays if line.text != display.text and same_place(line.box, display.box)]
-        same = [line for line in found if same_place(line.box, display.box)]
-        if not others and all(len(line.text) < len(display.text) and line.text in display.text for line in same):
-            found = [line for line in found if line not in same] + [display]
-    return found
+_Edges = tuple[float, float, float, float]
 
 
-def read_displays(reader: Any, finder: Any, image: Image.Image, lines: Sequence[TextLine]) -> list[TextLine]:
-    """What the blurred photo shows where ``lines`` leave room for a display; at two blurs if the first shows any."""
-    small = image.copy()
-    small.thumbnail((SMALL, SMALL))
-    if min(small.size) < _LEAST_SIDE:
-        return []
-    found: list[TextLine] = []
-    places = None
-    for blur in _BLURS:
-        blurred = np.asarray(small.filter(ImageFilter.GaussianBlur(blur)))
-        pixels = np.ascontiguousarray(blurred[:, :, ::-1])  # BGR, as rapidocr expects
-        if places is None:
-            places = _open_places(finder(pixels, use_det=True, use_cls=False, use_rec=False).boxes, small.size, lines)
-        found += [line for corners in places if (line := _read_line(reader, pixels, corners))]
-        if with_displays(lines, found) == lines:
-            break  # true of most photos; the second blur is only there to contradict
-    return found
+@dataclass(frozen=True)
+class _Found:
+    reading: Reading
+    place: Box
 
 
-def _open_places(boxes: Any, size: tuple[int, int], lines: Sequence[TextLine]) -> list[Any]:
-    """The corners of those ``boxes`` in a photo of ``size`` where nothing was read, or only a part of a display."""
-    words = [line.box for line in lines if not _PART_OF_DISPLAY.fullmatch(line.text)]
-    found = [] if boxes is None else list(boxes)
-    return [corners for corners in found if not any(same_place(box(corners, *size), word) for word in words)]
+def with_displays(image: Image.Image, lines: Sequence[TextLine]) -> list[TextLine]:
+    """``lines`` of the photo and what its displays show, which replaces what OCR made of it."""
+    words = [line for line in lines if sum(sign.isalpha() for sign in line.text) > _MOST_LETTERS]
+    others = [line for line in lines if line not in words]
+    pixels = np.asarray(image)
+    found = [one for one in _read_rows(image, pixels) if not any(same_place(one.place, word.box) for word in words)]
+    told = [one for one in found if not any(_says_more(line, one) for line in others)]
+    kept = []
+    for line in others:
+        if any(same_place(line.box, one.place) for one in told):
+            continue
+        kept.append(TextLine("", 0.0, line.box) if _is_misread(pixels, line) else line)
+    return [*words, *kept, *(TextLine(one.reading.text.upper(), one.reading.confidence, one.place) for one in told)]
 
 
-def _read_line(reader: Any, pixels: np.ndarray, corners: Any) -> TextLine | None:
-    from rapidocr.utils.process_img import get_rotate_crop_image
+def _says_more(line: TextLine, found: _Found) -> bool:
+    """Whether OCR read more there than the display's reader, which then saw but a part of something."""
+    return same_place(line.box, found.place) and len(line.text.replace(" ", "")) > len(found.reading.text)
 
-    crop = get_rotate_crop_image(pixels, np.array(corners, np.float32))
-    result = reader(crop, use_det=False, use_cls=True, use_rec=True)
-    if not result.txts or not result.txts[0].strip():
-        return None
+
+def _is_misread(pixels: np.ndarray, line: TextLine) -> bool:
+    """Whether the line is a display that says something else, as far as it can be read."""
+    if not any(sign.isdigit() for sign in line.text):
+        return False
     height, width = pixels.shape[:2]
-    return TextLine(result.txts[0].strip(), float(result.scores[0]), box(corners, width, height))
+    edges = (line.box.left * width, line.box.top * height, line.box.right * width, line.box.bottom * height)
+    if edges[3] - edges[1] < _LEAST_HEIGHT:
+        return False
+    readings = [read_line(_cut(pixels, edges, margins)) for margins in (_CLOSELY, _WIDELY)]
+    same = any(reading.text.upper() == line.text.upper().replace(" ", "") for reading in readings)
+    return not same and min(reading.shown for reading in readings) > _IS_DISPLAY
+
+
+def _read_rows(image: Image.Image, pixels: np.ndarray) -> list[_Found]:
+    """Readings of places that do not overlap, the longest first."""
+    small = image.copy()
+    small.thumbnail((_SMALL, _SMALL))
+    if min(small.size) < _LEAST_HEIGHT:
+        return []
+    scale = image.width / small.width
+    rows = sorted(_rows(np.asarray(small, np.float32)), key=lambda row: -(row[2] - row[0]) * (row[3] - row[1]))
+    found = []
+    for row in rows[:_MOST_ROWS]:
+        edges = (row[0] * scale, row[1] * scale, row[2] * scale, row[3] * scale)
+        if (reading := _read_row(pixels, edges)) is not None:
+            found.append(_Found(reading, box(np.array([edges[:2], edges[2:]]), *image.size)))
+    chosen: list[_Found] = []
+    for one in sorted(found, key=lambda one: (-len(one.reading.text), -one.reading.confidence)):
+        if not any(same_place(one.place, other.place) for other in chosen):
+            chosen.append(one)
+    return chosen
+
+
+def _read_row(pixels: np.ndarray, edges: _Edges) -> Reading | None:
+    """What is surely shown there. It must read the same however closely it is cut, with nothing more beside it."""
+    close = read_line(_cut(pixels, edges, _CLOSELY))
+    if close.shown < _IS_DISPLAY:
+        return None
+    wide, beside = (read_line(_cut(pixels, edges, margins)) for margins in (_WIDELY, _BESIDE))
+    if close.text != wide.text or len(beside.text) > len(wide.text):
+        return None
+    best = max(close, wide, key=lambda reading: reading.confidence)
+    return best if _is_told(best) else None
+
+
+def _is_told(reading: Reading) -> bool:
+    text = reading.text.upper()
+    return len(text) > 1 and reading.confidence >= _SURE and _PLAUSIBLE.fullmatch(text) is not None
+
+
+def _rows(pixels: np.ndarray) -> Iterator[_Edges]:
+    """Edges (left, top, right, bottom) of parts beside each other that are about as high, in pixels; (h, w, 3)."""
+    contrast = (np.abs(np.gradient(pixels, axis=0)) + np.abs(np.gradient(pixels, axis=1))).max(2)
+    contrast /= ndimage.uniform_filter(contrast, _AROUND) + _LITTLE
+    for close in _CLOSE:
+        labels, _ = ndimage.label(ndimage.uniform_filter(contrast, close) > _STANDS_OUT)
+        parts = [_edges(part, close / 2) for part in ndimage.find_objects(labels)]
+        high = [part for part in parts if _LEAST_HEIGHT <= part[3] - part[1] <= 0.75 * len(pixels)]
+        for row in _gathered([part for part in high if 0.1 < _shape(part) < 9]):
+            if 0.25 < _shape(row) < 9:
+                yield row
+
+
+def _edges(part: tuple[slice, slice], grown: float) -> _Edges:
+    """Of a part, less what it has ``grown`` by on each side."""
+    down, across = part
+    grown = min(grown, (down.stop - down.start) / 4, (across.stop - across.start) / 4)
+    return across.start + grown, down.start + grown, across.stop - grown, down.stop - grown
+
+
+def _shape(edges: _Edges) -> float:
+    """Width by height."""
+    return (edges[2] - edges[0]) / (edges[3] - edges[1])
+
+
+def _gathered(parts: Sequence[_Edges]) -> list[_Edges]:
+    rows: list[list[_Edges]] = []
+    for part in sorted(parts):
+        row = next((row for row in rows if _continues(row[-1], part)), None)
+        if row is None:
+            rows.append([part])
+        else:
+            row.append(part)
+    return [
+        (min(p[0] for p in row), min(p[1] for p in row), max(p[2] for p in row), max(p[3] for p in row)) for row in rows
+    ]
+
+
+def _continues(before: _Edges, part: _Edges) -> bool:
+    """Whether the part stands beside the one before as the next digit does."""
+    low, high = sorted((before[3] - before[1], part[3] - part[1]))
+    shared = min(before[3], part[3]) - max(before[1], part[1])
+    return low > 0.6 * high and shared > 0.6 * low and part[0] - before[2] < high
+
+
+def _cut(pixels: np.ndarray, edges: _Edges, margins: tuple[float, float]) -> np.ndarray:
+    """The crop (HEIGHT, width, 3) around a row, at most MOST_WIDTH wide."""
+    left, top, right, bottom = edges
+    along, across = (margin * (bottom - top) for margin in margins)
+    quad = (left - along, top - across, right + along, bottom + across)
+    size = min(MOST_WIDTH, max(8, round((quad[2] - quad[0]) / (quad[3] - quad[1]) * HEIGHT)))
+    rows, columns = (
+        np.clip(np.arange(round(start), max(round(end), round(start) + 1)), 0, most - 1)
+        for start, end, most in ((quad[1], quad[3], len(pixels)), (quad[0], quad[2], pixels.shape[1]))
+    )
+    part = Image.fromarray(pixels[rows][:, columns])  # what would lie outside is as at the edge
+    return np.asarray(
+        part.resize((size, HEIGHT), Image.Resampling.BOX if part.height > HEIGHT else Image.Resampling.BILINEAR)
+    )

@@ -10,7 +10,7 @@ import io
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, replace
 from time import monotonic, thread_time
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from assistant.engine.ocr.displays import SMALL, read_displays, with_displays
+from assistant.engine.ocr.displays import with_displays
 from assistant.engine.ocr.lines import in_reading_order, legible, read_lines
 from assistant.engine.ocr.pieces import MOST_SIDE, fit
 from assistant.ports import TextLine
@@ -38,11 +38,10 @@ class Reader:
     """Loads the models; an instance reads a photo to JSON, a list of [text, confidence, box, turn]."""
 
     def __init__(self) -> None:
-        self._reader, self._finder = _load(), _load({"Det.limit_type": "max", "Det.limit_side_len": SMALL})
+        self._reader = _load()
         # rapidocr loads each model when it is first used.
-        page, line = np.full((SMALL, SMALL, 3), 255, np.uint8), np.full((48, 320, 3), 255, np.uint8)
-        for engine in (self._reader, self._finder):
-            engine(page, use_det=True, use_cls=False, use_rec=False)
+        page, line = np.full((480, 480, 3), 255, np.uint8), np.full((48, 320, 3), 255, np.uint8)
+        self._reader(page, use_det=True, use_cls=False, use_rec=False)
         self._reader(line, use_det=False, use_cls=True, use_rec=True)
 
     def __call__(self, photo: bytes) -> bytes:
@@ -60,7 +59,7 @@ class Reader:
             if not likely_turn(again) and legible(again) > _AS_LEGIBLE * legible(lines):
                 image, lines, turn = turned, again, guess
         if max(image.size) <= MOST_SIDE and not is_late():
-            lines = with_displays(lines, read_displays(self._reader, self._finder, image, lines))
+            lines = with_displays(image, lines)
         return [replace(line, box=line.box.turned_back(turn), turn=turn) for line in in_reading_order(lines)]
 
 
@@ -74,8 +73,8 @@ def likely_turn(lines: Sequence[TextLine]) -> int:
     return turn if most > sum(votes.values()) / 2 else 0
 
 
-def _load(settings: Mapping[str, Any] | None = None) -> Any:
+def _load() -> Any:
     from rapidocr import RapidOCR
 
     logging.getLogger("RapidOCR").setLevel(logging.ERROR)
-    return RapidOCR(params={"Global.log_level": "error", **(settings or {})})
+    return RapidOCR(params={"Global.log_level": "error"})

@@ -31,7 +31,7 @@ _LEAST_HEIGHT = 7
 _MOST_ROWS = 60
 # What displays show: numbers, times, codes and a few words.
 _PLAUSIBLE = re.compile(r"-?\d{1,7}(\.\d{1,3})?|\d{1,2}:\d\d(:\d\d)?|[A-Z]{1,2}-?\d{1,4}|(?=.*[A-Z])[A-Z0]{2,4}")
-_SURE, _IS_DISPLAY = 0.7, 0.9
+_SURE, _SAYS_MORE, _IS_DISPLAY = 0.7, 0.15, 0.9
 # Margins of a crop, in heights of the row: at its ends, and above and below.
 _CLOSELY, _WIDELY, _BESIDE = (0.3, 0.05), (0.6, 0.22), (1.2, 0.22)
 # A line with more letters than this says something that no display shows.
@@ -100,15 +100,15 @@ def _read_rows(image: Image.Image, pixels: np.ndarray) -> list[_Found]:
 
 
 def _read_row(pixels: np.ndarray, edges: _Edges) -> Reading | None:
-    """What is surely shown there. It must read the same however closely it is cut, with nothing more beside it."""
+    """What is surely shown there: two of three crops say the same, and none surely more."""
     close = read_line(_cut(pixels, edges, _CLOSELY))
     if close.shown < _IS_DISPLAY:
         return None
-    wide, beside = (read_line(_cut(pixels, edges, margins)) for margins in (_WIDELY, _BESIDE))
-    if close.text != wide.text or len(beside.text) > len(wide.text):
-        return None
-    best = max(close, wide, key=lambda reading: reading.confidence)
-    return best if _is_told(best) else None
+    readings = [close, *(read_line(_cut(pixels, edges, margins)) for margins in (_WIDELY, _BESIDE))]
+    best = max(readings, key=lambda reading: (_is_told(reading), reading.confidence))
+    others = [reading for reading in readings if reading.text != best.text]
+    more = any(len(other.text) > len(best.text) and other.confidence > _SAYS_MORE for other in others)
+    return best if _is_told(best) and len(others) < 2 and not more else None
 
 
 def _is_told(reading: Reading) -> bool:

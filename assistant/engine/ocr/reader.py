@@ -51,16 +51,18 @@ class Reader:
         return json.dumps([[line.text, line.confidence, astuple(line.box), line.turn] for line in lines]).encode()
 
     def _lines_of(self, image: Image.Image, is_late: Callable[[], bool]) -> list[TextLine]:
-        lines, turn = read_lines(self._reader, image, is_late=is_late), 0
+        lines, turn = self._read(image, is_late), 0
         guess = likely_turn(lines)
         if guess:
-            turned = image.transpose(_TURNS[guess])
-            again = read_lines(self._reader, turned, is_late=is_late)
+            again = self._read(image.transpose(_TURNS[guess]), is_late)
             if not likely_turn(again) and legible(again) > _AS_LEGIBLE * legible(lines):
-                image, lines, turn = turned, again, guess
-        if max(image.size) <= MOST_SIDE and not is_late():
-            lines = with_displays(image, lines)
+                lines, turn = again, guess
         return [replace(line, box=line.box.turned_back(turn), turn=turn) for line in in_reading_order(lines)]
+
+    def _read(self, image: Image.Image, is_late: Callable[[], bool]) -> list[TextLine]:
+        """Displays count for the direction, too: upside down, their digits look like others."""
+        lines = read_lines(self._reader, image, is_late=is_late)
+        return lines if is_late() or max(image.size) > MOST_SIDE else with_displays(image, lines)
 
 
 def likely_turn(lines: Sequence[TextLine]) -> int:

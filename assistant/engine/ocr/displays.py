@@ -50,15 +50,21 @@ def with_displays(image: Image.Image, lines: Sequence[TextLine]) -> list[TextLin
     """``lines`` of the photo and what its displays show, which replaces what OCR made of it."""
     words = [line for line in lines if sum(sign.isalpha() for sign in line.text) > _MOST_LETTERS]
     others = [line for line in lines if line not in words]
+    # A number that stands otherwise than the words around it is a display that OCR took for the wrong way up.
+    turns = {line.turn for line in words}
+    askew = [line for line in others if turns and line.turn not in turns and _has_digits(line)]
     pixels = np.asarray(image)
     found = [one for one in _read_rows(image, pixels) if not any(same_place(one.place, word.box) for word in words)]
-    told = [one for one in found if not any(_says_more(line, one) for line in others)]
+    told = [one for one in found if not any(_says_more(line, one) for line in others if line not in askew)]
     kept = []
     for line in others:
-        if any(same_place(line.box, one.place) for one in told):
-            continue
-        kept.append(TextLine("", 0.0, line.box) if _is_misread(pixels, line) else line)
+        if not any(same_place(line.box, one.place) for one in told):
+            kept.append(TextLine("", 0.0, line.box) if line in askew or _is_misread(pixels, line) else line)
     return [*words, *kept, *(TextLine(one.reading.text.upper(), one.reading.confidence, one.place) for one in told)]
+
+
+def _has_digits(line: TextLine) -> bool:
+    return any(sign.isdigit() for sign in line.text)
 
 
 def _says_more(line: TextLine, found: _Found) -> bool:
@@ -68,7 +74,7 @@ def _says_more(line: TextLine, found: _Found) -> bool:
 
 def _is_misread(pixels: np.ndarray, line: TextLine) -> bool:
     """Whether the line is a display that says something else, as far as it can be read."""
-    if not any(sign.isdigit() for sign in line.text):
+    if not _has_digits(line):
         return False
     height, width = pixels.shape[:2]
     edges = (line.box.left * width, line.box.top * height, line.box.right * width, line.box.bottom * height)

@@ -39,6 +39,7 @@ OWNED = {
 }  # fmt: skip
 # What else has attributes of these names, mostly rows of other tables, by the names that their modules call it.
 OTHERS = {
+    "cli/inboxes.py": {"inbox"},
     "desk/learning.py": {"head"},
     "desk/mail.py": {"mail"},
     "desk/drafts.py": {"draft"},

@@ -1,9 +1,9 @@
 """Displays, whose digits consist of bars that do not touch: the larger they are, the less OCR takes them for text.
 
 What stands out from its surroundings is gathered into rows, as finely and as coarsely as bars, digits and numbers ask
-for, and `seven_segments` reads each row, cut as closely and as widely as it may have to be. Only what reads the same
-both ways, and is something that displays show, is told. Where it is a display that OCR read otherwise, nothing is: the
-place counts as text that could not be read.
+for. `seven_segments` reads each row three times, cut more and less closely. Only what two of the three agree on, and
+what displays show, is told. Where it is a display that OCR read otherwise, nothing is: the place counts as text that
+could not be read.
 """
 
 from __future__ import annotations

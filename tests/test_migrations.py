@@ -146,6 +146,36 @@ def test_subjects_of_before_are_found_without_their_accents(url: str) -> None:
     database.close()
 
 
+def test_tickets_of_before_have_numbers_and_none_is_given_out_twice(url: str) -> None:
+    migrate(url, revision="articles_of_inboxes")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(CUSTOMER))
+        default = connection.execute(text("SELECT id FROM inboxes")).scalar_one()
+        conversation = CONVERSATION.replace("(id,", "(inbox_id, site_context, id,").replace(
+            "(:id,", f"({default}, '{{}}', :id,"
+        )
+        for number in (1, 2, 3):
+            values = {"id": number, "public_id": f"x_{number}", "state": "closed", "status": "closed"}
+            connection.execute(text(conversation), values)
+            if number < 3:
+                connection.execute(text(TICKET), values)
+    engine.dispose()
+    migrate(url)
+    database = Database(url)
+    with database.begin() as session:
+        old = session.scalars(select(Ticket).order_by(Ticket.id)).all()
+        assert [one.number for one in old] == [1001, 1002]
+        session.delete(old[-1])
+        session.flush()
+        new = Ticket(conversation_id=3, requester_id=1, subject="Valve")
+        session.add(new)
+        session.flush()
+        assert new.number == 1003
+        assert session.scalars(select(Ticket.subject).where(Ticket.number == 1003)).all() == ["Valve"]
+    database.close()
+
+
 def test_conversations_of_before_are_in_the_default_inbox(url: str) -> None:
     migrate(url, revision="notices")
     engine = create_engine(url)

@@ -25,7 +25,7 @@ from assistant.desk import queue
 from assistant.desk.desk import Desk
 from assistant.errors import Invalid, Unavailable, Undeliverable
 from assistant.faults import describe
-from assistant.models import Conversation, Mail, MailState
+from assistant.models import Conversation, Mail, MailState, Ticket
 from assistant.ports import WorkPriority
 from assistant.text.letters import Letter
 
@@ -52,7 +52,7 @@ def enqueue(
     mail = Mail(
         conversation_id=conversation.id if conversation is not None else None,
         recipient=parse_address(to).addr_spec,
-        subject=" ".join(letter.subject.split()),
+        subject=_subject(session, letter, conversation),
         text=letter.plain(),
         html=letter.html(),
         language=letter.language,
@@ -63,6 +63,15 @@ def enqueue(
     session.flush()
     queue.enqueue(session, DELIVER, {"mail_id": mail.id}, priority=priority)
     return mail
+
+
+def _subject(session: Session, letter: Letter, conversation: Conversation | None) -> str:
+    """With the ticket's number, if there is one: whoever calls about a mail can name it."""
+    subject = " ".join(letter.subject.split())
+    if conversation is None:
+        return subject
+    number = session.scalar(select(Ticket.number).where(Ticket.conversation_id == conversation.id))
+    return f"{subject} [#{number}]" if number is not None else subject
 
 
 def deliver(desk: Desk, mail_id: int) -> None:

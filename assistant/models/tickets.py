@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from assistant.db import Base, utcnow
@@ -55,6 +56,10 @@ class DraftStatus(StrEnum):
     WITHDRAWN = "withdrawn"  # by the assistant: what it stood on was corrected
 
 
+# Nobody's first ticket is number 1, and short numbers have the same length for a long time.
+_NUMBERS_AFTER = 1000
+
+
 class Ticket(Base):
     __tablename__ = "tickets"
     __table_args__ = (
@@ -62,6 +67,7 @@ class Ticket(Base):
         Index("ix_tickets_status_id", "status", "id"),
         Index("ix_tickets_team_id_id", "team_id", "id"),
         Index("ix_tickets_agent_id_id", "agent_id", "id"),
+        {"sqlite_autoincrement": True},  # a number that somebody has been told is never another ticket's
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -94,6 +100,11 @@ class Ticket(Base):
     solved_at: Mapped[datetime | None]
     triage_results: Mapped[list[TriageResult]] = relationship(order_by="TriageResult.id", back_populates="ticket")
     drafts: Mapped[list[Draft]] = relationship(order_by="Draft.id", back_populates="ticket")
+
+    @hybrid_property
+    def number(self) -> int:
+        """What people call the ticket by: #1042. Counted from the row's id, so it is there from the start."""
+        return self.id + _NUMBERS_AFTER
 
     @property
     def current_triage(self) -> TriageResult | None:

@@ -288,6 +288,7 @@ class TicketSummary(Payload):
     """A ticket without its messages."""
 
     id: str
+    number: int = Field(description="Short, for people to say and to search for: #1042.")
     subject: str
     status: TicketStatus
     priority: Priority
@@ -317,6 +318,7 @@ class TicketSummary(Payload):
         conversation, team, agent, triage = ticket.conversation, ticket.team, ticket.agent, ticket.current_triage
         return cls(
             id=ticket.public_id,
+            number=ticket.number,
             subject=ticket.subject,
             status=ticket.status,
             priority=ticket.priority,

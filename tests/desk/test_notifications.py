@@ -210,7 +210,7 @@ def test_one_mail_tells_of_several_replies_once_they_have_stayed_unseen(
     assert mailbox.raw == []
     chat.wait(timedelta(minutes=2))
     [received] = mailbox.mails
-    assert (received["Subject"], received["To"]) == ("Antwort von Lumora", "kim@example.org")
+    assert (received["Subject"], received["To"]) == ("Antwort von Lumora [#1001]", "kim@example.org")
     said = plain(mailbox)
     assert "Sie haben 2 neue Antworten von Lumora:" in said
     assert said.index("> Meine Lampe blinkt.") < said.index("> Welche Lampe?") < said.index("> Ein Foto hilft.")
@@ -317,7 +317,7 @@ def test_a_transcript_goes_to_a_proved_address_only(
     chat.reply("Which lamp?")
     assert notifications.send_transcript(chat.desk, chat.customer) == "kim@example.org"
     chat.wait(timedelta(minutes=1))
-    assert mailbox.mails[0]["Subject"] == "Your conversation with Lumora"
+    assert mailbox.mails[0]["Subject"] == "Your conversation with Lumora [#1001]"
     assert plain(mailbox).index("> My lamp blinks.") < plain(mailbox).index("> Which lamp?")
     typed = make_chat(claimed="sam@example.org")
     typed.give_address("sam@example.org")

@@ -47,6 +47,7 @@ def test_json_opens_a_ticket_and_queues_its_work(client: FlaskClient, key: Key, 
 
     assert response.status_code == 201
     assert response.json["subject"] == "Coffee machine"
+    assert response.json["number"] == 1001
     assert response.json["status"] == "new"
     assert response.json["conversation_state"] == "handed_off"
     assert [message["text"] for message in response.json["messages"]] == ["It shows E21."]

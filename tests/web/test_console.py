@@ -345,7 +345,16 @@ def test_customer_is_shown_neither_the_note_nor_that_there_is_one(
 
 def test_queue_shows_what_an_agent_decides_by(sign_in: SignIn, alice: Persona, db: Database, ticket: Ticket) -> None:
     row = rows_of(sign_in(alice).get("/console/").text)[0]
-    for shown in ("Coffee machine blinks", "Maria Keller", "BrewMaster 300", "Technical support", "Waiting", "<time"):
+    expected = (
+        "#1001",
+        "Coffee machine blinks",
+        "Maria Keller",
+        "BrewMaster 300",
+        "Technical support",
+        "Waiting",
+        "<time",
+    )
+    for shown in expected:
         assert shown in row
     assert f"/console/attachments/{photo_of(db, ticket).public_id}?thumbnail=1" in row
     assert "<meter" in row

@@ -26,6 +26,7 @@ from assistant.desk import (
     queue,
     sessions,
     subscribers,
+    tickets,
     turns,
     usage,
 )
@@ -57,6 +58,7 @@ HANDLERS: dict[str, Handler] = {
     ),
     subscribers.MAIL_UNREAD: lambda desk, payload: notifications.mail_unread(desk, payload["conversation_id"]),
     mail.DELIVER: lambda desk, payload: mail.deliver(desk, payload["mail_id"]),
+    subscribers.WAKE: lambda desk, payload: tickets.wake(desk, payload["ticket_id"]),
     learning.LEARN: lambda desk, _payload: log.info("triage.learned", **learning.learn(desk)),
     sources.SYNC: lambda desk, payload: sources.sync_job(desk, payload["source_id"]),
     embedding.EMBED: lambda desk, _payload: embedding.embed_job(desk),

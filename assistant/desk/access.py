@@ -1,8 +1,8 @@
 """Who may see what: principals, and the only ways to an object on someone's behalf.
 
 Policy: a machine with the right scope sees every ticket; an admin sees everything; an agent sees the tickets of their
-team and those of no team; a customer sees the public side of their own conversations in the inbox they talk to. What
-someone may not see does not exist for them: `NotFound`, never `NotAllowed`.
+team, those of no team and those assigned to them; a customer sees the public side of their own conversations in the
+inbox they talk to. What someone may not see does not exist for them: `NotFound`, never `NotAllowed`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ def visible_tickets(principal: Staff) -> Select[Ticket]:
     """The tickets this principal may see. Every list and look-up starts here."""
     query = select(Ticket)
     if isinstance(principal, AgentPrincipal) and not principal.is_admin:
-        return query.where(or_(Ticket.team_id == principal.team_id, Ticket.team_id.is_(None)))
+        mine = Ticket.agent_id == principal.agent_id
+        return query.where(or_(Ticket.team_id == principal.team_id, Ticket.team_id.is_(None), mine))
     return query
 
 

@@ -137,15 +137,16 @@ def reply(
     return message
 
 
-def add_note(session: Session, agent: AgentPrincipal, ticket: Ticket, text: str) -> Message:
-    """A message that only agents see."""
+def add_note(session: Session, by: Staff, ticket: Ticket, text: str) -> Message:
+    """A message that only agents see. A machine's is the assistant's."""
     if not text.strip():
         raise Invalid("The note is empty.", field="text")
     conversation: Conversation = state.lock_conversation(session, ticket.conversation_id)
+    agent = by if isinstance(by, AgentPrincipal) else None
     return conversations.add_reply(
         session,
         conversation,
-        author=Author.AGENT,
+        author=Author.AGENT if agent is not None else Author.ASSISTANT,
         text=text.strip(),
         agent=agent,
         visibility=MessageVisibility.INTERNAL,

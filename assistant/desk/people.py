@@ -51,6 +51,14 @@ def active_agents(session: Session) -> list[Agent]:
     return list(session.scalars(select(Agent).where(Agent.deactivated_at.is_(None)).order_by(Agent.name)))
 
 
+def find_agent(session: Session, public_id: str) -> Agent:
+    """One whom a ticket can be assigned to."""
+    agent = session.scalar(select(Agent).where(Agent.public_id == public_id, Agent.deactivated_at.is_(None)))
+    if agent is None:
+        raise NotFound("There is no such agent.")
+    return agent
+
+
 def find_team(session: Session, key: str) -> Team:
     team = session.scalar(select(Team).where(Team.key == key))
     if team is None:

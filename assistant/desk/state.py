@@ -23,7 +23,7 @@ question.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypedDict, Unpack
 
 from sqlalchemy import func, select
@@ -52,6 +52,7 @@ from assistant.models import (
     Message,
     MessageVisibility,
     Priority,
+    Tag,
     Team,
     Ticket,
     TicketStatus,
@@ -80,6 +81,8 @@ class TicketChanges(TypedDict, total=False):
     team: Team | None
     agent: Agent | None
     requester: Customer
+    snoozed_until: datetime | None
+    tags: list[Tag]
 
 
 def lock_conversation(session: Session, conversation_id: int) -> Conversation:
@@ -119,8 +122,8 @@ def receive(
     courtesy: bool = False,
     site_context: Mapping[str, str] | None = None,
 ) -> Message:
-    """Add a customer's message. It opens the ticket, or reopens one that is pending, solved or closed, unless it is a
-    ``courtesy``. ``site_context``: what the page said with it."""
+    """Add a customer's message. It opens the ticket, reopens one that is pending, solved or closed and wakes one that
+    is snoozed, unless it is a ``courtesy``. ``site_context``: what the page said with it."""
     if site_context:
         conversation.site_context = dict(site_context)
     ticket = _ticket_of(session, conversation)
@@ -137,8 +140,9 @@ def receive(
         session.add(ticket)
         session.flush()
         feed.append(session, conversation.id, TicketOpened(ticket))
-    elif ticket.status in (*DONE, TicketStatus.PENDING):
-        _write(session, ticket, {"status": TicketStatus.OPEN})
+    else:
+        reopened = ticket.status in (*DONE, TicketStatus.PENDING)
+        _write(session, ticket, {"status": TicketStatus.OPEN if reopened else ticket.status, "snoozed_until": None})
     return add_message(session, conversation, message)
 
 

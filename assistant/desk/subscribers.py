@@ -11,9 +11,10 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
+from assistant.db import utcnow
 from assistant.desk import learning
 from assistant.desk.courtesy import last_request
-from assistant.desk.events import ConversationMoved, EvidenceCorrected, MessageCreated, Recorded
+from assistant.desk.events import ConversationMoved, EvidenceCorrected, MessageCreated, Recorded, TicketUpdated
 from assistant.desk.queue import NewJob
 from assistant.models import Author, ConversationState, FileCondition
 from assistant.ports import WorkPriority
@@ -21,6 +22,7 @@ from assistant.ports import WorkPriority
 PROCESS_MESSAGE = "process_message"  # handled by `turns`
 SCAN_AGAIN = "scan_again"  # handled by `attachments`
 MAIL_UNREAD = "mail_unread"  # handled by `notifications`
+WAKE = "wake"  # handled by `tickets`
 # Whoever is there has seen a reply by then, and nothing more is to be done.
 _SOON = timedelta(minutes=1)
 
@@ -87,6 +89,14 @@ def mail_unread_replies(_session: Session, recorded: Recorded) -> Iterable[NewJo
             yield NewJob(MAIL_UNREAD, payload, key=f"{MAIL_UNREAD}:{message.conversation_id}", delay=_SOON)
 
 
+def wake_snoozed(_session: Session, recorded: Recorded) -> Iterable[NewJob]:
+    """Bring a snoozed ticket back into sight when its time has come."""
+    match recorded.event:
+        case TicketUpdated(ticket, changed) if "snoozed_until" in changed and ticket.snoozed_until is not None:
+            delay = ticket.snoozed_until - utcnow()
+            yield NewJob(WAKE, {"ticket_id": ticket.id}, key=f"{WAKE}:{ticket.id}", delay=delay)
+
+
 SUBSCRIBERS: tuple[Subscriber, ...] = (
     process_customer_message,
     scan_unscanned_files,
@@ -94,5 +104,6 @@ SUBSCRIBERS: tuple[Subscriber, ...] = (
     answer_after_give_back,
     redo_after_correction,
     mail_unread_replies,
+    wake_snoozed,
     learning.learn_after_decision,
 )

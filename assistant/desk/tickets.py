@@ -11,13 +11,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from assistant import payloads
-from assistant.desk import conversations, inboxes, state
+from assistant.desk import conversations, inboxes, queue, state
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, visible_tickets
 from assistant.desk.attachments import RejectedFile, check_files, prepare_files
 from assistant.desk.desk import Desk
 from assistant.desk.evidence import contradictions_of, evidence_of, photos_of
-from assistant.desk.people import find_or_add_customer
+from assistant.desk.people import find_agent, find_or_add_customer
 from assistant.desk.state import DONE, TicketChanges
+from assistant.desk.subscribers import WAKE
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.media.files import Upload
 from assistant.models import (
@@ -196,12 +197,8 @@ def show_ticket(session: Session, ticket: Ticket, taxonomy: Taxonomy) -> payload
 
 
 def assign(session: Session, ticket: Ticket, agent_public_id: str | None) -> None:
-    """Give the ticket to an agent, or to nobody."""
-    agent: Agent | None = None
-    if agent_public_id is not None:
-        agent = session.scalar(select(Agent).where(Agent.public_id == agent_public_id, Agent.deactivated_at.is_(None)))
-        if agent is None:
-            raise NotFound("There is no such agent.")
+    """Give the ticket to an agent, who then sees it whatever its team, or to nobody."""
+    agent = find_agent(session, agent_public_id) if agent_public_id is not None else None
     state.change_ticket(session, ticket, agent=agent)
 
 
@@ -227,6 +224,21 @@ def reopen(session: Session, ticket: Ticket, agent: AgentPrincipal) -> None:
     """An agent takes up a solved ticket again. A no-op if it is open."""
     if ticket.status in DONE:
         state.take_over(session, state.lock_conversation(session, ticket.conversation_id), agent)
+
+
+def wake(desk: Desk, ticket_id: int) -> None:
+    """Job: the time is over for which a ticket was snoozed. If it was snoozed for longer meanwhile, look again then."""
+    with desk.db.begin() as session:
+        ticket = session.get(Ticket, ticket_id)
+        if ticket is None or ticket.snoozed_until is None:
+            return
+        state.lock_conversation(session, ticket.conversation_id)
+        session.refresh(ticket, ["snoozed_until"])
+        until = ticket.snoozed_until
+        if until is not None and until <= desk.now():
+            state.change_ticket(session, ticket, snoozed_until=None)
+        elif until is not None:
+            queue.enqueue(session, WAKE, {"ticket_id": ticket.id}, key=f"{WAKE}:{ticket.id}", run_at=until)
 
 
 def _find_replay(desk: Desk, machine: MachinePrincipal, key: str, fingerprint: str) -> Ticket | None:
@@ -287,5 +299,6 @@ def _with_relations(query: Select[Ticket], *, with_fields: bool = True) -> Selec
         joinedload(Ticket.requester),
         joinedload(Ticket.team),
         joinedload(Ticket.agent),
+        selectinload(Ticket.tags),
         triaged.selectinload(TriageResult.fields) if with_fields else triaged,
     ).execution_options(populate_existing=True)

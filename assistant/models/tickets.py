@@ -60,6 +60,34 @@ class DraftStatus(StrEnum):
 _NUMBERS_AFTER = 1000
 
 
+class Tag(Base):
+    """A word that agents, macros and machines put on tickets. ``key``: the name as it is compared."""
+
+    __tablename__ = "tags"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    key: Mapped[str] = mapped_column(Text, unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class TicketTag(Base):
+    __tablename__ = "ticket_tags"
+
+    ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id", ondelete="CASCADE"), primary_key=True)
+    tag_id: Mapped[int] = mapped_column(ForeignKey("tags.id", ondelete="CASCADE"), primary_key=True, index=True)
+
+
+class TicketFollower(Base):
+    """An agent who hears of what happens to a ticket, whoever has it."""
+
+    __tablename__ = "ticket_followers"
+
+    ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id", ondelete="CASCADE"), primary_key=True)
+    agent_id: Mapped[int] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"), primary_key=True, index=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
 class Ticket(Base):
     __tablename__ = "tickets"
     __table_args__ = (
@@ -98,6 +126,9 @@ class Ticket(Base):
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
     solved_at: Mapped[datetime | None]
+    # Out of sight until then, or until its customer writes.
+    snoozed_until: Mapped[datetime | None] = mapped_column(index=True)
+    tags: Mapped[list[Tag]] = relationship(secondary="ticket_tags", order_by="Tag.key")
     triage_results: Mapped[list[TriageResult]] = relationship(order_by="TriageResult.id", back_populates="ticket")
     drafts: Mapped[list[Draft]] = relationship(order_by="Draft.id", back_populates="ticket")
 

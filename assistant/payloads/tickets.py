@@ -306,6 +306,10 @@ class TicketSummary(Payload):
     inbox: str = Field(description="Key of the inbox that it came to.")
     team: Team | None
     assignee: Person | None = Field(description="An agent.")
+    tags: tuple[str, ...] = Field(description="In alphabetical order.")
+    snoozed_until: datetime | None = Field(
+        description="Until then it is not in the way of those who work; null once it wakes, or its customer writes."
+    )
     created_at: datetime
     updated_at: datetime
     solved_at: datetime | None
@@ -334,6 +338,8 @@ class TicketSummary(Payload):
             inbox=conversation.inbox.key,
             team=Team(key=team.key, name=team.name) if team is not None else None,
             assignee=Person(id=agent.public_id, name=agent.name) if agent is not None else None,
+            tags=tuple(tag.name for tag in ticket.tags),
+            snoozed_until=ticket.snoozed_until,
             created_at=ticket.created_at,
             updated_at=ticket.updated_at,
             solved_at=ticket.solved_at,

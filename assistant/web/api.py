@@ -10,7 +10,7 @@ from apiflask import APIBlueprint
 from flask import Response, current_app, has_request_context, render_template, request
 
 from assistant import payloads
-from assistant.desk import access, conversations, corrections, drafts, inboxes, state, tickets, triage
+from assistant.desk import access, actions, conversations, corrections, drafts, inboxes, state, tags, tickets, triage
 from assistant.desk.access import CustomerPrincipal, MachinePrincipal, Scope
 from assistant.desk.assess import assess
 from assistant.desk.attachments import RejectedFile
@@ -19,7 +19,6 @@ from assistant.errors import NotFound
 from assistant.knowledge import articles as knowledge
 from assistant.knowledge import figures
 from assistant.media.files import Upload
-from assistant.models import TicketStatus
 from assistant.skills.triage_fields import FIELDS, allowed_values
 from assistant.text.folding import address
 from assistant.web import schemas
@@ -100,15 +99,12 @@ def get_ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
 @blueprint.output(payloads.Ticket)
 @Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.TicketUpdate)
 def update_ticket(machine: MachinePrincipal, body: schemas.TicketUpdate, ticket_id: str) -> payloads.Ticket:
-    """Change a ticket's status or assignee."""
+    """Change a ticket's status, priority, assignee, team or tags, or snooze it."""
     with desk().db.begin() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
-        if body.status is TicketStatus.SOLVED:
-            tickets.solve(session, ticket)
-        elif body.status is not None:
-            tickets.set_status(session, ticket, body.status)
-        if "assignee_id" in body.model_fields_set:
-            tickets.assign(session, ticket, body.assignee_id)
+        actions.apply(session, ticket, actions.parse(session, _changes(body)), machine)
+        if body.tags is not None:
+            tags.put(session, ticket, body.tags)
     return _ticket(machine, ticket_id)
 
 
@@ -348,6 +344,23 @@ def _rejected_files(rejected: Iterable[RejectedFile]) -> tuple[payloads.Rejected
 def _ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
     with desk().db.read() as session:
         return tickets.show_ticket(session, tickets.load_ticket(session, machine, ticket_id), desk().taxonomy)
+
+
+def _changes(body: schemas.TicketUpdate) -> list[dict[str, Any]]:
+    """As actions. What is left out is none; null means none of it, or nobody."""
+    named = {
+        "status": ("set_status", "status"),
+        "priority": ("set_priority", "priority"),
+        "assignee_id": ("assign", "agent"),
+        "team": ("transfer", "team"),
+        "snoozed_until": ("snooze", "until"),
+    }
+    given = body.model_dump(mode="json", include=body.model_fields_set & named.keys())
+    return [
+        {"name": named[field][0], "arguments": {named[field][1]: value or ""}}
+        for field, value in given.items()
+        if value is not None or field not in ("status", "priority")
+    ]
 
 
 def _triage(machine: MachinePrincipal, ticket_id: str) -> payloads.Triage:

@@ -14,6 +14,7 @@ from flask import Blueprint, Response, flash, g, redirect, render_template, requ
 
 from assistant.desk import (
     access,
+    actions,
     attention,
     conversations,
     corrections,
@@ -22,6 +23,7 @@ from assistant.desk import (
     inboxes,
     people,
     state,
+    tags,
     tickets,
     triage,
 )
@@ -143,6 +145,14 @@ def set_status(ticket_id: str) -> Reply:
         tickets.set_status(session, row, TicketStatus(wanted))
 
     return _act(ticket_id, act, panels=("status",))
+
+
+@blueprint.post("/tags")
+def change_tags(ticket_id: str) -> Reply:
+    """Add the tag that was typed, or take off the one whose cross was pressed."""
+    name = "remove_tag" if request.form.get("remove") else "add_tag"
+    given = [{"name": name, "arguments": {"tag": request.form.get("remove") or storable(request.form.get("tag", ""))}}]
+    return _act(ticket_id, _acts(given), panels=("status",))
 
 
 @blueprint.post("/solve")
@@ -285,6 +295,15 @@ def _typed_text(typed: str | None, draft: dict[str, Any] | None) -> dict[str, st
     return {"typed_draft" if typed == "draft" and is_same else "typed_reply": _text()}
 
 
+def _acts(given: object) -> Action:
+    """What performs these actions."""
+
+    def act(session: Any, row: Ticket) -> None:
+        actions.apply(session, row, actions.parse(session, given), auth.agent())
+
+    return act
+
+
 def _text() -> str:
     return storable(request.form.get("text", "")).replace("\r\n", "\n")
 
@@ -306,6 +325,7 @@ def _ticket_page(ticket_id: str) -> dict[str, Any]:
             "site_context": row.conversation.site_context,
             "inbox": inboxes.brand(row.conversation.inbox, desk().settings),
             "other_tickets": _other_tickets(session, row),
+            "known_tags": tags.known(session),
             "agents": [{"id": one.public_id, "name": one.name} for one in people.active_agents(session)],
             "taker": {"id": taker.public_id, "name": taker.name} if taker is not None else None,
             "receipt": attention.receipt(session, row.conversation_id),

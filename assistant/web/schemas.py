@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from assistant import payloads
 from assistant.models import ConversationState, Priority, TicketStatus
@@ -76,6 +76,10 @@ class TicketUpdate(_Request):
 
     status: TicketStatus | None = None
     assignee_id: Short | None = Field(None, description="An agent's id; null unassigns the ticket.")
+    priority: Priority | None = None
+    team: Short | None = Field(None, description="A team's key; null takes it from its team.")
+    tags: tuple[Short, ...] | None = Field(None, description="All of its tags: those left out are removed.")
+    snoozed_until: AwareDatetime | None = Field(None, description="A time to come; null wakes it.")
 
 
 class FieldDecision(_Request):

@@ -425,6 +425,21 @@ def test_status_and_agent_are_changed(client: FlaskClient, key: Key, desk: Desk,
     assert client.patch(url, json={"assignee_id": None}, headers=key).json["assignee"] is None
 
 
+def test_tags_priority_team_and_a_pause_are_set_and_taken_back(client: FlaskClient, key: Key, desk: Desk) -> None:
+    url = f"{TICKETS}/{make_ticket(desk).public_id}"
+    wanted = {"tags": ["VIP", "refund", "vip"], "priority": "high", "team": "orders"}
+    changed = client.patch(url, json={**wanted, "snoozed_until": "2990-01-01T00:00:00Z"}, headers=key).json
+    assert changed["tags"] == ["refund", "VIP"]
+    assert (changed["priority"], changed["team"]["key"]) == ("high", "orders")
+    assert changed["snoozed_until"].startswith("2990-01-01T00:00")
+    assert client.get(TICKETS, headers=key).json["tickets"][0]["tags"] == ["refund", "VIP"]
+    back = client.patch(url, json={"tags": [], "team": None, "snoozed_until": None}, headers=key).json
+    assert (back["tags"], back["team"], back["snoozed_until"], back["priority"]) == ([], None, None, "high")
+    for refused in ({"tags": ["a,b"]}, {"snoozed_until": "2020-01-01T00:00:00Z"}, {"priority": "huge"}):
+        assert client.patch(url, json=refused, headers=key).status_code == 422, refused
+    assert client.patch(url, json={"team": "nowhere"}, headers=key).status_code == 404
+
+
 def test_solving_closes_the_conversation_and_solving_again_changes_nothing(
     client: FlaskClient, key: Key, desk: Desk
 ) -> None:
@@ -438,7 +453,7 @@ def test_unknown_agents_statuses_and_fields_are_refused(client: FlaskClient, key
     url = f"{TICKETS}/{make_ticket(desk).public_id}"
     assert client.patch(url, json={"assignee_id": "agt_00000000000000000000"}, headers=key).status_code == 404
     assert client.patch(url, json={"status": "done"}, headers=key).status_code == 422
-    assert client.patch(url, json={"priority": "high"}, headers=key).json["field"] == "priority"
+    assert client.patch(url, json={"subject": "Other"}, headers=key).json["field"] == "subject"
     assert client.get(url, headers=key).json["status"] == "new"
 
 

@@ -799,6 +799,21 @@ def test_other_tickets_of_a_customer_are_offered_but_only_those_one_may_see(
     assert "About an invoice" not in html
 
 
+def test_tags_are_put_on_and_taken_off_and_a_bad_one_is_refused(
+    sign_in: SignIn, alice: Persona, db: Database, ticket: Ticket, page: str
+) -> None:
+    client = sign_in(alice)
+    for name in ("Refund", "refund", "<b>VIP</b>"):
+        assert submit(client, f"{page}/tags", at=page, tag=name, **as_htmx()).status_code == 200
+    html = client.get(f"{page}/status", headers=HTMX).text
+    assert re.findall(r'<bdi>([^<]*)</bdi><button name="remove"', html) == ["&lt;b&gt;VIP&lt;/b&gt;", "Refund"]
+    assert submit(client, f"{page}/tags", at=page, remove="Refund", **as_htmx()).status_code == 200
+    refused = submit(client, f"{page}/tags", at=page, tag=" ", **as_htmx())
+    assert (refused.status_code, "needs a name" in error_of(refused.text)) == (422, True)
+    with db.read() as session:
+        assert [tag.name for tag in session.get_one(Ticket, ticket.id).tags] == ["<b>VIP</b>"]
+
+
 # Articles
 
 

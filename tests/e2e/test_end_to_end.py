@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import APIRequestContext, Browser, Error, Frame, Page, expect
+from playwright.sync_api import APIRequestContext, Browser, Error, Frame, Page, Route, expect
 from sqlalchemy import select, update
 
 from assistant import sample
@@ -266,6 +266,35 @@ def test_a_conversation_is_given_back_ended_rated_and_found_again(
     assert agent.complaints == []
 
 
+def test_a_change_while_a_panel_is_renewed_is_shown_too(browser: Browser, server: Server, pictures: Path) -> None:
+    agent = Witness(browser, pictures)
+    page = agent.page
+    ask(agent.context.request, server, "My kayak has a hole")
+    sign_in(agent, server)
+    page.goto(f"{server.url}/console/?tab=all")
+    page.locator(".queue .main-cell a", has_text="kayak").first.click()
+    expect(page.locator("#connection")).to_have_text("Live")
+    expect(page.locator("#status .state-handed_off")).to_have_count(1)  # nothing more happens by itself
+    held: list[Route] = []
+
+    def answer(route: Route) -> None:
+        if not held:
+            held.append(route)
+            return
+        response = route.fetch()
+        route.fulfill(response=response, body=response.text().replace("kayak", "canoe"))
+
+    page.route(re.compile("/thread$"), answer)
+    change = "document.querySelector('#live').dispatchEvent(new Event('thread'))"
+    with page.expect_request(re.compile("/thread$")):
+        page.evaluate(change)
+    page.evaluate(change)
+    held[0].continue_()
+    expect(page.locator("#thread")).to_contain_text("My canoe has a hole")
+    assert agent.complaints == []
+    agent.context.close()
+
+
 def test_escape_closes_the_chat_and_enter_opens_it_again(browser: Browser, server: Server, pictures: Path) -> None:
     customer = Witness(browser, pictures)
     page = customer.page
@@ -358,7 +387,7 @@ def test_a_reply_reaches_a_customer_who_has_left(
 
     reply.fill("Which lamp is it?")
     reply.press("Control+Enter")
-    expect(agent.page.locator("#thread")).to_contain_text("Which lamp is it?")
+    expect(agent.page.locator("#thread .receipt")).to_contain_text("Delivered")
     second = customer.context.new_page()
     for page in (customer.page, second):
         page.goto(f"{server.url}/demo")  # opened anew, and the chat stays closed

@@ -2,6 +2,7 @@
 
 import "./keep.js";
 import "./presence.js";
+import { renewAll } from "./renewal.js";
 
 const UNITS = [
   ["day", 86400],
@@ -56,10 +57,7 @@ document.addEventListener("htmx:sse:error", (event) => {
 setInterval(() => {
   if (!connection || connection.dataset.state === "on" || document.hidden) return;
   window.htmx.trigger(document.querySelector("#live"), "connect");
-  for (const id of ["rows", "thread", "triage", "draft", "status"]) {
-    const panel = document.getElementById(id);
-    if (panel) window.htmx.trigger(panel, "renew");
-  }
+  renewAll();
 }, 20_000);
 
 // Hovering or focusing a line of text or a field highlights its place in the photo.

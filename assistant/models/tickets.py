@@ -137,6 +137,11 @@ class Ticket(Base):
         """What people call the ticket by: #1042. Counted from the row's id, so it is there from the start."""
         return self.id + _NUMBERS_AFTER
 
+    @staticmethod
+    def id_of(number: int) -> int:
+        """The id of the ticket with this number, for queries: an index has ids, not numbers."""
+        return number - _NUMBERS_AFTER
+
     @property
     def current_triage(self) -> TriageResult | None:
         """The triage that counts: the newest."""

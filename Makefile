@@ -1,7 +1,8 @@
 # The three commands of CONTRIBUTING.md. They use the active Python environment.
 
-# At most four workers: those that load models take a gigabyte each.
-PYTEST ?= pytest -n auto --maxprocesses 4
+# At most four workers: those that load models take a gigabyte each. Each begins with a stretch of its own, so that a
+# module's server and models are started once, not by every worker; who is done takes from the others.
+PYTEST ?= pytest -n auto --maxprocesses 4 --dist worksteal
 # npm is optional here; .ci/run installs it. What is installed already is used, so that this works offline.
 npm = @if command -v npm >/dev/null; then { [ -d node_modules ] || npm ci --silent; } && npm $(1); else echo "no npm: the JavaScript was left out"; fi
 
@@ -14,7 +15,7 @@ check:  ## Style, types, import layers; the JavaScript's too where npm is instal
 	lint-imports
 	$(call npm,run --silent lint)
 
-test:  ## Every test
+test:  ## Every test; LONG=1 shows what takes minutes with all its cases
 	$(PYTEST)
 	$(call npm,test --silent)
 

@@ -42,6 +42,9 @@ def pytest_configure() -> None:
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
 
 
+# What takes minutes is shown in full if this is set, and otherwise by fewer or smaller cases, which can fail as well.
+LONG = bool(os.environ.get("LONG"))
+
 # Rooms whose tests load models or start servers; elsewhere a test or module is marked `slow` itself.
 SLOW = {"e2e", "engine", "gpu", "lab", "postgres"}
 FAST = "not slow"

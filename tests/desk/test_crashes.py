@@ -2,86 +2,80 @@
 
 from __future__ import annotations
 
+import io
 import os
-import subprocess
-import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from sqlalchemy import select
 
 from assistant import worker
+from assistant.db import utcnow
 from assistant.desk import queue
 from assistant.desk.desk import Desk
 from assistant.media.files import Upload
 from assistant.models import Conversation, ConversationState, Draft, Job, JobStatus, Message, TriageResult
-from assistant.ports import HandoffReason
-from assistant.runtime import Runtime
-from tests.desk.test_turns import say
-from tests.factories import make_photo, make_upload
-from tests.fakes import FakeOCR, ManualClock, fake_capabilities
-
-# A worker process whose reader dies of blue photos and whose embeddings die of a word, minutes after the last process.
-WORKER = """
-import io, os, pathlib, sys, time
-from datetime import timedelta
-from PIL import Image
-from assistant.db import utcnow
-from assistant.models import JobStatus
-from assistant.desk import queue
-from assistant.runtime import build
+from assistant.ports import HandoffReason, TextLine
+from assistant.runtime import Runtime, build
 from assistant.settings import Settings
 from assistant.worker import Workers
-from tests.fakes import FakeOCR, HashEmbeddings, fake_capabilities
+from tests.desk.test_turns import say
+from tests.factories import make_photo, make_upload
+from tests.fakes import FakeOCR, HashEmbeddings, ManualClock, fake_capabilities
+from tests.processes import Process, Tell
+
 
 class DyingOCR(FakeOCR):
-    def read(self, photo):
-        time.sleep(0.3)
+    """Dies of blue photos."""
+
+    def read(self, photo: bytes) -> list[TextLine]:
+        time.sleep(0.3)  # meanwhile others take what there is
         image = Image.open(io.BytesIO(photo)).convert("RGB")
         red, _, blue = image.getpixel((image.width - 4, image.height - 4))
         if blue > 200 > red:
             os._exit(139)
         return super().read(photo)
 
+
 class DyingEmbeddings(HashEmbeddings):
-    def embed_documents(self, texts):
+    """Die of a word."""
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
         if any("deadly" in text for text in texts):
             os._exit(139)
         return super().embed_documents(texts)
 
-    def embed_query(self, text):
-        return self.embed_documents([text])[0]
 
-late = timedelta(minutes=int(sys.argv[2]))
-capabilities = fake_capabilities(ocr=DyingOCR("E21"), embeddings=DyingEmbeddings())
-runtime = build(Settings(data_dir=pathlib.Path(sys.argv[1]), workers=0), capabilities=capabilities,
-                now=lambda: utcnow() + late)
-workers = Workers(runtime.desk, count=4)
-workers.start()
-while True:
-    with runtime.desk.db.read() as session:
-        count = queue.counts(session)
-    if not count[JobStatus.QUEUED] + count[JobStatus.RUNNING]:
-        break
-    time.sleep(0.05)
-workers.stop()
-"""
+def work(_tell: Tell, data: Path, late: timedelta) -> None:
+    """A worker process, so much later than it is, until nothing is left to do."""
+    capabilities = fake_capabilities(ocr=DyingOCR("E21"), embeddings=DyingEmbeddings())
+    runtime = build(Settings(data_dir=data, workers=0), capabilities=capabilities, now=lambda: utcnow() + late)
+    workers = Workers(runtime.desk, count=4)
+    workers.start()
+    while True:
+        with runtime.desk.db.read() as session:
+            count = queue.counts(session)
+        if not count[JobStatus.QUEUED] + count[JobStatus.RUNNING]:
+            break
+        time.sleep(0.05)
+    workers.stop()
+
+
 GIVEN_UP_AFTER = 30  # processes: far more than are right
 
 
 def processes_until_idle(data: Path) -> int:
-    """Start worker processes one after the other until one survives. Returns how many died."""
-    root = Path(__file__).resolve().parents[2]
+    """Start worker processes, minutes after each other, until one survives. Returns how many died."""
     for number in range(GIVEN_UP_AFTER):
-        command = [sys.executable, "-c", WORKER, str(data), str(2 * number)]
-        environment = {**os.environ, "PYTHONPATH": str(root)}
-        done = subprocess.run(command, cwd=root, env=environment, timeout=240, check=False, capture_output=True)
-        if done.returncode == 0:
+        status = Process(work, data, timedelta(minutes=2 * number)).wait()
+        if status == 0:
             return number
-        assert done.returncode == 139, done.stderr.decode()[-2000:]
+        assert status == 139
     return GIVEN_UP_AFTER
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,36 +11,37 @@ from sqlalchemy import func, select
 
 from assistant.db import Database
 from assistant.desk.desk import Desk
-from assistant.models import Article, Figure, Passage, Source
+from assistant.knowledge import sources
+from assistant.models import Article, Figure, Passage, Source, SourceKind
+from assistant.ports import TextLine
+from assistant.runtime import build
+from assistant.settings import Settings
 from tests.factories import make_photo
+from tests.fakes import FakeOCR, HashEmbeddings, fake_capabilities
+from tests.processes import Process, Tell
 
 ARTICLES, FIGURES, KILLS = 120, 8, 4
 
-IMPORT = """
-import pathlib, sys, time
-from assistant.models import SourceKind
-from assistant.runtime import build
-from assistant.knowledge import sources
-from assistant.settings import Settings
-from tests.fakes import FakeOCR, HashEmbeddings, fake_capabilities
 
 class Slow(HashEmbeddings):
-    def embed_documents(self, texts):
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
         time.sleep(0.15)
         return super().embed_documents(texts)
 
+
 class SlowOCR(FakeOCR):
-    def read(self, photo):
+    def read(self, photo: bytes) -> list[TextLine]:
         time.sleep(0.1)
         return super().read(photo)
 
-capabilities = fake_capabilities(embeddings=Slow(), ocr=SlowOCR("VALVE"))
-runtime = build(Settings(data_dir=pathlib.Path(sys.argv[1]), workers=0), capabilities=capabilities)
-with runtime.desk.db.begin() as session:
-    source = sources.add_source(session, kind=SourceKind.FOLDER, location=sys.argv[2])
-print("begun", flush=True)
-sources.sync(runtime.desk, source.id)
-"""
+
+def import_slowly(tell: Tell, data: Path, folder: Path) -> None:
+    capabilities = fake_capabilities(embeddings=Slow(), ocr=SlowOCR("VALVE"))
+    runtime = build(Settings(data_dir=data, workers=0), capabilities=capabilities)
+    with runtime.desk.db.begin() as session:
+        source = sources.add_source(session, kind=SourceKind.FOLDER, location=str(folder))
+    tell("begun")
+    sources.sync(runtime.desk, source.id)
 
 
 def _write(folder: Path, version: str) -> None:
@@ -55,16 +53,6 @@ def _write(folder: Path, version: str) -> None:
         (folder / f"a{number}.md").write_text(text)
     for number in range(FIGURES):
         (folder / f"valve{number}.png").write_bytes(make_photo(f"{version} {number}", size=(160, 120), kind="PNG"))
-
-
-def _start(data: Path, folder: Path) -> subprocess.Popen[str]:
-    root = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    command = [sys.executable, "-c", IMPORT, str(data), str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=environment)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "begun\n"
-    return process
 
 
 def _is_whole(db: Database) -> bool:
@@ -97,14 +85,12 @@ def test_an_import_that_is_killed_again_and_again_comes_to_its_end(desk: Desk, t
     for version, kills in (("Old", KILLS // 2), ("New", KILLS - KILLS // 2)):
         _write(folder, version)
         for _ in range(kills):
-            process = _start(data, folder)
+            process = Process(import_slowly, data, folder)
+            assert process.hear() == "begun"
             time.sleep(moments.uniform(0.0, 0.8))
             process.kill()
-            process.communicate(timeout=60)
             assert _is_whole(desk.db)
-        process = _start(data, folder)
-        process.communicate(timeout=240)
-        assert process.returncode == 0
+        assert Process(import_slowly, data, folder).wait() == 0
         assert _is_whole(desk.db)
         with desk.db.read() as session:
             texts = session.scalars(select(Passage.text)).all()

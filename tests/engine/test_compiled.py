@@ -21,6 +21,7 @@ from assistant.engine.batching.engine import Engine
 from assistant.engine.batching.request import GenerationRequest
 from assistant.engine.loader import LoadedModel
 from assistant.errors import EngineFailed
+from tests.conftest import LONG
 from tests.engine.conftest import PATIENCE, asking, cpu_settings
 from tests.engine.test_batching import LIMITS, PICTURES, check_alike, running
 
@@ -57,11 +58,20 @@ def graphs() -> int:
 
 @needs_compiler
 @pytest.mark.filterwarnings("default")  # torch's compiler warns of itself
-@pytest.mark.parametrize("architecture", ["idefics3", "gemma3", "qwen3_vl"])
+@pytest.mark.parametrize(
+    ("architecture", "backend"),
+    [
+        ("idefics3", "inductor"),
+        *((architecture, "inductor" if LONG else "aot_eager") for architecture in ("gemma3", "qwen3_vl")),
+    ],
+)
 def test_a_compiled_step_writes_the_same_and_is_never_compiled_again(
-    load: Load, monkeypatch: pytest.MonkeyPatch, architecture: str
+    load: Load, monkeypatch: pytest.MonkeyPatch, architecture: str, backend: str
 ) -> None:
+    """Traced as ever with either backend; it takes a minute of C++ if it is `inductor`."""
     torch._dynamo.reset()  # it compiles one function a few times at most, whatever for
+    to_compile = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda step, **given: to_compile(step, backend=backend, **given))
     stance = torch.compiler.set_stance
     monkeypatch.setattr(torch.compiler, "set_stance", lambda _: stance("fail_on_recompile"))
     loaded, before = load(architecture), graphs()

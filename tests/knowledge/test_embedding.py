@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,10 +20,11 @@ from assistant.desk.desk import Desk
 from assistant.knowledge import embedding, indexing, sources
 from assistant.models import EmbeddingModel, EmbeddingModelState, Job, JobStatus, Passage, Vector, VectorKind
 from assistant.ports import Capabilities, Embedder
-from assistant.runtime import Runtime
+from assistant.runtime import Runtime, build
 from assistant.settings import Settings
 from tests.factories import make_agent, make_articles
 from tests.fakes import HashEmbeddings, fake_capabilities
+from tests.processes import Process, Tell
 
 OLD, NEW = "hash-512", "hash-64"
 
@@ -246,28 +244,20 @@ def test_an_embedder_that_fails_leaves_search_as_it_was(start: Start, folder: Pa
     assert whole.embedded == 40 - 32 + 40 + 40, "what was made is not made again; headings and sentences were not"
 
 
-SWITCH = """
-import sys, time, pathlib
-from assistant.runtime import build
-from assistant.knowledge import embedding
-from assistant.settings import Settings
-from assistant.ports import Embedder
-from tests.fakes import HashEmbeddings, fake_capabilities
+def switch(tell: Tell, data: Path) -> None:
+    """Tells of every batch before it is embedded."""
 
-class Slow(HashEmbeddings):
-    def embed_documents(self, texts):
-        print(self.embedded, flush=True)
+    def before(embedded: int) -> None:
+        tell(embedded)
         time.sleep(0.1)
-        return super().embed_documents(texts)
 
-capabilities = fake_capabilities(
-    embeddings=Slow(64), embedding_model="hash-64", embedding_source="new",
-    reopen_embedder=lambda source: Embedder(HashEmbeddings(512), "hash-512", source),
-)
-runtime = build(Settings(data_dir=pathlib.Path(sys.argv[1]), workers=0), capabilities=capabilities)
-print("begun", flush=True)
-embedding.embed(runtime.desk)
-"""
+    def reopen(source: str) -> Embedder:
+        return Embedder(HashEmbeddings(512), OLD, source)
+
+    new = fake_capabilities(
+        embeddings=Watched(64, before), embedding_model=NEW, embedding_source="new", reopen_embedder=reopen
+    )
+    embedding.embed(build(Settings(data_dir=data, workers=0), capabilities=new).desk)
 
 
 @pytest.mark.slow
@@ -278,17 +268,10 @@ def test_a_switch_that_is_killed_goes_on_where_it_was(
     """Killed among the passages, among the headings, and near the switch itself."""
     old = make_runtime(capabilities=_capabilities(HashEmbeddings(512))).desk
     make_articles(old, folder, _pages(160))
-    root = Path(__file__).resolve().parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-c", SWITCH, str(tmp_path / "var")], stdout=subprocess.PIPE, text=True, cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    )  # fmt: skip
-    assert process.stdout is not None
-    for _ in range(1 + batches):
-        process.stdout.readline()
+    process = Process(switch, tmp_path / "var")
+    for _ in range(batches):
+        process.hear()
     process.kill()
-    process.stdout.close()
-    process.wait(10)
     made = _models_of(old.db).get(NEW, 0)
     assert made == min(32 * (batches - 1), 160)
     assert _found(old, "lever number 120") == "Page 120"

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -22,6 +18,7 @@ from assistant.knowledge.imports import ImportReport, import_folder
 from assistant.models import Article, Passage
 from assistant.ports import Embedder
 from tests.fakes import HashEmbeddings
+from tests.processes import Process, Tell
 
 MODEL = "hash-512"
 
@@ -214,23 +211,18 @@ def test_two_imports_at_once_leave_one_of_each(db: Database, folder: Path) -> No
     assert _state(db) == {f"a{n}.md": [f"Text {n}.", f"More {n}."] for n in sorted(range(60), key=str)}
 
 
-IMPORT = """
-import sys, time, pathlib
-from assistant.db import Database
-from assistant.ports import Embedder
-from assistant.knowledge.imports import import_folder
-from tests.fakes import HashEmbeddings
-
 class Slow(HashEmbeddings):
-    def embed_documents(self, texts):
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
         time.sleep(0.05)
         return super().embed_documents(texts)
 
-import_folder(
-    Database(sys.argv[1]), path=pathlib.Path(sys.argv[2]), source="manuals", embedder=Embedder(Slow(), "hash-512"),
-    progress=lambda done, total, what: print(done, flush=True),
-)
-"""
+
+def import_slowly(tell: Tell, url: str, folder: Path) -> None:
+    """Tells how many articles are done."""
+    import_folder(
+        Database(url), path=folder, source="manuals", embedder=Embedder(Slow(), MODEL),
+        progress=lambda done, _total, _what: tell(done),
+    )  # fmt: skip
 
 
 @pytest.mark.slow
@@ -238,18 +230,10 @@ def test_a_killed_import_continues_where_it_was(db: Database, folder: Path) -> N
     rows = [json.dumps({"id": f"r{n:03}", "title": f"Row {n}", "text": f"Text of row {n}."}) for n in range(400)]
     (folder / "faq.jsonl").write_text("\n".join(rows))
     url = db.engine.url.render_as_string(hide_password=False)
-    root = Path(__file__).resolve().parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-c", IMPORT, url, str(folder)], stdout=subprocess.PIPE, text=True, cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        if int(line) >= 150:
-            break
-    process.send_signal(signal.SIGKILL)
-    process.stdout.close()
-    process.wait(10)
+    process = Process(import_slowly, url, folder)
+    while process.hear() < 150:
+        pass
+    process.kill()
     kept = _state(db)
     assert 0 < len(kept) < 400
     assert all(len(passages) == 1 for passages in kept.values())

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,11 +23,13 @@ from assistant.knowledge import figures, sources
 from assistant.media.files import Upload
 from assistant.models import Article, Figure, Job, JobStatus, Passage, PassageFigure, Source, SourceKind
 from assistant.outbound import Reply, Request
-from assistant.runtime import Runtime
+from assistant.runtime import Runtime, build
+from assistant.settings import Settings
 from assistant.worker import run_once, run_until_idle
 from tests.documents import make_manual
 from tests.factories import make_figure, make_photo
 from tests.fakes import FakeOCR, ManualClock, fake_capabilities
+from tests.processes import Process, Tell
 
 PAGE = "# Valve\n\nTurn the valve to the left.\n\n![The valve](valve.png)\n\nThen close the flap.\n"
 
@@ -374,52 +372,34 @@ def test_a_page_that_has_not_changed_is_asked_for_and_not_sent_again(desk: Desk)
     assert asked[-1].headers == {"If-None-Match": "1"}
 
 
-VISIT = """
-import dataclasses, pathlib, sys
-from assistant.runtime import build
-from assistant.knowledge import sources
-from assistant.settings import Settings
-from tests.fakes import fake_capabilities
-
-settings = Settings(data_dir=pathlib.Path(sys.argv[1]), kb_private_addresses=True, kb_pause=0.2, workers=0)
-runtime = build(settings, capabilities=fake_capabilities())
-with runtime.desk.db.begin() as session:
-    source = sources.add_website(session, address=sys.argv[2])
-report = sources.sync(runtime.desk, source.id, progress=lambda done, total, what: print(done, flush=True))
-print(report.to_json()["added"], report.to_json()["unchanged"])
-"""
-
-
-def _visit(folder: Path, address: str) -> subprocess.Popen[str]:
-    root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-c", VISIT, str(folder), address]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=environment)
+def visit(tell: Tell, folder: Path, address: str) -> None:
+    """Tells how many pages were new, and how many had not changed."""
+    settings = Settings(data_dir=folder, kb_private_addresses=True, kb_pause=0.2, workers=0)
+    runtime = build(settings, capabilities=fake_capabilities())
+    with runtime.desk.db.begin() as session:
+        source = sources.add_website(session, address=address)
+    report = sources.sync(runtime.desk, source.id)
+    tell((report.added, report.unchanged))
 
 
 @pytest.mark.slow
 def test_a_visit_that_is_killed_goes_on_where_it_was(desk: Desk, site: str, tmp_path: Path) -> None:
     """Pages are stored when they have waited for a while: here the visit is killed after that, in its middle."""
     folder = tmp_path / "var"  # the desk's own
-    process = _visit(folder, f"{site}/sitemap.xml")
+    process = Process(visit, folder, f"{site}/sitemap.xml")
     ends_at = time.monotonic() + 240
     stored = 0
     while time.monotonic() < ends_at and not 0 < stored < _Site.pages:
         time.sleep(0.1)
         with desk.db.read() as session:
             stored = session.scalar(select(func.count()).select_from(Article)) or 0
-    process.send_signal(signal.SIGKILL)
-    process.wait(60)
-    assert process.stdout is not None
-    process.stdout.close()
+    process.kill()
     with desk.db.read() as session:
         before = session.scalar(select(func.count()).select_from(Article)) or 0
         assert 0 < before < _Site.pages
         assert session.scalars(select(Source)).one().is_running
     _Site.asked.clear()
-    done = _visit(folder, f"{site}/sitemap.xml")
-    output, _ = done.communicate(timeout=240)
-    assert output.splitlines()[-1] == f"{_Site.pages - before} {before}"
+    assert Process(visit, folder, f"{site}/sitemap.xml").hear() == (_Site.pages - before, before)
     asked = len([path for path in _Site.asked if path.startswith("/p")])
     # A kill between storing a page and noting that it was read costs one request more.
     assert _Site.pages - before <= asked <= _Site.pages - before + 1

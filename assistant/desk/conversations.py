@@ -367,6 +367,36 @@ def all_messages(session: Session, conversation_id: int) -> Sequence[Message]:
     return session.scalars(_message_query(conversation_id)).all()
 
 
+@dataclass(frozen=True)
+class Window:
+    """A part of a conversation, oldest first. ``earlier``: how many messages are before it."""
+
+    messages: Sequence[Message]
+    earlier: int
+
+
+def message_window(
+    session: Session, conversation_id: int, *, since: str | None = None, before: str | None = None, limit: int
+) -> Window:
+    """The newest messages including notes, at most ``limit``: all of those from ``since`` on, if that is more, or the
+    last ones ``before`` another (both public ids, ignored if unknown)."""
+    query = _message_query(conversation_id)
+    if before is not None and (end := _id_of(session, conversation_id, before)) is not None:
+        query = query.where(Message.id < end)
+    beginning = _id_of(session, conversation_id, since) if since is not None else None
+    of_page = query.with_only_columns(Message.id).order_by(None).order_by(Message.id.desc()).limit(limit)
+    ids = session.scalars(of_page.options()).all()
+    first = min([*ids, beginning] if beginning is not None else ids, default=0)
+    messages = session.scalars(query.where(Message.id >= first)).all()
+    count = select(func.count()).where(Message.conversation_id == conversation_id, Message.id < first)
+    return Window(messages, session.execute(count).scalar_one())
+
+
+def _id_of(session: Session, conversation_id: int, public_id: str) -> int | None:
+    query = select(Message.id).where(Message.conversation_id == conversation_id, Message.public_id == public_id)
+    return session.scalar(query)
+
+
 def last_customer_message(session: Session, conversation_id: int) -> Message | None:
     query = select(Message).where(Message.conversation_id == conversation_id, Message.author == Author.CUSTOMER)
     return session.scalar(query.order_by(Message.id.desc()).limit(1))

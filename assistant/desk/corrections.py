@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
-from assistant.desk import drafts, evidence, state
+from assistant.desk import evidence, state
 from assistant.desk.access import AgentPrincipal, Staff, access_attachment
 from assistant.desk.events import EvidenceCorrected
 from assistant.errors import Invalid, NotFound
@@ -63,7 +63,7 @@ def _redo(session: Session, conversation_id: int) -> None:
     """Triage and draft no longer count. `subscribers` has the job that makes them again."""
     ticket = session.scalars(select(Ticket).where(Ticket.conversation_id == conversation_id)).one()
     session.execute(update(TriageResult).where(TriageResult.ticket_id == ticket.id).values(outdated=True))
-    drafts.withdraw_drafts(session, ticket)
+    state.withdraw_drafts(session, ticket)
 
 
 def _is_news(session: Session, row: Evidence, scopes: Sequence[int | None]) -> bool:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from assistant.db import utcnow
 from assistant.desk import conversations, feed, state
 from assistant.desk.access import AgentPrincipal, Staff
 from assistant.desk.answers import citation_rows
+from assistant.desk.courtesy import is_courtesy, last_request
 from assistant.desk.events import DraftChanged
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.models import (
     Author,
     Citation,
     Conversation,
+    ConversationState,
     Draft,
     DraftStatus,
     Message,
@@ -26,6 +28,8 @@ from assistant.models import (
 )
 from assistant.ports import Capabilities
 from assistant.skills.answer import Answer
+
+_FOR_A_PERSON = (ConversationState.HANDED_OFF, ConversationState.AGENT)
 
 
 def propose_draft(
@@ -58,13 +62,30 @@ def current_draft(session: Session, message_id: int) -> Draft | None:
     return session.scalar(query)
 
 
-def withdraw_drafts(session: Session, ticket: Ticket) -> None:
-    """Take back what is proposed: it stands on evidence that was wrong."""
-    proposed = select(Draft).where(Draft.ticket_id == ticket.id, Draft.status == DraftStatus.PROPOSED)
-    for draft in session.scalars(proposed).all():
-        draft.status, draft.decided_at = DraftStatus.WITHDRAWN, utcnow()
-        session.flush()
-        feed.append(session, ticket.conversation_id, DraftChanged(ticket, draft))
+def proposed_draft(session: Session, ticket: Ticket) -> Draft | None:
+    """What is offered now, with its citations."""
+    query = select(Draft).where(Draft.ticket_id == ticket.id, Draft.status == DraftStatus.PROPOSED)
+    return session.scalar(query.order_by(Draft.id.desc()).limit(1).options(selectinload(Draft.citations)))
+
+
+def is_being_drafted(session: Session, conversation: Conversation) -> bool:
+    """Whether a draft is on its way: the customer was the last to ask, a person is to answer, and there is none yet."""
+    asked = last_request(session, conversation.id)
+    if asked is None or asked.failed or conversation.state not in _FOR_A_PERSON:
+        return False
+    return current_draft(session, asked.id) is None and not is_answered(session, asked)
+
+
+def is_answered(session: Session, message: Message) -> bool:
+    """Whether an agent has replied since, or the customer has asked something else: a draft would come too late."""
+    later = select(Message).where(
+        Message.conversation_id == message.conversation_id,
+        Message.id > message.id,
+        Message.visibility == MessageVisibility.PUBLIC,
+        Message.author.in_((Author.AGENT, Author.CUSTOMER)),
+    )
+    found = session.scalars(later.options(selectinload(Message.attachments)))
+    return any(one.author is Author.AGENT or not is_courtesy(one) for one in found)
 
 
 def access_draft(session: Session, ticket: Ticket, public_id: str) -> Draft:
@@ -88,10 +109,11 @@ def send_draft(session: Session, sender: Staff, ticket: Ticket, draft: Draft, *,
     body = (draft.text if text is None else text).strip()
     kept = [_copy_citation(citation) for citation in draft.citations if citation.sentence in body]
     unchanged = body == draft.text.strip()
-    message = reply(session, sender, ticket, body, citations=kept, confidence=draft.confidence if unchanged else None)
+    message = _say(session, sender, ticket, body, citations=kept, confidence=draft.confidence if unchanged else None)
     draft.status = DraftStatus.SENT if unchanged else DraftStatus.EDITED
     draft.sent_text, draft.message_id = body, message.id
     _decide(session, ticket, draft, sender)
+    state.withdraw_drafts(session, ticket)
     return message
 
 
@@ -105,7 +127,15 @@ def discard_draft(session: Session, by: Staff, ticket: Ticket, draft: Draft) -> 
     _decide(session, ticket, draft, by)
 
 
-def reply(
+def reply(session: Session, sender: Staff, ticket: Ticket, text: str) -> Message:
+    """Answer the customer. An agent who replies takes the conversation over; a machine speaks as the assistant. What
+    was proposed is withdrawn."""
+    message = _say(session, sender, ticket, text)
+    state.withdraw_drafts(session, ticket)
+    return message
+
+
+def _say(
     session: Session,
     sender: Staff,
     ticket: Ticket,
@@ -114,8 +144,7 @@ def reply(
     citations: Sequence[Citation] = (),
     confidence: float | None = None,
 ) -> Message:
-    """Answer the customer. An agent who replies takes the conversation over; a machine speaks as the assistant, with
-    the ``confidence`` of what it sends."""
+    """``confidence``: of what a machine sends."""
     if not text.strip():
         raise Invalid("The reply is empty.", field="text")
     conversation = state.lock_conversation(session, ticket.conversation_id)

@@ -59,6 +59,11 @@ def find_agent(session: Session, public_id: str) -> Agent:
     return agent
 
 
+def all_teams(session: Session) -> list[Team]:
+    """By name."""
+    return list(session.scalars(select(Team).order_by(Team.name)))
+
+
 def find_team(session: Session, key: str) -> Team:
     team = session.scalar(select(Team).where(Team.key == key))
     if team is None:

@@ -13,7 +13,8 @@
 So a conversation is closed exactly while its ticket is solved or closed. Only its customer reopens a closed ticket.
 
 Greetings and thanks (`courtesy`) move nothing. A question of a closed conversation's customer begins a new context:
-what was said before has been dealt with.
+what was said before has been dealt with. What is proposed to the agent is withdrawn by a question that overtakes it,
+and when the conversation closes.
 
 Every change of a conversation's state and every question of its customer raises `Conversation.turn`. A reply begun
 under another turn is dropped: the assistant never writes once an agent has taken over, nor answers an outdated
@@ -34,6 +35,7 @@ from assistant.desk import feed, inboxes
 from assistant.desk.access import AgentPrincipal
 from assistant.desk.events import (
     ConversationMoved,
+    DraftChanged,
     MessageCreated,
     NoteCreated,
     TicketOpened,
@@ -48,6 +50,8 @@ from assistant.models import (
     Conversation,
     ConversationState,
     Customer,
+    Draft,
+    DraftStatus,
     Inbox,
     Message,
     MessageVisibility,
@@ -141,6 +145,7 @@ def receive(
         session.flush()
         feed.append(session, conversation.id, TicketOpened(ticket))
     else:
+        withdraw_drafts(session, ticket)
         reopened = ticket.status in (*DONE, TicketStatus.PENDING)
         _write(session, ticket, {"status": TicketStatus.OPEN if reopened else ticket.status, "snoozed_until": None})
     return add_message(session, conversation, message)
@@ -274,6 +279,15 @@ def queue_position(session: Session, conversation: Conversation) -> int:
     return session.execute(ahead).scalar_one() + 1
 
 
+def withdraw_drafts(session: Session, ticket: Ticket) -> None:
+    """Take back what is proposed: it was answered or overtaken, or stands on evidence that was wrong."""
+    proposed = select(Draft).where(Draft.ticket_id == ticket.id, Draft.status == DraftStatus.PROPOSED)
+    for draft in session.scalars(proposed).all():
+        draft.status, draft.decided_at = DraftStatus.WITHDRAWN, utcnow()
+        session.flush()
+        feed.append(session, ticket.conversation_id, DraftChanged(ticket, draft))
+
+
 def _move(
     session: Session,
     conversation: Conversation,
@@ -297,6 +311,8 @@ def _move(
     session.flush()
     event = ConversationMoved(conversation, was, queue_position(session, conversation))
     feed.append(session, conversation.id, event)
+    if to is ConversationState.CLOSED and (ticket := _ticket_of(session, conversation)) is not None:
+        withdraw_drafts(session, ticket)
 
 
 def _write(session: Session, ticket: Ticket, changes: TicketChanges) -> None:

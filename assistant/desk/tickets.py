@@ -30,6 +30,7 @@ from assistant.models import (
     Draft,
     IdempotencyKey,
     Inbox,
+    Message,
     Priority,
     Team,
     Ticket,
@@ -182,16 +183,30 @@ def load_ticket(session: Session, principal: Staff, public_id: str) -> Ticket:
     return ticket
 
 
+def load_summary(session: Session, principal: Staff, public_id: str) -> Ticket:
+    """One ticket with what `payloads.TicketSummary` shows of it."""
+    query = visible_tickets(principal).where(Ticket.public_id == public_id)
+    ticket = session.scalar(_with_relations(query, with_fields=False))
+    if ticket is None:
+        raise NotFound("There is no such ticket.")
+    return ticket
+
+
+def show_messages(session: Session, messages: Sequence[Message], taxonomy: Taxonomy) -> list[payloads.TicketMessage]:
+    """Messages of one conversation with what was read in their photos. As `conversations` loads them."""
+    evidence = evidence_of(session, photos_of(session, [message.id for message in messages]))
+    return [
+        payloads.TicketMessage.read(message, evidence, contradictions_of(message, evidence, taxonomy))
+        for message in messages
+    ]
+
+
 def show_ticket(session: Session, ticket: Ticket, taxonomy: Taxonomy) -> payloads.Ticket:
     """The whole ticket as clients see it. ``ticket`` as `load_ticket` loads it."""
     messages = conversations.all_messages(session, ticket.conversation_id)
-    evidence = evidence_of(session, photos_of(session, [message.id for message in messages]))
     return payloads.Ticket.whole(
         ticket,
-        messages=[
-            payloads.TicketMessage.read(message, evidence, contradictions_of(message, evidence, taxonomy))
-            for message in messages
-        ],
+        messages=show_messages(session, messages, taxonomy),
         jobs_ahead=conversations.jobs_ahead(session, ticket.conversation),
     )
 

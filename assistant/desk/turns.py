@@ -237,15 +237,17 @@ def _send_delta(desk: Desk, situation: _Situation, text: str) -> bool:
 
 
 def _draft(desk: Desk, situation: _Situation, message_id: int) -> None:
-    """Propose a draft to the agent, once per message."""
+    """Propose a draft to the agent, once per message, unless that was answered or overtaken meanwhile."""
     with desk.db.read() as session:
-        if drafts.current_draft(session, message_id) is not None:
+        asked = session.get_one(Message, message_id)
+        if drafts.current_draft(session, message_id) is not None or drafts.is_answered(session, asked):
             return
     started = perf_counter()
     answer = answer_skill(desk, situation.inbox).invoke(situation.request)
     with desk.db.begin() as session:
         state.lock_conversation(session, situation.conversation_id)
-        if _is_outdated(session, situation, message_id):
+        asked = session.get_one(Message, message_id)
+        if _is_outdated(session, situation, message_id) or drafts.is_answered(session, asked):
             return
         ticket = session.get_one(Ticket, situation.ticket_id)
         drafts.propose_draft(session, ticket, message_id=message_id, answer=answer, capabilities=desk.capabilities)

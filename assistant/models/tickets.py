@@ -53,7 +53,7 @@ class DraftStatus(StrEnum):
     SENT = "sent"
     EDITED = "edited"  # sent, after an agent changed it
     DISCARDED = "discarded"
-    WITHDRAWN = "withdrawn"  # by the assistant: what it stood on was corrected
+    WITHDRAWN = "withdrawn"  # answered or overtaken, or what it stood on was corrected
 
 
 # Nobody's first ticket is number 1, and short numbers have the same length for a long time.

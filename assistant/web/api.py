@@ -184,7 +184,8 @@ def decide_triage_field(
 def list_drafts(machine: MachinePrincipal, ticket_id: str) -> schemas.Drafts:
     """List the ticket's drafts, oldest first.
 
-    There is one for each customer message that needs a person; none until the first is ready.
+    There is one for each customer message that needs a person, unless it was answered or overtaken before that was
+    ready; none until the first is ready.
     """
     return schemas.Drafts(drafts=_ticket(machine, ticket_id).drafts)
 

@@ -23,6 +23,8 @@ STREAMS_EACH = 6
 # Closed pages are noticed only by writing to them, and agents leaf through tickets faster than the usual ping.
 PING_EVERY = 3.0
 _RETRY_AFTER = 15.0
+# Pages see it: one that hears nothing for longer knows that its line is dead.
+_PING = "event: ping\ndata: {}\n\n"
 
 
 class AgentStreams:
@@ -77,6 +79,7 @@ def news_stream(conversation_id: int | None, name: Callable[[Event], str | None]
             with_payload=False,
             ended=ended.is_set,
             ping_every=PING_EVERY,
+            ping=_PING,
         )
     except BaseException:
         streams.leave(agent_id, ended)

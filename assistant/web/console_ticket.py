@@ -20,23 +20,16 @@ from assistant.desk import (
     corrections,
     drafts,
     evidence,
-    inboxes,
-    people,
     state,
-    tags,
     tickets,
     triage,
 )
 from assistant.desk.events import Audience, EventKind
-from assistant.desk.feed import last_event_id
-from assistant.desk.tickets import TicketFilters
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
 from assistant.models import Conversation, ConversationState, DraftStatus, Event, Ticket, TicketStatus
-from assistant.skills.read_photo import CANNOT_TELL
-from assistant.skills.triage_fields import allowed_values
 from assistant.text.storable import storable
-from assistant.web import auth, console_words
-from assistant.web.console_evidence import changes_in, evidence_options
+from assistant.web import auth, console_panels
+from assistant.web.console_evidence import changes_in
 from assistant.web.console_live import news_stream
 from assistant.web.context import desk
 from assistant.web.responses import Reply
@@ -46,9 +39,6 @@ blueprint = Blueprint("ticket", __name__, url_prefix="/tickets/<public_id:ticket
 # Works in the caller's transaction on a ticket that the agent may see.
 Action = Callable[[Any, Ticket], None]
 
-PANELS = ("thread", "triage", "draft", "status")
-SETTABLE = (TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD)
-OTHER_TICKETS = 5
 # The name under which an event reaches the page, which is the panel it mainly changes. Panels choose their names.
 _NEWS: dict[str, str] = {
     EventKind.MESSAGE_CREATED: "thread",
@@ -69,12 +59,14 @@ _NEWS: dict[str, str] = {
 
 @blueprint.get("")
 def page(ticket_id: str) -> Reply:
-    return render_template("console/ticket.html", **_ticket_page(ticket_id))
+    return render_template("console/ticket.html", **console_panels.show_all(ticket_id))
 
 
 @blueprint.get("/<any(thread, triage, draft, status):name>")
 def panel(ticket_id: str, name: str) -> Reply:
-    return render_template(f"console/_{name}.html", **_ticket_page(ticket_id))
+    """One panel; of the conversation with ``before``, only the messages before that one."""
+    part = "earlier" if name == "thread" and "before" in request.args else name
+    return render_template(f"console/_{part}.html", **console_panels.show(name, ticket_id))
 
 
 @blueprint.get("/events")
@@ -138,7 +130,7 @@ def assign(ticket_id: str) -> Reply:
 def set_status(ticket_id: str) -> Reply:
     def act(session: Any, row: Ticket) -> None:
         wanted = request.form.get("status", "")
-        if wanted not in SETTABLE:
+        if wanted not in console_panels.SETTABLE:
             raise Invalid(f"The status must be open, pending or on_hold, not {wanted!r}.", field="status")
         if row.status in state.DONE:
             raise Conflict("This ticket has already been solved. Reopen it to continue.")
@@ -167,16 +159,28 @@ def reopen(ticket_id: str) -> Reply:
 
 @blueprint.post("/reply")
 def reply(ticket_id: str) -> Reply:
-    """A public reply, or a note that only agents see."""
+    """A reply to the customer; with ``then``, the ticket gets that status."""
+    if request.form.get("internal"):  # the page is older than notes' own form: this was meant for colleagues
+        return add_note(ticket_id)
 
     def act(session: Any, row: Ticket) -> None:
-        if request.form.get("internal"):
-            drafts.add_note(session, auth.agent(), row, _text())
-            return
         _refuse_if_taken(state.lock_conversation(session, row.conversation_id))
         drafts.reply(session, auth.agent(), row, _text())
+        if then := request.form.get("then"):
+            given = [{"name": "set_status", "arguments": {"status": then}}]
+            actions.apply(session, row, actions.parse(session, given), auth.agent())
 
     return _act(ticket_id, act, panels=("draft", "thread", "status"), typed="reply")
+
+
+@blueprint.post("/note")
+def add_note(ticket_id: str) -> Reply:
+    """A note that only agents see. It has a form and an address of its own: no slip makes a reply of it."""
+
+    def act(session: Any, row: Ticket) -> None:
+        drafts.add_note(session, auth.agent(), row, _text())
+
+    return _act(ticket_id, act, panels=("draft", "thread"), typed="note")
 
 
 @blueprint.post("/drafts/<public_id:draft_id>/send")
@@ -256,7 +260,7 @@ def _act(ticket_id: str, action: Action, *, panels: tuple[str, ...], typed: str 
     """Perform an action on a ticket and respond with the panels it changes.
 
     The first panel is the request's target; the others are swapped out of band. On failure the first panel shows the
-    error, and the text box named ``typed`` (draft or reply) keeps its text.
+    error, and the text box named ``typed`` (draft, reply or note) keeps its text.
     """
     failed: AssistantError | None = None
     try:
@@ -269,30 +273,36 @@ def _act(ticket_id: str, action: Action, *, panels: tuple[str, ...], typed: str 
     if failed is None and not is_script:
         return redirect(url_for("console.ticket.page", ticket_id=ticket_id))
     try:
-        shown = _ticket_page(ticket_id)
+        if not is_script:
+            shown = console_panels.show_all(ticket_id) | _refusal(failed, panels[0], typed)
+            return render_template("console/ticket.html", **shown), failed.status if failed is not None else 200
+        return _panels(ticket_id, panels, failed=failed, typed=typed)
     except NotFound:
         if failed is not None:
             raise
         flash("Done. The ticket now belongs to another team, so you can no longer see it.")
         return Response("", headers={"HX-Redirect": url_for("console.queue")})
-    if failed is not None:
-        shown |= {"error": failed.message, "error_in": panels[0], **_typed_text(typed, shown["draft"])}
-    status = failed.status if failed is not None else 200
-    if not is_script:
-        return render_template("console/ticket.html", **shown), status
+
+
+def _panels(ticket_id: str, panels: tuple[str, ...], *, failed: AssistantError | None, typed: str | None) -> Reply:
     g.has_panels = True
-    first, *others = panels
-    parts = [render_template(f"console/_{first}.html", **shown)]
-    parts += [render_template(f"console/_{name}.html", **shown, out_of_band=True) for name in others]
-    return "\n".join(parts), status
+    parts = []
+    for number, name in enumerate(panels):
+        shown = console_panels.show(name, ticket_id) | _refusal(failed, panels[0], typed)
+        parts.append(render_template(f"console/_{name}.html", **shown, out_of_band=number > 0))
+    return "\n".join(parts), failed.status if failed is not None else 200
 
 
-def _typed_text(typed: str | None, draft: dict[str, Any] | None) -> dict[str, str]:
-    """The submitted text for the box it came from; for the reply box if that draft is gone."""
-    if typed is None:
+def _refusal(failed: AssistantError | None, panel: str, typed: str | None) -> dict[str, Any]:
+    """What a panel shows of a refusal: the message, and the text that was typed, in the box that it came from."""
+    if failed is None:
         return {}
-    is_same = draft is not None and request.view_args is not None and draft["id"] == request.view_args.get("draft_id")
-    return {"typed_draft" if typed == "draft" and is_same else "typed_reply": _text()}
+    refusal: dict[str, Any] = {"error": failed.message, "error_in": panel}
+    if typed is not None:
+        refusal[f"typed_{typed}"] = _text()
+    if typed == "draft" and request.view_args is not None:
+        refusal["typed_draft_id"] = request.view_args.get("draft_id")
+    return refusal
 
 
 def _acts(given: object) -> Action:
@@ -306,54 +316,3 @@ def _acts(given: object) -> Action:
 
 def _text() -> str:
     return storable(request.form.get("text", "")).replace("\r\n", "\n")
-
-
-# What the page shows
-
-
-def _ticket_page(ticket_id: str) -> dict[str, Any]:
-    agent = auth.agent()
-    with desk().db.read() as session:
-        row = tickets.load_ticket(session, agent, ticket_id)
-        shown = tickets.show_ticket(session, row, desk().taxonomy).to_json()
-        proposed = [draft for draft in shown["drafts"] if draft["status"] == DraftStatus.PROPOSED]
-        taker = row.conversation.agent if row.conversation.state is ConversationState.AGENT else None
-        return {
-            "ticket": shown,
-            "draft": proposed[-1] if proposed else None,
-            "requester": {"email": row.requester.email, "external_id": row.requester.external_id},
-            "site_context": row.conversation.site_context,
-            "inbox": inboxes.brand(row.conversation.inbox, desk().settings),
-            "other_tickets": _other_tickets(session, row),
-            "known_tags": tags.known(session),
-            "agents": [{"id": one.public_id, "name": one.name} for one in people.active_agents(session)],
-            "taker": {"id": taker.public_id, "name": taker.name} if taker is not None else None,
-            "receipt": attention.receipt(session, row.conversation_id),
-            "can_give_back": state.can_give_back(row.conversation),
-            "queue_position": state.queue_position(session, row.conversation),
-            "fields": _triage_fields(shown),
-            "settable": [status.value for status in SETTABLE],
-            "evidence_options": evidence_options(desk().taxonomy),
-            "cannot_tell": CANNOT_TELL,
-            "cited": console_words.cited,
-            "last_event_id": last_event_id(session, conversation_id=row.conversation_id),
-            "error": None,
-        }
-
-
-def _other_tickets(session: Any, row: Ticket) -> list[Ticket]:
-    """The customer's newest other tickets that the agent may see."""
-    filters = TicketFilters(requester=row.requester.public_id)
-    found = tickets.list_tickets(session, auth.agent(), filters, limit=OTHER_TICKETS + 1).tickets
-    return [ticket for ticket in found if ticket.id != row.id][:OTHER_TICKETS]
-
-
-def _triage_fields(shown: dict[str, Any]) -> list[dict[str, Any]]:
-    """The triage fields, each with all its allowed values, likeliest first."""
-    chosen = []
-    for field in shown["triage"] or []:
-        likely = {one["value"]: one["probability"] for one in field["alternatives"]}
-        options = sorted(allowed_values(desk().taxonomy, field["name"]), key=lambda key: -likely.get(key, 0.0))
-        now = field["corrected_value"] if field["status"] == "overridden" else field["value"]
-        chosen.append({**field, "options": options, "probabilities": likely, "now": now})
-    return chosen

@@ -130,11 +130,13 @@ def event_stream(
     with_payload: bool = True,
     ended: Callable[[], bool] | None = None,
     ping_every: float = PING_EVERY,
+    ping: str = ": ping\n\n",
 ) -> Response:
     """Server-sent events from where the client stopped (``Last-Event-ID``), else from now on.
 
     ``name`` renames an event, or returns None to skip it. Without payload the client learns only that something
     happened: for streams of conversations that the reader may not see. ``ended`` is polled about once a second.
+    ``ping``: what is sent while nothing happens, by default a comment, which scripts do not see.
     """
     start = _last_event_id(desk, conversation_id)
     named = name or (lambda event: event.kind)
@@ -159,7 +161,7 @@ def event_stream(
                 pinged_at = monotonic()
             elif monotonic() - pinged_at > ping_every:
                 pinged_at = monotonic()
-                yield ": ping\n\n"
+                yield ping
 
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(stream_with_context(frames()), mimetype="text/event-stream", headers=headers)

@@ -100,6 +100,7 @@ def test_agents_read_every_text_in_its_direction(browser: Browser, server: Serve
         expect(page.locator(".message.by-customer strong").first).to_have_css(
             "direction", "rtl" if "محمد" in page.locator("#status").inner_text() else "ltr"
         )
+        page.locator("label", has=page.locator("#mode-reply")).click()
         page.locator("#reply-text").fill(ARABIC)
         expect(page.locator("#reply-text")).to_have_css("direction", "rtl")
         assert fits(page), subject

@@ -37,7 +37,7 @@ from assistant.models import (
 )
 from assistant.ports import Capabilities
 from assistant.runtime import Runtime
-from assistant.web import console, console_live, console_ticket, console_words
+from assistant.web import console, console_live, console_panels, console_words
 from tests.factories import (
     PASSWORD,
     Persona,
@@ -329,12 +329,16 @@ def test_customer_is_shown_neither_the_note_nor_that_there_is_one(
     sign_in: SignIn, alice: Persona, db: Database, ticket: Ticket, page: str
 ) -> None:
     client = sign_in(alice)
-    answer = submit(client, f"{page}/reply", at=page, text="He is difficult.", internal="1", **as_htmx())
+    answer = submit(client, f"{page}/note", at=page, text="He is difficult.", **as_htmx())
     assert "He is difficult." in answer.text
+    submit(client, f"{page}/reply", at=page, text="So is she.", internal="1")  # as pages from before notes had a form
     with db.read() as session:
         conversation_id = session.get_one(Ticket, ticket.id).conversation_id
-        note = conversations.all_messages(session, conversation_id)[-1]
-        assert (note.text, note.visibility) == ("He is difficult.", MessageVisibility.INTERNAL)
+        notes = conversations.all_messages(session, conversation_id)[-2:]
+        assert [(note.text, note.visibility) for note in notes] == [
+            ("He is difficult.", MessageVisibility.INTERNAL),
+            ("So is she.", MessageVisibility.INTERNAL),
+        ]
         assert "difficult" not in str([m.text for m in conversations.public_messages(session, conversation_id)])
         # A note takes nothing over: the conversation still waits.
         assert session.get_one(Conversation, conversation_id).state is ConversationState.HANDED_OFF
@@ -749,6 +753,93 @@ def test_empty_reply_is_refused_in_words(sign_in: SignIn, alice: Persona, page: 
         assert (answer.status_code, error_of(answer.text)) == (422, "The reply is empty.")
 
 
+def test_a_draft_is_withdrawn_by_ones_own_reply_by_solving_and_by_the_next_question(
+    sign_in: SignIn, alice: Persona, desk: Desk, ticket: Ticket, draft: Draft, page: str
+) -> None:
+    client = sign_in(alice)
+    assert f"draft-text-{draft.public_id}" in client.get(page).text
+
+    def status_of(latest: Draft) -> tuple[DraftStatus, bool]:
+        shown = client.get(f"{page}/draft", headers=HTMX).text
+        with desk.db.read() as session:
+            return session.get_one(Draft, latest.id).status, "draft-text-" in shown
+
+    def newest() -> Draft:
+        with desk.db.read() as session:
+            return session.scalars(select(Draft).where(Draft.ticket_id == ticket.id).order_by(Draft.id.desc())).first()
+
+    def ask() -> None:
+        customer = CustomerPrincipal(ticket.conversation_id)
+        text = "It is a BrewMaster 300: what does E21 mean?"
+        conversations.post_message(desk, customer, text=text, uploads=[], client_id=None)
+
+    submit(client, f"{page}/reply", at=page, text="I will call you.")
+    assert status_of(draft) == (DraftStatus.WITHDRAWN, False)
+    ask()
+    worker.run_until_idle(desk)
+    second = newest()
+    assert status_of(second) == (DraftStatus.PROPOSED, True)
+    ask()
+    assert status_of(second) == (DraftStatus.WITHDRAWN, False)
+    worker.run_until_idle(desk)
+    third = newest()
+    assert status_of(third) == (DraftStatus.PROPOSED, True)
+    submit(client, f"{page}/solve", at=page)
+    assert status_of(third) == (DraftStatus.WITHDRAWN, False)
+
+
+def test_a_reply_can_solve_the_ticket(sign_in: SignIn, alice: Persona, db: Database, ticket: Ticket, page: str) -> None:
+    refused = submit(sign_in(alice), f"{page}/reply", at=page, text="Bye.", then="gone", **as_htmx())
+    assert (refused.status_code, "Bye." in textarea_of(refused.text, "reply-text")) == (422, True)
+    submit(sign_in(alice), f"{page}/reply", at=page, text="Glad to help.", then="solved")
+    with db.read() as session:
+        assert session.get_one(Ticket, ticket.id).status is TicketStatus.SOLVED
+        said = conversations.all_messages(session, ticket.conversation_id)
+        assert [message.text for message in said[1:]] == ["Glad to help."]
+
+
+def test_a_long_conversation_is_shown_from_its_end_and_its_beginning_is_loaded(
+    sign_in: SignIn, alice: Persona, desk: Desk, ticket: Ticket, page: str
+) -> None:
+    with desk.db.begin() as session:
+        row = session.get_one(Ticket, ticket.id)
+        for number in range(60):
+            drafts.add_note(session, alice.principal, row, f"Note {number}.")
+    client = sign_in(alice)
+
+    def shown(path: str) -> list[str]:
+        return re.findall(r'<div class="text" dir="auto">(Note \d+)\.</div>', client.get(path, headers=HTMX).text)
+
+    first = shown(page)
+    assert first == [f"Note {number}" for number in range(60 - console_panels.SHOWN, 60)]
+    more = re.search(r'hx-get="([^"]*before=(\w+))"', client.get(page).text)
+    assert more is not None
+    assert shown(more.group(1)) + first == [f"Note {number}" for number in range(60 - 2 * console_panels.SHOWN, 60)]
+    assert shown(f"{page}/thread?from={more.group(2)}") == first  # a renewal keeps what was loaded
+    assert len(shown(f"{page}?shown=200")) == 60
+    for nonsense in ("from=msg_nonsense", "before=msg_nonsense", "shown=many", "shown=-1"):
+        assert client.get(f"{page}/thread?{nonsense}").status_code == 200, nonsense
+
+
+def test_a_panel_asks_for_what_it_shows_alone(
+    sign_in: SignIn, alice: Persona, db: Database, ticket: Ticket, page: str
+) -> None:
+    client = sign_in(alice)
+    client.get(page)
+    with db.begin() as session:
+        row = session.get_one(Ticket, ticket.id)
+        for number in range(60):
+            drafts.add_note(session, alice.principal, row, f"Note {number}.")
+    asked = {}
+    for panel in console_panels.PANELS:
+        with counted(db) as statements:
+            assert client.get(f"{page}/{panel}", headers=HTMX).status_code == 200
+        asked[panel] = len(statements)
+        about_photos = [one for one in statements if "FROM evidence" in one or "FROM attachments" in one]
+        assert panel == "thread" or len(about_photos) <= 1, (panel, about_photos)
+    assert max(asked.values()) <= 20, asked
+
+
 def test_status_and_assignment_are_set_and_a_solved_ticket_reopens(
     sign_in: SignIn, alice: Persona, bob: Persona, db: Database, ticket: Ticket, page: str
 ) -> None:
@@ -840,7 +931,7 @@ def test_no_page_has_anything_inline_and_every_page_is_under_the_policy(
 ) -> None:
     signed_in = sign_in(alice)
     pages = [signed_in.get(path) for path in ("/console/?tab=all", "/console/rows", page, "/console/password")]
-    pages += [signed_in.get(f"{page}/{panel}", headers=HTMX) for panel in console_ticket.PANELS]
+    pages += [signed_in.get(f"{page}/{panel}", headers=HTMX) for panel in console_panels.PANELS]
     pages += [signed_in.get("/console/knowledge?q=E21"), signed_in.get("/console/tickets/tck_" + "0" * 20)]
     pages += [client.get("/console/sign-in"), signed_in.get("/console/nonsense")]
     pages += [submit(signed_in, f"{page}/triage/category", at=page, value="nonsense")]

@@ -1,8 +1,11 @@
-// What the console needs beyond htmx: typed text survives refreshes (keep.js), relative times, a photo viewer, keys.
+// What the console needs beyond htmx: typed text survives refreshes (keep.js), failures are seen (line.js), relative
+// times, a photo viewer, keys.
 
 import "./keep.js";
 import "./presence.js";
-import { renewAll } from "./renewal.js";
+import "./line.js";
+import "./viewer.js";
+import { write } from "./composer.js";
 
 const UNITS = [
   ["day", 86400],
@@ -39,27 +42,6 @@ document.addEventListener("htmx:after:swap", () => {
   messageCount = messages.length;
 });
 
-// Shows whether the page is live. Without a stream it polls.
-const connection = document.querySelector("#connection");
-const STATES = { on: "Live", off: "Not live", lost: "Reconnecting…" };
-function setConnection(state) {
-  if (!connection) return;
-  connection.dataset.state = state;
-  connection.textContent = STATES[state];
-}
-document.addEventListener("htmx:sse:after:connection", () => setConnection("on"));
-if (document.querySelector("#live")?._htmx?.sse) setConnection("on"); // the stream opened before this script ran
-document.addEventListener("htmx:sse:close", () => setConnection("off"));
-document.addEventListener("htmx:sse:error", (event) => {
-  setConnection("lost");
-  if (event.detail?.status === 401) location.reload(); // signed out: reloading leads to the sign-in page
-});
-setInterval(() => {
-  if (!connection || connection.dataset.state === "on" || document.hidden) return;
-  window.htmx.trigger(document.querySelector("#live"), "connect");
-  renewAll();
-}, 20_000);
-
 // Hovering or focusing a line of text or a field highlights its place in the photo.
 for (const [name, on] of [
   ["mouseover", true],
@@ -77,34 +59,18 @@ for (const [name, on] of [
   });
 }
 
-document.addEventListener("click", (event) => {
-  const frame = event.target.closest("[data-view]");
-  const viewer = document.querySelector("#viewer");
-  if (frame) {
-    viewer.querySelector(".viewer-body").replaceChildren(...[...frame.children].map((child) => child.cloneNode(true)));
-    viewer.showModal();
-  } else if (event.target === viewer) {
-    viewer.close();
-  }
-});
-
 function moveAlongRows(by) {
   const links = [...document.querySelectorAll(".queue .main-cell a")];
   const at = links.indexOf(document.activeElement);
   links[Math.max(0, Math.min(links.length - 1, at + by))]?.focus();
 }
 
-function openReply() {
-  const write = document.querySelector("#write");
-  if (write) write.open = true;
-  document.querySelector("#reply-text")?.focus();
-}
-
 const KEYS = {
   "/": () => document.querySelector("#q")?.focus(),
   j: () => moveAlongRows(1),
   k: () => moveAlongRows(-1),
-  r: openReply,
+  r: () => write("reply"),
+  n: () => write("note"),
 };
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input, textarea, select, dialog[open]");

@@ -1,7 +1,7 @@
 // When a panel refreshes, what the agent has typed or opened in it is restored, and so is keyboard focus. If the draft
 // they were editing is gone (sent or replaced by a newer one), their text moves to the reply box.
 
-const FIELDS = "main textarea[id], main input[id]:not([type=hidden]), main select[id]";
+const FIELDS = "main textarea[id], main input[id]:not([type=hidden], [type=radio]), main select[id]";
 
 function isChanged(field) {
   if ("typed" in field.dataset) return true; // returned with an error: the page holds the only copy
@@ -17,11 +17,20 @@ function remember(answeredForm) {
   return {
     typed: typed.map((field) => ({ id: field.id, value: field.value, isDraft: "draft" in field.dataset })),
     opened: [...document.querySelectorAll("details[id]")].map((details) => [details.id, details.open]),
+    mode: answeredForm?.closest(".composer") ? null : modeInUse(),
     focusTargets: focusTargetsNear(lastFocused),
   };
 }
 
-function restore({ typed, opened, focusTargets }) {
+/** The composer's mode, if it was chosen or somebody writes in it: a new draft does not take its place. */
+function modeInUse() {
+  const mode = document.querySelector(".composer input[name=mode]:checked");
+  if (!mode) return null;
+  const isWriting = [...document.querySelectorAll(".composer textarea")].some((area) => isChanged(area) && area.value);
+  return isWriting || mode.defaultChecked === false || mode.closest(".composer").contains(lastFocused) ? mode.id : null;
+}
+
+function restore({ typed, opened, mode, focusTargets }) {
   for (const [id, open] of opened) {
     const details = document.getElementById(id);
     if (details && open) details.open = true;
@@ -31,6 +40,8 @@ function restore({ typed, opened, focusTargets }) {
     if (field && !isChanged(field)) field.value = value;
     else if (!field && isDraft) moveToReply(value);
   }
+  const choice = mode && document.getElementById(mode);
+  if (choice) choice.checked = true;
   for (const form of document.querySelectorAll("form.correctable")) markChanged(form);
   for (const area of document.querySelectorAll("textarea")) fit(area);
   refocus(focusTargets);
@@ -40,7 +51,7 @@ function moveToReply(text) {
   const reply = document.querySelector("#reply-text");
   if (!reply || reply.value.includes(text)) return;
   reply.value = reply.value ? `${reply.value}\n\n${text}` : text;
-  reply.closest("details").open = true;
+  document.querySelector("#mode-reply").checked = true;
   const notice = document.querySelector("#kept");
   notice.textContent = "The draft you were editing is gone. Your text is in the reply box.";
   notice.hidden = false;

@@ -21,7 +21,8 @@ if (live) {
   document.addEventListener("visibilitychange", tellSeen);
   live.addEventListener("thread", tellSeen);
   document.addEventListener("input", ({ target }) => {
-    if (!target.matches("#draft textarea") || !target.value.trim() || Date.now() - toldAt < TELL_EVERY) return;
+    if (!target.matches("#draft textarea:not(#note-text)") || !target.value.trim() || Date.now() - toldAt < TELL_EVERY)
+      return;
     toldAt = Date.now();
     tell({ typing: "1" });
   });

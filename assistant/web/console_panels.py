@@ -1,0 +1,129 @@
+"""What the panels of the console's ticket page show. Each loads what it shows and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import request
+
+from assistant import payloads
+from assistant.desk import actions, attention, conversations, drafts, inboxes, people, state, tags, tickets
+from assistant.desk.feed import last_event_id
+from assistant.desk.tickets import TicketFilters
+from assistant.models import ConversationState, Ticket, TicketStatus
+from assistant.skills.read_photo import CANNOT_TELL
+from assistant.skills.triage_fields import allowed_values
+from assistant.web import auth, console_words
+from assistant.web.console_evidence import evidence_options
+from assistant.web.context import desk
+
+SETTABLE = (TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD)
+# Messages shown at first, and how many a renewed conversation shows at most: those loaded so far.
+SHOWN, SHOWN_AT_MOST = 25, 200
+OTHER_TICKETS = 5
+
+Shown = dict[str, Any]
+
+
+def show(name: str, ticket_id: str) -> Shown:
+    """One panel."""
+    with desk().db.read() as session:
+        row = tickets.load_summary(session, auth.agent(), ticket_id)
+        return _every_panel(session, row) | _PANELS[name](session, row)
+
+
+def show_all(ticket_id: str) -> Shown:
+    """The whole page."""
+    with desk().db.read() as session:
+        row = tickets.load_summary(session, auth.agent(), ticket_id)
+        shown = _every_panel(session, row)
+        for panel in _PANELS.values():
+            shown |= panel(session, row)
+        shown["last_event_id"] = last_event_id(session, conversation_id=row.conversation_id)
+        return shown
+
+
+def _every_panel(session: Any, row: Ticket) -> Shown:
+    taker = row.conversation.agent if row.conversation.state is ConversationState.AGENT else None
+    return {
+        "ticket": payloads.TicketSummary.of(row).to_json(),
+        "taker": {"id": taker.public_id, "name": taker.name} if taker is not None else None,
+        "cited": console_words.cited,
+        "error": None,
+    }
+
+
+def _thread(session: Any, row: Ticket) -> Shown:
+    window = conversations.message_window(
+        session,
+        row.conversation_id,
+        since=request.values.get("from"),
+        before=request.args.get("before"),
+        limit=min(max(request.args.get("shown", SHOWN, type=int), 1), SHOWN_AT_MOST),
+    )
+    messages = window.messages[-SHOWN_AT_MOST:]
+    shown = tickets.show_messages(session, messages, desk().taxonomy)
+    return {
+        "messages": [message.to_json() for message in shown],
+        "earlier": window.earlier + len(window.messages) - len(messages),
+        "show_earlier": SHOWN,
+        "receipt": attention.receipt(session, row.conversation_id),
+        "evidence_options": evidence_options(desk().taxonomy),
+        "cannot_tell": CANNOT_TELL,
+    }
+
+
+def _triage(session: Any, row: Ticket) -> Shown:
+    """The triage fields, each with all its allowed values, likeliest first."""
+    triage = payloads.Triage.of(row.current_triage).to_json()["triage"] if row.current_triage is not None else []
+    chosen = []
+    for field in triage:
+        likely = {one["value"]: one["probability"] for one in field["alternatives"]}
+        options = sorted(allowed_values(desk().taxonomy, field["name"]), key=lambda key: -likely.get(key, 0.0))
+        now = field["corrected_value"] if field["status"] == "overridden" else field["value"]
+        chosen.append({**field, "options": options, "probabilities": likely, "now": now})
+    return {"fields": chosen}
+
+
+def _draft(session: Any, row: Ticket) -> Shown:
+    draft = drafts.proposed_draft(session, row)
+    return {
+        "draft": payloads.Draft.of(draft).to_json() if draft is not None else None,
+        "is_drafting": draft is None and drafts.is_being_drafted(session, row.conversation),
+    }
+
+
+def _status(session: Any, row: Ticket) -> Shown:
+    rating = row.conversation.rating
+    return {
+        "requester": {"email": row.requester.email, "external_id": row.requester.external_id},
+        "site_context": row.conversation.site_context,
+        "prechat": row.conversation.prechat or (),
+        "rating": rating,
+        "inbox": inboxes.brand(row.conversation.inbox, desk().settings),
+        "other_tickets": _other_tickets(session, row),
+        "known_tags": tags.known(session),
+        "agents": [{"id": one.public_id, "name": one.name} for one in people.active_agents(session)],
+        "teams": [{"key": one.key, "name": one.name} for one in people.all_teams(session)],
+        "followers": [{"id": one.public_id, "name": one.name} for one in actions.followers(session, row)],
+        "can_give_back": state.can_give_back(row.conversation),
+        "queue_position": state.queue_position(session, row.conversation),
+        "settable": [status.value for status in SETTABLE],
+    }
+
+
+def _other_tickets(session: Any, row: Ticket) -> list[Ticket]:
+    """The customer's newest other tickets that the agent may see."""
+    filters = TicketFilters(requester=row.requester.public_id)
+    page = tickets.list_tickets(session, auth.agent(), filters, limit=OTHER_TICKETS + 1, with_fields=False)
+    return [ticket for ticket in page.tickets if ticket.id != row.id][:OTHER_TICKETS]
+
+
+_PANELS: Mapping[str, Callable[[Any, Ticket], Shown]] = {
+    "thread": _thread,
+    "triage": _triage,
+    "draft": _draft,
+    "status": _status,
+}
+PANELS = tuple(_PANELS)

@@ -1,140 +1,22 @@
-"""A full disk and clients that disconnect, on the real server: what it reports, what it keeps, and that it goes on."""
+"""A few customers out of luck for two minutes. `python -m tests.e2e.misfortune` has thirty of them for ten."""
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import socket
-import subprocess
-import urllib.error
-import urllib.request
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from PIL import Image
-from sqlalchemy import func, select
+from playwright.sync_api import Browser
 
-from assistant.db import Database
-from assistant.desk.access import Scope
-from assistant.models import Attachment, Ticket
-from assistant.runtime import open_database
-from assistant.settings import Settings
-from tests.e2e.server import Server
-from tests.factories import make_key, make_photo
+from tests.e2e.misfortune import misfortune
 
-_MEGABYTES = 24
-_ANSWERS_WITHIN = 120.0  # seconds, on a machine that may be busy
+pytestmark = pytest.mark.e2e
+
+SEED = 1
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small file system of the test's own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={_MEGABYTES}M", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(mount, check=False, capture_output=True, timeout=60).returncode == 0
-    except OSError:
-        mounted = False
-    if not mounted:
-        pytest.skip("Cannot mount a small file system here (needs root).")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True, capture_output=True, timeout=60)
-
-
-def body(text: str, photo: bytes) -> tuple[bytes, str]:
-    """A multipart form and its content type."""
-    boundary = uuid.uuid4().hex
-    field = f'--{boundary}\r\nContent-Disposition: form-data; name="text"\r\n\r\n{text}\r\n'
-    file = f'--{boundary}\r\nContent-Disposition: form-data; name="photos"; filename="p.jpg"\r\n'
-    end = f"\r\n--{boundary}--\r\n"
-    whole = (field + file + "Content-Type: image/jpeg\r\n\r\n").encode() + photo + end.encode()
-    return whole, f"multipart/form-data; boundary={boundary}"
-
-
-def submit(server: Server, key: str, text: str, photo: bytes) -> tuple[int, dict[str, Any]]:
-    data, form = body(text, photo)
-    headers = {"Authorization": f"Bearer {key}", "Content-Type": form, "Idempotency-Key": text.replace(" ", "-")}
-    try:
-        with urllib.request.urlopen(
-            urllib.request.Request(f"{server.url}/api/v1/tickets", data, headers), timeout=_ANSWERS_WITHIN
-        ) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
-
-
-def counts(db: Database) -> tuple[int, int]:
-    """Tickets and attachments."""
-    with db.read() as session:
-        return tuple(session.scalar(select(func.count()).select_from(table)) or 0 for table in (Ticket, Attachment))  # type: ignore[return-value]
-
-
-def noise(size: int) -> bytes:
-    """An incompressible photo of about ``size`` bytes."""
-    side = round((size / 1.6) ** 0.5)
-    stream = io.BytesIO()
-    Image.frombytes("RGB", (side, side), os.urandom(3 * side * side)).save(stream, "JPEG", quality=90)
-    return stream.getvalue()
-
-
-def test_a_full_disk_loses_nothing_and_says_so(disk: Path) -> None:
-    settings = Settings(data_dir=disk / "var")
-    db = open_database(settings)
-    key = make_key(db, Scope.TICKETS_WRITE)
-    server = Server(disk / "var", at_once=True, workers=0, ocr="off", disk_reserve=0)
-    large = noise(400_000)
-    try:
-        server.start()
-        assert submit(server, key, "before it was full", noise(50_000))[0] == 201
-        filler = disk / "filler"
-        with filler.open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(b"x" * 65_536)
-            except OSError:
-                pass
-        status, problem = submit(server, key, "while it was full", large)
-        assert status == 503
-        assert "disk" in problem["detail"]
-        assert counts(db) == (1, 1)
-        filler.unlink()
-        for _ in range(2):  # the client retries with the same key, once more than needed
-            assert submit(server, key, "while it was full", large)[0] in (200, 201)
-        assert counts(db) == (2, 2)
-    finally:
-        server.close()
-        db.close()
-
-
-def test_clients_that_vanish_in_the_middle_of_an_upload_leave_nothing_behind(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path / "var")
-    db = open_database(settings)
-    key = make_key(db, Scope.TICKETS_WRITE)
-    server = Server(tmp_path / "var", at_once=True, workers=0, ocr="off")
-    data, form = body("half of it", make_photo("E21"))
-    head = (
-        f"POST /api/v1/tickets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
-        f"Content-Type: {form}\r\nContent-Length: {len(data)}\r\n\r\n"
-    ).encode()
-    try:
-        server.start()
-        address = (urlsplit(server.url).hostname, urlsplit(server.url).port)
-        for sent in (b"POST /api", head[:-2], head, head + data[: len(data) // 2], head + data[:-3]):
-            with socket.create_connection(address, timeout=_ANSWERS_WITHIN) as client:
-                client.sendall(sent)
-        # Half-closed, with a Content-Length that is too large.
-        with socket.create_connection(address, timeout=_ANSWERS_WITHIN) as client:
-            client.sendall(head + data[: len(data) // 2])
-            client.shutdown(socket.SHUT_WR)
-            assert b"201" not in client.recv(1000)
-        assert submit(server, key, "all of it", make_photo("E21"))[0] == 201
-        assert counts(db) == (1, 1)
-    finally:
-        server.close()
-        db.close()
+def test_customers_out_of_luck_lose_nothing_and_are_not_left_in_silence(browser: Browser, tmp_path: Path) -> None:
+    with misfortune(browser, tmp_path, customers=4, seed=SEED) as run:
+        run.happen(minutes=2)
+        assert run.calm() == []
+        assert run.did["kill -9"] > 0
+        assert run.did["write"] > 6

@@ -187,3 +187,21 @@ def test_a_first_message_without_a_connection_goes_out_from_any_page_even_with_t
         page.wait_for_timeout(100)
     assert found == [["unsent at first"]]
     context.close()
+
+
+def test_what_a_page_learns_late_is_shown_in_its_place(browser: Browser, server: Server, site: Site) -> None:
+    context = browser.new_context()
+    page = visit(context, f"{site.stranger}/")
+    write(page, "late: one")
+    expect(chat_of(page).locator(".entry.customer")).to_contain_text("Sent")
+    context.route("**/widget/v1/**", lambda route: route.abort())
+    page.reload()
+    page.wait_for_function("window.SupportAssistant")
+    page.evaluate("SupportAssistant.open()")
+    write(page, "late: two")
+    expect(chat_of(page).locator(".entry.customer")).to_have_count(1)
+    context.unroute_all()
+    bubbles = chat_of(page).locator(".entry.customer .bubble")
+    expect(bubbles).to_have_text(["late: one", "late: two"])
+    expect(chat_of(page).locator("[data-delivery=sent]")).to_have_count(1)
+    context.close()

@@ -207,6 +207,21 @@ test("a message whose response is lost is sent again under the same id", async (
   assert.equal(requests.filter(({ path }) => path === "sessions").length, 1);
 });
 
+test("what a closed tab has left is sent from the one that is still open", async () => {
+  const requests = serveChat({ post: accepted });
+  const { chat, thread } = open();
+  await chat.resume();
+  await new Outbox().add({ clientId: "c_other", text: "It drips.", files: [], createdAt: "now", error: null });
+  mock.timers.tick(10_000);
+  await settle();
+  assert.deepEqual(requests, []); // the other tab may be at it
+  mock.timers.tick(10_000);
+  await settle();
+  assert.equal(thread.messages[0].text, "It drips.");
+  assert.equal(thread.delivery.kind, "sent");
+  assert.equal(local.keys("outbox.").length, 0);
+});
+
 /** A stream that tells what the test enqueues. */
 function eventStream() {
   let controller;

@@ -67,6 +67,29 @@ test("a second tab keeps the messages of the first", async () => {
   assert.deepEqual(found.map(({ clientId }) => clientId).sort(), ["a", "c"]);
 });
 
+test("what another tab leaves unsent is taken over, but not what it is sending, has sent or was refused", async () => {
+  const [closed, open] = [new Outbox(), new Outbox()];
+  for (const id of ["left", "sent", "refused"]) await closed.add(item(id, [photo]));
+  closed.update(closed.find("refused"), { error: { code: "file_kind", params: {} } });
+  assert.deepEqual(await open.takeOver(), []);
+  closed.remove(closed.find("sent"));
+  await closed.add(item("new"));
+  assert.deepEqual(await open.takeOver(), [{ ...item("left", [photo]), isLost: false }]);
+  assert.deepEqual(
+    (await open.takeOver()).map(({ clientId }) => clientId),
+    ["new"],
+  );
+});
+
+test("a message whose photos only its own tab has is left to it", async () => {
+  const outbox = new Outbox();
+  await new Outbox().add(item("a", [photo]));
+  indexedDB.rows.clear();
+  await outbox.takeOver();
+  assert.deepEqual(await outbox.takeOver(), []);
+  assert.equal((await new Outbox().load())[0].error, null);
+});
+
 test("loading twice adds nothing", async () => {
   const outbox = new Outbox();
   await outbox.add(item("a"));

@@ -7,6 +7,7 @@ import { inSeconds, joined, t, wordNotices } from "./texts.js";
 const SLOW = 20_000; // after this long the customer is told that it is still in progress
 const ASK_POSITION_EVERY = 30_000;
 const ASK_JOBS_AHEAD_EVERY = 3_000;
+const TAKE_OVER_EVERY = 10_000; // what another tab has not sent for so long
 const FIRST_RETRY = 2_000;
 const LAST_RETRY = 30_000;
 
@@ -49,6 +50,7 @@ export class Chat {
     });
     addEventListener("online", () => this.#flush());
     setInterval(() => this.#askPosition(), ASK_POSITION_EVERY);
+    setInterval(() => this.#takeOver(), TAKE_OVER_EVERY);
   }
 
   get wantsPerson() {
@@ -283,6 +285,14 @@ export class Chat {
       this.#isSending = false;
     }
     if (this.#nextUnsent() && this.#retry.timer === null) await this.#flush();
+  }
+
+  /** Send what a tab that is closed by now has left. */
+  async #takeOver() {
+    if (!navigator.onLine) return;
+    const left = await this.#outbox.takeOver();
+    for (const item of left) this.#showUnsent(item);
+    if (left.length) await this.#flush();
   }
 
   #nextUnsent() {

@@ -107,6 +107,7 @@ export function heardFromPage(key, raw) {
  */
 export class Outbox {
   #items = [];
+  #foreign = []; // keys of other tabs' messages, when they were last looked for
 
   get items() {
     return this.#items;
@@ -115,14 +116,31 @@ export class Outbox {
   async load() {
     for (const row of local.get("outbox", [])) local.set(ITEM + row.clientId, row); // of earlier versions
     local.remove("outbox");
-    for (const key of local.keys(ITEM)) {
-      const { photos: count, ...row } = local.get(key);
-      if (this.find(row.clientId)) continue;
-      const files = count ? ((await photos.get(row.clientId)) ?? []) : [];
-      this.#items.push({ ...row, files, isLost: files.length < count });
-    }
-    this.#items.sort((one, other) => one.createdAt.localeCompare(other.createdAt));
+    for (const key of this.#unknown) this.#take(await read(key));
     return this.#items;
+  }
+
+  /**
+   * Take what another tab has not sent since this was last called: it may be closed. Sent twice, it is stored once. What
+   * only that tab has whole, or was refused, is left to it.
+   */
+  async takeOver() {
+    const before = this.#foreign;
+    this.#foreign = this.#unknown.filter((key) => local.get(key).error === null);
+    const left = await Promise.all(this.#foreign.filter((key) => before.includes(key)).map(read));
+    return left.filter((item) => !item.isLost && this.#take(item));
+  }
+
+  get #unknown() {
+    return local.keys(ITEM).filter((key) => !this.find(key.slice(ITEM.length)));
+  }
+
+  /** @returns whether it was still unsent, and unknown */
+  #take(item) {
+    if (local.get(ITEM + item.clientId) === null || this.find(item.clientId)) return false;
+    this.#items.push(item);
+    this.#items.sort((one, other) => one.createdAt.localeCompare(other.createdAt));
+    return true;
   }
 
   /** Resolves once the item would survive closing the page. */
@@ -154,6 +172,13 @@ export class Outbox {
   #save({ clientId, text, files, createdAt, error }) {
     local.set(ITEM + clientId, { clientId, text, photos: files.length, createdAt, error });
   }
+}
+
+/** A stored message, with its photos. */
+async function read(key) {
+  const { photos: count, ...row } = local.get(key);
+  const files = count ? ((await photos.get(row.clientId)) ?? []) : [];
+  return { ...row, files, isLost: files.length < count };
 }
 
 /** A unique id. crypto.randomUUID does not exist on pages served without https. */

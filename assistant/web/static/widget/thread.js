@@ -9,6 +9,7 @@ import { dayOf, t, timeOf, wordNotices } from "./texts.js";
 const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif"];
 const MARGIN = 12; // pixels kept free above a message at the upper edge
 const NEAR = 48; // pixels from the end that still count as the end
+const UNSENT = Infinity;
 const LOST = ["missing", "damaged", "infected"];
 
 export class Thread {
@@ -24,7 +25,7 @@ export class Thread {
   #byId = new Map();
   #messages = new Map(); // as the server has them, by id
   #byClientId = new Map();
-  #lastDay = null;
+  #times = new WeakMap(); // when what is shown was said, in milliseconds; UNSENT until the server has it
   #streamed = "";
   #isAtEnd = true;
   #sizes = ""; // heights of scroller and content at the last check
@@ -62,7 +63,6 @@ export class Thread {
     this.#byId.clear();
     this.#messages.clear();
     this.#byClientId.clear();
-    this.#lastDay = null;
     this.hideWriting();
   }
 
@@ -73,7 +73,7 @@ export class Thread {
 
   /** Whether the server has this message of the customer's. */
   hasSent(clientId) {
-    return [...this.#byId.values()].includes(this.#byClientId.get(clientId));
+    return this.#isKnown(this.#byClientId.get(clientId));
   }
 
   /** Show a message from the server. Returns whether it is new; one sent from here replaces its unsent bubble. */
@@ -84,12 +84,8 @@ export class Thread {
     this.#messages.set(message.id, message);
     this.#byId.set(message.id, entry);
     if (message.client_id) this.#byClientId.set(message.client_id, entry);
-    if (own) {
-      own.replaceWith(entry);
-    } else {
-      this.#addDay(new Date(message.created_at));
-      this.#log.append(entry);
-    }
+    own?.replaceWith(entry);
+    this.#place(entry, Date.parse(message.created_at));
     this.#follow(message.author === "customer");
     return !own;
   }
@@ -105,13 +101,14 @@ export class Thread {
     this.#messages.set(message.id, message);
     this.#byId.set(message.id, entry);
     if (message.client_id) this.#byClientId.set(message.client_id, entry);
+    this.#times.set(entry, this.#times.get(shown));
     shown.replaceWith(entry);
   }
 
   /** Show everything in the language that is spoken now. What is being sent is left to whoever sends it. */
   reword() {
     for (const message of this.#messages.values()) this.update(message);
-    for (const shown of this.#log.querySelectorAll(".day")) shown.textContent = dayOf(new Date(shown.dataset.day));
+    this.#drawDays();
     for (const state of this.#log.querySelectorAll("[data-delivery=sent] .delivery span"))
       state.textContent = t("sent");
   }
@@ -125,8 +122,7 @@ export class Thread {
     if (item.files.length) entry.querySelector(".bubble").before(photos);
     if (!item.text) entry.querySelector(".bubble").hidden = true;
     this.#byClientId.set(item.clientId, entry);
-    this.#addDay(new Date(item.createdAt));
-    this.#log.append(entry);
+    this.#place(entry, UNSENT);
     this.#isAtEnd = true;
     this.#jumpToEnd();
   }
@@ -138,6 +134,10 @@ export class Thread {
     if (!place) return;
     const hadFocus = place.contains(document.activeElement);
     entry.dataset.delivery = kind;
+    // What was refused stays where it is. What waits moves on: it comes after what was said meanwhile.
+    if (kind === "failed")
+      this.#times.set(entry, this.#timeBefore(entry) || Date.parse(entry.querySelector("time").dateTime));
+    else if (this.#times.get(entry) !== UNSENT && !this.#isKnown(entry)) this.#place(entry, UNSENT);
     const symbol = { sent: "check", failed: "warn", waiting: "clock", sending: "clock" }[kind];
     place.replaceChildren(icon(symbol), make("span", { dir: "auto" }, text));
     if (progress) place.append(make("progress", { max: 1, value: 0, "aria-label": text }));
@@ -173,7 +173,9 @@ export class Thread {
 
   /** Show a notice of the widget itself. */
   showNotice(text) {
-    this.#log.append(make("p.notice", { dir: "auto" }, text));
+    const notice = make("p.notice", { dir: "auto" }, text);
+    this.#times.set(notice, this.#timeBefore());
+    this.#log.append(notice);
     this.#follow(true);
   }
 
@@ -252,15 +254,49 @@ export class Thread {
     if (this.#isAtEnd) this.#newest.hidden = true;
   }
 
-  #addDay(date) {
-    const day = date.toDateString();
-    if (day === this.#lastDay) return;
-    const isFirstToday = this.#lastDay === null && day === new Date().toDateString();
-    this.#lastDay = day;
-    if (isFirstToday) return; // today's conversation needs no date
-    const shown = make("p.day", {}, dayOf(date));
-    shown.dataset.day = date.toISOString();
-    this.#log.append(shown);
+  /** Put something before the first thing that was said later: pages learn of messages in any order. */
+  #place(entry, time) {
+    this.#times.set(entry, time);
+    const all = [...this.#log.children].filter((one) => this.#times.has(one));
+    const others = all.filter((one) => one !== entry);
+    const later = others.find((one) => this.#times.get(one) > time);
+    // What is in its place already keeps the focus and is not read aloud again.
+    const isThere = all.includes(entry) && all[all.indexOf(entry) + 1] === later;
+    if (!isThere) this.#log.insertBefore(entry, later ?? null);
+    this.#drawDays();
+  }
+
+  #isKnown(entry) {
+    return [...this.#byId.values()].includes(entry);
+  }
+
+  /** The latest time that the server has told of anything before this entry, or of anything at all; 0 if of nothing. */
+  #timeBefore(entry = null) {
+    const all = [...this.#log.children];
+    const before = entry === null ? all : all.slice(0, all.indexOf(entry));
+    return Math.max(0, ...before.map((one) => this.#times.get(one)).filter((time) => time < UNSENT));
+  }
+
+  /** A line before the first message of each day, unless it is today. Lines that are right are left alone. */
+  #drawDays() {
+    let last = new Date().toDateString();
+    let line = null; // above the message that is looked at
+    for (const shown of [...this.#log.children]) {
+      if (shown.matches(".day")) {
+        line?.remove();
+        line = shown;
+        continue;
+      }
+      const said = this.#times.get(shown);
+      const date = said === UNSENT ? new Date() : new Date(said || shown.querySelector("time")?.dateTime || Date.now());
+      const words = date.toDateString() === last ? null : dayOf(date);
+      if (words === null) line?.remove();
+      else if (line === null) shown.before(make("p.day", {}, words));
+      else if (line.textContent !== words) line.textContent = words;
+      last = date.toDateString();
+      line = null;
+    }
+    line?.remove();
   }
 
   #entry(message) {

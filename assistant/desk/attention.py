@@ -31,6 +31,9 @@ class Unread:
     newest: Message | None = None
 
 
+NOTHING = Unread()
+
+
 @dataclass(frozen=True)
 class Receipt:
     """What became of the newest reply. ``how``: "seen", "mailed" or "delivered" (a browser has it)."""

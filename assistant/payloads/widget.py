@@ -49,9 +49,10 @@ class OwnConversation(Payload):
     last_author: Author
     last_text: str
     last_notices: tuple[Notice, ...] = Field(description="Of a message by the system: what it says, code by code.")
+    unread: int = Field(description="Replies that the customer has not seen.")
 
     @classmethod
-    def of(cls, conversation: models.Conversation, last: models.Message) -> Self:
+    def of(cls, conversation: models.Conversation, last: models.Message, *, unread: int) -> Self:
         return cls(
             id=conversation.public_id,
             state=conversation.state,
@@ -60,4 +61,5 @@ class OwnConversation(Payload):
             last_author=last.author,
             last_text=last.text,
             last_notices=tuple(Notice(**notice) for notice in last.notices or ()),
+            unread=unread,
         )

@@ -15,8 +15,9 @@ from typing import Any, cast
 from flask import Blueprint, Response, current_app, g, jsonify, render_template, request
 
 from assistant import payloads, wording
-from assistant.desk import access, attachments, conversations, feed, inboxes, sessions, site_context, state
+from assistant.desk import access, attachments, attention, conversations, feed, inboxes, sessions, site_context, state
 from assistant.desk.access import SessionPrincipal
+from assistant.desk.attention import NOTHING
 from assistant.desk.conversations import NewMessage, Posted
 from assistant.desk.events import Audience
 from assistant.errors import Conflict, Invalid
@@ -76,10 +77,14 @@ def list_conversations() -> Response:
     principal = auth.visitor()
     with desk().db.read() as session:
         own = conversations.own_conversations(session, principal)
+        unread = attention.unread(session, [one.id for one, _ in own])
         row = session.get_one(WidgetSession, principal.session_id)
         body = {
             "session": {**payloads.WidgetSession.of(row).to_json(), "renew": sessions.is_due(row)},
-            "conversations": [payloads.OwnConversation.of(one, last).to_json() for one, last in own],
+            "conversations": [
+                payloads.OwnConversation.of(one, last, unread=unread.get(one.id, NOTHING).count).to_json()
+                for one, last in own
+            ],
         }
     return jsonify(body)
 

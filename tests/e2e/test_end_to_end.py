@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import APIRequestContext, Browser, Error, Frame, Page, Route, expect
+from playwright.sync_api import APIRequestContext, Browser, Error, Frame, Locator, Page, Route, expect
 from sqlalchemy import select, update
 
 from assistant import sample
@@ -24,9 +24,9 @@ from assistant.knowledge.imports import import_folder
 from assistant.models import Job, Message
 from assistant.runtime import build
 from assistant.settings import Settings
-from tests.e2e.conftest import WAIT
+from tests.e2e.conftest import WAIT, Site
 from tests.e2e.server import Server
-from tests.factories import PASSWORD, make_agent
+from tests.factories import PASSWORD, make_agent, make_inbox
 from tests.mail_server import Mailbox, open_mailbox
 
 pytestmark = pytest.mark.e2e
@@ -41,13 +41,19 @@ def mailbox() -> Iterator[Mailbox]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Iterator[Server]:
-    """A server with the sample company and one agent, which sends mail."""
+def site(make_site: Callable[[], Site]) -> Site:
+    return make_site()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox, site: Site) -> Iterator[Server]:
+    """A server with the sample company and one agent, which sends mail; its inbox "form" asks for the name first."""
     folder = tmp_path_factory.mktemp("e2e") / "var"
     runtime = build(Settings(data_dir=folder))
     embedder = runtime.desk.capabilities.embedder
     import_folder(runtime.desk.db, path=sample.articles_dir(), source="sample", embedder=embedder)
     make_agent(runtime.desk.db, "alice", admin=True)
+    make_inbox(runtime.desk.db, "form", origins=[site.url], prechat={"name": "required", "email": "no"})
     runtime.close()
     server = Server(folder, smtp_url=f"smtp://{mailbox.url}", mail_from="help@shop.example")
     try:
@@ -221,6 +227,108 @@ def test_by_keyboard_a_customer_searches_reads_asks_and_says_what_is_missing(
     assert customer.complaints == []
 
 
+class Keyboard:
+    """A customer without a mouse, who knows where the focus is after every key."""
+
+    def __init__(self, page: Page, chat: Frame) -> None:
+        self._page = page
+        self.chat = chat
+
+    def press(self, key: str, *, focus: Locator) -> None:
+        self._page.keyboard.press(key)
+        expect(focus).to_be_focused()
+
+    def type(self, text: str) -> None:
+        self._page.keyboard.type(text)
+
+    def go(self, target: Locator, key: str = "Enter", *, back: bool = False, focus: Locator | None = None) -> None:
+        """Tab to it and press it. ``focus``: where the focus is then, if not there."""
+        for _ in range(40):
+            self._page.keyboard.press("Shift+Tab" if back else "Tab")
+            if target.evaluate("(one) => one === document.activeElement"):
+                return self.press(key, focus=focus or target)
+        raise AssertionError(f"the keyboard does not get to {target}")
+
+    def attach(self, photo: Path) -> None:
+        with self._page.expect_file_chooser() as choosing:
+            self.go(self.chat.locator("#attach"), back=True)
+        choosing.value.set_files(photo)
+        expect(self.chat.locator("#chips li")).to_have_count(1)
+        expect(self.chat.locator("#text")).to_be_focused()
+
+
+def ask_by_keyboard(keys: Keyboard) -> None:
+    chat, text = keys.chat, keys.chat.locator("#text")
+    expect(chat.get_by_label("Your name")).to_be_focused()
+    keys.type("Rosa")
+    keys.press("Enter", focus=text)
+    keys.attach(sample.articles_dir().parent / "photos" / "coffee-machine-e21.jpg")
+    keys.go(chat.locator("#chips button"), back=True, focus=text)
+    expect(chat.locator("#chips li")).to_have_count(0)
+    keys.type("What does E21 mean on the BrewMaster 300?")
+    keys.press("Enter", focus=text)
+    answer = chat.locator("#log .entry.assistant").last
+    expect(answer.locator(".source")).to_have_count(1)
+    keys.go(answer.locator(".source"), back=True)
+    expect(answer.locator(".passage").first).to_be_visible()
+    helped = answer.get_by_role("button", name="Yes, this helped")
+    keys.go(helped, "Space")
+    expect(helped).to_have_attribute("aria-pressed", "true")
+
+
+def end_by_keyboard(keys: Keyboard) -> None:
+    chat = keys.chat
+    worst, good = (chat.get_by_role("radio", name=name, exact=True) for name in ("Very bad", "Good"))
+    keys.go(chat.locator("#person"), focus=chat.locator("#text"))
+    expect(chat.locator("body")).to_have_attribute("data-state", "handed_off")
+    keys.go(chat.locator("#end"), focus=chat.get_by_role("button", name="End", exact=True))
+    keys.press("Enter", focus=worst)
+    for _ in range(2):
+        chat.page.keyboard.press("ArrowRight")
+    keys.press("ArrowRight", focus=good)
+    keys.go(chat.get_by_label("What should we know?"), "Q")
+    keys.go(chat.get_by_role("button", name="Send rating"), focus=chat.locator("#csat button"))
+    expect(chat.locator("#csat")).to_contain_text("Good (4/5)")
+
+
+def look_around_by_keyboard(keys: Keyboard) -> None:
+    chat, text = keys.chat, keys.chat.locator("#text")
+    earlier, search = chat.locator("#open-earlier"), chat.locator(".head .open-help")
+    keys.go(earlier, back=True, focus=chat.locator("#earlier-title"))
+    keys.press("Escape", focus=earlier)
+    keys.press("Enter", focus=chat.locator("#earlier-title"))
+    keys.go(chat.locator("#earlier-list .result"), focus=text)
+    keys.go(search, back=True, focus=chat.locator("#help-query"))
+    keys.type("E21 coffee machine")
+    keys.press("Enter", focus=chat.locator("#help-query"))
+    result = chat.locator("#help-results .result").first
+    result.wait_for()
+    keys.go(result, focus=chat.locator("#article-title"))
+    keys.press("Escape", focus=result)
+    keys.press("Escape", focus=search)
+
+
+def test_the_keyboard_alone_does_everything(browser: Browser, server: Server, site: Site, pictures: Path) -> None:
+    customer = Witness(browser, pictures)
+    page = customer.page
+    loader = f'<script src="{server.url}/widget/loader.js" data-inbox="form" async></script>'
+    site.add("/form", "<main>A shop</main>", head=loader)
+    page.goto(f"{site.url}/form")
+    page.wait_for_function("window.SupportAssistant")
+    page.evaluate("new Promise((done) => SupportAssistant.on('ready', done))")
+    page.keyboard.press("Tab")  # the launcher is all there is on the page
+    with page.expect_event("framenavigated", lambda frame: "/widget" in frame.url) as opened:
+        page.keyboard.press("Enter")
+    keys = Keyboard(page, opened.value)
+    ask_by_keyboard(keys)
+    end_by_keyboard(keys)
+    look_around_by_keyboard(keys)
+    page.keyboard.press("Escape")
+    wait_for_focus(keys.chat, gained=False)  # the focus is back on the launcher
+    keys.press("Enter", focus=keys.chat.locator("#text"))
+    assert customer.complaints == []
+
+
 def test_a_conversation_is_given_back_ended_rated_and_found_again(
     browser: Browser, server: Server, pictures: Path
 ) -> None:
@@ -258,11 +366,23 @@ def test_a_conversation_is_given_back_ended_rated_and_found_again(
     chat.locator("#open-earlier").press("Enter")
     chat.locator("#start-new").press("Enter")
     expect(chat.locator("#welcome")).to_be_visible()
-    chat.locator("#open-earlier").press("Enter")
-    expect(chat.locator("#earlier-list .result")).to_have_count(1)
+
+    # A reply in a conversation that the customer has left is not missed.
+    page.locator("#reply-text").fill("The form for clubs is online now.")
+    page.get_by_role("button", name="Send reply").click()
+    earlier = chat.get_by_role("button", name="Your conversations (New messages: 1)")
+    earlier.wait_for()
+    customer.picture("unread-elsewhere")
+    chat.locator("#close").click()
+    expect(customer.page).to_have_title(re.compile(r"^\(1\) "))
+    customer.page.get_by_role("button", name="Describe the problem").click()
+    earlier.press("Enter")
+    [row] = chat.locator("#earlier-list .result").all()
+    expect(row.locator(".unread")).to_have_text("1")
     customer.picture("earlier")
-    chat.locator("#earlier-list .result").press("Enter")
-    expect(chat.locator("#csat")).to_contain_text("Good (4/5)")
+    row.press("Enter")
+    expect(chat.locator("#log")).to_contain_text("online now")
+    expect(chat.get_by_role("button", name="Your conversations", exact=True)).to_be_visible()
     assert customer.complaints == []
     assert agent.complaints == []
 

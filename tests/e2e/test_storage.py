@@ -189,6 +189,15 @@ def test_a_first_message_without_a_connection_goes_out_from_any_page_even_with_t
     context.close()
 
 
+def test_a_tab_that_was_there_first_hears_of_what_another_begins(browser: Browser, server: Server, site: Site) -> None:
+    context = browser.new_context()
+    first, second = (visit(context, f"{site.stranger}/", opened=False) for _ in range(2))
+    second.evaluate("SupportAssistant.open()")
+    write(second, "in the second tab")
+    expect(chat_of(first).locator(".entry.customer")).to_contain_text("in the second tab")
+    context.close()
+
+
 def test_what_a_page_learns_late_is_shown_in_its_place(browser: Browser, server: Server, site: Site) -> None:
     context = browser.new_context()
     page = visit(context, f"{site.stranger}/")

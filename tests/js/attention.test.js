@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 import { Attention } from "../../assistant/web/static/widget/attention.js";
+import { settle } from "./browser.js";
 
 const nobody = { delivered: null, seen: null, seen_by_agents: null };
 const said = (id, author, text = id) => ({ id, author, text, client_id: author === "customer" ? `c_${id}` : null });
@@ -55,18 +56,57 @@ test("a customer who waits for a first answer has nothing to acknowledge", () =>
   assert.deepEqual(told, []);
 });
 
-test("what could not be told is told with the next change", async () => {
-  let works = false;
+test("what could not be told is told again by itself, less and less often", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  let tries = 0;
   api.read = async (...news) => {
-    if (!works) throw new Error("offline");
+    if (++tries < 3) throw { isPassing: true };
     told.push(news);
   };
   attention.isLooking = true;
   attention.start([said("m1", "customer"), said("m2", "agent")], nobody);
-  await new Promise((resolve) => setTimeout(resolve));
-  works = true;
-  attention.isLooking = true;
+  for (const [pause, after] of [
+    [1_999, 1],
+    [1, 2],
+    [3_999, 2],
+    [1, 3],
+    [600_000, 3],
+  ]) {
+    await settle();
+    mock.timers.tick(pause);
+    await settle();
+    assert.equal(tries, after);
+  }
   assert.deepEqual(told, [["m2", true]]);
+  mock.timers.reset();
+});
+
+test("what the server refuses to be told is not told again", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  api.read = mock.fn(async () => {
+    throw { isPassing: false };
+  });
+  attention.start([said("m1", "customer"), said("m2", "agent")], nobody);
+  await settle();
+  mock.timers.tick(600_000);
+  attention.isLooking = true;
+  await settle();
+  assert.equal(api.read.mock.callCount(), 2); // delivered, then seen
+  mock.timers.reset();
+});
+
+test("replies in other conversations count, also while this one is looked at, and when it is left", () => {
+  const listed = (id, unread, author = "agent") => ({ id, unread, last_author: author, last_text: `last of ${id}` });
+  attention.start([said("m1", "customer"), said("m2", "agent", "here")], nobody);
+  attention.listed = [listed("cnv_1", 1), listed("cnv_2", 0), listed("cnv_3", 2, "system"), listed("cnv_4", 1)];
+  assert.deepEqual(unread, { count: 4, preview: "here", elsewhere: 3 });
+  attention.isLooking = true;
+  assert.deepEqual(unread, { count: 3, preview: "last of cnv_4", elsewhere: 3 });
+  api.conversation = null;
+  attention.forget();
+  assert.equal(unread.count, 3); // what was looked at is not unread
+  attention.listed = [];
+  assert.deepEqual(unread, { count: 0, preview: "", elsewhere: 0 });
 });
 
 test("agents have seen everything up to the newest message that they had before them", () => {

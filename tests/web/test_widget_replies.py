@@ -10,7 +10,7 @@ import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
 from pydantic import SecretStr
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from assistant.db import Database, utcnow
 from assistant.desk import attention, conversations, expectations, inboxes, links, state
@@ -63,6 +63,40 @@ def test_a_browser_says_what_it_has_shown_and_every_browser_learns_it(
         assert client.put(f"{rosa.path}/read", headers=rosa.headers, json=wrong).status_code == 422
     other = Browser(client)
     assert client.put(f"{rosa.path}/read", headers=other.headers, json={}).status_code == 404
+
+
+def test_unread_replies_are_counted_in_every_conversation(
+    client: FlaskClient, rosa: Browser, db: Database, alice: Persona
+) -> None:
+    def listed() -> tuple[list[int], int]:
+        """Of the newest conversation first, and how many statements it took."""
+        ran: list[str] = []
+        note = lambda *arguments: ran.append(arguments[2])  # noqa: E731
+        event.listen(db.engine, "before_cursor_execute", note)
+        found = client.get("/widget/v1/conversations", headers=rosa.headers).json["conversations"]
+        event.remove(db.engine, "before_cursor_execute", note)
+        return [one["unread"] for one in found], len(ran)
+
+    def begin_another(text: str) -> None:
+        form = {"text": text, "after": rosa.conversation}
+        rosa.conversation = client.post("/widget/v1/conversations", headers=rosa.headers, data=form).json[
+            "conversation"
+        ]["id"]
+
+    answer(db, rosa, alice)
+    newest, first = answer(db, rosa, alice), rosa.path
+    begin_another("It leaks again.")
+    unread, few = listed()
+    assert unread == [0, 2]
+    for _ in range(3):
+        begin_another("And again.")
+        answer(db, rosa, alice)
+    stranger = Browser(client)
+    stranger.say("Hello")
+    answer(db, stranger, alice)
+    assert listed() == ([1, 1, 1, 0, 2], few)
+    client.put(f"{first}/read", headers=rosa.headers, json={"message": newest.public_id, "seen": True})
+    assert listed() == ([1, 1, 1, 0, 0], few)
 
 
 def test_agents_see_receipts_and_their_customers_see_theirs(

@@ -1,7 +1,10 @@
-// What the customer has seen of the conversation: told to the server, which tells their other tabs and devices, and
-// counted for the launcher's badge.
+// What the customer has seen of their conversations: told to the server, which tells their other tabs and devices, and
+// counted for the launcher's badge. Of the conversation that is shown every message is known here; of the others, what the
+// server said when it was last asked.
 
 const TYPING_EVERY = 3_000; // the server holds a sign of typing for six seconds
+const FIRST_RETRY = 2_000;
+const LAST_RETRY = 60_000;
 const PREVIEW = 140; // characters
 
 export class Attention {
@@ -11,10 +14,15 @@ export class Attention {
   #isLooking = false;
   #messages = []; // public ones, in order
   #known = { delivered: null, seen: null, seen_by_agents: null };
+  #listed = []; // all conversations of the customer, the newest first
   #told = ""; // what the server was told last
+  #retry = { timer: null, pause: FIRST_RETRY };
   #typedAt = 0;
 
-  /** @param view {onUnread({count, preview}), onChange()}: onChange when either side has seen more */
+  /**
+   * @param view {onUnread({count, preview, elsewhere}), onChange()}: `count` is of all conversations, `elsewhere` of those
+   *   that are not shown; onChange when either side has seen more
+   */
   constructor(api, { onUnread, onChange }) {
     this.#api = api;
     this.#onUnread = onUnread;
@@ -28,8 +36,20 @@ export class Attention {
     this.apply(known);
   }
 
+  /** No conversation is shown any more. */
   forget() {
     this.start([], { delivered: null, seen: null, seen_by_agents: null });
+  }
+
+  /** All conversations of the customer, as the server lists them. */
+  set listed(conversations) {
+    this.#listed = conversations;
+    this.#tell();
+  }
+
+  /** Whether there is a conversation of which nothing is heard unless the server is asked. */
+  get hasOthers() {
+    return this.#others.length > 0;
   }
 
   add(message) {
@@ -68,21 +88,46 @@ export class Attention {
     this.#api.typing().catch(() => {}); // the next sign may come through
   }
 
+  get #others() {
+    return this.#listed.filter(({ id }) => id !== this.#api.conversation);
+  }
+
   get #unread() {
     return this.#messages.slice(this.#place(this.#known.seen) + 1).filter(isReply);
   }
 
   #tell() {
+    const here = this.#isLooking ? [] : this.#unread;
+    const shown = this.#messages.length ? this.#listed.find(({ id }) => id === this.#api.conversation) : null;
+    if (shown) shown.unread = here.length; // for when it is left
+    const others = this.#others.filter(({ unread }) => unread > 0);
+    const elsewhere = others.reduce((sum, { unread }) => sum + unread, 0);
+    const preview =
+      here.at(-1)?.text ?? others.find(({ last_author }) => isReply({ author: last_author }))?.last_text ?? "";
+    this.#onUnread({ count: here.length + elsewhere, preview: preview.slice(0, PREVIEW), elsewhere });
+    this.#acknowledge();
+  }
+
+  /** Tell the server how far the customer is, until it knows. */
+  #acknowledge() {
     const newest = this.#messages.at(-1);
-    const unread = this.#isLooking ? [] : this.#unread;
-    this.#onUnread({ count: unread.length, preview: unread.at(-1)?.text.slice(0, PREVIEW) ?? "" });
     if (!newest || !this.#messages.some(isReply)) return;
     const at = this.#messages.length - 1;
     const isKnown = this.#place(this.#isLooking ? this.#known.seen : this.#known.delivered) >= at;
     const news = `${newest.id} ${this.#isLooking}`;
     if (isKnown || news === this.#told) return;
     this.#told = news;
-    this.#api.read(newest.id, this.#isLooking).catch(() => (this.#told = "")); // told again with the next change
+    clearTimeout(this.#retry.timer);
+    this.#api.read(newest.id, this.#isLooking).then(
+      () => (this.#retry.pause = FIRST_RETRY),
+      (problem) => problem.isPassing && news === this.#told && this.#tellLater(),
+    );
+  }
+
+  #tellLater() {
+    this.#told = "";
+    this.#retry.timer = setTimeout(() => this.#acknowledge(), this.#retry.pause);
+    this.#retry.pause = Math.min(2 * this.#retry.pause, LAST_RETRY);
   }
 
   #place(messageId) {

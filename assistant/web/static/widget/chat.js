@@ -7,6 +7,7 @@ import { inSeconds, joined, t, wordNotices } from "./texts.js";
 const SLOW = 20_000; // after this long the customer is told that it is still in progress
 const ASK_POSITION_EVERY = 30_000;
 const ASK_JOBS_AHEAD_EVERY = 3_000;
+const ASK_ELSEWHERE_EVERY = 20_000;
 const TAKE_OVER_EVERY = 10_000; // what another tab has not sent for so long
 const FIRST_RETRY = 2_000;
 const LAST_RETRY = 30_000;
@@ -50,6 +51,7 @@ export class Chat {
     });
     addEventListener("online", () => this.#flush());
     setInterval(() => this.#askPosition(), ASK_POSITION_EVERY);
+    setInterval(() => this.#attention.hasOthers && this.#askElsewhere(), ASK_ELSEWHERE_EVERY);
     setInterval(() => this.#takeOver(), TAKE_OVER_EVERY);
   }
 
@@ -117,6 +119,7 @@ export class Chat {
     this.#thread.clear();
     this.#api.conversation = id;
     await this.#sync();
+    void this.#askElsewhere();
     return true;
   }
 
@@ -126,6 +129,7 @@ export class Chat {
     this.#leave();
     local.remove("wants_person");
     this.#thread.clear();
+    void this.#askElsewhere();
   }
 
   /** Say everything in the language that is spoken now. */
@@ -521,6 +525,13 @@ export class Chat {
     if (session.renew) await this.#renewToken();
     const [newest] = conversations;
     if (newest && newest.id !== local.get("left")) this.#api.conversation = newest.id;
+    this.#attention.listed = conversations;
+  }
+
+  /** What has come in the customer's other conversations, of which no stream tells. */
+  async #askElsewhere() {
+    const listed = this.#api.token && navigator.onLine ? await this.#api.conversations().catch(() => null) : null;
+    if (listed) this.#attention.listed = listed.conversations;
   }
 
   #askPosition() {
@@ -551,6 +562,7 @@ export class Chat {
   #forgetSession() {
     this.#isOpen = false;
     this.#api.token = null;
+    this.#attention.listed = [];
     local.remove("session");
     local.remove("left");
   }

@@ -10,12 +10,17 @@ export class EndButton {
   #holder;
   #button;
   #onEnd;
+  #onGone;
 
-  /** @param holder the element around the button, in which the question takes its place */
-  constructor(holder, button, onEnd) {
+  /**
+   * @param holder the element around the button, in which the question takes its place
+   * @param onGone called to take the focus if the button, which had it, is gone with the conversation
+   */
+  constructor(holder, button, { onEnd, onGone }) {
     this.#holder = holder;
     this.#button = button;
     this.#onEnd = onEnd;
+    this.#onGone = onGone;
     button.addEventListener("click", () => this.#ask());
   }
 
@@ -23,7 +28,8 @@ export class EndButton {
     const done = () => {
       question.remove();
       this.#holder.classList.remove("asking");
-      this.#button.focus();
+      if (this.#button.hidden) this.#onGone();
+      else this.#button.focus();
     };
     const end = async () => {
       yes.disabled = true;
@@ -51,6 +57,12 @@ export class RatingForm {
   #onRate;
   #shown = null; // what is shown, as JSON
   #isChanging = false;
+
+  /** Whether it is there, with the focus on its first part. */
+  focus() {
+    if (!this.#element.hidden) this.#element.querySelector("input, button")?.focus();
+    return this.#element.contains(document.activeElement);
+  }
 
   /** @param onRate stores {score, comment}; resolves to the rating as it is then, or rejects with what to tell */
   constructor(element, onRate) {
@@ -134,6 +146,7 @@ export class RatingForm {
       const rating = await this.#onRate({ score, comment: form.elements.comment.value.trim() });
       this.#isChanging = false;
       this.show({ rating });
+      this.focus();
     } catch (text) {
       button.disabled = false;
       problem.textContent = text;

@@ -64,7 +64,8 @@ export class Followup {
   }
 
   #sendTranscript() {
-    return this.#try(async () => t("transcript_sent", await this.#api.sendTranscript()));
+    const sent = this.#try(async () => t("transcript_sent", await this.#api.sendTranscript()));
+    return sent.then(() => this.#element.focus()); // the button has been redrawn
   }
 
   async #try(action) {

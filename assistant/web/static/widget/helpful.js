@@ -52,6 +52,7 @@ function feedback(message, { onRate, onPerson }) {
     if (!stored) return;
     message.feedback = text.value.trim();
     form.replaceChildren(make("p", { role: "status" }, t("feedback_thanks")), person);
+    person.focus(); // what had it is gone
   });
   return form;
 }

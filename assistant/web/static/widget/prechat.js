@@ -47,6 +47,10 @@ export class Prechat {
     return { ...(name && { name }), ...(email && { email }) };
   }
 
+  focus() {
+    this.#form.elements[0]?.focus();
+  }
+
   /** What the page knows of its visitor need not be typed. */
   prefill({ name, email }) {
     for (const [key, value] of Object.entries({ name, email })) {

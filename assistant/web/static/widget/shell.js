@@ -414,6 +414,7 @@
   listen(window, "message", receive);
   listen(window, "storage", ({ key, newValue }) => {
     if (isReady && key?.startsWith(KEPT)) post("stored", { key: key.slice(KEPT.length), value: newValue });
+    if (key === `${KEPT}session` && newValue) makeFrame(); // the customer has begun in another tab
   });
   listen(window, "online", () => frame && !isReady && renewFrame());
   for (const kind of ["resize", "scroll"]) if (window.visualViewport) listen(window.visualViewport, kind, fit);

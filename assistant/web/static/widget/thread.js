@@ -49,7 +49,10 @@ export class Thread {
     this.#onPerson = onPerson;
     this.#onArticle = onArticle;
     scroller.addEventListener("scroll", () => this.#noticeScroll(), { passive: true });
-    newest.addEventListener("click", () => this.scrollToEnd());
+    newest.addEventListener("click", () => {
+      this.scrollToEnd();
+      scroller.focus(); // the button is gone
+    });
     new ResizeObserver(() => this.#isAtEnd && this.#jumpToEnd()).observe(log);
     new ResizeObserver(() => this.#isAtEnd && this.#jumpToEnd()).observe(scroller);
   }
@@ -84,7 +87,7 @@ export class Thread {
     this.#messages.set(message.id, message);
     this.#byId.set(message.id, entry);
     if (message.client_id) this.#byClientId.set(message.client_id, entry);
-    own?.replaceWith(entry);
+    if (own) this.#replace(own, entry);
     this.#place(entry, Date.parse(message.created_at));
     this.#follow(message.author === "customer");
     return !own;
@@ -102,7 +105,7 @@ export class Thread {
     this.#byId.set(message.id, entry);
     if (message.client_id) this.#byClientId.set(message.client_id, entry);
     this.#times.set(entry, this.#times.get(shown));
-    shown.replaceWith(entry);
+    this.#replace(shown, entry);
   }
 
   /** Show everything in the language that is spoken now. What is being sent is left to whoever sends it. */
@@ -264,6 +267,12 @@ export class Thread {
     const isThere = all.includes(entry) && all[all.indexOf(entry) + 1] === later;
     if (!isThere) this.#log.insertBefore(entry, later ?? null);
     this.#drawDays();
+  }
+
+  #replace(shown, entry) {
+    const hadFocus = shown.contains(document.activeElement);
+    shown.replaceWith(entry);
+    if (hadFocus) this.#scroller.focus();
   }
 
   #isKnown(entry) {

@@ -15,7 +15,7 @@ import { Prechat } from "./prechat.js";
 import { Screens } from "./screens.js";
 import { readContext } from "./site.js";
 import { heardFromPage, keepOnPage, Outbox, useInbox } from "./store.js";
-import { fillIn, joined, momentOf, onLanguage, t, useLanguage, wordNotices } from "./texts.js";
+import { digits, fillIn, joined, momentOf, onLanguage, t, useLanguage, wordNotices } from "./texts.js";
 import { setTheme } from "./theme.js";
 import { Thread } from "./thread.js";
 import { Viewer } from "./viewer.js";
@@ -46,7 +46,10 @@ const thread = new Thread(
   },
 );
 const attention = new Attention(api, {
-  onUnread: (news) => parentPage.tell("unread", news),
+  onUnread: (news) => {
+    parentPage.tell("unread", news);
+    showElsewhere(news.elsewhere);
+  },
   onChange: showSeen,
 });
 const followup = new Followup(find("followup"), api);
@@ -120,7 +123,7 @@ const prechat = new Prechat(find("prechat"), config.prechat, {
     chat.introduce(prechat.person);
     api.prechat = prechat.answers;
     showWelcome();
-    composer.focus();
+    focusField();
   },
 });
 const parentPage = new ParentPage(config.origins, config.parent, {
@@ -145,7 +148,7 @@ const parentPage = new ParentPage(config.origins, config.parent, {
     isOpen = true;
     look();
     if (!thread.isEmpty) thread.scrollToEnd();
-    if (focus !== false) composer.focus();
+    if (focus !== false) focusField();
   },
   closed: () => {
     isOpen = false;
@@ -163,6 +166,7 @@ let isOpen = !parentPage.isEmbedded;
 let loaded = {}; // what the server said of the conversation when it was loaded
 let typing = null; // the timer that takes the sign away
 let reconnecting = null;
+let elsewhere = 0; // unread replies in the customer's other conversations
 let calls = 0; // of speak
 
 fillIn(document);
@@ -174,6 +178,7 @@ onLanguage(() => {
   composer.reword();
   chat.reword();
   showSeen();
+  showElsewhere(elsewhere);
   followup.draw();
   help.reword();
   showConnection(true);
@@ -184,7 +189,10 @@ find("person").addEventListener("click", askForPerson);
 for (const button of document.querySelectorAll(".open-help")) button.addEventListener("click", () => help.open());
 find("open-earlier").addEventListener("click", () => earlier.open());
 find("start-new").addEventListener("click", startAnew);
-new EndButton(find("under"), find("end"), () => chat.end().catch(() => composer.showNotice(t("help_failed"))));
+new EndButton(find("under"), find("end"), {
+  onEnd: () => chat.end().catch(() => composer.showNotice(t("help_failed"))),
+  onGone: () => rating.focus() || composer.focus(),
+});
 find("welcome-photo").addEventListener("click", () => composer.openPicker());
 for (const button of document.querySelectorAll("[data-reply]")) {
   button.addEventListener("click", () => say({ text: button.textContent, files: [] }));
@@ -248,10 +256,8 @@ async function askForPerson() {
   const begun = await chat.askForPerson();
   button.disabled = false;
   button.textContent = t("person");
-  if (!begun) {
-    find("hint").hidden = false;
-    composer.focus();
-  }
+  if (!begun) find("hint").hidden = false;
+  composer.focus(); // the button is gone, or waits for a first message
 }
 
 function say(message) {
@@ -286,6 +292,12 @@ function startAnew() {
   chat.startAnew();
   showWelcome();
   composer.focus();
+}
+
+/** Where the customer types: the inbox's questions come first. */
+function focusField() {
+  if (document.body.classList.contains("asking")) prechat.focus();
+  else composer.focus();
 }
 
 /** What was searched for, and not found, goes into the message unless something is written there already. */
@@ -391,6 +403,17 @@ function showConnection(connected) {
 /** Tell the page's scripts that something was written, not what. */
 function announce({ author }) {
   if (author !== "system") parentPage.tell("message", { author });
+}
+
+/** Replies wait in conversations that are not shown. */
+function showElsewhere(count) {
+  elsewhere = count;
+  const button = find("open-earlier");
+  const label = t("earlier");
+  button.setAttribute("aria-label", count ? `${label} (${t("newest")}: ${digits(count)})` : label);
+  button.title = label;
+  if (count) button.dataset.unread = count > 9 ? `${digits(9)}+` : digits(count);
+  else delete button.dataset.unread;
 }
 
 /** An agent has seen what the customer wrote last. */

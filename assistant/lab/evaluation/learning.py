@@ -42,13 +42,15 @@ _SAMPLE_EVERYDAY = (
 @dataclass(frozen=True)
 class Score:
     """``recall`` by category: of its held-back tickets, the share that was given it. ``applied``: the share of all that
-    was not abstained. Calibration is that of the likeliest category, every category being equally frequent."""
+    was not abstained. Calibration is that of the likeliest category, every category being equally frequent;
+    ``error_by_chance``: what it would be on so few tickets if every probability held."""
 
     method: str
     decisions: int
     recall: dict[str, float]
     applied: float
     calibration_error: float
+    error_by_chance: float
 
     def mean(self, categories: Sequence[str]) -> float:
         return float(np.mean([self.recall[category] for category in categories]))
@@ -70,7 +72,7 @@ class Report:
         others = [category for category in self.held_back if category not in self.everyday]
         shown = list(self.held_back) if len(self.held_back) <= 12 else []
         before = self.scores[0].recall
-        header = ("", "decisions", "everyday", "others", "worst", "applied", "ECE", *shown)
+        header = ("", "decisions", "everyday", "others", "worst", "applied", "ECE", "by chance", *shown)
         rows: list[tuple[Cell, ...]] = [
             (
                 score.method,
@@ -80,6 +82,7 @@ class Report:
                 min(score.recall[category] - before[category] for category in self.held_back),
                 score.applied,
                 score.calibration_error,
+                score.error_by_chance,
                 *(score.recall[category] for category in shown),
             )
             for score in self.scores
@@ -87,6 +90,7 @@ class Report:
         lines = [f"{self.path}: {len(self.everyday)} everyday categories of {len(self.held_back)}"]
         lines += table(header, rows)
         lines.append("\nRecall; worst: the category that lost most against zero-shot. ECE: expected calibration error.")
+        lines.append("By chance: the ECE of probabilities that all hold, on so few tickets.")
         return "\n".join(lines)
 
 
@@ -229,9 +233,11 @@ def _score(method: str, decisions: int, said: Sequence[_Said]) -> Score:
     size = max(map(len, by_category.values()))
     even = [own[number % len(own)] for own in by_category.values() for number in range(size)]
     right = np.array([one.value == one.category for one in even])
-    bins = statistics.reliability(np.array([one.probability for one in even]), right, bins=BINS)
+    sure = np.array([one.probability for one in even])
+    bins = statistics.reliability(sure, right, bins=BINS)
     applied = float(np.mean([one.applied for one in even]))
-    return Score(method, decisions, recall, applied, statistics.calibration_error(bins))
+    chance = statistics.error_by_chance(sure, bins=BINS, tickets=np.array([id(one) for one in even]))
+    return Score(method, decisions, recall, applied, statistics.calibration_error(bins), chance)
 
 
 def _labels(part: _Part) -> list[str]:

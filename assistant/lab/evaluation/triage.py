@@ -36,7 +36,8 @@ _EMBED_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Score:
-    """One classifier, trained on ``learned_from`` tickets. Without probabilities there is no Brier score or ECE."""
+    """One classifier, trained on ``learned_from`` tickets. Without probabilities there is no Brier score or ECE.
+    ``error_by_chance``: the ECE on so few tickets if every probability held."""
 
     method: str
     examples: str  # "10 per label" or "all"
@@ -46,6 +47,7 @@ class Score:
     macro_f1: float
     brier: float | None = None
     calibration_error: float | None = None
+    error_by_chance: float | None = None
     outside_auroc: float | None = None
 
 
@@ -63,18 +65,19 @@ class Report:
 
     def render(self) -> str:
         """Text tables."""
-        header = ("", "trained on", "accuracy", "macro-F1", "Brier", "ECE", "outside")
+        header = ("", "trained on", "accuracy", "macro-F1", "Brier", "ECE", "by chance", "outside")
         lines = [f"{self.path}: {self.label_field}, {self.labels} labels, seed {self.seed}"]
         for amount in dict.fromkeys(score.examples for score in self.scores):
             scores = [score for score in self.scores if score.examples == amount]
             lines += ["", f"Trained on {amount}, measured on {scores[0].measured_on}"]
             lines += table(header, [
                 (one.method, one.learned_from, one.accuracy, one.macro_f1, one.brier, one.calibration_error,
-                 one.outside_auroc)
+                 one.error_by_chance, one.outside_auroc)
                 for one in scores
             ])  # fmt: skip
         lines.append(
-            f"\nECE: expected calibration error, {BINS} bins. outside: AUROC of detecting tickets of no label."
+            f"\nECE: expected calibration error, {BINS} bins; by chance: on so few tickets, if every probability held. "
+            "outside: AUROC of detecting tickets of no label."
         )
         return "\n".join(lines)
 
@@ -212,6 +215,7 @@ def _score(method: str, examples: str, learned_from: int, truth: np.ndarray, gue
         wanted = np.eye(probabilities.shape[1])[truth]
         score["brier"] = float(((probabilities - wanted) ** 2).sum(axis=1).mean())
         score["calibration_error"] = calibration_error(probabilities, truth)
+        score["error_by_chance"] = statistics.error_by_chance(probabilities.max(axis=1), bins=BINS)
     pairs = [(g.novelty, g.outside_novelty) for g in guesses if g.novelty is not None and g.outside_novelty is not None]
     if pairs and len(pairs[0][1]):
         novel = np.concatenate([np.concatenate(pair) for pair in pairs])

@@ -10,6 +10,7 @@ import pytest
 
 from assistant.errors import Invalid
 from assistant.lab.evaluation.triage import OUTSIDE, Report, calibration_error, evaluate_triage, read_tickets
+from assistant.lab.statistics import error_by_chance
 from assistant.ports import Embedder
 from tests.fakes import HashEmbeddings
 from tests.skills.test_triage_head import tickets
@@ -49,6 +50,15 @@ def test_calibration_error_is_how_far_words_and_deeds_are_apart() -> None:
     sure = np.tile([0.8, 0.2], (10, 1))
     assert calibration_error(sure, np.array([0] * 8 + [1] * 2)) == pytest.approx(0.0)
     assert calibration_error(sure, np.array([0] * 5 + [1] * 5)) == pytest.approx(0.3)
+
+
+def test_even_probabilities_that_hold_err_by_chance_on_few_tickets() -> None:
+    few, many = (error_by_chance(np.full(count, 0.7), bins=15) for count in (10, 1000))
+    assert few == pytest.approx(0.8 * (0.7 * 0.3 / 10) ** 0.5, abs=0.02)  # a mean deviation is 0.8 standard ones
+    assert many < few / 5
+    assert error_by_chance(np.ones(5), bins=15) == 0.0
+    repeated = error_by_chance(np.full(1000, 0.7), bins=15, tickets=np.arange(1000) % 10)
+    assert repeated == pytest.approx(few, abs=0.02)
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"text": "x"}', '"text"'])

@@ -13,8 +13,11 @@ from sqlalchemy import ColumnElement, literal, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from assistant.db import Database
-from assistant.errors import Gone
-from assistant.models import Attachment, Figure, Inbox, Source, SourceFile
+from assistant.errors import Gone, Unsupported
+from assistant.media.files import Upload
+from assistant.media.photo import Limits, Photo, normalise
+from assistant.models import Agent, Attachment, Figure, Inbox, Source, SourceFile
+from assistant.settings import Settings
 from assistant.storage import Storage
 
 # Far longer than the time between storing a file and naming it, and than `storage.REWRITE_AFTER`: whoever sends the
@@ -32,7 +35,18 @@ NAMED_IN: tuple[Named, ...] = (
     Figure.thumbnail_sha256,
     SourceFile.sha256,
     Inbox.logo_sha256,
+    Agent.picture_sha256,
 )
+
+
+def keep_picture(storage: Storage, settings: Settings, upload: Upload) -> str:
+    """Store a picture of a brand or a person as a small JPEG without metadata. Returns its digest.
+
+    Raises what `media.photo.normalise` raises, or `Unsupported`."""
+    photo = normalise(upload, Limits(settings.photo_max_bytes, settings.photo_max_pixels))
+    if not isinstance(photo, Photo):
+        raise Unsupported(f"{upload.filename} is not a picture. Take a JPEG, PNG, WebP or GIF.")
+    return storage.put(photo.thumbnail)
 
 
 def sweep(db: Database, storage: Storage, *, now: datetime) -> int:
@@ -78,4 +92,5 @@ def _digests_with_names(session: Session) -> set[tuple[str, str]]:
         *rows(Figure.thumbnail_sha256, literal("The small version of figure"), Figure.public_id),
         *rows(SourceFile.sha256, literal("File"), SourceFile.name, literal("of source"), source),
         *rows(Inbox.logo_sha256, literal("The logo of inbox"), Inbox.key),
+        *rows(Agent.picture_sha256, literal("The picture of agent"), Agent.email),
     }

@@ -15,10 +15,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from assistant.db import utcnow
+from assistant.desk.files import keep_picture
 from assistant.desk.hours import Hours
-from assistant.errors import Conflict, Invalid, NotFound, Unsupported
+from assistant.errors import Conflict, Invalid, NotFound
 from assistant.media.files import Upload
-from assistant.media.photo import Limits, Photo, normalise
 from assistant.models import DEFAULT_INBOX, Customer, Inbox
 from assistant.settings import Settings, origin_of
 from assistant.storage import Storage
@@ -206,11 +206,9 @@ def prechat_answers(inbox: Inbox, customer: Customer, given: Mapping[str, str]) 
 
 
 def keep_logo(inbox: Inbox, settings: Settings, filename: str, data: bytes) -> None:
-    """Store its picture, small and without metadata. Raises what `media.photo.normalise` raises, or `Unsupported`."""
-    photo = normalise(Upload(filename, None, data), Limits(settings.photo_max_bytes, settings.photo_max_pixels))
-    if not isinstance(photo, Photo):
-        raise Unsupported(f"{filename} is not a picture. Take a JPEG, PNG, WebP or GIF.")
-    inbox.logo_sha256 = Storage.open(settings.attachments_url).put(photo.thumbnail)
+    """Store its picture. Raises what `files.keep_picture` raises."""
+    storage = Storage.open(settings.attachments_url)
+    inbox.logo_sha256 = keep_picture(storage, settings, Upload(filename, None, data))
 
 
 def problems(session: Session, settings: Settings, teams: Collection[str]) -> Iterator[tuple[str, str]]:

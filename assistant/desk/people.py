@@ -11,7 +11,10 @@ from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
 from assistant.desk.credentials import hash_password
+from assistant.desk.desk import Desk
+from assistant.desk.files import keep_picture
 from assistant.errors import Conflict, Invalid, NotFound
+from assistant.media.files import Upload
 from assistant.models import Agent, AgentRole, Customer, Team, VerifiedBy
 from assistant.text.folding import address
 
@@ -62,6 +65,20 @@ def find_agent(session: Session, public_id: str) -> Agent:
 def all_teams(session: Session) -> list[Team]:
     """By name."""
     return list(session.scalars(select(Team).order_by(Team.name)))
+
+
+def set_picture(desk: Desk, agent_id: str, picture: Upload | None) -> None:
+    """Keep an agent's picture, or remove it. Raises what `files.keep_picture` raises."""
+    kept = None if picture is None else keep_picture(desk.storage, desk.settings, picture)
+    with desk.db.begin() as session:
+        find_agent(session, agent_id).picture_sha256 = kept
+
+
+def agent_with_picture(session: Session, sha256: str) -> Agent:
+    agent = session.scalars(select(Agent).where(Agent.picture_sha256 == sha256).limit(1)).first()
+    if agent is None:
+        raise NotFound("This is nobody's picture.")
+    return agent
 
 
 def find_team(session: Session, key: str) -> Team:

@@ -68,6 +68,7 @@ class Agent(Base):
     team_id: Mapped[int | None] = reference("teams", ondelete="SET NULL", nullable=True)
     team: Mapped[Team | None] = relationship()
     must_change_password: Mapped[bool] = mapped_column(default=False)
+    picture_sha256: Mapped[str | None] = mapped_column(Text, index=True)  # a small JPEG in storage, shown to customers
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     deactivated_at: Mapped[datetime | None]
 

@@ -41,6 +41,7 @@ class Conversation(Payload):
     state: ConversationState
     queue_position: int | None = Field(description="1 is next; null unless the customer waits for a person.")
     agent_name: str | None
+    agent_picture: str | None = Field(description="Of the agent's picture: `/widget/v1/pictures/…`.")
     reason: HandoffReason | None = Field(description="Why it was handed off.")
     asks_rating: bool = Field(description="Whether its customer is asked now how it was.")
     rating: Rating | None
@@ -54,6 +55,7 @@ class Conversation(Payload):
             state=conversation.state,
             queue_position=queue_position or None,
             agent_name=agent.name if agent is not None else None,
+            agent_picture=agent.picture_sha256 if agent is not None else None,
             reason=conversation.handoff_reason,
             asks_rating=conversation.asks_rating,
             rating=Rating.of(conversation.rating) if conversation.rating is not None else None,
@@ -203,6 +205,7 @@ class Message(Payload):
     client_id: str | None = Field(description="The sender's own id of the message.")
     author: Author
     author_name: str | None = Field(description="An agent's name.")
+    author_picture: str | None = Field(description="Of an agent's picture: `/widget/v1/pictures/…`.")
     visibility: MessageVisibility
     text: str = Field(description="All of it.")
     new_text: str = Field(description="Without quoted mail, signature and disclaimer: what was written now.")
@@ -223,6 +226,7 @@ class Message(Payload):
             client_id=message.client_id,
             author=message.author,
             author_name=message.agent.name if message.agent is not None else None,
+            author_picture=message.agent.picture_sha256 if message.agent is not None else None,
             visibility=message.visibility,
             text=message.text,
             new_text=message.new_text,

@@ -21,7 +21,8 @@ from assistant.desk.events import EventKind
 from assistant.desk.feed import last_event_id
 from assistant.desk.state import DONE
 from assistant.desk.tickets import TicketFilters
-from assistant.errors import AssistantError, Unauthenticated
+from assistant.errors import AssistantError, Invalid, Unauthenticated
+from assistant.media.files import Upload
 from assistant.models import DEFAULT_INBOX, ConversationState, Priority, Ticket, TicketStatus
 from assistant.skills.triage_fields import allowed_values
 from assistant.text.clusters import beginning
@@ -131,6 +132,28 @@ def password() -> Reply:
     except AssistantError as error:
         return render_template("console/password.html", error=error.message), error.status
     return redirect(url_for("console.queue"))
+
+
+@blueprint.route("/account", methods=["GET", "POST"])
+@limits.limiter.limit("10 per minute", key_func=lambda: current_user.get_id() or limits.address(), methods=["POST"])
+def account() -> Reply:
+    """The agent's own picture, as customers see it."""
+    with desk().db.read() as session:
+        picture = people.find_agent(session, auth.agent().public_id).picture_sha256
+    if request.method == "GET":
+        return render_template("console/account.html", picture=picture, error=None)
+    try:
+        people.set_picture(desk(), auth.agent().public_id, None if "remove" in request.form else _chosen_picture())
+    except AssistantError as error:
+        return render_template("console/account.html", picture=picture, error=error.message), error.status
+    return redirect(url_for("console.account"))
+
+
+def _chosen_picture() -> Upload:
+    file = request.files.get("picture")
+    if file is None or not file.filename:
+        raise Invalid("Choose a picture first.", field="picture")
+    return Upload(file.filename, file.mimetype, file.read())
 
 
 # The queue

@@ -23,7 +23,7 @@ from assistant.desk.events import Audience
 from assistant.errors import AssistantError, Invalid, NotFound, RateLimited, TooLarge, Unavailable, Unsupported
 from assistant.faults import FAULTS, passing_fault
 from assistant.media.files import Upload
-from assistant.models import Attachment, AttachmentKind, Event, Figure, Inbox
+from assistant.models import Attachment, AttachmentKind, Event, Figure
 from assistant.web.context import stopping
 from assistant.wording import Notice
 
@@ -213,11 +213,11 @@ def figure_response(desk: Desk, figure: Figure, *, thumbnail: bool = False) -> R
     return _inert(desk.storage.get(figure.sha256), figure.content_type)
 
 
-def logo_response(desk: Desk, inbox: Inbox) -> Response:
-    """Raises `NotFound` if the inbox has none."""
-    if inbox.logo_sha256 is None:
-        raise NotFound("This inbox has no logo.")
-    return _inert(desk.storage.get(inbox.logo_sha256), "image/jpeg")
+def picture_response(desk: Desk, sha256: str | None) -> Response:
+    """A picture of a brand or a person. Raises `NotFound` if there is none."""
+    if sha256 is None:
+        raise NotFound("There is no picture.")
+    return _inert(desk.storage.get(sha256), "image/jpeg")
 
 
 def document_response(document: Upload) -> Response:

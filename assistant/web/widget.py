@@ -15,7 +15,18 @@ from typing import Any, cast
 from flask import Blueprint, Response, current_app, g, jsonify, render_template, request
 
 from assistant import payloads, wording
-from assistant.desk import access, attachments, attention, conversations, feed, inboxes, sessions, site_context, state
+from assistant.desk import (
+    access,
+    attachments,
+    attention,
+    conversations,
+    feed,
+    inboxes,
+    people,
+    sessions,
+    site_context,
+    state,
+)
 from assistant.desk.access import SessionPrincipal
 from assistant.desk.attention import NOTHING
 from assistant.desk.conversations import NewMessage, Posted
@@ -37,7 +48,7 @@ from assistant.web.responses import (
     document_response,
     event_stream,
     figure_response,
-    logo_response,
+    picture_response,
     too_many_requests,
 )
 from assistant.wording import Notice
@@ -275,7 +286,16 @@ def get_logo() -> Response:
     """The picture of an inbox's brand."""
     with desk().db.read() as session:
         inbox = inboxes.find(session, auth.page_inbox())
-    return logo_response(desk(), inbox)
+    return picture_response(desk(), inbox.logo_sha256)
+
+
+@blueprint.get("/widget/v1/pictures/<sha256>")
+@limiter.limit("600 per minute")
+def get_picture(sha256: str) -> Response:
+    """An agent's picture, for the customers they write to: its address is in their messages."""
+    with desk().db.read() as session:
+        agent = people.agent_with_picture(session, sha256)
+    return picture_response(desk(), agent.picture_sha256)
 
 
 @blueprint.get("/widget/v1/words")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,10 +19,20 @@ from assistant.desk import attention, conversations, expectations, inboxes, link
 from assistant.desk.desk import Desk
 from assistant.desk.hours import Hours
 from assistant.desk.links import Purpose
-from assistant.models import Author, Conversation, Customer, Mail, Message, Ticket, VerifiedBy, WidgetSession
+from assistant.models import (
+    Attachment,
+    Author,
+    Conversation,
+    Customer,
+    Mail,
+    Message,
+    Ticket,
+    VerifiedBy,
+    WidgetSession,
+)
 from assistant.ports import HandoffReason
 from assistant.runtime import Runtime
-from tests.factories import Browser, Persona, make_conversation
+from tests.factories import Browser, Persona, make_conversation, make_photo
 from tests.fakes import ManualClock
 
 # Fridays, nine to noon, in Berlin.
@@ -237,3 +249,51 @@ def test_whoever_has_left_stands_before_nobody(client: FlaskClient, rosa: Browse
         )
     assert rosa.get().json["queue_position"] == 1
     assert earlier.get().json["queue_position"] == 1
+
+
+# Who writes
+
+
+def send_picture(console: FlaskClient, data: bytes | None, name: str = "me.png", **fields: str) -> Any:
+    token = re.search('name="csrf_token" value="([^"]+)"', console.get("/console/account").text)
+    assert token is not None
+    files = {} if data is None else {"picture": (io.BytesIO(data), name)}
+    return console.post("/console/account", data={"csrf_token": token[1], **fields, **files})
+
+
+def test_customers_see_the_picture_of_who_writes_to_them(
+    client: FlaskClient,
+    rosa: Browser,
+    db: Database,
+    alice: Persona,
+    bob: Persona,
+    sign_in: Callable[[Persona], FlaskClient],
+) -> None:
+    console = sign_in(alice)
+    answer(db, rosa, alice)
+    answer(db, rosa, bob)
+
+    def pictures() -> list[str | None]:
+        return [one["author_picture"] for one in rosa.get().json["messages"] if one["author"] == "agent"]
+
+    assert pictures() == [None, None]
+    assert send_picture(console, make_photo(kind="PNG")).status_code == 302
+    shown, none = pictures()
+    assert none is None
+    picture = client.get(f"/widget/v1/pictures/{shown}")
+    assert (picture.status_code, picture.mimetype) == (200, "image/jpeg")
+    assert f"/widget/v1/pictures/{shown}" in console.get("/console/account").text
+
+    refused = [send_picture(console, b"%PDF-1.7 no picture", "me.pdf"), send_picture(console, None)]
+    assert [one.status_code for one in refused] == [415, 422]
+    assert pictures() == [shown, None]
+    assert send_picture(console, None, remove="1").status_code == 302
+    assert pictures() == [None, None]
+    assert client.get(f"/widget/v1/pictures/{shown}").status_code == 404
+
+
+def test_only_pictures_of_agents_are_served_as_such(client: FlaskClient, rosa: Browser, db: Database) -> None:
+    rosa.say("See the photo", ("private.jpg", make_photo("a private one")))
+    with db.read() as session:
+        digest = session.scalars(select(Attachment.sha256)).one()
+    assert client.get(f"/widget/v1/pictures/{digest}").status_code == 404

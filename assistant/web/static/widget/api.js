@@ -140,6 +140,11 @@ export class Api {
     return (await this.#request(path)).blob();
   }
 
+  /** Where an agent's picture is. */
+  addressOf(sha256) {
+    return `${this.base}pictures/${sha256}`;
+  }
+
   /** Rate an answer: true (helpful), false, or null to withdraw the rating; of one that does not help, what is missing. */
   rateAnswer(id, helpful, feedback) {
     const path = this.#inside(`/messages/${encodeURIComponent(id)}/helpful`);

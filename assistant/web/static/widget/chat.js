@@ -15,7 +15,7 @@ const LAST_RETRY = 30_000;
 export class Chat {
   /** The visitor according to the embedding page: {name, email, language}, all optional. */
   visitor = {};
-  conversation = { state: "assistant", queue_position: null, agent_name: null };
+  conversation = { state: "assistant", queue_position: null, agent_name: null, agent_picture: null };
 
   #api;
   #thread;
@@ -477,10 +477,17 @@ export class Chat {
     this.#aheadTimer = setTimeout(() => this.#askJobsAhead(), ASK_JOBS_AHEAD_EVERY);
   }
 
-  #setState({ state, queue_position = null, agent_name = null, asks_rating = false, rating = null }) {
+  #setState({
+    state,
+    queue_position = null,
+    agent_name = null,
+    agent_picture = null,
+    asks_rating = false,
+    rating = null,
+  }) {
     const wasClosed = this.conversation.state === "closed";
     const begunToWait = state === "handed_off" && this.conversation.state !== "handed_off";
-    this.conversation = { state, queue_position, agent_name, asks_rating, rating };
+    this.conversation = { state, queue_position, agent_name, agent_picture, asks_rating, rating };
     if (state !== "assistant") this.#await(null);
     else if (wasClosed && this.#thread.lastAuthor === "customer") this.#await("writing");
     if (state === "handed_off" || state === "agent") local.remove("wants_person");

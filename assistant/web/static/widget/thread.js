@@ -18,6 +18,7 @@ export class Thread {
   #writing;
   #newest;
   #photo;
+  #portrait;
   #onOpenPhoto;
   #onRate;
   #onPerson;
@@ -33,17 +34,22 @@ export class Thread {
   /**
    * @param elements {log, scroller, writing, newest}
    * @param photo resolves an attachment (id, {thumbnail}) to an object URL
+   * @param portrait creates the element for an agent's picture, or nothing
    * @param onOpenPhoto called with an attachment and its thumbnail's URL
    * @param onPerson asks for a person
    * @param onArticle called with the id of an article that the customer wants to read
    * @param onRate rates an answer (id, true | false | null, feedback); resolves once the server has stored it
    */
-  constructor({ log, scroller, writing, newest }, { photo, onOpenPhoto, onRate, onPerson, onArticle }) {
+  constructor(
+    { log, scroller, writing, newest },
+    { photo, portrait = () => null, onOpenPhoto, onRate, onPerson, onArticle },
+  ) {
     this.#log = log;
     this.#scroller = scroller;
     this.#writing = writing;
     this.#newest = newest;
     this.#photo = photo;
+    this.#portrait = portrait;
     this.#onOpenPhoto = onOpenPhoto;
     this.#onRate = onRate;
     this.#onPerson = onPerson;
@@ -318,7 +324,7 @@ export class Thread {
     const name = { customer: t("you"), assistant: t("assistant"), agent: message.author_name ?? t("agent") }[
       message.author
     ];
-    entry.append(byline(message, name));
+    entry.append(byline(message, name, this.#portrait(message.author_picture)));
     const photos = this.#photos(message.attachments);
     if (photos) entry.append(photos);
     // Opening a source stops the thread from following new messages.
@@ -396,11 +402,12 @@ function quotation(text) {
   return make("details.quoted", {}, make("summary", {}, t("quoted")), make("div", { dir: "auto" }, prose(text.trim())));
 }
 
-function byline(message, name) {
+function byline(message, name, portrait = null) {
   const time = timeOf(new Date(message.created_at));
   return make(
     "p.byline",
     {},
+    portrait,
     make("span.author", { dir: "auto" }, name),
     make("time", { dateTime: message.created_at }, time),
   );

@@ -39,6 +39,7 @@ const thread = new Thread(
   { log: find("log"), scroller: find("scroller"), writing: find("writing"), newest: find("newest") },
   {
     photo,
+    portrait,
     onOpenPhoto: (attachment, thumbnail) => viewer.open(attachment, thumbnail),
     onRate: (id, helpful, feedback) => api.rateAnswer(id, helpful, feedback),
     onPerson: () => askForPerson(),
@@ -315,7 +316,7 @@ async function continueWith(id) {
 }
 
 function showState(conversation) {
-  const { state, queue_position: position, agent_name: agent } = conversation;
+  const { state, queue_position: position, agent_name: agent, agent_picture: picture } = conversation;
   const subtitle = {
     assistant: t("subtitle_assistant"),
     handed_off: t("subtitle_waiting"),
@@ -327,19 +328,19 @@ function showState(conversation) {
   find("person").hidden = state !== "assistant";
   if (state !== "assistant") find("hint").hidden = true;
   if (state !== "agent") showTyping(null);
-  showBanner(bannerFor(state, position, agent));
+  showBanner(bannerFor(state, position, agent, picture));
   followup.show({ byMail: loaded.by_mail, state });
   rating.show(conversation);
   showWelcome();
 }
 
-function bannerFor(state, position, agent) {
+function bannerFor(state, position, agent, picture) {
   if (state === "handed_off") {
     return { symbol: "clock", title: t("banner_waiting"), text: joined([...outlook(position), t("come_back_later")]) };
   }
   if (state === "agent") {
     const title = t("banner_agent", { name: agent ?? t("agent") });
-    return { symbol: initialsOf(agent) ?? "person", title, text: t("banner_agent_text") };
+    return { symbol: portrait(picture) ?? initialsOf(agent) ?? "person", title, text: t("banner_agent_text") };
   }
   if (state === "closed") {
     const action = { text: t("start_new"), run: startAnew };
@@ -359,6 +360,11 @@ function outlook(position) {
       ? t("reply_hours", { n: Math.ceil(minutes / 60) })
       : t("reply_minutes", { n: minutes > 5 ? Math.ceil(minutes / 5) * 5 : minutes });
   return [place, usual];
+}
+
+/** An agent's picture; null if they have none. */
+function portrait(sha256) {
+  return sha256 ? make("img.portrait", { src: api.addressOf(sha256), alt: "", decoding: "async" }) : null;
 }
 
 function initialsOf(name) {

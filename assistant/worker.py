@@ -23,6 +23,7 @@ from assistant.desk import (
     learning,
     mail,
     notifications,
+    proofs,
     queue,
     sessions,
     subscribers,
@@ -215,6 +216,7 @@ class Workers:
                         log.info("storage.swept", files=swept)
                     usage.sweep(self._desk.db, now=now)
                     sessions.sweep(self._desk.db, now=now)
+                    proofs.sweep(self._desk.db, now=now)
                     feed.sweep(self._desk.db, now=now)
                     indexing.sweep_vectors(self._desk.db)
             except Exception as error:

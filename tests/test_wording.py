@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 import assistant
 from assistant.ports import HandoffReason
-from assistant.wording import LANGUAGES, Notice, catalogue, choose, direction, plural_category, word, word_all
+from assistant.wording import (
+    LANGUAGES,
+    Notice,
+    catalogue,
+    choose,
+    direction,
+    plural_category,
+    show_time,
+    word,
+    word_all,
+)
 
 ROOT = Path(assistant.__file__).parent
 TEMPLATES = ROOT.parent / "templates" / "widget"
@@ -80,6 +92,20 @@ def test_numbers_and_names_are_shown_as_the_language_shows_them() -> None:
     assert "2,5 Mo" in word(Notice("request_too_large", {"megabytes": 2.5}), "fr")
     assert "\u2068a (1).jpg\u2069" in word(Notice("file_empty", {"name": "a (1).jpg"}), "ar")
     assert str(Notice("file_empty", {"name": "a.jpg"})) == "a.jpg is empty. Please attach it again."
+
+
+@pytest.mark.parametrize(
+    ("tag", "zone", "shown"),
+    [
+        ("de-AT", "Europe/Berlin", "29.11.2026, 14:02 MEZ"),
+        ("en-GB", "UTC", "29 Nov 2026, 13:02 UTC"),
+        ("en-US", "Europe/Berlin", "Nov 29, 2026, 2:02\u202fPM GMT+01:00"),
+        ("nl-ZZ", "America/New_York", "29 nov 2026, 08:02 GMT-05:00"),
+        ("ja", "Asia/Tokyo", "2026/11/29 22:02 JST"),
+    ],
+)
+def test_times_are_shown_as_where_they_are_read_and_say_whose_they_are(tag: str, zone: str, shown: str) -> None:
+    assert show_time(datetime(2026, 11, 29, 13, 2, 5, tzinfo=UTC), tag, ZoneInfo(zone)) == shown
 
 
 def test_sentences_are_joined_as_the_language_joins_them() -> None:

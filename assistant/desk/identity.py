@@ -1,8 +1,9 @@
-"""Who a customer of the widget is: what their site has signed.
+"""Who a customer of the widget is: what their site has signed, or what they have proved.
 
 | who says so | the customer is |
 |---|---|
 | nobody | whoever holds the session: name and address are what somebody typed, and match nobody |
+| they, by a code sent to their address | the one known by this address alone, on every device |
 | the site, by a JWT | the one with its ``sub`` as external id, on every device |
 
 What an unverified visitor asked before becomes that customer's, never the other way round. Another verified customer's
@@ -24,8 +25,9 @@ from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
 from assistant.desk import sessions, state
-from assistant.errors import Invalid
-from assistant.models import Conversation, Customer, VerifiedBy
+from assistant.desk.people import find_by_address
+from assistant.errors import Conflict, Invalid
+from assistant.models import Conversation, Customer, VerifiedBy, WidgetSession
 from assistant.text.folding import address
 
 LONGEST = timedelta(days=1)  # that a site may sign ahead
@@ -99,7 +101,13 @@ def sign_in(session: Session, opened: sessions.Opened, claims: Claims) -> sessio
     customer = _signed_customer(session, claims.subject)
     customer.name, customer.email = claims.name or customer.name, claims.email or customer.email
     customer.verified_at, customer.verified_by = utcnow(), VerifiedBy.SITE
-    now = _become(session, opened, customer, is_same=_is_address(opened.session.customer, claims.email))
+    before = opened.session.customer
+    if before.id == customer.id:
+        now = opened
+    elif _is_address(before, claims.email) or sessions.is_unverified(before):
+        now = sessions.Opened(opened.session, _become(session, opened.session, customer), opened.begun)
+    else:
+        now = sessions.succeed(session, opened.session, customer)
     now.session.expires_at = utcnow() + sessions.SIGNED_IN_LASTS
     return now
 
@@ -122,19 +130,43 @@ def _is_address(customer: Customer, email: str | None) -> bool:
     return customer.external_id is None and customer.verified_at is not None and customer.email == email is not None
 
 
-def _become(session: Session, opened: sessions.Opened, customer: Customer, *, is_same: bool) -> sessions.Opened:
-    """Let a browser talk as ``customer`` from now on. ``is_same``: the one it was is the same person."""
-    row = opened.session
+def may_prove(customer: Customer) -> bool:
+    """Whether a code may say which address is theirs: not if it is known already."""
+    return customer.email is None or customer.verified_at is None
+
+
+def prove(session: Session, row: WidgetSession, email: str, *, token: str) -> None:
+    """The session's customer reads the mail at this address, so they are who proved it before. ``token``: to be used
+    from now on.
+
+    A customer whom a site knows stays that, and is never found by an address: the site says who may be them, and has
+    not said that whoever reads this mailbox may. Raises `Conflict` unless they `may_prove` it.
+    """
     before = row.customer
-    if before.id == customer.id:
-        return opened
-    if not (is_same or sessions.is_unverified(before)):
-        return sessions.succeed(session, row, customer)
-    for conversation_id in session.scalars(select(Conversation.id).where(Conversation.customer_id == before.id)).all():
-        state.change_customer(session, conversation_id, customer)
-    row.customer = customer
-    token = sessions.replace_at_once(row)
+    if not may_prove(before):
+        raise Conflict("The address of this customer is known already. End the session to prove another one.")
+    if before.external_id is not None:
+        before.email = email
+        sessions.replace_at_once(session, row, token=token)
+        return
+    customer = find_by_address(session, email) or before
+    customer.name = customer.name or before.name
+    customer.email, customer.verified_at, customer.verified_by = email, utcnow(), VerifiedBy.CODE
+    _become(session, row, customer, token=token)
+
+
+def _become(session: Session, row: WidgetSession, customer: Customer, *, token: str | None = None) -> str:
+    """Let a browser, and no other that was the same visitor, talk as ``customer``: the same person, as is known now.
+    Its new token."""
+    before = row.customer
+    if before.id != customer.id:
+        own = select(Conversation.id).where(Conversation.customer_id == before.id)
+        for conversation_id in session.scalars(own).all():
+            state.change_customer(session, conversation_id, customer)
+        row.customer = customer
+    token = sessions.replace_at_once(session, row, token=token)
     session.flush()
-    # Other browsers that could see these conversations, by a link perhaps, must not see all of this customer's.
-    sessions.revoke(session, customer_id=before.id)
-    return sessions.Opened(row, token, opened.begun)
+    # Other browsers that could see these conversations, by an old token perhaps, must not see all of this customer's.
+    sessions.revoke(session, customer_id=before.id, but=row.id)
+    sessions.remove_if_empty(session, before.id)
+    return token

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, tzinfo
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from sqlalchemy import select
@@ -238,6 +240,12 @@ def problems(session: Session, settings: Settings, teams: Collection[str]) -> It
 def brand(inbox: Inbox, settings: Settings) -> str:
     """The name that its customers read."""
     return inbox.name or settings.company
+
+
+def time_zone(inbox: Inbox) -> tzinfo:
+    """That of its business hours; UTC if it has none."""
+    hours = settings_of(inbox).hours
+    return ZoneInfo(hours.zone) if hours is not None else UTC
 
 
 def origins(inbox: Inbox, settings: Settings) -> tuple[str, ...]:

@@ -27,7 +27,9 @@ from assistant.errors import Invalid, Unavailable, Undeliverable
 from assistant.faults import describe
 from assistant.models import Conversation, Mail, MailState, Ticket
 from assistant.ports import WorkPriority
+from assistant.text.folding import address as folded
 from assistant.text.letters import Letter
+from assistant.wording import Notice
 
 log = structlog.get_logger(__name__)
 
@@ -136,12 +138,12 @@ def _message(desk: Desk, mail: Mail, thread: list[str]) -> EmailMessage:
         message["In-Reply-To"] = _message_id(thread[-1], sender)
         message["References"] = " ".join(_message_id(one, sender) for one in thread)
     message["Auto-Submitted"] = "auto-generated"
-    message["Content-Language"] = mail.language
     if mail.unsubscribe_url is not None:
         message["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.set_content(mail.text)
     message.add_alternative(mail.html, subtype="html")
+    message["Content-Language"] = mail.language  # here, or the first of the alternatives takes it along
     return message
 
 
@@ -153,6 +155,14 @@ def parse_address(text: str) -> Address:
         return Address(username=address.username, domain=domain)
     except (ValueError, MessageError, IndexError) as error:  # IndexError: what the parser says to nothing
         raise Invalid(f"{text[:100]!r} is not an e-mail address.", field="email") from error
+
+
+def typed_address(text: str) -> str:
+    """The address that a customer typed, as it is stored. Raises `Invalid`, in their words, if it is none."""
+    try:
+        return folded(parse_address(text).addr_spec)
+    except Invalid as error:
+        raise Invalid(Notice("address_wrong"), field="email") from error
 
 
 def _thread(session: Session, mail: Mail) -> list[str]:

@@ -26,7 +26,7 @@ from assistant.desk.conversations import public_messages
 from assistant.desk.desk import Desk
 from assistant.desk.links import Purpose
 from assistant.desk.subscribers import MAIL_UNREAD
-from assistant.errors import Conflict, Invalid, NotReady
+from assistant.errors import Conflict, NotReady
 from assistant.models import Attention, Author, Conversation, MailRefusal, Message
 from assistant.text.folding import address as folded
 from assistant.text.letters import Block, Letter, Link, Paragraph, Said, Small
@@ -80,14 +80,11 @@ def set_address(session: Session, customer: CustomerPrincipal, typed: str) -> st
     Raises `Invalid` if it is none.
     """
     state.lock_conversation(session, customer.conversation_id)
-    try:
-        tidied = folded(mail.parse_address(typed).addr_spec)
-    except Invalid as error:
-        raise Invalid(Notice("address_wrong"), field="email") from error
+    address = mail.typed_address(typed)
     known = attention_to(session, customer.conversation_id)
-    known.mail_to = tidied
+    known.mail_to = address
     session.add(known)
-    return tidied
+    return address
 
 
 def send_transcript(desk: Desk, customer: CustomerPrincipal) -> str:
@@ -154,7 +151,7 @@ def _reply_letter(
         word(Notice("mail_reply_subject", values), language),
         (
             Paragraph(word(Notice("mail_reply_intro", {"n": len(unseen), **values}), language)),
-            *_said(shown, language, company),
+            *_said(shown, conversation, language, company),
             Link(word(Notice("mail_open"), language), links.conversation_url(desk.settings, conversation)),
             Small(word(Notice("mail_reply_why", values), language)),
             Link(word(Notice("mail_unsubscribe"), language), stop, small=True),
@@ -170,7 +167,7 @@ def _transcript_letter(desk: Desk, conversation: Conversation, messages: Sequenc
         word(Notice("mail_transcript_subject", values), language),
         (
             Paragraph(word(Notice("mail_transcript_intro", values), language)),
-            *_said(messages, language, company),
+            *_said(messages, conversation, language, company),
             Link(word(Notice("mail_open"), language), links.conversation_url(desk.settings, conversation)),
         ),
         language,
@@ -185,9 +182,10 @@ def _asked(session: Session, reply: Message) -> Message | None:
     return session.scalar(query.order_by(Message.id.desc()).limit(1))
 
 
-def _said(messages: Sequence[Message], language: str, company: str) -> list[Block]:
+def _said(messages: Sequence[Message], conversation: Conversation, language: str, company: str) -> list[Block]:
+    tag, zone = choose([conversation.language]) or language, inboxes.time_zone(conversation.inbox)
     return [
-        Said(_author(message, language, company), show_time(message.created_at, language), _text(message, language))
+        Said(_author(message, language, company), show_time(message.created_at, tag, zone), _text(message, language))
         for message in messages
     ]
 

@@ -67,8 +67,7 @@ def open_session(
     Raises `Invalid` for a token that could be guessed, `Unauthenticated` for one that is no longer valid here.
     """
     token = token or new_token()
-    if not _TOKEN.fullmatch(token):
-        raise Invalid("token must be at least 32 random bytes in URL-safe base64.", field="token")
+    _require_unguessable(token)
     known = _find(session, token)
     if known is None:
         try:
@@ -146,14 +145,21 @@ def renew(session: Session, principal: SessionPrincipal, token: str) -> str:
         row.previous_hash, row.previous_until = digest, None
     elif row.previous_hash != digest or row.previous_until is not None or now - row.renewed_at < _LOST:
         return token
-    return _replace(row, now)
+    return _replace(row, now, new_token())
 
 
-def replace_at_once(row: WidgetSession) -> str:
-    """A new token. The old one is refused from now on: whoever knew it must not become somebody else with it."""
+def replace_at_once(session: Session, row: WidgetSession, *, token: str | None = None) -> str:
+    """A new token: ``token``, which the browser has drawn, or one that we draw. The old one is refused from now on:
+    whoever knew it must not become somebody else with it.
+
+    Raises `Invalid` for a token that could be guessed, or that is a session's already."""
+    token = token or new_token()
+    _require_unguessable(token)
+    if _find(session, token) is not None:
+        raise Invalid("token is in use. Draw a new one.", field="token")
     now = utcnow()
     row.previous_hash, row.previous_until = row.token_hash, now
-    return _replace(row, now)
+    return _replace(row, now, token)
 
 
 def succeed(session: Session, row: WidgetSession, customer: Customer) -> Opened:
@@ -171,8 +177,7 @@ def succeed(session: Session, row: WidgetSession, customer: Customer) -> Opened:
     return Opened(begun, token, begun=False)
 
 
-def _replace(row: WidgetSession, now: datetime) -> str:
-    token = new_token()
+def _replace(row: WidgetSession, now: datetime, token: str) -> str:
     row.token_hash, row.renewed_at = _hash(token), now
     return token
 
@@ -212,13 +217,17 @@ def admit(row: WidgetSession, conversation: Conversation) -> None:
         row.admitted_id = conversation.id
 
 
-def revoke(session: Session, *, customer_id: int | None = None, session_id: int | None = None) -> int:
-    """End the sessions of a customer, or one session. How many there were."""
+def revoke(
+    session: Session, *, customer_id: int | None = None, session_id: int | None = None, but: int | None = None
+) -> int:
+    """End the sessions of a customer, all ``but`` the one with this id, or one session. How many there were."""
     ended = update(WidgetSession).where(WidgetSession.revoked_at.is_(None)).values(revoked_at=utcnow())
     if customer_id is not None:
         ended = ended.where(WidgetSession.customer_id == customer_id)
     if session_id is not None:
         ended = ended.where(WidgetSession.id == session_id)
+    if but is not None:
+        ended = ended.where(WidgetSession.id != but)
     return len(session.execute(ended.returning(WidgetSession.id)).all())
 
 
@@ -252,6 +261,11 @@ def remove_if_empty(session: Session, customer_id: int) -> None:
         select(WidgetSession.id).where(WidgetSession.customer_id == Customer.id).exists(),
     )
     session.execute(delete(Customer).where(Customer.id == customer_id, ~used))
+
+
+def _require_unguessable(token: str) -> None:
+    if not _TOKEN.fullmatch(token):
+        raise Invalid("token must be at least 32 random bytes in URL-safe base64.", field="token")
 
 
 def _require_valid(row: WidgetSession, token: str, origin: str | None) -> None:

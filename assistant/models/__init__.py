@@ -59,11 +59,12 @@ from assistant.models.tickets import (
     TriageHead,
     TriageResult,
 )
-from assistant.models.widget import WidgetSession
+from assistant.models.widget import AddressCode, WidgetSession
 
 __all__ = [
     "DEFAULT_INBOX",
     "APIKey",
+    "AddressCode",
     "Agent",
     "AgentRole",
     "Article",

@@ -1,4 +1,4 @@
-"""Browsers with the widget: their sessions."""
+"""Browsers with the widget: their sessions, and the codes by which their customers prove an address."""
 
 from __future__ import annotations
 
@@ -39,3 +39,23 @@ class WidgetSession(Base):
     last_used_at: Mapped[datetime] = mapped_column(default=utcnow)
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+
+
+class AddressCode(Base):
+    """A code that a session has asked for, to prove an e-mail address. Of a session, only the newest is valid.
+
+    The code is kept as a keyed hash. It counts against its mailbox unless the mailbox had enough of them (``sent``).
+    """
+
+    __tablename__ = "address_codes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[int] = reference("widget_sessions", ondelete="CASCADE")
+    email: Mapped[str] = mapped_column(Text)
+    mailbox_sha256: Mapped[str] = mapped_column(Text, index=True)
+    code_hash: Mapped[str] = mapped_column(Text)
+    sent: Mapped[bool]
+    tries: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]

@@ -140,7 +140,7 @@ def get_conversation(conversation_id: str) -> Response:
             "jobs_ahead": conversations.jobs_ahead(session, conversation),
             "messages": [payloads.Message.of(message).to_json() for message in messages],
             "last_event_id": last_event_id,
-            **widget_replies.about_replies(session, conversation),
+            **widget_replies.about_replies(session, conversation, auth.visitor()),
             **_about(conversation.inbox),
         }
     return jsonify(body)

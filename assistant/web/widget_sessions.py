@@ -1,4 +1,4 @@
-"""Sessions of the widget over HTTP: begin, continue, renew, end.
+"""Sessions of the widget over HTTP: begin, continue, renew, end, and prove whose they are.
 
 A browser sends its token as ``Authorization: Bearer`` and the origin of the page around the widget as
 ``Widget-Origin``.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from assistant import payloads
-from assistant.desk import identity, inboxes, links, sessions
+from assistant import payloads, wording
+from assistant.desk import identity, inboxes, links, proofs, sessions
 from assistant.desk.links import Purpose
 from assistant.errors import Invalid
 from assistant.models import DEFAULT_INBOX, WidgetSession
@@ -24,6 +24,9 @@ from assistant.web.limits import address, limiter
 blueprint = Blueprint("sessions", __name__)
 
 _BEGINS = "10 per minute;60 per hour"  # sessions begun from one address
+# Codes asked for. By a session fewer than a mailbox may get (`proofs`): who is sent no more is told so.
+_CODES, _CODES_FROM_ADDRESS = "3 per hour;6 per day", "20 per hour;60 per day"
+_PROOFS = "30 per hour"
 
 
 class _Open(BaseModel):
@@ -38,6 +41,22 @@ class _Open(BaseModel):
     link: str | None = Field(None, max_length=2000, description="From a mail of ours: opens its conversation.")
     identity: str | None = Field(None, max_length=8000, description="A JWT in which the site says who is signed in.")
     conversation_token: str | None = Field(None, max_length=2000, description="Of earlier versions; exchanged once.")
+
+
+class _Code(BaseModel):
+    """Where to send a code, and the language that is spoken (a BCP 47 tag)."""
+
+    model_config = ConfigDict(str_strip_whitespace=True, extra="forbid")
+
+    email: str = Field(max_length=320)
+    language: str | None = Field(None, max_length=35)
+
+
+class _Proof(BaseModel):
+    model_config = ConfigDict(str_strip_whitespace=True, extra="forbid")
+
+    code: str = Field(max_length=100)
+    token: str = Field(max_length=200)
 
 
 @blueprint.post("/sessions")
@@ -81,6 +100,28 @@ def end_session() -> tuple[str, int]:
     with desk().db.begin() as session:
         sessions.revoke(session, session_id=principal.session_id)
     return "", 204
+
+
+@blueprint.post("/sessions/current/code")
+@limiter.limit(_CODES, deduct_when=lambda response: response.status_code == 202)
+@limiter.limit(_CODES_FROM_ADDRESS, key_func=address, deduct_when=lambda response: response.status_code == 202)
+def send_code() -> tuple[Response, int]:
+    """Mail a code to ``email``. The answer is the same whosever it is."""
+    principal, wanted = auth.visitor(), _read(_Code)
+    tags = [wanted.language, *request.accept_languages.values()]
+    language = wording.language_of(wording.choose(tags) or wording.ENGLISH)
+    return jsonify({"email": proofs.send_code(desk(), principal, wanted.email, language=language)}), 202
+
+
+@blueprint.post("/sessions/current/proof")
+@limiter.limit(_PROOFS)
+def prove() -> Response:
+    """The code that was mailed: the customer reads what is sent to that address. ``token``: of the session from now
+    on, which the browser has drawn and keeps already, so that it gets on if the answer is lost."""
+    principal, given = auth.visitor(), _read(_Proof)
+    proofs.prove(desk(), principal, given.code, token=given.token)
+    with desk().db.read() as session:
+        return jsonify(_session_json(session.get_one(WidgetSession, principal.session_id), given.token))
 
 
 def _read(model: type[BaseModel]) -> Any:

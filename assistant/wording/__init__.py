@@ -92,12 +92,17 @@ def word_all(notices: Iterable[Notice], language: str = ENGLISH) -> str:
     return ("" if language in _JOINED else " ").join(word(notice, language) for notice in notices)
 
 
-def show_time(at: datetime, language: str = ENGLISH, zone: tzinfo = UTC) -> str:
-    """Day, time and, where it says which, the time zone, as the language writes them."""
-    from babel.dates import format_datetime, get_timezone_name
+def show_time(at: datetime, tag: str = ENGLISH, zone: tzinfo = UTC) -> str:
+    """Day, time and time zone, as they are written where that is spoken (a BCP 47 tag of a language of ours)."""
+    from babel.dates import format_date, format_time, get_datetime_format, get_timezone_gmt, get_timezone_name
 
-    shown = format_datetime(at, "medium", tzinfo=zone, locale=_locale(language))
-    return f"{shown} {get_timezone_name(at.astimezone(zone), 'short', locale=_locale(language))}"
+    at, locale = at.astimezone(zone), _locale_of(tag)
+    day, time = format_date(at, "medium", locale=locale), format_time(at, "short", locale=locale, tzinfo=zone)
+    shown = str(get_datetime_format("medium", locale=locale)).replace("{1}", day).replace("{0}", time)
+    name = get_timezone_name(at, "short", locale=locale)
+    if name[0] in "+-":  # where the zone has no short name
+        name = get_timezone_gmt(at, "long", locale=locale)
+    return f"{shown} {name}"
 
 
 def plural_category(n: Value, language: str) -> str:
@@ -113,6 +118,16 @@ def _shown(value: Value, language: str) -> str:
     # A name in the other direction must not carry the words around it along: it is isolated.
     apart = direction(language) == "rtl" or _RIGHT_TO_LEFT.search(value)
     return f"\u2068{value}\u2069" if apart else value
+
+
+def _locale_of(tag: str) -> Any:
+    """That of the tag with its region or, if nobody knows that, of its language."""
+    from babel import Locale, UnknownLocaleError
+
+    try:
+        return Locale.parse(tag, sep="-")
+    except (ValueError, UnknownLocaleError):
+        return _locale(language_of(tag))
 
 
 @cache

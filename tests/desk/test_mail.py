@@ -87,6 +87,7 @@ def test_a_mail_says_the_same_in_plain_text_and_in_html(desk: Desk, mailbox: Mai
     [received] = mailbox.mails
     assert received["Subject"] == "Überraschung für Sie"
     assert (received["From"], received["To"]) == ("Our shop <help@shop.example>", "Kim@xn--bcher-kva.example")
+    assert received["Content-Language"] == "de"
     plain, html = (received.get_body((kind,)) for kind in ("plain", "html"))
     assert plain is not None
     assert html is not None

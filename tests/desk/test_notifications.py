@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -326,3 +326,19 @@ def test_a_transcript_goes_to_a_proved_address_only(
         notifications.send_transcript(typed.desk, typed.customer)
     with pytest.raises(NotReady):
         notifications.send_transcript(make_runtime(smtp_url=None).desk, chat.customer)
+
+
+def test_times_in_mails_are_those_of_the_inbox_as_the_customer_writes_them(
+    make_chat: Callable[..., Chat], mailbox: Mailbox, desk: Desk
+) -> None:
+    assert isinstance(desk.now, ManualClock)
+    with desk.db.begin() as session:
+        hours = {"zone": "Asia/Tokyo", "week": {"mon": ["09:00-17:00"]}}
+        inboxes.change(inboxes.default(session), {"hours": hours})
+    chat = make_chat(verified="kim@example.org", language="en-GB")
+    chat.ask()
+    with desk.db.begin() as session:
+        session.execute(update(Message).values(created_at=datetime(2026, 7, 31, 23, 30, tzinfo=UTC)))
+    notifications.send_transcript(desk, chat.customer)
+    worker.run_until_idle(desk)
+    assert "You (1 Aug 2026, 08:30 GMT+09:00):" in plain(mailbox)

@@ -15,6 +15,7 @@ from tests.e2e.conftest import Site
 from tests.e2e.server import Server
 from tests.e2e.test_end_to_end import Witness
 from tests.factories import make_agent, make_articles, make_inbox, make_photo
+from tests.web.test_widget_identity import SECRET, sign
 
 pytestmark = pytest.mark.e2e
 
@@ -42,6 +43,7 @@ def server(sites: dict[str, Site], tmp_path_factory: pytest.TempPathFactory) -> 
     form = {"name": "required", "email": "optional", "questions": questions}
     make_inbox(db, "bolt", name="Bolt", origins=[sites["bolt"].url], prechat=form)
     with db.begin() as session:
+        find(session, "bolt").secret = SECRET
         keep_logo(find(session, "acme"), settings, "logo.png", make_photo(kind="PNG", colour="orange"))
     page = "---\ninbox: {key}\n---\n# Error codes of {key}\n\n## E21\n\nError E21 means that {means}.\n"
     make_articles(
@@ -113,6 +115,26 @@ def test_who_writes_answers_the_inbox_s_questions_first_and_only_once(
     customer.page.evaluate("window.SupportAssistant.logout()")
     expect(chat.locator("#composer")).to_be_hidden()
     expect(chat.get_by_label("Your name")).to_have_value("")
+    assert customer.complaints == []
+
+
+def test_who_is_signed_in_is_asked_for_neither_name_nor_address(
+    browser: Browser, server: Server, sites: dict[str, Site], pictures: Path
+) -> None:
+    customer = Witness(browser, pictures, width=1000, height=900)
+    chat = open_site(customer, server, sites, "bolt")
+    chat.get_by_label("Order number").fill("4711")
+    customer.page.evaluate("token => window.SupportAssistant.identify(token)", sign(name="Rosa"))
+    expect(chat.get_by_label("Your name")).to_have_count(0)
+    expect(chat.get_by_label("Your e-mail address")).to_have_count(0)
+    expect(chat.get_by_label("Order number")).to_have_value("4711")
+    customer.picture("inbox-bolt-signed-in")
+    chat.locator("#prechat button").click()
+    chat.locator("#text").fill(QUESTION)
+    chat.locator("#text").press("Enter")
+    expect(chat.locator(".entry.assistant").first).to_contain_text(MEANS["bolt"])
+    customer.page.evaluate("window.SupportAssistant.logout()")
+    expect(chat.get_by_label("Your name")).to_be_visible()
     assert customer.complaints == []
 
 

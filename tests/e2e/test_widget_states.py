@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,11 @@ from assistant.desk.access import AgentPrincipal
 from assistant.models import Author, Ticket
 from assistant.runtime import build
 from assistant.settings import Settings
+from tests.e2e.conftest import WAIT
 from tests.e2e.server import Server
 from tests.e2e.test_end_to_end import Witness, open_chat
 from tests.factories import make_agent, make_articles
+from tests.mail_server import Mailbox, open_mailbox
 
 LABEL = sample.articles_dir().parent / "photos" / "robot-label.jpg"
 SENT = re.compile("/widget/v1/conversations")  # to begin one, with its first message
@@ -40,6 +43,7 @@ class Office:
     """The server, and what its only agent does without a browser."""
 
     server: Server
+    mailbox: Mailbox
     db: Database
     alice: AgentPrincipal
 
@@ -55,27 +59,40 @@ class Office:
         with self.db.begin() as session:
             tickets.solve(session, self._ticket(session), self.alice)
 
+    def code(self, email: str) -> str:
+        """The code in the next mail to this address."""
+        ends_at = time.monotonic() + WAIT / 1000
+        while [email] not in self.mailbox.recipients:
+            assert time.monotonic() < ends_at, "no code was sent"
+            time.sleep(0.05)
+        at = self.mailbox.recipients.index([email])
+        self.mailbox.recipients[at] = []
+        [code] = re.findall(rb"\b\d{6}\b", self.mailbox.mails[at].get_body(("plain",)).get_payload(decode=True))
+        return str(code, "ascii")
+
     def _ticket(self, session: Session) -> Ticket:
         return session.scalars(select(Ticket).order_by(Ticket.id.desc()).limit(1)).one()
 
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    """A server with one article and one agent, which reads no photos: it starts quickly."""
+    """A server with one article and one agent, which sends mail and reads no photos: it starts quickly."""
     folder = tmp_path_factory.mktemp("states")
     settings = Settings(data_dir=folder / "var")
     runtime = build(settings)
     make_articles(runtime.desk, folder / "articles")
     alice = make_agent(runtime.desk.db, "alice", admin=True).principal
     runtime.close()
-    server = Server(folder / "var", at_once=True, model="none", ocr="off", risky_files="refuse")
     db = Database(settings.sqlalchemy_url)
-    try:
-        server.start()
-        yield Office(server, db, alice)
-    finally:
-        db.close()
-        server.close()
+    with open_mailbox() as mailbox:
+        mail = {"smtp_url": f"smtp://{mailbox.url}", "mail_from": "help@shop.example"}
+        server = Server(folder / "var", at_once=True, model="none", ocr="off", risky_files="refuse", **mail)
+        try:
+            server.start()
+            yield Office(server, mailbox, db, alice)
+        finally:
+            db.close()
+            server.close()
 
 
 @pytest.fixture(scope="module")
@@ -296,3 +313,100 @@ def test_what_follows_and_stands_beside_a_conversation_is_accessible(
     inspect(customer, chat, "article")
     assert customer.complaints == []
     customer.context.close()
+
+
+def test_an_address_is_proved_by_the_code_that_is_sent_to_it(browser: Browser, office: Office, pictures: Path) -> None:
+    if not AXE.exists():
+        pytest.skip("needs axe-core: npm ci")
+    laptop = Witness(browser, pictures, width=390, height=800)
+    chat = begin_to_wait(laptop, office, "My lamp blinks.")
+    followup = chat.locator("#followup")
+    followup.get_by_role("button", name="Get replies by e-mail, too").click()
+    field = followup.get_by_label("E-mail address for replies")
+    expect(field).to_be_focused()
+    inspect(laptop, chat, "address")
+    field.fill("Rosa@example.org")
+    field.press("Enter")
+    field = followup.get_by_label("Six-digit code")
+    expect(field).to_be_focused()
+    expect(followup).to_contain_text("Replies that you miss here are sent to rosa@example.org.")
+    expect(followup).to_contain_text("We have sent a six-digit code to rosa@example.org.")
+    inspect(laptop, chat, "code")
+    assert (field.get_attribute("inputmode"), field.get_attribute("autocomplete")) == ("numeric", "one-time-code")
+    code = office.code("rosa@example.org")
+    for typed, said in ((code[:5], "all six digits"), (other_than(code), "you have 4 more tries")):
+        field.fill(typed)
+        field.press("Enter")
+        expect(followup.get_by_role("status")).to_contain_text(said)
+        expect(field).to_be_focused()
+    inspect(laptop, chat, "code-wrong")
+
+    other = laptop.context.new_page()  # another tab knows of the code, too
+    other.goto(f"{office.server.url}/widget/")
+    second = other.main_frame.locator("#followup").get_by_label("Six-digit code")
+    second.evaluate(
+        """(field, text) => {
+            field.focus();
+            document.execCommand("insertText", false, text);
+        }""",
+        f"{code[:3]} {code[3:]}",
+    )
+    second.press("Enter")
+    expect(other.locator("#followup")).to_contain_text("Thank you, rosa@example.org is confirmed.")
+    expect(other.locator("#followup").get_by_role("button", name="Send me this conversation")).to_be_visible()
+    other.close()
+    field.fill(code)  # the first tab finds that out by itself
+    field.press("Enter")
+    expect(followup.get_by_role("button", name="Send me this conversation")).to_be_visible()
+    expect(chat.locator(".entry.customer")).to_have_count(1)
+    inspect(laptop, chat, "proved")
+    assert [said for said in laptop.complaints if "422" not in said and "401" not in said] == []
+    laptop.context.close()
+
+
+def test_a_proved_address_brings_the_conversations_of_other_devices_even_if_its_answer_is_lost(
+    browser: Browser, office: Office, pictures: Path
+) -> None:
+    laptop, phone = (Witness(browser, pictures, width=390, height=800) for _ in range(2))
+    for device, text, loses in ((laptop, "My lamp blinks.", False), (phone, "My hub is hot.", True)):
+        chat = begin_to_wait(device, office, text)
+        followup = chat.locator("#followup")
+        followup.get_by_role("button", name="Get replies by e-mail, too").click()
+        followup.locator("input").fill("kim@example.org")
+        followup.locator("input").press("Enter")
+        field = followup.get_by_label("Six-digit code")
+        field.fill(office.code("kim@example.org"))
+        if loses:
+            device.page.route("**/sessions/current/proof", lose_answer)
+            field.press("Enter")
+            expect(followup).to_contain_text("This does not work right now. Please try again.")
+            device.page.unroute("**/sessions/current/proof", lose_answer)
+        field.press("Enter")
+        expect(followup.get_by_role("button", name="Send me this conversation")).to_be_visible()
+    chat.locator("#open-earlier").click()
+    expect(chat.locator("#earlier-list .result")).to_have_count(2)
+    chat.locator("#earlier-list .result:not([aria-current])").click()
+    expect(chat.locator(".entry.customer")).to_contain_text("My lamp blinks.")
+    for device in (laptop, phone):
+        device.context.close()
+
+
+def begin_to_wait(customer: Witness, office: Office, text: str) -> Frame:
+    """A customer who has asked for a person with these words."""
+    customer.page.goto(f"{office.server.url}/widget/")
+    chat: Frame = customer.page.main_frame
+    chat.locator("#person").click()
+    chat.locator("#text").fill(text)
+    chat.locator("#text").press("Enter")
+    expect(chat.locator("body")).to_have_attribute("data-state", "handed_off")
+    return chat
+
+
+def other_than(code: str) -> str:
+    return f"{(int(code) + 1) % 10**6:06}"
+
+
+def lose_answer(route: Route) -> None:
+    """The server gets the request, and its answer gets nobody."""
+    route.fetch()
+    route.abort()

@@ -387,6 +387,35 @@ test("a token that another tab was given is taken over", async () => {
   assert.deepEqual(thread.notices, []);
 });
 
+test("a proof changes the token, also if its answer is lost, and only then", async () => {
+  local.set("session", "old");
+  let valid = "old";
+  let answer = () => json({ notice: { code: "code_wrong", params: { n: 4 } } }, { status: 422 });
+  serveChat({ conversation: { messages: [customer] } });
+  const rest = globalThis.fetch;
+  globalThis.fetch = async (address, options) => {
+    if (options.headers.Authorization !== `Bearer ${valid}`) return json({}, { status: 401 });
+    return address.endsWith("/proof") ? answer(JSON.parse(options.body)) : rest(address, options);
+  };
+  const { chat, thread } = open();
+  await chat.resume();
+  await assert.rejects(chat.prove("123456"), { status: 422 });
+  assert.deepEqual([local.get("session"), local.get("next_session")], ["old", null]);
+
+  let drawn = null;
+  answer = ({ token }) => {
+    drawn = valid = token;
+    throw new TypeError("Failed to fetch");
+  };
+  await assert.rejects(chat.prove("654321"), { isNetwork: true });
+  assert.match(drawn, /^[\w-]{43,}$/);
+  await chat.prove("654321"); // refused, as the old token is: it had been proved
+  assert.deepEqual([local.get("session"), local.get("next_session")], [drawn, null]);
+  await chat.send({ text: "Still leaks.", files: [] });
+  assert.equal(thread.delivery.kind, "sent");
+  assert.deepEqual(thread.notices, []);
+});
+
 test("a token of earlier versions is exchanged once", async () => {
   local.set("token", "old");
   const asked = [];

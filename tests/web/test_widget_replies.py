@@ -134,11 +134,12 @@ def test_agents_see_receipts_and_their_customers_see_theirs(
 
 
 def test_replies_go_to_an_address_that_the_customer_types(client: FlaskClient, rosa: Browser) -> None:
-    assert rosa.get().json["by_mail"] == {"email": None, "proved": False}  # what the page says is not enough
+    unknown = {"email": None, "proved": False, "provable": True, "code_to": None, "code_minutes": 15}
+    assert rosa.get().json["by_mail"] == unknown  # what the page says is not enough
     wrong = client.put(f"{rosa.path}/address", headers=rosa.headers, json={"email": "rosa"})
     assert (wrong.status_code, wrong.json["notice"]["code"]) == (422, "address_wrong")
     given = client.put(f"{rosa.path}/address", headers=rosa.headers, json={"email": "Rosa@example.org"})
-    assert given.json == {"email": "rosa@example.org", "proved": False}
+    assert given.json == {**unknown, "email": "rosa@example.org"}
     refused = client.post(f"{rosa.path}/transcript", headers=rosa.headers)
     assert (refused.status_code, refused.json["notice"]["code"]) == (409, "transcript_needs_proof")
 

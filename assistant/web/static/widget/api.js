@@ -71,6 +71,16 @@ export class Api {
     return this.#json("sessions/current/token", { method: "POST" });
   }
 
+  /** Mail a code to an address, in the best of these languages. Resolves to {email}: the address, tidied up. */
+  sendCode(email, language) {
+    return this.#json("sessions/current/code", { method: "POST", json: { email, language } });
+  }
+
+  /** Prove that address by its code. `token`: to be used from now on. Resolves to the session. */
+  prove(code, token) {
+    return this.#json("sessions/current/proof", { method: "POST", json: { code, token } });
+  }
+
   /** Resolves to {session, conversations}, the newest conversation first. */
   conversations() {
     return this.#json("conversations");

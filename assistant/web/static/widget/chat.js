@@ -16,6 +16,8 @@ export class Chat {
   /** The visitor according to the embedding page: {name, email, language}, all optional. */
   visitor = {};
   conversation = { state: "assistant", queue_position: null, agent_name: null, agent_picture: null };
+  /** Whether somebody else says who the customer is: their site, or a code that was sent to their address. */
+  isKnown = false;
 
   #api;
   #thread;
@@ -168,12 +170,16 @@ export class Chat {
       opened = await this.#api.openSession({ token: this.#api.token, ...given });
     } catch (problem) {
       if (!problem.isEnded) throw problem;
-      const stored = local.get("session"); // another tab may have been given a new one
-      this.#keepToken(stored === this.#api.token ? newToken() : stored);
+      this.#keepToken(this.#nextToken() ?? newToken());
       opened = await this.#api.openSession({ token: this.#api.token, ...given });
     }
     this.#keepToken(opened.token);
+    this.#begun(opened);
+  }
+
+  #begun({ customer }) {
     this.#isOpen = true;
+    this.isKnown = Boolean(customer?.verified_by);
   }
 
   /** The customer has typed who they are, which the session is told before the next message. */
@@ -254,6 +260,33 @@ export class Chat {
     local.set("session", token);
   }
 
+  /** What to use when our token is refused: what another tab was given, or what a proof with a lost answer has brought. */
+  #nextToken() {
+    const stored = local.get("session");
+    if (stored !== null && stored !== this.#api.token) return stored;
+    const drawn = local.get("next_session");
+    local.remove("next_session");
+    return drawn;
+  }
+
+  /**
+   * The customer reads what is sent to their address, as this code of it says, and may see more than before: so the token
+   * changes. Ours to draw and to keep before it is sent, or a lost answer would end the session. Rejects if refused.
+   */
+  async prove(code) {
+    const token = await local.claim("next_session", newToken());
+    try {
+      this.#begun(await this.#api.prove(code, token));
+    } catch (problem) {
+      if (problem.isEnded) return this.#gone(problem); // proved already, by another tab or with a lost answer
+      if (!problem.isPassing) local.remove("next_session");
+      throw problem;
+    }
+    this.#keepToken(token);
+    local.remove("next_session");
+    await this.#sync();
+  }
+
   /** Earlier versions kept a token for each conversation. */
   async #exchangeOldToken() {
     const old = local.get("token");
@@ -316,7 +349,7 @@ export class Chat {
         return this.#refused(item, { code: "upload_cancelled", params: {} });
       }
       if ((problem.isEnded || problem.isGone) && !isSecondTry) {
-        this.#gone(problem);
+        await this.#gone(problem);
         return this.#deliver(item, { isSecondTry: true });
       }
       if (problem.isPassing) throw problem;
@@ -500,6 +533,7 @@ export class Chat {
   async #sync() {
     if (this.#isSyncing || !this.#api.token) return;
     this.#isSyncing = true;
+    let problem = null;
     try {
       if (!this.#hasBegun) await this.#findConversation();
       if (!this.#hasBegun) return;
@@ -512,23 +546,25 @@ export class Chat {
       if (this.#awaits === null && isOpenQuestion) this.#await("writing");
       this.#stream.start(String(now.last_event_id));
       if (now.messages.length) this.#view.onStarted();
-    } catch (problem) {
-      if (problem.isEnded || problem.isGone) {
-        this.#gone(problem);
-      } else {
-        this.#view.onConnection(false);
-        clearTimeout(this.#syncTimer);
-        this.#syncTimer = setTimeout(() => this.#sync(), (problem.retryAfter ?? 4) * 1000);
-      }
+    } catch (caught) {
+      problem = caught;
     } finally {
       this.#isSyncing = false;
     }
+    if (problem) await this.#notSynced(problem); // now, as it may begin anew
+  }
+
+  #notSynced(problem) {
+    if (problem.isEnded || problem.isGone) return this.#gone(problem);
+    this.#view.onConnection(false);
+    clearTimeout(this.#syncTimer);
+    this.#syncTimer = setTimeout(() => this.#sync(), (problem.retryAfter ?? 4) * 1000);
   }
 
   /** The newest conversation, unless the customer has left it. */
   async #findConversation() {
     const { session, conversations } = await this.#api.conversations();
-    this.#isOpen = true;
+    this.#begun(session);
     if (session.renew) await this.#renewToken();
     const [newest] = conversations;
     if (newest && newest.id !== local.get("left")) this.#api.conversation = newest.id;
@@ -552,13 +588,12 @@ export class Chat {
   }
 
   /** The session has ended, or the conversation was erased. */
-  #gone({ isEnded }) {
-    const stored = local.get("session");
-    if (isEnded && stored !== null && stored !== this.#api.token) {
-      this.#api.token = stored; // another tab was given it
-      this.#leave();
-      void this.#sync();
-      return;
+  async #gone({ isEnded }) {
+    const next = isEnded ? this.#nextToken() : null;
+    if (next !== null) {
+      this.#keepToken(next);
+      this.#stream.stop();
+      return this.#sync();
     }
     if (isEnded) this.#forgetSession();
     this.#leave();
@@ -568,10 +603,10 @@ export class Chat {
 
   #forgetSession() {
     this.#isOpen = false;
+    this.isKnown = false;
     this.#api.token = null;
     this.#attention.listed = [];
-    local.remove("session");
-    local.remove("left");
+    for (const key of ["session", "next_session", "left"]) local.remove(key);
   }
 
   #leave() {

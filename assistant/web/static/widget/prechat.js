@@ -9,6 +9,7 @@ export class Prechat {
   #asked;
   #onDone;
   #given = null;
+  #isKnown = false;
 
   /**
    * @param form an empty <form>
@@ -33,8 +34,19 @@ export class Prechat {
   }
 
   get isAsking() {
-    const { name, email, questions } = this.#asked;
+    const { name, email, questions } = this.#wanted;
     return this.#given === null && (name !== "no" || email !== "no" || questions.length > 0);
+  }
+
+  get #wanted() {
+    return this.#isKnown ? { ...this.#asked, name: "no", email: "no" } : this.#asked;
+  }
+
+  /** Of a customer who is signed in, or has proved their address, neither name nor address is asked. */
+  know(isKnown) {
+    if (isKnown === this.#isKnown) return;
+    this.#isKnown = isKnown;
+    this.reword();
   }
 
   get answers() {
@@ -63,7 +75,10 @@ export class Prechat {
   reword() {
     const typed = new FormData(this.#form);
     this.#draw();
-    for (const [key, value] of typed) this.#form.elements.namedItem(key).value = value;
+    for (const [key, value] of typed) {
+      const field = this.#form.elements.namedItem(key);
+      if (field) field.value = value;
+    }
   }
 
   #take() {
@@ -76,7 +91,7 @@ export class Prechat {
   }
 
   #draw() {
-    const { name, email, questions } = this.#asked;
+    const { name, email, questions } = this.#wanted;
     const fields = [
       name !== "no" && labelled(t("prechat_name"), input("name", "text", name === "required", "name")),
       email !== "no" && labelled(t("prechat_email"), input("email", "email", email === "required", "email")),

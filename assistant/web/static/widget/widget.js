@@ -53,7 +53,6 @@ const attention = new Attention(api, {
   },
   onChange: showSeen,
 });
-const followup = new Followup(find("followup"), api);
 const chat = new Chat({
   api,
   thread,
@@ -67,12 +66,16 @@ const chat = new Chat({
       if (message.author === "agent") showTyping(null);
     },
     onSent: announce,
-    onLoaded: (now) => (loaded = now),
+    onLoaded: (now) => {
+      loaded = now;
+      followup.load(now.by_mail);
+    },
     onTyping: showTyping,
     onStarted: () => parentPage.tell("started"),
     onTrouble: (detail) => parentPage.tell("trouble", { detail }),
   },
 });
+const followup = new Followup(find("followup"), api, chat);
 const screens = new Screens({ help: find("help"), article: find("article"), earlier: find("earlier") });
 const help = new Help(
   {
@@ -283,6 +286,7 @@ function forget() {
 
 /** Before the first message. Until the inbox's questions are answered, there is nowhere to write. */
 function showWelcome() {
+  prechat.know(chat.isKnown);
   find("welcome").hidden = !thread.isEmpty;
   find("end").hidden = thread.isEmpty || chat.conversation.state === "closed";
   document.body.classList.toggle("asking", thread.isEmpty && prechat.isAsking);
@@ -329,7 +333,7 @@ function showState(conversation) {
   if (state !== "assistant") find("hint").hidden = true;
   if (state !== "agent") showTyping(null);
   showBanner(bannerFor(state, position, agent, picture));
-  followup.show({ byMail: loaded.by_mail, state });
+  followup.show(state);
   rating.show(conversation);
   showWelcome();
 }

@@ -11,15 +11,20 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from assistant.desk import (
+    assigning,
     attachments,
+    automations,
+    deadlines,
     evidence,
     feed,
     files,
+    inboxes,
     learning,
     mail,
     notifications,
@@ -46,7 +51,7 @@ SWEEP_EVERY = timedelta(hours=1)
 # Seconds between two looks at the clock that are no drift any more.
 _JUMP = 5.0
 
-Handler = Callable[[Desk, dict[str, int]], None]
+Handler = Callable[[Desk, dict[str, Any]], None]
 
 HANDLERS: dict[str, Handler] = {
     subscribers.PROCESS_MESSAGE: lambda desk, payload: turns.process_message(desk, payload["message_id"]),
@@ -60,6 +65,11 @@ HANDLERS: dict[str, Handler] = {
     subscribers.MAIL_UNREAD: lambda desk, payload: notifications.mail_unread(desk, payload["conversation_id"]),
     mail.DELIVER: lambda desk, payload: mail.deliver(desk, payload["mail_id"]),
     subscribers.WAKE: lambda desk, payload: tickets.wake(desk, payload["ticket_id"]),
+    deadlines.NOTICE: lambda desk, payload: tickets.notice_breach(desk, payload["ticket_id"]),
+    inboxes.RECOUNT: lambda desk, payload: tickets.recount_deadlines(desk, payload["after_id"]),
+    subscribers.ASSIGN: lambda desk, payload: assigning.assign_waiting(desk, payload["team_id"]),
+    subscribers.AUTOMATE: lambda desk, payload: automations.run_by_event(desk, **payload),
+    automations.BY_TIME: lambda desk, _payload: automations.run_by_time(desk),
     learning.LEARN: lambda desk, _payload: log.info("triage.learned", **learning.learn(desk)),
     sources.SYNC: lambda desk, payload: sources.sync_job(desk, payload["source_id"]),
     embedding.EMBED: lambda desk, _payload: embedding.embed_job(desk),

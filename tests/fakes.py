@@ -240,6 +240,19 @@ class ManualClock:
         return self.at
 
 
+@dataclass
+class SetClock:
+    """A clock that goes, and can be set forward: ``desk.now = SetClock()``."""
+
+    ahead: timedelta = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def advance(self, by: timedelta) -> None:
+        self.ahead += by
+
+
 def fake_capabilities(mode: Mode = Mode.NO_VLM, **parts: Any) -> Capabilities:
     """Capabilities with hash embeddings and an OCR that reads nothing; ``parts`` replace or add any field."""
     defaults: dict[str, Any] = {

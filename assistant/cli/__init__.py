@@ -15,6 +15,7 @@ from assistant.cli.customers import customers
 from assistant.cli.inboxes import inboxes
 from assistant.cli.knowledge import kb
 from assistant.cli.measure import bench, evaluate
+from assistant.cli.time import assignment, automations, sla
 from assistant.cli.train import train
 from assistant.cli.widget import widget
 
@@ -29,7 +30,23 @@ def main(debug: bool) -> None:
     """
 
 
-for _command in (kb, db, agents, customers, inboxes, keys, jobs, heads, evaluate, bench, train, widget):
+for _command in (
+    kb,
+    db,
+    agents,
+    customers,
+    inboxes,
+    keys,
+    jobs,
+    heads,
+    evaluate,
+    bench,
+    train,
+    widget,
+    sla,
+    automations,
+    assignment,
+):
     main.add_command(_command)
 
 

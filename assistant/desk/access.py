@@ -14,7 +14,7 @@ from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from assistant.errors import NotAllowed, NotFound
-from assistant.models import Agent, AgentRole, Attachment, Conversation, Message, MessageVisibility, Ticket
+from assistant.models import Agent, AgentRole, Assignment, Attachment, Conversation, Message, MessageVisibility, Ticket
 from assistant.wording import Notice
 
 
@@ -47,10 +47,20 @@ class AgentPrincipal:
     role: AgentRole
     team_id: int | None
     must_change_password: bool = False
+    is_away: bool | None = None  # None: no tickets are given to them by themselves
 
     @classmethod
     def of(cls, agent: Agent) -> AgentPrincipal:
-        return cls(agent.id, agent.public_id, agent.name, agent.role, agent.team_id, agent.must_change_password)
+        is_given = agent.team is not None and agent.team.assignment is not Assignment.OFF
+        return cls(
+            agent.id,
+            agent.public_id,
+            agent.name,
+            agent.role,
+            agent.team_id,
+            agent.must_change_password,
+            agent.away_since is not None if is_given else None,
+        )
 
     @property
     def is_admin(self) -> bool:

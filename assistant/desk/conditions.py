@@ -10,7 +10,8 @@
 | `number` | `number:1042`, `#1042` | a ticket's number |
 | `has` | `has:photo` | `photo`, `file`, `note`, `draft`, `rating` |
 | `is` | `is:unsolved` | `unsolved`, `solved`, `assigned` |
-| `created`, `updated`, `solved` | `created:>2026-11-01`, `solved:<7d` | a day (UTC) or time; how long ago |
+| `sla` | `sla:overdue` | `overdue`, `soon` (within the hour), `running`, `paused`, `missed` (ever), `none` |
+| `created`, `updated`, `solved`, `due` | `created:>2026-11-01`, `solved:<7d` | a day (UTC) or time; how long ago |
 | `before`, `after` | `after:2026-11-01` | short for `created` |
 | words | `display blinks` | all of them occur |
 
@@ -48,6 +49,7 @@ from assistant.models import (
     MessageVisibility,
     Priority,
     Rating,
+    SLAClock,
     Team,
     Ticket,
     TicketStatus,
@@ -67,6 +69,7 @@ _TERM = re.compile(r'(?P<minus>-?)(?P<field>[A-Za-z_]+):(?P<value>(?:"[^"]*"|[^\
 _VALUE = re.compile(r'(?:"[^"]*"|[^",])+')
 _AGE = re.compile(r"(\d{1,5})(m|h|d|w)")
 _LONG_AGO = timedelta(days=36_500)
+_SOON = timedelta(hours=1)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _NUMBER = re.compile(r"#(\d{1,9})")
 
@@ -289,6 +292,7 @@ _TIMES: Mapping[str, InstrumentedAttribute[Any]] = {
     "created": Ticket.created_at,
     "updated": Ticket.updated_at,
     "solved": Ticket.solved_at,
+    "due": Ticket.due_at,
 }
 
 
@@ -401,6 +405,25 @@ _STANDINGS: Mapping[str, Callable[[], ColumnElement[bool]]] = {
 }
 
 
+def _sla(_session: Session, asking: Asking, values: tuple[str, ...]) -> ColumnElement[bool]:
+    return or_(*(_SLA_STATES[value](asking.now) for value in values))
+
+
+def _has_policy(*holds: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(SLAClock.ticket_id == Ticket.id, SLAClock.policy_id.is_not(None), *holds)
+
+
+# Never unknown, so that they can be negated.
+_SLA_STATES: Mapping[str, Callable[[datetime], ColumnElement[bool]]] = {
+    "overdue": lambda now: and_(Ticket.due_at.is_not(None), Ticket.due_at <= now),
+    "soon": lambda now: and_(Ticket.due_at.is_not(None), Ticket.due_at > now, Ticket.due_at <= now + _SOON),
+    "running": lambda now: and_(Ticket.due_at.is_not(None), Ticket.due_at > now),
+    "paused": lambda _now: and_(Ticket.due_at.is_(None), _has_policy(SLAClock.ended_at.is_(None))),
+    "missed": lambda _now: Ticket.breached_at.is_not(None),
+    NONE: lambda _now: ~_has_policy(),
+}
+
+
 def _words(_session: Session, _asking: Asking, values: tuple[str, ...]) -> ColumnElement[bool]:
     return and_(*(Ticket.search_text.contains(word, autoescape=True) for word in fold(values[0]).split()))
 
@@ -466,9 +489,11 @@ FIELDS: Mapping[str, Field] = {
     "number": Field(_CHOICE, _number),
     "has": Field(_CHOICE, _has, _listed(_PARTS)),
     "is": Field(_CHOICE, _is, _listed(_STANDINGS)),
+    "sla": Field(_CHOICE, _sla, _listed(_SLA_STATES)),
     "created": Field(_TIME, _never),
     "updated": Field(_TIME, _never),
     "solved": Field(_TIME, _never),
+    "due": Field(_TIME, _never),
     WORDS: Field((Operator.CONTAIN,), _words),
 }
 _SHORT: Mapping[str, tuple[str, Operator]] = {

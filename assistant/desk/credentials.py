@@ -13,7 +13,7 @@ from functools import cache
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from assistant.db import Database, utcnow
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Scope
@@ -93,7 +93,7 @@ def hash_password(password: str) -> str:
 def sign_in(db: Database, *, email: str, password: str) -> AgentPrincipal:
     """Check a password. An unknown address and a wrong password give the same answer and take the same time."""
     with db.read() as session:
-        agent = session.scalar(select(Agent).where(Agent.email == address(email)))
+        agent = session.scalar(select(Agent).where(Agent.email == address(email)).options(joinedload(Agent.team)))
     known = agent is not None and agent.deactivated_at is None
     stored = agent.password_hash if agent is not None and known else _unknown_agent_hash()
     try:
@@ -107,7 +107,8 @@ def sign_in(db: Database, *, email: str, password: str) -> AgentPrincipal:
 
 def agent_principal(session: Session, public_id: str) -> AgentPrincipal | None:
     """The agent named by a session cookie, unless deactivated."""
-    agent = session.scalar(select(Agent).where(Agent.public_id == public_id, Agent.deactivated_at.is_(None)))
+    query = select(Agent).where(Agent.public_id == public_id, Agent.deactivated_at.is_(None))
+    agent = session.scalar(query.options(joinedload(Agent.team)))
     return AgentPrincipal.of(agent) if agent is not None else None
 
 

@@ -17,6 +17,7 @@
 | `ticket.updated` | agents | `ticket`: its summary; `changed`: names of the changed columns |
 | `ticket.triaged` | agents | `ticket`: its summary; `triage`: what the assistant proposes |
 | `triage.decided` | agents | the same, after an agent or a machine accepted or overrode a field |
+| `ticket.breached` | agents | `ticket`: its summary; `target`: the SLA target that has been missed |
 | `draft.updated` | agents | `ticket`: its id; `draft`: proposed, sent, edited, discarded or withdrawn |
 | `evidence.read` | agents | `attachment`: its id; `evidence`: its current evidence |
 | `evidence.corrected` | agents | the same, after an agent corrected it |
@@ -46,6 +47,7 @@ from assistant.models import (
     Evidence,
     Message,
     Rating,
+    SLATarget,
     Ticket,
     TriageResult,
 )
@@ -69,6 +71,7 @@ class EventKind(StrEnum):
     TICKET_CREATED = "ticket.created"
     TICKET_UPDATED = "ticket.updated"
     TICKET_TRIAGED = "ticket.triaged"
+    TICKET_BREACHED = "ticket.breached"
     TRIAGE_DECIDED = "triage.decided"
     DRAFT_UPDATED = "draft.updated"
     EVIDENCE_READ = "evidence.read"
@@ -226,6 +229,16 @@ class TicketUpdated(DeskEvent):
 
     def payload(self) -> dict[str, Any]:
         return {"ticket": _summary(self.ticket), "changed": list(self.changed)}
+
+
+@dataclass(frozen=True)
+class TicketBreached(DeskEvent):
+    kind = EventKind.TICKET_BREACHED
+    ticket: Ticket
+    target: SLATarget
+
+    def payload(self) -> dict[str, Any]:
+        return {"ticket": _summary(self.ticket), "target": self.target.value}
 
 
 @dataclass(frozen=True)

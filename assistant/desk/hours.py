@@ -86,6 +86,21 @@ class Hours(BaseModel):
         """How long it is open between two times. Zero if ``end`` is not after ``start``."""
         return sum((last - first for first, last in self._open_times(start, end)), timedelta(0))
 
+    def after(self, start: datetime, length: timedelta) -> datetime | None:
+        """The first moment by which it has been open for ``length`` since ``start``. None if nobody opens any more
+        before that."""
+        at, left = start.astimezone(UTC), length
+        while left > timedelta(0):
+            opened, horizon = False, at + _LOOK_AHEAD * _DAY
+            for begin, end in self._open_times(at, horizon):
+                if end - begin >= left:
+                    return begin + left
+                opened, left = True, left - (end - begin)
+            if not opened:
+                return None
+            at = horizon
+        return at
+
     def _openings(self, first: date, last: date) -> Iterator[tuple[datetime, datetime]]:
         """What begins on those days, as the wall clock shows it."""
         day = first

@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, joinedload, object_session
 
 from assistant.db import utcnow
+from assistant.desk import queue
 from assistant.desk.files import keep_picture
 from assistant.desk.hours import Hours
 from assistant.errors import Conflict, Invalid, NotFound
@@ -28,6 +29,7 @@ from assistant.wording import Notice
 
 Ask = Literal["no", "optional", "required"]
 ALL_INBOXES = "all"  # where one may be chosen, says that none is: no inbox has this key
+RECOUNT = "recount_deadlines"  # of tickets, once business hours have changed; handled by `tickets`
 _MOST_ANSWER = 1_000
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
@@ -157,7 +159,16 @@ def add(session: Session, key: str) -> Inbox:
 def change(inbox: Inbox, values: Mapping[str, Any]) -> None:
     """Change some of its settings (`InboxSettings`); None takes one back. Raises `Invalid`."""
     kept = {name: value for name, value in {**inbox.settings, **values}.items() if value is not None}
+    hours = inbox.settings.get("hours")
     inbox.settings = read_settings(kept).model_dump(mode="json", exclude_defaults=True)
+    session = object_session(inbox)
+    if session is not None and inbox.settings.get("hours") != hours:
+        recount(session)
+
+
+def recount(session: Session, *, after_id: int = 0) -> None:
+    """Have all tickets that are not done count anew when they are due, by a job."""
+    queue.enqueue(session, RECOUNT, {"after_id": after_id}, key=f"{RECOUNT}:{after_id}")
 
 
 def renew_secret(inbox: Inbox) -> str:

@@ -31,13 +31,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
-from assistant.desk import feed, inboxes
+from assistant.desk import deadlines, feed, inboxes
 from assistant.desk.access import AgentPrincipal
 from assistant.desk.events import (
     ConversationMoved,
     DraftChanged,
     MessageCreated,
     NoteCreated,
+    TicketBreached,
     TicketOpened,
     TicketTriaged,
     TicketUpdated,
@@ -56,6 +57,7 @@ from assistant.models import (
     Message,
     MessageVisibility,
     Priority,
+    SLATarget,
     Tag,
     Team,
     Ticket,
@@ -143,11 +145,13 @@ def receive(
         ticket = Ticket(conversation=conversation, requester=conversation.customer, subject=subject, team=team)
         session.add(ticket)
         session.flush()
+        _keep_time(session, ticket, asked=True)
         feed.append(session, conversation.id, TicketOpened(ticket))
     else:
         withdraw_drafts(session, ticket)
         reopened = ticket.status in (*DONE, TicketStatus.PENDING)
-        _write(session, ticket, {"status": TicketStatus.OPEN if reopened else ticket.status, "snoozed_until": None})
+        changes: TicketChanges = {"status": TicketStatus.OPEN if reopened else ticket.status, "snoozed_until": None}
+        _write(session, ticket, changes, asked=True)
     return add_message(session, conversation, message)
 
 
@@ -158,6 +162,11 @@ def add_message(session: Session, conversation: Conversation, message: Message) 
     session.flush()
     is_public = message.visibility is MessageVisibility.PUBLIC
     feed.append(session, conversation.id, MessageCreated(message) if is_public else NoteCreated(message))
+    answers = is_public and message.author in (Author.AGENT, Author.ASSISTANT)
+    if answers and conversation.state is not ConversationState.ASSISTANT:  # there, no person is waited for
+        ticket = _ticket_of(session, conversation)
+        if ticket is not None:
+            _write(session, ticket, {}, answered=True)
     return message
 
 
@@ -166,6 +175,9 @@ def hand_off(session: Session, conversation: Conversation, reason: HandoffReason
     if conversation.state is not ConversationState.ASSISTANT:
         return False
     _move(session, conversation, ConversationState.HANDED_OFF, reason=reason)
+    ticket = _ticket_of(session, conversation)
+    if ticket is not None:
+        _write(session, ticket, {}, asked=True)
     return True
 
 
@@ -182,9 +194,10 @@ def take_over(session: Session, conversation: Conversation, agent: AgentPrincipa
         _require_not_closed(ticket)
         if ticket.status in (TicketStatus.NEW, TicketStatus.SOLVED):
             changes["status"] = TicketStatus.OPEN
+    asked = conversation.state is ConversationState.ASSISTANT
     _move(session, conversation, ConversationState.AGENT, agent=changes["agent"])
     if ticket is not None:
-        _write(session, ticket, changes)
+        _write(session, ticket, changes, asked=asked)
 
 
 def can_give_back(conversation: Conversation) -> bool:
@@ -227,7 +240,10 @@ def change_ticket(session: Session, ticket: Ticket, **changes: Unpack[TicketChan
     """
     conversation = lock_conversation(session, ticket.conversation_id)
     # Another writer may have changed it before we had the lock.
-    session.expire(ticket, [*TicketChanges.__annotations__, "team_id", "agent_id", "requester_id", "solved_at"])
+    session.expire(
+        ticket,
+        [*TicketChanges.__annotations__, "team_id", "agent_id", "requester_id", "solved_at", "due_at", "breached_at"],
+    )
     status = changes.get("status", ticket.status)
     if status is not ticket.status:
         _require_not_closed(ticket)
@@ -241,6 +257,13 @@ def change_ticket(session: Session, ticket: Ticket, **changes: Unpack[TicketChan
         else:
             _move(session, conversation, ConversationState.HANDED_OFF)
     _write(session, ticket, changes)
+
+
+def keep_time(session: Session, ticket: Ticket, *, now: datetime, rematch: bool = False) -> None:
+    """See what is due by ``now``; with ``rematch``, by which SLA policy."""
+    lock_conversation(session, ticket.conversation_id)
+    session.refresh(ticket)
+    _write(session, ticket, {}, now=now, rematch=rematch)
 
 
 def change_customer(session: Session, conversation_id: int, customer: Customer) -> None:
@@ -315,18 +338,50 @@ def _move(
         withdraw_drafts(session, ticket)
 
 
-def _write(session: Session, ticket: Ticket, changes: TicketChanges) -> None:
+def _write(
+    session: Session,
+    ticket: Ticket,
+    changes: TicketChanges,
+    *,
+    asked: bool = False,
+    answered: bool = False,
+    rematch: bool = False,
+    now: datetime | None = None,
+) -> None:
+    """``asked``, ``answered``, ``rematch``: see `deadlines.follow`."""
     differing = {name: value for name, value in changes.items() if getattr(ticket, name) != value}
-    if not differing:
-        return
     for name, value in differing.items():
         setattr(ticket, name, value)
-    now = utcnow()
-    ticket.updated_at = now
+    now = now or utcnow()
+    if differing:
+        ticket.updated_at = now
     if "status" in differing:
         ticket.solved_at = (ticket.solved_at or now) if ticket.status in DONE else None
     session.flush()
-    feed.append(session, ticket.conversation_id, TicketUpdated(ticket, tuple(differing)))
+    rematch = rematch or not deadlines.MATCHED.isdisjoint(differing)
+    moved, breached = _keep_time(session, ticket, asked=asked, answered=answered, rematch=rematch, now=now)
+    if differing or moved:
+        feed.append(session, ticket.conversation_id, TicketUpdated(ticket, (*differing, *moved)))
+    for target in breached:
+        feed.append(session, ticket.conversation_id, TicketBreached(ticket, target))
+
+
+def _keep_time(
+    session: Session,
+    ticket: Ticket,
+    *,
+    asked: bool = False,
+    answered: bool = False,
+    rematch: bool = False,
+    now: datetime | None = None,
+) -> tuple[tuple[str, ...], tuple[SLATarget, ...]]:
+    """Keep when a ticket is due. Which columns that has changed, and which targets have turned out to be missed."""
+    conversation = session.get_one(Conversation, ticket.conversation_id)
+    times = deadlines.follow(session, conversation, ticket, asked=asked, answered=answered, rematch=rematch, now=now)
+    before = {"due_at": ticket.due_at, "breached_at": ticket.breached_at}
+    ticket.due_at, ticket.breached_at = times.due_at, times.breached_at
+    session.flush()
+    return tuple(name for name, value in before.items() if value != getattr(ticket, name)), times.breached
 
 
 def _was_answered(session: Session, conversation: Conversation) -> bool:

@@ -9,20 +9,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
 from assistant.desk import learning
 from assistant.desk.courtesy import last_request
-from assistant.desk.events import ConversationMoved, EvidenceCorrected, MessageCreated, Recorded, TicketUpdated
+from assistant.desk.events import (
+    ConversationMoved,
+    DeskEvent,
+    EventKind,
+    EvidenceCorrected,
+    MessageCreated,
+    Recorded,
+    TicketOpened,
+    TicketUpdated,
+)
 from assistant.desk.queue import NewJob
-from assistant.models import Author, ConversationState, FileCondition
+from assistant.models import Assignment, Author, Automation, ConversationState, FileCondition, Trigger
 from assistant.ports import WorkPriority
 
 PROCESS_MESSAGE = "process_message"  # handled by `turns`
 SCAN_AGAIN = "scan_again"  # handled by `attachments`
 MAIL_UNREAD = "mail_unread"  # handled by `notifications`
 WAKE = "wake"  # handled by `tickets`
+ASSIGN = "assign_waiting"  # handled by `assigning`
+AUTOMATE = "automate"  # handled by `automations`
+CHAIN = "automations"  # in a session's info: the automations that have led to what it changes, the first one first
+LONGEST_CHAIN = 5
 # Whoever is there has seen a reply by then, and nothing more is to be done.
 _SOON = timedelta(minutes=1)
 
@@ -97,6 +111,54 @@ def wake_snoozed(_session: Session, recorded: Recorded) -> Iterable[NewJob]:
             yield NewJob(WAKE, {"ticket_id": ticket.id}, key=f"{WAKE}:{ticket.id}", delay=delay)
 
 
+def assign_waiting(_session: Session, recorded: Recorded) -> Iterable[NewJob]:
+    """Give out the tickets of a team once one waits for a person, or an agent has room for another."""
+    match recorded.event:
+        case TicketOpened(ticket) | TicketUpdated(ticket) if ticket.conversation.state is ConversationState.HANDED_OFF:
+            teams = [ticket.team] if ticket.agent_id is None else []
+        case TicketUpdated(ticket, changed) if "status" in changed and ticket.agent is not None:
+            teams = [ticket.agent.team]
+        case _:
+            return
+    for team in teams:
+        if team is not None and team.assignment is not Assignment.OFF:
+            yield NewJob(ASSIGN, {"team_id": team.id}, key=f"{ASSIGN}:{team.id}")
+
+
+def automate(session: Session, recorded: Recorded) -> Iterable[NewJob]:
+    """Run the automations that wait for this, unless it is the end of a long chain of theirs."""
+    trigger, chain = _trigger(recorded.event), session.info.get(CHAIN, [])
+    if trigger is None or len(chain) >= LONGEST_CHAIN:
+        return
+    waiting = select(Automation.id).where(
+        Automation.enabled, Automation.trigger == trigger, Automation.id.not_in(chain)
+    )
+    if session.scalar(waiting.limit(1)) is not None:
+        event = {"conversation_id": recorded.conversation_id, "event_id": recorded.id}
+        yield NewJob(AUTOMATE, {**event, "trigger": trigger.value, "chain": list(chain)})
+
+
+def _trigger(event: DeskEvent) -> Trigger | None:
+    match event:
+        case MessageCreated(message) if message.author is Author.CUSTOMER:
+            return Trigger.WRITTEN
+        case MessageCreated(message) if message.author is not Author.SYSTEM:
+            return Trigger.REPLIED
+        case ConversationMoved(conversation) if conversation.state is ConversationState.HANDED_OFF:
+            return Trigger.HANDED_OFF
+        case _:
+            return _TRIGGERS.get(event.kind)
+
+
+_TRIGGERS = {
+    EventKind.TICKET_CREATED: Trigger.OPENED,
+    EventKind.TICKET_TRIAGED: Trigger.TRIAGED,
+    EventKind.TICKET_UPDATED: Trigger.CHANGED,
+    EventKind.TICKET_BREACHED: Trigger.BREACHED,
+    EventKind.CONVERSATION_RATED: Trigger.RATED,
+}
+
+
 SUBSCRIBERS: tuple[Subscriber, ...] = (
     process_customer_message,
     scan_unscanned_files,
@@ -105,5 +167,7 @@ SUBSCRIBERS: tuple[Subscriber, ...] = (
     redo_after_correction,
     mail_unread_replies,
     wake_snoozed,
+    assign_waiting,
+    automate,
     learning.learn_after_decision,
 )

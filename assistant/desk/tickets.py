@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from assistant import payloads
-from assistant.desk import conversations, inboxes, queue, state
+from assistant.desk import conversations, deadlines, inboxes, queue, state
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, visible_tickets
 from assistant.desk.attachments import RejectedFile, check_files, prepare_files
 from assistant.desk.desk import Desk
@@ -39,6 +39,8 @@ from assistant.models import (
 )
 from assistant.skills.taxonomy import Taxonomy
 from assistant.text.folding import fold
+
+_SOME = 50
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,14 @@ def show_ticket(session: Session, ticket: Ticket, taxonomy: Taxonomy) -> payload
         ticket,
         messages=show_messages(session, messages, taxonomy),
         jobs_ahead=conversations.jobs_ahead(session, ticket.conversation),
+        sla=show_sla(session, ticket),
     )
+
+
+def show_sla(session: Session, ticket: Ticket) -> list[payloads.SLAClock]:
+    """The times that its SLA policy sets."""
+    clocks = deadlines.clocks_shown(session, ticket)
+    return [payloads.SLAClock.of(one, paused=deadlines.is_paused(one)) for one in clocks]
 
 
 def assign(session: Session, ticket: Ticket, agent_public_id: str | None) -> None:
@@ -254,6 +263,25 @@ def wake(desk: Desk, ticket_id: int) -> None:
             state.change_ticket(session, ticket, snoozed_until=None)
         elif until is not None:
             queue.enqueue(session, WAKE, {"ticket_id": ticket.id}, key=f"{WAKE}:{ticket.id}", run_at=until)
+
+
+def notice_breach(desk: Desk, ticket_id: int) -> None:
+    """Job: a deadline of a ticket has come. If it has been moved, another job looks again then."""
+    with desk.db.begin() as session:
+        ticket = session.get(Ticket, ticket_id)
+        if ticket is not None:
+            state.keep_time(session, ticket, now=desk.now())
+
+
+def recount_deadlines(desk: Desk, after_id: int) -> None:
+    """Job: SLA policies or business hours have changed. Some tickets at a time, so that nobody waits for it."""
+    with desk.db.begin() as session:
+        open_ones = select(Ticket).where(Ticket.id > after_id, Ticket.status.not_in(DONE))
+        some = session.scalars(open_ones.order_by(Ticket.id).limit(_SOME)).all()
+        for ticket in some:
+            state.keep_time(session, ticket, now=desk.now(), rematch=True)
+        if len(some) == _SOME:
+            inboxes.recount(session, after_id=some[-1].id)
 
 
 def _find_replay(desk: Desk, machine: MachinePrincipal, key: str, fingerprint: str) -> Ticket | None:

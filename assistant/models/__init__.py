@@ -1,6 +1,7 @@
 """Mapped classes: the tables, and the rules about one object. Rules across objects live in `desk` and `knowledge`."""
 
 from assistant.models.attention import Attention, MailRefusal
+from assistant.models.automations import Automation, AutomationRun, RunOutcome, Trigger
 from assistant.models.conversations import (
     Attachment,
     AttachmentKind,
@@ -41,7 +42,8 @@ from assistant.models.knowledge import (
     Visibility,
 )
 from assistant.models.mails import Mail, MailState
-from assistant.models.people import Agent, AgentRole, APIKey, Customer, Team, VerifiedBy
+from assistant.models.people import Agent, AgentRole, APIKey, Assignment, Customer, Team, VerifiedBy
+from assistant.models.sla import SLAClock, SLAPolicy, SLATarget
 from assistant.models.tickets import (
     Draft,
     DraftStatus,
@@ -68,10 +70,13 @@ __all__ = [
     "Agent",
     "AgentRole",
     "Article",
+    "Assignment",
     "Attachment",
     "AttachmentKind",
     "Attention",
     "Author",
+    "Automation",
+    "AutomationRun",
     "Citation",
     "Conversation",
     "ConversationState",
@@ -104,6 +109,10 @@ __all__ = [
     "PassageFigure",
     "Priority",
     "Rating",
+    "RunOutcome",
+    "SLAClock",
+    "SLAPolicy",
+    "SLATarget",
     "SolvedAnswer",
     "SolvedState",
     "Source",
@@ -121,6 +130,7 @@ __all__ = [
     "TriageFieldState",
     "TriageHead",
     "TriageResult",
+    "Trigger",
     "UnitVectors",
     "UploadCount",
     "Vector",

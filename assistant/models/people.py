@@ -25,6 +25,14 @@ class VerifiedBy(StrEnum):
     API = "api"  # a machine with a key
 
 
+class Assignment(StrEnum):
+    """How a team's tickets find their agent."""
+
+    OFF = "off"  # agents take them
+    ROUND_ROBIN = "round_robin"
+    LEAST_BUSY = "least_busy"
+
+
 class Customer(Base):
     """A person who asks. Without ``verified_at`` name and e-mail address are only what somebody typed."""
 
@@ -51,6 +59,7 @@ class Team(Base):
     public_id: Mapped[str] = public_id("team")
     key: Mapped[str] = mapped_column(Text, unique=True)
     name: Mapped[str] = mapped_column(Text)
+    assignment: Mapped[Assignment] = mapped_column(enum_type(Assignment, "assignment"), default=Assignment.OFF)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
@@ -69,6 +78,10 @@ class Agent(Base):
     team: Mapped[Team | None] = relationship()
     must_change_password: Mapped[bool] = mapped_column(default=False)
     picture_sha256: Mapped[str | None] = mapped_column(Text, index=True)  # a small JPEG in storage, shown to customers
+    # For auto-assignment (`desk.assigning`): how many tickets at once, since when none, when the last one.
+    capacity: Mapped[int | None]
+    away_since: Mapped[datetime | None]
+    given_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     deactivated_at: Mapped[datetime | None]
 

@@ -128,6 +128,9 @@ class Ticket(Base):
     solved_at: Mapped[datetime | None]
     # Out of sight until then, or until its customer writes.
     snoozed_until: Mapped[datetime | None] = mapped_column(index=True)
+    # The earliest time that the SLA clocks which run now are due, past or to come; and when one was first missed.
+    due_at: Mapped[datetime | None] = mapped_column(index=True)
+    breached_at: Mapped[datetime | None]
     tags: Mapped[list[Tag]] = relationship(secondary="ticket_tags", order_by="Tag.key")
     triage_results: Mapped[list[TriageResult]] = relationship(order_by="TriageResult.id", back_populates="ticket")
     drafts: Mapped[list[Draft]] = relationship(order_by="Draft.id", back_populates="ticket")

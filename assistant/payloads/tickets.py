@@ -15,6 +15,7 @@ from assistant.models import (
     DraftStatus,
     HeadState,
     Priority,
+    SLATarget,
     TicketStatus,
     TicketType,
     TriageFieldState,
@@ -310,6 +311,10 @@ class TicketSummary(Payload):
     snoozed_until: datetime | None = Field(
         description="Until then it is not in the way of those who work; null once it wakes, or its customer writes."
     )
+    due_at: datetime | None = Field(
+        description="When the next SLA target is due, past or to come; null while none runs."
+    )
+    breached_at: datetime | None = Field(description="When an SLA target was first missed.")
     created_at: datetime
     updated_at: datetime
     solved_at: datetime | None
@@ -340,12 +345,36 @@ class TicketSummary(Payload):
             assignee=Person(id=agent.public_id, name=agent.name) if agent is not None else None,
             tags=tuple(tag.name for tag in ticket.tags),
             snoozed_until=ticket.snoozed_until,
+            due_at=ticket.due_at,
+            breached_at=ticket.breached_at,
             created_at=ticket.created_at,
             updated_at=ticket.updated_at,
             solved_at=ticket.solved_at,
             triage_model=triage.model if triage is not None else None,
             triage_mode=triage.mode if triage is not None else None,
             triaged_at=triage.created_at if triage is not None else None,
+        )
+
+
+class SLAClock(Payload):
+    """A time that an SLA policy sets for a ticket."""
+
+    policy: str
+    target: SLATarget
+    paused: bool = Field(description="While the ticket is pending or on hold, or with the assistant.")
+    due_at: datetime | None = Field(description="Null while paused, and if the inbox never opens again.")
+    ended_at: datetime | None = Field(description="When the customer was answered, or the ticket solved.")
+    breached_at: datetime | None = Field(description="When it was missed.")
+
+    @classmethod
+    def of(cls, clock: models.SLAClock, *, paused: bool) -> Self:
+        return cls(
+            policy=clock.policy.name if clock.policy is not None else "",
+            target=clock.target,
+            paused=paused,
+            due_at=clock.due_at,
+            ended_at=clock.ended_at,
+            breached_at=clock.breached_at,
         )
 
 
@@ -366,15 +395,24 @@ class Ticket(TicketSummary):
     triage: tuple[TriageField, ...] | None = Field(description="Null until it is done.")
     drafts: tuple[Draft, ...] = Field(description="Oldest first.")
     rating: Rating | None = Field(description="How the conversation was, by its customer.")
+    sla: tuple[SLAClock, ...] = Field(description="The times that its SLA policy sets, if one applies.")
 
     @classmethod
-    def whole(cls, ticket: models.Ticket, *, messages: Sequence[TicketMessage], jobs_ahead: int | None) -> Self:
+    def whole(
+        cls,
+        ticket: models.Ticket,
+        *,
+        messages: Sequence[TicketMessage],
+        jobs_ahead: int | None,
+        sla: Sequence[SLAClock],
+    ) -> Self:
         triage, rating = ticket.current_triage, ticket.conversation.rating
         return cls(
             **dict(TicketSummary.of(ticket)),
             rating=Rating.of(rating) if rating is not None else None,
             prechat=tuple(PrechatAnswer(**answer) for answer in ticket.conversation.prechat or ()),
             jobs_ahead=jobs_ahead,
+            sla=tuple(sla),
             messages=tuple(messages),
             triage=Triage.of(triage).triage if triage is not None else None,
             drafts=tuple(Draft.of(draft) for draft in ticket.drafts),

@@ -15,7 +15,7 @@ from flask import Blueprint, Response, g, make_response, redirect, render_templa
 from flask_login import current_user, login_user, logout_user
 from werkzeug.wrappers import Response as BaseResponse
 
-from assistant.desk import access, credentials, evidence, inboxes, people, tickets
+from assistant.desk import access, assigning, credentials, evidence, inboxes, people, tickets
 from assistant.desk.access import AgentPrincipal
 from assistant.desk.events import EventKind
 from assistant.desk.feed import last_event_id
@@ -110,6 +110,15 @@ def sign_in() -> Reply:
     except Unauthenticated as error:
         return render_template("console/sign_in.html", error=error.message, email=email), 401
     login_user(auth.signed_in(agent))
+    return redirect(_safe_next() or url_for("console.queue"))
+
+
+@blueprint.post("/away")
+def set_away() -> Reply:
+    """Whether tickets are assigned to the agent by themselves."""
+    with desk().db.begin() as session:
+        agent = people.find_agent(session, auth.agent().public_id)
+        assigning.set_away(session, agent, away=request.form.get("away") == "1")
     return redirect(_safe_next() or url_for("console.queue"))
 
 

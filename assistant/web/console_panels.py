@@ -101,6 +101,7 @@ def _status(session: Any, row: Ticket) -> Shown:
         "site_context": row.conversation.site_context,
         "prechat": row.conversation.prechat or (),
         "rating": rating,
+        "sla": [one.to_json() for one in tickets.show_sla(session, row)],
         "inbox": inboxes.brand(row.conversation.inbox, desk().settings),
         "other_tickets": _other_tickets(session, row),
         "known_tags": tags.known(session),

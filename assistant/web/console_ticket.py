@@ -54,6 +54,7 @@ _NEWS: dict[str, str] = {
     EventKind.CONVERSATION_UPDATED: "status",
     EventKind.CONVERSATION_RATED: "status",
     EventKind.TICKET_UPDATED: "status",
+    EventKind.TICKET_BREACHED: "status",
 }
 
 

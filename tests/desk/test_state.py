@@ -36,10 +36,12 @@ from tests.factories import Persona, make_photo, make_ticket, make_upload
 OWNED = {
     "status", "state", "agent", "agent_id", "turn", "handoff_reason", "handed_off_at", "solved_at", "updated_at",
     "priority", "type", "category", "sentiment", "language", "product", "team", "team_id", "subject", "channel",
+    "due_at", "breached_at",
 }  # fmt: skip
 # What else has attributes of these names, mostly rows of other tables, by the names that their modules call it.
 OTHERS = {
     "cli/inboxes.py": {"inbox"},
+    "desk/deadlines.py": {"clock"},
     "desk/learning.py": {"head"},
     "desk/mail.py": {"mail"},
     "desk/drafts.py": {"draft"},

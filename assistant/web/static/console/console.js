@@ -22,6 +22,15 @@ function showAges() {
     time.textContent = unit ? words.format(-Math.floor(seconds / length), unit) : "just now";
     time.title = date.toLocaleString();
   }
+  for (const time of document.querySelectorAll("time[data-due]")) {
+    const date = new Date(time.dateTime);
+    const seconds = (date - Date.now()) / 1000;
+    const [unit, length] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? UNITS.at(-1);
+    const rounded = seconds > 0 ? Math.ceil(seconds / length) : Math.floor(seconds / length);
+    time.textContent = `${seconds > 0 ? "due" : "was due"} ${words.format(rounded, unit)}`;
+    time.classList.toggle("overdue", seconds <= 0);
+    time.title = date.toLocaleString();
+  }
 }
 showAges();
 setInterval(showAges, 30_000);

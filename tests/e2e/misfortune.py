@@ -14,9 +14,9 @@ a failure can be replayed; how it meets server and browser does not.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import random
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -106,88 +106,75 @@ BADGE = """() => {
 }"""
 
 
-class Lines:
-    """The network between customers and server, in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def open(self, server: Server, number: int) -> Line:
-        line = Line(self._loop, urlsplit(server.url).port or 0, address=f"127.0.1.{number + 1}")
-        asyncio.run_coroutine_threadsafe(line.listen(), self._loop).result()
-        return line
-
-    def close(self) -> None:
-        async def end() -> None:
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(end(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
 class Line:
     """A customer's way to the server: a port and, for the server, an address of their own."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, port: int, *, address: str) -> None:
+    def __init__(self, server: Server, number: int) -> None:
         self.loses = False  # responses, while requests arrive
         self.losses = 0
-        self.url = ""
-        self._loop = loop
-        self._port = port
-        self._address = address
-        self._luck = random.Random(address)
-        self._open: set[asyncio.StreamWriter] = set()
-
-    async def listen(self) -> None:
-        server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        self._port = urlsplit(server.url).port or 0
+        self._address = f"127.0.1.{number + 1}"
+        self._luck = random.Random(number)
+        self._entrance = socket.create_server(("127.0.0.1", 0))
+        self._open: set[socket.socket] = set()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+        self.url = f"http://127.0.0.1:{self._entrance.getsockname()[1]}"
 
     def cut(self) -> None:
         """End every connection."""
-        self._loop.call_soon_threadsafe(self._abort, *self._open)
+        for end in list(self._open):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
-    async def _connect(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        try:
-            local = (self._address, 0)
-            server, to_server = await asyncio.open_connection("127.0.0.1", self._port, local_addr=local)
-        except OSError:  # the server is down
-            to_client.transport.abort()
-            return
-        ends, asked = (to_client, to_server), bytearray()
-        self._open.update(ends)
-        with suppress(OSError, asyncio.CancelledError):
-            await asyncio.gather(self._carry(client, to_server, asked), self._answer(server, to_client, asked))
-        self._abort(*ends)
+    def close(self) -> None:
+        with suppress(OSError):
+            self._entrance.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
+        while any(thread.is_alive() for thread in self._threads):
+            self.cut()
+            time.sleep(0.01)
+        self._entrance.close()
 
-    async def _carry(self, client: asyncio.StreamReader, to_server: asyncio.StreamWriter, asked: bytearray) -> None:
-        while said := await client.read(65_536):
-            if said[:1].isupper():  # the line that says what for
-                asked[:] = said[:100]
-            to_server.write(said)
-            await to_server.drain()
-        to_server.close()
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._entrance.accept()
+            except OSError:  # closed
+                return
+            self._threads.append(threading.Thread(target=self._connect, args=(client,), daemon=True))
+            self._threads[-1].start()
 
-    async def _answer(self, server: asyncio.StreamReader, to_client: asyncio.StreamWriter, asked: bytearray) -> None:
-        while said := await server.read(65_536):
-            if self.loses and API in asked and self._luck.random() < LOST:
-                self.losses += 1
-                to_client.write(said[: self._luck.choice((0, 0, len(said) // 2))])
-                break
-            to_client.write(said)
-            await to_client.drain()
-        to_client.close()
+    def _connect(self, client: socket.socket) -> None:
+        to_server = {"address": ("127.0.0.1", self._port), "source_address": (self._address, 0)}
+        with client, suppress(OSError), socket.create_connection(**to_server) as server:  # else it is down
+            self._open |= {client, server}
+            asked = bytearray()
+            carrying = threading.Thread(target=self._carry, args=(client, server, asked), daemon=True)
+            carrying.start()
+            self._answer(server, client, asked)
+            for end in (client, server):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            carrying.join()
+            self._open -= {client, server}
 
-    def _abort(self, *ends: asyncio.StreamWriter) -> None:
-        for end in ends:
-            end.transport.abort()
-            self._open.discard(end)
+    def _carry(self, client: socket.socket, server: socket.socket, asked: bytearray) -> None:
+        with suppress(OSError):
+            while said := client.recv(65_536):
+                if said[:1].isupper():  # the line that says what for
+                    asked[:] = said[:100]
+                server.sendall(said)
+            server.shutdown(socket.SHUT_WR)
+
+    def _answer(self, server: socket.socket, client: socket.socket, asked: bytearray) -> None:
+        with suppress(OSError):
+            while said := server.recv(65_536):
+                if self.loses and API in asked and self._luck.random() < LOST:
+                    self.losses += 1
+                    client.sendall(said[: self._luck.choice((0, 0, len(said) // 2))])
+                    return
+                client.sendall(said)
 
 
 @dataclass(frozen=True)
@@ -311,11 +298,10 @@ class Misfortune:
         )
         self._is_up = True
         self._server.start()
-        self._lines = Lines()
         self.customers = [self._invite(browser, number) for number in range(customers)]
 
     def _invite(self, browser: Browser, number: int) -> Customer:
-        line = self._lines.open(self._server, number)
+        line = Line(self._server, number)
         path = f"/{number}"
         loader = f'<script src="{line.url}/widget/loader.js" onerror="isWithout = true" async></script>'
         self._site.add(path, "<main>Shop</main>", head=loader)
@@ -330,7 +316,7 @@ class Misfortune:
     def close(self) -> None:
         for customer in self.customers:
             customer.context.close()
-        self._lines.close()
+            customer.line.close()
         self._server.close()
         self._site.close()
         self.db.close()

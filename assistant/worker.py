@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from assistant.desk import (
     assigning,
     attachments,
+    attention,
     automations,
     deadlines,
     evidence,
@@ -225,6 +226,7 @@ class Workers:
                     if swept := files.sweep(self._desk.db, self._desk.storage, now=now):
                         log.info("storage.swept", files=swept)
                     usage.sweep(self._desk.db, now=now)
+                    attention.sweep(self._desk.db, now=now)
                     sessions.sweep(self._desk.db, now=now)
                     proofs.sweep(self._desk.db, now=now)
                     feed.sweep(self._desk.db, now=now)

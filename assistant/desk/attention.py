@@ -1,4 +1,5 @@
-"""Who has seen what: unread replies of a customer, on whichever device, and receipts for both sides.
+"""Who has seen what: unread replies of a customer, on whichever device, receipts for both sides, and
+which agents are at a ticket now.
 
 Replies are public messages by the assistant or an agent. What the system says (a handoff, say) is no reply: it answers
 nothing and needs no badge.
@@ -7,19 +8,23 @@ nothing and needs no badge.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from assistant.db import utcnow
+from assistant.db import Database, utcnow
 from assistant.desk import feed, state
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal
 from assistant.desk.events import ConversationRead, SomebodyTypes
 from assistant.errors import NotFound
-from assistant.models import Attention, Author, Message, MessageVisibility
+from assistant.models import Agent, Attention, Author, Message, MessageVisibility, Presence
 
+# Pages say so every 8 seconds: two that are lost make nobody disappear.
+HERE_FOR = timedelta(seconds=25)
 REPLIES = (Author.ASSISTANT, Author.AGENT)
 
 
@@ -95,6 +100,45 @@ def customer_types(session: Session, customer: CustomerPrincipal) -> None:
 
 def agent_types(session: Session, agent: AgentPrincipal, conversation_id: int) -> None:
     feed.signal(session, conversation_id, SomebodyTypes(agent.name))
+
+
+@dataclass(frozen=True)
+class Colleague:
+    """Another agent who has the ticket before their eyes; ``writes``: and answers it."""
+
+    name: str
+    writes: bool
+
+
+def agent_is_here(session: Session, agent: AgentPrincipal, ticket_id: int, *, writes: bool) -> None:
+    """An agent's page says so again and again: see `HERE_FOR`."""
+    now = utcnow()
+    values = {"seen_at": now, **({"wrote_at": now} if writes else {})}
+    mine = and_(Presence.ticket_id == ticket_id, Presence.agent_id == agent.agent_id)
+    if session.scalar(update(Presence).where(mine).values(**values).returning(Presence.agent_id)) is None:
+        with suppress(IntegrityError), session.begin_nested():  # another tab of theirs was first
+            session.execute(insert(Presence).values(ticket_id=ticket_id, agent_id=agent.agent_id, **values))
+
+
+def colleagues(session: Session, agent: AgentPrincipal, ticket_id: int) -> list[Colleague]:
+    """Who else is there now, those who write first."""
+    now = utcnow()
+    query = (
+        select(Agent.name, Presence.wrote_at)
+        .join(Presence, Presence.agent_id == Agent.id)
+        .where(Presence.ticket_id == ticket_id, Presence.seen_at > now - HERE_FOR, Agent.id != agent.agent_id)
+        .order_by(Agent.name)
+    )
+    found = [
+        Colleague(name, wrote_at is not None and wrote_at > now - HERE_FOR) for name, wrote_at in session.execute(query)
+    ]
+    return sorted(found, key=lambda one: not one.writes)
+
+
+def sweep(db: Database, *, now: datetime) -> None:
+    """Forget who was where."""
+    with db.begin() as session:
+        session.execute(delete(Presence).where(Presence.seen_at < now - HERE_FOR))
 
 
 def unread(session: Session, conversation_ids: Iterable[int]) -> Mapping[int, Unread]:

@@ -1,6 +1,6 @@
 """Mapped classes: the tables, and the rules about one object. Rules across objects live in `desk` and `knowledge`."""
 
-from assistant.models.attention import Attention, MailRefusal
+from assistant.models.attention import Attention, MailRefusal, Presence
 from assistant.models.automations import Automation, AutomationRun, RunOutcome, Trigger
 from assistant.models.conversations import (
     Attachment,
@@ -41,6 +41,7 @@ from assistant.models.knowledge import (
     VectorKind,
     Visibility,
 )
+from assistant.models.macros import Macro
 from assistant.models.mails import Mail, MailState
 from assistant.models.people import Agent, AgentRole, APIKey, Assignment, Customer, Team, VerifiedBy
 from assistant.models.sla import SLAClock, SLAPolicy, SLATarget
@@ -100,6 +101,7 @@ __all__ = [
     "Inbox",
     "Job",
     "JobStatus",
+    "Macro",
     "Mail",
     "MailRefusal",
     "MailState",
@@ -107,6 +109,7 @@ __all__ = [
     "MessageVisibility",
     "Passage",
     "PassageFigure",
+    "Presence",
     "Priority",
     "Rating",
     "RunOutcome",

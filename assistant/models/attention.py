@@ -34,6 +34,17 @@ class Attention(Base):
     mail_to: Mapped[str | None] = mapped_column(Text)  # an address that the customer typed in this conversation
 
 
+class Presence(Base):
+    """An agent who has, or had, a ticket before their eyes. ``wrote_at``: when they last wrote to its customer."""
+
+    __tablename__ = "presences"
+
+    ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id", ondelete="CASCADE"), primary_key=True)
+    agent_id: Mapped[int] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"), primary_key=True, index=True)
+    seen_at: Mapped[datetime]
+    wrote_at: Mapped[datetime | None]
+
+
 class MailRefusal(Base):
     """An address whose owner wants no more mail about replies. Only its digest is kept."""
 

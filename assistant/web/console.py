@@ -27,7 +27,7 @@ from assistant.models import DEFAULT_INBOX, ConversationState, Priority, Ticket,
 from assistant.skills.triage_fields import allowed_values
 from assistant.text.clusters import beginning
 from assistant.text.storable import storable
-from assistant.web import auth, console_knowledge, console_ticket, console_words, limits
+from assistant.web import auth, console_knowledge, console_macros, console_ticket, console_words, limits
 from assistant.web.console_live import news_stream
 from assistant.web.context import desk, runtime
 from assistant.web.responses import Reply, attachment_response
@@ -35,6 +35,7 @@ from assistant.web.responses import Reply, attachment_response
 blueprint = Blueprint("console", __name__, url_prefix="/console")
 blueprint.register_blueprint(console_ticket.blueprint)
 blueprint.register_blueprint(console_knowledge.blueprint)
+blueprint.register_blueprint(console_macros.blueprint)
 
 
 OPEN = (TicketStatus.NEW, TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD)
@@ -91,6 +92,7 @@ def page_context() -> dict[str, Any]:
         "state_words": console_words.STATE,
         "channel_words": console_words.CHANNEL,
         "words": console_words.words,
+        "action_words": console_words.action_words,
         "decided_by": console_words.decided_by,
         "by_rule": console_words.by_rule,
         "label": lambda field, key: console_words.label(taxonomy, field, key),

@@ -8,7 +8,7 @@ from typing import Any
 from flask import request
 
 from assistant import payloads
-from assistant.desk import actions, attention, conversations, drafts, inboxes, people, state, tags, tickets
+from assistant.desk import actions, attention, conversations, drafts, inboxes, macros, people, state, tags, tickets
 from assistant.desk.feed import last_event_id
 from assistant.desk.tickets import TicketFilters
 from assistant.models import ConversationState, Ticket, TicketStatus
@@ -22,6 +22,8 @@ SETTABLE = (TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD)
 # Messages shown at first, and how many a renewed conversation shows at most: those loaded so far.
 SHOWN, SHOWN_AT_MOST = 25, 200
 OTHER_TICKETS = 5
+# How long a ticket is put out of sight: as `desk.actions` takes it, and in words.
+SNOOZES = {"+3h": "3 hours", "+1d": "a day", "+3d": "3 days", "+7d": "a week"}
 
 Shown = dict[str, Any]
 
@@ -90,6 +92,11 @@ def _draft(session: Any, row: Ticket) -> Shown:
     draft = drafts.proposed_draft(session, row)
     return {
         "draft": payloads.Draft.of(draft).to_json() if draft is not None else None,
+        "macros": [
+            {"id": one.public_id, "name": one.name, "has_text": bool(one.text), "actions": one.actions}
+            for one in macros.usable(session, auth.agent())
+        ],
+        "chosen_macro": request.args.get("macro"),
         "is_drafting": draft is None and drafts.is_being_drafted(session, row.conversation),
     }
 
@@ -110,6 +117,7 @@ def _status(session: Any, row: Ticket) -> Shown:
         "followers": [{"id": one.public_id, "name": one.name} for one in actions.followers(session, row)],
         "can_give_back": state.can_give_back(row.conversation),
         "queue_position": state.queue_position(session, row.conversation),
+        "snoozes": SNOOZES,
         "settable": [status.value for status in SETTABLE],
     }
 

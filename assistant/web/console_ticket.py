@@ -7,7 +7,7 @@ colleague was faster, the agent is told before anything happens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Blueprint, Response, flash, g, redirect, render_template, request, url_for
@@ -20,6 +20,7 @@ from assistant.desk import (
     corrections,
     drafts,
     evidence,
+    macros,
     state,
     tickets,
     triage,
@@ -39,6 +40,8 @@ blueprint = Blueprint("ticket", __name__, url_prefix="/tickets/<public_id:ticket
 # Works in the caller's transaction on a ticket that the agent may see.
 Action = Callable[[Any, Ticket], None]
 
+# Actions that are one press or one choice, with their argument.
+_ARGUMENTS = {"transfer": "team", "snooze": "until", "follow": "agent", "unfollow": "agent"}
 # The name under which an event reaches the page, which is the panel it mainly changes. Panels choose their names.
 _NEWS: dict[str, str] = {
     EventKind.MESSAGE_CREATED: "thread",
@@ -84,15 +87,17 @@ def _news(event: Event) -> str | None:
 
 
 @blueprint.post("/presence")
-def note_presence(ticket_id: str) -> tuple[str, int]:
-    """The agent has the ticket before their eyes and, with ``typing``, writes to the customer."""
-    agent = auth.agent()
+def note_presence(ticket_id: str) -> dict[str, Any]:
+    """The agent has the ticket before their eyes and, with ``typing``, writes to the customer. Says who else does."""
+    agent, writes = auth.agent(), bool(request.form.get("typing"))
     with desk().db.begin() as session:
-        conversation_id = access.access_ticket(session, agent, ticket_id).conversation_id
-        attention.agent_saw(session, conversation_id)
-        if request.form.get("typing"):
-            attention.agent_types(session, agent, conversation_id)
-    return "", 204
+        row = access.access_ticket(session, agent, ticket_id)
+        attention.agent_saw(session, row.conversation_id)
+        attention.agent_is_here(session, agent, row.id, writes=writes)
+        if writes:
+            attention.agent_types(session, agent, row.conversation_id)
+        others = attention.colleagues(session, agent, row.id)
+    return {"colleagues": [{"name": one.name, "writes": one.writes} for one in others]}
 
 
 @blueprint.post("/take-over")
@@ -148,6 +153,15 @@ def change_tags(ticket_id: str) -> Reply:
     return _act(ticket_id, _acts(given), panels=("status",))
 
 
+@blueprint.post("/actions/<name>")
+def do_action(ticket_id: str, name: str) -> Reply:
+    """One of `_ARGUMENTS`, with the ``value`` that was pressed or chosen."""
+    if name not in _ARGUMENTS:
+        raise NotFound("There is no such action.")
+    given = [{"name": name, "arguments": {_ARGUMENTS[name]: request.form.get("value", "")}}]
+    return _act(ticket_id, _acts(given), panels=("status",))
+
+
 @blueprint.post("/solve")
 def solve(ticket_id: str) -> Reply:
     return _act(ticket_id, lambda session, row: tickets.solve(session, row, auth.agent()), panels=("status", "draft"))
@@ -160,13 +174,15 @@ def reopen(ticket_id: str) -> Reply:
 
 @blueprint.post("/reply")
 def reply(ticket_id: str) -> Reply:
-    """A reply to the customer; with ``then``, the ticket gets that status."""
+    """A reply to the customer, with what the chosen macro does; with ``then``, the ticket gets that status."""
     if request.form.get("internal"):  # the page is older than notes' own form: this was meant for colleagues
         return add_note(ticket_id)
 
     def act(session: Any, row: Ticket) -> None:
         _refuse_if_taken(state.lock_conversation(session, row.conversation_id))
         drafts.reply(session, auth.agent(), row, _text())
+        if macro_id := request.form.get("macro"):
+            macros.perform(session, auth.agent(), row, macros.find(session, auth.agent(), macro_id))
         if then := request.form.get("then"):
             given = [{"name": "set_status", "arguments": {"status": then}}]
             actions.apply(session, row, actions.parse(session, given), auth.agent())
@@ -182,6 +198,23 @@ def add_note(ticket_id: str) -> Reply:
         drafts.add_note(session, auth.agent(), row, _text())
 
     return _act(ticket_id, act, panels=("draft", "thread"), typed="note")
+
+
+@blueprint.post("/macros/<public_id:macro_id>")
+def use_macro(ticket_id: str, macro_id: str) -> Reply:
+    """Put a macro's text below what is in the reply box. What it does is done when that is sent, or now if it has no
+    text."""
+    shown: dict[str, Any] = {"typed_reply": _text()}
+
+    def act(session: Any, row: Ticket) -> None:
+        macro = macros.find(session, auth.agent(), macro_id)
+        if not macro.text:
+            macros.perform(session, auth.agent(), row, macro)
+            return
+        texts = (_text().strip(), macros.text_for(macro, row, auth.agent()))
+        shown.update(typed_reply="\n\n".join(filter(None, texts)), chosen_macro=macro_id)
+
+    return _act(ticket_id, act, panels=("draft", "status"), typed="reply", shown=shown)
 
 
 @blueprint.post("/drafts/<public_id:draft_id>/send")
@@ -257,11 +290,19 @@ def _refuse_if_taken(conversation: Conversation) -> None:
         )
 
 
-def _act(ticket_id: str, action: Action, *, panels: tuple[str, ...], typed: str | None = None) -> Reply:
+def _act(
+    ticket_id: str,
+    action: Action,
+    *,
+    panels: tuple[str, ...],
+    typed: str | None = None,
+    shown: Mapping[str, Any] | None = None,
+) -> Reply:
     """Perform an action on a ticket and respond with the panels it changes.
 
     The first panel is the request's target; the others are swapped out of band. On failure the first panel shows the
-    error, and the text box named ``typed`` (draft, reply or note) keeps its text.
+    error, and the text box named ``typed`` (draft, reply or note) keeps its text. ``shown``: what else is shown once it
+    is done.
     """
     failed: AssistantError | None = None
     try:
@@ -271,13 +312,15 @@ def _act(ticket_id: str, action: Action, *, panels: tuple[str, ...], typed: str 
     except AssistantError as error:
         failed = error
     is_script = bool(request.headers.get("HX-Request"))
-    if failed is None and not is_script:
+    if failed is None and not is_script and shown is None:
         return redirect(url_for("console.ticket.page", ticket_id=ticket_id))
+    more = _refusal(failed, panels[0], typed) if failed is not None else dict(shown or {})
     try:
         if not is_script:
-            shown = console_panels.show_all(ticket_id) | _refusal(failed, panels[0], typed)
-            return render_template("console/ticket.html", **shown), failed.status if failed is not None else 200
-        return _panels(ticket_id, panels, failed=failed, typed=typed)
+            context = console_panels.show_all(ticket_id) | more
+            return render_template("console/ticket.html", **context), failed.status if failed is not None else 200
+        g.has_panels = True
+        return _panels(ticket_id, panels, more), failed.status if failed is not None else 200
     except NotFound:
         if failed is not None:
             raise
@@ -285,22 +328,19 @@ def _act(ticket_id: str, action: Action, *, panels: tuple[str, ...], typed: str 
         return Response("", headers={"HX-Redirect": url_for("console.queue")})
 
 
-def _panels(ticket_id: str, panels: tuple[str, ...], *, failed: AssistantError | None, typed: str | None) -> Reply:
-    g.has_panels = True
+def _panels(ticket_id: str, panels: tuple[str, ...], more: dict[str, Any]) -> str:
     parts = []
     for number, name in enumerate(panels):
-        shown = console_panels.show(name, ticket_id) | _refusal(failed, panels[0], typed)
-        parts.append(render_template(f"console/_{name}.html", **shown, out_of_band=number > 0))
-    return "\n".join(parts), failed.status if failed is not None else 200
+        context = console_panels.show(name, ticket_id) | more
+        parts.append(render_template(f"console/_{name}.html", **context, out_of_band=number > 0))
+    return "\n".join(parts)
 
 
-def _refusal(failed: AssistantError | None, panel: str, typed: str | None) -> dict[str, Any]:
+def _refusal(failed: AssistantError, panel: str, typed: str | None) -> dict[str, Any]:
     """What a panel shows of a refusal: the message, and the text that was typed, in the box that it came from."""
-    if failed is None:
-        return {}
     refusal: dict[str, Any] = {"error": failed.message, "error_in": panel}
     if typed is not None:
-        refusal[f"typed_{typed}"] = _text()
+        refusal |= {f"typed_{typed}": _text(), "chosen_macro": request.form.get("macro")}
     if typed == "draft" and request.view_args is not None:
         refusal["typed_draft_id"] = request.view_args.get("draft_id")
     return refusal

@@ -82,6 +82,30 @@ def label(taxonomy: Taxonomy, field: str, key: str) -> str:
     return named or words(key)
 
 
+_ACTIONS = {
+    "set_status": "Status",
+    "set_priority": "Priority",
+    "assign": "Assign to",
+    "transfer": "Team",
+    "snooze": "Snooze",
+    "add_tag": "Tag",
+    "remove_tag": "Remove tag",
+    "follow": "Follow",
+    "unfollow": "Unfollow",
+    "note": "Note",
+    "reply": "Reply",
+}
+
+
+def action_words(action: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """An action in a few words. ``names``: of agents by id, and of teams by key."""
+    [value] = action["arguments"].values()
+    if action["name"] in ("set_status", "set_priority"):
+        value = words(value)
+    shown = {"": "nobody", "me": "whoever uses it"}.get(value, names.get(value, value))
+    return f"{_ACTIONS[action['name']]}: {shown}"
+
+
 def confidence_word(share: float) -> str:
     """The probability that a draft answers, as a word."""
     return "Sure" if share >= 0.9 else "Likely" if share >= 0.7 else "Unsure"

@@ -124,7 +124,7 @@ def test_agents_see_receipts_and_their_customers_see_theirs(
         ticket = f"/console/tickets/{session.scalars(select(Ticket.public_id)).one()}"
     assert "Delivered" in console.get(ticket).text
     app.config["WTF_CSRF_ENABLED"] = False
-    assert console.post(f"{ticket}/presence", data={"typing": "1"}).status_code == 204
+    assert console.post(f"{ticket}/presence", data={"typing": "1"}).status_code == 200
     [asked, _] = rosa.messages
     assert rosa.get().json["attention"]["seen_by_agents"] == asked["id"]
     with db.begin() as session:

@@ -26,7 +26,27 @@ export function write(mode) {
   document.querySelector(`#${mode}-text`).focus();
 }
 
+/** Show the macros to choose from. */
+export function chooseMacro() {
+  const macros = document.querySelector("#macros");
+  if (!macros) return;
+  document.querySelector("#mode-reply").checked = true;
+  document.querySelector("[popovertarget=macros]").click(); // so it opens beside its button
+}
+
+function findMacro(words) {
+  for (const item of document.querySelectorAll("#macros li")) {
+    item.hidden = !item.textContent.toLowerCase().includes(words.trim().toLowerCase());
+  }
+}
+
 if (composer) {
+  document.addEventListener("input", ({ target }) => target.id === "macro-search" && findMacro(target.value));
+  document.addEventListener("keydown", (event) => {
+    if (event.target.id !== "macro-search" || event.key !== "Enter") return;
+    event.preventDefault(); // it would send the reply
+    document.querySelector("#macros li:not([hidden]) button")?.click();
+  });
   history.scrollRestoration = "manual";
   const makeRoom = () => {
     const height = document.querySelector(".composer")?.offsetHeight ?? 0;

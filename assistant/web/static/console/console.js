@@ -5,7 +5,7 @@ import "./keep.js";
 import "./presence.js";
 import "./line.js";
 import "./viewer.js";
-import { write } from "./composer.js";
+import { chooseMacro, write } from "./composer.js";
 
 const UNITS = [
   ["day", 86400],
@@ -32,6 +32,13 @@ function showAges() {
     time.title = date.toLocaleString();
   }
 }
+function showTimes() {
+  for (const time of document.querySelectorAll("time[data-at]")) {
+    time.textContent = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  }
+}
+showTimes();
+document.addEventListener("htmx:after:swap", showTimes);
 showAges();
 setInterval(showAges, 30_000);
 document.addEventListener("htmx:after:swap", showAges);
@@ -80,6 +87,8 @@ const KEYS = {
   k: () => moveAlongRows(-1),
   r: () => write("reply"),
   n: () => write("note"),
+  m: chooseMacro,
+  "?": () => document.querySelector("#keys")?.showModal(),
 };
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input, textarea, select, dialog[open]");

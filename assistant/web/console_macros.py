@@ -1,0 +1,117 @@
+"""The console's page of macros: what an agent may use, with a form to add and change them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flask import Blueprint, redirect, render_template, request, url_for
+
+from assistant.desk import macros, people, placeholders
+from assistant.desk.macros import MacroText, Scope
+from assistant.errors import AssistantError, Invalid
+from assistant.models import Priority, TicketStatus
+from assistant.text.storable import storable
+from assistant.web import auth
+from assistant.web.console_panels import SNOOZES
+from assistant.web.context import desk
+from assistant.web.responses import Reply
+
+blueprint = Blueprint("macros", __name__, url_prefix="/macros")
+
+STATUSES = (TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD, TicketStatus.SOLVED)
+# The fields of the form that are actions with one value each, by their argument.
+_CHOICES = {
+    "status": "set_status",
+    "priority": "set_priority",
+    "agent": "assign",
+    "team": "transfer",
+    "until": "snooze",
+}
+_NOBODY = "nobody"  # an empty value means: leave it as it is
+
+
+@blueprint.get("")
+def page() -> Reply:
+    return _page(chosen=request.args.get("edit"))
+
+
+@blueprint.post("")
+def save() -> Reply:
+    """Add the macro of the form; with an ``id``, change that one."""
+    form, agent = request.form, auth.agent()
+    try:
+        with desk().db.begin() as session:
+            macros.save(session, agent, _of_form(form), public_id=form.get("id") or None)
+    except AssistantError as error:
+        return _page(chosen=form.get("id"), typed=form, error=error.message), error.status
+    return redirect(url_for("console.macros.page"))
+
+
+@blueprint.post("/<public_id:macro_id>/remove")
+def remove(macro_id: str) -> Reply:
+    try:
+        with desk().db.begin() as session:
+            macros.remove(session, auth.agent(), macro_id)
+    except AssistantError as error:
+        return _page(error=error.message), error.status
+    return redirect(url_for("console.macros.page"))
+
+
+def _page(*, chosen: str | None = None, typed: Mapping[str, str] | None = None, error: str | None = None) -> str:
+    agent = auth.agent()
+    with desk().db.read() as session:
+        usable = macros.usable(session, agent)
+        changeable = {macro.public_id: macro for macro in usable if macros.may_change(agent, macro)}
+        agents = [(one.public_id, one.name) for one in people.active_agents(session)]
+        teams = [(one.key, one.name) for one in people.all_teams(session)]
+    edited = changeable.get(chosen or "")
+    return render_template(
+        "console/macros.html",
+        macros=usable,
+        may_change=lambda macro: macro.public_id in changeable,
+        edited=edited,
+        values=typed if typed is not None else _values(edited) if edited is not None else {},
+        choices={
+            "status": ("Status", [(one.value, one.value) for one in STATUSES]),
+            "priority": ("Priority", [(one.value, one.value) for one in Priority]),
+            "agent": ("Assign to", [("me", "Whoever uses it"), (_NOBODY, "Nobody"), *agents]),
+            "team": ("Team", [*teams, (_NOBODY, "None")]),
+            "until": ("Snooze for", list(SNOOZES.items())),
+        },
+        placeholders={name: one.description for name, one in placeholders.PLACEHOLDERS.items()},
+        names=dict(agents) | dict(teams),
+        error=error,
+    )
+
+
+def _of_form(form: Mapping[str, str]) -> MacroText:
+    scope = form.get("scope", "")
+    if scope not in list(Scope):
+        raise Invalid("Choose whose macro it is.", field="scope")
+    text = storable(form.get("text", "")).replace("\r\n", "\n")
+    return MacroText(storable(form.get("name", "")), text, list(_actions_of(form)), Scope(scope))
+
+
+def _actions_of(form: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    for argument, name in _CHOICES.items():
+        if value := form.get(argument, ""):
+            yield {"name": name, "arguments": {argument: "" if value == _NOBODY else value}}
+    for field, name in (("add_tags", "add_tag"), ("remove_tags", "remove_tag")):
+        for tag in storable(form.get(field, "")).split(","):
+            if tag.strip():
+                yield {"name": name, "arguments": {"tag": tag.strip()}}
+
+
+def _values(macro: Any) -> dict[str, str]:
+    """A macro as the form's fields."""
+    scope = Scope.MINE if macro.agent_id is not None else Scope.TEAM if macro.team_id is not None else Scope.ALL
+    values = {"name": macro.name, "text": macro.text, "scope": scope.value}
+    for action in macro.actions:
+        for argument, value in action["arguments"].items():
+            if argument == "tag":
+                field = f"{action['name']}s"
+                values[field] = f"{values[field]}, {value}" if field in values else value
+            else:
+                values[argument] = value or _NOBODY
+    return values

@@ -85,8 +85,9 @@ def follow(
 
 
 def clocks_shown(session: Session, ticket: Ticket) -> list[SLAClock]:
-    """Its clocks that a policy sets a time for, the newest of each target."""
-    newest = {clock.target: clock for clock in _clocks(session, ticket)}
+    """Its clocks that a policy sets a time for: the newest of each target, responses before the resolution."""
+    of_target = {clock.target: clock for clock in _clocks(session, ticket)}
+    newest = {target: of_target[target] for target in SLATarget if target in of_target}
     return [
         clock
         for clock in newest.values()

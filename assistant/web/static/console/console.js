@@ -26,8 +26,7 @@ function showAges() {
     const date = new Date(time.dateTime);
     const seconds = (date - Date.now()) / 1000;
     const [unit, length] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? UNITS.at(-1);
-    const rounded = seconds > 0 ? Math.ceil(seconds / length) : Math.floor(seconds / length);
-    time.textContent = `${seconds > 0 ? "due" : "was due"} ${words.format(rounded, unit)}`;
+    time.textContent = `${seconds > 0 ? "due" : "was due"} ${words.format(Math.trunc(seconds / length), unit)}`;
     time.classList.toggle("overdue", seconds <= 0);
     time.title = date.toLocaleString();
   }

@@ -81,6 +81,19 @@ test("what another tab leaves unsent is taken over, but not what it is sending, 
   );
 });
 
+test("a message for another conversation is left to the tab that shows that one", async () => {
+  await new Outbox().add({ ...item("a"), conversation: "cnv_1" });
+  for (const [shown, taken] of [
+    ["cnv_2", 0],
+    [null, 0],
+    ["cnv_1", 1],
+  ]) {
+    const outbox = new Outbox();
+    await outbox.takeOver(shown);
+    assert.equal((await outbox.takeOver(shown)).length, taken);
+  }
+});
+
 test("a message whose photos only its own tab has is left to it", async () => {
   const outbox = new Outbox();
   await new Outbox().add(item("a", [photo]));

@@ -74,7 +74,9 @@ export class Chat {
   }
 
   async send({ text, files }) {
-    const item = { clientId: newClientId(), text, files, createdAt: new Date().toISOString(), error: null };
+    const conversation = this.#api.conversation;
+    const createdAt = new Date().toISOString();
+    const item = { clientId: newClientId(), text, files, createdAt, error: null, conversation };
     this.#thread.showUnsent(item);
     this.#thread.setDelivery(item.clientId, { kind: "sending", text: t("sending") });
     if (navigator.onLine) this.#await(files.length ? "reading_photo" : "writing");
@@ -327,7 +329,7 @@ export class Chat {
   /** Send what a tab that is closed by now has left. */
   async #takeOver() {
     if (!navigator.onLine) return;
-    const left = await this.#outbox.takeOver();
+    const left = await this.#outbox.takeOver(this.#api.conversation);
     for (const item of left) this.#showUnsent(item);
     if (left.length) await this.#flush();
   }

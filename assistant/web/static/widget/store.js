@@ -122,11 +122,14 @@ export class Outbox {
 
   /**
    * Take what another tab has not sent since this was last called: it may be closed. Sent twice, it is stored once. What
-   * only that tab has whole, or was refused, is left to it.
+   * only that tab has whole, was refused, or is for another conversation than this one, is left to it.
    */
-  async takeOver() {
+  async takeOver(conversation = null) {
     const before = this.#foreign;
-    this.#foreign = this.#unknown.filter((key) => local.get(key).error === null);
+    this.#foreign = this.#unknown.filter((key) => {
+      const { error, conversation: its = null } = local.get(key);
+      return error === null && (its === null || its === conversation);
+    });
     const left = await Promise.all(this.#foreign.filter((key) => before.includes(key)).map(read));
     return left.filter((item) => !item.isLost && this.#take(item));
   }
@@ -169,8 +172,8 @@ export class Outbox {
     return this.#items.find((item) => item.clientId === clientId) ?? null;
   }
 
-  #save({ clientId, text, files, createdAt, error }) {
-    local.set(ITEM + clientId, { clientId, text, photos: files.length, createdAt, error });
+  #save({ clientId, text, files, createdAt, error, conversation }) {
+    local.set(ITEM + clientId, { clientId, text, photos: files.length, createdAt, error, conversation });
   }
 }
 

@@ -11,7 +11,7 @@ from alembic import command
 from sqlalchemy import create_engine, inspect, select, text, update
 
 from assistant.db import Database, check, migrate, migration_config
-from assistant.desk import attention
+from assistant.desk import attention, search
 from assistant.models import (
     Article,
     Attention,
@@ -141,8 +141,10 @@ def test_subjects_of_before_are_found_without_their_accents(url: str) -> None:
     migrate(url)
     database = Database(url)
     with database.read() as session:
-        found = session.scalars(select(Ticket.search_text).order_by(Ticket.id)).all()
-    assert found == ["uberhitzung", "ventil"]
+        found = [
+            session.scalars(select(Ticket.id).where(search.has(session, word))).all() for word in ("UBERHITZUNG", "ven")
+        ]
+    assert found == [[1], [2]]
     database.close()
 
 
@@ -172,6 +174,9 @@ def test_tickets_of_before_have_numbers_and_none_is_given_out_twice(url: str) ->
         session.add(new)
         session.flush()
         assert new.number == 1003
+        assert session.scalars(select(Ticket.id).where(search.has(session, "1001"))).all() == [1]
+        kept = session.scalars(text(f"SELECT {'rowid' if database.is_sqlite else 'ticket_id'} FROM fts_tickets")).all()
+        assert kept == [1], "the words of a ticket that is gone are gone"
         assert session.scalars(select(Ticket.subject).where(Ticket.number == 1003)).all() == ["Valve"]
     database.close()
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assistant.db import Database, utcnow
-from assistant.desk import feed, state
+from assistant.desk import feed, state, views
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal
 from assistant.desk.events import ConversationRead, SomebodyTypes
 from assistant.errors import NotFound
@@ -76,8 +76,9 @@ def receive(session: Session, customer: CustomerPrincipal, message_id: str, *, s
         _tell(session, known)
 
 
-def agent_saw(session: Session, conversation_id: int) -> None:
+def agent_saw(session: Session, agent: AgentPrincipal, conversation_id: int) -> None:
     """An agent has the conversation before their eyes."""
+    views.note_read(session, agent, conversation_id)
     newest = session.scalar(
         select(Message)
         .where(Message.conversation_id == conversation_id, Message.author == Author.CUSTOMER)

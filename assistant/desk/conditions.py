@@ -5,15 +5,17 @@
 | `status`, `priority`, `type`, `state` | `status:open,pending` | those of tickets; `state`: who answers |
 | `category`, `product`, `sentiment`, `language` | `category:"Device fault"` | keys or names of the taxonomy, `none` |
 | `team`, `inbox`, `assignee` | `assignee:me -team:none` | keys, names, an agent's address; `me`, `none` |
+| `tag` | `tag:refund` | tags, `none` |
 | `channel` | `channel:widget` | where the conversation is held |
 | `requester` | `requester:rosa@example.org` | an e-mail address, external id or id of a customer |
 | `number` | `number:1042`, `#1042` | a ticket's number |
 | `has` | `has:photo` | `photo`, `file`, `note`, `draft`, `rating` |
-| `is` | `is:unsolved` | `unsolved`, `solved`, `assigned` |
+| `is` | `is:unsolved` | `unsolved`, `solved`, `assigned`, `waiting`, `snoozed`, `unread` |
 | `sla` | `sla:overdue` | `overdue`, `soon` (within the hour), `running`, `paused`, `missed` (ever), `none` |
 | `created`, `updated`, `solved`, `due` | `created:>2026-11-01`, `solved:<7d` | a day (UTC) or time; how long ago |
+| `waiting` | `waiting:>2h` | the same: since when its customer waits for a person |
 | `before`, `after` | `after:2026-11-01` | short for `created` |
-| words | `display blinks` | all of them occur |
+| words | `display blinks` | all occur, or what begins like the last (`search`) |
 
 In a query, conditions stand side by side and all of them hold. A comma means "or", a minus "not"; quotes hold a value
 together. `parse` reads a query and `write` writes one; rows store JSON. Whether values exist is seen by `compiled`,
@@ -30,15 +32,17 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from assistant.desk import search
 from assistant.desk.access import AgentPrincipal, Staff
 from assistant.errors import Invalid
 from assistant.models import (
     Agent,
     Attachment,
     AttachmentKind,
+    Author,
     Conversation,
     ConversationState,
     Customer,
@@ -50,9 +54,12 @@ from assistant.models import (
     Priority,
     Rating,
     SLAClock,
+    Tag,
     Team,
     Ticket,
+    TicketRead,
     TicketStatus,
+    TicketTag,
     TicketType,
 )
 from assistant.skills.taxonomy import Taxonomy
@@ -118,11 +125,13 @@ Compile = Callable[[Session, Asking, tuple[str, ...]], ColumnElement[bool]]
 
 @dataclass(frozen=True)
 class Field:
-    """``options``: None if any text is a value. ``compile`` gets values as they are stored."""
+    """``options``: None if any text is a value; ``fixed``: those that need no looking up. ``compile`` gets values as
+    they are stored."""
 
     operators: tuple[Operator, ...]
     compile: Compile
     options: Options | None = None
+    fixed: frozenset[str] = frozenset()
 
 
 def parse(query: str) -> tuple[Condition, ...]:
@@ -168,6 +177,8 @@ def possible(session: Session, field: str, asking: Asking) -> Sequence[Option] |
 
 def _typed(name: str, values: Sequence[str], negated: bool) -> Condition:
     """A term of a query."""
+    if name == WORDS:  # they stand by themselves
+        raise _unknown(name)
     if name in _SHORT:
         name, operator = _SHORT[name]
         return Condition(name, operator, tuple(values))
@@ -234,8 +245,13 @@ def _checked(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
 
 def _known(name: str) -> Field:
     if name not in FIELDS:
-        raise Invalid(f"There is no field {name!r} to search by. Fields: {', '.join((*FIELDS, *_SHORT))}.", field=name)
+        raise _unknown(name)
     return FIELDS[name]
+
+
+def _unknown(name: str) -> Invalid:
+    fields = ", ".join(one for one in (*FIELDS, *_SHORT) if one != WORDS)
+    return Invalid(f"There is no field {name!r} to search by. Fields: {fields}.", field=name)
 
 
 def _compiled(session: Session, condition: Condition, asking: Asking) -> ColumnElement[bool]:
@@ -246,7 +262,7 @@ def _compiled(session: Session, condition: Condition, asking: Asking) -> ColumnE
         return _in_time(name, moment, later=operator is Operator.AFTER)
     if operator in (Operator.OLDER, Operator.NEWER):
         return _in_time(name, _ago(name, values[0], asking.now), later=operator is Operator.NEWER)
-    if field.options is not None:
+    if field.options is not None and not field.fixed.issuperset(values):
         values = _stored(name, values, field.options(session, asking))
     holds = field.compile(session, asking, values)
     return ~holds if operator is Operator.IS_NOT else holds
@@ -293,6 +309,7 @@ _TIMES: Mapping[str, InstrumentedAttribute[Any]] = {
     "updated": Ticket.updated_at,
     "solved": Ticket.solved_at,
     "due": Ticket.due_at,
+    "waiting": Ticket.waiting_since,
 }
 
 
@@ -316,9 +333,10 @@ def _reference(column: InstrumentedAttribute[Any], kind: type[Agent] | type[Team
     """A column that points at one of several rows, or at none."""
 
     def compile_reference(session: Session, asking: Asking, values: tuple[str, ...]) -> ColumnElement[bool]:
-        named = [_own_id(asking) if value == ME else value for value in values if value != NONE]
-        ids = session.scalars(select(kind.id).where(key.in_(named))).all() if named else []
-        return _among(column, ids, empty=NONE in values)
+        named = [value for value in values if value not in (NONE, ME)]
+        ids = list(session.scalars(select(kind.id).where(key.in_(named)))) if named else []
+        own = [_own_id(asking)] if ME in values else []
+        return _among(column, [*ids, *own], empty=NONE in values)
 
     return compile_reference
 
@@ -329,9 +347,9 @@ def _among(column: InstrumentedAttribute[Any], values: Sequence[Any], *, empty: 
     return or_(column.is_(None), holds) if empty else holds
 
 
-def _own_id(asking: Asking) -> str:
+def _own_id(asking: Asking) -> int:
     if isinstance(asking.by, AgentPrincipal):
-        return asking.by.public_id
+        return asking.by.agent_id
     raise Invalid("Only an agent is “me”: name the agent.", field="assignee")
 
 
@@ -394,14 +412,30 @@ _PARTS: Mapping[str, Callable[[], ColumnElement[bool]]] = {
 }
 
 
-def _is(_session: Session, _asking: Asking, values: tuple[str, ...]) -> ColumnElement[bool]:
-    return or_(*(_STANDINGS[value]() for value in values))
+def _is(_session: Session, asking: Asking, values: tuple[str, ...]) -> ColumnElement[bool]:
+    return or_(*(_STANDINGS[value](asking) for value in values))
 
 
-_STANDINGS: Mapping[str, Callable[[], ColumnElement[bool]]] = {
-    "unsolved": lambda: Ticket.status.not_in(DONE),
-    "solved": lambda: Ticket.status.in_(DONE),
-    "assigned": lambda: Ticket.agent_id.is_not(None),
+def is_unread(agent: Staff) -> ColumnElement[bool]:
+    """The customer of an unsolved ticket has written what this agent has not had before their eyes."""
+    if not isinstance(agent, AgentPrincipal):
+        return false()
+    seen = select(TicketRead.message_id).where(TicketRead.agent_id == agent.agent_id, TicketRead.ticket_id == Ticket.id)
+    newer = exists().where(
+        Message.conversation_id == Ticket.conversation_id,
+        Message.author == Author.CUSTOMER,
+        Message.id > func.coalesce(seen.correlate(Ticket).scalar_subquery(), 0),
+    )
+    return and_(Ticket.status.not_in(DONE), newer)
+
+
+_STANDINGS: Mapping[str, Callable[[Asking], ColumnElement[bool]]] = {
+    "unsolved": lambda _asking: Ticket.status.not_in(DONE),
+    "solved": lambda _asking: Ticket.status.in_(DONE),
+    "assigned": lambda _asking: Ticket.agent_id.is_not(None),
+    "waiting": lambda _asking: Ticket.waiting_since.is_not(None),
+    "snoozed": lambda asking: and_(Ticket.snoozed_until.is_not(None), Ticket.snoozed_until > asking.now),
+    "unread": lambda asking: is_unread(asking.by),
 }
 
 
@@ -424,8 +458,14 @@ _SLA_STATES: Mapping[str, Callable[[datetime], ColumnElement[bool]]] = {
 }
 
 
-def _words(_session: Session, _asking: Asking, values: tuple[str, ...]) -> ColumnElement[bool]:
-    return and_(*(Ticket.search_text.contains(word, autoescape=True) for word in fold(values[0]).split()))
+def _words(session: Session, _asking: Asking, values: tuple[str, ...]) -> ColumnElement[bool]:
+    return search.has(session, values[0])
+
+
+def _tag(_session: Session, _asking: Asking, values: tuple[str, ...]) -> ColumnElement[bool]:
+    tagged = select(TicketTag.ticket_id).join(Tag, Tag.id == TicketTag.tag_id)
+    named = Ticket.id.in_(tagged.where(Tag.key.in_(values)))
+    return or_(~exists().where(TicketTag.ticket_id == Ticket.id), named) if NONE in values else named
 
 
 # Which values there are
@@ -455,15 +495,18 @@ def _teams(session: Session, _asking: Asking) -> Sequence[Option]:
     return [*_rows(session, select(Team.key, Team.name).order_by(Team.name)), _nothing()]
 
 
+def _tags(session: Session, _asking: Asking) -> Sequence[Option]:
+    return [*_rows(session, select(Tag.key, Tag.name).order_by(Tag.key)), _nothing()]
+
+
 def _inboxes(session: Session, _asking: Asking) -> Sequence[Option]:
     return _rows(session, select(Inbox.key, Inbox.name).order_by(Inbox.key))
 
 
-def _agents(session: Session, asking: Asking) -> Sequence[Option]:
+def _agents(session: Session, _asking: Asking) -> Sequence[Option]:
     """Those who have left as well: their tickets are looked for most."""
     rows = session.execute(select(Agent.public_id, Agent.name, Agent.email).order_by(Agent.name))
-    me = [Option(ME, ME)] if isinstance(asking.by, AgentPrincipal) else []
-    return [*me, *(Option(row[0], row[1], (row[2],)) for row in rows), _nothing("nobody")]
+    return [Option(ME, ME), *(Option(row[0], row[1], (row[2],)) for row in rows), _nothing("nobody")]
 
 
 def _rows(session: Session, query: Select[str, str]) -> list[Option]:
@@ -482,8 +525,9 @@ FIELDS: Mapping[str, Field] = {
     "sentiment": Field(_CHOICE, _column(Ticket.sentiment), _labels("sentiment")),
     "language": Field(_CHOICE, _column(Ticket.language), _labels("language")),
     "team": Field(_CHOICE, _reference(Ticket.team_id, Team, Team.key), _teams),
-    "assignee": Field(_CHOICE, _reference(Ticket.agent_id, Agent, Agent.public_id), _agents),
+    "assignee": Field(_CHOICE, _reference(Ticket.agent_id, Agent, Agent.public_id), _agents, frozenset({ME, NONE})),
     "inbox": Field(_CHOICE, _inbox, _inboxes),
+    "tag": Field(_CHOICE, _tag, _tags),
     "channel": Field(_CHOICE, _channel, _listed(("widget", "api"))),
     "requester": Field(_CHOICE, _requester),
     "number": Field(_CHOICE, _number),
@@ -494,6 +538,7 @@ FIELDS: Mapping[str, Field] = {
     "updated": Field(_TIME, _never),
     "solved": Field(_TIME, _never),
     "due": Field(_TIME, _never),
+    "waiting": Field(_TIME, _never),
     WORDS: Field((Operator.CONTAIN,), _words),
 }
 _SHORT: Mapping[str, tuple[str, Operator]] = {

@@ -12,7 +12,7 @@ from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from assistant.db import Database, announce, utcnow
-from assistant.desk import queue
+from assistant.desk import queue, search
 from assistant.desk.events import TYPING_SECONDS, Audience, DeskEvent, EventKind, Recorded
 from assistant.desk.subscribers import SUBSCRIBERS
 from assistant.models import Event
@@ -25,7 +25,7 @@ _EVENT_LOCK = 20261124
 
 
 def append(session: Session, conversation_id: int, event: DeskEvent) -> None:
-    """Record an event of a conversation and enqueue the jobs that follow from it."""
+    """Record an event of a conversation, keep the words that it brings and enqueue the jobs that follow from it."""
     if session.get_bind().dialect.name == "postgresql":
         # Ids are given out before commit: without this, a smaller one could appear behind a stream that has passed it.
         session.execute(select(func.pg_advisory_xact_lock(_EVENT_LOCK)))
@@ -37,6 +37,7 @@ def append(session: Session, conversation_id: int, event: DeskEvent) -> None:
     )
     session.add(row)
     session.flush()
+    search.learn(session, conversation_id, event)
     recorded = Recorded(row.id, conversation_id, event)
     for subscriber in SUBSCRIBERS:
         for job in subscriber(session, recorded):

@@ -24,7 +24,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
-from assistant.desk import sessions, state
+from assistant.desk import people, sessions, state
 from assistant.desk.people import find_by_address
 from assistant.errors import Conflict, Invalid
 from assistant.models import Conversation, Customer, VerifiedBy, WidgetSession
@@ -99,7 +99,7 @@ def _wrong(reason: str) -> Invalid:
 def sign_in(session: Session, opened: sessions.Opened, claims: Claims) -> sessions.Opened:
     """Make the session that of the customer whom the site has signed, and take up what the site says of them."""
     customer = _signed_customer(session, claims.subject)
-    customer.name, customer.email = claims.name or customer.name, claims.email or customer.email
+    people.rename(session, customer, name=claims.name, email=claims.email)
     customer.verified_at, customer.verified_by = utcnow(), VerifiedBy.SITE
     before = opened.session.customer
     if before.id == customer.id:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
+from assistant.desk import search
 from assistant.desk.credentials import hash_password
 from assistant.desk.desk import Desk
 from assistant.desk.files import keep_picture
@@ -128,6 +129,14 @@ def _find_customer(session: Session, email: str | None, external_id: str | None)
     if external_id:
         return session.scalar(select(Customer).where(Customer.external_id == external_id))
     return find_by_address(session, email) if email else None
+
+
+def rename(session: Session, customer: Customer, *, name: str | None, email: str | None) -> None:
+    """Take up what is said now of a customer; None: nothing is. Their tickets are found by it."""
+    was = (customer.name, customer.email)
+    customer.name, customer.email = name or customer.name, email or customer.email
+    if (customer.name, customer.email) != was and customer.id is not None:
+        search.index_requests_of(session, customer)
 
 
 def find_by_address(session: Session, email: str) -> Customer | None:

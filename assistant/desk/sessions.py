@@ -23,6 +23,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assistant.db import Database, utcnow
+from assistant.desk import people
 from assistant.desk.access import SessionPrincipal
 from assistant.errors import Invalid, NotFound, Unauthenticated
 from assistant.models import Conversation, Customer, Inbox, VerifiedBy, WidgetSession
@@ -81,8 +82,7 @@ def open_session(
     if known.inbox_id != inbox.id:
         raise Unauthenticated("This session belongs to another inbox. Begin a new one.")
     if known.customer.verified_at is None:
-        known.customer.name = name or known.customer.name
-        known.customer.email = email or known.customer.email
+        people.rename(session, known.customer, name=name, email=email)
     return Opened(known, token, begun=False)
 
 

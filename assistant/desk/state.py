@@ -70,6 +70,7 @@ from assistant.ports import HandoffReason
 DONE = (TicketStatus.SOLVED, TicketStatus.CLOSED)
 # Longer than over a weekend, nobody waits in line.
 _WAITS = timedelta(days=3)
+_WITH_PEOPLE = (ConversationState.HANDED_OFF, ConversationState.AGENT)
 # Channels that deliver the assistant's answers to the customer. On others a person answers.
 ASSISTANT_CHANNELS = frozenset({"widget"})
 
@@ -152,6 +153,8 @@ def receive(
         reopened = ticket.status in (*DONE, TicketStatus.PENDING)
         changes: TicketChanges = {"status": TicketStatus.OPEN if reopened else ticket.status, "snoozed_until": None}
         _write(session, ticket, changes, asked=True)
+    if conversation.state in _WITH_PEOPLE:
+        ticket.waiting_since = ticket.waiting_since or utcnow()
     return add_message(session, conversation, message)
 
 
@@ -161,6 +164,8 @@ def add_message(session: Session, conversation: Conversation, message: Message) 
     session.add(message)
     session.flush()
     is_public = message.visibility is MessageVisibility.PUBLIC
+    if is_public and message.author in (Author.AGENT, Author.ASSISTANT):
+        _note_waiting(session, conversation, None)
     feed.append(session, conversation.id, MessageCreated(message) if is_public else NoteCreated(message))
     answers = is_public and message.author in (Author.AGENT, Author.ASSISTANT)
     if answers and conversation.state is not ConversationState.ASSISTANT:  # there, no person is waited for
@@ -331,6 +336,7 @@ def _move(
         and _was_answered(session, conversation)
     ):
         conversation.rating_asked_turn = conversation.turn
+    _note_waiting(session, conversation, now if to is ConversationState.HANDED_OFF else None, to=to)
     session.flush()
     event = ConversationMoved(conversation, was, queue_position(session, conversation))
     feed.append(session, conversation.id, event)
@@ -382,6 +388,16 @@ def _keep_time(
     ticket.due_at, ticket.breached_at = times.due_at, times.breached_at
     session.flush()
     return tuple(name for name, value in before.items() if value != getattr(ticket, name)), times.breached
+
+
+def _note_waiting(
+    session: Session, conversation: Conversation, since: datetime | None, *, to: ConversationState | None = None
+) -> None:
+    """Since when its customer waits for a person; whoever waits already has waited longer. An agent who takes over has
+    not answered yet."""
+    ticket = _ticket_of(session, conversation) if to is not ConversationState.AGENT else None
+    if ticket is not None:
+        ticket.waiting_since = (ticket.waiting_since or since) if since is not None else None
 
 
 def _was_answered(session: Session, conversation: Conversation) -> bool:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from assistant import payloads
-from assistant.desk import conversations, deadlines, inboxes, queue, state
+from assistant.desk import conversations, deadlines, inboxes, queue, search, state
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, visible_tickets
 from assistant.desk.attachments import RejectedFile, check_files, prepare_files
 from assistant.desk.desk import Desk
@@ -38,7 +38,6 @@ from assistant.models import (
     TriageResult,
 )
 from assistant.skills.taxonomy import Taxonomy
-from assistant.text.folding import fold
 
 _SOME = 50
 
@@ -88,7 +87,7 @@ class TicketFilters:
     unassigned: bool = False
     requester_email: str | None = None
     requester: str | None = None  # a customer's public id
-    text: str | None = None  # in the subject
+    text: str | None = None  # words of the ticket, see `search`
 
 
 @dataclass(frozen=True)
@@ -157,14 +156,19 @@ def list_tickets(
     ``with_fields``: also the triage's fields, not only which model triaged.
     """
     query = _apply_filters(visible_tickets(principal), filters)
+    last_id = None
     if cursor is not None:
         last_id = session.scalar(select(Ticket.id).where(Ticket.public_id == cursor))
         if last_id is None:
             raise Invalid("This cursor is unknown. Start again without it.", field="cursor")
         query = query.where(Ticket.id < last_id)
     # Ids first, from the indexes alone: sorting the joined rows of every match would cost ten times as much.
-    ids = query.with_only_columns(Ticket.id).order_by(Ticket.id.desc()).limit(limit + 1)
-    page = _with_relations(select(Ticket).where(Ticket.id.in_(ids)), with_fields=with_fields)
+    if filters.text:
+        found = search.newest(session, filters.text, query, before=last_id, limit=limit + 1)
+        is_listed = Ticket.id.in_(found)
+    else:
+        is_listed = Ticket.id.in_(query.with_only_columns(Ticket.id).order_by(Ticket.id.desc()).limit(limit + 1))
+    page = _with_relations(select(Ticket).where(is_listed), with_fields=with_fields)
     tickets = session.scalars(page.order_by(Ticket.id.desc())).all()
     more = len(tickets) > limit
     return Page(tickets[:limit], tickets[limit - 1].public_id if more else None)
@@ -172,8 +176,10 @@ def list_tickets(
 
 def count_tickets(session: Session, principal: Staff, filters: TicketFilters) -> int:
     """How many tickets match the filters."""
-    query = _apply_filters(visible_tickets(principal), filters).with_only_columns(func.count(Ticket.id))
-    return session.execute(query).scalar_one()
+    query = _apply_filters(visible_tickets(principal), filters)
+    if filters.text:
+        query = query.where(search.has(session, filters.text))
+    return session.execute(query.with_only_columns(func.count(Ticket.id))).scalar_one()
 
 
 def load_ticket(session: Session, principal: Staff, public_id: str) -> Ticket:
@@ -311,7 +317,6 @@ def _apply_filters(query: Select[Ticket], filters: TicketFilters) -> Select[Tick
             Ticket.requester_id == _ids(Customer, Customer.public_id == filters.requester).scalar_subquery()
         ),
         "requester_email": lambda: Ticket.requester_id.in_(_ids(Customer, Customer.email == filters.requester_email)),
-        "text": lambda: Ticket.search_text.contains(fold(filters.text or ""), autoescape=True),
     }
     return query.where(*(condition() for name, condition in conditions.items() if getattr(filters, name)))
 
@@ -335,8 +340,10 @@ def _ids(
 
 
 def _with_relations(query: Select[Ticket], *, with_fields: bool = True) -> Select[Ticket]:
-    # The triaged text is only needed for learning, and long.
-    triaged = selectinload(Ticket.triage_results).defer(TriageResult.text)
+    # Of each ticket the triage that counts: others are history. The triaged text is only needed for learning, and long.
+    later = aliased(TriageResult)
+    newest = select(func.max(later.id)).where(later.ticket_id == TriageResult.ticket_id).scalar_subquery()
+    triaged = selectinload(Ticket.triage_results.and_(TriageResult.id == newest)).defer(TriageResult.text)
     return query.options(
         joinedload(Ticket.conversation).joinedload(Conversation.inbox),
         joinedload(Ticket.requester),

@@ -15,7 +15,6 @@ from assistant.models.columns import JSONType, enum_type, public_id, reference
 from assistant.models.conversations import Citation, Conversation
 from assistant.models.people import Agent, Customer, Team
 from assistant.ports import HandoffReason
-from assistant.text.folding import fold
 
 
 class TicketStatus(StrEnum):
@@ -105,13 +104,6 @@ class Ticket(Base):
     requester_id: Mapped[int] = reference("customers", ondelete="CASCADE")
     requester: Mapped[Customer] = relationship()
     subject: Mapped[str] = mapped_column(Text)
-    # The subject as it is searched. It never changes.
-    search_text: Mapped[str] = mapped_column(
-        Text,
-        default=lambda insert: fold(insert.get_current_parameters()["subject"]),
-        server_default="",
-        deferred=True,
-    )
     status: Mapped[TicketStatus] = mapped_column(enum_type(TicketStatus, "status"), default=TicketStatus.NEW)
     priority: Mapped[Priority] = mapped_column(enum_type(Priority, "priority"), default=Priority.NORMAL)
     type: Mapped[TicketType | None] = mapped_column(enum_type(TicketType, "type"))
@@ -126,6 +118,8 @@ class Ticket(Base):
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
     solved_at: Mapped[datetime | None]
+    # Since when its customer has waited for a person's answer; null while they do not.
+    waiting_since: Mapped[datetime | None] = mapped_column(index=True)
     # Out of sight until then, or until its customer writes.
     snoozed_until: Mapped[datetime | None] = mapped_column(index=True)
     # The earliest time that the SLA clocks which run now are due, past or to come; and when one was first missed.
@@ -149,6 +143,33 @@ class Ticket(Base):
     def current_triage(self) -> TriageResult | None:
         """The triage that counts: the newest."""
         return self.triage_results[-1] if self.triage_results else None
+
+
+class TicketRead(Base):
+    """How far an agent has read a ticket."""
+
+    __tablename__ = "ticket_reads"
+
+    agent_id: Mapped[int] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"), primary_key=True)
+    ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id", ondelete="CASCADE"), primary_key=True, index=True)
+    message_id: Mapped[int] = mapped_column()  # the newest that they have had before their eyes
+
+
+class SavedView(Base):
+    """A view of the queue that an agent has made, for themselves or, with a ``team``, for their team."""
+
+    __tablename__ = "saved_views"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("viw")
+    name: Mapped[str] = mapped_column(Text)
+    agent_id: Mapped[int] = reference("agents", ondelete="CASCADE")
+    agent: Mapped[Agent] = relationship()
+    team_id: Mapped[int | None] = reference("teams", ondelete="CASCADE", nullable=True)
+    conditions: Mapped[list[dict[str, Any]]] = mapped_column(JSONType)  # see `desk.conditions`
+    sort: Mapped[str] = mapped_column(Text)
+    columns: Mapped[list[str]] = mapped_column(JSONType)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
 class TriageResult(Base):

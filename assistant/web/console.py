@@ -1,5 +1,5 @@
-"""The agent console: sign-in and the queue. The ticket page is in `console_ticket`, the knowledge base in
-`console_knowledge`.
+"""The agent console: sign-in and what all its pages share. The queue is in `console_queue`, the ticket page in
+`console_ticket`, the knowledge base in `console_knowledge`.
 
 Pages are rendered on the server; htmx refreshes their panels when server-sent events signal a change. Everything also
 works without scripts, with forms and redirects.
@@ -7,45 +7,31 @@ works without scripts, with forms and redirects.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, g, redirect, render_template, request, url_for
 from flask_login import current_user, login_user, logout_user
 from werkzeug.wrappers import Response as BaseResponse
 
-from assistant.desk import access, assigning, credentials, evidence, inboxes, people, tickets
-from assistant.desk.access import AgentPrincipal
-from assistant.desk.events import EventKind
-from assistant.desk.feed import last_event_id
-from assistant.desk.state import DONE
-from assistant.desk.tickets import TicketFilters
+from assistant.desk import access, assigning, credentials, people
 from assistant.errors import AssistantError, Invalid, Unauthenticated
 from assistant.media.files import Upload
-from assistant.models import DEFAULT_INBOX, ConversationState, Priority, Ticket, TicketStatus
-from assistant.skills.triage_fields import allowed_values
-from assistant.text.clusters import beginning
 from assistant.text.storable import storable
-from assistant.web import auth, console_knowledge, console_macros, console_ticket, console_words, limits
-from assistant.web.console_live import news_stream
+from assistant.web import auth, console_knowledge, console_macros, console_queue, console_ticket, console_words, limits
 from assistant.web.context import desk, runtime
 from assistant.web.responses import Reply, attachment_response
 
 blueprint = Blueprint("console", __name__, url_prefix="/console")
+blueprint.add_url_rule("/", view_func=console_queue.queue)
+blueprint.register_blueprint(console_queue.blueprint)
 blueprint.register_blueprint(console_ticket.blueprint)
 blueprint.register_blueprint(console_knowledge.blueprint)
 blueprint.register_blueprint(console_macros.blueprint)
 
 
-OPEN = (TicketStatus.NEW, TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD)
-PAGE = 40
-# A live queue reloads the rows shown, up to this many.
-RELOAD_AT_MOST = 200
 _ALLOWED_WITH_ONE_TIME_PASSWORD = ("console.password", "console.sign_out")
-# Events that change nothing in the queue.
-_NOT_IN_QUEUE = (EventKind.ANSWER_STARTED, EventKind.ANSWER_DELTA, EventKind.ANSWER_DROPPED)
-_STREAMS = ("console.queue_events", "console.ticket.events")
+_STREAMS = ("console.tickets.events", "console.ticket.events")
 
 
 @blueprint.before_request
@@ -84,6 +70,7 @@ def page_context() -> dict[str, Any]:
         "model": capabilities.model,
         "mode_words": console_words.MODE[capabilities.mode],
         "trouble": installed.trouble() if installed is not None else None,
+        "came_from": lambda: console_queue.Place.of_address(request.args.get("place", "")),
         "handoff_words": console_words.HANDOFF,
         "lost_words": console_words.LOST,
         "risk_words": console_words.RISK,
@@ -165,134 +152,6 @@ def _chosen_picture() -> Upload:
     if file is None or not file.filename:
         raise Invalid("Choose a picture first.", field="picture")
     return Upload(file.filename, file.mimetype, file.read())
-
-
-# The queue
-
-
-@dataclass(frozen=True)
-class QueueView:
-    """The tickets an agent is viewing: a tab and its filters, as given in the page's URL."""
-
-    tab: str
-    narrowed: dict[str, str]
-
-    @classmethod
-    def of_request(cls) -> QueueView:
-        given = {name: beginning(storable(request.args.get(name, "")).strip(), 200) for name in _FILTERS}
-        return cls(request.args.get("tab", ""), {name: value for name, value in given.items() if value})
-
-    def filters(self, base: TicketFilters) -> TicketFilters:
-        """``base`` with the view's filters. Unknown priorities are ignored, so that old URLs still open."""
-        chosen = self.narrowed
-        priority = chosen.get("priority", "")
-        agent = chosen.get("agent", "")
-        return replace(
-            base,
-            text=chosen.get("q"),
-            category=chosen.get("category"),
-            product=chosen.get("product"),
-            team=chosen.get("team"),
-            inbox=chosen.get("inbox"),
-            priority=(Priority(priority),) if priority in list(Priority) else base.priority,
-            unassigned=agent == "nobody" or base.unassigned,
-            assigned_to=base.assigned_to or (agent if agent not in ("", "nobody") else None),
-        )
-
-
-_FILTERS = ("q", "category", "product", "team", "inbox", "priority", "agent")
-
-
-@blueprint.get("/")
-def queue() -> Reply:
-    return render_template("console/queue.html", **_queue_page(), choices=_choices())
-
-
-@blueprint.get("/rows")
-def rows() -> Reply:
-    """The part of the queue page that changes; with a ``cursor``, only the rows after it."""
-    page = _queue_page()
-    if request.args.get("cursor"):
-        return render_template("console/_more.html", **page)
-    response = make_response(render_template("console/_rows.html", **page))
-    if request.args.get("narrow"):
-        response.headers["HX-Replace-Url"] = page["address"]
-    return response
-
-
-@blueprint.get("/events")
-def queue_events() -> Response:
-    """Signals that some ticket changed, without details, as not every agent may see it. The queue reloads its rows."""
-    return news_stream(None, lambda event: None if event.kind in _NOT_IN_QUEUE else "queue")
-
-
-def _tabs(agent: AgentPrincipal) -> dict[str, tuple[str, TicketFilters]]:
-    return {
-        "waiting": ("Waiting for an agent", TicketFilters(status=OPEN, state=(ConversationState.HANDED_OFF,))),
-        "mine": ("Mine", TicketFilters(status=OPEN, assigned_to=agent.public_id)),
-        "assistant": ("With the assistant", TicketFilters(status=OPEN, state=(ConversationState.ASSISTANT,))),
-        "all": ("All", TicketFilters()),
-        "solved": ("Solved", TicketFilters(status=DONE)),
-    }
-
-
-def _queue_page() -> dict[str, Any]:
-    agent, view = auth.agent(), QueueView.of_request()
-    tabs = _tabs(agent)
-    tab = view.tab if view.tab in tabs else "waiting"
-    filters = {key: view.filters(base) for key, (_, base) in tabs.items()}
-    cursor = request.args.get("cursor")
-    shown = request.args.get("shown", type=int, default=0) if cursor is None else 0
-    with desk().db.read() as session:
-        limit = min(max(PAGE, shown), RELOAD_AT_MOST)
-        page = tickets.list_tickets(session, agent, filters[tab], cursor=cursor, limit=limit)
-        counts = {key: tickets.count_tickets(session, agent, one) for key, one in filters.items()}
-        photos = evidence.first_photos(session, [ticket.conversation_id for ticket in page.tickets])
-        last_id = last_event_id(session)
-    before = request.args.get("before", type=int, default=0)
-    return {
-        "tab": tab,
-        "tabs": {key: name for key, (name, _) in tabs.items()},
-        "counts": counts,
-        "tickets": page.tickets,
-        "shown": before + len(page.tickets),
-        "cursor": page.cursor,
-        "photos": photos,
-        "narrowed": view.narrowed,
-        "address": f"{url_for('console.queue')}?{urlencode({'tab': tab, **view.narrowed})}",
-        "category_of": _category_of,
-        "brand_of": _brand_of,
-        "last_event_id": last_id,
-    }
-
-
-def _category_of(ticket: Ticket) -> Any:
-    """The category field of the ticket's triage, for its confidence."""
-    result = ticket.current_triage
-    return next((field for field in result.fields if field.name == "category"), None) if result is not None else None
-
-
-def _brand_of(ticket: Ticket) -> str | None:
-    """What the ticket's inbox is called; None for the default one."""
-    inbox = ticket.conversation.inbox
-    return None if inbox.key == DEFAULT_INBOX else inboxes.brand(inbox, desk().settings)
-
-
-def _choices() -> dict[str, list[tuple[str, str]]]:
-    """The options of the queue's filters: (value, name) each."""
-    taxonomy = desk().taxonomy
-    with desk().db.read() as session:
-        agents = [(agent.public_id, agent.name) for agent in people.active_agents(session)]
-        brands = [(one.key, inboxes.brand(one, desk().settings)) for one in inboxes.all_inboxes(session)]
-    several = {"inbox": brands} if len(brands) > 1 else {}
-    return {
-        **several,
-        "priority": [(key, console_words.words(key)) for key in reversed(allowed_values(taxonomy, "priority"))],
-        "category": [(one.key, one.name) for one in taxonomy.categories],
-        "product": [(one.key, one.name) for one in taxonomy.products],
-        "team": [(one.key, one.name) for one in taxonomy.teams],
-        "agent": [("nobody", "Unassigned"), *agents],
-    }
 
 
 # Files

@@ -92,7 +92,7 @@ def note_presence(ticket_id: str) -> dict[str, Any]:
     agent, writes = auth.agent(), bool(request.form.get("typing"))
     with desk().db.begin() as session:
         row = access.access_ticket(session, agent, ticket_id)
-        attention.agent_saw(session, row.conversation_id)
+        attention.agent_saw(session, agent, row.conversation_id)
         attention.agent_is_here(session, agent, row.id, writes=writes)
         if writes:
             attention.agent_types(session, agent, row.conversation_id)

@@ -116,7 +116,11 @@ class TicketQuery(_Request):
     assignee_id: Short | None = Field(None, description="An agent's id.")
     unassigned: bool = False
     requester_email: Short | None = None
-    q: Short | None = Field(None, description="Text in the subject. Capitals and accents do not matter.")
+    q: Short | None = Field(
+        None,
+        description="Words of the ticket: of its number, subject, requester, messages, notes, photos, tags. All must "
+        "occur, the last at least as a beginning. Capitals and accents do not matter.",
+    )
     cursor: Short | None = Field(None, description="`next_cursor` of the previous page.")
     limit: int = Field(50, ge=1, le=100)
 

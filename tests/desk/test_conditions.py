@@ -129,6 +129,7 @@ def test_nobody_finds_what_they_may_not_see(find: Find, alice: Persona, charlie:
 
 
 REFUSED = {
+    "words:red": "no field 'words' to search by. Fields: status, priority,",
     "colour:red": "no field 'colour' to search by. Fields: status, priority,",
     "status:opne": "no status 'opne'. Possible: new, open, pending, on_hold, solved, closed.",
     "category:billig": "no category 'billig'. Possible:",
@@ -223,6 +224,6 @@ def test_every_field_says_what_may_be_chosen(desk: Desk, db: Database, alice: Pe
         known = [inbox.key for inbox in session.scalars(select(Inbox))], session.scalars(select(Customer)).all()
     assert known == (["default"], [])
     assert {name for name, options in chosen.items() if options is None} == {
-        "requester", "number", "created", "updated", "solved", "due", "words",
+        "requester", "number", "created", "updated", "solved", "due", "waiting", "words",
     }  # fmt: skip
     assert [option.value for option in chosen["assignee"] or ()] == ["me", alice.public_id, "none"]

@@ -144,8 +144,8 @@ def test_both_sides_learn_what_the_other_has_seen(make_chat: Callable[..., Chat]
     chat.see(answered)
     chat.see(answered)  # again: nothing new
     with desk.db.begin() as session:
-        attention.agent_saw(session, chat.id)
-        attention.agent_saw(session, chat.id)
+        attention.agent_saw(session, chat.agent.principal, chat.id)
+        attention.agent_saw(session, chat.agent.principal, chat.id)
     with desk.db.read() as session:
         told = [event.payload for event in feed.after(session, 0, conversation_id=chat.id, audience=Audience.CUSTOMER)
                 if event.kind == EventKind.CONVERSATION_READ]  # fmt: skip

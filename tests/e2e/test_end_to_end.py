@@ -416,6 +416,37 @@ def test_a_change_while_a_panel_is_renewed_is_shown_too(browser: Browser, server
     agent.context.close()
 
 
+def test_what_is_selected_in_the_queue_stays_so_while_tickets_come(
+    browser: Browser, server: Server, pictures: Path
+) -> None:
+    agent = Witness(browser, pictures)
+    page = agent.page
+    ask(agent.context.request, server, "My sledge squeaks")
+    sign_in(agent, server)
+    page.goto(f"{server.url}/console/?tab=all")
+    expect(page.locator("#connection")).to_have_text("Live")
+    squeaks = page.locator("tr", has_text="sledge squeaks")
+    squeaks.locator("td.pick input").check()
+    ask(agent.context.request, server, "My sledge rattles")
+    expect(page.locator("tr.is-unread", has_text="sledge rattles")).to_have_count(1)
+    expect(page.locator("#picked")).to_have_text("1 selected")
+    expect(squeaks.locator("td.pick input")).to_be_checked()
+    page.locator("#bulk-action").select_option(label="Set priority Urgent")
+    page.locator("#bulk-apply").click()
+    expect(page.locator("#done")).to_contain_text("Changed 1 ticket.")
+    expect(squeaks.locator(".priority-urgent")).to_have_count(1)
+    expect(page.locator("#bulk")).to_be_hidden()
+    page.locator("#undo").click()
+    expect(page.locator("#done")).to_contain_text("Taken back on 1 ticket.")
+    expect(squeaks.locator(".priority-urgent")).to_have_count(0)
+    squeaks.locator("a").click()
+    page.locator("#to-queue").click()
+    expect(page.locator("#tab-all")).to_have_attribute("aria-current", "page")
+    expect(page.locator("tr.is-unread", has_text="sledge squeaks")).to_have_count(0)
+    assert agent.complaints == []
+    agent.context.close()
+
+
 def test_escape_closes_the_chat_and_enter_opens_it_again(browser: Browser, server: Server, pictures: Path) -> None:
     customer = Witness(browser, pictures)
     page = customer.page

@@ -17,7 +17,7 @@ from sqlalchemy import event, select
 import assistant
 from assistant import worker
 from assistant.db import Database
-from assistant.desk import conversations, credentials, drafts, people, state, tickets
+from assistant.desk import conversations, credentials, drafts, people
 from assistant.desk.access import CustomerPrincipal
 from assistant.desk.desk import Desk
 from assistant.models import (
@@ -37,7 +37,7 @@ from assistant.models import (
 )
 from assistant.ports import Capabilities
 from assistant.runtime import Runtime
-from assistant.web import console, console_live, console_panels, console_words
+from assistant.web import console_live, console_panels, console_words
 from tests.factories import (
     PASSWORD,
     Persona,
@@ -45,7 +45,6 @@ from tests.factories import (
     make_articles,
     make_conversation,
     make_customer,
-    make_noise,
     make_ticket,
     make_upload,
 )
@@ -345,118 +344,6 @@ def test_customer_is_shown_neither_the_note_nor_that_there_is_one(
 
 
 # The queue
-
-
-def test_queue_shows_what_an_agent_decides_by(sign_in: SignIn, alice: Persona, db: Database, ticket: Ticket) -> None:
-    row = rows_of(sign_in(alice).get("/console/").text)[0]
-    expected = (
-        "#1001",
-        "Coffee machine blinks",
-        "Maria Keller",
-        "BrewMaster 300",
-        "Technical support",
-        "Waiting",
-        "<time",
-    )
-    for shown in expected:
-        assert shown in row
-    assert f"/console/attachments/{photo_of(db, ticket).public_id}?thumbnail=1" in row
-    assert "<meter" in row
-
-
-def test_tabs_hold_and_count_what_they_say(sign_in: SignIn, alice: Persona, bob: Persona, desk: Desk) -> None:
-    with desk.db.begin() as session:
-        for subject, team in (("waits", None), ("hers", None), ("solved", None), ("elsewhere", "orders")):
-            customer = people.find_or_add_customer(session, name="C", email="c@example.net")
-            conversation = state.begin_conversation(session, customer, channel="api")
-            row = Ticket(conversation_id=conversation.id, requester_id=customer.id, subject=f"It {subject}")
-            row.team = people.find_team(session, team) if team else None
-            session.add(row)
-            session.flush()
-            if subject == "hers":
-                state.take_over(session, conversation, alice.principal)
-            if subject == "solved":
-                tickets.solve(session, row, bob.principal)
-    started = make_conversation(desk, name="Widget")
-    customer_of = CustomerPrincipal(started.id)
-    conversations.post_message(desk, customer_of, text="It is with the assistant", uploads=[], client_id=None)
-    client = sign_in(alice)
-    expected = {
-        "waiting": ["It waits"],
-        "mine": ["It hers"],
-        "assistant": ["It is with the assistant"],
-        "all": ["It is with the assistant", "It solved", "It hers", "It waits"],
-        "solved": ["It solved"],
-    }
-    for tab, subjects in expected.items():
-        html = client.get(f"/console/?tab={tab}").text
-        assert subjects_of(html) == subjects
-        assert list(counts_of(html).values()) == [1, 1, 1, 4, 1]
-
-
-NARROWED = {
-    "q=COFFEE": 1,
-    "q=100%25": 0,
-    "q=_": 0,
-    "product=brewmaster-300": 1,
-    "product=washpro-8": 0,
-    "team=technical": 1,
-    "team=orders": 0,
-    "inbox=default": 1,
-    "inbox=acme": 0,
-    "agent=nobody": 1,
-    "agent=agt_00000000000000000000": 0,
-    "priority=nonsense": 1,
-    "q=coffee&team=technical&agent=nobody": 1,
-}
-
-
-def test_queue_is_narrowed_by_what_the_address_says(sign_in: SignIn, alice: Persona, ticket: Ticket) -> None:
-    client = sign_in(alice)
-    for narrowed, found in NARROWED.items():
-        html = client.get(f"/console/rows?tab=all&narrow=1&{narrowed}")
-        assert subjects_of(html.text) == ["Coffee machine blinks"] * found, narrowed
-        assert counts_of(html.text)["All"] == found, narrowed
-        assert html.headers["HX-Replace-Url"].startswith("/console/?tab=all")
-
-
-def test_queue_goes_on_where_it_stopped_and_a_renewal_keeps_what_was_loaded(
-    sign_in: SignIn, alice: Persona, db: Database
-) -> None:
-    make_noise(db, 2 * console.PAGE + 5)
-    client = sign_in(alice)
-    first = client.get("/console/?tab=all").text
-    seen = subjects_of(first)
-    more = next_page(first)
-    assert len(seen) == console.PAGE
-    second = client.get(more, headers=HTMX).text
-    assert second.strip().startswith("<tr")
-    seen += subjects_of(second)
-    third = client.get(next_page(second), headers=HTMX).text
-    seen += subjects_of(third)
-    assert next_page(third) is None
-    assert seen == [f"Noise {n}" for n in reversed(range(2 * console.PAGE + 5))]
-    assert 'name="shown" value="80"' in second
-    assert subjects_of(client.get("/console/rows?tab=all&shown=80", headers=HTMX).text) == seen[:80]
-    assert len(rows_of(client.get("/console/rows?tab=all&shown=100000", headers=HTMX).text)) <= console.RELOAD_AT_MOST
-    assert client.get("/console/?tab=all&cursor=tck_nonsense").status_code == 422
-
-
-def test_queue_takes_as_many_statements_for_many_tickets_as_for_one(
-    sign_in: SignIn, alice: Persona, db: Database, desk: Desk, ticket: Ticket
-) -> None:
-    client = sign_in(alice)
-    client.get("/console/?tab=all")
-    with counted(db) as few:
-        client.get("/console/?tab=all")
-    make_noise(db, 300, team="technical")
-    for number in range(3):
-        make_ticket(desk, f"E21 again {number}", team="technical", uploads=[make_upload(f"{number}.jpg")])
-    worker.run_until_idle(desk)
-    with counted(db) as many:
-        html = client.get("/console/?tab=all").text
-    assert len(subjects_of(html)) == console.PAGE
-    assert len(few) == len(many) <= 20
 
 
 # A ticket
@@ -1047,22 +934,9 @@ def field_state(db: Database, name: str) -> tuple[str, str | None, str]:
         return field.state.value, field.corrected_value, str(getattr(row, name))
 
 
-def rows_of(html: str) -> list[str]:
-    return [row for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL) if "main-cell" in row]
-
-
-def subjects_of(html: str) -> list[str]:
-    return re.findall(r'<a id="row-\w+"[^>]*>([^<]*)</a>', html)
-
-
 def counts_of(html: str) -> dict[str, int]:
     found = re.findall(r'<a id="tab-[^>]*>([^<]*?) <span class="count">(\d+)</span>', html)
     return {name: int(count) for name, count in found}
-
-
-def next_page(html: str) -> str | None:
-    found = re.search(r'hx-get="([^"]*cursor=[^"]*)"', html)
-    return found.group(1).replace("&amp;", "&") if found is not None else None
 
 
 def select_of(html: str, element_id: str) -> str:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import count, repeat
@@ -26,16 +26,26 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from sqlalchemy import event, insert, select
+from sqlalchemy import event, insert, select, text
 from sqlalchemy.orm import Session
 
 from assistant import sample
 from assistant.app import create_app
 from assistant.db import Database, current_revision, new_public_id, utcnow
-from assistant.desk import credentials, inboxes
+from assistant.desk import credentials, inboxes, search
 from assistant.desk.access import Scope
 from assistant.errors import Invalid, NotReady
-from assistant.models import Conversation, ConversationState, Customer, Priority, Team, Ticket, TicketStatus
+from assistant.models import (
+    Author,
+    Conversation,
+    ConversationState,
+    Customer,
+    Message,
+    Priority,
+    Team,
+    Ticket,
+    TicketStatus,
+)
 from assistant.progress import Progress, no_progress
 from assistant.runtime import Runtime, build
 from assistant.settings import PREFIX, Settings
@@ -54,7 +64,15 @@ _LISTS = {
     "list 100, one status": "&status=open",
     "list 100, one team's": "&team={team}",
     "list 100, handed off": "&conversation_state=handed_off",
+    "search, a word of one ticket": "&q=ticket+77",
+    "search, a word of all tickets": "&q=display",
+    "search, two words, one status": "&q=display+pump&status=open",
+    "search, a beginning": "&q=customer+1",
+    "search, nothing": "&q=display+nowhere",
 }
+# Words of messages, some of them much more frequent than others.
+_VOCABULARY = 20_000
+_WORDS_EACH = 40
 
 
 @dataclass(frozen=True)
@@ -157,8 +175,8 @@ def _add_rows(session: Session, numbers: range, teams: Sequence[int | None]) -> 
     returned = insert(Conversation).returning(Conversation.id, sort_by_parameter_order=True)
     ids = session.scalars(returned, conversations).all()
     now, priorities = utcnow(), tuple(Priority)
-    session.execute(
-        insert(Ticket),
+    tickets = session.scalars(
+        insert(Ticket).returning(Ticket.id, sort_by_parameter_order=True),
         [
             {
                 "public_id": new_public_id("tck"),
@@ -173,7 +191,46 @@ def _add_rows(session: Session, numbers: range, teams: Sequence[int | None]) -> 
             }
             for at, (number, conversation_id) in enumerate(zip(numbers, ids, strict=True))
         ],
+    ).all()
+    texts = [" ".join(_said(number)) for number in numbers]
+    session.execute(
+        insert(Message),
+        [
+            {
+                "public_id": new_public_id("msg"),
+                "conversation_id": conversation_id,
+                "author": Author.CUSTOMER,
+                "text": one,
+            }
+            for conversation_id, one in zip(ids, texts, strict=True)
+        ],
     )
+    names = (customers[at // 5]["name"] for at in range(len(ids)))
+    _add_words(session, dict(zip(tickets, zip(texts, names, strict=True), strict=True)))
+
+
+def _said(number: int) -> list[str]:
+    """What a customer writes: common words, and some that few others use."""
+    draw = np.random.default_rng(number)
+    ranks = np.exp(draw.uniform(0, np.log(_VOCABULARY), _WORDS_EACH)).astype(int)
+    return [
+        "display",
+        *(["pump"] if number % 7 == 0 else []),
+        "ticket",
+        str(number),
+        *(f"word{rank}" for rank in ranks),
+    ]
+
+
+def _add_words(session: Session, texts: Mapping[int, Sequence[str]]) -> None:
+    """As `desk.search` keeps them, many tickets at once."""
+    rows = {ticket_id: search.words_in(told) for ticket_id, told in texts.items()}
+    if session.get_bind().dialect.name == "postgresql":
+        add = "INSERT INTO fts_tickets (ticket_id, words) VALUES (:id, array_to_tsvector(CAST(:words AS text[])))"
+        session.execute(text(add), [{"id": one, "words": words} for one, words in rows.items()])
+    else:
+        add = "INSERT INTO fts_tickets (rowid, words) VALUES (:id, :words)"
+        session.execute(text(add), [{"id": one, "words": " ".join(words)} for one, words in rows.items()])
 
 
 def photos(name: str, size: tuple[int, int], kind: str) -> Iterator[bytes]:

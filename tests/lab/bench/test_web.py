@@ -22,9 +22,9 @@ def test_a_real_server_is_asked_and_every_kind_of_request_is_timed() -> None:
     told: list[str] = []
     report = web.measure(tickets=250, requests=5, progress=lambda done, total, what: told.append(what))
     assert (report.database, report.tickets, report.workers) == ("sqlite", 250, 0)
-    assert [timing.count for timing in report.timings] == [5] * 8
+    assert [timing.count for timing in report.timings] == [5] * 13
     assert all(0 < timing.p50_ms <= timing.p95_ms for timing in report.timings)
-    assert all(timing.statements for timing in report.timings if timing.request.startswith("list"))
+    assert all(timing.statements for timing in report.timings if timing.request.startswith(("list", "search")))
     assert {"Filling the database", "Asking"} == set(told)
     assert "open, photo (12 MP JPEG)" in report.render()
 

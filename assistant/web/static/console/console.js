@@ -6,6 +6,7 @@ import "./presence.js";
 import "./line.js";
 import "./viewer.js";
 import { chooseMacro, write } from "./composer.js";
+import { pickRow } from "./picking.js";
 
 const UNITS = [
   ["day", 86400],
@@ -41,12 +42,6 @@ document.addEventListener("htmx:after:swap", showTimes);
 showAges();
 setInterval(showAges, 30_000);
 document.addEventListener("htmx:after:swap", showAges);
-
-// Keeps the queue's filters in the URL; htmx's own history would swap whole pages.
-document.addEventListener("htmx:after:swap", (event) => {
-  const address = event.detail.ctx.hx?.replaceurl;
-  if (address) history.replaceState(null, "", address);
-});
 
 // Announces new messages to screen readers.
 let messageCount = document.querySelectorAll(".message").length;
@@ -88,6 +83,7 @@ const KEYS = {
   n: () => write("note"),
   m: chooseMacro,
   "?": () => document.querySelector("#keys")?.showModal(),
+  x: () => pickRow(document.activeElement.closest(".queue tr")),
 };
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input, textarea, select, dialog[open]");

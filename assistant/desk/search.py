@@ -1,0 +1,211 @@
+"""The words of tickets: what is kept of each, in the transaction that changes it, and which tickets have given words.
+
+A ticket has the words of its number and ids, its subject, its requester, its messages, notes and file names, what was
+read in its photos, and its tags. Each word counts once, folded and cut by us, so both databases (FTS5, tsvector) find
+the same, in every script. Identifiers are also kept in their canonical form: "E-21" finds "e 21".
+
+Who may see a ticket may read all of it, so words need no permissions of their own: callers look among visible tickets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import regex
+from sqlalchemy import (
+    ColumnClause,
+    ColumnElement,
+    Select,
+    cast,
+    column,
+    false,
+    func,
+    literal_column,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.orm import Session
+
+from assistant.desk.events import (
+    DeskEvent,
+    EvidenceCorrected,
+    EvidenceRead,
+    MessageCreated,
+    NoteCreated,
+    TicketOpened,
+    TicketUpdated,
+)
+from assistant.models import Attachment, Author, Customer, Evidence, Message, Ticket
+from assistant.text import identifiers
+from assistant.text.words import STOP_WORDS, query_words, words_of
+
+# Changes of a ticket after which some of its words may be gone.
+_REWRITES = frozenset({"tags", "requester", "subject"})
+_LONGEST = 60  # characters of a word
+_MOST = 12  # words of a query
+_PREFIX_FROM = 2  # characters: what is being typed
+_AT_ONCE, _MORE = 500, 8  # tickets with the words that are looked at first, and how many times as many next
+# Letters, digits and marks: what both databases take for parts of words.
+_WORD = regex.compile(r"[\p{L}\p{N}\p{M}]+")
+_INDEX = table("fts_tickets", column("rowid"), column("ticket_id"), column("words"))
+
+
+def learn(session: Session, conversation_id: int, event: DeskEvent) -> None:
+    """Keep the words that an event brings."""
+    match event:
+        case TicketOpened(ticket) | TicketUpdated(ticket) if isinstance(event, TicketOpened) or (
+            _REWRITES.intersection(event.changed)
+        ):
+            index(session, ticket)
+        case MessageCreated(message) | NoteCreated(message):
+            _add(session, _ticket_id(session, conversation_id), _of_message(message))
+        case EvidenceCorrected():
+            index(session, session.scalars(select(Ticket).where(Ticket.conversation_id == conversation_id)).one())
+        case EvidenceRead(evidence=evidence):
+            _add(session, _ticket_id(session, conversation_id), _of_evidence(evidence))
+
+
+def index(session: Session, ticket: Ticket) -> None:
+    """Find the ticket by its words as they are now, and by no others."""
+    where = "ticket_id" if _is_postgresql(session) else "rowid"
+    session.execute(text(f"DELETE FROM fts_tickets WHERE {where} = :id"), {"id": ticket.id})  # noqa: S608
+    _add(session, ticket.id, _all_of(session, ticket))
+
+
+def index_requests_of(session: Session, customer: Customer) -> None:
+    """A customer's name, address or id is another one now."""
+    for ticket in session.scalars(select(Ticket).where(Ticket.requester_id == customer.id)):
+        index(session, ticket)
+
+
+def has(session: Session, query: str) -> ColumnElement[bool]:
+    """Of a `Ticket`: it has all words of the query, or what begins like the last."""
+    return Ticket.id.in_(select(_id(session)).where(_matches(session, query)))
+
+
+def newest(session: Session, query: str, among: Select[Ticket], *, before: int | None, limit: int) -> list[int]:
+    """Ids of tickets ``among`` these with the words of the query, newest first, below the id ``before``.
+
+    Nine of ten tickets may have a word, and few of them be ``among`` these: so the newest with the words come first, as
+    many as are needed."""
+    key, found, at_once = _id(session), list[int](), _AT_ONCE
+    matches = _matches(session, query)
+    while True:
+        some = select(key).where(matches).order_by(key.desc()).limit(at_once)
+        some = some if before is None else some.where(key < before)
+        ids = among.with_only_columns(Ticket.id).where(Ticket.id.in_(some)).order_by(Ticket.id.desc())
+        found += session.scalars(ids.limit(limit - len(found)))
+        if len(found) >= limit:
+            return found
+        looked_at = some.subquery()
+        last, number = session.execute(select(func.min(looked_at.c[0]), func.count()).select_from(looked_at)).one()
+        if number < at_once:
+            return found
+        before, at_once = last, at_once * _MORE
+
+
+def words_in(texts: Iterable[str]) -> list[str]:
+    """What is kept of texts, each word once."""
+    return sorted(set(_words(texts)))
+
+
+def _words(texts: Iterable[str]) -> Iterator[str]:
+    for one in texts:
+        for word in words_of(one):
+            yield from (part for part in _WORD.findall(word) if len(part) <= _LONGEST)
+        yield from (code.lower() for code in identifiers.spot(one) if len(code) <= _LONGEST)
+
+
+def _all_of(session: Session, ticket: Ticket) -> list[str]:
+    requester = ticket.requester
+    texts = [str(ticket.number), ticket.public_id, ticket.subject]
+    texts += [one for one in (requester.name, requester.email, requester.external_id) if one]
+    texts += [tag.name for tag in ticket.tags]
+    messages = session.scalars(select(Message).where(Message.conversation_id == ticket.conversation_id)).all()
+    texts += [one for message in messages for one in _of_message(message)]
+    texts += [one for evidence in _evidence(session, ticket.conversation_id) for one in _of_evidence(evidence)]
+    return texts
+
+
+def _evidence(session: Session, conversation_id: int) -> Iterator[Evidence]:
+    """What was read in a conversation's photos, or what agents have corrected it to."""
+    photos = select(Attachment.sha256).join(Attachment.message).where(Message.conversation_id == conversation_id)
+    counts = Evidence.conversation_id.is_(None) | (Evidence.conversation_id == conversation_id)
+    rows = session.scalars(select(Evidence).where(Evidence.sha256.in_(photos), counts)).all()
+    corrected = {row.sha256 for row in rows if row.corrects_id is not None}
+    return (row for row in rows if row.corrects_id is not None or row.sha256 not in corrected)
+
+
+def _of_message(message: Message) -> list[str]:
+    said = [message.text] if message.author is not Author.SYSTEM else []
+    return [*said, *(one.filename for one in message.attachments)]
+
+
+def _of_evidence(evidence: Evidence) -> list[str]:
+    told = [evidence.fields.get(name) or {} for name in ("caption", "product")]
+    return [
+        *(str(line.get("text") or "") for line in evidence.visible_text),
+        *(str(one.get("value") or "") for one in told),
+    ]
+
+
+def _ticket_id(session: Session, conversation_id: int) -> int | None:
+    return session.scalar(select(Ticket.id).where(Ticket.conversation_id == conversation_id))
+
+
+def _add(session: Session, ticket_id: int | None, texts: Iterable[str]) -> None:
+    words = words_in(texts)
+    if ticket_id is None or not words:
+        return
+    if _is_postgresql(session):
+        add = """INSERT INTO fts_tickets (ticket_id, words) VALUES (:id, array_to_tsvector(CAST(:words AS text[])))
+            ON CONFLICT (ticket_id) DO UPDATE SET words = fts_tickets.words || excluded.words"""
+        session.execute(text(add), {"id": ticket_id, "words": words})
+        return
+    known = session.scalar(text("SELECT words FROM fts_tickets WHERE rowid = :id"), {"id": ticket_id})
+    if known is None:
+        add = "INSERT INTO fts_tickets (rowid, words) VALUES (:id, :words)"
+    elif not (new := set(words).difference(known.split())):
+        return
+    else:
+        add, words = "UPDATE fts_tickets SET words = :words WHERE rowid = :id", [known, *sorted(new)]
+    session.execute(text(add), {"id": ticket_id, "words": " ".join(words)})
+
+
+def _matches(session: Session, query: str) -> ColumnElement[bool]:
+    terms = list(_terms(query, postgresql=_is_postgresql(session)))
+    if not terms:
+        return false()
+    if _is_postgresql(session):
+        return _INDEX.c.words.op("@@", is_comparison=True)(cast(" & ".join(terms), TSQUERY))
+    return literal_column("fts_tickets").op("MATCH", is_comparison=True)(" AND ".join(terms))
+
+
+def _terms(query: str, *, postgresql: bool) -> Iterator[str]:
+    """For each part of the query what must be there, in the database's own language. Nothing but letters, digits and
+    marks goes in, quoted."""
+    parts = [(part, [word for one in query_words(part) for word in _WORD.findall(one)]) for part in query.split()]
+    known = [(part, words) for part, words in parts if words]
+    telling = [(part, words) for part, words in known if not STOP_WORDS.issuperset(words)] or known
+    for part, words in telling[:_MOST]:
+        is_last = part == telling[-1][0] and len(words[-1]) >= _PREFIX_FROM and not query[-1:].isspace()
+        every = [_quoted(word, postgresql=postgresql) for word in words]
+        if is_last:
+            every[-1] += ":*" if postgresql else "*"
+        both, either = (" & ", " | ") if postgresql else (" AND ", " OR ")
+        codes = [_quoted(code.lower(), postgresql=postgresql) for code in identifiers.spot(part)]
+        yield "(" + either.join([f"({both.join(every)})", *codes]) + ")"
+
+
+def _quoted(word: str, *, postgresql: bool) -> str:
+    return f"'{word}'" if postgresql else f'"{word}"'
+
+
+def _id(session: Session) -> ColumnClause[int]:
+    return _INDEX.c.ticket_id if _is_postgresql(session) else _INDEX.c.rowid
+
+
+def _is_postgresql(session: Session) -> bool:
+    return session.get_bind().dialect.name == "postgresql"

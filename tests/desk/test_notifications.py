@@ -340,5 +340,5 @@ def test_times_in_mails_are_those_of_the_inbox_as_the_customer_writes_them(
     with desk.db.begin() as session:
         session.execute(update(Message).values(created_at=datetime(2026, 7, 31, 23, 30, tzinfo=UTC)))
     notifications.send_transcript(desk, chat.customer)
-    worker.run_until_idle(desk)
+    chat.wait(timedelta(minutes=1))
     assert "You (1 Aug 2026, 08:30 GMT+09:00):" in plain(mailbox)

@@ -15,7 +15,7 @@ from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
 from werkzeug.routing import BaseConverter
 
-from assistant import __version__
+from assistant import __version__, doctor
 from assistant.db import patience
 from assistant.runtime import Runtime
 from assistant.settings import Settings
@@ -34,7 +34,7 @@ from assistant.web import (
     widget,
 )
 from assistant.web.assets import assets
-from assistant.web.context import EXTENSION, STOPPING
+from assistant.web.context import CHECKS, EXTENSION, STOPPING
 from assistant.web.proxies import Proxies
 from assistant.web.responses import register_problems
 
@@ -59,6 +59,7 @@ def create_app(runtime: Runtime) -> APIFlask:
     app.session_interface = _Sessions()
     app.extensions[EXTENSION] = runtime
     app.extensions[STOPPING] = threading.Event()
+    app.extensions[CHECKS] = lambda: doctor.run(settings)
     app.extensions[health.PROBES] = health.Probes(runtime.desk)
     app.extensions[console_live.STREAMS] = console_live.AgentStreams()
     app.extensions[limits.STREAMS] = limits.OpenStreams()

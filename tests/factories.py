@@ -66,14 +66,16 @@ class Persona:
         return self.principal.public_id
 
 
-def make_agent(db: Database, name: str, *, team: str | None = None, admin: bool = False) -> Persona:
+def make_agent(
+    db: Database, name: str, *, team: str | None = None, admin: bool = False, role: AgentRole = AgentRole.AGENT
+) -> Persona:
     """``team``: the key of one of the sample's teams."""
     with db.begin() as session:
         agent = Agent(
             email=f"{name}@example.org",
             name=name.title(),
             password_hash=_password_hash(),
-            role=AgentRole.ADMIN if admin else AgentRole.AGENT,
+            role=AgentRole.ADMIN if admin else role,
             team=people.find_team(session, team) if team else None,
         )
         session.add(agent)

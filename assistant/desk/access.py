@@ -1,7 +1,8 @@
 """Who may see what: principals, and the only ways to an object on someone's behalf.
 
-Policy: a machine with the right scope sees every ticket; an admin sees everything; an agent sees the tickets of their
-team, those of no team and those assigned to them; a customer sees the public side of their own conversations in the
+Policy: a machine with the right scope sees every ticket, and so do leads and admins; an agent sees the tickets of their
+team, those of no team and those assigned to them; a viewer those of their team and of no team, without a team all, and
+changes nothing; a customer sees the public side of their own conversations in the
 inbox they talk to. What someone may not see does not exist for them: `NotFound`, never `NotAllowed`.
 """
 
@@ -66,6 +67,14 @@ class AgentPrincipal:
     def is_admin(self) -> bool:
         return self.role is AgentRole.ADMIN
 
+    @property
+    def may_write(self) -> bool:
+        return self.role is not AgentRole.VIEWER
+
+    @property
+    def sees_every_ticket(self) -> bool:
+        return self.role in (AgentRole.LEAD, AgentRole.ADMIN) or (not self.may_write and self.team_id is None)
+
 
 @dataclass(frozen=True)
 class SessionPrincipal:
@@ -90,7 +99,7 @@ Staff = MachinePrincipal | AgentPrincipal
 def visible_tickets(principal: Staff) -> Select[Ticket]:
     """The tickets this principal may see. Every list and look-up starts here."""
     query = select(Ticket)
-    if isinstance(principal, AgentPrincipal) and not principal.is_admin:
+    if isinstance(principal, AgentPrincipal) and not principal.sees_every_ticket:
         mine = Ticket.agent_id == principal.agent_id
         return query.where(or_(Ticket.team_id == principal.team_id, Ticket.team_id.is_(None), mine))
     return query

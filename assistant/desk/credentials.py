@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import cache
 
@@ -16,9 +17,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from assistant.db import Database, utcnow
+from assistant.desk import links
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Scope
-from assistant.errors import Invalid, Unauthenticated
+from assistant.errors import Invalid, NotFound, Unauthenticated
 from assistant.models import Agent, APIKey
+from assistant.settings import Settings
 from assistant.text.folding import address
 
 KEY_PREFIX = "ask_"
@@ -37,11 +40,32 @@ def add_key(session: Session, *, name: str, scopes: list[str]) -> tuple[APIKey, 
         raise Invalid(
             f"Unknown scope {', '.join(unknown) or '(none)'}. Choose from: {', '.join(sorted(known))}", field="scope"
         )
+    if not name.strip():
+        raise Invalid("A key needs a name.", field="name")
     secret = KEY_PREFIX + secrets.token_urlsafe(30)
     key = APIKey(name=name, key_hash=_key_hash(secret), scopes=sorted(set(scopes)))
     session.add(key)
     session.flush()
     return key, secret
+
+
+def all_keys(session: Session) -> Sequence[APIKey]:
+    """The newest first, those that are valid before those that are not."""
+    return session.scalars(select(APIKey).order_by(APIKey.revoked_at.is_not(None), APIKey.id.desc())).all()
+
+
+def find_key(session: Session, public_id: str) -> APIKey:
+    key = session.scalar(select(APIKey).where(APIKey.public_id == public_id))
+    if key is None:
+        raise NotFound(f"There is no API key {public_id!r}.")
+    return key
+
+
+def revoke_key(session: Session, public_id: str) -> APIKey:
+    """It is refused from now on. Twice is a no-op."""
+    key = find_key(session, public_id)
+    key.revoked_at = key.revoked_at or utcnow()
+    return key
 
 
 def authenticate_key(db: Database, secret: str) -> MachinePrincipal:
@@ -71,8 +95,52 @@ def set_password(session: Session, agent: Agent, password: str, *, one_time: boo
     agent.deactivated_at = None
 
 
+def no_password() -> str:
+    """In place of a hash: no password is right, and links made for another one are over."""
+    return "!" + secrets.token_urlsafe(16)
+
+
+def has_no_password(agent: Agent) -> bool:
+    return agent.password_hash.startswith("!")
+
+
+def password_link(settings: Settings, agent: Agent) -> str:
+    """Address of the page where the agent chooses a password: good for a week, once."""
+    return f"{settings.base_url}/console/join/{links.sign(settings, links.Purpose.JOIN, _link_subject(agent))}"
+
+
+def reset_password(agent: Agent) -> None:
+    """Until they choose another by a link they cannot sign in; their sessions end."""
+    agent.password_hash, agent.must_change_password = no_password(), False
+    agent.signed_out_at = utcnow()
+
+
+def agent_of_link(session: Session, settings: Settings, token: str) -> Agent:
+    """Raises `NotFound` if the link has been used, is too old, or was made for a password that changed meanwhile."""
+    public_id, _, _ = (subject := links.read(settings, links.Purpose.JOIN, token)).partition(" ")
+    agent = session.scalar(select(Agent).where(Agent.public_id == public_id, Agent.deactivated_at.is_(None)))
+    if agent is None or not secrets.compare_digest(subject, _link_subject(agent)):
+        raise NotFound("This link has been used or has expired. Ask an admin for a new one.")
+    return agent
+
+
+def choose_password(db: Database, settings: Settings, token: str, *, password: str) -> AgentPrincipal:
+    """By a link, which is used up. Raises `NotFound` as `agent_of_link` does."""
+    digest = hash_password(password)
+    with db.begin() as session:
+        agent = agent_of_link(session, settings, token)
+        agent.password_hash, agent.must_change_password = digest, False
+        session.flush()
+        return AgentPrincipal.of(agent)
+
+
+def _link_subject(agent: Agent) -> str:
+    """Another one once the password is another one."""
+    return f"{agent.public_id} {hashlib.sha256(agent.password_hash.encode()).hexdigest()[:32]}"
+
+
 def change_password(db: Database, agent: AgentPrincipal, *, current: str, new: str) -> None:
-    """An agent changes their own password; the current one proves who they are."""
+    """An agent changes their own password; the current one proves who they are. All their sessions end."""
     with db.read() as session:
         email = session.get_one(Agent, agent.agent_id).email
     sign_in(db, email=email, password=current)
@@ -82,6 +150,7 @@ def change_password(db: Database, agent: AgentPrincipal, *, current: str, new: s
     with db.begin() as session:
         row = session.get_one(Agent, agent.agent_id)
         row.password_hash, row.must_change_password = digest, False
+        row.signed_out_at = utcnow()
 
 
 def hash_password(password: str) -> str:
@@ -105,11 +174,13 @@ def sign_in(db: Database, *, email: str, password: str) -> AgentPrincipal:
     return AgentPrincipal.of(agent)
 
 
-def agent_principal(session: Session, public_id: str) -> AgentPrincipal | None:
-    """The agent named by a session cookie, unless deactivated."""
+def agent_principal(session: Session, public_id: str, *, since: float | None) -> AgentPrincipal | None:
+    """The agent named by a session cookie, unless deactivated or signed out after ``since``, when it began."""
     query = select(Agent).where(Agent.public_id == public_id, Agent.deactivated_at.is_(None))
     agent = session.scalar(query.options(joinedload(Agent.team)))
-    return AgentPrincipal.of(agent) if agent is not None else None
+    if agent is None or (agent.signed_out_at is not None and (since or 0.0) <= agent.signed_out_at.timestamp()):
+        return None
+    return AgentPrincipal.of(agent)
 
 
 @cache

@@ -16,11 +16,13 @@ from assistant.wording import Notice
 
 class Purpose(StrEnum):
     OPEN = "open"  # one conversation
+    JOIN = "join"  # an agent chooses one
     UNSUBSCRIBE = "unsubscribe"  # mail about replies, to one address
 
 
 _LASTS = {
     Purpose.OPEN: timedelta(days=14),
+    Purpose.JOIN: timedelta(days=7),
     Purpose.UNSUBSCRIBE: timedelta(days=400),  # mails are kept for long, and "no" should not expire
 }
 

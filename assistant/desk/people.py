@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypedDict
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from assistant.db import utcnow
 from assistant.desk import search
-from assistant.desk.credentials import hash_password
+from assistant.desk.credentials import hash_password, no_password
 from assistant.desk.desk import Desk
 from assistant.desk.files import keep_picture
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.media.files import Upload
-from assistant.models import Agent, AgentRole, Customer, Team, VerifiedBy
+from assistant.models import Agent, AgentRole, Customer, Team, Ticket, TicketStatus, VerifiedBy
 from assistant.text.folding import address
 
+_LANGUAGE = re.compile(r"[a-z]{2,3}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|[^@\s]+@localhost")
+
+
+class AgentChanges(TypedDict, total=False):
+    name: str
+    role: AgentRole
+    team: str | None  # its key
+    languages: Iterable[str]  # codes
 
 
 def add_agent(
@@ -27,11 +36,12 @@ def add_agent(
     *,
     email: str,
     name: str,
-    password: str,
+    password: str | None,
     role: AgentRole = AgentRole.AGENT,
     team_key: str | None = None,
     must_change_password: bool = False,
 ) -> Agent:
+    """Without a ``password`` they choose one by a link (`credentials.password_link`)."""
     email = address(email)
     if not _EMAIL.fullmatch(email):
         raise Invalid(f"{email!r} is not an e-mail address.", field="email")
@@ -40,7 +50,7 @@ def add_agent(
     agent = Agent(
         email=email,
         name=name.strip() or email,
-        password_hash=hash_password(password),
+        password_hash=hash_password(password) if password is not None else no_password(),
         role=role,
         team=find_team(session, team_key) if team_key else None,
         must_change_password=must_change_password,
@@ -50,14 +60,30 @@ def add_agent(
     return agent
 
 
+def all_agents(session: Session, *, after: str | None = None, limit: int | None = None) -> list[Agent]:
+    """Everyone who can or could sign in, by address; those after the address ``after``."""
+    query = select(Agent).options(selectinload(Agent.team)).order_by(Agent.email).limit(limit)
+    return list(session.scalars(query.where(Agent.email > after) if after is not None else query))
+
+
 def active_agents(session: Session) -> list[Agent]:
     """Everyone a ticket can be assigned to, by name."""
-    return list(session.scalars(select(Agent).where(Agent.deactivated_at.is_(None)).order_by(Agent.name)))
+    return list(session.scalars(_assignable().order_by(Agent.name)))
+
+
+def active_by_team(session: Session) -> dict[str, list[str]]:
+    """Names of those who work a team's tickets, by its key."""
+    found: dict[str, list[str]] = {}
+    for key, name in session.execute(
+        select(Team.key, Agent.name).join(Agent.team).where(Agent.deactivated_at.is_(None)).order_by(Agent.name)
+    ):
+        found.setdefault(key, []).append(name)
+    return found
 
 
 def find_agent(session: Session, public_id: str) -> Agent:
     """One whom a ticket can be assigned to."""
-    agent = session.scalar(select(Agent).where(Agent.public_id == public_id, Agent.deactivated_at.is_(None)))
+    agent = session.scalar(_assignable().where(Agent.public_id == public_id))
     if agent is None:
         raise NotFound("There is no such agent.")
     return agent
@@ -72,7 +98,7 @@ def set_picture(desk: Desk, agent_id: str, picture: Upload | None) -> None:
     """Keep an agent's picture, or remove it. Raises what `files.keep_picture` raises."""
     kept = None if picture is None else keep_picture(desk.storage, desk.settings, picture)
     with desk.db.begin() as session:
-        find_agent(session, agent_id).picture_sha256 = kept
+        colleague(session, agent_id).picture_sha256 = kept
 
 
 def agent_with_picture(session: Session, sha256: str) -> Agent:
@@ -80,6 +106,59 @@ def agent_with_picture(session: Session, sha256: str) -> Agent:
     if agent is None:
         raise NotFound("This is nobody's picture.")
     return agent
+
+
+def _assignable() -> Select[Agent]:
+    return select(Agent).where(Agent.deactivated_at.is_(None), Agent.role != AgentRole.VIEWER)
+
+
+def colleague(session: Session, who: str) -> Agent:
+    """Whoever has this public id or e-mail address, also one who can sign in no longer."""
+    agent = session.scalar(select(Agent).where(or_(Agent.public_id == who, Agent.email == address(who))))
+    if agent is None:
+        raise NotFound(f"There is no agent {who!r}.")
+    return agent
+
+
+def change_agent(session: Session, agent: Agent, changes: AgentChanges) -> None:
+    """What is not given stays. Raises `Conflict` rather than leave the installation without an admin."""
+    if changes.get("role", AgentRole.ADMIN) is not AgentRole.ADMIN:
+        _keep_an_admin(session, agent)
+    if "team" in changes:
+        agent.team = find_team(session, changes["team"]) if changes["team"] else None
+    if "languages" in changes:
+        agent.languages = _languages(changes["languages"])
+    if "name" in changes:
+        agent.name = changes["name"].strip() or agent.email
+    agent.role = changes.get("role", agent.role)
+    session.flush()
+
+
+def deactivate_agent(session: Session, agent: Agent) -> int:
+    """They can sign in no longer, and their sessions end. Returns how many open tickets are still assigned to them.
+
+    Raises `Conflict` rather than leave the installation without an admin.
+    """
+    _keep_an_admin(session, agent)
+    agent.deactivated_at = agent.signed_out_at = utcnow()
+    session.flush()
+    is_open = Ticket.agent_id == agent.id, Ticket.status.not_in([TicketStatus.SOLVED, TicketStatus.CLOSED])
+    return session.scalar(select(func.count(Ticket.id)).where(*is_open)) or 0
+
+
+def _keep_an_admin(session: Session, agent: Agent) -> None:
+    """Locks the admins, so that two cannot leave at once."""
+    query = select(Agent.id).where(Agent.role == AgentRole.ADMIN, Agent.deactivated_at.is_(None))
+    admins = set(session.scalars(query.with_for_update()))
+    if admins == {agent.id}:
+        raise Conflict(f"{agent.name} is the only admin. Make somebody else an admin first.")
+
+
+def _languages(codes: Iterable[str]) -> list[str]:
+    chosen = list(dict.fromkeys(code.strip().lower() for code in codes if code.strip()))
+    if wrong := [code for code in chosen if not _LANGUAGE.fullmatch(code)]:
+        raise Invalid(f"{wrong[0][:40]!r} is not the code of a language, such as de or pt.", field="languages")
+    return chosen
 
 
 def find_team(session: Session, key: str) -> Team:

@@ -13,8 +13,12 @@ from assistant.models.columns import JSONType, enum_type, public_id, reference
 
 
 class AgentRole(StrEnum):
+    """What somebody may do: each also whatever those before may."""
+
+    VIEWER = "viewer"  # reads tickets and articles, and changes nothing
     AGENT = "agent"  # works the tickets of their team and those of no team
-    ADMIN = "admin"  # sees everything and manages agents and keys
+    LEAD = "lead"  # works every team's tickets
+    ADMIN = "admin"  # manages people, keys, inboxes and sources
 
 
 class VerifiedBy(StrEnum):
@@ -76,12 +80,14 @@ class Agent(Base):
     role: Mapped[AgentRole] = mapped_column(enum_type(AgentRole, "role"), default=AgentRole.AGENT)
     team_id: Mapped[int | None] = reference("teams", ondelete="SET NULL", nullable=True)
     team: Mapped[Team | None] = relationship()
+    languages: Mapped[list[str]] = mapped_column(JSONType, default=list)  # that they write
     must_change_password: Mapped[bool] = mapped_column(default=False)
     picture_sha256: Mapped[str | None] = mapped_column(Text, index=True)  # a small JPEG in storage, shown to customers
     # For auto-assignment (`desk.assigning`): how many tickets at once, since when none, when the last one.
     capacity: Mapped[int | None]
     away_since: Mapped[datetime | None]
     given_at: Mapped[datetime | None]
+    signed_out_at: Mapped[datetime | None]  # sessions that began before are over
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     deactivated_at: Mapped[datetime | None]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import cast
 
 import jwt
 from flask import Flask, g, request
-from flask_login import LoginManager, UserMixin, current_user
+from flask import session as cookie
+from flask_login import LoginManager, UserMixin, current_user, login_user
 
 from assistant.desk import access, credentials, sessions
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Scope, SessionPrincipal
@@ -14,6 +16,7 @@ from assistant.errors import Unauthenticated
 from assistant.models import DEFAULT_INBOX
 from assistant.web.context import desk, runtime
 
+_SINCE = "since"  # in the cookie: when the session began
 PAGE_ORIGIN = "Widget-Origin"
 
 
@@ -107,13 +110,14 @@ def register_sign_in(app: Flask) -> None:
     @manager.user_loader  # type: ignore[untyped-decorator]
     def load(public_id: str) -> _SignedIn | None:
         with desk().db.read() as session:
-            principal = credentials.agent_principal(session, public_id)
+            principal = credentials.agent_principal(session, public_id, since=cookie.get(_SINCE))
         return _SignedIn(principal) if principal is not None else None
 
 
-def signed_in(principal: AgentPrincipal) -> UserMixin:
-    """For flask_login.login_user."""
-    return _SignedIn(principal)
+def sign_in(principal: AgentPrincipal) -> None:
+    """Begin a session of the agent."""
+    login_user(_SignedIn(principal))
+    cookie[_SINCE] = time.time()
 
 
 def agent() -> AgentPrincipal:

@@ -11,14 +11,23 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, g, redirect, render_template, request, url_for
-from flask_login import current_user, login_user, logout_user
+from flask_login import current_user, logout_user
 from werkzeug.wrappers import Response as BaseResponse
 
 from assistant.desk import access, assigning, credentials, people
-from assistant.errors import AssistantError, Invalid, Unauthenticated
+from assistant.errors import AssistantError, Invalid, NotAllowed, Unauthenticated
 from assistant.media.files import Upload
 from assistant.text.storable import storable
-from assistant.web import auth, console_knowledge, console_macros, console_queue, console_ticket, console_words, limits
+from assistant.web import (
+    auth,
+    console_admin,
+    console_knowledge,
+    console_macros,
+    console_queue,
+    console_ticket,
+    console_words,
+    limits,
+)
 from assistant.web.context import desk, runtime
 from assistant.web.responses import Reply, attachment_response
 
@@ -28,22 +37,31 @@ blueprint.register_blueprint(console_queue.blueprint)
 blueprint.register_blueprint(console_ticket.blueprint)
 blueprint.register_blueprint(console_knowledge.blueprint)
 blueprint.register_blueprint(console_macros.blueprint)
+blueprint.register_blueprint(console_admin.blueprint)
 
 
-_ALLOWED_WITH_ONE_TIME_PASSWORD = ("console.password", "console.sign_out")
+_FOR_EVERYBODY = ("console.sign_in", "console.join")
+# What concerns nobody but the agent, whatever their role and with a one-time password.
+_THEIR_OWN = ("console.password", "console.sign_out")
+_READING = ("GET", "HEAD", "OPTIONS")
 _STREAMS = ("console.tickets.events", "console.ticket.events")
 
 
 @blueprint.before_request
 def require_agent() -> BaseResponse | None:
-    """Every page needs a signed-in agent who has replaced their one-time password."""
-    if request.endpoint == "console.sign_in":
+    """Every page needs a signed-in agent who has replaced their one-time password; whatever changes something, one who
+    may. What is for admins only is said where it is."""
+    if request.endpoint in _FOR_EVERYBODY:
         return None
     if not current_user.is_authenticated:
         return _sign_in_first()
     g.agent = auth.agent()
-    if g.agent.must_change_password and request.endpoint not in _ALLOWED_WITH_ONE_TIME_PASSWORD:
+    if request.endpoint in _THEIR_OWN:
+        return None
+    if g.agent.must_change_password:
         return _redirect(url_for("console.password"))
+    if request.method not in _READING and not g.agent.may_write:
+        raise NotAllowed("You may read everything here, but change nothing. Ask an admin for another role.")
     return None
 
 
@@ -98,7 +116,7 @@ def sign_in() -> Reply:
         agent = credentials.sign_in(desk().db, email=storable(email), password=password)
     except Unauthenticated as error:
         return render_template("console/sign_in.html", error=error.message, email=email), 401
-    login_user(auth.signed_in(agent))
+    auth.sign_in(agent)
     return redirect(_safe_next() or url_for("console.queue"))
 
 
@@ -109,6 +127,31 @@ def set_away() -> Reply:
         agent = people.find_agent(session, auth.agent().public_id)
         assigning.set_away(session, agent, away=request.form.get("away") == "1")
     return redirect(_safe_next() or url_for("console.queue"))
+
+
+@blueprint.route("/join/<token>", methods=["GET", "POST"])
+@limits.limiter.limit("10 per minute", key_func=limits.address, methods=["POST"])
+def join(token: str) -> Reply:
+    """Whoever has been sent a link chooses a password by it and is signed in."""
+    with desk().db.read() as session:
+        agent = credentials.agent_of_link(session, desk().settings, token)
+    shown = {"joining": agent, "error": None}
+    if request.method == "GET":
+        return render_template("console/password.html", **shown)
+    try:
+        new = _new_password()
+        principal = credentials.choose_password(desk().db, desk().settings, token, password=new)
+    except Invalid as error:
+        return render_template("console/password.html", **shown | {"error": error.message}), error.status
+    auth.sign_in(principal)
+    return redirect(url_for("console.queue"))
+
+
+def _new_password() -> str:
+    form = request.form
+    if form.get("new", "") != form.get("again", ""):
+        raise Invalid("The new passwords do not match.", field="again")
+    return form.get("new", "")
 
 
 @blueprint.post("/sign-out")
@@ -122,13 +165,12 @@ def sign_out() -> Reply:
 def password() -> Reply:
     if request.method == "GET":
         return render_template("console/password.html", error=None)
-    form = request.form
-    if form.get("new", "") != form.get("again", ""):
-        return render_template("console/password.html", error="The new passwords do not match."), 422
     try:
-        credentials.change_password(desk().db, auth.agent(), current=form.get("current", ""), new=form.get("new", ""))
+        current = request.form.get("current", "")
+        credentials.change_password(desk().db, auth.agent(), current=current, new=_new_password())
     except AssistantError as error:
         return render_template("console/password.html", error=error.message), error.status
+    auth.sign_in(auth.agent())  # this session goes on
     return redirect(url_for("console.queue"))
 
 
@@ -137,7 +179,7 @@ def password() -> Reply:
 def account() -> Reply:
     """The agent's own picture, as customers see it."""
     with desk().db.read() as session:
-        picture = people.find_agent(session, auth.agent().public_id).picture_sha256
+        picture = people.colleague(session, auth.agent().public_id).picture_sha256
     if request.method == "GET":
         return render_template("console/account.html", picture=picture, error=None)
     try:

@@ -54,6 +54,12 @@ class AgentStreams:
             if not mine:
                 self._open.pop(agent_id, None)
 
+    def end(self, agent_id: int) -> None:
+        """Their session is over."""
+        with self._lock:
+            for ended in self._open.get(agent_id, ()):
+                ended.set()
+
     def count(self, agent_id: int) -> int:
         with self._lock:
             return len(self._open.get(agent_id, ()))
@@ -62,11 +68,20 @@ class AgentStreams:
 STREAMS = "assistant.agent_streams"
 
 
+def end_streams(agent_id: int) -> None:
+    """Of an agent whose sessions were ended."""
+    _streams().end(agent_id)
+
+
+def _streams() -> AgentStreams:
+    return cast("AgentStreams", current_app.extensions[STREAMS])
+
+
 def news_stream(conversation_id: int | None, name: Callable[[Event], str | None]) -> Response:
     """A stream of names of changes to one conversation or (None) to any; ``name`` maps an event to its name."""
     agent_id = auth.agent().agent_id
     # Each holds a web thread: leave most of them to customers and requests.
-    streams = cast("AgentStreams", current_app.extensions[STREAMS])
+    streams = _streams()
     ended = streams.enter(agent_id, each=STREAMS_EACH, together=max(2, runtime().settings.threads // 5))
     if ended is None:
         raise too_many_requests(_RETRY_AFTER)

@@ -7,11 +7,13 @@ from typing import cast
 
 from flask import current_app
 
+from assistant.checks import Check
 from assistant.desk.desk import Desk
 from assistant.runtime import Runtime
 
 EXTENSION = "assistant"
 STOPPING = "assistant.stopping"
+CHECKS = "assistant.checks"
 
 
 def runtime() -> Runtime:
@@ -20,6 +22,11 @@ def runtime() -> Runtime:
 
 def desk() -> Desk:
     return runtime().desk
+
+
+def checks() -> list[Check]:
+    """What `assistant doctor` finds now."""
+    return cast("list[Check]", current_app.extensions[CHECKS]())
 
 
 def stopping() -> threading.Event:

@@ -1,0 +1,80 @@
+"""``assistant agents`` and ``assistant keys``: people and machines, as in the console's settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from assistant.cli import main
+from assistant.db import Database
+from assistant.desk import credentials
+from assistant.errors import NotFound, Unauthenticated
+from assistant.settings import Settings
+from tests.factories import PASSWORD, Persona
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(settings: Settings, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command on the desk's own database."""
+    monkeypatch.setenv("ASSISTANT_DATA_DIR", str(tmp_path / "var"))
+    monkeypatch.setenv("ASSISTANT_SECRET_KEY", "a secret key that is long enough for tests")
+    return lambda *arguments: CliRunner().invoke(main, list(arguments))
+
+
+def listed(run: Run, what: str = "agents") -> dict[str, dict[str, object]]:
+    return {one.get("email", one["name"]): one for one in json.loads(run(what, "list", "--json").stdout)}
+
+
+def test_an_agent_is_invited_changed_deactivated_and_comes_back(run: Run, db: Database, settings: Settings) -> None:
+    email = "nora@example.org"
+    invited = run("agents", "invite", email, "--role", "lead", "--team", "orders", "--language", "de")
+    token = invited.stdout.strip().rpartition("/")[2]
+    assert listed(run)[email] | {"id": ""} == {
+        "id": "", "email": email, "name": email, "role": "lead", "team": "orders", "languages": ["de"],
+        "state": "invited",
+    }  # fmt: skip
+    credentials.choose_password(db, settings, token, password=PASSWORD)
+    with pytest.raises(NotFound):
+        credentials.choose_password(db, settings, token, password=PASSWORD)
+    assert run("agents", "set", email, "--name", "Nora", "--team", "", "--role", "viewer").exit_code == 0
+    changed = listed(run)[email]
+    assert (changed["name"], changed["role"], changed["team"], changed["languages"]) == ("Nora", "viewer", None, ["de"])
+    assert run("agents", "deactivate", email).exit_code == 0
+    assert listed(run)[email]["state"] == "deactivated"
+    with pytest.raises(Unauthenticated):
+        credentials.sign_in(db, email=email, password=PASSWORD)
+    assert run("agents", "reset", email).exit_code == 1
+    link = run("agents", "reactivate", email).stdout.strip()
+    credentials.choose_password(db, settings, link.rpartition("/")[2], password=PASSWORD)
+    assert credentials.sign_in(db, email=email, password=PASSWORD).name == "Nora"
+
+
+def test_a_reset_ends_the_password_and_what_is_wrong_is_said(run: Run, db: Database, dora: Persona) -> None:
+    assert "/console/join/" in run("agents", "reset", dora.email).stdout
+    with pytest.raises(Unauthenticated):
+        credentials.sign_in(db, email=dora.email, password=PASSWORD)
+    for refused, said in (
+        (("agents", "deactivate", dora.email), "only admin"),
+        (("agents", "set", "nobody@example.org", "--role", "lead"), "no agent"),
+        (("agents", "invite", dora.email), "already an agent"),
+        (("keys", "revoke", "key_nonsense"), "no API key"),
+    ):
+        ran = run(*refused)
+        assert (ran.exit_code, said in ran.output) == (1, True), ran.output
+
+
+def test_keys_are_listed_and_revoked(run: Run, db: Database) -> None:
+    secret = run("keys", "add", "shop", "--scope", "tickets:read").stdout.strip()
+    assert credentials.authenticate_key(db, secret).name == "shop"
+    key = listed(run, "keys")["shop"]
+    assert (key["scopes"], key["revoked"]) == ("tickets:read", False)
+    assert run("keys", "revoke", str(key["id"])).exit_code == 0
+    assert listed(run, "keys")["shop"]["revoked"] is True
+    with pytest.raises(Unauthenticated):
+        credentials.authenticate_key(db, secret)

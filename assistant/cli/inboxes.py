@@ -140,11 +140,12 @@ def renew_secret(key: str, withdraw_previous: bool) -> None:
 def archive_inbox(key: str, restore: bool) -> None:
     """Serve the widget of the inbox KEY no longer. Its conversations stay."""
     from assistant.desk.inboxes import archive, find
+    from assistant.desk.inboxes import restore as serve_again
 
     with migrated() as database, database.begin() as session:
         inbox = find(session, key, archived=True)
         if restore:
-            inbox.archived_at = None
+            serve_again(inbox)
         else:
             archive(inbox)
     click.echo(f"The inbox {key!r} is {'served again' if restore else 'archived'}.")
@@ -155,31 +156,19 @@ def _change(
     inbox: Inbox,
     settings: Settings,
     *,
-    name: str | None,
-    team: str | None,
     logo: Path | None,
     clear: tuple[str, ...],
     **given: Any,
 ) -> None:
-    from assistant.desk import people
-    from assistant.desk.inboxes import InboxSettings, change, keep_logo
+    from assistant.desk.inboxes import BESIDE, InboxSettings, configure
 
-    own = ("name", "team", "logo")
-    if unknown := set(clear) - {*own, *InboxSettings.model_fields}:
-        choices = ", ".join((*own, *InboxSettings.model_fields))
+    if unknown := set(clear) - {*BESIDE, *InboxSettings.model_fields}:
+        choices = ", ".join((*BESIDE, *InboxSettings.model_fields))
         raise click.BadParameter(f"{', '.join(sorted(unknown))} cannot be cleared. Choose from: {choices}.")
-    if name is not None or "name" in clear:
-        inbox.name = (name or "").strip()
-    if team is not None or "team" in clear:
-        inbox.team = people.find_team(session, team) if team else None
-    if "logo" in clear:
-        inbox.logo_sha256 = None
-    if logo is not None:
-        keep_logo(inbox, settings, logo.name, logo.read_bytes())
-    values: dict[str, Any] = {key: value for key, value in given.items() if value not in (None, ())}
+    values = {key: value for key, value in given.items() if value not in (None, ())}
     values |= {key: _parsed(key, values[key]) for key in ("hours", "prechat") if key in values}
-    change(inbox, {**dict.fromkeys(set(clear) - set(own)), **values})
-    session.flush()
+    file = (logo.name, logo.read_bytes()) if logo is not None else None
+    configure(session, inbox, settings, dict.fromkeys(clear) | values, logo=file)
 
 
 def _parsed(option: str, text: str) -> Any:

@@ -20,7 +20,17 @@ from assistant.desk.desk import Desk
 from assistant.desk.people import find_team
 from assistant.desk.subscribers import ASSIGN
 from assistant.errors import Invalid, NotFound
-from assistant.models import Agent, Assignment, Conversation, ConversationState, Priority, Team, Ticket, TicketStatus
+from assistant.models import (
+    Agent,
+    AgentRole,
+    Assignment,
+    Conversation,
+    ConversationState,
+    Priority,
+    Team,
+    Ticket,
+    TicketStatus,
+)
 
 MOST = 1000  # tickets at once that a capacity may allow
 _WORKED_ON = (TicketStatus.NEW, TicketStatus.OPEN)
@@ -132,7 +142,8 @@ def _next_agent(session: Session, team: Team) -> Agent | None:
     query = (
         select(Agent, count)
         .outerjoin(Ticket, works_on)
-        .where(Agent.team_id == team.id, Agent.deactivated_at.is_(None), Agent.away_since.is_(None))
+        .where(Agent.team_id == team.id, Agent.role != AgentRole.VIEWER)
+        .where(Agent.deactivated_at.is_(None), Agent.away_since.is_(None))
         .group_by(Agent.id)
         .having(or_(Agent.capacity.is_(None), count < Agent.capacity))
     )

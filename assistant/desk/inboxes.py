@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, joinedload, object_session
 
 from assistant.db import utcnow
 from assistant.desk import queue
+from assistant.desk import people
 from assistant.desk.files import keep_picture
 from assistant.desk.hours import Hours
 from assistant.errors import Conflict, Invalid, NotFound
@@ -30,6 +31,7 @@ from assistant.wording import Notice
 Ask = Literal["no", "optional", "required"]
 ALL_INBOXES = "all"  # where one may be chosen, says that none is: no inbox has this key
 RECOUNT = "recount_deadlines"  # of tickets, once business hours have changed; handled by `tickets`
+BESIDE = ("name", "team", "logo")  # settings of an inbox that are not in `InboxSettings`; a logo can only be taken back
 _MOST_ANSWER = 1_000
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
@@ -171,6 +173,31 @@ def recount(session: Session, *, after_id: int = 0) -> None:
     queue.enqueue(session, RECOUNT, {"after_id": after_id}, key=f"{RECOUNT}:{after_id}")
 
 
+def configure(
+    session: Session,
+    inbox: Inbox,
+    settings: Settings,
+    values: Mapping[str, Any],
+    *,
+    logo: tuple[str, bytes] | None = None,
+) -> None:
+    """Change what ``values`` name: `BESIDE`, or fields of `InboxSettings`; None takes one back. ``logo``: name and
+    bytes of a file. Raises `Invalid`, `NotFound` for a team, and what `keep_logo` raises."""
+    if unknown := set(values) - {*BESIDE, *InboxSettings.model_fields}:
+        choices = ", ".join((*BESIDE, *InboxSettings.model_fields))
+        raise Invalid(f"{', '.join(sorted(unknown))} is no setting of an inbox. Choose from: {choices}.")
+    change(inbox, {name: value for name, value in values.items() if name not in BESIDE})
+    if "name" in values:
+        inbox.name = (values["name"] or "").strip()
+    if "team" in values:
+        inbox.team = people.find_team(session, values["team"]) if values["team"] else None
+    if "logo" in values:
+        inbox.logo_sha256 = None
+    if logo is not None:
+        keep_logo(inbox, settings, *logo)
+    session.flush()
+
+
 def renew_secret(inbox: Inbox) -> str:
     """A new secret for signed identities, which is returned. The one that it replaces stays valid, the one before that
     does not."""
@@ -189,6 +216,11 @@ def archive(inbox: Inbox) -> None:
     if inbox.key == DEFAULT_INBOX:
         raise Conflict("The default inbox cannot be archived: pages that name none, and the API, use it.")
     inbox.archived_at = inbox.archived_at or utcnow()
+
+
+def restore(inbox: Inbox) -> None:
+    """Serve it again."""
+    inbox.archived_at = None
 
 
 def all_inboxes(session: Session) -> list[Inbox]:

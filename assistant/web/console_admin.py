@@ -14,14 +14,15 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 
 from assistant import payloads
 from assistant.checks import Check
-from assistant.desk import credentials, invitations, learning, people, queue
+from assistant.desk import credentials, inboxes, invitations, learning, people, queue
 from assistant.desk.access import Scope
+from assistant.desk.inboxes import InboxSettings
 from assistant.desk.invitations import Invitation
 from assistant.desk.people import AgentChanges
 from assistant.errors import AssistantError, Invalid, NotAllowed
-from assistant.models import Agent, AgentRole, APIKey, HeadState, JobStatus
+from assistant.models import DEFAULT_INBOX, Agent, AgentRole, APIKey, HeadState, Inbox, JobStatus
 from assistant.text.storable import storable
-from assistant.web import auth, console_words
+from assistant.web import auth, console_inboxes, console_words, embedding
 from assistant.web.console_live import end_streams
 from assistant.web.context import checks, desk
 from assistant.web.responses import Reply
@@ -31,6 +32,7 @@ blueprint = Blueprint("admin", __name__, url_prefix="/settings")
 PAGES = {
     "console.admin.agents": "Agents",
     "console.admin.teams": "Teams",
+    "console.admin.inbox_list": "Inboxes",
     "console.admin.keys": "API keys",
     "console.admin.heads": "Learned heads",
     "console.admin.system": "System",
@@ -222,17 +224,19 @@ _ACTIONS = (("reset_agent", "Reset password…"), ("deactivate_agent", "Deactiva
 
 def _agent_fields(agent: Agent | None) -> Sequence[Field]:
     team = agent.team.key if agent is not None and agent.team is not None else ""
-    teams = [("", "No team"), *((one.key, one.name) for one in desk().taxonomy.teams)]
-    if team and team not in dict(teams):
-        teams.append((team, team))  # it has left the taxonomy
     role = agent.role.value if agent is not None else AgentRole.AGENT.value
     languages = ", ".join(agent.languages) if agent is not None else ""
     return (
         Field("name", "Name", agent.name if agent is not None else "", hint="Customers read it."),
         Field("role", "Role", role, "select", [(key.value, text) for key, text in ROLES.items()]),
-        Field("team", "Team", team, "select", teams, hint="A viewer without a team reads every ticket."),
+        Field("team", "Team", team, "select", _teams(team), hint="A viewer without a team reads every ticket."),
         Field("languages", "Languages", languages, hint="That they write, as codes: en, de"),
     )
+
+
+def _teams(chosen: str) -> list[tuple[str, str]]:
+    teams = [("", "No team"), *((one.key, one.name) for one in desk().taxonomy.teams)]
+    return teams if chosen in dict(teams) else [*teams, (chosen, chosen)]  # it has left the taxonomy
 
 
 def _agent_changes() -> AgentChanges:
@@ -331,6 +335,169 @@ def teams() -> Reply:
 
 def _members(names: Sequence[str]) -> Cell:
     return Cell(", ".join(names)) if names else Cell("Nobody", "note")
+
+
+# Inboxes
+
+
+@blueprint.get("/inboxes")
+def inbox_list() -> Reply:
+    with desk().db.read() as session:
+        rows = [_inbox_row(inbox) for inbox in inboxes.all_inboxes(session)]
+    return _list(
+        "inbox_list",
+        "Inboxes",
+        ("Name", "Team", "Hours", "Sites", "State"),
+        rows,
+        add=To("Add an inbox", url_for("console.admin.add_inbox")),
+        about="Each is a widget with a brand, a team and articles of its own.",
+        nothing="",
+    )
+
+
+def _inbox_row(inbox: Inbox) -> Row:
+    own, is_over = inboxes.settings_of(inbox), inbox.archived_at is not None
+    sites = len(inboxes.origins(inbox, desk().settings))
+    return Row(
+        inboxes.brand(inbox, desk().settings),
+        (
+            Cell(inbox.team.name if inbox.team is not None else "No team"),
+            Cell(console_inboxes.shown_hours(own.hours)),
+            Cell(str(sites)),
+            Cell("Archived") if is_over else Cell("Active", "decided"),
+        ),
+        url=url_for("console.admin.inbox", inbox_key=inbox.key),
+        note=inbox.key,
+        is_over=is_over,
+    )
+
+
+@blueprint.route("/inboxes/add", methods=["GET", "POST"])
+def add_inbox() -> Reply:
+    def fields() -> Sequence[Field]:
+        key = Field("key", "Key", required=True, hint="Pages name it by this: small letters, digits and hyphens.")
+        return key, *_inbox_fields("", "", InboxSettings())
+
+    def done() -> Reply:
+        with desk().db.begin() as session:
+            _configure(session, inboxes.add(session, _given("key")))
+        return _said(f"The inbox {_given('key')} is added.", "inbox_list")
+
+    return _form("inbox_list", "Add an inbox", fields, done, button="Add", is_upload=True)
+
+
+@blueprint.route("/inboxes/<inbox_key>", methods=["GET", "POST"])
+def inbox(inbox_key: str) -> Reply:
+    with desk().db.read() as session:
+        row = inboxes.find(session, inbox_key, archived=True)
+        team = row.team.key if row.team is not None else ""
+    fields = _inbox_fields(row.name, team, inboxes.settings_of(row), has_logo=row.logo_sha256 is not None)
+    views = [("renew_secret", "Renew the secret…")]
+    views += [("withdraw_secret", "Withdraw the previous secret…")] if row.previous_secret is not None else []
+    if row.key != DEFAULT_INBOX:
+        views.append(("restore_inbox", "Restore…") if row.archived_at is not None else ("archive_inbox", "Archive…"))
+
+    def done() -> Reply:
+        with desk().db.begin() as session:
+            _configure(session, inboxes.find(session, inbox_key, archived=True))
+        return _said(f"The inbox {inbox_key} is changed.", "inbox_list")
+
+    key = row.key if row.key != DEFAULT_INBOX else None
+    return _form(
+        "inbox_list",
+        inboxes.brand(row, desk().settings),
+        lambda: fields,
+        done,
+        button="Save",
+        is_upload=True,
+        code=embedding.snippet(f"{desk().settings.base_url}/widget/", inbox=key),
+        actions=[To(name, url_for(f"console.admin.{view}", inbox_key=inbox_key)) for view, name in views],
+    )
+
+
+def _inbox_fields(name: str, team: str, own: InboxSettings, *, has_logo: bool = False) -> Sequence[Field]:
+    shown = console_inboxes.written(own)
+    logo = (Field("no_logo", "Logo", (), "checks", [("yes", "Take the logo away")]),) if has_logo else ()
+    return (
+        Field("name", "Brand", name, hint=f"What customers read; {desk().settings.company} if empty."),
+        Field("team", "Team", team, "select", _teams(team), hint="Its tickets go there until triage routes them."),
+        Field("language", "Language", shown["language"], hint="Of the widget where the page names none, e.g. de."),
+        Field("greeting", "Greeting", shown["greeting"], "lines", hint="Instead of the usual one."),
+        Field("quick_replies", "Quick replies", shown["quick_replies"], "lines", hint="First messages, one a line."),
+        Field("accent", "Colour", shown["accent"], hint="Of the brand, e.g. #0b6e5f."),
+        Field("logo", "New logo", "", "file"),
+        *logo,
+        Field("origins", "Sites", shown["origins"], "lines", hint="That may embed it, one a line: https://shop.example"),
+        Field("contact", "Contact", shown["contact"], hint="E-mail address or page, if the widget cannot be reached."),
+        Field("zone", "Time zone", shown["zone"], hint="Of the hours, e.g. Europe/Berlin. Empty: always open."),
+        *(Field(day, text, shown[day], hint=_HOURS_HINT.get(day, "")) for day, text in console_inboxes.DAYS.items()),
+        Field("holidays", "Holidays", shown["holidays"], "lines", hint="One a line: 2026-12-25"),
+        Field("ask_name", "Before the first message: name", shown["ask_name"], "select", console_inboxes.ASKS),
+        Field("ask_email", "Before the first message: e-mail", shown["ask_email"], "select", console_inboxes.ASKS),
+        Field(
+            "questions", "Before the first message: questions", shown["questions"], "lines",
+            hint="One a line: key | question | choice | choice. A star after the key makes it required.",
+        ),
+    )  # fmt: skip
+
+
+_HOURS_HINT = {"mon": "When people answer: 09:00-12:00, 13:00-18:00"}
+
+
+def _configure(session: Any, row: Inbox) -> None:
+    typed = {name: storable(value).replace("\r\n", "\n") for name, value in request.form.items()}
+    values = {**console_inboxes.read(typed), "name": _given("name"), "team": _given("team") or None}
+    if request.form.get("no_logo"):
+        values["logo"] = None
+    file = request.files.get("logo")
+    logo = (file.filename, file.read()) if file is not None and file.filename else None
+    inboxes.configure(session, row, desk().settings, values, logo=logo)
+
+
+@blueprint.route("/inboxes/<inbox_key>/archive", methods=["GET", "POST"])
+def archive_inbox(inbox_key: str) -> Reply:
+    about = "Its widget is served no longer. Its conversations stay, and are answered."
+    return _about_inbox(inbox_key, "Archive {name}?", about, "Archive", inboxes.archive, is_dangerous=True)
+
+
+@blueprint.route("/inboxes/<inbox_key>/restore", methods=["GET", "POST"])
+def restore_inbox(inbox_key: str) -> Reply:
+    return _about_inbox(inbox_key, "Restore {name}?", "Its widget is served again.", "Restore", inboxes.restore)
+
+
+@blueprint.route("/inboxes/<inbox_key>/withdraw-secret", methods=["GET", "POST"])
+def withdraw_secret(inbox_key: str) -> Reply:
+    about = "Identities signed with the previous secret are refused from now on."
+    done = inboxes.withdraw_previous_secret
+    return _about_inbox(
+        inbox_key, "Withdraw the previous secret of {name}?", about, "Withdraw", done, is_dangerous=True
+    )
+
+
+@blueprint.route("/inboxes/<inbox_key>/secret", methods=["GET", "POST"])
+def renew_secret(inbox_key: str) -> Reply:
+    def show(row: Inbox) -> Reply:
+        about = "Keep it on your server: whoever has it can pose as any customer. It is not shown again."
+        secret, back = inboxes.renew_secret(row), url_for("console.admin.inbox", inbox_key=inbox_key)
+        return _shown("secret", "inbox_list", title="New secret", about=about, what="Secret", secret=secret, back=back)
+
+    about = "It signs who is signed in to your site. The secret it replaces stays valid until you withdraw it."
+    return _about_inbox(inbox_key, "Make a new secret for {name}?", about, "Make a secret", show)
+
+
+def _about_inbox(
+    inbox_key: str, title: str, about: str, button: str, act: Callable[[Inbox], Any], **more: Any
+) -> Reply:
+    """``act`` returns a page, or nothing: then the list says that it is done."""
+    with desk().db.read() as session:
+        name = inboxes.brand(inboxes.find(session, inbox_key, archived=True), desk().settings)
+
+    def done() -> Reply:
+        with desk().db.begin() as session:
+            shown: Reply | None = act(inboxes.find(session, inbox_key, archived=True))
+        return shown if shown is not None else _said(f"Done: {button.lower()}, {name}.", "inbox_list")
+
+    return _question("inbox_list", title.format(name=name), about, button, done, **more)
 
 
 # API keys

@@ -33,7 +33,6 @@ from assistant.errors import AssistantError, EngineFailed
 from assistant.models import Attachment, Author, Conversation, Draft, Message, Ticket, TicketStatus
 from assistant.ports import HandoffReason, Mode
 from assistant.runtime import Runtime
-from tests.conftest import LONG
 from tests.factories import (
     make_agent,
     make_articles,
@@ -305,7 +304,7 @@ def test_events_alone_tell_what_a_reload_shows(make_runtime: Callable[..., Runti
     parts = {"desk": desk, "model": model, "agents": agents, "machine": make_machine(desk.db)}
     machine = type("TheseClients", (Clients,), parts)
     limits = settings(
-        max_examples=15 if LONG else 8,
+        max_examples=15,
         stateful_step_count=25,
         deadline=None,
         database=None,

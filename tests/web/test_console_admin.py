@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -13,10 +14,12 @@ from sqlalchemy import event, select
 from assistant.db import Database
 from assistant.desk import links, people, tickets
 from assistant.desk.desk import Desk
+from assistant.desk.inboxes import InboxSettings, find, settings_of, valid_secrets
 from assistant.errors import NotFound
 from assistant.models import AgentRole, APIKey, Job, JobStatus, Mail, Ticket, TriageHead
 from assistant.models.tickets import HeadState
 from assistant.runtime import Runtime
+from assistant.web import console_inboxes
 from tests.factories import PASSWORD, Persona, bearer, make_agent, make_ticket, make_upload
 from tests.web.test_console import submit
 
@@ -76,7 +79,7 @@ def test_every_page_and_action_is_for_the_roles_that_it_says(
 
 def _value(argument: str) -> str:
     """Of something that does not exist: who may would be told so."""
-    fixed = {"name": "thread", "field": "category", "path": "x"}
+    fixed = {"name": "thread", "field": "category", "inbox_key": "nonsense"}
     return fixed.get(argument, "tck_" + "a" * 20)
 
 
@@ -307,6 +310,80 @@ def test_a_team_without_agents_is_seen(sign_in: SignIn, dora: Persona, alice: Pe
     page = sign_in(dora).get("/console/settings/teams").text
     assert "Alice" in page
     assert "Nobody" in page
+
+
+# Inboxes
+
+FULL = {
+    "language": "de", "greeting": "Moin", "quick_replies": ["Where is it?", "It leaks"], "accent": "#0b6e5f",
+    "origins": ["https://shop.example"], "contact": "help@shop.example",
+    "hours": {"zone": "Europe/Berlin", "week": {"mon": ["09:00-12:00", "13:00-18:00"], "fri": ["22:00-02:00"]},
+              "holidays": ["2026-12-25", "2026-12-24"]},
+    "prechat": {"name": "optional", "email": "required", "questions": [
+        {"key": "order", "text": "Which order?", "required": True},
+        {"key": "kind", "text": "What is it about?", "choices": ["Order", "Repair"]}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["Which order?", "This | that?"])
+def test_whatever_an_inbox_can_be_set_to_is_shown_in_its_form_and_read_back(text: str) -> None:
+    set_to = json.loads(json.dumps(FULL).replace("Which order?", text))
+    own = InboxSettings.model_validate(set_to)
+    assert set(FULL) == set(InboxSettings.model_fields), "the form knows every setting"
+    assert InboxSettings.model_validate(console_inboxes.read(console_inboxes.written(own))) == own
+    nothing = console_inboxes.read(console_inboxes.written(InboxSettings()))
+    assert InboxSettings.model_validate({k: v for k, v in nothing.items() if v is not None}) == InboxSettings()
+
+
+def test_an_inbox_is_added_changed_and_archived(sign_in: SignIn, db: Database, dora: Persona) -> None:
+    client, path = sign_in(dora), "/console/settings/inboxes/acme"
+    typed = {**console_inboxes.written(InboxSettings.model_validate(FULL)), "name": "Acme", "team": "orders"}
+    add = "/console/settings/inboxes/add"
+    wrong = submit(client, add, at=add, key="Acme!", **typed)
+    assert (wrong.status_code, "is no key" in wrong.text, "Moin" in wrong.text) == (422, True, True)
+    assert submit(client, add, at=add, key="acme", **typed).status_code == 302
+    page = client.get(path).text
+    assert "Moin" in page
+    assert "data-inbox=&#34;acme&#34;" in page
+    with db.read() as session:
+        inbox = find(session, "acme")
+        assert settings_of(inbox) == InboxSettings.model_validate(FULL)
+        assert (inbox.name, inbox.team.key if inbox.team else None) == ("Acme", "orders")
+    for change, said in (
+        ({"zone": ""}, "need a time zone"),
+        ({"mon": "9 to 5"}, "are no hours"),
+        ({"accent": "red"}, "#"),
+    ):
+        refused = submit(client, path, at=path, **{**typed, **change})
+        assert (refused.status_code, said in refused.text, 'role="alert"' in refused.text) in [
+            (422, True, True),
+            (404, True, True),
+        ], change
+    assert submit(client, path, at=path, name="Acme", team="").status_code == 302
+    with db.read() as session:
+        inbox = find(session, "acme")
+        assert (settings_of(inbox), inbox.team) == (InboxSettings(), None)
+    for action, is_served in (("archive", False), ("restore", True)):
+        assert submit(client, f"{path}/{action}", at=f"{path}/{action}").status_code == 302
+        with db.read() as session:
+            assert (find(session, "acme", archived=True).archived_at is None) == is_served
+    default = "/console/settings/inboxes/default/archive"
+    refused = submit(client, default, at=default)
+    assert (refused.status_code, "cannot be archived" in refused.text) == (409, True)
+
+
+def test_a_secret_is_shown_once_and_the_one_before_stays_valid_until_it_is_withdrawn(
+    sign_in: SignIn, db: Database, dora: Persona
+) -> None:
+    client, path = sign_in(dora), "/console/settings/inboxes/default"
+    first, second = (link_on(submit(client, f"{path}/secret", at=f"{path}/secret").text) for _ in range(2))
+    with db.read() as session:
+        assert valid_secrets(find(session, "default")) == (second, first)
+    assert second not in client.get(path).text
+    assert submit(client, f"{path}/withdraw-secret", at=f"{path}/withdraw-secret").status_code == 302
+    with db.read() as session:
+        assert valid_secrets(find(session, "default")) == (second,)
+    assert "withdraw-secret" not in client.get(path).text
 
 
 # API keys

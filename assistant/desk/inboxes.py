@@ -17,8 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload, object_session
 
 from assistant.db import utcnow
-from assistant.desk import queue
-from assistant.desk import people
+from assistant.desk import people, queue
 from assistant.desk.files import keep_picture
 from assistant.desk.hours import Hours
 from assistant.errors import Conflict, Invalid, NotFound

@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "roles_of_agents"
-down_revision = "assignment"
+down_revision = "views"
 
 _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 

@@ -135,8 +135,9 @@ def post_message(
     visitor: str | None = None,
     site_context: Mapping[str, str] | None = None,
 ) -> Posted:
-    """Accept a customer's message. One sent again with the same ``client_id`` is stored once. ``visitor``: for whom
-    files are counted, e.g. an address. ``site_context``: what the customer's page said with it.
+    """Accept a customer's message. One sent again with the same ``client_id``, also in another conversation of theirs,
+    is stored once. ``visitor``: for whom files are counted, e.g. an address. ``site_context``: what the customer's page
+    said with it.
 
     Raises `Conflict` if another message has that ``client_id``: this one would be lost.
     """
@@ -403,15 +404,21 @@ def last_customer_message(session: Session, conversation_id: int) -> Message | N
 
 
 def _find_message(session: Session, conversation_id: int, client_id: str | None) -> Message | None:
+    """In any conversation of the same customer: one whose response was lost may be sent again in a newer one."""
     if client_id is None:
         return None
-    return session.scalar(_message_query(conversation_id).where(Message.client_id == client_id))
+    whose = select(Conversation.customer_id).where(Conversation.id == conversation_id).scalar_subquery()
+    theirs = select(Conversation.id).where(Conversation.customer_id == whose)
+    return session.scalars(
+        _with_all(select(Message).where(Message.conversation_id.in_(theirs), Message.client_id == client_id))
+    ).first()
 
 
 def _message_query(conversation_id: int) -> Select[Message]:
-    return (
-        select(Message)
-        .where(Message.conversation_id == conversation_id)
-        .order_by(Message.id)
-        .options(joinedload(Message.agent), selectinload(Message.attachments), selectinload(Message.citations))
-    )
+    return _with_all(select(Message).where(Message.conversation_id == conversation_id))
+
+
+def _with_all(query: Select[Message]) -> Select[Message]:
+    """Oldest first, with what a payload says of each."""
+    parts = (joinedload(Message.agent), selectinload(Message.attachments), selectinload(Message.citations))
+    return query.order_by(Message.id).options(*parts)

@@ -238,6 +238,20 @@ def test_another_conversation_begins_after_the_one_that_was_left(client: FlaskCl
     assert listed(rosa) == [second, first]
 
 
+def test_a_message_whose_answer_was_lost_is_not_stored_again_in_a_newer_conversation(
+    client: FlaskClient, rosa: Browser
+) -> None:
+    first = rosa.conversation
+    form = {"text": "Something else", "client_id": "2", "after": first}
+    second = client.post(f"{API}/conversations", headers=rosa.headers, data=form).json["conversation"]["id"]
+    rosa.conversation = second
+    assert rosa.say("It leaks.", client_id="1").status_code == 200
+    assert [message["text"] for message in rosa.messages] == ["Something else"]
+    assert rosa.say("It drips.", client_id="1").status_code == 409
+    stranger = Browser(client)
+    assert [stranger.say("It leaks.", client_id=one).status_code for one in ("1", "3", "1")] == [201, 201, 200]
+
+
 def test_a_first_message_without_content_begins_nothing(client: FlaskClient, db: Database) -> None:
     browser = Browser(client)
     assert browser.say(" ").status_code == 422

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse
 
-from apiflask import APIFlask
+from apiflask import APIBlueprint, APIFlask
 from flask import Flask, Response, g, render_template, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
@@ -80,9 +80,11 @@ def create_app(runtime: Runtime) -> APIFlask:
     app.register_blueprint(mails.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
-    # APIFlask reads this attribute of every blueprint with before_request functions, including plain Flask ones.
-    console.blueprint.enable_openapi = False  # type: ignore[attr-defined]
     app.register_blueprint(console.blueprint)
+    for registered in app.blueprints.values():
+        # APIFlask reads this attribute of every blueprint with before_request functions, including plain Flask ones.
+        if not isinstance(registered, APIBlueprint):
+            registered.enable_openapi = False  # type: ignore[attr-defined]
     register_problems(app, page=_error_page)
     app.before_request(_make_nonce)
     app.before_request(_be_impatient)

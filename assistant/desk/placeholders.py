@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from assistant.errors import Invalid
 from assistant.models import Ticket
 
-_PLACEHOLDER = re.compile(r"\{\{\s*([\w.]*)\s*(?:\|([^{}]*))?\}\}")
+_PLACEHOLDER = re.compile(r"\{\{\s*(?:([\w.]+)\s*)?(?:\|([^{}]*))?\}\}")
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def prove(desk: Desk, principal: SessionPrincipal, given: str, *, token: str) ->
         wrong = _try(desk, known, code)
         if known is not None and wrong is None:
             known.used_at = desk.now()
-            _one_at_a_time(session, known.mailbox_sha256)
+            _one_at_a_time(session, known.mailbox_hash)
             row = session.get_one(WidgetSession, principal.session_id)
             identity.prove(session, row, known.email, token=token)
     if wrong is not None:
@@ -97,7 +97,7 @@ def _keep(session: Session, desk: Desk, row: WidgetSession, address: str, *, cod
         AddressCode(
             session_id=row.id,
             email=address,
-            mailbox_sha256=_mailbox(address),
+            mailbox_hash=_mailbox(address),
             code_hash=_hash(desk, row.id, code),
             sent=sent,
             created_at=now,
@@ -150,7 +150,7 @@ def _mailbox(address: str) -> str:
 
 def _has_enough(session: Session, mailbox: str, now: datetime) -> bool:
     def sent_within(span: timedelta) -> int:
-        of_mailbox = (AddressCode.mailbox_sha256 == mailbox, AddressCode.sent, AddressCode.created_at > now - span)
+        of_mailbox = (AddressCode.mailbox_hash == mailbox, AddressCode.sent, AddressCode.created_at > now - span)
         return session.scalar(select(func.count()).where(*of_mailbox)) or 0
 
     return any(sent_within(span) >= most for most, span in A_MAILBOX)

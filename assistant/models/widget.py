@@ -52,7 +52,7 @@ class AddressCode(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     session_id: Mapped[int] = reference("widget_sessions", ondelete="CASCADE")
     email: Mapped[str] = mapped_column(Text)
-    mailbox_sha256: Mapped[str] = mapped_column(Text, index=True)
+    mailbox_hash: Mapped[str] = mapped_column(Text, index=True)
     code_hash: Mapped[str] = mapped_column(Text)
     sent: Mapped[bool]
     tries: Mapped[int] = mapped_column(default=0)

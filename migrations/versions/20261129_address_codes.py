@@ -15,7 +15,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("session_id", sa.Integer(), nullable=False),
         sa.Column("email", sa.Text(), nullable=False),
-        sa.Column("mailbox_sha256", sa.Text(), nullable=False),
+        sa.Column("mailbox_hash", sa.Text(), nullable=False),
         sa.Column("code_hash", sa.Text(), nullable=False),
         sa.Column("sent", sa.Boolean(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
@@ -30,7 +30,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
     )
-    for name in ("session_id", "mailbox_sha256", "created_at"):
+    for name in ("session_id", "mailbox_hash", "created_at"):
         op.create_index(op.f(f"ix_address_codes_{name}"), "address_codes", [name])
 
 

@@ -43,9 +43,12 @@ OWNED = {
 OTHERS = {
     "cli/inboxes.py": {"inbox"},
     "desk/deadlines.py": {"clock"},
+    "desk/inboxes.py": {"inbox"},
     "desk/learning.py": {"head"},
+    "desk/macros.py": {"macro"},
     "desk/mail.py": {"mail"},
     "desk/drafts.py": {"draft"},
+    "desk/people.py": {"agent"},
     "desk/evidence.py": {"row"},
     "desk/queue.py": {"job"},
     "desk/ratings.py": {"rating"},

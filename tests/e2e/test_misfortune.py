@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from tests.conftest import LONG
 from tests.e2e.misfortune import misfortune
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not LONG, reason="takes minutes: set LONG=1")]
 
 SEED = 1
 

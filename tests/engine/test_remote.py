@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -207,13 +208,19 @@ def test_after_failures_in_a_row_it_is_left_alone_and_then_tried_once(way: Way) 
     assert way.server.trouble() is None
 
 
+def in_a_loop(work: Coroutine[Any, Any, Any]) -> Any:
+    """In a thread of its own: that of the tests may have a loop, which a browser left."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
 def test_who_asks_without_waiting_goes_the_same_way(way: Way) -> None:
     way.to(saying("There."))
-    assert asyncio.run(way.model.ainvoke("What now?")).text == "There."
+    assert in_a_loop(way.model.ainvoke("What now?")).text == "There."
     way.open()
     asked = way.asked
     with pytest.raises(EngineBusy):
-        asyncio.run(way.model.ainvoke("What now?"))
+        in_a_loop(way.model.ainvoke("What now?"))
     assert way.asked == asked
 
 

@@ -7,7 +7,7 @@ the four templates know nothing of agents or keys. What is done is what the comm
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -127,7 +127,7 @@ def _form(
 def _typed(field: Field) -> Field:
     values = request.form.getlist(field.name)
     value = values if field.kind == "checks" else "".join(values[:1])
-    return Field(field.name, field.label, value, field.kind, field.options, field.hint, field.required)
+    return replace(field, value=value)
 
 
 def _question(here: str, title: str, about: str, button: str, done: Callable[[], Reply], **more: Any) -> Reply:

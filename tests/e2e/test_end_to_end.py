@@ -358,8 +358,22 @@ def test_a_conversation_is_given_back_ended_rated_and_found_again(
     chat.get_by_role("radio", name="Good", exact=True).check()
     chat.get_by_label("What should we know?").fill("Quick!")
     customer.picture("rating")
-    chat.get_by_role("button", name="Send rating").press("Enter")
-    expect(chat.locator("#csat")).to_contain_text("Good (4/5)")
+    answered: list[Callable[[], None]] = []
+
+    def hold(route: Route) -> None:
+        response = route.fetch()
+        answered.append(lambda: route.fulfill(response=response))
+
+    customer.page.route(re.compile("/rating$"), hold)
+    send, change = (chat.get_by_role("button", name=name) for name in ("Send rating", "Change"))
+    send.press("Enter")
+    expect(chat.locator("#csat")).to_contain_text("Good (4/5)")  # told by an event, before the answer
+    expect(change).to_be_focused()
+    answered.pop()()
+    customer.page.unroute_all()
+    change.press("Enter")
+    send.press("Enter")  # the same again
+    expect(change).to_be_focused()
     expect(page.locator("#status")).to_contain_text("4 of 5")
     agent.picture("console-rated")
 

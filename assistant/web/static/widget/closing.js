@@ -77,10 +77,12 @@ export class RatingForm {
     const now = JSON.stringify([asks, rating, isChangeable, t("csat_ask")]);
     if (now === this.#shown || this.#isChanging) return;
     this.#shown = now;
+    const hadFocus = this.#element.contains(document.activeElement);
     this.#element.hidden = !asks && rating === null;
     this.#element.replaceChildren();
     if (rating !== null) this.#thank(rating, isChangeable);
     else if (asks) this.#ask();
+    if (hadFocus) this.focus(); // an event may replace it at any time, also right after the answer to what was sent
   }
 
   #thank(rating, isChangeable) {
@@ -140,15 +142,16 @@ export class RatingForm {
   }
 
   async #send(form, button, problem) {
+    if (button.ariaDisabled === "true") return;
     const score = Number(new FormData(form).get("score"));
-    button.disabled = true;
+    button.ariaDisabled = "true"; // one that is disabled loses the focus
     try {
       const rating = await this.#onRate({ score, comment: form.elements.comment.value.trim() });
       this.#isChanging = false;
+      this.#shown = null; // the form is, also where the rating is what it was
       this.show({ rating });
-      this.focus();
     } catch (text) {
-      button.disabled = false;
+      button.ariaDisabled = "false";
       problem.textContent = text;
       problem.hidden = false;
     }

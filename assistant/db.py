@@ -176,8 +176,11 @@ def migrate(url: str, *, revision: str = "head") -> None:
     Raises `NotReady` if a newer version has upgraded it, or if PostgreSQL lacks pgvector."""
     database = Database(url)
     try:
-        if current_revision(database) not in (None, *_revisions()):
+        current = current_revision(database)
+        if current not in (None, *_revisions()):
             raise NotReady(version_problem(database) or "")
+        if current == head_revision() and revision == "head":
+            return  # without Alembic, which would load every migration
         command.upgrade(migration_config(url), revision)
     except DBAPIError as error:
         if "CREATE EXTENSION" not in (error.statement or ""):

@@ -18,6 +18,7 @@ import pytest
 import structlog
 from apiflask import APIFlask
 from flask.testing import FlaskClient
+from jinja2 import BytecodeCache, FileSystemBytecodeCache
 from pytest_socket import socket_allow_hosts
 from sqlalchemy import create_engine, event, make_url
 
@@ -165,14 +166,21 @@ def db(desk: Desk) -> Database:
     return desk.db
 
 
+@pytest.fixture(scope="session")
+def _templates(tmp_path_factory: pytest.TempPathFactory) -> BytecodeCache:
+    """Templates, compiled once for all applications."""
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+
+
 @pytest.fixture
-def make_app() -> Iterator[Callable[..., APIFlask]]:
+def make_app(_templates: BytecodeCache) -> Iterator[Callable[..., APIFlask]]:
     """``make_app(runtime, limited=True)``: an application; requests are limited only if asked for."""
 
     def make(runtime: Runtime, *, limited: bool = False) -> APIFlask:
         limits.limiter.enabled = True
         app = create_app(runtime)
         app.testing = True
+        app.jinja_env.bytecode_cache = _templates
         app.config["PROPAGATE_EXCEPTIONS"] = False  # what a client gets is what is tested
         limits.limiter.enabled = limited
         return app

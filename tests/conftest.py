@@ -17,13 +17,15 @@ from pathlib import Path
 import pytest
 import structlog
 from apiflask import APIFlask
+from argon2 import PasswordHasher
 from flask.testing import FlaskClient
 from jinja2 import BytecodeCache, FileSystemBytecodeCache
 from pytest_socket import socket_allow_hosts
-from sqlalchemy import create_engine, event, make_url
+from sqlalchemy import Engine, create_engine, event, make_url
 
 from assistant.app import create_app
 from assistant.db import Database
+from assistant.desk import credentials
 from assistant.desk.desk import Desk
 from assistant.ports import Capabilities
 from assistant.runtime import Runtime, build
@@ -41,6 +43,7 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # structlog's own default draws every variable of every frame of a traceback: seconds, and pages.
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
+    credentials._passwords = PasswordHasher(time_cost=1, memory_cost=64)  # not slow on purpose
 
 
 # What takes minutes is shown in full if this is set, and otherwise by fewer or smaller cases, which can fail as well.
@@ -248,8 +251,15 @@ def _settings(folder: Path) -> Settings:
     return Settings(data_dir=folder, secret_key="a secret key that is long enough for tests", workers=0)  # type: ignore[arg-type]
 
 
+_first_engines: dict[str, Engine] = {}
+
+
 def _hurry(db: Database) -> None:
-    """A test's database need not survive a power cut."""
+    """A test's database need not survive a power cut, and each statement is compiled once for all of them."""
+    first = _first_engines.setdefault(db.engine.dialect.name, db.engine)
+    # SQLAlchemy shares what it has compiled only within a dialect object, of which every engine has its own.
+    db.engine.dialect = db.engine.pool._dialect = first.dialect
+    db.engine._compiled_cache = first._compiled_cache
     if db.is_sqlite:
         event.listen(db.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
         db.engine.dispose()

@@ -28,14 +28,11 @@ def _use(one: Expression) -> Callable[[Any], object]:
     return lambda text: sum(1 for _ in one.pattern.finditer(text))
 
 
-def _seconds(use: Callable[[Any], object], text: Any, *, tries: int = 1) -> float:
-    """Processor time of the fastest try: a busy machine makes single ones slow."""
-    seconds = []
-    for _ in range(tries):
-        started = time.process_time()
-        use(text)
-        seconds.append(time.process_time() - started)
-    return min(seconds)
+def _seconds(use: Callable[[Any], object], text: Any) -> float:
+    """Processor time."""
+    started = time.process_time()
+    use(text)
+    return time.process_time() - started
 
 
 def slow_text(one: Expression) -> str | None:
@@ -51,8 +48,13 @@ def _is_slow(use: Callable[[Any], object], attack: Callable[[int], Any]) -> bool
     # A quadratic one that takes less than this here stays unnoticed at the longest message.
     if _seconds(use, attack(_MESSAGE // 4)) < _NOTICEABLE / 16:
         return False
-    half, whole = (_seconds(use, attack(length), tries=3) for length in (_MESSAGE // 2, _MESSAGE))
-    return whole > max(_NOTICEABLE, _MOST_GROWTH * half)
+    return any(_grows(use, attack, length) for length in (_MESSAGE // 8, _MESSAGE // 4, _MESSAGE // 2))
+
+
+def _grows(use: Callable[[Any], object], attack: Callable[[int], Any], length: int, *, tries: int = 3) -> bool:
+    """Whether twice the length takes noticeable time, and too much. In every try: a busy machine makes some slow."""
+    text, twice = attack(length), attack(2 * length)
+    return all(_seconds(use, twice) > max(_NOTICEABLE, _MOST_GROWTH * _seconds(use, text)) for _ in range(tries))
 
 
 EXPRESSIONS = expressions()

@@ -92,12 +92,14 @@ const accepted = (body) => {
  */
 function serveChat({
   conversation = null,
+  begun = true,
   post = accepted,
   open = () => json({ token: "secret" }, { status: 201 }),
   events = null,
 }) {
-  const now = { id: "cnv_1", state: "assistant", messages: [], last_event_id: 1, jobs_ahead: null, ...conversation };
+  const known = { id: "cnv_1", state: "assistant", messages: [], last_event_id: 1, jobs_ahead: null };
   return serve(async (path, options) => {
+    const now = { ...known, ...conversation };
     if (path === "sessions") return open(JSON.parse(options.body));
     if (path === "conversations" && options.method !== "POST") {
       return json({ session: { renew: false }, conversations: conversation ? [now] : [] });
@@ -105,7 +107,7 @@ function serveChat({
     if (path === "conversations") {
       const answer = await post(options.body);
       if (!answer.ok) return answer;
-      return json({ conversation: now, begun: true, ...(await answer.json()) }, { status: 201 });
+      return json({ conversation: now, begun, ...(await answer.json()) }, { status: 201 });
     }
     if (path === "conversations/cnv_1") return json(now);
     if (path === "conversations/cnv_1/messages") return post(options.body);
@@ -226,8 +228,9 @@ test("what a closed tab has left is sent from the one that is still open", async
 function eventStream() {
   let controller;
   const body = new ReadableStream({ start: (one) => (controller = one) });
-  const tell = async (kind, payload) => {
-    controller.enqueue(new TextEncoder().encode(`event: ${kind}\ndata: ${JSON.stringify(payload)}\n\n`));
+  const tell = async (kind, payload, id = null) => {
+    const line = id === null ? "" : `id: ${id}\n`;
+    controller.enqueue(new TextEncoder().encode(`${line}event: ${kind}\ndata: ${JSON.stringify(payload)}\n\n`));
     await settle();
   };
   return { body, tell };
@@ -453,6 +456,78 @@ test("an open question shows that an answer is being written", async () => {
   const { chat, thread } = open();
   await chat.resume();
   assert.equal(thread.writing, "The assistant is writing");
+});
+
+const answered = [customer, { id: "msg_2", author: "assistant", text: "Close the valve." }];
+
+test("nothing is being written once the answer has come, however it was learned of", async () => {
+  // Another tab has begun the conversation, and it is loaded after the answer: no event tells of that.
+  const now = { messages: [], last_event_id: 9 };
+  const post = (form) => {
+    now.messages = [{ ...customer, client_id: form.get("client_id") }, answered[1]];
+    return accepted(form);
+  };
+  const requests = serveChat({ conversation: now, post, begun: false });
+  const { chat, thread } = open();
+  await chat.send({ text: "It leaks.", files: [] });
+  await settle();
+  assert.equal(requests.at(-1).headers["Last-Event-ID"], "9");
+  assert.equal(thread.messages.length, 2);
+  assert.equal(thread.writing, null);
+});
+
+test("who waits asks, and sees an answer whose event is lost", async () => {
+  local.set("session", "secret");
+  const now = { messages: [customer] };
+  serveChat({ conversation: now });
+  const { chat, thread } = open();
+  await chat.resume();
+  Object.assign(now, { messages: answered, last_event_id: 2 });
+  mock.timers.tick(3_000);
+  await settle();
+  assert.deepEqual(thread.messages, answered);
+  assert.equal(thread.writing, null);
+});
+
+test("what was loaded before the stream told of more does not count any more", async () => {
+  local.set("session", "secret");
+  const { body, tell } = eventStream();
+  const now = { messages: [customer] };
+  serveChat({ conversation: now, events: body });
+  const rest = globalThis.fetch;
+  let answer = null; // the second time, it takes a while
+  globalThis.fetch = async (address, options) => {
+    const response = await rest(address, options);
+    if (address.endsWith("/cnv_1") && answer === null) answer = () => response;
+    else if (address.endsWith("/cnv_1")) await new Promise((resolve) => (answer = resolve));
+    return response;
+  };
+  const states = [];
+  const { chat, thread } = open({ ...view, onState: ({ state }) => states.push(state) });
+  await chat.resume();
+  mock.timers.tick(3_000);
+  await settle();
+  await tell("conversation.updated", { state: "handed_off" }, 7);
+  answer();
+  await settle();
+  assert.equal(states.at(-1), "handed_off");
+  assert.equal(thread.writing, null);
+});
+
+test("a conversation that has been left is not shown in the next one", async () => {
+  local.set("session", "secret");
+  let answer;
+  const post = (form) => new Promise((resolve) => (answer = () => resolve(accepted(form))));
+  serveChat({ conversation: { messages: answered }, post });
+  const { chat, thread } = open();
+  await chat.resume();
+  const sending = chat.send({ text: "Still leaks.", files: [] });
+  await settle();
+  chat.startAnew();
+  answer();
+  await sending;
+  assert.deepEqual(thread.messages, []);
+  assert.equal(thread.writing, null);
 });
 
 test("nothing is being written in a closed conversation until a message has reopened it", async () => {

@@ -340,6 +340,7 @@ export class Chat {
 
   async #deliver(item, { isSecondTry = false } = {}) {
     const cancelled = this.#showSending(item);
+    const inside = this.#api.conversation;
     let posted;
     try {
       await this.#open();
@@ -359,6 +360,7 @@ export class Chat {
       return this.#refused(item, problem.notice);
     }
     this.#outbox.remove(item);
+    if (inside !== null && inside !== this.#api.conversation) return; // the customer has gone on to another
     this.#thread.show(posted.message);
     this.#attention.add(posted.message);
     this.#thread.setDelivery(item.clientId, { kind: "sent", text: t("sent") });
@@ -395,7 +397,7 @@ export class Chat {
     this.#api.conversation = posted.conversation.id;
     this.#setState(posted.conversation);
     this.#view.onStarted();
-    if (posted.begun) this.#stream.start("0");
+    if (posted.begun) this.#stream.start(0);
     else void this.#sync(); // another tab has begun it
     return posted;
   }
@@ -463,7 +465,7 @@ export class Chat {
     if (message.author === "customer") {
       const item = this.#outbox.find(message.client_id);
       if (item) this.#arrived(item);
-      else if (isNew) this.#await("writing"); // sent from another tab
+      else if (isNew && this.#thread.lastAuthor === "customer") this.#await("writing"); // sent from another tab
       return;
     }
     if (message.author !== "system") this.#await(null);
@@ -504,6 +506,7 @@ export class Chat {
   async #askJobsAhead() {
     const timer = this.#aheadTimer;
     const now = document.hidden || !this.#hasBegun ? null : await this.#api.load().catch(() => null);
+    if (now) this.#loaded(now); // it may have been answered
     if (timer !== this.#aheadTimer || this.#awaits === null || this.#hearsWholeAnswer) return;
     if (now?.jobs_ahead > 0) {
       clearTimeout(this.#slowTimer);
@@ -538,22 +541,30 @@ export class Chat {
     let problem = null;
     try {
       if (!this.#hasBegun) await this.#findConversation();
-      if (!this.#hasBegun) return;
-      const now = await this.#api.load();
-      for (const message of now.messages) this.#thread.show(message);
-      this.#attention.start(now.messages, now.attention);
-      this.#view.onLoaded(now);
-      this.#setState(now);
-      const isOpenQuestion = now.state === "assistant" && this.#thread.lastAuthor === "customer";
-      if (this.#awaits === null && isOpenQuestion) this.#await("writing");
-      this.#stream.start(String(now.last_event_id));
-      if (now.messages.length) this.#view.onStarted();
+      let isShown = false; // the customer may go on to another conversation meanwhile
+      while (this.#hasBegun && !isShown) isShown = this.#loaded(await this.#api.load());
     } catch (caught) {
       problem = caught;
     } finally {
       this.#isSyncing = false;
     }
     if (problem) await this.#notSynced(problem); // now, as it may begin anew
+  }
+
+  /** Show a conversation as it was loaded, unless the stream has told more by now. Returns false if it has been left. */
+  #loaded(now) {
+    if (now.id !== this.#api.conversation) return false;
+    this.#view.onLoaded(now);
+    if (this.#stream.start(now.last_event_id)) {
+      for (const message of now.messages) this.#thread.show(message);
+      this.#attention.start(now.messages, now.attention);
+      this.#setState(now);
+    }
+    const isOpenQuestion = this.conversation.state === "assistant" && this.#thread.lastAuthor === "customer";
+    if (!isOpenQuestion) this.#await(null);
+    else if (this.#awaits === null) this.#await("writing");
+    if (now.messages.length) this.#view.onStarted();
+    return true;
   }
 
   #notSynced(problem) {

@@ -30,15 +30,23 @@ export class EventStream {
     document.addEventListener("visibilitychange", () => this.#visibilityChanged());
   }
 
+  /**
+   * Tell what has happened since this event. Returns whether that is news: false if what came after it has been told, and
+   * goes on being told from there.
+   */
   start(lastEventId) {
+    if (this.#lastEventId > lastEventId) return false;
     this.#lastEventId = lastEventId;
-    if (!this.#stopped) return;
-    this.#stopped = false;
-    void this.#run();
+    if (this.#stopped) {
+      this.#stopped = false;
+      void this.#run();
+    }
+    return true;
   }
 
   stop() {
     this.#stopped = true;
+    this.#lastEventId = null;
     this.#abort?.abort();
     this.#retryNow();
   }
@@ -83,7 +91,8 @@ export class EventStream {
   }
 
   #receive(kind, data, id) {
-    if (id !== null) this.#lastEventId = id;
+    if (this.#stopped) return;
+    if (id !== null) this.#lastEventId = Number(id);
     if (data === null) return;
     let payload;
     try {

@@ -75,9 +75,10 @@ export class Thread {
     this.hideWriting();
   }
 
-  /** Author of the last message: customer, assistant or agent; null if there is none. */
+  /** Author of the last message: customer, assistant or agent; null if there is none. What is not sent does not count. */
   get lastAuthor() {
-    return [...this.#log.querySelectorAll(".entry")].at(-1)?.dataset.author ?? null;
+    const said = this.#log.querySelectorAll(".entry:not([data-delivery=waiting], [data-delivery=failed])");
+    return [...said].at(-1)?.dataset.author ?? null;
   }
 
   /** Whether the server has this message of the customer's. */

@@ -8,6 +8,7 @@ update is lost without an error.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import secrets
 import sqlite3
@@ -25,7 +26,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import DateTime, Dialect, MetaData, create_engine, event, text
+from sqlalchemy import DateTime, Dialect, MetaData, create_engine, event, func, select, text
 from sqlalchemy.engine import Connection, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -104,6 +105,13 @@ class Changes:
         with self._condition:
             self._condition.wait_for(lambda: self._counts[topic] != seen, timeout)
             return self._counts[topic]
+
+
+def take_turns(session: Session, name: str) -> None:
+    """Until the transaction ends, others that give this name wait here. Write transactions of SQLite do so anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+        session.execute(select(func.pg_advisory_xact_lock(key)))
 
 
 def announce(session: Session, topic: str) -> None:

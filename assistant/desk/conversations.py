@@ -12,7 +12,7 @@ from typing import NotRequired, TypedDict, Unpack
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from assistant.db import utcnow
+from assistant.db import take_turns, utcnow
 from assistant.desk import evidence, feed, inboxes, queue, state
 from assistant.desk.access import (
     AgentPrincipal,
@@ -152,6 +152,8 @@ def post_message(
     require_content(text, files)
     courtesy = _is_courtesy(desk, customer, text) if not files.attachments else False
     with desk.db.begin() as session:
+        if client_id is not None:
+            take_turns(session, f"message {client_id}")  # or two conversations would each store it at once
         conversation = state.lock_conversation(session, access_conversation(session, customer).id)
         repeated = _find_message(session, conversation.id, client_id)
         if repeated is not None:
@@ -184,7 +186,8 @@ def _require_same_text(message: Message, text: str) -> None:
 
 
 def _acknowledge_repeat(message: Message, sent: set[str], rejected: tuple[RejectedFile, ...]) -> Posted:
-    if {one.sha256 for one in message.attachments} != sent:
+    # Left out after they had arrived, files are stored: what is shown says so. More of them would be lost.
+    if not sent <= {one.sha256 for one in message.attachments}:
         raise Conflict(_USED_ID)
     return Posted(message, rejected, repeated=True)
 

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from assistant.db import Database
+from assistant.db import Database, take_turns
 from assistant.desk import identity, inboxes, mail
 from assistant.desk.access import SessionPrincipal
 from assistant.desk.desk import Desk
@@ -30,6 +30,7 @@ from assistant.text.letters import Code, Letter, Paragraph, Small
 from assistant.wording import Notice, word
 
 LASTS = timedelta(minutes=15)
+MINUTES = LASTS // timedelta(minutes=1)
 TRIES = 5
 # What one mailbox is sent at most. Strangers have 40 guesses of a million a day at anybody's address.
 A_MAILBOX = ((4, timedelta(hours=1)), (8, timedelta(days=1)))
@@ -50,7 +51,7 @@ def send_code(desk: Desk, principal: SessionPrincipal, typed: str, *, language: 
         if not identity.may_prove(row.customer):
             raise Conflict("The address of this customer is known already. End the session to prove another one.")
         mailbox = _mailbox(address)
-        _one_at_a_time(session, mailbox)
+        take_turns(session, mailbox)  # or two requests at once would both be the last one allowed
         if _has_enough(session, mailbox, desk.now()):
             if waiting_for(session, principal, now=desk.now()) != address:
                 _keep(session, desk, row, address, code=secrets.token_hex(), sent=False)
@@ -72,7 +73,7 @@ def prove(desk: Desk, principal: SessionPrincipal, given: str, *, token: str) ->
         wrong = _try(desk, known, code)
         if known is not None and wrong is None:
             known.used_at = desk.now()
-            _one_at_a_time(session, known.mailbox_hash)
+            take_turns(session, known.mailbox_hash)  # or two browsers at once would be two customers
             row = session.get_one(WidgetSession, principal.session_id)
             identity.prove(session, row, known.email, token=token)
     if wrong is not None:
@@ -156,13 +157,6 @@ def _has_enough(session: Session, mailbox: str, now: datetime) -> bool:
     return any(sent_within(span) >= most for most, span in A_MAILBOX)
 
 
-def _one_at_a_time(session: Session, mailbox: str) -> None:
-    """Until the end of the transaction: or two requests at once would both be the last one allowed, and two browsers
-    that prove an address at once would be two customers. Write transactions of SQLite wait for each other anyway."""
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(int(mailbox[:15], 16))))
-
-
 def _letter(code: str, company: str, language: str) -> Letter:
     values = {"company": company}
     return Letter(
@@ -170,7 +164,7 @@ def _letter(code: str, company: str, language: str) -> Letter:
         (
             Paragraph(word(Notice("mail_code_intro", values), language)),
             Code(code),
-            Paragraph(word(Notice("code_valid", {"n": LASTS // timedelta(minutes=1)}), language)),
+            Paragraph(word(Notice("code_valid", {"n": MINUTES}), language)),
             Small(word(Notice("mail_code_not_you"), language)),
         ),
         language,

@@ -22,8 +22,11 @@ from werkzeug.exceptions import NotFound
 FOLDER = Path(__file__).parent / "static"
 _YEAR = 31_536_000
 _DIGITS = 16
-# Comments and indentation of scripts of ours: a fifth of their compressed size.
-_REMARKS = re.compile(r"^[ \t]*(//.*|/\*\*[\s\S]*?\*/)\n|[ \t]+// .*$|^[ \t]+", re.MULTILINE)
+# Comments and indentation of scripts and styles of ours: a fifth of their compressed size.
+_REMARKS = {
+    ".js": re.compile(r"^[ \t]*(//.*|/\*\*[\s\S]*?\*/)\n|[ \t]+// .*$|^[ \t]+", re.MULTILINE),
+    ".css": re.compile(r"^[ \t]*/\*[^*]*\*/\n|^[ \t]+", re.MULTILINE),
+}
 _IMPORT = re.compile(r'^(?:import|export)\b[^"]*"\./([\w.]+)";$', re.MULTILINE)
 # Where the system's table lacks one of these or has another, browsers refuse modules.
 _TYPES = {".js": "text/javascript", ".ts": "text/plain", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -123,9 +126,10 @@ def _room(filename: str) -> str:
 
 
 def _read(name: str, path: Path) -> bytes:
-    if path.suffix != ".js" or _room(name) == "vendor":
+    remarks = _REMARKS.get(path.suffix)
+    if remarks is None or _room(name) == "vendor":
         return path.read_bytes()
-    return _REMARKS.sub("", path.read_text(encoding="utf-8")).encode()
+    return remarks.sub("", path.read_text(encoding="utf-8")).encode()
 
 
 def _type_of(path: Path) -> str:

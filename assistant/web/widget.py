@@ -23,6 +23,7 @@ from assistant.desk import (
     feed,
     inboxes,
     people,
+    proofs,
     sessions,
     site_context,
     state,
@@ -257,6 +258,7 @@ def show_widget() -> Response | tuple[Response, int]:
         "max_bytes": settings.photo_max_bytes,
         "max_chars": settings.message_max_chars,
         "accept": _accepted_files(settings),
+        "code_minutes": proofs.MINUTES if desk().sends_mail else None,
         "languages": wording.LANGUAGES,
         **words,
     }

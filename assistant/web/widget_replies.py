@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
@@ -86,5 +85,5 @@ def by_mail(session: Any, conversation: Conversation, visitor: SessionPrincipal)
         "proved": to is not None and to.proved,
         "provable": provable,
         "code_to": proofs.waiting_for(session, visitor, now=desk().now()) if provable else None,
-        "code_minutes": proofs.LASTS // timedelta(minutes=1),
+        "code_minutes": proofs.MINUTES,
     }

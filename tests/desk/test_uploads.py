@@ -297,6 +297,9 @@ def test_a_repeated_message_stores_nothing(desk: Desk) -> None:
     again = post(desk, text_file(), into=conversation.id, client_id="one")
     assert again.repeated
     assert again.message.id == first.message.id
+    without = post(desk, into=conversation.id, client_id="one")  # left out once it had arrived
+    assert without.repeated
+    assert without.message.attachments
     for number in range(10):
         with pytest.raises(Conflict):
             post(desk, text_file(data=bytes([65 + number]) * 50_000), into=conversation.id, client_id="one")

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Frame, Page, expect
 from sqlalchemy import select
 
+from assistant import sample
 from assistant.db import Database
 from assistant.models import Author, Message, WidgetSession
 from assistant.runtime import open_database
@@ -21,6 +22,7 @@ from tests.e2e.server import Server
 
 pytestmark = pytest.mark.e2e
 
+LABEL = sample.articles_dir().parent / "photos" / "robot-label.jpg"
 PARTITION = "--enable-features=ThirdPartyStoragePartitioning"
 STORES = "() => { try { localStorage.length; return true } catch { return false } }"
 
@@ -122,6 +124,18 @@ def test_the_conversation_survives_pages_and_restarts_of_the_browser(
     with profile(browser, tmp_path, blocked=blocked) as context:
         page = visit(context, f"{site.stranger}/")
         expect(chat_of(page).locator(".entry.customer")).to_contain_text(text)
+        # What could not be sent is sent from the next page, with its photo.
+        context.route("**/messages", lambda route: route.abort())
+        chat_of(page).locator("#picker").set_input_files(LABEL)
+        write(page, "See photo")
+        page.wait_for_function("Object.keys(localStorage).some((key) => key.includes('/outbox.'))")
+        context.unroute_all()
+        page.goto(f"{site.stranger}/other")
+        page.evaluate("SupportAssistant.open()")
+        last = chat_of(page).locator(".entry.customer").last
+        expect(last).to_contain_text("Sent")
+        expect(last).to_contain_text("See photo")
+        expect(last.locator(".photo")).to_have_count(1)
 
 
 def test_a_private_window_keeps_it_from_page_to_page_and_no_other_origin_gets_it(

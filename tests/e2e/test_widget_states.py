@@ -177,16 +177,19 @@ def test_files_come_by_every_way_and_an_upload_can_be_stopped(
     expect(chat.locator("#advice")).to_be_empty()
     chooser.value.set_files(LABEL)
     expect(chips).to_have_count(3)
-    chips.nth(2).get_by_role("button").click()
 
     customer.page.route(SENT, never)
     chat.locator("#send").click()
-    bar = chat.locator(".delivery progress")
-    expect(bar).to_be_visible()
+    bars = chat.locator(".entry.customer progress:visible")
+    expect(bars).to_have_count(3)
     customer.picture("uploading")
+    with customer.page.expect_request(SENT) as again:  # the upload is stopped, and begins again without it
+        chat.locator(".entry.customer").get_by_role("button", name=f"Remove {LABEL.name}").click()
+    assert LABEL.name.encode() not in (again.value.post_data_buffer or b"")
+    expect(bars).to_have_count(2)
     chat.get_by_role("button", name="Cancel").click()
     expect(chat.locator(".delivery")).to_contain_text("Not sent: You stopped the upload.")
-    expect(bar).to_have_count(0)
+    expect(bars).to_have_count(0)
     customer.page.unroute(SENT, never)
     chat.get_by_role("button", name="Try again").click()
     expect(chat.locator(".entry.customer")).to_have_attribute("data-delivery", "sent")
@@ -387,7 +390,25 @@ def test_a_proved_address_brings_the_conversations_of_other_devices_even_if_its_
     expect(chat.locator("#earlier-list .result")).to_have_count(2)
     chat.locator("#earlier-list .result:not([aria-current])").click()
     expect(chat.locator(".entry.customer")).to_contain_text("My lamp blinks.")
-    for device in (laptop, phone):
+
+    tablet = Witness(browser, pictures, width=390, height=800)  # where nothing has been written yet
+    tablet.page.goto(f"{office.server.url}/widget/")
+    chat = tablet.page.main_frame
+    chat.locator("#open-earlier").click()
+    finder = chat.locator("#find-earlier")
+    finder.get_by_role("button", name="Find conversations from another device").click()
+    tablet.picture("find-earlier")
+    finder.get_by_label("Your e-mail address").fill("kim@example.org")
+    finder.locator("input").press("Enter")
+    field = finder.get_by_label("Six-digit code")
+    expect(finder).not_to_contain_text("Replies")
+    field.fill(office.code("kim@example.org"))
+    tablet.picture("find-earlier-code")
+    field.press("Enter")
+    expect(chat.locator("#earlier-list .result")).to_have_count(2)
+    expect(finder).to_be_hidden()
+    assert tablet.complaints == []
+    for device in (laptop, phone, tablet):
         device.context.close()
 
 

@@ -4,7 +4,7 @@ import { Api } from "../../assistant/web/static/widget/api.js";
 import { Chat } from "../../assistant/web/static/widget/chat.js";
 import { local, Outbox } from "../../assistant/web/static/widget/store.js";
 import { useLanguage } from "../../assistant/web/static/widget/texts.js";
-import { catalogueOf, json, localStorage, serve, settle } from "./browser.js";
+import { catalogueOf, json, localStorage, serve, serveUploads, settle } from "./browser.js";
 
 useLanguage({ language: "en", locale: "en", texts: catalogueOf("en") });
 
@@ -20,7 +20,8 @@ class RecordingThread {
   }
 
   get lastAuthor() {
-    return this.messages.at(-1)?.author ?? null;
+    const isSaid = ({ client_id: id }) => !["waiting", "failed"].includes(this.deliveries.get(id)?.kind);
+    return this.messages.filter(isSaid).at(-1)?.author ?? null;
   }
 
   hasSent(clientId) {
@@ -35,15 +36,24 @@ class RecordingThread {
     return own < 0;
   }
 
-  showUnsent(item) {
+  showUnsent(item, onLeaveOut) {
     this.messages.push({ author: "customer", text: item.text, client_id: item.clientId });
+    this.leaveOut = (at) => onLeaveOut(item.files[at]);
   }
+
+  remove(clientId) {
+    this.messages = this.messages.filter(({ client_id }) => client_id !== clientId);
+  }
+
+  setProgress() {}
 
   setDelivery(clientId, delivery) {
     this.deliveries.set(clientId, delivery);
   }
 
-  showRejected() {}
+  showRejected(_clientId, files, onRetry) {
+    this.rejected = files.map((file) => ({ ...file, retry: () => onRetry(file) }));
+  }
 
   showNotice(text) {
     this.notices.push(text);
@@ -187,6 +197,61 @@ test("a message that a limit holds back says why, and for how long", async () =>
     assert.equal(thread.delivery.kind, "waiting");
     assert.match(thread.delivery.text, said);
   }
+});
+
+const files = ["a.jpg", "b.jpg"].map((name) => ({ name, type: "image/jpeg", blob: new Blob([name]) }));
+const sentNames = (request) => request.body.getAll("photos").map(({ name }) => name);
+
+test("a photo is left out while it uploads, and the message goes without it under the same id", async () => {
+  local.set("session", "secret");
+  serveChat({ conversation: { messages: [customer] } });
+  const uploads = [];
+  serveUploads((request) => uploads.push(request));
+  const { chat, thread } = open();
+  await chat.resume();
+  const sending = chat.send({ text: "", files });
+  await settle();
+  thread.leaveOut(0);
+  await settle();
+  assert.deepEqual(uploads.map(sentNames), [["a.jpg", "b.jpg"], ["b.jpg"]]);
+  assert.equal(uploads[0].body.get("client_id"), uploads[1].body.get("client_id"));
+  thread.leaveOut(0); // and with it, nothing is left to send
+  await sending;
+  assert.deepEqual(thread.messages, [customer]);
+  assert.equal(thread.writing, "The assistant is writing"); // still, about the message before
+  assert.deepEqual(local.keys("outbox."), []);
+});
+
+test("a photo that was refused can be sent again alone", async () => {
+  local.set("session", "secret");
+  serveChat({ conversation: { messages: [customer] } });
+  const uploads = [];
+  serveUploads((request) => {
+    uploads.push(sentNames(request));
+    const rejected = uploads.length === 1 ? [{ filename: "b.jpg", notice: { code: "storage_low", params: {} } }] : [];
+    const message = { ...customer, id: `msg_${uploads.length + 1}`, client_id: request.body.get("client_id") };
+    request.respond(201, { message, rejected_files: rejected });
+  });
+  const { chat, thread } = open();
+  await chat.resume();
+  await chat.send({ text: "See photos", files });
+  thread.rejected[0].retry();
+  await settle();
+  assert.deepEqual(uploads, [["a.jpg", "b.jpg"], ["b.jpg"]]);
+});
+
+test("if its photos are lost, a message can go without them", async () => {
+  const lost = { clientId: "left", text: "It leaks.", photos: 1, createdAt: "now", error: null };
+  local.set("outbox.left", lost);
+  const requests = serveChat({ post: accepted });
+  const { chat, thread } = open();
+  await chat.resume();
+  const [without] = thread.delivery.actions;
+  assert.equal(without.text, "Send without them");
+  without.run();
+  await settle();
+  assert.equal(thread.delivery.kind, "sent");
+  assert.equal(requests.at(-1).path, "conversations/cnv_1/events");
 });
 
 test("a message whose response is lost is sent again under the same id", async () => {

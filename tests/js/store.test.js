@@ -177,3 +177,22 @@ test("the page around the widget keeps everything, and what was kept here moves 
   heardFromPage("session", null);
   assert.equal(local.get("session"), null);
 });
+
+test("where a frame can store nothing, the page around it keeps the photos of unsent messages", async () => {
+  indexedDB.isBlocked = localStorage.isBlocked = true;
+  const [kept, stored] = [new Map(), new Map()];
+  const photos = async (key, files) => {
+    if (files === null) kept.delete(key);
+    else if (files) kept.set(key, files);
+    return kept.get(key);
+  };
+  const store = (key, raw) => (raw === null ? stored.delete(key) : stored.set(key, raw));
+  keepOnPage({}, { store, photos });
+  await new Outbox().add(item("a", [photo]));
+  keepOnPage(Object.fromEntries(stored), { store, photos });
+  const outbox = new Outbox();
+  const [found] = await outbox.load();
+  assert.deepEqual([found.files, found.isLost], [[photo], false]);
+  outbox.remove(found);
+  assert.deepEqual([kept.size, stored.size], [0, 0]);
+});

@@ -29,6 +29,7 @@ export class Chat {
   #isOpen = false; // the server has confirmed the session
   #identity = null; // what the site has signed of its customer
   #isSending = false;
+  #sending = null; // {item, stop}: what is on its way
   #isSyncing = false;
   #retry = { timer: null, pause: FIRST_RETRY };
   #awaits = null; // key of the text shown while waiting for an answer, else null
@@ -77,7 +78,7 @@ export class Chat {
     const conversation = this.#api.conversation;
     const createdAt = new Date().toISOString();
     const item = { clientId: newClientId(), text, files, createdAt, error: null, conversation };
-    this.#thread.showUnsent(item);
+    this.#showUnsent(item);
     this.#thread.setDelivery(item.clientId, { kind: "sending", text: t("sending") });
     if (navigator.onLine) this.#await(files.length ? "reading_photo" : "writing");
     await this.#outbox.add(item);
@@ -153,8 +154,8 @@ export class Chat {
 
   // The session
 
-  /** The session begins with the first message: opening the widget alone leaves no trace. */
-  async #open() {
+  /** The session begins with the first message, or with a proof: opening the widget alone leaves no trace. */
+  async begin() {
     if (this.#isOpen) return;
     this.#opening ??= this.#requestSession()
       .catch((problem) => this.#withoutIdentity(problem))
@@ -343,43 +344,67 @@ export class Chat {
     const inside = this.#api.conversation;
     let posted;
     try {
-      await this.#open();
+      await this.begin();
       const watch = { signal: cancelled, onProgress: (part) => this.#thread.setProgress(item.clientId, part) };
       posted = await (this.#hasBegun ? this.#api.send(item, watch) : this.#start(item, watch));
     } catch (problem) {
       if (cancelled.aborted) {
-        this.#await(null);
-        return this.#refused(item, { code: "upload_cancelled", params: {} });
+        this.#await(null); // nobody looks at its photos now; without one that was taken out, it is sent again
+        return this.#awaitAnswer();
       }
       if ((problem.isEnded || problem.isGone) && !isSecondTry) {
         await this.#gone(problem);
         return this.#deliver(item, { isSecondTry: true });
       }
       if (problem.isPassing) throw problem;
-      this.#await(null);
-      return this.#refused(item, problem.notice);
+      this.#refused(item, problem.notice);
+      return this.#awaitAnswer();
     }
     this.#outbox.remove(item);
     if (inside !== null && inside !== this.#api.conversation) return; // the customer has gone on to another
     this.#thread.show(posted.message);
     this.#attention.add(posted.message);
     this.#thread.setDelivery(item.clientId, { kind: "sent", text: t("sent") });
-    this.#thread.showRejected(item.clientId, posted.rejected_files);
+    this.#showRejected(item, posted.rejected_files);
     this.#view.onSent(posted.message);
-    // A message sent late starts the wait only now. Its answer may also have arrived already.
-    if (this.#awaits === null && this.#thread.lastAuthor === "customer") this.#await("writing");
+    this.#awaitAnswer(); // a message sent late starts the wait only now; its answer may also have arrived already
   }
 
   /** A message with files takes its time: its sender sees how far it is, and can stop it. Returns the signal of that. */
   #showSending(item) {
     const stop = new AbortController();
-    const actions = [{ text: t("cancel"), run: () => stop.abort() }];
-    const ofFiles = item.files.length ? { progress: true, actions } : {};
+    this.#sending = { item, stop };
+    const cancel = () => {
+      this.#refused(item, { code: "upload_cancelled", params: {} });
+      stop.abort();
+    };
+    const actions = item.files.length ? [{ text: t("cancel"), run: cancel }] : [];
     // One that the server has is sent again only to learn which of its files were refused.
     if (!this.#thread.hasSent(item.clientId)) {
-      this.#thread.setDelivery(item.clientId, { kind: "sending", text: t("sending"), ...ofFiles });
+      this.#thread.setDelivery(item.clientId, { kind: "sending", text: t("sending"), actions });
     }
     return stop.signal;
+  }
+
+  /** The message goes without this file, also if it is on its way already. */
+  #leaveOut(item, file) {
+    const isSending = this.#sending?.item === item;
+    void this.#outbox.leaveOut(item, file);
+    if (!item.text && !item.files.length) this.#discard(item);
+    if (isSending) this.#sending.stop.abort();
+  }
+
+  #discard(item) {
+    this.#outbox.remove(item);
+    this.#thread.remove(item.clientId);
+  }
+
+  /** The message went without these files. One of them alone can be sent again, or is left at that. */
+  #showRejected(item, rejected) {
+    this.#thread.showRejected(item.clientId, rejected, ({ filename }) => {
+      const file = item.files.find(({ name }) => name === filename);
+      if (file) void this.send({ text: "", files: [file] });
+    });
   }
 
   async #handOff() {
@@ -423,22 +448,19 @@ export class Chat {
 
   #showUnsent(item) {
     if (this.#thread.hasSent(item.clientId)) return this.#outbox.remove(item);
-    this.#thread.showUnsent(item);
+    this.#thread.showUnsent(item, (file) => this.#leaveOut(item, file));
     if (item.isLost && item.error === null) this.#outbox.update(item, { error: { code: "photos_lost", params: {} } });
     if (item.error !== null) this.#showFailure(item);
   }
 
   #showFailure(item) {
     const retry = () => {
-      this.#outbox.update(item, { error: null });
+      this.#outbox.update(item, { error: null, isLost: false });
       void this.#flush();
     };
-    const discard = () => {
-      this.#outbox.remove(item);
-      this.#thread.remove(item.clientId);
-    };
-    const actions = [{ text: t("discard"), run: discard }];
-    if (!item.isLost) actions.unshift({ text: t("try_again"), run: retry });
+    const actions = [{ text: t("discard"), run: () => this.#discard(item) }];
+    const isEmpty = !item.text && !item.files.length;
+    if (!isEmpty) actions.unshift({ text: t(item.isLost ? "send_without" : "try_again"), run: retry });
     const reason = wordNotices(item.error);
     const text = reason === null ? t("not_sent") : t("not_sent_because", { reason });
     this.#thread.setDelivery(item.clientId, { kind: "failed", text, actions });
@@ -465,7 +487,7 @@ export class Chat {
     if (message.author === "customer") {
       const item = this.#outbox.find(message.client_id);
       if (item) this.#arrived(item);
-      else if (isNew && this.#thread.lastAuthor === "customer") this.#await("writing"); // sent from another tab
+      else if (isNew) this.#awaitAnswer(); // sent from another tab
       return;
     }
     if (message.author !== "system") this.#await(null);
@@ -484,6 +506,13 @@ export class Chat {
     this.#thread.restartWords();
     if (this.#awaits === null) this.#await("writing");
     else this.#thread.showWriting(t(this.#awaits));
+  }
+
+  /** Show whether the customer's last message still wants an answer. */
+  #awaitAnswer() {
+    const isOpen = this.conversation.state === "assistant" && this.#thread.lastAuthor === "customer";
+    if (!isOpen) this.#await(null);
+    else if (this.#awaits === null) this.#await("writing");
   }
 
   /** Show the text of this key while an answer is awaited; null when none is. */
@@ -560,9 +589,7 @@ export class Chat {
       this.#attention.start(now.messages, now.attention);
       this.#setState(now);
     }
-    const isOpenQuestion = this.conversation.state === "assistant" && this.#thread.lastAuthor === "customer";
-    if (!isOpenQuestion) this.#await(null);
-    else if (this.#awaits === null) this.#await("writing");
+    this.#awaitAnswer();
     if (now.messages.length) this.#view.onStarted();
     return true;
   }

@@ -1,5 +1,5 @@
 // How the customer hears of replies once they have left: the address for replies, the code that proves it to be theirs, and
-// a copy of the conversation.
+// a copy of the conversation. Or, without a conversation, the address and the code alone, to find those of another device.
 
 import { make } from "./dom.js";
 import { inSeconds, joined, t, wordNotices } from "./texts.js";
@@ -8,18 +8,24 @@ export class Followup {
   #element;
   #api;
   #chat;
+  #onProved;
   #byMail = null; // {email, proved, provable, code_to, code_minutes}, or null: no mail is sent
   #state = "assistant";
   #isAsking = false;
   #code = ""; // as it is typed, until it is right or there is a new one
   #told = ""; // what came of the last action
 
-  /** @param chat {visitor, prove(code)} */
-  constructor(element, api, chat) {
+  /**
+   * @param chat {visitor, begin(), prove(code)}
+   * @param onProved without a conversation: called once the address is proved
+   */
+  constructor(element, api, chat, onProved = null) {
     this.#element = element;
     element.tabIndex = -1;
     this.#api = api;
     this.#chat = chat;
+    this.#onProved = onProved;
+    if (onProved) this.#state = "alone";
   }
 
   /** @param byMail where replies are sent, as the server says when the conversation is loaded */
@@ -53,8 +59,8 @@ export class Followup {
     const told = this.#told ? make("p.told", { role: "status", dir: "auto" }, this.#told) : null;
     const parts = [];
     if (this.#isAsking) parts.push(this.#addressForm());
-    else if (!email) parts.push(link(t("by_mail_offer"), () => this.#ask()));
-    else parts.push(said(t("by_mail_set", { email }), proved ? null : change));
+    else if (email) parts.push(said(t("by_mail_set", { email }), proved ? null : change));
+    else parts.push(link(t(this.#onProved ? "code_find" : "by_mail_offer"), () => this.#ask()));
     if (codeTo && !this.#isAsking) parts.push(...this.#codeParts(codeTo, told));
     else if (email && provable && !this.#isAsking) parts.push(link(t("code_offer"), () => this.#sendCode(email)));
     if (proved) parts.push(link(t("transcript"), () => this.#sendTranscript()));
@@ -71,11 +77,11 @@ export class Followup {
 
   #addressForm() {
     const field = make("input", { type: "email", required: true, autocomplete: "email", maxLength: 320, dir: "ltr" });
-    field.setAttribute("aria-label", t("by_mail_address"));
-    field.placeholder = t("by_mail_address");
+    field.ariaLabel = field.placeholder = t(this.#onProved ? "prechat_email" : "by_mail_address");
     field.value = this.#byMail.email ?? this.#chat.visitor.email ?? "";
-    return form(field, t("by_mail_save"), () =>
+    return form(field, t(this.#onProved ? "code_offer" : "by_mail_save"), () =>
       this.#try(async () => {
+        if (this.#onProved) return this.#requestCode(field.value);
         this.#byMail = await this.#api.setAddress(field.value);
         this.#isAsking = false;
         return this.#byMail.provable ? this.#requestCode(this.#byMail.email) : "";
@@ -99,6 +105,7 @@ export class Followup {
           if (this.#byMail.provable) throw problem; // else it is proved: an answer was lost
         });
         this.#code = "";
+        this.#onProved?.();
         return t("code_proved", { email });
       });
     const again = link(t("code_again"), () => this.#sendCode(email));
@@ -110,9 +117,11 @@ export class Followup {
   }
 
   async #requestCode(email) {
+    await this.#chat.begin();
     const { email: codeTo } = await this.#api.sendCode(email, this.#chat.visitor.language);
     this.#byMail.code_to = codeTo;
     this.#code = "";
+    this.#isAsking = false;
     return "";
   }
 

@@ -7,6 +7,7 @@ export class ParentPage {
   #allowed;
   #origin = null;
   #handlers;
+  #asked = []; // what resolves each question, by its number
 
   /**
    * @param origins origins that may embed the widget, besides its own; "https://*.shop.example" allows every subdomain
@@ -35,11 +36,17 @@ export class ParentPage {
     if (this.#origin) window.parent.postMessage({ from: NAME, type, ...details }, this.#origin);
   }
 
+  /** Ask the page. Resolves to the value that it answers. */
+  ask(type, details) {
+    return new Promise((resolve) => this.tell(type, { ...details, id: this.#asked.push(resolve) - 1 }));
+  }
+
   #receive(event) {
     if (event.source !== window.parent || !this.#allowed.some((pattern) => matches(event.origin, pattern))) return;
     const message = event.data;
     if (typeof message !== "object" || message === null || message.from !== NAME) return;
     this.#origin = event.origin;
+    if (message.type === "answer") this.#asked[message.id]?.(message.value);
     const handler = Object.hasOwn(this.#handlers, message.type) ? this.#handlers[message.type] : null;
     handler?.(message);
   }

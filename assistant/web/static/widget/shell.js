@@ -110,6 +110,24 @@
     }
   };
   const keep = (key, value) => remember("localStorage", KEPT + key, value);
+  // Photos of unsent messages are too large for that.
+  const inDatabase = (work) =>
+    new Promise((resolve, reject) => {
+      const opening = indexedDB.open(NAME, 1);
+      opening.onupgradeneeded = () => opening.result.createObjectStore("photos");
+      opening.onerror = reject;
+      opening.onsuccess = () => {
+        const database = opening.result;
+        const transaction = database.transaction("photos", "readwrite");
+        const request = work(transaction.objectStore("photos"));
+        transaction.oncomplete = transaction.onabort = () => resolve(request.result, database.close());
+      };
+    }).catch(() => null); // it is blocked or full
+  const keepPhotos = (key, value) =>
+    inDatabase((store) => {
+      if (value === undefined) return store.get(KEPT + key);
+      return value === null ? store.delete(KEPT + key) : store.put(value, KEPT + key);
+    });
   const listen = (target, kind, listener) => target.addEventListener(kind, listener, { signal: ended });
 
   const side = position === "left" ? "left" : "right";
@@ -152,6 +170,7 @@
     close,
     resize: ({ large }) => panel.classList.toggle("large", large === true),
     store: ({ key, value }) => keep(key, value),
+    photos: async ({ id, key, value }) => post("answer", { id, value: await keepPhotos(key, value) }),
     claim: ({ key, value }) => post("stored", { key, value: keep(key) ?? keep(key, value) ?? value }),
     trouble: ({ detail }) => console.error(`SupportAssistant: ${detail}`),
     started: () => remember("localStorage", "assistant.started", "1"),
@@ -181,6 +200,7 @@
   function logout() {
     const { session } = kept();
     for (const key of Object.keys(kept())) keep(key, null);
+    void inDatabase((store) => store.delete(IDBKeyRange.bound(KEPT, `${KEPT}\uffff`)));
     if (session) keep("ending", session);
     remember("localStorage", "assistant.started", null);
     options.identity = null;
@@ -224,7 +244,7 @@
     const hasFocus = root.activeElement !== null; // or the customer has gone on to something else
     setReady(true);
     const before = waiting.splice(0);
-    post("hello", { options, stored: kept() });
+    post("hello", { options, stored: kept(), keepsPhotos: true });
     for (const message of before) post(message.type, message);
     if (isOpen) tellOpened(hasFocus);
   }

@@ -9,7 +9,7 @@ const PHOTOS = "photos";
 const ITEM = "outbox.";
 
 const memory = new Map(); // of the page around us, what it keeps; else what could not be stored
-let page = null; // {store(key, raw), claim(key, raw)}
+let page = null; // {store(key, raw), claim(key, raw), photos}
 const claims = new Map(); // what resolves a claim, by its key
 
 /** Each inbox has a store of its own: the pages of several may share this one. The page around us sees to that itself. */
@@ -75,7 +75,8 @@ export const local = {
 /**
  * Let the page around us keep everything from now on. What earlier versions kept here moves there.
  * @param stored what it has: JSON by key
- * @param keeper {store(key, json or null), claim(key, json)}
+ * @param keeper {store(key, json or null), claim(key, json), photos(key, files)}; `photos` resolves to those that it has,
+ *   once it has kept these, if any are given, or removed them, if null; pages whose script is older lack it
  */
 export function keepOnPage(stored, keeper) {
   memory.clear();
@@ -164,6 +165,14 @@ export class Outbox {
     if (item.files.length) void photos.remove(item.clientId);
   }
 
+  /** Take a file out of a message that is still unsent. */
+  async leaveOut(item, file) {
+    item.files = item.files.filter((one) => one !== file);
+    await photos.set(item.clientId, item.files); // before their number: too few count as lost, too many would be sent
+    if (this.#items.includes(item)) this.#save(item);
+    else void photos.remove(item.clientId);
+  }
+
   clear() {
     for (const item of this.#items) this.remove(item);
   }
@@ -197,9 +206,12 @@ export function newToken() {
 }
 
 const photos = {
-  get: (key) => inDatabase("readonly", (store) => store.get(key)),
-  set: (key, value) => inDatabase("readwrite", (store) => store.put(value, key)),
-  remove: (key) => inDatabase("readwrite", (store) => store.delete(key)),
+  get: async (key) => (await page?.photos?.(key)) ?? inDatabase("readonly", (store) => store.get(key)),
+  set: (key, value) => page?.photos?.(key, value) ?? inDatabase("readwrite", (store) => store.put(value, key)),
+  remove(key) {
+    void page?.photos?.(key, null);
+    return inDatabase("readwrite", (store) => store.delete(key));
+  },
 };
 
 /** The result of one request; null if IndexedDB is blocked, when photos last as long as the page. */

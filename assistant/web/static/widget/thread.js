@@ -121,14 +121,16 @@ export class Thread {
     this.#drawDays();
     for (const state of this.#log.querySelectorAll("[data-delivery=sent] .delivery span"))
       state.textContent = t("sent");
+    for (const button of this.#log.querySelectorAll(".unsent button"))
+      button.ariaLabel = t("remove", { name: button.value });
   }
 
-  /** Show a message that the server has not acknowledged. */
-  showUnsent(item) {
+  /** Show a message that the server has not acknowledged. `onLeaveOut` takes one of its files out of it. */
+  showUnsent(item, onLeaveOut) {
     const message = { author: "customer", text: item.text, created_at: item.createdAt, attachments: [], citations: [] };
     const entry = this.#entry(message);
     const photos = make("div.photos");
-    for (const file of item.files) photos.append(localFile(file));
+    for (const file of item.files) photos.append(this.#unsentFile(file, onLeaveOut));
     if (item.files.length) entry.querySelector(".bubble").before(photos);
     if (!item.text) entry.querySelector(".bubble").hidden = true;
     this.#byClientId.set(item.clientId, entry);
@@ -137,8 +139,24 @@ export class Thread {
     this.#jumpToEnd();
   }
 
-  /** Set the line under a message of the customer's. `actions` are {text, run}; `progress` shows a bar, for `setProgress`. */
-  setDelivery(clientId, { kind, text, actions = [], progress = false }) {
+  /** A file of an unsent message: how far it is, and a button that takes it out. */
+  #unsentFile(file, onLeaveOut) {
+    const { name, blob } = file;
+    const remove = make("button.icon-button", { type: "button", value: name, "aria-label": t("remove", { name }) });
+    const bar = make("progress", { max: blob.size, value: 0, "aria-label": name });
+    const holder = make("span.unsent", {}, localFile(file), bar, remove);
+    remove.append(icon("close"));
+    remove.addEventListener("click", () => {
+      const next = holder.nextElementSibling ?? holder.previousElementSibling;
+      holder.remove();
+      (next?.querySelector("button") ?? this.#scroller).focus();
+      onLeaveOut(file);
+    });
+    return holder;
+  }
+
+  /** Set the line under a message of the customer's. `actions` are {text, run}. */
+  setDelivery(clientId, { kind, text, actions = [] }) {
     const entry = this.#byClientId.get(clientId);
     const place = entry?.querySelector(".delivery");
     if (!place) return;
@@ -150,25 +168,33 @@ export class Thread {
     else if (this.#times.get(entry) !== UNSENT && !this.#isKnown(entry)) this.#place(entry, UNSENT);
     const symbol = { sent: "check", failed: "warn", waiting: "clock", sending: "clock" }[kind];
     place.replaceChildren(icon(symbol), make("span", { dir: "auto" }, text));
-    if (progress) place.append(make("progress", { max: 1, value: 0, "aria-label": text }));
-    for (const action of actions) {
-      place.append(make("button.link", { type: "button", onclick: action.run }, action.text));
-    }
+    for (const action of actions) place.append(link(action.text, action.run));
     if (hadFocus) (place.querySelector("button") ?? this.#scroller).focus();
   }
 
-  /** How much of a message's files has been sent: 0 to 1. */
+  /** How much of a message's files has been sent, 0 to 1: they go one after the other. */
   setProgress(clientId, part) {
-    const bar = this.#byClientId.get(clientId)?.querySelector(".delivery progress");
-    if (bar) bar.value = part;
+    const bars = [...(this.#byClientId.get(clientId)?.querySelectorAll(".unsent progress") ?? [])];
+    let sent = part * bars.reduce((sum, { max }) => sum + max, 0);
+    for (const bar of bars) {
+      bar.value = Math.max(0, Math.min(sent, bar.max));
+      sent -= bar.max;
+    }
   }
 
-  /** Show the files that the server rejected, and why, under their message. */
-  showRejected(clientId, files) {
+  /** Show the files that the server rejected, and why, under their message; `onRetry` sends one of them again. */
+  showRejected(clientId, files, onRetry) {
     const entry = this.#byClientId.get(clientId);
     for (const file of files) {
       const text = wordNotices(file.notice) ?? t("file_refused", { name: file.filename });
-      entry?.append(make("p.rejected", { role: "alert" }, icon("warn"), make("span", { dir: "auto" }, text)));
+      const line = make("p.rejected", { role: "alert" }, icon("warn"), make("span", { dir: "auto" }, text));
+      const leave = (then) => () => {
+        line.remove();
+        this.#scroller.focus();
+        then?.(file);
+      };
+      line.append(link(t("try_again"), leave(onRetry)), link(t("discard"), leave()));
+      entry?.append(line);
     }
     this.#follow(false);
   }
@@ -396,6 +422,10 @@ export class Thread {
     });
     return button;
   }
+}
+
+function link(text, run) {
+  return make("button.link", { type: "button", onclick: run }, text);
 }
 
 /** Quoted mail or a signature, folded. */

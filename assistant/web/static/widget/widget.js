@@ -76,6 +76,9 @@ const chat = new Chat({
   },
 });
 const followup = new Followup(find("followup"), api, chat);
+// Of whoever has no conversation here: an address that they prove leads to those of their other devices.
+const unproved = { provable: true, code_minutes: config.code_minutes };
+const finder = new Followup(find("find-earlier"), api, chat, () => openEarlier());
 const screens = new Screens({ help: find("help"), article: find("article"), earlier: find("earlier") });
 const help = new Help(
   {
@@ -122,6 +125,7 @@ const pageKeeper = {
   store: (key, value) => parentPage.tell("store", { key, value }),
   claim: (key, value) => parentPage.tell("claim", { key, value }),
 };
+const photosOnPage = (key, value) => parentPage.ask("photos", { key, value });
 const prechat = new Prechat(find("prechat"), config.prechat, {
   onDone: () => {
     chat.introduce(prechat.person);
@@ -131,11 +135,11 @@ const prechat = new Prechat(find("prechat"), config.prechat, {
   },
 });
 const parentPage = new ParentPage(config.origins, config.parent, {
-  hello: ({ options, stored }) => {
+  hello: ({ options, stored, keepsPhotos }) => {
     setAccent(options?.accent);
     setTheme(options?.theme);
     api.siteContext = readContext(options?.context);
-    if (stored) keepOnPage(stored, pageKeeper);
+    if (stored) keepOnPage(stored, keepsPhotos ? { ...pageKeeper, photos: photosOnPage } : pageKeeper);
     visitor = visitorFrom(options);
     meet();
     find("close").hidden = false;
@@ -184,6 +188,7 @@ onLanguage(() => {
   showSeen();
   showElsewhere(elsewhere);
   followup.draw();
+  finder.draw();
   help.reword();
   showConnection(true);
 });
@@ -191,7 +196,7 @@ document.addEventListener("visibilitychange", look);
 find("text").addEventListener("input", () => attention.typed());
 find("person").addEventListener("click", askForPerson);
 for (const button of document.querySelectorAll(".open-help")) button.addEventListener("click", () => help.open());
-find("open-earlier").addEventListener("click", () => earlier.open());
+find("open-earlier").addEventListener("click", openEarlier);
 find("start-new").addEventListener("click", startAnew);
 new EndButton(find("under"), find("end"), {
   onEnd: () => chat.end().catch(() => composer.showNotice(t("help_failed"))),
@@ -290,6 +295,11 @@ function showWelcome() {
   find("welcome").hidden = !thread.isEmpty;
   find("end").hidden = thread.isEmpty || chat.conversation.state === "closed";
   document.body.classList.toggle("asking", thread.isEmpty && prechat.isAsking);
+}
+
+function openEarlier() {
+  finder.load(config.code_minutes && !chat.isKnown ? unproved : null);
+  void earlier.open();
 }
 
 function startAnew() {

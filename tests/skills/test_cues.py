@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from assistant.engine.models.multilingual import offline_multilingual
 from assistant.skills import cue_heads, cues
 from assistant.skills.cues import FIELDS, SIGNALS
 from assistant.skills.language import courtesy, wants_person
@@ -42,7 +44,7 @@ def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(heads.slope, again[name].slope)
         for layer, layer_again in zip(heads.layers, again[name].layers, strict=True):
             np.testing.assert_array_equal(layer[0], layer_again[0])
-    assert cue_heads.FILE.stat().st_size < 2_000_000
+    assert cue_heads.FILE.stat().st_size < 2_500_000
 
 
 @pytest.mark.parametrize("text", ["👍", "Thanks!", "thank you so much", "Vielen Dank", "merci beaucoup", "ok, gracias"])
@@ -58,3 +60,16 @@ def test_without_an_embedder_content_is_no_courtesy(text: str) -> None:
 @pytest.mark.parametrize("text", ["I want to talk to a person", "Ich möchte mit einem Mitarbeiter sprechen"])
 def test_a_plain_wish_for_a_person_is_heard_without_an_embedder(text: str) -> None:
     assert wants_person(text)
+
+
+@pytest.mark.slow
+def test_goods_that_are_damaged_or_make_a_noise_are_no_danger_and_dangers_are_found() -> None:
+    # Nothing in this file may be used for fitting.
+    lines = Path(__file__).with_name("unseen_messages.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    capabilities = fake_capabilities(second_embedder=offline_multilingual())
+    dangerous = {row["text"]: cues.read(row["text"], capabilities).shows("dangerous") for row in rows}
+    cried = [row["text"] for row in rows if row["priority"] != "urgent" and dangerous[row["text"]]]
+    missed = [row["text"] for row in rows if row["priority"] == "urgent" and not dangerous[row["text"]]]
+    assert len(cried) <= 0.05 * sum(row["priority"] != "urgent" for row in rows), cried
+    assert len(missed) <= 0.11 * sum(row["priority"] == "urgent" for row in rows), missed

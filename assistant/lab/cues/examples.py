@@ -45,6 +45,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "standstill": Kind(None, "urgent", None, "yes"),
         "decision": Kind(None, "high", None, "yes"),
         "severe": Kind(None, "high", "negative", None),
+        "damaged": Kind(None, "high", None, "no"),
         "fault": Kind(),
         "question": Kind(),
         "task": Kind(),
@@ -113,12 +114,11 @@ def languages() -> tuple[str, ...]:
 
 
 def examples(seed: int = 0) -> list[Example]:
-    """All messages, the same for the same ``seed``."""
-    random = Random(seed)
+    """All messages, the same for the same ``seed``. What is made from a line does not depend on those before it."""
     found: dict[tuple[str, str], Example] = {}
     for folder in (SEEDS, _SHORT):
         for language in languages():
-            for example in _of(folder, language, random):
+            for example in _of(folder, language, seed):
                 found.setdefault((language, example.text), example)
     return list(found.values())
 
@@ -131,10 +131,11 @@ def seeds(folder: Path, language: str) -> tuple[Mapping[str, Sequence[str]], Map
     return {kind: text.strip().splitlines() for kind, text in values.items()}, words
 
 
-def _of(folder: Path, language: str, random: Random) -> Iterator[Example]:
+def _of(folder: Path, language: str, seed: int) -> Iterator[Example]:
     lines, words = seeds(folder, language)
     for kind, some in lines.items():
         for line in some:
+            random = Random(f"{seed} {language} {kind} {line}")
             # A line with alternatives is many messages, but not as many as it has combinations.
             for _ in range(1 + min(5, 2 * len(_SLOT.findall(line)))):
                 text = _typed(_fill(line, words, random), random)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ _FOLDS = 4
 _EMBED_AT_ONCE = 64
 _RIDGE = 10.0  # inverse strength of the penalty on the letters' weights
 _SHARED_BY = 2  # seeds that an n-gram has to stand in to count
-# Of the network over sentence vectors, chosen on messages of held-out seeds.
+# Of the networks over sentence vectors, chosen on messages of held-out seeds.
+_NETWORKS = 3
 _HIDDEN, _DROPPED, _DECAY, _RATE = 128, 0.3, 0.1, 2e-3
 _EPOCHS, _BATCH = 15, 128
 _SPREAD = 20.0  # mean length of the centred vectors, so that a unit's input has about variance one
@@ -153,34 +155,41 @@ def _by_letters(seen: Any, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _by_meaning(vectors: np.ndarray, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Two layers, fitted on all outputs together; what is unknown costs nothing."""
+    """Two layers, fitted on all outputs together; what is unknown costs nothing. The mean of several networks that
+    begin and see noise differently is one network with their units side by side."""
     import torch
     from torch import nn
 
     random = torch.Generator().manual_seed(0)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = nn.Sequential(
-            nn.Linear(vectors.shape[1], _HIDDEN), nn.ReLU(), nn.Dropout(_DROPPED), nn.Linear(_HIDDEN, len(OUTPUTS))
-        )
-        scale = _SPREAD / float(np.linalg.norm(vectors, axis=1).mean())
-        seen, known = torch.tensor(vectors * scale), torch.tensor(~np.isnan(labels)).float()
-        wanted = torch.tensor(np.nan_to_num(labels)).float()
-        # A rare cue counts more, by the root of how rare it is.
-        rarity = torch.tensor(np.sqrt(np.nansum(labels == 0, axis=0) / np.nansum(labels == 1, axis=0))).float()
-        loss = nn.BCEWithLogitsLoss(pos_weight=rarity, reduction="none")
-        optimizer = torch.optim.AdamW(net.parameters(), lr=_RATE, weight_decay=_DECAY)
-        for _ in range(_EPOCHS):
-            for rows in torch.split(torch.randperm(len(seen), generator=random), _BATCH):
-                noisy = seen[rows] + _NOISE * torch.randn(seen[rows].shape, generator=random)
-                cost = (loss(net(noisy), wanted[rows]) * known[rows]).sum() / known[rows].sum()
-                optimizer.zero_grad()
-                cost.backward()
-                optimizer.step()
-    first, last = [
-        (layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in net if isinstance(layer, nn.Linear)
+    scale = _SPREAD / float(np.linalg.norm(vectors, axis=1).mean())
+    seen, known = torch.tensor(vectors * scale), torch.tensor(~np.isnan(labels)).float()
+    wanted = torch.tensor(np.nan_to_num(labels)).float()
+    sizes = (vectors.shape[1], _HIDDEN, len(OUTPUTS))
+    layers = [
+        nn.Parameter((2 * torch.rand(_NETWORKS, rows, units, generator=random) - 1) / inputs**0.5)
+        for inputs, units in pairwise(sizes)
+        for rows in (inputs, 1)  # weights, bias
     ]
-    return [(first[0] * scale, first[1]), last]
+    # A rare cue counts more, by the root of how rare it is.
+    rarity = torch.tensor(np.sqrt(np.nansum(labels == 0, axis=0) / np.nansum(labels == 1, axis=0))).float()
+    loss = nn.BCEWithLogitsLoss(pos_weight=rarity, reduction="none")
+    optimizer = torch.optim.AdamW(layers, lr=_RATE, weight_decay=_DECAY)
+    weights, bias, last_weights, last_bias = layers
+    for _ in range(_EPOCHS):
+        for rows in torch.split(torch.randperm(len(seen), generator=random), _BATCH):
+            noise = torch.randn(_NETWORKS, *seen[rows].shape, generator=random)
+            hidden = torch.relu(torch.baddbmm(bias, seen[rows] + _NOISE * noise, weights))
+            kept = torch.rand(hidden.shape, generator=random) >= _DROPPED
+            scores = torch.baddbmm(last_bias, hidden * kept / (1 - _DROPPED), last_weights)
+            cost = (loss(scores, wanted[rows].expand_as(scores)) * known[rows]).sum() / known[rows].sum()
+            optimizer.zero_grad()
+            cost.backward()
+            optimizer.step()
+    first, first_bias, last, bias_of_last = (layer.detach().numpy() for layer in layers)
+    return [
+        (np.concatenate(first, axis=1) * scale, first_bias.ravel()),
+        (np.concatenate(last) / _NETWORKS, bias_of_last.mean(axis=0).ravel()),
+    ]
 
 
 def _platt(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -329,6 +329,29 @@ def test_the_keyboard_alone_does_everything(browser: Browser, server: Server, si
     assert customer.complaints == []
 
 
+def rate(customer: Witness, chat: Frame) -> None:
+    """Four of five, which an event tells before the answer does; then the same again."""
+    chat.get_by_role("radio", name="Good", exact=True).check()
+    chat.get_by_label("What should we know?").fill("Quick!")
+    customer.picture("rating")
+    answered: list[Callable[[], None]] = []
+
+    def hold(route: Route) -> None:
+        response = route.fetch()
+        answered.append(lambda: route.fulfill(response=response))
+
+    customer.page.route(re.compile("/rating$"), hold)
+    send, change = (chat.get_by_role("button", name=name) for name in ("Send rating", "Change"))
+    send.press("Enter")
+    expect(chat.locator("#csat")).to_contain_text("Good (4/5)")  # told by an event, before the answer
+    expect(change).to_be_focused()
+    answered.pop()()
+    customer.page.unroute_all()
+    change.press("Enter")
+    send.press("Enter")  # the same again
+    expect(change).to_be_focused()
+
+
 def test_a_conversation_is_given_back_ended_rated_and_found_again(
     browser: Browser, server: Server, pictures: Path
 ) -> None:
@@ -355,25 +378,7 @@ def test_a_conversation_is_given_back_ended_rated_and_found_again(
     expect(chat.get_by_role("button", name="End", exact=True)).to_be_focused()
     keyboard.press("Enter")
     expect(chat.locator("body")).to_have_attribute("data-state", "closed")
-    chat.get_by_role("radio", name="Good", exact=True).check()
-    chat.get_by_label("What should we know?").fill("Quick!")
-    customer.picture("rating")
-    answered: list[Callable[[], None]] = []
-
-    def hold(route: Route) -> None:
-        response = route.fetch()
-        answered.append(lambda: route.fulfill(response=response))
-
-    customer.page.route(re.compile("/rating$"), hold)
-    send, change = (chat.get_by_role("button", name=name) for name in ("Send rating", "Change"))
-    send.press("Enter")
-    expect(chat.locator("#csat")).to_contain_text("Good (4/5)")  # told by an event, before the answer
-    expect(change).to_be_focused()
-    answered.pop()()
-    customer.page.unroute_all()
-    change.press("Enter")
-    send.press("Enter")  # the same again
-    expect(change).to_be_focused()
+    rate(customer, chat)
     expect(page.locator("#status")).to_contain_text("4 of 5")
     agent.picture("console-rated")
 

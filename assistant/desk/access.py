@@ -68,12 +68,16 @@ class AgentPrincipal:
         return self.role is AgentRole.ADMIN
 
     @property
+    def leads(self) -> bool:
+        return self.role in (AgentRole.LEAD, AgentRole.ADMIN)
+
+    @property
     def may_write(self) -> bool:
         return self.role is not AgentRole.VIEWER
 
     @property
     def sees_every_ticket(self) -> bool:
-        return self.role in (AgentRole.LEAD, AgentRole.ADMIN) or (not self.may_write and self.team_id is None)
+        return self.leads or (not self.may_write and self.team_id is None)
 
 
 @dataclass(frozen=True)

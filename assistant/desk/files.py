@@ -16,7 +16,7 @@ from assistant.db import Database
 from assistant.errors import Gone, Unsupported
 from assistant.media.files import Upload
 from assistant.media.photo import Limits, Photo, normalise
-from assistant.models import Agent, Attachment, Figure, Inbox, Source, SourceFile
+from assistant.models import Agent, Attachment, Figure, Inbox, Source, SourceFile, WrittenPicture
 from assistant.settings import Settings
 from assistant.storage import Storage
 
@@ -34,6 +34,7 @@ NAMED_IN: tuple[Named, ...] = (
     Figure.sha256,
     Figure.thumbnail_sha256,
     SourceFile.sha256,
+    WrittenPicture.sha256,
     Inbox.logo_sha256,
     Agent.picture_sha256,
 )
@@ -91,6 +92,7 @@ def _digests_with_names(session: Session) -> set[tuple[str, str]]:
         *rows(Figure.sha256, literal("Figure"), Figure.public_id),
         *rows(Figure.thumbnail_sha256, literal("The small version of figure"), Figure.public_id),
         *rows(SourceFile.sha256, literal("File"), SourceFile.name, literal("of source"), source),
+        *rows(WrittenPicture.sha256, literal("The picture"), WrittenPicture.name, literal("of an article")),
         *rows(Inbox.logo_sha256, literal("The logo of inbox"), Inbox.key),
         *rows(Agent.picture_sha256, literal("The picture of agent"), Agent.email),
     }

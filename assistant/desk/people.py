@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
@@ -17,7 +17,7 @@ from assistant.desk.desk import Desk
 from assistant.desk.files import keep_picture
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.media.files import Upload
-from assistant.models import Agent, AgentRole, Customer, Team, Ticket, TicketStatus, VerifiedBy
+from assistant.models import Agent, AgentRole, Customer, CustomerMerge, Team, Ticket, TicketStatus, VerifiedBy
 from assistant.text.folding import address
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
@@ -207,7 +207,20 @@ def find_or_add_customer(
 def _find_customer(session: Session, email: str | None, external_id: str | None) -> Customer | None:
     if external_id:
         return session.scalar(select(Customer).where(Customer.external_id == external_id))
-    return find_by_address(session, email) if email else None
+    if not email:
+        return None
+    return find_by_address(session, email) or _merged_from(session, email)
+
+
+def _merged_from(session: Session, email: str) -> Customer | None:
+    """Whom the customer known by this address has been merged into. Only machines are told: whoever proves the address
+    in a browser is not thereby somebody whom an agent took for them."""
+    query = select(CustomerMerge).join(CustomerMerge.away).where(*_known_by(email)).order_by(CustomerMerge.id)
+    merge, customer = session.scalars(query.limit(1)).first(), None
+    while merge is not None:
+        customer = merge.into
+        merge = session.scalar(select(CustomerMerge).where(CustomerMerge.from_id == customer.id))
+    return customer
 
 
 def rename(session: Session, customer: Customer, *, name: str | None, email: str | None) -> None:
@@ -220,10 +233,12 @@ def rename(session: Session, customer: Customer, *, name: str | None, email: str
 
 def find_by_address(session: Session, email: str) -> Customer | None:
     """The customer known by this address, and by no id of a site."""
-    query = select(Customer).where(
-        Customer.email == email, Customer.external_id.is_(None), Customer.verified_at.is_not(None)
-    )
+    query = select(Customer).where(*_known_by(email), Customer.id.not_in(select(CustomerMerge.from_id)))
     return session.scalar(query.order_by(Customer.id).limit(1))
+
+
+def _known_by(email: str) -> tuple[ColumnElement[bool], ...]:
+    return Customer.email == email, Customer.external_id.is_(None), Customer.verified_at.is_not(None)
 
 
 def find_customers(session: Session, who: str) -> Sequence[Customer]:

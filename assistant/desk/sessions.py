@@ -26,7 +26,7 @@ from assistant.db import Database, utcnow
 from assistant.desk import people
 from assistant.desk.access import SessionPrincipal
 from assistant.errors import Invalid, NotFound, Unauthenticated
-from assistant.models import Conversation, Customer, Inbox, VerifiedBy, WidgetSession
+from assistant.models import Conversation, Customer, CustomerMerge, CustomerNote, Inbox, VerifiedBy, WidgetSession
 from assistant.wording import Notice
 
 LASTS = timedelta(days=30)  # since it was last used
@@ -255,8 +255,12 @@ def sweep(db: Database, *, now: datetime) -> None:
 
 
 def remove_if_empty(session: Session, customer_id: int) -> None:
-    """Remove a customer who has no conversation and no session."""
+    """Remove a customer who has no conversation and no session, of whom nobody noted anything, and who is not kept to
+    be told apart from another again."""
     used = or_(
+        select(CustomerNote.id).where(CustomerNote.customer_id == Customer.id).exists(),
+        select(CustomerMerge.id).where(CustomerMerge.from_id == Customer.id).exists(),
+        select(CustomerMerge.id).where(CustomerMerge.into_id == Customer.id).exists(),
         select(Conversation.id).where(Conversation.customer_id == Customer.id).exists(),
         select(WidgetSession.id).where(WidgetSession.customer_id == Customer.id).exists(),
     )

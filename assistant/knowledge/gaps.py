@@ -172,6 +172,12 @@ def list_gaps(
     return summaries
 
 
+def questions_of(session: Session, gap_id: int, *, limit: int = 20) -> list[str]:
+    """What was asked, each question once, the newest first."""
+    query = select(GapQuestion.text).where(GapQuestion.gap_id == gap_id).order_by(GapQuestion.asked_at.desc())
+    return list(dict.fromkeys(session.scalars(query.limit(limit))))
+
+
 def finish_gap(session: Session, public_id: str, *, by: AgentPrincipal | None = None) -> Gap:
     """Mark the article as written. Doing so twice is a no-op. If it is asked about later, the gap opens again."""
     gap = get_gap(session, public_id)

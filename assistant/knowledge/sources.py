@@ -26,7 +26,7 @@ from assistant.db import utcnow
 from assistant.desk import inboxes, queue
 from assistant.desk.desk import Desk
 from assistant.errors import AssistantError, Conflict, Gone, Invalid, NotFound, TooLarge
-from assistant.knowledge import embedding, figures, indexing, solved
+from assistant.knowledge import embedding, figures, indexing, solved, writing
 from assistant.knowledge.imports import Importer, ImportReport
 from assistant.media.files import Upload, safe_filename
 from assistant.models import Article, Source, SourceFile, SourceKind, SourcePage
@@ -175,7 +175,10 @@ def files_of(session: Session, source: Source) -> list[SourceFile]:
 
 
 def remove_source(session: Session, source: Source) -> int:
-    """Remove a source and all its articles. Returns how many there were."""
+    """Remove a source and all its articles. Returns how many there were. Raises `Conflict` for what is written in the
+    console: that is withdrawn there, article by article."""
+    if source.kind is SourceKind.WRITTEN:
+        raise Conflict("Articles that are written here are withdrawn one by one, on their pages.")
     gone = session.execute(delete(Article).where(Article.source == source.name).returning(Article.id)).all()
     session.delete(source)
     return len(gone)
@@ -220,6 +223,13 @@ def set_interval(session: Session, source: Source, minutes: int | None, *, now: 
 def request_solved(session: Session) -> Source:
     """Have the next free worker look through solved tickets and import what was approved."""
     source = add_source(session, kind=SourceKind.SOLVED)
+    request_sync(session, source)
+    return source
+
+
+def request_written(session: Session) -> Source:
+    """Have the next free worker serve what is published of the articles written in the console."""
+    source = add_source(session, kind=SourceKind.WRITTEN, name=writing.SOURCE_NAME)
     request_sync(session, source)
     return source
 
@@ -319,6 +329,8 @@ def _listing(desk: Desk, source: Source) -> Iterator[Listing]:
         yield _website(desk, source)
     elif source.kind is SourceKind.SOLVED:
         yield solved.list_answers(desk)
+    elif source.kind is SourceKind.WRITTEN:
+        yield writing.list_published(desk)
     else:
         with tempfile.TemporaryDirectory(prefix="articles-") as folder:
             with desk.db.read() as session:

@@ -21,6 +21,7 @@ from assistant.models.inboxes import DEFAULT_INBOX, Inbox
 from assistant.models.jobs import Event, IdempotencyKey, Job, JobStatus
 from assistant.models.knowledge import (
     Article,
+    ArticleVersion,
     EmbeddingModel,
     EmbeddingModelState,
     Figure,
@@ -40,10 +41,23 @@ from assistant.models.knowledge import (
     Vector,
     VectorKind,
     Visibility,
+    WrittenArticle,
+    WrittenPicture,
 )
 from assistant.models.macros import Macro
 from assistant.models.mails import Mail, MailState
-from assistant.models.people import Agent, AgentRole, APIKey, Assignment, Customer, Team, VerifiedBy
+from assistant.models.people import (
+    Agent,
+    AgentRole,
+    APIKey,
+    Assignment,
+    Customer,
+    CustomerMerge,
+    CustomerNote,
+    Team,
+    VerifiedBy,
+)
+from assistant.models.reports import ReportCount, ReportState
 from assistant.models.sla import SLAClock, SLAPolicy, SLATarget
 from assistant.models.tickets import (
     Draft,
@@ -73,6 +87,7 @@ __all__ = [
     "Agent",
     "AgentRole",
     "Article",
+    "ArticleVersion",
     "Assignment",
     "Attachment",
     "AttachmentKind",
@@ -84,6 +99,8 @@ __all__ = [
     "Conversation",
     "ConversationState",
     "Customer",
+    "CustomerMerge",
+    "CustomerNote",
     "Draft",
     "DraftStatus",
     "EmbeddingModel",
@@ -114,6 +131,8 @@ __all__ = [
     "Presence",
     "Priority",
     "Rating",
+    "ReportCount",
+    "ReportState",
     "RunOutcome",
     "SLAClock",
     "SLAPolicy",
@@ -145,4 +164,6 @@ __all__ = [
     "VerifiedBy",
     "Visibility",
     "WidgetSession",
+    "WrittenArticle",
+    "WrittenPicture",
 ]

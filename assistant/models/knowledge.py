@@ -115,6 +115,7 @@ class SourceKind(StrEnum):
     WEBSITE = "website"  # by its sitemap
     FILES = "files"  # sent through the console
     SOLVED = "solved_tickets"  # questions and answers that an agent has approved
+    WRITTEN = "written"  # in the console: the published versions of `WrittenArticle`
 
 
 class Source(Base):
@@ -246,6 +247,57 @@ class GapQuestion(Base):
     embedding_model: Mapped[str] = mapped_column(Text)
     embedding: Mapped[bytes] = mapped_column(LargeBinary)
     asked_at: Mapped[datetime]
+
+
+class WrittenArticle(Base):
+    """An article that is written in the console. What is served of it is its ``published`` version, imported like any
+    other source's article under the key `source_key`."""
+
+    __tablename__ = "written_articles"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("wra")
+    gap_id: Mapped[int | None] = reference("gaps", ondelete="SET NULL", nullable=True)  # that it was begun for
+    published: Mapped[int | None]  # a version's number; None: nobody but agents sees it
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    versions: Mapped[list[ArticleVersion]] = relationship(
+        order_by="ArticleVersion.number", cascade="all, delete-orphan", passive_deletes=True
+    )
+
+    @property
+    def newest(self) -> ArticleVersion:
+        return self.versions[-1]
+
+
+class ArticleVersion(Base):
+    """What an agent has saved, in Markdown. Versions are counted from 1 and never change."""
+
+    __tablename__ = "article_versions"
+    __table_args__ = (UniqueConstraint("article_id", "number"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    article_id: Mapped[int] = reference("written_articles", ondelete="CASCADE")
+    number: Mapped[int]
+    title: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    product: Mapped[str | None] = mapped_column(Text)
+    language: Mapped[str | None] = mapped_column(Text)  # None: the one it is written in
+    visibility: Mapped[Visibility] = mapped_column(enum_type(Visibility, "visibility"), default=Visibility.PUBLIC)
+    inbox: Mapped[str | None] = mapped_column(Text)  # its key; None: all inboxes
+    agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class WrittenPicture(Base):
+    """A picture that was put into a written article, under the name by which its text refers to it."""
+
+    __tablename__ = "written_pictures"
+    __table_args__ = (UniqueConstraint("article_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    article_id: Mapped[int] = reference("written_articles", ondelete="CASCADE")
+    name: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(Text)
 
 
 class VectorKind(StrEnum):

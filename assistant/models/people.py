@@ -56,6 +56,37 @@ class Customer(Base):
         return self.name or self.email or "Visitor"
 
 
+class CustomerNote(Base):
+    """What an agent wants colleagues to know of a customer, whatever the ticket."""
+
+    __tablename__ = "customer_notes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("cnt")
+    customer_id: Mapped[int] = reference("customers", ondelete="CASCADE")
+    agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
+    agent: Mapped[Agent | None] = relationship()
+    text: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class CustomerMerge(Base):
+    """Two customers who are one person, as an agent says: what was ``from_id``'s is ``into_id``'s. ``moved``: ids of
+    the conversations, which go back if it is undone."""
+
+    __tablename__ = "customer_merges"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    from_id: Mapped[int] = reference("customers", ondelete="CASCADE", unique=True)
+    into_id: Mapped[int] = reference("customers", ondelete="CASCADE")
+    moved: Mapped[list[int]] = mapped_column(JSONType)
+    agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
+    agent: Mapped[Agent | None] = relationship()
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    away: Mapped[Customer] = relationship(foreign_keys="CustomerMerge.from_id")
+    into: Mapped[Customer] = relationship(foreign_keys="CustomerMerge.into_id")
+
+
 class Team(Base):
     __tablename__ = "teams"
 

@@ -115,7 +115,7 @@ class Ticket(Base):
     team: Mapped[Team | None] = relationship()
     agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
     agent: Mapped[Agent | None] = relationship()
-    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow, index=True)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
     solved_at: Mapped[datetime | None]
     # Since when its customer has waited for a person's answer; null while they do not.

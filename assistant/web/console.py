@@ -21,9 +21,12 @@ from assistant.text.storable import storable
 from assistant.web import (
     auth,
     console_admin,
+    console_articles,
+    console_customers,
     console_knowledge,
     console_macros,
     console_queue,
+    console_reports,
     console_ticket,
     console_words,
     limits,
@@ -35,8 +38,11 @@ blueprint = Blueprint("console", __name__, url_prefix="/console")
 blueprint.add_url_rule("/", view_func=console_queue.queue)
 blueprint.register_blueprint(console_queue.blueprint)
 blueprint.register_blueprint(console_ticket.blueprint)
+blueprint.register_blueprint(console_customers.blueprint)
 blueprint.register_blueprint(console_knowledge.blueprint)
+blueprint.register_blueprint(console_articles.blueprint)
 blueprint.register_blueprint(console_macros.blueprint)
+blueprint.register_blueprint(console_reports.blueprint)
 blueprint.register_blueprint(console_admin.blueprint)
 
 

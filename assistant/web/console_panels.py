@@ -104,7 +104,11 @@ def _draft(session: Any, row: Ticket) -> Shown:
 def _status(session: Any, row: Ticket) -> Shown:
     rating = row.conversation.rating
     return {
-        "requester": {"email": row.requester.email, "external_id": row.requester.external_id},
+        "requester": {
+            "public_id": row.requester.public_id,
+            "email": row.requester.email,
+            "external_id": row.requester.external_id,
+        },
         "site_context": row.conversation.site_context,
         "prechat": row.conversation.prechat or (),
         "rating": rating,

@@ -4,6 +4,7 @@
 import "./keep.js";
 import "./presence.js";
 import "./line.js";
+import "./pasting.js";
 import "./viewer.js";
 import { chooseMacro, write } from "./composer.js";
 import { pickRow } from "./picking.js";

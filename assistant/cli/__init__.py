@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +20,9 @@ from assistant.cli.measure import bench, evaluate
 from assistant.cli.time import assignment, automations, sla
 from assistant.cli.train import train
 from assistant.cli.widget import widget
+
+if TYPE_CHECKING:
+    from assistant.settings import Settings
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -59,7 +64,23 @@ def serve(host: str | None, port: int | None) -> None:
 
     settings = read_settings(host=host, port=port)
     click.echo(f"Serving on {settings.base_url} (press Ctrl-C to stop)")
+    if link := _link_for_first_admin(settings):
+        click.echo(f"Nobody can sign in yet. Set it up in your browser, by this link of one day:\n{link}")
     run(settings)
+
+
+def _link_for_first_admin(settings: Settings) -> str | None:
+    """Of a database without agents, also of one that is still to be made; None if it cannot be looked at now: `serve`
+    says why."""
+    from assistant.desk import setup
+    from assistant.errors import AssistantError
+    from assistant.runtime import open_database
+
+    try:
+        with closing(open_database(settings)) as database, database.read() as session:
+            return setup.url(settings) if setup.is_needed(session) else None
+    except AssistantError:
+        return None
 
 
 @main.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,6 @@ from assistant.cli.common import json_option, migrated, read_settings
 if TYPE_CHECKING:
     from assistant.models import Automation, SLAPolicy
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
 
 class Length(click.ParamType[timedelta]):
     """A length of time: 30m, 8h, 2d."""
@@ -25,10 +22,13 @@ class Length(click.ParamType[timedelta]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         if isinstance(value, timedelta):
             return value
-        found = re.fullmatch(r"(\d{1,5})([mhd])", str(value))
-        if found is None:
-            self.fail(f"{value!r} is no length of time. Write for example 30m, 8h or 2d (a day counts 24 hours).")
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+        from assistant.desk import deadlines
+        from assistant.errors import Invalid
+
+        try:
+            return deadlines.read(str(value))
+        except Invalid as error:
+            self.fail(error.message)
 
 
 @click.group()
@@ -91,7 +91,7 @@ def remove_policy(name: str) -> None:
 
 
 def _to_json(policy: SLAPolicy) -> dict[str, Any]:
-    from assistant.desk import conditions
+    from assistant.desk import conditions, deadlines
     from assistant.models import SLATarget
 
     goals = {target.value: policy.goal(target) for target in SLATarget}
@@ -99,14 +99,9 @@ def _to_json(policy: SLAPolicy) -> dict[str, Any]:
         "position": policy.position,
         "name": policy.name,
         "when": conditions.write(conditions.from_json(policy.conditions)),
-        "goals": {name: _length(goal) for name, goal in goals.items() if goal is not None},
+        "goals": {name: deadlines.written(goal) for name, goal in goals.items() if goal is not None},
         "around_the_clock": policy.around_the_clock,
     }
-
-
-def _length(length: timedelta) -> str:
-    hours, minutes = divmod(int(length.total_seconds() // 60), 60)
-    return f"{hours}h" if not minutes else f"{60 * hours + minutes}m"
 
 
 @click.group()

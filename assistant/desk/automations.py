@@ -64,28 +64,49 @@ def add(
 ) -> Automation:
     """Not yet enabled. ``then``: actions as JSON. Raises `Invalid` that says what is wrong, `Conflict` for a name that
     there is."""
-    name, holds = name.strip(), tuple(holds)
+    name = name.strip()
     if not name or len(name) > _LONGEST_NAME:
         raise Invalid(f"An automation needs a name of at most {_LONGEST_NAME} characters.", field="name")
+    if session.scalar(select(Automation.id).where(Automation.name == name)) is not None:
+        raise Conflict(f"There is already an automation {name!r}. Remove it first, or choose another name.")
+    automation = Automation(name=name)
+    change(session, taxonomy, automation, trigger=trigger, holds=holds, then=then)
+    session.add(automation)
+    session.flush()
+    return automation
+
+
+def change(
+    session: Session,
+    taxonomy: Taxonomy,
+    automation: Automation,
+    *,
+    trigger: str,
+    holds: Iterable[Condition],
+    then: object,
+) -> None:
+    """Have it do something else from now on. Its log keeps what it did. Raises `Invalid` as `add` does."""
+    holds = tuple(holds)
     if trigger not in list(Trigger):
         raise Invalid(f"There is no trigger {trigger!r}. Choose from: {', '.join(Trigger)}.", field="trigger")
-    conditions.compiled(session, holds, _asking(name, taxonomy, utcnow()))
+    conditions.compiled(session, holds, _asking(automation.name, taxonomy, utcnow()))
     parsed = actions.parse(session, then)
     if not parsed:
         raise Invalid("An automation does something: give at least one action.", field="actions")
     for action in parsed:
         if actions.ME in action.arguments.values():
             raise Invalid(f"{action.name}: only an agent is “me”: name the agent.", field="actions")
-    if session.scalar(select(Automation.id).where(Automation.name == name)) is not None:
-        raise Conflict(f"There is already an automation {name!r}. Remove it first, or choose another name.")
-    automation = Automation(
-        name=name,
-        trigger=Trigger(trigger),
-        conditions=[one.to_json() for one in holds],
-        actions=[one.to_json() for one in parsed],
-    )
-    session.add(automation)
-    session.flush()
+    automation.trigger = Trigger(trigger)
+    automation.conditions = [one.to_json() for one in holds]
+    automation.actions = [one.to_json() for one in parsed]
+    if automation.enabled:
+        keep_ticking(session)
+
+
+def get(session: Session, public_id: str) -> Automation:
+    automation = session.scalar(select(Automation).where(Automation.public_id == public_id))
+    if automation is None:
+        raise NotFound("There is no such automation.")
     return automation
 
 

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,6 +38,7 @@ FIELDS = ("priority", "inbox", "team", "tag", "channel", "type")
 # Of a ticket, what changes the policy that counts.
 MATCHED = frozenset({"priority", "team", "tags", "type"})
 LONGEST = timedelta(days=366)
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _RESPONSES = (SLATarget.FIRST_RESPONSE, SLATarget.NEXT_RESPONSE)
 _WITH_PEOPLE = (ConversationState.HANDED_OFF, ConversationState.AGENT)
 _RUNS = (TicketStatus.NEW, TicketStatus.OPEN)
@@ -107,6 +109,28 @@ def is_paused(clock: SLAClock) -> bool:
 def policies(session: Session) -> list[SLAPolicy]:
     """In the order in which they are tried."""
     return list(session.scalars(select(SLAPolicy).order_by(SLAPolicy.position, SLAPolicy.id)))
+
+
+def find(session: Session, public_id: str) -> SLAPolicy:
+    policy = session.scalar(select(SLAPolicy).where(SLAPolicy.public_id == public_id))
+    if policy is None:
+        raise NotFound("There is no such SLA policy.")
+    return policy
+
+
+def read(text: str, *, field: str | None = None) -> timedelta:
+    """A length of time as people write it: 30m, 8h, 2d (a day counts 24 hours). Raises `Invalid`."""
+    found = re.fullmatch(r"(\d{1,5})([mhd])", text.strip())
+    if found is None:
+        advice = "Write for example 30m, 8h or 2d (a day counts 24 hours)."
+        raise Invalid(f"{text!r} is no length of time. {advice}", field=field)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def written(length: timedelta) -> str:
+    """As `read` reads it."""
+    hours, minutes = divmod(int(length.total_seconds() // 60), 60)
+    return f"{hours}h" if not minutes else f"{60 * hours + minutes}m"
 
 
 def put(

@@ -17,12 +17,14 @@ from assistant.wording import Notice
 class Purpose(StrEnum):
     OPEN = "open"  # one conversation
     JOIN = "join"  # an agent chooses one
+    SETUP = "setup"  # the first admin of an installation
     UNSUBSCRIBE = "unsubscribe"  # mail about replies, to one address
 
 
 _LASTS = {
     Purpose.OPEN: timedelta(days=14),
     Purpose.JOIN: timedelta(days=7),
+    Purpose.SETUP: timedelta(days=1),
     Purpose.UNSUBSCRIBE: timedelta(days=400),  # mails are kept for long, and "no" should not expire
 }
 

@@ -27,6 +27,7 @@ from assistant.web import (
     console_macros,
     console_queue,
     console_reports,
+    console_setup,
     console_ticket,
     console_words,
     limits,
@@ -43,10 +44,11 @@ blueprint.register_blueprint(console_knowledge.blueprint)
 blueprint.register_blueprint(console_articles.blueprint)
 blueprint.register_blueprint(console_macros.blueprint)
 blueprint.register_blueprint(console_reports.blueprint)
+blueprint.register_blueprint(console_setup.blueprint)
 blueprint.register_blueprint(console_admin.blueprint)
 
 
-_FOR_EVERYBODY = ("console.sign_in", "console.join")
+_FOR_EVERYBODY = ("console.sign_in", "console.join", "console.setup.first_admin")
 # What concerns nobody but the agent, whatever their role and with a one-time password.
 _THEIR_OWN = ("console.password", "console.sign_out")
 _READING = ("GET", "HEAD", "OPTIONS")

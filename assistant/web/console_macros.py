@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -12,7 +12,7 @@ from assistant.desk.macros import MacroText, Scope
 from assistant.errors import AssistantError, Invalid
 from assistant.models import Priority, TicketStatus
 from assistant.text.storable import storable
-from assistant.web import auth
+from assistant.web import auth, console_words
 from assistant.web.console_panels import SNOOZES
 from assistant.web.context import desk
 from assistant.web.responses import Reply
@@ -28,6 +28,7 @@ _CHOICES = {
     "team": "transfer",
     "until": "snooze",
 }
+_WRITTEN = ("note", "reply")  # by their names; a macro has a text of its own
 _NOBODY = "nobody"  # an empty value means: leave it as it is
 
 
@@ -63,8 +64,8 @@ def _page(*, chosen: str | None = None, typed: Mapping[str, str] | None = None, 
     with desk().db.read() as session:
         usable = macros.usable(session, agent)
         changeable = {macro.public_id: macro for macro in usable if macros.may_change(agent, macro)}
-        agents = [(one.public_id, one.name) for one in people.active_agents(session)]
-        teams = [(one.key, one.name) for one in people.all_teams(session)]
+        shown = choices(session)
+    agents, teams = shown["agent"][1], shown["team"][1]
     edited = changeable.get(chosen or "")
     return render_template(
         "console/macros.html",
@@ -72,17 +73,26 @@ def _page(*, chosen: str | None = None, typed: Mapping[str, str] | None = None, 
         may_change=lambda macro: macro.public_id in changeable,
         edited=edited,
         values=typed if typed is not None else _values(edited) if edited is not None else {},
-        choices={
-            "status": ("Status", [(one.value, one.value) for one in STATUSES]),
-            "priority": ("Priority", [(one.value, one.value) for one in Priority]),
-            "agent": ("Assign to", [("me", "Whoever uses it"), (_NOBODY, "Nobody"), *agents]),
-            "team": ("Team", [*teams, (_NOBODY, "None")]),
-            "until": ("Snooze for", list(SNOOZES.items())),
-        },
+        choices=shown,
         placeholders={name: one.description for name, one in placeholders.PLACEHOLDERS.items()},
         names=dict(agents) | dict(teams),
         error=error,
     )
+
+
+def choices(session: Any, *, with_me: bool = True) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+    """The actions that are chosen from a list, by the form's field: what it is called, and values with their texts.
+    ``with_me``: also what only an agent can mean."""
+    me = [("me", "Whoever uses it")] if with_me else []
+    agents = [(one.public_id, one.name) for one in people.active_agents(session)]
+    teams = [(one.key, one.name) for one in people.all_teams(session)]
+    return {
+        "status": ("Status", [(one.value, console_words.words(one.value)) for one in STATUSES]),
+        "priority": ("Priority", [(one.value, console_words.words(one.value)) for one in Priority]),
+        "agent": ("Assign to", [*me, (_NOBODY, "Nobody"), *agents]),
+        "team": ("Team", [*teams, (_NOBODY, "None")]),
+        "until": ("Snooze for", list(SNOOZES.items())),
+    }
 
 
 def _of_form(form: Mapping[str, str]) -> MacroText:
@@ -90,10 +100,11 @@ def _of_form(form: Mapping[str, str]) -> MacroText:
     if scope not in list(Scope):
         raise Invalid("Choose whose macro it is.", field="scope")
     text = storable(form.get("text", "")).replace("\r\n", "\n")
-    return MacroText(storable(form.get("name", "")), text, list(_actions_of(form)), Scope(scope))
+    return MacroText(storable(form.get("name", "")), text, list(actions_of(form)), Scope(scope))
 
 
-def _actions_of(form: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def actions_of(form: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """What the fields of a form say is done; empty ones do nothing."""
     for argument, name in _CHOICES.items():
         if value := form.get(argument, ""):
             yield {"name": name, "arguments": {argument: "" if value == _NOBODY else value}}
@@ -101,17 +112,25 @@ def _actions_of(form: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         for tag in storable(form.get(field, "")).split(","):
             if tag.strip():
                 yield {"name": name, "arguments": {"tag": tag.strip()}}
+    for name in _WRITTEN:
+        if text := storable(form.get(name, "")).strip():
+            yield {"name": name, "arguments": {"text": text}}
 
 
 def _values(macro: Any) -> dict[str, str]:
     """A macro as the form's fields."""
     scope = Scope.MINE if macro.agent_id is not None else Scope.TEAM if macro.team_id is not None else Scope.ALL
-    values = {"name": macro.name, "text": macro.text, "scope": scope.value}
-    for action in macro.actions:
+    return {"name": macro.name, "text": macro.text, "scope": scope.value, **values_of(macro.actions)}
+
+
+def values_of(stored: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Stored actions as the form's fields: what `actions_of` reads."""
+    values: dict[str, str] = {}
+    for action in stored:
         for argument, value in action["arguments"].items():
             if argument == "tag":
                 field = f"{action['name']}s"
                 values[field] = f"{values[field]}, {value}" if field in values else value
             else:
-                values[argument] = value or _NOBODY
+                values[action["name"] if argument == "text" else argument] = value or _NOBODY
     return values

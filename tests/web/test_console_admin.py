@@ -34,7 +34,7 @@ LEADS_ONLY = (
     "console.reports.agents", "console.customers.merge", "console.customers.undo_merge",
     "console.articles.publish", "console.articles.withdraw", "console.articles.remove",
 )  # fmt: skip
-FOR_ALL = ("console.sign_in", "console.join", "console.sign_out", "console.password")
+FOR_ALL = ("console.sign_in", "console.join", "console.setup.first_admin", "console.sign_out", "console.password")
 
 
 def may(role: AgentRole, endpoint: str, method: str) -> bool:

@@ -7,9 +7,8 @@ is before or after it may change, and it stays where it is.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from assistant.db import utcnow
 from assistant.desk import conditions, search
 from assistant.desk.access import AgentPrincipal, visible_tickets
-from assistant.desk.conditions import WORDS, Asking, Condition
+from assistant.desk.conditions import UNSOLVED, WORDS, Asking, Condition
 from assistant.errors import Invalid, NotAllowed, NotFound
 from assistant.models import (
     Author,
@@ -131,24 +130,53 @@ class _Key:
         return value
 
 
+@dataclass(frozen=True)
+class _Stretch:
+    """A part of an order that an index has: the tickets of which something ``holds`` (None: all), by their keys."""
+
+    keys: tuple[_Key, ...]
+    holds: ColumnElement[bool] | None = None
+
+
 def _rank(asking: Asking) -> ColumnElement[int]:
     return case((Ticket.due_at <= asking.now, 0), (Ticket.priority == Priority.URGENT, 1), else_=2)
 
 
+def _since(asking: Asking) -> ColumnElement[datetime]:
+    return func.coalesce(Ticket.waiting_since, literal(_LATEST, Ticket.created_at.type))
+
+
 def _time(column: Any, *, descending: bool = False) -> _Key:
-    empty = datetime(1970, 1, 1, tzinfo=UTC) if descending else _LATEST
-    return _Key(lambda _asking: func.coalesce(column, literal(empty, Ticket.created_at.type)), descending, is_time=True)
+    return _Key(lambda _asking: column, descending, is_time=True)
 
 
 _ID = _Key(lambda _asking: type_coerce(Ticket.id, Integer))
 _NEWEST = _Key(lambda _asking: type_coerce(Ticket.id, Integer), descending=True)
-SORTS: Mapping[str, tuple[str, tuple[_Key, ...]]] = {
-    "work": ("Working order", (_Key(_rank), _time(Ticket.waiting_since), _ID)),
-    "waiting": ("Longest waiting", (_time(Ticket.waiting_since), _ID)),
-    "newest": ("Newest", (_NEWEST,)),
-    "oldest": ("Oldest", (_ID,)),
-    "updated": ("Last changed", (_time(Ticket.updated_at, descending=True), _NEWEST)),
-    "solved": ("Last solved", (_time(Ticket.solved_at, descending=True), _NEWEST)),
+SORTS: Mapping[str, tuple[str, tuple[_Stretch, ...]]] = {
+    "work": (
+        "Working order",
+        (
+            _Stretch((_Key(_rank), _Key(_since, is_time=True), _ID), UNSOLVED),
+            _Stretch((_NEWEST,), Ticket.solved_at.is_not(None)),
+        ),
+    ),
+    "waiting": (
+        "Longest waiting",
+        (
+            _Stretch((_time(Ticket.waiting_since), _ID), Ticket.waiting_since.is_not(None)),
+            _Stretch((_NEWEST,), Ticket.waiting_since.is_(None)),
+        ),
+    ),
+    "newest": ("Newest", (_Stretch((_NEWEST,)),)),
+    "oldest": ("Oldest", (_Stretch((_ID,)),)),
+    "updated": ("Last changed", (_Stretch((_time(Ticket.updated_at, descending=True), _NEWEST)),)),
+    "solved": (
+        "Last solved",
+        (
+            _Stretch((_time(Ticket.solved_at, descending=True), _NEWEST), Ticket.solved_at.is_not(None)),
+            _Stretch((_NEWEST,), UNSOLVED),
+        ),
+    ),
 }
 
 
@@ -167,47 +195,49 @@ def page(
     others = [one for one in view.conditions if one.field != WORDS]
     query = visible_tickets(agent).where(*conditions.compiled(session, others, asking))
     sort = "newest" if words is not None else view.sort
-    keys = SORTS[sort][1]
     at = _read_cursor(sort, cursor) if cursor else None
-    if at is not None and at.backwards:
-        found = _range(session, query, keys, asking, at, limit=limit + 1, words=words)
-        if len(found) <= limit:  # everything before it fits on a page: that is the first
-            return page(session, agent, view, asking, limit=limit)
-        ids = [row[0] for row in reversed(found[:limit])]
-        return Page(
-            rows(session, agent, ids),
-            _cursor(sort, keys, found[limit - 1], backwards=True),
-            _cursor(sort, keys, found[0]),
-        )
-    found = _range(session, query, keys, asking, at, limit=limit + 1, words=words)
-    shown = found[:limit]
-    more = _cursor(sort, keys, shown[-1]) if len(found) > limit else None
-    before = _cursor(sort, keys, shown[0], backwards=True) if at is not None and shown else None
-    return Page(rows(session, agent, [row[0] for row in shown]), before, more)
+    backwards = at is not None and at.backwards
+    found = _range(session, query, sort, asking, at, limit=limit + 1, words=words)
+    if backwards and len(found) <= limit:  # everything before it fits on a page: that is the first
+        return page(session, agent, view, asking, limit=limit)
+    shown = found[:limit][::-1] if backwards else found[:limit]
+    more = _cursor(sort, shown[-1]) if backwards or len(found) > limit else None
+    before = _cursor(sort, shown[0], backwards=True) if at is not None and shown else None
+    return Page(rows(session, agent, [one.ticket_id for one in shown]), before, more)
 
 
 def count(session: Session, agent: AgentPrincipal, views: Sequence[View], asking: Asking) -> list[int]:
-    """How many tickets each view has, up to `COUNTED`; one statement."""
-    counted: list[Any] = []
-    for view in views:
-        try:
-            holds = [false()] if view.broken else conditions.compiled(session, view.conditions, asking)
-        except Invalid:  # a team or tag that is gone: the view says so when it is opened
-            holds = [false()]
-        some = visible_tickets(agent).where(*holds).with_only_columns(Ticket.id).limit(COUNTED).subquery()
-        counted.append(select(func.count()).select_from(some).scalar_subquery())
-    return list(session.execute(select(*counted)).one()) if counted else []
+    """How many tickets each view has, up to `COUNTED`; two statements. Those of unsolved tickets are counted in one
+    pass over them."""
+    held = [_holds(session, view, asking) for view in views]
+    open_ones = [number for number, view in enumerate(views) if conditions.are_of_unsolved(view.conditions)]
+    counted = [func.count().filter(and_(*held[number])) for number in open_ones]
+    visible = visible_tickets(agent)
+    passed = session.execute(visible.where(UNSOLVED).with_only_columns(*counted)).one() if counted else ()
+    found = dict(zip(open_ones, passed, strict=True))
+    rest = [number for number in range(len(views)) if number not in found]
+    some = [visible.where(*held[number]).with_only_columns(Ticket.id).limit(COUNTED).subquery() for number in rest]
+    each = [select(func.count()).select_from(one).scalar_subquery() for one in some]
+    found |= dict(zip(rest, session.execute(select(*each)).one() if each else (), strict=True))
+    return [min(found[number], COUNTED) for number in range(len(views))]
+
+
+def _holds(session: Session, view: View, asking: Asking) -> list[ColumnElement[bool]]:
+    """Of the tickets of a view."""
+    try:
+        return [false()] if view.broken else conditions.compiled(session, view.conditions, asking)
+    except Invalid:  # a team or tag that is gone: the view says so when it is opened
+        return [false()]
 
 
 def following(session: Session, agent: AgentPrincipal, view: View, asking: Asking, ticket: Ticket) -> Ticket | None:
     """The ticket that follows one in a view, else the view's first other one; None if there is none."""
-    keys = SORTS[view.sort][1]
     query = visible_tickets(agent).where(*conditions.compiled(session, view.conditions, asking))
-    columns = [key.by(asking).label(f"key_{number}") for number, key in enumerate(keys)]
-    values = session.execute(select(*columns).where(Ticket.id == ticket.id)).one()
-    at = _At([key.read(key.stored(value)) for key, value in zip(keys, values, strict=True)], backwards=False)
-    found = _range(session, query, keys, asking, at, limit=1) or _range(session, query, keys, asking, None, limit=2)
-    others = [row[0] for row in found if row[0] != ticket.id]
+    at = _place_of(session, view.sort, asking, ticket)
+    found = _range(session, query, view.sort, asking, at, limit=1) or _range(
+        session, query, view.sort, asking, None, limit=2
+    )
+    others = [one.ticket_id for one in found if one.ticket_id != ticket.id]
     return session.get(Ticket, others[0]) if others else None
 
 
@@ -251,53 +281,107 @@ def _unread(session: Session, agent: AgentPrincipal, ids: Sequence[int]) -> set[
 
 @dataclass(frozen=True)
 class _At:
-    """A place in an order, and in which direction the page lies."""
+    """A place in an order: in which stretch, and where in it; and in which direction the page lies."""
 
+    stretch: int
     values: Sequence[Any]
-    backwards: bool
+    backwards: bool = False
+
+
+@dataclass(frozen=True)
+class _Found:
+    ticket_id: int
+    at: _At
 
 
 def _range(
     session: Session,
     query: Select[Ticket],
-    keys: Sequence[_Key],
+    sort: str,
     asking: Asking,
     at: _At | None,
     *,
     limit: int,
     words: str | None = None,
-) -> Sequence[Any]:
-    """Ids and keys of the tickets from a place on, away from it."""
-    columns = [key.by(asking) for key in keys]
+) -> list[_Found]:
+    """The tickets from a place on, away from it. Most pages lie within one stretch, and take one statement."""
     backwards = at is not None and at.backwards
     if words is not None and not backwards:
         ids = search.newest(session, words, query, before=at.values[0] if at else None, limit=limit)
-        return [(one, one) for one in ids]
+        return [_Found(one, _At(0, (one,))) for one in ids]
     if words is not None:
         query = query.where(search.has(session, words))
+    stretches = list(enumerate(SORTS[sort][1]))
+    first = at.stretch if at is not None else 0
+    found: list[_Found] = []
+    for number, stretch in stretches[first::-1] if backwards else stretches[first:]:
+        found += _within(
+            session,
+            query,
+            (number, stretch),
+            asking,
+            at if at is not None and number == first else None,
+            backwards=backwards,
+            limit=limit - len(found),
+        )
+        if len(found) >= limit:
+            break
+    return found
+
+
+def _within(
+    session: Session,
+    query: Select[Ticket],
+    numbered: tuple[int, _Stretch],
+    asking: Asking,
+    at: _At | None,
+    *,
+    backwards: bool,
+    limit: int,
+) -> Iterator[_Found]:
+    number, stretch = numbered
+    columns = [key.by(asking) for key in stretch.keys]
     order = [
         column.desc() if key.descending is not backwards else column.asc()
-        for key, column in zip(keys, columns, strict=True)
+        for key, column in zip(stretch.keys, columns, strict=True)
     ]
-    named = [column.label(f"key_{number}") for number, column in enumerate(columns)]  # the id may be there twice
-    found = query.with_only_columns(Ticket.id, *named).order_by(*order).limit(limit)
+    named = [column.label(f"key_{place}") for place, column in enumerate(columns)]  # the id may be there twice
+    some = query.with_only_columns(Ticket.id, *named).order_by(*order).limit(limit)
+    if stretch.holds is not None:
+        some = some.where(stretch.holds)
     if at is not None:
-        found = found.where(_beyond(keys, columns, at))
-    return session.execute(found).all()
+        some = some.where(*_beyond(stretch.keys, columns, at.values, backwards=backwards))
+    return (_Found(row[0], _At(number, row[1:])) for row in session.execute(some))
 
 
-def _beyond(keys: Sequence[_Key], columns: Sequence[ColumnElement[Any]], at: _At) -> ColumnElement[bool]:
-    """(a, b) > (x, y) where each part has a direction of its own."""
+def _beyond(
+    keys: Sequence[_Key], columns: Sequence[ColumnElement[Any]], values: Sequence[Any], *, backwards: bool
+) -> Iterator[ColumnElement[bool]]:
+    """(a, b) > (x, y) where each part has a direction of its own. That a >= x is said for the index, which looks at no
+    choices."""
     choices = []
-    for place, (key, column, value) in enumerate(zip(keys, columns, at.values, strict=True)):
-        same = [one == known for one, known in zip(columns[:place], at.values[:place], strict=True)]
-        choices.append(and_(*same, column < value if key.descending is not at.backwards else column > value))
-    return or_(*choices)
+    for place, (key, column, value) in enumerate(zip(keys, columns, values, strict=True)):
+        same = [one == known for one, known in zip(columns[:place], values[:place], strict=True)]
+        choices.append(and_(*same, column < value if key.descending is not backwards else column > value))
+    yield or_(*choices)
+    if len(keys) > 1:
+        yield columns[0] <= values[0] if keys[0].descending is not backwards else columns[0] >= values[0]
 
 
-def _cursor(sort: str, keys: Sequence[_Key], row: Any, *, backwards: bool = False) -> str:
-    values = [key.stored(value) for key, value in zip(keys, row[1:], strict=True)]
-    told = json.dumps([sort, backwards, values], separators=(",", ":"))
+def _place_of(session: Session, sort: str, asking: Asking, ticket: Ticket) -> _At:
+    for number, stretch in enumerate(SORTS[sort][1]):
+        columns = [key.by(asking).label(f"key_{place}") for place, key in enumerate(stretch.keys)]
+        query = select(*columns).where(Ticket.id == ticket.id)
+        values = session.execute(query if stretch.holds is None else query.where(stretch.holds)).one_or_none()
+        if values is not None:
+            return _At(number, [key.read(key.stored(value)) for key, value in zip(stretch.keys, values, strict=True)])
+    raise AssertionError("a ticket is in some stretch of every order")
+
+
+def _cursor(sort: str, found: _Found, *, backwards: bool = False) -> str:
+    stretch = SORTS[sort][1][found.at.stretch]
+    values = [key.stored(value) for key, value in zip(stretch.keys, found.at.values, strict=True)]
+    told = json.dumps([sort, backwards, found.at.stretch, values], separators=(",", ":"))
     return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
 
 
@@ -305,12 +389,13 @@ def _read_cursor(sort: str, cursor: str) -> _At | None:
     """None if it belongs to another order: then the first page is shown."""
     try:
         told = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        of, backwards, values = told
-        if of != sort:
+        if told[0] != sort:
             return None
-        read = [key.read(value) for key, value in zip(SORTS[sort][1], values, strict=True)]
-        return _At(read, backwards is True)
-    except (ValueError, TypeError, OverflowError, binascii.Error, RecursionError) as error:
+        _, backwards, number, values = told
+        stretch = dict(enumerate(SORTS[sort][1]))[number]
+        read = [key.read(value) for key, value in zip(stretch.keys, values, strict=True)]
+        return _At(number, read, backwards is True)
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
         raise Invalid("This cursor is unknown. Start again without it.", field="cursor") from error
 
 

@@ -66,7 +66,7 @@ class Conversation(Base):
     customer: Mapped[Customer] = relationship()
     inbox_id: Mapped[int] = reference("inboxes", ondelete="RESTRICT")
     inbox: Mapped[Inbox] = relationship()
-    channel: Mapped[str] = mapped_column(Text, default="widget")  # widget, api
+    channel: Mapped[str] = mapped_column(Text, default="widget", index=True)  # widget, api
     # What the customer's page or browser speaks, e.g. "de": the likeliest language of a message too short to tell.
     language: Mapped[str | None] = mapped_column(Text)
     # What the site's page said with the newest message that said anything (`desk.site_context`).
@@ -120,7 +120,10 @@ class Rating(Base):
 
 class Message(Base):
     __tablename__ = "messages"
-    __table_args__ = (UniqueConstraint("conversation_id", "client_id"),)
+    __table_args__ = (
+        UniqueConstraint("conversation_id", "client_id"),
+        Index("ix_messages_visibility_conversation_id", "visibility", "conversation_id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     public_id: Mapped[str] = public_id("msg")

@@ -93,7 +93,13 @@ def queue() -> Reply:
 @blueprint.get("/rows")
 def rows() -> Reply:
     """The part of the queue page that changes."""
-    return render_template("console/_rows.html", **_queue_page(Place.of_request()))
+    return render_template("console/_rows.html", **_rows(Place.of_request()))
+
+
+@blueprint.get("/tabs")
+def tabs() -> Reply:
+    """The views with their counts. They take longer than a page of rows, and are renewed less often."""
+    return render_template("console/_tabs.html", **_tabs(Place.of_request()))
 
 
 @blueprint.get("/events")
@@ -213,6 +219,19 @@ def _answer(place: Place, done: dict[str, Any]) -> Reply:
 
 
 def _queue_page(place: Place) -> dict[str, Any]:
+    return _tabs(place) | _rows(place)
+
+
+def _tabs(place: Place) -> dict[str, Any]:
+    agent = auth.agent()
+    with desk().db.read() as session:
+        known = views.views_of(session, agent)
+        counts = views.count(session, agent, known, _asking())
+    here = "" if place.q else place.tab if place.tab in {view.key for view in known} else views.DEFAULT
+    return {"place": place, "here": here, "views": list(zip(known, counts, strict=True)), "counted": views.COUNTED}
+
+
+def _rows(place: Place) -> dict[str, Any]:
     agent, asking, error = auth.agent(), _asking(), None
     with desk().db.read() as session:
         known = views.views_of(session, agent)
@@ -225,14 +244,11 @@ def _queue_page(place: Place) -> dict[str, Any]:
             if invalid.fields.get("field") == "cursor":
                 raise
             error = invalid.message
-        counts = views.count(session, agent, known, asking)
         photos = evidence.first_photos(session, [row.ticket.conversation_id for row in page.rows])
         last_id = last_event_id(session)
     return {
         "place": place,
         "view": view,
-        "views": list(zip(known, counts, strict=True)),
-        "counted": views.COUNTED,
         "rows": page.rows,
         "page": page,
         "photos": photos,

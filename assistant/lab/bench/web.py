@@ -1,4 +1,4 @@
-"""Latency of API requests: opening a ticket with a photo, and listing a page of many tickets.
+"""Latency of requests: opening a ticket with a photo, listing a page of many tickets by the API and in the console.
 
 Starts a server as an operator would, on a separate database filled with synthetic tickets, and sends requests over HTTP
 one after the other. Reading, triage and drafting are workers' jobs and not part of a request; ``workers`` runs them
@@ -17,43 +17,34 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import count, repeat
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 from PIL import Image
-from sqlalchemy import event, insert, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import event
 
 from assistant import sample
 from assistant.app import create_app
-from assistant.db import Database, current_revision, new_public_id, utcnow
-from assistant.desk import credentials, inboxes, search
+from assistant.db import Database, current_revision
+from assistant.desk import credentials, people
 from assistant.desk.access import Scope
 from assistant.errors import Invalid, NotReady
-from assistant.models import (
-    Author,
-    Conversation,
-    ConversationState,
-    Customer,
-    Message,
-    Priority,
-    Team,
-    Ticket,
-    TicketStatus,
-)
+from assistant.lab.bench.filling import fill
+from assistant.models import AgentRole
 from assistant.progress import Progress, no_progress
 from assistant.runtime import Runtime, build
 from assistant.settings import PREFIX, Settings
 
 STARTS_WITHIN = 240.0
 LISTED = 100  # tickets per page
-_ROWS_AT_ONCE = 2000
 _WARM_UP = 5
+_CONSOLE = "/console"
 _PHOTOS = {
     "screenshot (1080p PNG)": ("update-dialog.png", (1920, 1080), "PNG"),
     "photo (2 MP JPEG)": ("coffee-machine-e21.jpg", (1600, 1200), "JPEG"),
@@ -70,9 +61,27 @@ _LISTS = {
     "search, a beginning": "&q=customer+1",
     "search, nothing": "&q=display+nowhere",
 }
-# Words of messages, some of them much more frequent than others.
-_VOCABULARY = 20_000
-_WORDS_EACH = 40
+# What agents see of the queue, with every view's count, 50 tickets at a time.
+_PAGES = {
+    **{f"view {key}": f"tab={key}" for key in ("mine", "waiting", "urgent", "overdue", "unassigned", "assistant")},
+    **{f"view {key}": f"tab={key}" for key in ("solved", "all")},
+    **{f"view all, by {sort}": f"tab=all&sort={sort}" for sort in ("work", "waiting", "updated", "solved")},
+    **{
+        f"query {query}": urlencode({"q": query})
+        for query in (
+            *("display pump", "word77", "ticket 77", "custom", "nowhere", "display is:unsolved"),
+            *("category:orders", "priority:urgent is:solved", "tag:recall", "has:photo", "has:rating", "is:unread"),
+            *(
+                "created:<7d",
+                "waiting:>2h",
+                "sla:overdue",
+                "sla:none",
+                "requester:nobody@example.org",
+                "channel:widget",
+            ),
+        )
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -135,102 +144,17 @@ def measure(
         _require_empty(settings)
         runtime = build(settings)
         try:
-            fill(runtime.desk.db, tickets, tell)
-            with runtime.desk.db.begin() as session:
-                _, key = credentials.add_key(session, name="bench", scopes=[scope.value for scope in Scope])
-            statements = {name: _statements(runtime, key, path) for name, path in _lists(runtime).items()}
-            lists, database = _lists(runtime), runtime.desk.db.engine.dialect.name
+            taxonomy = runtime.desk.taxonomy
+            labels = {"category": taxonomy.categories, "product": taxonomy.products}
+            fill(runtime.desk.db, tickets, tell, labels={name: [one.key for one in of] for name, of in labels.items()})
+            asked = Asked(runtime)
+            statements = {name: asked.statements(path) for name, path in asked.paths.items()}
+            database = runtime.desk.db.engine.dialect.name
         finally:
             runtime.close()
         with server(settings):
-            timings = list(_measure_all(settings.port, key, lists, statements=statements, requests=requests, tell=tell))
+            timings = list(_measure_all(settings.port, asked, statements=statements, requests=requests, tell=tell))
     return Report(database, tickets, workers, tuple(timings))
-
-
-def fill(db: Database, number: int, tell: Progress) -> None:
-    """Insert tickets of many customers, in every state, as bare rows."""
-    with db.begin() as session:
-        teams = list(session.scalars(select(Team.id).order_by(Team.id)))
-    for start in range(0, number, _ROWS_AT_ONCE):
-        with db.begin() as session:
-            _add_rows(session, range(start, min(start + _ROWS_AT_ONCE, number)), [*teams, None])
-        tell(min(start + _ROWS_AT_ONCE, number), number, "Filling the database")
-    if not db.is_sqlite:
-        with db.engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM ANALYZE")
-
-
-def _add_rows(session: Session, numbers: range, teams: Sequence[int | None]) -> None:
-    """Nine of ten tickets are solved, as at a desk that has been open for a while."""
-    customers = [{"public_id": new_public_id("cus"), "name": f"Customer {number}"} for number in numbers[::5]]
-    owners = session.scalars(insert(Customer).returning(Customer.id), customers).all()
-    open_states = (ConversationState.HANDED_OFF, ConversationState.AGENT, ConversationState.ASSISTANT)
-    done = [number % 10 != 0 for number in numbers]
-    states = [ConversationState.CLOSED if d else open_states[n // 10 % 3] for n, d in zip(numbers, done, strict=True)]
-    common = {"inbox_id": inboxes.default(session).id, "channel": "api"}
-    conversations = [
-        {"public_id": new_public_id("cnv"), "customer_id": owners[at // 5], "state": state, **common}
-        for at, state in enumerate(states)
-    ]
-    returned = insert(Conversation).returning(Conversation.id, sort_by_parameter_order=True)
-    ids = session.scalars(returned, conversations).all()
-    now, priorities = utcnow(), tuple(Priority)
-    tickets = session.scalars(
-        insert(Ticket).returning(Ticket.id, sort_by_parameter_order=True),
-        [
-            {
-                "public_id": new_public_id("tck"),
-                "conversation_id": conversation_id,
-                "requester_id": owners[at // 5],
-                "subject": f"Ticket {number}: the display shows E{number % 90 + 10}",
-                "status": TicketStatus.SOLVED if done[at] else TicketStatus.OPEN,
-                "priority": priorities[number % 4],
-                "team_id": teams[number % len(teams)],
-                "created_at": now,
-                "updated_at": now,
-            }
-            for at, (number, conversation_id) in enumerate(zip(numbers, ids, strict=True))
-        ],
-    ).all()
-    texts = [" ".join(_said(number)) for number in numbers]
-    session.execute(
-        insert(Message),
-        [
-            {
-                "public_id": new_public_id("msg"),
-                "conversation_id": conversation_id,
-                "author": Author.CUSTOMER,
-                "text": one,
-            }
-            for conversation_id, one in zip(ids, texts, strict=True)
-        ],
-    )
-    names = (customers[at // 5]["name"] for at in range(len(ids)))
-    _add_words(session, dict(zip(tickets, zip(texts, names, strict=True), strict=True)))
-
-
-def _said(number: int) -> list[str]:
-    """What a customer writes: common words, and some that few others use."""
-    draw = np.random.default_rng(number)
-    ranks = np.exp(draw.uniform(0, np.log(_VOCABULARY), _WORDS_EACH)).astype(int)
-    return [
-        "display",
-        *(["pump"] if number % 7 == 0 else []),
-        "ticket",
-        str(number),
-        *(f"word{rank}" for rank in ranks),
-    ]
-
-
-def _add_words(session: Session, texts: Mapping[int, Sequence[str]]) -> None:
-    """As `desk.search` keeps them, many tickets at once."""
-    rows = {ticket_id: search.words_in(told) for ticket_id, told in texts.items()}
-    if session.get_bind().dialect.name == "postgresql":
-        add = "INSERT INTO fts_tickets (ticket_id, words) VALUES (:id, array_to_tsvector(CAST(:words AS text[])))"
-        session.execute(text(add), [{"id": one, "words": words} for one, words in rows.items()])
-    else:
-        add = "INSERT INTO fts_tickets (rowid, words) VALUES (:id, :words)"
-        session.execute(text(add), [{"id": one, "words": " ".join(words)} for one, words in rows.items()])
 
 
 def photos(name: str, size: tuple[int, int], kind: str) -> Iterator[bytes]:
@@ -248,44 +172,59 @@ def photos(name: str, size: tuple[int, int], kind: str) -> Iterator[bytes]:
         yield buffer.getvalue()
 
 
-def _lists(runtime: Runtime) -> dict[str, str]:
-    team = runtime.desk.taxonomy.teams[0].key
-    return {name: f"/api/v1/tickets?limit={LISTED}{query.format(team=team)}" for name, query in _LISTS.items()}
+class Asked:
+    """The addresses of lists, for a machine and for an admin in the console. ``paths``: by name."""
 
+    def __init__(self, runtime: Runtime) -> None:
+        team = runtime.desk.taxonomy.teams[0].key
+        lists = {name: f"/api/v1/tickets?limit={LISTED}{query.format(team=team)}" for name, query in _LISTS.items()}
+        self.paths = lists | {name: f"{_CONSOLE}/rows?{query}" for name, query in _PAGES.items()}
+        self._engine, self._client = runtime.desk.db.engine, create_app(runtime).test_client()
+        with runtime.desk.db.begin() as session:
+            _, key = credentials.add_key(session, name="bench", scopes=[scope.value for scope in Scope])
+            agent = people.add_agent(
+                session, email="bench@example.org", name="Bench", password=None, role=AgentRole.ADMIN
+            )
+        self.bearer = {"Authorization": f"Bearer {key}"}
+        with self._client.session_transaction() as cookie:
+            cookie["_user_id"], cookie["_fresh"] = agent.public_id, True
+        session_cookie = self._client.get_cookie("session")
+        self._cookie = {"Cookie": f"session={session_cookie.value}"} if session_cookie is not None else {}
 
-def _statements(runtime: Runtime, key: str, path: str) -> int:
-    """The number of SQL statements of a list request, authentication included."""
-    client = create_app(runtime).test_client()
-    headers = {"Authorization": f"Bearer {key}"}
-    client.get(path, headers=headers)  # the first use of a key is recorded
-    executed = 0
+    def headers(self, path: str) -> dict[str, str]:
+        return self._cookie if path.startswith(_CONSOLE) else self.bearer
 
-    def count_statement(*_: Any) -> None:
-        nonlocal executed
-        executed += 1
+    def statements(self, path: str) -> int:
+        """The number of SQL statements of a request, authentication included."""
+        self._client.get(path, headers=self.headers(path))  # the first use of a key is recorded
+        executed = 0
 
-    event.listen(runtime.desk.db.engine, "before_cursor_execute", count_statement)
-    answer = client.get(path, headers=headers)
-    event.remove(runtime.desk.db.engine, "before_cursor_execute", count_statement)
-    if answer.status_code != 200:
-        raise NotReady(f"Listing tickets failed: {answer.get_data(as_text=True)[:200]}")
-    return executed
+        def count_statement(*_: Any) -> None:
+            nonlocal executed
+            executed += 1
+
+        event.listen(self._engine, "before_cursor_execute", count_statement)
+        answer = self._client.get(path, headers=self.headers(path))
+        event.remove(self._engine, "before_cursor_execute", count_statement)
+        if answer.status_code != 200:
+            raise NotReady(f"Listing tickets failed: {answer.get_data(as_text=True)[:200]}")
+        return executed
 
 
 def _measure_all(
-    port: int, key: str, lists: dict[str, str], *, statements: dict[str, int], requests: int, tell: Progress
+    port: int, asked: Asked, *, statements: dict[str, int], requests: int, tell: Progress
 ) -> Iterator[Timing]:
-    headers = {"Authorization": f"Bearer {key}"}
+    headers = asked.bearer
     sources: dict[str, Iterator[bytes | None]] = {"open, no photo": repeat(None)}
     sources |= {f"open, {name}": photos(file, size, kind) for name, (file, size, kind) in _PHOTOS.items()}
-    total = len(lists) + len(sources)
+    total = len(asked.paths) + len(sources)
     for done, (name, source) in enumerate(sources.items(), start=1):
         forms = (_ticket_form(number, photo) for number, photo in zip(range(requests + _WARM_UP), source, strict=False))
         posted = (("POST", "/api/v1/tickets", body, headers | {"Content-Type": kind}) for body, kind in forms)
         yield _timing(name, port, posted, expect=201)
         tell(done, total, "Asking")
-    for done, (name, path) in enumerate(lists.items(), start=1 + len(sources)):
-        requested = (("GET", path, b"", headers) for _ in range(requests + _WARM_UP))
+    for done, (name, path) in enumerate(asked.paths.items(), start=1 + len(sources)):
+        requested = (("GET", path, b"", asked.headers(path)) for _ in range(requests + _WARM_UP))
         yield _timing(name, port, requested, expect=200, statements=statements[name])
         tell(done, total, "Asking")
 

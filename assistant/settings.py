@@ -198,6 +198,9 @@ class Settings(BaseSettings):
         le=10_000,
         description="Minutes that a reply in the widget stays unseen before its customer is sent it by mail; 0: never.",
     )
+    undo_send_seconds: int = Field(
+        10, ge=0, le=120, description="Seconds in which agents can take back a reply that they have sent; 0: none."
+    )
     message_max_chars: int = Field(20_000, ge=100, description="Maximum length of a message, in characters.")
 
     rate_limit: str = Field(

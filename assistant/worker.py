@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from assistant.desk import (
+    alerts,
     assigning,
     attachments,
     attention,
@@ -32,6 +33,7 @@ from assistant.desk import (
     proofs,
     queue,
     rollup,
+    sending,
     sessions,
     subscribers,
     tickets,
@@ -66,6 +68,8 @@ HANDLERS: dict[str, Handler] = {
     ),
     subscribers.MAIL_UNREAD: lambda desk, payload: notifications.mail_unread(desk, payload["conversation_id"]),
     mail.DELIVER: lambda desk, payload: mail.deliver(desk, payload["mail_id"]),
+    subscribers.ALERT: lambda desk, payload: alerts.tell(desk, payload["message_id"]),
+    sending.SEND: lambda desk, payload: sending.send_held(desk, payload["held_id"]),
     subscribers.WAKE: lambda desk, payload: tickets.wake(desk, payload["ticket_id"]),
     deadlines.NOTICE: lambda desk, payload: tickets.notice_breach(desk, payload["ticket_id"]),
     inboxes.RECOUNT: lambda desk, payload: tickets.recount_deadlines(desk, payload["after_id"]),

@@ -248,7 +248,9 @@ def key(db: Database) -> dict[str, str]:
 
 
 def _settings(folder: Path) -> Settings:
-    return Settings(data_dir=folder, secret_key="a secret key that is long enough for tests", workers=0)  # type: ignore[arg-type]
+    return Settings(
+        data_dir=folder, secret_key="a secret key that is long enough for tests", workers=0, undo_send_seconds=0
+    )  # type: ignore[arg-type]
 
 
 _first_engines: dict[str, Engine] = {}

@@ -29,6 +29,7 @@ from assistant.desk.subscribers import PROCESS_MESSAGE
 from assistant.errors import Conflict, Invalid, NotFound, Unauthenticated
 from assistant.media.files import Upload
 from assistant.models import (
+    Attachment,
     Author,
     Citation,
     Conversation,
@@ -246,25 +247,28 @@ def _subject(text: str, files: PreparedFiles) -> str:
     return shorten(lines[0].strip(), _SUBJECT_LENGTH)
 
 
-def add_reply(
-    session: Session,
-    conversation: Conversation,
-    *,
-    author: Author,
-    text: str,
-    agent: AgentPrincipal | None = None,
-    visibility: MessageVisibility = MessageVisibility.PUBLIC,
-    citations: Sequence[Citation] = (),
-    confidence: float | None = None,
-) -> Message:
-    """Add what the assistant or an agent says. ``confidence``: that it answers the question, 0 to 1."""
+class Reply(TypedDict):
+    """What the assistant or an agent says. ``confidence``: that it answers the question, 0 to 1."""
+
+    text: str
+    agent: NotRequired[AgentPrincipal | None]
+    visibility: NotRequired[MessageVisibility]
+    citations: NotRequired[Sequence[Citation]]
+    attachments: NotRequired[Sequence[Attachment]]
+    confidence: NotRequired[float | None]
+
+
+def add_reply(session: Session, conversation: Conversation, *, author: Author, **said: Unpack[Reply]) -> Message:
+    """Add what the assistant or an agent says."""
+    agent = said.get("agent")
     message = Message(
         author=author,
-        text=text,
+        text=said["text"],
         agent_id=agent.agent_id if agent is not None else None,
-        visibility=visibility,
-        citations=list(citations),
-        confidence=confidence,
+        visibility=said.get("visibility", MessageVisibility.PUBLIC),
+        citations=list(said.get("citations", ())),
+        attachments=list(said.get("attachments", ())),
+        confidence=said.get("confidence"),
     )
     return state.add_message(session, conversation, message)
 

@@ -15,6 +15,7 @@ from assistant.desk.courtesy import is_courtesy, last_request
 from assistant.desk.events import DraftChanged
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.models import (
+    Attachment,
     Author,
     Citation,
     Conversation,
@@ -95,10 +96,19 @@ def access_draft(session: Session, ticket: Ticket, public_id: str) -> Draft:
     return draft
 
 
-def send_draft(session: Session, sender: Staff, ticket: Ticket, draft: Draft, *, text: str | None = None) -> Message:
+def send_draft(
+    session: Session,
+    sender: Staff,
+    ticket: Ticket,
+    draft: Draft,
+    *,
+    text: str | None = None,
+    attachments: Sequence[Attachment] = (),
+    reopens: bool = True,
+) -> Message:
     """Send the draft, unchanged or edited. Sending it again is a no-op that returns the sent message.
 
-    Unchanged sentences keep their citations.
+    Unchanged sentences keep their citations. ``attachments``, ``reopens``: see `reply`.
     """
     state.lock_conversation(session, ticket.conversation_id)
     session.refresh(draft)  # if two agents send it at once, the second finds it sent
@@ -109,7 +119,16 @@ def send_draft(session: Session, sender: Staff, ticket: Ticket, draft: Draft, *,
     body = (draft.text if text is None else text).strip()
     kept = [_copy_citation(citation) for citation in draft.citations if citation.sentence in body]
     unchanged = body == draft.text.strip()
-    message = _say(session, sender, ticket, body, citations=kept, confidence=draft.confidence if unchanged else None)
+    message = _say(
+        session,
+        sender,
+        ticket,
+        body,
+        citations=kept,
+        attachments=attachments,
+        confidence=draft.confidence if unchanged else None,
+        reopens=reopens,
+    )
     draft.status = DraftStatus.SENT if unchanged else DraftStatus.EDITED
     draft.sent_text, draft.message_id = body, message.id
     _decide(session, ticket, draft, sender)
@@ -127,10 +146,18 @@ def discard_draft(session: Session, by: Staff, ticket: Ticket, draft: Draft) -> 
     _decide(session, ticket, draft, by)
 
 
-def reply(session: Session, sender: Staff, ticket: Ticket, text: str) -> Message:
+def reply(
+    session: Session,
+    sender: Staff,
+    ticket: Ticket,
+    text: str,
+    *,
+    attachments: Sequence[Attachment] = (),
+    reopens: bool = True,
+) -> Message:
     """Answer the customer. An agent who replies takes the conversation over; a machine speaks as the assistant. What
-    was proposed is withdrawn."""
-    message = _say(session, sender, ticket, text)
+    was proposed is withdrawn. ``reopens``: a solved ticket is pending then."""
+    message = _say(session, sender, ticket, text, attachments=attachments, reopens=reopens)
     state.withdraw_drafts(session, ticket)
     return message
 
@@ -142,14 +169,17 @@ def _say(
     text: str,
     *,
     citations: Sequence[Citation] = (),
+    attachments: Sequence[Attachment] = (),
     confidence: float | None = None,
+    reopens: bool = True,
 ) -> Message:
     """``confidence``: of what a machine sends."""
-    if not text.strip():
+    if not text.strip() and not attachments:
         raise Invalid("The reply is empty.", field="text")
     conversation = state.lock_conversation(session, ticket.conversation_id)
     agent = sender if isinstance(sender, AgentPrincipal) else None
-    is_closed = ticket.status is TicketStatus.CLOSED  # the reply goes out, and only its customer reopens it
+    # To a closed ticket the reply goes out, and only its customer reopens it.
+    is_closed = ticket.status is TicketStatus.CLOSED or (not reopens and ticket.status in state.DONE)
     if agent is not None and not is_closed:
         state.take_over(session, conversation, agent)
     message = conversations.add_reply(
@@ -159,6 +189,7 @@ def _say(
         text=text.strip(),
         agent=agent,
         citations=citations,
+        attachments=attachments,
         confidence=confidence if agent is None else None,
     )
     if not is_closed:

@@ -19,6 +19,7 @@
 | `triage.decided` | agents | the same, after an agent or a machine accepted or overrode a field |
 | `ticket.breached` | agents | `ticket`: its summary; `target`: the SLA target that has been missed |
 | `draft.updated` | agents | `ticket`: its id; `draft`: proposed, sent, edited, discarded or withdrawn |
+| `reply.held` | agents | `ticket`: its id; `by`: whose; `due_at`: when it leaves, null if it is gone; `problem` |
 | `evidence.read` | agents | `attachment`: its id; `evidence`: its current evidence |
 | `evidence.corrected` | agents | the same, after an agent corrected it |
 
@@ -45,6 +46,7 @@ from assistant.models import (
     ConversationState,
     Draft,
     Evidence,
+    HeldReply,
     Message,
     Rating,
     SLATarget,
@@ -74,6 +76,7 @@ class EventKind(StrEnum):
     TICKET_BREACHED = "ticket.breached"
     TRIAGE_DECIDED = "triage.decided"
     DRAFT_UPDATED = "draft.updated"
+    REPLY_HELD = "reply.held"
     EVIDENCE_READ = "evidence.read"
     EVIDENCE_CORRECTED = "evidence.corrected"
 
@@ -264,6 +267,21 @@ class DraftChanged(DeskEvent):
 
     def payload(self) -> dict[str, Any]:
         return {"ticket": self.ticket.public_id, "draft": payloads.Draft.of(self.draft).to_json()}
+
+
+@dataclass(frozen=True)
+class ReplyHeld(DeskEvent):
+    """``gone``: it has left, or was taken back. Nothing of what it says is told."""
+
+    kind = EventKind.REPLY_HELD
+    ticket: Ticket
+    held: HeldReply
+    gone: bool
+
+    def payload(self) -> dict[str, Any]:
+        due_at = None if self.gone else self.held.due_at.isoformat()
+        told = {"ticket": self.ticket.public_id, "by": self.held.agent.name, "due_at": due_at}
+        return {**told, "problem": self.held.problem}
 
 
 @dataclass(frozen=True)

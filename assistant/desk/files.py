@@ -16,7 +16,7 @@ from assistant.db import Database
 from assistant.errors import Gone, Unsupported
 from assistant.media.files import Upload
 from assistant.media.photo import Limits, Photo, normalise
-from assistant.models import Agent, Attachment, Figure, Inbox, Source, SourceFile, WrittenPicture
+from assistant.models import Agent, Attachment, Figure, Inbox, ReplyFile, Source, SourceFile, WrittenPicture
 from assistant.settings import Settings
 from assistant.storage import Storage
 
@@ -31,6 +31,8 @@ Named = InstrumentedAttribute[str] | InstrumentedAttribute[str | None]
 NAMED_IN: tuple[Named, ...] = (
     Attachment.sha256,
     Attachment.thumbnail_sha256,
+    ReplyFile.sha256,
+    ReplyFile.thumbnail_sha256,
     Figure.sha256,
     Figure.thumbnail_sha256,
     SourceFile.sha256,
@@ -89,6 +91,8 @@ def _digests_with_names(session: Session) -> set[tuple[str, str]]:
     return {
         *rows(Attachment.sha256, literal("Attachment"), Attachment.public_id, Attachment.filename),
         *rows(Attachment.thumbnail_sha256, thumbnail, Attachment.public_id, Attachment.filename),
+        *rows(ReplyFile.sha256, literal("File for a reply"), ReplyFile.public_id, ReplyFile.filename),
+        *rows(ReplyFile.thumbnail_sha256, literal("The small version of file"), ReplyFile.public_id),
         *rows(Figure.sha256, literal("Figure"), Figure.public_id),
         *rows(Figure.thumbnail_sha256, literal("The small version of figure"), Figure.public_id),
         *rows(SourceFile.sha256, literal("File"), SourceFile.name, literal("of source"), source),

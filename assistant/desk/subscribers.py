@@ -21,6 +21,7 @@ from assistant.desk.events import (
     EventKind,
     EvidenceCorrected,
     MessageCreated,
+    NoteCreated,
     Recorded,
     TicketOpened,
     TicketUpdated,
@@ -32,6 +33,7 @@ from assistant.ports import WorkPriority
 PROCESS_MESSAGE = "process_message"  # handled by `turns`
 SCAN_AGAIN = "scan_again"  # handled by `attachments`
 MAIL_UNREAD = "mail_unread"  # handled by `notifications`
+ALERT = "alert"  # handled by `alerts`
 WAKE = "wake"  # handled by `tickets`
 ASSIGN = "assign_waiting"  # handled by `assigning`
 AUTOMATE = "automate"  # handled by `automations`
@@ -103,6 +105,13 @@ def mail_unread_replies(_session: Session, recorded: Recorded) -> Iterable[NewJo
             yield NewJob(MAIL_UNREAD, payload, key=f"{MAIL_UNREAD}:{message.conversation_id}", delay=_SOON)
 
 
+def tell_agents(_session: Session, recorded: Recorded) -> Iterable[NewJob]:
+    """Tell the agents whom a message concerns."""
+    match recorded.event:
+        case MessageCreated(message) | NoteCreated(message) if message.author is not Author.SYSTEM:
+            yield NewJob(ALERT, {"message_id": message.id})
+
+
 def wake_snoozed(_session: Session, recorded: Recorded) -> Iterable[NewJob]:
     """Bring a snoozed ticket back into sight when its time has come."""
     match recorded.event:
@@ -166,6 +175,7 @@ SUBSCRIBERS: tuple[Subscriber, ...] = (
     answer_after_give_back,
     redo_after_correction,
     mail_unread_replies,
+    tell_agents,
     wake_snoozed,
     assign_waiting,
     automate,

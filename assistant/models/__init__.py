@@ -1,5 +1,6 @@
 """Mapped classes: the tables, and the rules about one object. Rules across objects live in `desk` and `knowledge`."""
 
+from assistant.models.alerts import Alert, AlertKind
 from assistant.models.attention import Attention, MailRefusal, Presence
 from assistant.models.automations import Automation, AutomationRun, RunOutcome, Trigger
 from assistant.models.conversations import (
@@ -58,6 +59,7 @@ from assistant.models.people import (
     VerifiedBy,
 )
 from assistant.models.reports import ReportCount, ReportState
+from assistant.models.sending import HeldReply, ReplyFile
 from assistant.models.sla import SLAClock, SLAPolicy, SLATarget
 from assistant.models.tickets import (
     Draft,
@@ -86,6 +88,8 @@ __all__ = [
     "AddressCode",
     "Agent",
     "AgentRole",
+    "Alert",
+    "AlertKind",
     "Article",
     "ArticleVersion",
     "Assignment",
@@ -116,6 +120,7 @@ __all__ = [
     "GapState",
     "Generation",
     "HeadState",
+    "HeldReply",
     "IdempotencyKey",
     "Inbox",
     "Job",
@@ -131,6 +136,7 @@ __all__ = [
     "Presence",
     "Priority",
     "Rating",
+    "ReplyFile",
     "ReportCount",
     "ReportState",
     "RunOutcome",

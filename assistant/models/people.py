@@ -112,6 +112,7 @@ class Agent(Base):
     team_id: Mapped[int | None] = reference("teams", ondelete="SET NULL", nullable=True)
     team: Mapped[Team | None] = relationship()
     languages: Mapped[list[str]] = mapped_column(JSONType, default=list)  # that they write
+    alerts: Mapped[dict[str, str]] = mapped_column(JSONType, default=dict)  # how they are told: `desk.alerts`
     must_change_password: Mapped[bool] = mapped_column(default=False)
     picture_sha256: Mapped[str | None] = mapped_column(Text, index=True)  # a small JPEG in storage, shown to customers
     # For auto-assignment (`desk.assigning`): how many tickets at once, since when none, when the last one.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from html import escape
 
 from assistant.wording import direction
 
+# What agents and the assistant write may have words in bold and code, as the widget shows them.
+_MARKS = re.compile(r"\*\*([^*\n]+)\*\*|`([^`\n]+)`")
 _PAGE = """\
 <!DOCTYPE html>
 <html lang="{language}" dir="{direction}">
@@ -79,7 +82,8 @@ class Said:
     def html(self) -> str:
         head = f'<b>{escape(self.author)}</b> <span style="opacity:.75">{escape(self.when)}</span>'
         style = "margin:4px 0 16px;padding-inline-start:12px;border-inline-start:3px solid #8886"
-        return f'<p style="margin:16px 0 0">{head}</p><div dir="auto" style="{style}">{_lines(self.text)}</div>'
+        said = _MARKS.sub(_marked, _lines(self.text))
+        return f'<p style="margin:16px 0 0">{head}</p><div dir="auto" style="{style}">{said}</div>'
 
 
 Block = Paragraph | Code | Link | Said
@@ -105,3 +109,8 @@ class Letter:
 
 def _lines(text: str) -> str:
     return "<br>\n".join(escape(line) for line in text.splitlines())
+
+
+def _marked(found: re.Match[str]) -> str:
+    bold, code = found.groups()
+    return f"<b>{bold}</b>" if bold is not None else f"<code>{code}</code>"

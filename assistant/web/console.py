@@ -21,6 +21,7 @@ from assistant.text.storable import storable
 from assistant.web import (
     auth,
     console_admin,
+    console_alerts,
     console_articles,
     console_customers,
     console_knowledge,
@@ -45,6 +46,7 @@ blueprint.register_blueprint(console_articles.blueprint)
 blueprint.register_blueprint(console_macros.blueprint)
 blueprint.register_blueprint(console_reports.blueprint)
 blueprint.register_blueprint(console_setup.blueprint)
+blueprint.register_blueprint(console_alerts.blueprint)
 blueprint.register_blueprint(console_admin.blueprint)
 
 

@@ -8,7 +8,19 @@ from typing import Any
 from flask import request
 
 from assistant import payloads
-from assistant.desk import actions, attention, conversations, drafts, inboxes, macros, people, state, tags, tickets
+from assistant.desk import (
+    actions,
+    attention,
+    conversations,
+    drafts,
+    inboxes,
+    macros,
+    people,
+    sending,
+    state,
+    tags,
+    tickets,
+)
 from assistant.desk.feed import last_event_id
 from assistant.desk.tickets import TicketFilters
 from assistant.models import ConversationState, Ticket, TicketStatus
@@ -89,8 +101,13 @@ def _triage(session: Any, row: Ticket) -> Shown:
 
 
 def _draft(session: Any, row: Ticket) -> Shown:
-    draft = drafts.proposed_draft(session, row)
+    draft, agent = drafts.proposed_draft(session, row), auth.agent()
+    held = sending.held_reply(session, row)
     return {
+        "held": held,
+        "is_mine": held is not None and held.agent_id == agent.agent_id,
+        "failed": sending.failed_reply(session, agent, row),
+        "files": sending.files_of(session, agent, row),
         "draft": payloads.Draft.of(draft).to_json() if draft is not None else None,
         "macros": [
             {"id": one.public_id, "name": one.name, "has_text": bool(one.text), "actions": one.actions}

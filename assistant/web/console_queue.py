@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlencode
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 
-from assistant.desk import access, actions, conditions, evidence, inboxes, people, tickets, views
+from assistant.desk import access, actions, conditions, evidence, inboxes, people, sending, tickets, views
 from assistant.desk.conditions import Asking
 from assistant.desk.events import EventKind
 from assistant.desk.feed import last_event_id
@@ -93,13 +93,17 @@ def queue() -> Reply:
 @blueprint.get("/rows")
 def rows() -> Reply:
     """The part of the queue page that changes."""
-    return render_template("console/_rows.html", **_rows(Place.of_request()))
+    with desk().db.read() as session:
+        known = views.views_of(session, auth.agent())
+        return render_template("console/_rows.html", **_shown_rows(session, known, Place.of_request()))
 
 
 @blueprint.get("/tabs")
 def tabs() -> Reply:
     """The views with their counts. They take longer than a page of rows, and are renewed less often."""
-    return render_template("console/_tabs.html", **_tabs(Place.of_request()))
+    with desk().db.read() as session:
+        known = views.views_of(session, auth.agent())
+        return render_template("console/_tabs.html", **_shown_tabs(session, known, Place.of_request()))
 
 
 @blueprint.get("/events")
@@ -172,6 +176,7 @@ def solve_and_next(ticket_id: str) -> Reply:
         row = access.access_ticket(session, agent, ticket_id)
         view = place.view(views.views_of(session, agent))
         following = views.following(session, agent, view, _asking(), row)
+        sending.send_now(session, agent, row)
         tickets.solve(session, row, agent)
     flash(f"Solved #{row.number}.")
     if following is None:
@@ -219,33 +224,28 @@ def _answer(place: Place, done: dict[str, Any]) -> Reply:
 
 
 def _queue_page(place: Place) -> dict[str, Any]:
-    return _tabs(place) | _rows(place)
-
-
-def _tabs(place: Place) -> dict[str, Any]:
-    agent = auth.agent()
     with desk().db.read() as session:
-        known = views.views_of(session, agent)
-        counts = views.count(session, agent, known, _asking())
+        known = views.views_of(session, auth.agent())
+        return _shown_tabs(session, known, place) | _shown_rows(session, known, place)
+
+
+def _shown_tabs(session: Any, known: Sequence[View], place: Place) -> dict[str, Any]:
+    counts = views.count(session, auth.agent(), known, _asking())
     here = "" if place.q else place.tab if place.tab in {view.key for view in known} else views.DEFAULT
     return {"place": place, "here": here, "views": list(zip(known, counts, strict=True)), "counted": views.COUNTED}
 
 
-def _rows(place: Place) -> dict[str, Any]:
-    agent, asking, error = auth.agent(), _asking(), None
-    with desk().db.read() as session:
-        known = views.views_of(session, agent)
-        page = views.Page()
-        view = known[0]
-        try:
-            view = place.view(known)
-            page = views.page(session, agent, view, asking, cursor=place.at or None)
-        except Invalid as invalid:
-            if invalid.fields.get("field") == "cursor":
-                raise
-            error = invalid.message
-        photos = evidence.first_photos(session, [row.ticket.conversation_id for row in page.rows])
-        last_id = last_event_id(session)
+def _shown_rows(session: Any, known: Sequence[View], place: Place) -> dict[str, Any]:
+    page, view, error = views.Page(), known[0], None
+    try:
+        view = place.view(known)
+        page = views.page(session, auth.agent(), view, _asking(), cursor=place.at or None)
+    except Invalid as invalid:
+        if invalid.fields.get("field") == "cursor":
+            raise
+        error = invalid.message
+    photos = evidence.first_photos(session, [row.ticket.conversation_id for row in page.rows])
+    last_id = last_event_id(session)
     return {
         "place": place,
         "view": view,

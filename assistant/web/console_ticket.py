@@ -15,25 +15,29 @@ from flask import Blueprint, Response, flash, g, redirect, render_template, requ
 from assistant.desk import (
     access,
     actions,
+    alerts,
     attention,
     conversations,
     corrections,
     drafts,
     evidence,
     macros,
+    sending,
     state,
     tickets,
     triage,
 )
 from assistant.desk.events import Audience, EventKind
+from assistant.desk.sending import Outgoing
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
+from assistant.media.files import Upload
 from assistant.models import Conversation, ConversationState, DraftStatus, Event, Ticket, TicketStatus
 from assistant.text.storable import storable
 from assistant.web import auth, console_panels
 from assistant.web.console_evidence import changes_in
 from assistant.web.console_live import news_stream
 from assistant.web.context import desk
-from assistant.web.responses import Reply
+from assistant.web.responses import Reply, attachment_response
 
 blueprint = Blueprint("ticket", __name__, url_prefix="/tickets/<public_id:ticket_id>")
 
@@ -53,6 +57,7 @@ _NEWS: dict[str, str] = {
     EventKind.TICKET_TRIAGED: "triage",
     EventKind.TRIAGE_DECIDED: "triage",
     EventKind.DRAFT_UPDATED: "draft",
+    EventKind.REPLY_HELD: "draft",
     EventKind.CONVERSATION_READ: "thread",
     EventKind.CONVERSATION_UPDATED: "status",
     EventKind.CONVERSATION_RATED: "status",
@@ -93,6 +98,7 @@ def note_presence(ticket_id: str) -> dict[str, Any]:
     with desk().db.begin() as session:
         row = access.access_ticket(session, agent, ticket_id)
         attention.agent_saw(session, agent, row.conversation_id)
+        alerts.read(session, agent, row.id)
         attention.agent_is_here(session, agent, row.id, writes=writes)
         if writes:
             attention.agent_types(session, agent, row.conversation_id)
@@ -164,7 +170,13 @@ def do_action(ticket_id: str, name: str) -> Reply:
 
 @blueprint.post("/solve")
 def solve(ticket_id: str) -> Reply:
-    return _act(ticket_id, lambda session, row: tickets.solve(session, row, auth.agent()), panels=("status", "draft"))
+    """What the agent has just sent leaves first."""
+
+    def act(session: Any, row: Ticket) -> None:
+        sending.send_now(session, auth.agent(), row)
+        tickets.solve(session, row, auth.agent())
+
+    return _act(ticket_id, act, panels=("status", "draft"))
 
 
 @blueprint.post("/reopen")
@@ -180,14 +192,74 @@ def reply(ticket_id: str) -> Reply:
 
     def act(session: Any, row: Ticket) -> None:
         _refuse_if_taken(state.lock_conversation(session, row.conversation_id))
-        drafts.reply(session, auth.agent(), row, _text())
-        if macro_id := request.form.get("macro"):
-            macros.perform(session, auth.agent(), row, macros.find(session, auth.agent(), macro_id))
-        if then := request.form.get("then"):
-            given = [{"name": "set_status", "arguments": {"status": then}}]
-            actions.apply(session, row, actions.parse(session, given), auth.agent())
+        form = request.form
+        new = Outgoing(_text(), macro=form.get("macro") or None, then=form.get("then") or None)
+        sending.send(desk(), session, auth.agent(), row, new)
 
     return _act(ticket_id, act, panels=("draft", "thread", "status"), typed="reply")
+
+
+@blueprint.post("/held/<public_id:held_id>/undo")
+def take_back(ticket_id: str, held_id: str) -> Reply:
+    """Stop a reply that has not left. Its text is back where it was written."""
+    shown: dict[str, Any] = {}
+
+    def act(session: Any, row: Ticket) -> None:
+        held = sending.take_back(session, auth.agent(), row, held_id)
+        if held.draft is not None and held.draft.status is DraftStatus.PROPOSED:
+            shown.update(typed_draft=held.said, typed_draft_id=held.draft.public_id)
+        else:
+            macro = held.macro.public_id if held.macro is not None else None
+            shown.update(typed_reply=held.said, chosen_macro=macro)
+
+    return _act(ticket_id, act, panels=("draft", "thread", "status"), shown=shown)
+
+
+@blueprint.post("/held/<public_id:held_id>/send")
+def send_now(ticket_id: str, held_id: str) -> Reply:
+    """Send without waiting: the agent does not want to, or the wait is over and the workers are busy."""
+
+    def act(session: Any, row: Ticket) -> None:
+        sending.send_now(session, auth.agent(), row, held_id)
+
+    return _act(ticket_id, act, panels=("draft", "thread", "status"))
+
+
+@blueprint.post("/files")
+def add_files(ticket_id: str) -> Reply:
+    """Put files beside the reply that is being written."""
+    refused: list[str] = []
+
+    def act(_session: Any, _row: Ticket) -> None:
+        if refused:
+            raise Invalid(" ".join(refused), field="files")
+
+    with desk().db.read() as session:
+        row = access.access_ticket(session, auth.agent(), ticket_id)
+    try:
+        files = [file for file in request.files.getlist("files") if file.filename]
+        uploads = [Upload(storable(file.filename or ""), file.mimetype, file.read()) for file in files]
+        prepared = sending.add_files(desk(), auth.agent(), row, uploads)
+        refused += [f"{one.filename}: {one.error.message}" for one in prepared.rejected]
+    except AssistantError as error:
+        refused.append(error.message)
+    return _act(ticket_id, act, panels=("draft",))
+
+
+@blueprint.get("/files/<public_id:file_id>")
+def file(ticket_id: str, file_id: str) -> Response:
+    with desk().db.read() as session:
+        row = access.access_ticket(session, auth.agent(), ticket_id)
+        found = sending.file_of(session, auth.agent(), row, file_id)
+    return attachment_response(desk(), sending.as_attachment(found), thumbnail=request.args.get("thumbnail") == "1")
+
+
+@blueprint.post("/files/<public_id:file_id>/remove")
+def remove_file(ticket_id: str, file_id: str) -> Reply:
+    def act(session: Any, row: Ticket) -> None:
+        sending.remove_file(session, auth.agent(), row, file_id)
+
+    return _act(ticket_id, act, panels=("draft",))
 
 
 @blueprint.post("/note")
@@ -229,7 +301,8 @@ def send_draft(ticket_id: str, draft_id: str) -> Reply:
         if draft.status is not DraftStatus.PROPOSED and not sent_by_us:
             what = "discarded" if draft.status is DraftStatus.DISCARDED else "sent"
             raise Conflict(f"This draft has already been {what}. Your text was not sent; it is in the reply box.")
-        drafts.send_draft(session, auth.agent(), row, draft, text=_text())
+        if not sent_by_us:
+            sending.send(desk(), session, auth.agent(), row, Outgoing(_text() or draft.text, draft=draft))
 
     return _act(ticket_id, act, panels=("draft", "thread", "status"), typed="draft")
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "order_of_tickets"
-down_revision = "roles_of_agents"
+down_revision = "written_articles"
 
 _UNSOLVED = ("waiting_since", "due_at", "priority", "id", "agent_id", "team_id", "snoozed_until", "status")
 _BY = ("category", "product", "updated_at")

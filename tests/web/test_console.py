@@ -695,7 +695,7 @@ def test_a_long_conversation_is_shown_from_its_end_and_its_beginning_is_loaded(
     client = sign_in(alice)
 
     def shown(path: str) -> list[str]:
-        return re.findall(r'<div class="text" dir="auto">(Note \d+)\.</div>', client.get(path, headers=HTMX).text)
+        return re.findall(r'<div class="text" dir="auto"[^>]*>(Note \d+)\.</div>', client.get(path, headers=HTMX).text)
 
     first = shown(page)
     assert first == [f"Note {number}" for number in range(60 - console_panels.SHOWN, 60)]
@@ -914,7 +914,7 @@ def submit(
     at: str | None = None,
     headers: dict[str, str] | None = None,
     query: dict[str, str] | None = None,
-    **fields: str,
+    **fields: Any,
 ) -> Any:
     """Send a form as the page ``at`` (by default the one it is sent to) would, with its CSRF token."""
     token = csrf_of(client.get(at or path).text)

@@ -2,7 +2,9 @@
 // times, a photo viewer, keys.
 
 import "./keep.js";
+import "./markdown.js";
 import "./presence.js";
+import "./sending.js";
 import "./line.js";
 import "./pasting.js";
 import "./viewer.js";

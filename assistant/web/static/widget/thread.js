@@ -365,7 +365,7 @@ export class Thread {
       ? message.parts.map((part) =>
           part.quoted ? quotation(part.text) : make("div", { dir: "auto" }, prose(part.text.trim())),
         )
-      : [prose(message.text, message.citations, { onChip, figure })];
+      : [prose(message.text, message.citations, { onChip, figure, hasLinks: message.author === "agent" })];
     const bubble = make("div.bubble", { dir: "auto" }, ...words);
     bubble.hidden = !message.text;
     entry.append(bubble);

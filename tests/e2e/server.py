@@ -34,7 +34,11 @@ class Server:
         self.url = f"http://127.0.0.1:{self._port}"
         self.folder = folder
         named = {"data_dir": folder, "port": self._port, **settings}
-        self._environment = os.environ | {f"{PREFIX}{name.upper()}": str(value) for name, value in named.items()}
+        self._environment = (
+            os.environ
+            | {f"{PREFIX}UNDO_SEND_SECONDS": "0"}
+            | {f"{PREFIX}{name.upper()}": str(value) for name, value in named.items()}
+        )
         self._log = (folder.parent / "server.log").open("ab")
         self._process: subprocess.Popen[bytes] | None = None
 

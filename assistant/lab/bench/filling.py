@@ -79,7 +79,7 @@ def _add_agents(session: Session, teams: Sequence[int | None]) -> list[int]:
 
 
 def _add_tags(session: Session) -> dict[str, int]:
-    known = dict(session.execute(select(Tag.name, Tag.id)).tuples().all())
+    known = {name: tag_id for name, tag_id in session.execute(select(Tag.name, Tag.id))}  # noqa: C416
     for name in _TAGS.keys() - known.keys():
         tag = Tag(name=name, key=name)
         session.add(tag)

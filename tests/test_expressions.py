@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 _MOST_GROWTH = 3.0
 # Shorter times say nothing about growth. An expression that stays below them at the longest message does no harm.
 _NOTICEABLE = 0.03
+_TRIES = 3
 # In small steps, because an exponential expression takes thousands of times as long for twice the text.
 _LENGTHS = [round(24 * 1.2**step) for step in range(23)]
 _MESSAGE = 20_000
@@ -43,7 +44,7 @@ def slow_text(one: Expression) -> str | None:
 
 def _is_slow(use: Callable[[Any], object], attack: Callable[[int], Any]) -> bool:
     # A linear expression takes a thousandth of what is noticed for texts as short as these.
-    if any(_seconds(use, attack(length)) > _NOTICEABLE for length in _LENGTHS):
+    if any(_is_noticed(use, attack(length)) for length in _LENGTHS):
         return True
     # A quadratic one that takes less than this here stays unnoticed at the longest message.
     if _seconds(use, attack(_MESSAGE // 4)) < _NOTICEABLE / 16:
@@ -51,10 +52,15 @@ def _is_slow(use: Callable[[Any], object], attack: Callable[[int], Any]) -> bool
     return any(_grows(use, attack, length) for length in (_MESSAGE // 8, _MESSAGE // 4, _MESSAGE // 2))
 
 
-def _grows(use: Callable[[Any], object], attack: Callable[[int], Any], length: int, *, tries: int = 3) -> bool:
-    """Whether twice the length takes noticeable time, and too much. In every try: a busy machine makes some slow."""
+def _grows(use: Callable[[Any], object], attack: Callable[[int], Any], length: int) -> bool:
+    """Whether twice the length takes noticeable time, and too much."""
     text, twice = attack(length), attack(2 * length)
-    return all(_seconds(use, twice) > max(_NOTICEABLE, _MOST_GROWTH * _seconds(use, text)) for _ in range(tries))
+    return _is_noticed(use, twice, beside=lambda: _MOST_GROWTH * _seconds(use, text))
+
+
+def _is_noticed(use: Callable[[Any], object], text: Any, *, beside: Callable[[], float] = lambda: 0.0) -> bool:
+    """Whether it takes that long every time: collecting garbage, and a busy machine, make single ones slow."""
+    return all(_seconds(use, text) > max(_NOTICEABLE, beside()) for _ in range(_TRIES))
 
 
 EXPRESSIONS = expressions()

@@ -13,6 +13,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -21,7 +22,7 @@ from argon2 import PasswordHasher
 from flask.testing import FlaskClient
 from jinja2 import BytecodeCache, FileSystemBytecodeCache
 from pytest_socket import socket_allow_hosts
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import create_engine, event, make_url
 
 from assistant.app import create_app
 from assistant.db import Database
@@ -253,15 +254,16 @@ def _settings(folder: Path) -> Settings:
     )  # type: ignore[arg-type]
 
 
-_first_engines: dict[str, Engine] = {}
+_compiled: dict[type, Any] = {}
 
 
 def _hurry(db: Database) -> None:
     """A test's database need not survive a power cut, and each statement is compiled once for all of them."""
-    first = _first_engines.setdefault(db.engine.dialect.name, db.engine)
-    # SQLAlchemy shares what it has compiled only within a dialect object, of which every engine has its own.
-    db.engine.dialect = db.engine.pool._dialect = first.dialect
-    db.engine._compiled_cache = first._compiled_cache
+    dialect = type(db.engine.dialect)
+    # What is compiled is kept by statement and dialect, of which every engine has its own, with the same results.
+    dialect.__eq__ = lambda self, other: type(self) is type(other)
+    dialect.__hash__ = lambda self: hash(type(self))
+    db.engine._compiled_cache = _compiled.setdefault(dialect, db.engine._compiled_cache)
     if db.is_sqlite:
         event.listen(db.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
         db.engine.dispose()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
@@ -27,7 +27,16 @@ from assistant.desk.events import (
     TicketUpdated,
 )
 from assistant.desk.queue import NewJob
-from assistant.models import Assignment, Author, Automation, ConversationState, FileCondition, Trigger
+from assistant.models import (
+    Assignment,
+    Author,
+    Automation,
+    ConversationState,
+    FileCondition,
+    Ticket,
+    TicketFollower,
+    Trigger,
+)
 from assistant.ports import WorkPriority
 
 PROCESS_MESSAGE = "process_message"  # handled by `turns`
@@ -105,11 +114,22 @@ def mail_unread_replies(_session: Session, recorded: Recorded) -> Iterable[NewJo
             yield NewJob(MAIL_UNREAD, payload, key=f"{MAIL_UNREAD}:{message.conversation_id}", delay=_SOON)
 
 
-def tell_agents(_session: Session, recorded: Recorded) -> Iterable[NewJob]:
-    """Tell the agents whom a message concerns."""
+def tell_agents(session: Session, recorded: Recorded) -> Iterable[NewJob]:
+    """Tell the agents whom a message concerns, if there may be any."""
     match recorded.event:
-        case MessageCreated(message) | NoteCreated(message) if message.author is not Author.SYSTEM:
+        case NoteCreated(message) if "@" in message.text or _is_somebodys(session, recorded.conversation_id):
             yield NewJob(ALERT, {"message_id": message.id})
+        case MessageCreated(message) if message.author is not Author.SYSTEM and _is_somebodys(
+            session, recorded.conversation_id
+        ):
+            yield NewJob(ALERT, {"message_id": message.id})
+
+
+def _is_somebodys(session: Session, conversation_id: int) -> bool:
+    """Whether an agent has or follows its ticket."""
+    followed = exists().where(TicketFollower.ticket_id == Ticket.id)
+    of_it = select(Ticket.id).where(Ticket.conversation_id == conversation_id)
+    return session.scalar(of_it.where(Ticket.agent_id.is_not(None) | followed)) is not None
 
 
 def wake_snoozed(_session: Session, recorded: Recorded) -> Iterable[NewJob]:

@@ -17,6 +17,7 @@ from datetime import timedelta
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, joinedload
 
+from assistant.db import utcnow
 from assistant.desk import actions, drafts, feed, macros, people, queue, state
 from assistant.desk.access import AgentPrincipal, visible_tickets
 from assistant.desk.attachments import PreparedFiles, prepare_files
@@ -62,6 +63,7 @@ def send(desk: Desk, session: Session, agent: AgentPrincipal, ticket: Ticket, ne
         draft=new.draft,
         macro=macros.find(session, agent, new.macro) if new.macro else None,
         then=new.then,
+        created_at=utcnow(),
         due_at=desk.now() + wait,
     )
     if not wait:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apiflask import APIFlask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
@@ -201,6 +202,21 @@ def test_solving_sends_first_and_what_is_solved_stays_so(
     assert said(desk.db, other) == ["Oil it."]
     with desk.db.read() as session:
         assert session.get_one(Ticket, other.id).status is TicketStatus.SOLVED
+
+
+def test_without_a_wait_a_reply_leaves_at_once_and_reopens_what_is_solved(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask], alice: Persona
+) -> None:
+    runtime = make_runtime(undo_send_seconds=0)
+    client = make_app(runtime).test_client()
+    with client.session_transaction() as session:
+        session["_user_id"], session["_fresh"] = alice.public_id, True
+    ticket = make_ticket(runtime.desk, "It leaks.")
+    submit(client, f"{page(ticket)}/solve", at=page(ticket))
+    send(client, ticket, "Close the tap.")
+    assert said(runtime.desk.db, ticket) == ["Close the tap."]
+    with runtime.desk.db.read() as read:
+        assert read.get_one(Ticket, ticket.id).status is not TicketStatus.SOLVED
 
 
 def test_a_draft_is_held_too_and_sent_although_the_customer_has_written_meanwhile(

@@ -329,18 +329,24 @@ def test_the_keyboard_alone_does_everything(browser: Browser, server: Server, si
     assert customer.complaints == []
 
 
+def hold(page: Page, address: str) -> list[Callable[[], None]]:
+    """From now on the server gets what is sent there, and its answers arrive when these are called."""
+    answered: list[Callable[[], None]] = []
+
+    def keep(route: Route) -> None:
+        response = route.fetch()
+        answered.append(lambda: route.fulfill(response=response))
+
+    page.route(re.compile(address), keep)
+    return answered
+
+
 def rate(customer: Witness, chat: Frame) -> None:
     """Four of five, which an event tells before the answer does; then the same again."""
     chat.get_by_role("radio", name="Good", exact=True).check()
     chat.get_by_label("What should we know?").fill("Quick!")
     customer.picture("rating")
-    answered: list[Callable[[], None]] = []
-
-    def hold(route: Route) -> None:
-        response = route.fetch()
-        answered.append(lambda: route.fulfill(response=response))
-
-    customer.page.route(re.compile("/rating$"), hold)
+    answered = hold(customer.page, "/rating$")
     send, change = (chat.get_by_role("button", name=name) for name in ("Send rating", "Change"))
     send.press("Enter")
     expect(chat.locator("#csat")).to_contain_text("Good (4/5)")  # told by an event, before the answer
@@ -431,6 +437,19 @@ def test_a_change_while_a_panel_is_renewed_is_shown_too(browser: Browser, server
     page.evaluate(change)
     held[0].continue_()
     expect(page.locator("#thread")).to_contain_text("My canoe has a hole")
+
+    # What was sent is gone from the box, and what was typed since is not, though a renewal came before the answer.
+    page.unroute_all()
+    answered = hold(page, "/reply$")
+    page.locator("label", has=page.locator("#mode-reply")).click()
+    page.locator("#reply-text").fill("Patch it.")
+    with page.expect_response(re.compile(r"/draft\b")):
+        page.get_by_role("button", name="Send reply").click()
+    expect(page.locator("#thread")).to_contain_text("Patch it.")
+    page.locator("#note-text").evaluate("(note) => { note.value = 'With tar'; }")
+    answered.pop()()
+    expect(page.locator("#reply-text")).to_have_value("")
+    expect(page.locator("#note-text")).to_have_value("With tar")
     assert agent.complaints == []
     agent.context.close()
 

@@ -10,10 +10,10 @@ function isChanged(field) {
   return field.value !== original?.value;
 }
 
-/** What has been typed and opened on the page, except in the submitted form: its response has that. */
-function remember(answeredForm) {
+/** What has been typed and opened on the page, except what the form has submitted: its response has that. */
+function remember(answeredForm, submitted) {
   const fields = [...document.querySelectorAll(FIELDS)];
-  const typed = fields.filter((field) => field.form !== answeredForm && isChanged(field));
+  const typed = fields.filter((field) => isChanged(field) && submitted?.get(field.id) !== field.value);
   return {
     typed: typed.map((field) => ({ id: field.id, value: field.value, isDraft: "draft" in field.dataset })),
     opened: [...document.querySelectorAll("details[id]")].map((details) => [details.id, details.open]),
@@ -96,6 +96,13 @@ function isChoosing(panel) {
   return [...panel.querySelectorAll('form[hx-trigger^="change"] select')].some(isChanged);
 }
 
+// By request, what its form said. The form may be another one once the response is there, as panels renew themselves.
+const submissions = new WeakMap();
+document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+  const fields = ctx.request?.method === "POST" ? (ctx.sourceElement.closest("form")?.elements ?? []) : [];
+  submissions.set(ctx, new Map([...fields].map((field) => [field.id, field.value])));
+});
+
 const remembered = new WeakMap();
 document.addEventListener("htmx:before:swap", (event) => {
   const { ctx } = event.detail;
@@ -104,7 +111,7 @@ document.addEventListener("htmx:before:swap", (event) => {
     event.preventDefault();
     return;
   }
-  remembered.set(ctx, remember(isAction ? ctx.sourceElement.closest("form") : null));
+  remembered.set(ctx, remember(isAction ? ctx.sourceElement.closest("form") : null, submissions.get(ctx)));
 });
 document.addEventListener("htmx:after:swap", (event) => {
   const kept = remembered.get(event.detail.ctx);

@@ -61,7 +61,7 @@ document.addEventListener("htmx:before:request", ({ detail }) => {
   detail.ctx.sourceElement.closest("form")?.querySelector(":scope > .told")?.remove();
 });
 document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => {
-  const slot = ctx.hx?.retarget === "#notice" && slotFor(ctx.sourceElement);
+  const slot = ctx.hx?.retarget === "#notice" && ctx.sourceElement.isConnected && slotFor(ctx.sourceElement);
   if (slot) ctx.hx.retarget = slot;
 });
 document.addEventListener("htmx:error", ({ detail: { ctx } }) => {

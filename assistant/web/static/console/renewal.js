@@ -1,5 +1,6 @@
-// A panel is replaced whole when it is renewed. The old element takes what it was waiting for with it, so a change that
-// was announced between a request and its response would never be shown: the new element asks again.
+// A panel is replaced whole when it is renewed. The old element takes what it was waiting for with it: a change that was
+// announced between a request and its response would never be shown, so the new element asks again; and what was sent
+// from the old one would be answered there, where nobody sees it, so the answer goes to the new one.
 
 const FROM_STREAM = /([\w-]+) from:#live/g;
 const live = document.querySelector("#live");
@@ -21,6 +22,9 @@ for (const name of new Set(panels().flatMap(changesShownIn))) {
 
 let shown = new Set(panels());
 document.addEventListener("htmx:before:request", ({ detail }) => askedAt.set(detail.ctx, performance.now()));
+document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
+  if (ctx.target?.id && !ctx.target.isConnected) ctx.target = document.getElementById(ctx.target.id) ?? ctx.target;
+});
 document.addEventListener("htmx:after:swap", ({ detail }) => {
   const asked = askedAt.get(detail.ctx);
   const replaced = panels().filter((panel) => !shown.has(panel));

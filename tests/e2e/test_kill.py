@@ -24,7 +24,7 @@ from tests.conftest import LONG
 from tests.e2e.server import Server
 from tests.factories import make_articles, make_key, make_photo
 
-TICKETS, KILLS = (50, 20) if LONG else (18, 6)
+TICKETS, KILLS = (50, 20) if LONG else (9, 3)
 # When a ticket counts as lost: far longer than it takes, even on a busy machine. A killed worker's job is retried when
 # its lease of 30 seconds expires.
 ACKNOWLEDGED_WITHIN = 600.0

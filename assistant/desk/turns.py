@@ -82,7 +82,7 @@ def process_message(desk: Desk, message_id: int) -> None:
     if follows and is_courtesy(message):
         _be_polite(desk, message)
         return
-    if live:
+    if live and not _has_answer(desk, message):
         with desk.db.begin() as session:
             feed.append(session, message.conversation_id, AnswerStarted())
     with at_priority(WorkPriority.INTERACTIVE if live else WorkPriority.DRAFT):

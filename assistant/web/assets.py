@@ -1,8 +1,10 @@
 """Scripts, styles and pictures of our pages: under addresses that name their content, compressed, cached for a year.
 
 An address holds a digest of the file's folder (``widget``, ``console``, ``vendor``), so that modules and style sheets
-import their neighbours by relative addresses, and always those of the same version. Pages name files by
+name their neighbours by relative addresses, and always get those of the same version. Pages name files by
 ``url_for("static", filename="widget/widget.js")``. The files are read once in the life of a process.
+
+A script that imports others is served as one file with them: on a slow line a request costs more than what it brings.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import mimetypes
+import posixpath
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +30,8 @@ _REMARKS = {
     ".js": re.compile(r"^[ \t]*(//.*|/\*\*[\s\S]*?\*/)\n|[ \t]+// .*$|^[ \t]+", re.MULTILINE),
     ".css": re.compile(r"^[ \t]*/\*[^*]*\*/\n|^[ \t]+", re.MULTILINE),
 }
-_IMPORT = re.compile(r'^(?:import|export)\b[^"]*"\./([\w.]+)";$', re.MULTILINE)
+_IMPORT = re.compile(r'^import (?:(\{[^}]*\}) from )?"(\.{1,2}/[\w./]+)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
 # Where the system's table lacks one of these or has another, browsers refuse modules.
 _TYPES = {".js": "text/javascript", ".ts": "text/plain", ".css": "text/css", ".svg": "image/svg+xml"}
 
@@ -64,28 +68,17 @@ class Assets:
 
     def __init__(self, folder: Path) -> None:
         paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        self._files = {name: Content.of(_read(name, path), _type_of(path)) for name, path in paths.items()}
+        texts = {name: _read(name, path) for name, path in paths.items()}
+        self._files = {name: Content.of(_bundled(name, texts), _type_of(paths[name])) for name in paths}
         self._versions = {room: self._version(room) for room in {_room(name) for name in self._files}}
 
     def register(self, app: Flask) -> None:
         """Serve them as the endpoint ``static``."""
         app.add_url_rule(f"/static/<string(length={_DIGITS}):version>/<path:filename>", "static", self._serve)
         app.url_defaults(self._name_version)
-        app.add_template_global(self.imports_of, "imports_of")
 
     def text(self, filename: str) -> str:
         return self._files[filename].body.decode()
-
-    def imports_of(self, filename: str) -> list[str]:
-        """The modules that a module imports, and those that they import: a page has them fetched all at once."""
-        found: dict[str, None] = {}
-        waiting = [filename]
-        while waiting:
-            script = self.text(waiting.pop())
-            names = [f"{_room(filename)}/{name}" for name in _IMPORT.findall(script)]
-            waiting += [name for name in names if name not in found]
-            found |= dict.fromkeys(names)
-        return sorted(found)
 
     def _serve(self, version: str, filename: str) -> Response:
         if filename not in self._files:
@@ -130,6 +123,45 @@ def _read(name: str, path: Path) -> bytes:
     if remarks is None or _room(name) == "vendor":
         return path.read_bytes()
     return remarks.sub("", path.read_text(encoding="utf-8")).encode()
+
+
+def _bundled(name: str, texts: dict[str, bytes]) -> bytes:
+    """A module together with those that it imports, each in a function of its own, in the order in which they run.
+
+    Understands what our modules say: they import by name and export functions, classes and constants where they define
+    them.
+    """
+    own = texts[name]
+    if not name.endswith(".js") or _room(name) == "vendor" or not _IMPORT.search(own.decode()):
+        return own
+    order = _dependencies(name, texts)
+    numbers = {module: number for number, module in enumerate(order)}
+    return "".join(_enclosed(module, texts[module].decode(), numbers) for module in order).encode()
+
+
+def _dependencies(name: str, texts: dict[str, bytes], above: tuple[str, ...] = ()) -> list[str]:
+    """The module and those that it imports, each after what it needs itself."""
+    if name in above:
+        raise ValueError(f"modules import each other: {' -> '.join((*above, name))}")
+    found: dict[str, None] = {}
+    for _, address in _IMPORT.findall(texts[name].decode()):
+        found |= dict.fromkeys(_dependencies(_neighbour(name, address), texts, (*above, name)))
+    return [*found, name]
+
+
+def _enclosed(name: str, text: str, numbers: dict[str, int]) -> str:
+    def imported(match: re.Match[str]) -> str:
+        names, address = match.groups()
+        return f"const {names.replace(' as ', ': ')} = $[{numbers[_neighbour(name, address)]}];\n" if names else ""
+
+    exported = ", ".join(_EXPORT.findall(text))
+    body = _EXPORT.sub("", _IMPORT.sub(imported, text))
+    opening = "const $ = [];\n" if numbers[name] == 0 else ""
+    return f"{opening}$[{numbers[name]}] = (() => {{\n{body}return {{ {exported} }};\n}})();\n"
+
+
+def _neighbour(name: str, address: str) -> str:
+    return posixpath.normpath(f"{posixpath.dirname(name)}/{address}")
 
 
 def _type_of(path: Path) -> str:

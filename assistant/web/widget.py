@@ -121,7 +121,7 @@ def start_conversation() -> tuple[Response, int]:
         body = {
             "conversation": _conversation_json(session, conversation),
             "begun": posted.begun,
-            **_posted_json(posted),
+            **_posted_json(session, posted),
         }
     return jsonify(body), 200 if posted.repeated else 201
 
@@ -151,7 +151,9 @@ def get_conversation(conversation_id: str) -> Response:
 def post_message(conversation_id: str) -> tuple[Response, int]:
     principal = auth.customer(conversation_id)
     posted = conversations.post_message(desk(), principal, **_read_message())
-    return jsonify(_posted_json(posted)), 200 if posted.repeated else 201
+    with desk().db.read() as session:
+        body = _posted_json(session, posted)
+    return jsonify(body), 200 if posted.repeated else 201
 
 
 @blueprint.post(f"{_CONVERSATION}/handoff")
@@ -329,9 +331,14 @@ def _read_message() -> NewMessage:
     }
 
 
-def _posted_json(posted: Posted) -> dict[str, Any]:
+def _posted_json(session: Any, posted: Posted) -> dict[str, Any]:
+    """``conversation_id``: where the message is, which may be another conversation if it was sent before."""
     rejected = [payloads.RejectedFile.of(file.filename, file.error).to_json() for file in posted.rejected]
-    return {"message": payloads.Message.of(posted.message).to_json(), "rejected_files": rejected}
+    return {
+        "message": payloads.Message.of(posted.message).to_json(),
+        "conversation_id": session.get_one(Conversation, posted.message.conversation_id).public_id,
+        "rejected_files": rejected,
+    }
 
 
 def _words(inbox_language: str | None = None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from assistant.desk import conversations, state, turns
 from assistant.desk.access import CustomerPrincipal
 from assistant.desk.conversations import Posted
 from assistant.desk.desk import Desk
+from assistant.desk.events import EventKind
 from assistant.errors import EngineFailed
 from assistant.media.files import Upload
 from assistant.models import (
@@ -21,6 +22,7 @@ from assistant.models import (
     Conversation,
     ConversationState,
     Draft,
+    Event,
     Evidence,
     Generation,
     Job,
@@ -109,6 +111,22 @@ def test_a_job_that_runs_again_does_nothing_twice(quoting: Desk) -> None:
     assert said(quoting) == before
     with quoting.db.read() as session:
         assert len(session.scalars(select(TriageResult)).all()) == 1
+
+
+def test_nobody_is_told_of_an_answer_that_will_not_come(quoting: Desk) -> None:
+    """An agent has answered, and the assistant has the conversation again, before the message's turn came."""
+    asked = say(quoting, "What does E21 mean?").message
+    agent = make_agent(quoting.db, "alice").principal
+    with quoting.db.begin() as session:
+        conversation = session.get_one(Conversation, asked.conversation_id)
+        state.take_over(session, conversation, agent)
+        conversations.add_reply(session, conversation, author=Author.AGENT, agent=agent, text="It draws no water.")
+        conversations.give_back(session, conversation)
+    before = said(quoting)
+    turns.process_message(quoting, asked.id)
+    assert said(quoting) == before
+    with quoting.db.read() as session:
+        assert EventKind.ANSWER_STARTED not in session.scalars(select(Event.kind)).all()
 
 
 def test_a_sentence_that_no_passage_supports_is_not_said(writing: tuple[Desk, ScriptedChatModel]) -> None:

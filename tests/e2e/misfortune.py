@@ -246,8 +246,8 @@ class Customer:
         with suppress(Error):  # no connection: the browser shows its own page
             tab.page.goto(self.address, wait_until="domcontentloaded")
             tab.page.wait_for_function("window.SupportAssistant || window.isWithout")
-        if was_open:
-            self.open_chat(tab)
+        if was_open and not self.open_chat(tab):
+            self.leave(tab)
 
     def has_widget(self, tab: Tab) -> bool:
         try:

@@ -45,9 +45,9 @@ test("a first message takes along what was asked before it", async () => {
   assert.equal(requests[0].body.get("prechat"), '{"order":"4711"}');
 });
 
-test("a first message says which conversation its tab knows", async () => {
+test("a first message says which conversation its customer had left", async () => {
   const requests = serve(() => json({}));
-  await api().start({ clientId: "1", text: "It leaks.", files: [] }, { after: "cnv_1", language: "de" });
+  await api().start({ clientId: "1", text: "It leaks.", files: [], after: "cnv_1" }, { language: "de" });
   assert.equal(requests[0].path, "conversations");
   assert.deepEqual(Object.fromEntries(requests[0].body), {
     client_id: "1",

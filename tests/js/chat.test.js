@@ -93,7 +93,7 @@ const customer = { id: "msg_1", author: "customer", text: "It leaks." };
 
 const accepted = (body) => {
   const message = { ...customer, text: body.get("text"), client_id: body.get("client_id") };
-  return json({ message, rejected_files: [] }, { status: 201 });
+  return json({ message, conversation_id: "cnv_1", rejected_files: [] }, { status: 201 });
 };
 
 /**
@@ -230,7 +230,7 @@ test("a photo that was refused can be sent again alone", async () => {
     uploads.push(sentNames(request));
     const rejected = uploads.length === 1 ? [{ filename: "b.jpg", notice: { code: "storage_low", params: {} } }] : [];
     const message = { ...customer, id: `msg_${uploads.length + 1}`, client_id: request.body.get("client_id") };
-    request.respond(201, { message, rejected_files: rejected });
+    request.respond(201, { message, conversation_id: "cnv_1", rejected_files: rejected });
   });
   const { chat, thread } = open();
   await chat.resume();
@@ -343,7 +343,8 @@ test("if the session has ended, the message begins a new one", async () => {
     if (options.headers.Authorization === "Bearer old") return json({}, { status: 401 });
     if (path === "conversations") {
       const message = { ...customer, client_id: options.body.get("client_id") };
-      return json({ conversation: { id: "cnv_2", state: "assistant" }, begun: true, message, rejected_files: [] });
+      const posted = { message, conversation_id: "cnv_2", rejected_files: [] };
+      return json({ conversation: { id: "cnv_2", state: "assistant" }, begun: true, ...posted });
     }
     return new Promise(() => {});
   });
@@ -513,6 +514,50 @@ test("a conversation that was left stays left, and the next message begins anoth
   await chat.send({ text: "Something else", files: [] });
   const begun = requests.find(({ path, method }) => path === "conversations" && method === "POST");
   assert.equal(begun.body.get("after"), "cnv_1");
+});
+
+test("a message of a conversation that was left goes there, and is not shown in the next one", async () => {
+  local.set("session", "secret");
+  let isDown = true;
+  const requests = serveChat({
+    conversation: { messages: [customer] },
+    post: (form) => (isDown ? new Response("", { status: 503 }) : accepted(form)),
+  });
+  const { chat, thread } = open();
+  await chat.resume();
+  await chat.send({ text: "Hello?", files: [] });
+  chat.startAnew();
+  isDown = false;
+  mock.timers.tick(2_000);
+  await settle();
+  assert.equal(requests.at(-1).path, "conversations/cnv_1/messages");
+  assert.deepEqual(thread.messages, []);
+  assert.deepEqual(local.keys("outbox"), []);
+});
+
+test("what another tab wrote to begin anew does not come into the conversation that it left", async () => {
+  local.set("session", "secret");
+  const row = { clientId: "new", text: "Another thing.", photos: 0, createdAt: "now", error: null };
+  const requests = serveChat({ conversation: { messages: [customer] } });
+  const { chat, thread } = open();
+  await chat.resume();
+  local.set("outbox.new", { ...row, conversation: null, after: "cnv_1" });
+  mock.timers.tick(10_000);
+  await settle();
+  mock.timers.tick(10_000);
+  await settle();
+  assert.deepEqual(thread.messages, [customer]);
+  assert.equal(requests.filter(({ method }) => method === "POST").length, 0);
+});
+
+test("a person who answers first leaves nothing to wait for", async () => {
+  local.set("session", "secret");
+  const events = "id: 2\nevent: answer.started\ndata: {}\n\n";
+  serveChat({ conversation: { messages: [customer, { ...answered[1], author: "agent" }] }, events });
+  const { chat, thread } = open();
+  await chat.resume();
+  await settle();
+  assert.equal(thread.writing, null);
 });
 
 test("an open question shows that an answer is being written", async () => {

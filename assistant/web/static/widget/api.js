@@ -92,23 +92,24 @@ export class Api {
   }
 
   /**
-   * Begin a conversation with its first message. If one has begun since `after`, the newest that this browser knows, the
-   * message goes there. Resolves to {conversation, begun, message, rejected_files}. `watch` as in `send`.
+   * Begin a conversation with its first message. If one has begun since `item.after`, the message goes there. Resolves to
+   * {conversation, begun} and what `send` resolves to. `watch` as in `send`.
    */
-  start(item, { after = null, language = null } = {}, watch = {}) {
+  start(item, { language = null } = {}, watch = {}) {
     const form = formOf(item);
-    if (after !== null) form.set("after", after);
+    if (item.after) form.set("after", item.after);
     if (language) form.set("language", language);
     if (Object.keys(this.prechat).length) form.set("prechat", JSON.stringify(this.prechat));
     return this.#post("conversations", form, item.files, watch);
   }
 
   /**
-   * Resolves to {message, rejected_files}. Sent again under the same client id, the message is stored once.
+   * Resolves to {message, conversation_id, rejected_files}. Sent again under the same client id, the message is stored
+   * once, perhaps in another conversation.
    * @param watch {signal, onProgress}; `onProgress` is called with the part of the files that has been sent, 0 to 1
    */
   send(item, watch) {
-    return this.#post(this.#inside("/messages"), formOf(item), item.files, watch);
+    return this.#post(this.#inside("/messages", item.conversation), formOf(item), item.files, watch);
   }
 
   /** The texts of the best of these languages: {language, locale, direction, texts}. */
@@ -193,8 +194,8 @@ export class Api {
     return `${path}?${new URLSearchParams({ inbox: this.inbox, ...query })}`;
   }
 
-  #inside(path) {
-    return `conversations/${encodeURIComponent(this.conversation)}${path}`;
+  #inside(path, conversation = this.conversation) {
+    return `conversations/${encodeURIComponent(conversation)}${path}`;
   }
 
   #post(path, body, files, { signal, onProgress } = {}) {

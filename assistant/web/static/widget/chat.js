@@ -70,14 +70,16 @@ export class Chat {
     await this.#exchangeOldToken();
     await this.#signIn();
     if (this.#api.token) await this.#sync();
-    for (const item of await this.#outbox.load()) this.#showUnsent(item);
+    await this.#outbox.load();
+    this.#showAllUnsent();
     await this.#flush();
   }
 
   async send({ text, files }) {
     const conversation = this.#api.conversation;
     const createdAt = new Date().toISOString();
-    const item = { clientId: newClientId(), text, files, createdAt, error: null, conversation };
+    const after = conversation === null ? local.get("left") : null;
+    const item = { clientId: newClientId(), text, files, createdAt, error: null, conversation, after };
     this.#showUnsent(item);
     this.#thread.setDelivery(item.clientId, { kind: "sending", text: t("sending") });
     if (navigator.onLine) this.#await(files.length ? "reading_photo" : "writing");
@@ -124,6 +126,7 @@ export class Chat {
     this.#thread.clear();
     this.#api.conversation = id;
     await this.#sync();
+    this.#showAllUnsent();
     void this.#askElsewhere();
     return true;
   }
@@ -200,7 +203,7 @@ export class Chat {
     this.#leave();
     this.#thread.clear();
     await this.#sync();
-    for (const item of this.#outbox.items) this.#showUnsent(item);
+    this.#showAllUnsent();
     await this.#flush();
   }
 
@@ -330,9 +333,19 @@ export class Chat {
   /** Send what a tab that is closed by now has left. */
   async #takeOver() {
     if (!navigator.onLine) return;
-    const left = await this.#outbox.takeOver(this.#api.conversation);
+    const left = await this.#outbox.takeOver((item) => this.#isOfThis(item));
     for (const item of left) this.#showUnsent(item);
     if (left.length) await this.#flush();
+  }
+
+  /** Whether a message was written in the conversation that is shown, or before either had begun. */
+  #isOfThis({ conversation, after }) {
+    const shown = this.#api.conversation;
+    return conversation === null ? shown === null || shown !== after : conversation === shown;
+  }
+
+  #showAllUnsent() {
+    for (const item of this.#outbox.items) if (this.#isOfThis(item)) this.#showUnsent(item);
   }
 
   #nextUnsent() {
@@ -341,19 +354,20 @@ export class Chat {
 
   async #deliver(item, { isSecondTry = false } = {}) {
     const cancelled = this.#showSending(item);
-    const inside = this.#api.conversation;
     let posted;
     try {
       await this.begin();
       const watch = { signal: cancelled, onProgress: (part) => this.#thread.setProgress(item.clientId, part) };
-      posted = await (this.#hasBegun ? this.#api.send(item, watch) : this.#start(item, watch));
+      posted = await (item.conversation === null ? this.#start(item, watch) : this.#api.send(item, watch));
     } catch (problem) {
       if (cancelled.aborted) {
         this.#await(null); // nobody looks at its photos now; without one that was taken out, it is sent again
         return this.#awaitAnswer();
       }
       if ((problem.isEnded || problem.isGone) && !isSecondTry) {
-        await this.#gone(problem);
+        if (problem.isEnded || this.#isOfThis(item)) await this.#gone(problem);
+        // Of a session that has ended, or of a conversation that was erased, it begins another.
+        if (problem.isGone || this.#api.token === null) this.#outbox.update(item, { conversation: null, after: null });
         return this.#deliver(item, { isSecondTry: true });
       }
       if (problem.isPassing) throw problem;
@@ -361,7 +375,7 @@ export class Chat {
       return this.#awaitAnswer();
     }
     this.#outbox.remove(item);
-    if (inside !== null && inside !== this.#api.conversation) return; // the customer has gone on to another
+    if (posted.conversation_id !== this.#api.conversation) return this.#thread.remove(item.clientId);
     this.#thread.show(posted.message);
     this.#attention.add(posted.message);
     this.#thread.setDelivery(item.clientId, { kind: "sent", text: t("sent") });
@@ -416,14 +430,17 @@ export class Chat {
     if (state) this.#setState(state);
   }
 
+  /** The first message begins a conversation, unless one has begun since it was written. */
   async #start(item, watch) {
-    const known = { after: local.get("left"), language: this.visitor.language };
-    const posted = await this.#api.start(item, known, watch);
-    this.#api.conversation = posted.conversation.id;
-    this.#setState(posted.conversation);
-    this.#view.onStarted();
-    if (posted.begun) this.#stream.start(0);
-    else void this.#sync(); // another tab has begun it
+    const posted = await this.#api.start(item, { language: this.visitor.language }, watch);
+    const begun = posted.conversation;
+    if (!this.#hasBegun) {
+      this.#api.conversation = begun.id;
+      this.#setState(begun);
+      this.#view.onStarted();
+      if (posted.begun) this.#stream.start(0);
+      else void this.#sync(); // another tab has begun it
+    }
     return posted;
   }
 
@@ -501,6 +518,7 @@ export class Chat {
   }
 
   #answerStarted() {
+    if (this.#thread.lastAuthor !== "customer") return; // a person was quicker
     clearTimeout(this.#aheadTimer);
     this.#hearsWholeAnswer = true;
     this.#thread.restartWords();

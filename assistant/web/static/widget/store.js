@@ -7,6 +7,7 @@ const OF_EARLIER_VERSIONS = ["token", "outbox", "wants_person", "draft"];
 const DATABASE = "assistant-widget";
 const PHOTOS = "photos";
 const ITEM = "outbox.";
+const NOWHERE = { conversation: null, after: null }; // of messages that earlier versions have kept
 
 const memory = new Map(); // of the page around us, what it keeps; else what could not be stored
 let page = null; // {store(key, raw), claim(key, raw), photos}
@@ -104,7 +105,8 @@ export function heardFromPage(key, raw) {
  * anything is sent; an item leaves only when the server acknowledges it or the customer discards it. Each item is a value
  * of its own, so tabs never overwrite each other's.
  *
- * An item: {clientId, text, files: [{name, type, blob}], createdAt, error, isLost}.
+ * An item: {clientId, text, files: [{name, type, blob}], createdAt, error, isLost, conversation, after}; `conversation` is
+ * the one that it was written in. Before there was one it is null, and `after` the one that its customer had left, if any.
  */
 export class Outbox {
   #items = [];
@@ -123,13 +125,14 @@ export class Outbox {
 
   /**
    * Take what another tab has not sent since this was last called: it may be closed. Sent twice, it is stored once. What
-   * only that tab has whole, was refused, or is for another conversation than this one, is left to it.
+   * only that tab has whole, was refused, or is not wanted is left to it.
+   * @param isWanted says so of a message: {conversation, after, …}
    */
-  async takeOver(conversation = null) {
+  async takeOver(isWanted) {
     const before = this.#foreign;
     this.#foreign = this.#unknown.filter((key) => {
-      const { error, conversation: its = null } = local.get(key);
-      return error === null && (its === null || its === conversation);
+      const row = { ...NOWHERE, ...local.get(key) };
+      return row.error === null && isWanted(row);
     });
     const left = await Promise.all(this.#foreign.filter((key) => before.includes(key)).map(read));
     return left.filter((item) => !item.isLost && this.#take(item));
@@ -181,8 +184,8 @@ export class Outbox {
     return this.#items.find((item) => item.clientId === clientId) ?? null;
   }
 
-  #save({ clientId, text, files, createdAt, error, conversation }) {
-    local.set(ITEM + clientId, { clientId, text, photos: files.length, createdAt, error, conversation });
+  #save({ clientId, text, files, createdAt, error, conversation, after }) {
+    local.set(ITEM + clientId, { clientId, text, photos: files.length, createdAt, error, conversation, after });
   }
 }
 
@@ -190,7 +193,7 @@ export class Outbox {
 async function read(key) {
   const { photos: count, ...row } = local.get(key);
   const files = count ? ((await photos.get(row.clientId)) ?? []) : [];
-  return { ...row, files, isLost: files.length < count };
+  return { ...NOWHERE, ...row, files, isLost: files.length < count };
 }
 
 /** A unique id. crypto.randomUUID does not exist on pages served without https. */

@@ -11,8 +11,8 @@ export class EventStream {
   #api;
   #onEvent;
   #onConnection;
-  #stopped = true;
-  #abort = null;
+  #run = null; // {abort}: what is followed at present; what has been replaced ends without another word
+
   #wake = null;
   #lastEventId = null;
   #isResting = false;
@@ -37,30 +37,31 @@ export class EventStream {
   start(lastEventId) {
     if (this.#lastEventId > lastEventId) return false;
     this.#lastEventId = lastEventId;
-    if (this.#stopped) {
-      this.#stopped = false;
-      void this.#run();
+    if (this.#run === null) {
+      this.#run = { abort: null };
+      void this.#keepFollowing(this.#run);
     }
     return true;
   }
 
   stop() {
-    this.#stopped = true;
+    const ended = this.#run;
+    this.#run = null;
     this.#lastEventId = null;
-    this.#abort?.abort();
+    ended?.abort?.abort();
     this.#retryNow();
   }
 
-  async #run() {
+  async #keepFollowing(run) {
     let pause = FIRST_PAUSE;
-    while (!this.#stopped) {
+    while (run === this.#run) {
       try {
         if (this.#isResting) await this.#sleep(HIDDEN_FOR);
         if (this.#isResting) continue;
-        await this.#follow(() => (pause = FIRST_PAUSE));
+        await this.#follow(run, () => (pause = FIRST_PAUSE));
         await this.#sleep(100); // the server ends streams from time to time: reconnect at once
       } catch (problem) {
-        if (this.#stopped) return;
+        if (run !== this.#run) return;
         if (this.#isResting) continue;
         this.#onConnection({ connected: false, problem });
         await this.#sleep(problem.retryAfter ? problem.retryAfter * 1000 : pause * (0.75 + Math.random() / 2));
@@ -69,14 +70,16 @@ export class EventStream {
     }
   }
 
-  async #follow(onOpen) {
-    this.#abort = new AbortController();
-    const watch = watchdog(SILENCE, () => this.#abort.abort());
+  async #follow(run, onOpen) {
+    const abort = new AbortController();
+    run.abort = abort;
+    const watch = watchdog(SILENCE, () => abort.abort());
     try {
-      const response = await this.#api.events(this.#lastEventId, this.#abort.signal);
+      const response = await this.#api.events(this.#lastEventId, abort.signal);
+      if (run !== this.#run) return;
       onOpen();
       this.#onConnection({ connected: true, problem: null });
-      const read = reader((kind, data, id) => this.#receive(kind, data, id));
+      const read = reader((kind, data, id) => run === this.#run && this.#receive(kind, data, id));
       const body = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
         const { done, value } = await body.read();
@@ -86,12 +89,11 @@ export class EventStream {
       }
     } finally {
       watch.clear();
-      this.#abort.abort();
+      abort.abort();
     }
   }
 
   #receive(kind, data, id) {
-    if (this.#stopped) return;
     if (id !== null) this.#lastEventId = Number(id);
     if (data === null) return;
     let payload;
@@ -122,7 +124,7 @@ export class EventStream {
     if (document.hidden) {
       this.#restTimer = setTimeout(() => {
         this.#isResting = true;
-        this.#abort?.abort();
+        this.#run?.abort?.abort();
       }, HIDDEN_FOR);
     } else {
       this.#isResting = false;

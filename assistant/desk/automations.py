@@ -2,6 +2,8 @@
 
 * An event's automations run in a job of its transaction, on what the ticket is like then. Each run is a row in the
   transaction of what it did, unique for its event: whatever is killed in between, nothing is done twice.
+* What a new ticket triggers runs once it has been triaged for the first time, or that has failed: conditions on what
+  triage finds out would hold for none before.
 * What an automation changes may run others, never itself again, neither directly nor through others, and no more than
   `subscribers.LONGEST_CHAIN` one after another.
 * By time, an automation runs on a ticket once, and again only after somebody else, no automation, has changed the
@@ -35,6 +37,7 @@ TICK = timedelta(minutes=5)
 TRIED_ON = 500  # of the newest tickets
 _AT_ONCE = 200  # tickets of one automation, until the next tick
 _LONGEST_NAME = 60
+_OPENED = "opened"
 # What people and customers do; other events follow from these.
 _CHANGES = (
     EventKind.MESSAGE_CREATED,
@@ -166,8 +169,9 @@ def run_by_event(desk: Desk, *, conversation_id: int, event_id: int, trigger: st
         ticket_id = session.scalar(select(Ticket.id).where(Ticket.conversation_id == conversation_id))
     if ticket_id is None:
         return
+    cause = _OPENED if trigger == Trigger.OPENED else f"event:{event_id}"  # a ticket is opened once
     for automation_id in ids:
-        _run(desk, automation_id, ticket_id, cause=f"event:{event_id}", chain=chain)
+        _run(desk, automation_id, ticket_id, cause=cause, chain=chain)
 
 
 def run_by_time(desk: Desk) -> None:

@@ -1,7 +1,7 @@
 """Macros: a text with placeholders and actions, of one agent, a team or everybody, used with one press.
 
-Everybody changes their own and their team's; admins change all. Their text is put into the reply, and their actions are
-done with it when it is sent: until then nothing has happened.
+Everybody changes their own, leads also their team's and admins all. Their text is put into the reply, and their actions
+are done with it when it is sent: until then nothing has happened.
 """
 
 from __future__ import annotations
@@ -53,7 +53,14 @@ def find(session: Session, agent: AgentPrincipal, public_id: str) -> Macro:
 
 
 def may_change(agent: AgentPrincipal, macro: Macro) -> bool:
-    return agent.is_admin or macro.agent_id == agent.agent_id or (macro.team_id == agent.team_id is not None)
+    is_teams = macro.team_id is not None and macro.team_id == agent.team_id
+    return agent.is_admin or macro.agent_id == agent.agent_id or (agent.leads and is_teams)
+
+
+def scopes(agent: AgentPrincipal) -> list[Scope]:
+    """Whose macros an agent may make."""
+    teams = [Scope.TEAM] if agent.leads and agent.team_id is not None else []
+    return [Scope.MINE, *teams, *([Scope.ALL] if agent.is_admin else [])]
 
 
 def save(session: Session, agent: AgentPrincipal, wanted: MacroText, *, public_id: str | None = None) -> Macro:
@@ -92,15 +99,17 @@ def perform(session: Session, agent: AgentPrincipal, ticket: Ticket, macro: Macr
 def _changeable(session: Session, agent: AgentPrincipal, public_id: str) -> Macro:
     macro = find(session, agent, public_id)
     if not may_change(agent, macro):
-        raise NotAllowed("Only an admin changes macros that everybody has.")
+        who, whose = ("a lead", "a team") if macro.team_id is not None else ("an admin", "everybody")
+        raise NotAllowed(f"Only {who} changes macros that {whose} has.")
     return macro
 
 
 def _give_to(macro: Macro, agent: AgentPrincipal, scope: Scope) -> None:
-    if scope is Scope.ALL and not agent.is_admin:
-        raise NotAllowed("Only an admin makes macros for everybody.")
     if scope is Scope.TEAM and agent.team_id is None:
         raise Invalid("You are in no team.", field="scope")
+    if scope not in scopes(agent):
+        who, whom = ("an admin", "everybody") if scope is Scope.ALL else ("a lead", "the team")
+        raise NotAllowed(f"Only {who} makes macros for {whom}.")
     if scope is Scope.MINE:
         macro.agent_id, macro.team_id = macro.agent_id or agent.agent_id, None
     else:

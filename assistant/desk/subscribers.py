@@ -17,13 +17,14 @@ from assistant.desk import learning
 from assistant.desk.courtesy import last_request
 from assistant.desk.events import (
     ConversationMoved,
-    DeskEvent,
     EventKind,
     EvidenceCorrected,
     MessageCreated,
+    MessageUpdated,
     NoteCreated,
     Recorded,
     TicketOpened,
+    TicketTriaged,
     TicketUpdated,
 )
 from assistant.desk.queue import NewJob
@@ -35,6 +36,7 @@ from assistant.models import (
     FileCondition,
     Ticket,
     TicketFollower,
+    TriageResult,
     Trigger,
 )
 from assistant.ports import WorkPriority
@@ -155,33 +157,54 @@ def assign_waiting(_session: Session, recorded: Recorded) -> Iterable[NewJob]:
 
 
 def automate(session: Session, recorded: Recorded) -> Iterable[NewJob]:
-    """Run the automations that wait for this, unless it is the end of a long chain of theirs."""
-    trigger, chain = _trigger(recorded.event), session.info.get(CHAIN, [])
-    if trigger is None or len(chain) >= LONGEST_CHAIN:
-        return
+    """Run the automations that wait for this."""
+    for trigger in _triggers(session, recorded):
+        yield from _automations(session, recorded, trigger)
+
+
+def automate_untriaged(session: Session, recorded: Recorded) -> Iterable[NewJob]:
+    """What waits for a new ticket's triage waits no longer once that has failed, and was not done by its text alone."""
+    match recorded.event:
+        case MessageUpdated(message) if message.failed and not _triages(session, recorded.conversation_id):
+            yield from _automations(session, recorded, Trigger.OPENED, delay=_SOON)
+
+
+def _automations(
+    session: Session, recorded: Recorded, trigger: Trigger, *, delay: timedelta = timedelta(0)
+) -> Iterable[NewJob]:
+    """The job of those that are enabled, unless this is the end of a long chain of theirs."""
+    chain = session.info.get(CHAIN, [])
     waiting = select(Automation.id).where(
         Automation.enabled, Automation.trigger == trigger, Automation.id.not_in(chain)
     )
-    if session.scalar(waiting.limit(1)) is not None:
+    if len(chain) < LONGEST_CHAIN and session.scalar(waiting.limit(1)) is not None:
         event = {"conversation_id": recorded.conversation_id, "event_id": recorded.id}
-        yield NewJob(AUTOMATE, {**event, "trigger": trigger.value, "chain": list(chain)})
+        yield NewJob(AUTOMATE, {**event, "trigger": trigger.value, "chain": list(chain)}, delay=delay)
 
 
-def _trigger(event: DeskEvent) -> Trigger | None:
-    match event:
+def _triggers(session: Session, recorded: Recorded) -> Iterable[Trigger]:
+    match recorded.event:
         case MessageCreated(message) if message.author is Author.CUSTOMER:
-            return Trigger.WRITTEN
+            yield Trigger.WRITTEN
         case MessageCreated(message) if message.author is not Author.SYSTEM:
-            return Trigger.REPLIED
+            yield Trigger.REPLIED
         case ConversationMoved(conversation) if conversation.state is ConversationState.HANDED_OFF:
-            return Trigger.HANDED_OFF
-        case _:
-            return _TRIGGERS.get(event.kind)
+            yield Trigger.HANDED_OFF
+        case TicketTriaged(kind=EventKind.TICKET_TRIAGED):
+            if _triages(session, recorded.conversation_id) == 1:
+                yield Trigger.OPENED
+            yield Trigger.TRIAGED
+        case event if event.kind in _TRIGGERS:
+            yield _TRIGGERS[event.kind]
+
+
+def _triages(session: Session, conversation_id: int) -> int:
+    """How many of the ticket there are, up to two."""
+    found = select(TriageResult.id).join(TriageResult.ticket).where(Ticket.conversation_id == conversation_id)
+    return len(session.scalars(found.limit(2)).all())
 
 
 _TRIGGERS = {
-    EventKind.TICKET_CREATED: Trigger.OPENED,
-    EventKind.TICKET_TRIAGED: Trigger.TRIAGED,
     EventKind.TICKET_UPDATED: Trigger.CHANGED,
     EventKind.TICKET_BREACHED: Trigger.BREACHED,
     EventKind.CONVERSATION_RATED: Trigger.RATED,
@@ -199,5 +222,6 @@ SUBSCRIBERS: tuple[Subscriber, ...] = (
     wake_snoozed,
     assign_waiting,
     automate,
+    automate_untriaged,
     learning.learn_after_decision,
 )

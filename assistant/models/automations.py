@@ -17,7 +17,7 @@ from assistant.models.tickets import Ticket
 class Trigger(StrEnum):
     """What an automation is run by."""
 
-    OPENED = "opened"
+    OPENED = "opened"  # and triaged for the first time, as far as that can be done
     TRIAGED = "triaged"
     HANDED_OFF = "handed_off"  # its customer waits for a person
     WRITTEN = "written"  # by its customer
@@ -53,8 +53,8 @@ class Automation(Base):
 class AutomationRun(Base):
     """One run of an automation on a ticket, stored with what it did: a second run for one cause cannot be.
 
-    ``cause``: the event, or the newest one when time was the trigger. The events that it appended are those of the
-    ticket after ``after_event_id`` up to ``last_event_id``.
+    ``cause``: the event, that the ticket was opened, or the newest event when time was the trigger. The events that it
+    appended are those of the ticket after ``after_event_id`` up to ``last_event_id``.
     """
 
     __tablename__ = "automation_runs"

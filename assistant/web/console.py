@@ -15,7 +15,7 @@ from flask_login import current_user, logout_user
 from werkzeug.wrappers import Response as BaseResponse
 
 from assistant.desk import access, assigning, credentials, people
-from assistant.errors import AssistantError, Invalid, NotAllowed, Unauthenticated
+from assistant.errors import AssistantError, Invalid, Unauthenticated
 from assistant.media.files import Upload
 from assistant.text.storable import storable
 from assistant.web import (
@@ -28,6 +28,7 @@ from assistant.web import (
     console_macros,
     console_queue,
     console_reports,
+    console_roles,
     console_setup,
     console_ticket,
     console_words,
@@ -51,27 +52,21 @@ blueprint.register_blueprint(console_admin.blueprint)
 
 
 _FOR_EVERYBODY = ("console.sign_in", "console.join", "console.setup.first_admin")
-# What concerns nobody but the agent, whatever their role and with a one-time password.
-_THEIR_OWN = ("console.password", "console.sign_out")
-_READING = ("GET", "HEAD", "OPTIONS")
 _STREAMS = ("console.tickets.events", "console.ticket.events")
 
 
 @blueprint.before_request
 def require_agent() -> BaseResponse | None:
-    """Every page needs a signed-in agent who has replaced their one-time password; whatever changes something, one who
-    may. What is for admins only is said where it is."""
+    """Every page needs a signed-in agent who has replaced their one-time password, and whose role may do this."""
     if request.endpoint in _FOR_EVERYBODY:
         return None
     if not current_user.is_authenticated:
         return _sign_in_first()
     g.agent = auth.agent()
-    if request.endpoint in _THEIR_OWN:
-        return None
-    if g.agent.must_change_password:
+    endpoint = request.endpoint or ""
+    if g.agent.must_change_password and endpoint not in console_roles.THEIR_OWN:
         return _redirect(url_for("console.password"))
-    if request.method not in _READING and not g.agent.may_write:
-        raise NotAllowed("You may read everything here, but change nothing. Ask an admin for another role.")
+    console_roles.require(g.agent, endpoint, request.method)
     return None
 
 
@@ -94,6 +89,7 @@ def page_context() -> dict[str, Any]:
     installed = runtime().installed
     return {
         "company": desk().settings.company,
+        "may": console_roles.may,
         "me": g.get("agent"),  # no query: the page that reports a lost database needs this, too
         "model": capabilities.model,
         "mode_words": console_words.MODE[capabilities.mode],

@@ -4,16 +4,9 @@ adds its pages, which are of the kinds in `console_pages`.
 
 from __future__ import annotations
 
-from assistant.errors import NotAllowed
-from assistant.web import auth, console_inbox_pages, console_machine, console_people, console_rules
+from assistant.web import console_inbox_pages, console_machine, console_people, console_rules
 from assistant.web.console_pages import blueprint
 
 __all__ = ["blueprint"]
 
 SECTIONS = (console_people, console_inbox_pages, console_rules, console_machine)
-
-
-@blueprint.before_request
-def admins_only() -> None:
-    if not auth.agent().is_admin:
-        raise NotAllowed("Only admins can change settings.")

@@ -14,7 +14,7 @@ from flask import Blueprint, Response, flash, jsonify, redirect, render_template
 from markupsafe import Markup
 
 from assistant.desk import inboxes
-from assistant.errors import AssistantError, Invalid, NotAllowed
+from assistant.errors import AssistantError, Invalid
 from assistant.knowledge import articles as knowledge
 from assistant.knowledge import gaps, sources, trial, writing
 from assistant.knowledge.trial import Tried
@@ -82,13 +82,11 @@ def edit(written_id: str) -> Reply:
 @blueprint.post("/write/<public_id:written_id>/publish")
 def publish(written_id: str) -> Reply:
     """Save what is typed, and serve it."""
-    _leads_only()
     return _save(written_id, is_published=True)
 
 
 @blueprint.post("/write/<public_id:written_id>/withdraw")
 def withdraw(written_id: str) -> Reply:
-    _leads_only()
     with desk().db.begin() as session:
         writing.withdraw(session, auth.agent(), writing.find(session, written_id))
         sources.request_written(session)
@@ -98,7 +96,6 @@ def withdraw(written_id: str) -> Reply:
 
 @blueprint.post("/write/<public_id:written_id>/remove")
 def remove(written_id: str) -> Reply:
-    _leads_only()
     with desk().db.begin() as session:
         writing.remove(session, auth.agent(), writing.find(session, written_id))
     flash("The draft is removed.")
@@ -234,11 +231,6 @@ def _editor(
 def _brands(session: Any, *, by_id: bool = False) -> dict[Any, str]:
     found = inboxes.all_inboxes(session)
     return {(one.id if by_id else one.key): inboxes.brand(one, desk().settings) for one in found}
-
-
-def _leads_only() -> None:
-    if not auth.agent().leads:
-        raise NotAllowed("Leads and admins publish articles. What you saved is kept as a draft.")
 
 
 # Markdown as it is read

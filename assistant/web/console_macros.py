@@ -29,6 +29,7 @@ _CHOICES = {
     "until": "snooze",
 }
 _WRITTEN = ("note", "reply")  # by their names; a macro has a text of its own
+_SCOPES = {Scope.MINE: "Only me", Scope.TEAM: "My team", Scope.ALL: "Everybody"}
 _NOBODY = "nobody"  # an empty value means: leave it as it is
 
 
@@ -74,6 +75,7 @@ def _page(*, chosen: str | None = None, typed: Mapping[str, str] | None = None, 
         edited=edited,
         values=typed if typed is not None else _values(edited) if edited is not None else {},
         choices=shown,
+        scopes=[(scope.value, _SCOPES[scope]) for scope in macros.scopes(agent)],
         placeholders={name: one.description for name, one in placeholders.PLACEHOLDERS.items()},
         names=dict(agents) | dict(teams),
         error=error,

@@ -17,8 +17,8 @@ from assistant.web.context import desk
 from assistant.web.responses import Reply
 
 TRIGGERS = {
-    Trigger.OPENED: "A ticket is opened",
-    Trigger.TRIAGED: "It has been triaged",
+    Trigger.OPENED: "A ticket is opened (and triaged for the first time)",
+    Trigger.TRIAGED: "It has been triaged, each time",
     Trigger.HANDED_OFF: "Its customer waits for a person",
     Trigger.WRITTEN: "Its customer has written",
     Trigger.REPLIED: "Its customer has got a reply",

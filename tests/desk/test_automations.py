@@ -6,14 +6,26 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from assistant import worker
 from assistant.cli import main
-from assistant.desk import automations, conditions, conversations, deadlines, drafts, state, subscribers
+from assistant.desk import (
+    automations,
+    conditions,
+    conversations,
+    deadlines,
+    drafts,
+    queue,
+    state,
+    subscribers,
+    triage,
+    turns,
+)
 from assistant.desk.access import CustomerPrincipal
 from assistant.desk.desk import Desk
 from assistant.errors import AssistantError, Conflict
@@ -28,6 +40,7 @@ from assistant.models import (
     SLATarget,
     Ticket,
     TicketStatus,
+    TriageResult,
 )
 from assistant.runtime import Runtime
 from tests.factories import Persona, make_noise, make_ticket
@@ -118,9 +131,43 @@ def test_every_trigger_is_pulled_by_what_it_says(desk: Desk, alice: Persona, tri
     assert len(notes(desk, ticket)) >= 1
 
 
+def test_what_a_new_ticket_triggers_knows_its_triage_and_runs_once(desk: Desk) -> None:
+    automate(desk, "Shipping", "opened", "team:orders", add_tag="parcel")
+    automate(desk, "Others", "opened", "-team:orders", add_tag="other")
+    ticket = make_ticket(desk, "Where is my parcel? It was not delivered.")
+    assert tags_of(desk, ticket) == []
+    worker.run_until_idle(desk)
+    assert tags_of(desk, ticket) == ["parcel"]
+    with desk.db.begin() as session:
+        session.get_one(Ticket, ticket.id).tags = []
+    conversations.post_message(
+        desk, CustomerPrincipal(ticket.conversation_id), text="It leaks.", uploads=[], client_id=None
+    )
+    worker.run_until_idle(desk)
+    with desk.db.read() as session:
+        assert session.scalar(select(func.count(TriageResult.id)).where(TriageResult.ticket_id == ticket.id)) == 2
+    assert tags_of(desk, ticket) == []
+    assert [name for name, _ in ran(desk)] == ["Shipping"]
+
+
+@pytest.mark.parametrize("broken", ["the photos", "all"])
+def test_what_a_new_ticket_triggers_does_not_wait_for_a_triage_that_fails(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    automate(desk, "Shipping", "opened", "team:orders", add_tag="parcel")
+    automate(desk, "All", "opened", "", add_tag="new")
+    place = (turns, "read_photos") if broken == "the photos" else (triage, "run_triage")
+    monkeypatch.setattr(*place, Mock(side_effect=ValueError("broken")))
+    ticket = make_ticket(desk, "Where is my parcel? It was not delivered.")
+    for _ in range(queue.MAX_ATTEMPTS + 2):
+        later(desk, timedelta(hours=1))
+    assert sorted(tags_of(desk, ticket)) == (["new", "parcel"] if broken == "the photos" else ["new"])
+    assert sorted(name for name, _ in ran(desk)) == (["All", "Shipping"] if broken == "the photos" else ["All"])
+
+
 def test_a_run_that_is_killed_or_repeated_doubles_nothing(desk: Desk) -> None:
-    automate(desk, "First", "opened", "", note="first")
-    automate(desk, "Second", "opened", "", note="second")
+    automate(desk, "First", "written", "", note="first")
+    automate(desk, "Second", "written", "", note="second")
     ticket = make_ticket(desk)
     with desk.db.read() as session:
         (job,) = session.scalars(select(Job).where(Job.name == subscribers.AUTOMATE)).all()
@@ -211,8 +258,8 @@ def test_what_cannot_be_done_is_done_not_at_all_and_logged(desk: Desk) -> None:
 def test_a_dry_run_says_which_tickets_and_changes_nothing(desk: Desk) -> None:
     ticket = make_ticket(desk, subject="Sailing clubs")
     make_ticket(desk)
-    automate(desk, "Sailing", "opened", "sailing", add_tag="sport")
     worker.run_until_idle(desk)
+    automate(desk, "Sailing", "opened", "sailing", add_tag="sport")
     with desk.db.read() as session:
         trial = automations.try_out(session, desk.taxonomy, automations.find(session, "Sailing"), now=desk.now())
     assert (trial.looked_at, [one.id for one in trial.tickets]) == (5, [ticket.id])

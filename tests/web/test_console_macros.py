@@ -14,8 +14,8 @@ from assistant.db import Database
 from assistant.desk import attention, conversations, macros
 from assistant.desk.desk import Desk
 from assistant.desk.macros import MacroText, Scope
-from assistant.models import Macro, Presence, Ticket
-from tests.factories import Persona, make_ticket
+from assistant.models import AgentRole, Macro, Presence, Ticket
+from tests.factories import Persona, make_agent, make_ticket
 from tests.web.test_console import csrf_of, submit, textarea_of
 
 SignIn = Callable[[Persona], FlaskClient]
@@ -81,11 +81,13 @@ def test_a_wrong_macro_is_refused_and_what_was_typed_stays(
         assert session.scalars(select(Macro)).all() == []
 
 
-def test_one_has_ones_own_the_teams_and_everybodys_and_changes_but_the_former(
+def test_one_has_ones_own_the_teams_and_everybodys_and_changes_ones_own_leads_the_teams_admins_all(
     sign_in: SignIn, db: Database, alice: Persona, bob: Persona, charlie: Persona, dora: Persona
 ) -> None:
-    make_macro(db, alice, "alices")
-    teams = make_macro(db, alice, "technicals", scope=Scope.TEAM)
+    lead = make_agent(db, "leo", team="technical", role=AgentRole.LEAD)
+    elsewhere = make_agent(db, "lou", team="orders", role=AgentRole.LEAD)
+    own = make_macro(db, alice, "alices")
+    teams = make_macro(db, lead, "technicals", scope=Scope.TEAM)
     everybodys = make_macro(db, dora, "everybodys", scope=Scope.ALL)
 
     def names(persona: Persona) -> list[str]:
@@ -94,10 +96,21 @@ def test_one_has_ones_own_the_teams_and_everybodys_and_changes_but_the_former(
     assert names(alice) == ["alices", "everybodys", "technicals"]
     assert names(bob) == ["everybodys", "technicals"]
     assert names(charlie) == ["everybodys"]
-    client = sign_in(charlie)
-    assert submit(client, f"{MACROS}/{everybodys.public_id}/remove", at=MACROS).status_code == 403
-    assert submit(client, f"{MACROS}/{teams.public_id}/remove", at=MACROS).status_code == 404
-    assert submit(sign_in(bob), f"{MACROS}/{teams.public_id}/remove", at=MACROS).status_code == 302
+
+    def removes(persona: Persona, macro: Macro) -> int:
+        return int(submit(sign_in(persona), f"{MACROS}/{macro.public_id}/remove", at=MACROS).status_code)
+
+    def offered(persona: Persona) -> list[str]:
+        return re.findall(r'<option value="(mine|team|all)"', sign_in(persona).get(MACROS).text)
+
+    assert [offered(one) for one in (bob, lead, dora)] == [["mine"], ["mine", "team"], ["mine", "all"]]
+    assert [removes(charlie, one) for one in (own, teams, everybodys)] == [404, 404, 403]
+    assert [removes(bob, one) for one in (own, teams, everybodys)] == [404, 403, 403]
+    refused = submit(sign_in(bob), MACROS, name="Ours", text="Hello", scope="team")
+    assert (refused.status_code, "Only a lead" in refused.text) == (403, True)
+    assert removes(elsewhere, teams) == 404
+    assert [removes(lead, one) for one in (teams, everybodys)] == [302, 403]
+    assert [removes(alice, own), removes(dora, everybodys)] == [302, 302]
 
 
 def test_a_macro_goes_below_what_was_typed_and_acts_when_it_is_sent(

@@ -1,0 +1,71 @@
+"""What each role may do in the console: asked by the one place that refuses, and by templates, which offer nothing that
+would be refused.
+
+Endpoints that are named nowhere here may be read by everybody, and changed by whoever may write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import g
+
+from assistant.desk.access import AgentPrincipal
+from assistant.errors import NotAllowed
+
+# What concerns nobody but the agent, whatever their role and with a one-time password.
+THEIR_OWN = ("console.password", "console.sign_out")
+_READING = ("GET", "HEAD", "OPTIONS")
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """Of endpoints, by the beginnings of their names."""
+
+    endpoints: tuple[str, ...]
+    holds: Callable[[AgentPrincipal], bool]
+    said: str
+
+
+_RULES = (
+    _Rule(("console.admin.",), lambda agent: agent.is_admin, "Only admins can change settings."),
+    _Rule(
+        ("console.knowledge.add_", "console.knowledge.set_", "console.knowledge.sync_", "console.knowledge.remove_"),
+        lambda agent: agent.is_admin,
+        "Only admins can change sources.",
+    ),
+    _Rule(
+        ("console.articles.publish", "console.articles.withdraw", "console.articles.remove"),
+        lambda agent: agent.leads,
+        "Leads and admins publish articles. What you saved is kept as a draft.",
+    ),
+    _Rule(
+        ("console.customers.merge", "console.customers.undo_merge"),
+        lambda agent: agent.leads,
+        "Only leads and admins can merge customers.",
+    ),
+    _Rule(("console.reports.agents",), lambda agent: agent.leads, "What each agent did is for leads and admins."),
+)
+_READ_ONLY = "You may read everything here, but change nothing. Ask an admin for another role."
+
+
+def require(agent: AgentPrincipal, endpoint: str, method: str) -> None:
+    """Raises `NotAllowed` that says who may."""
+    refusal = _refusal(agent, endpoint, method)
+    if refusal is not None:
+        raise NotAllowed(refusal)
+
+
+def may(endpoint: str, method: str = "POST") -> bool:
+    """Whether the signed-in agent may."""
+    agent: AgentPrincipal | None = g.get("agent")
+    return agent is not None and _refusal(agent, endpoint, method) is None
+
+
+def _refusal(agent: AgentPrincipal, endpoint: str, method: str) -> str | None:
+    if endpoint in THEIR_OWN:
+        return None
+    if method not in _READING and not agent.may_write:
+        return _READ_ONLY
+    return next((rule.said for rule in _RULES if endpoint.startswith(rule.endpoints) and not rule.holds(agent)), None)

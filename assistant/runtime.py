@@ -12,6 +12,7 @@ from datetime import datetime
 from assistant.db import Database, migrate, utcnow
 from assistant.desk import people
 from assistant.desk.desk import Desk
+from assistant.desk.taxonomies import Taxonomies
 from assistant.engine import Installed, install
 from assistant.knowledge import embedding
 from assistant.mailer import open_mailer
@@ -69,7 +70,7 @@ def build(
         db=db,
         storage=Storage.open(settings.attachments_url),
         capabilities=capabilities,
-        taxonomy=taxonomy,
+        taxonomies=Taxonomies(db, taxonomy),
         embedders=embedders,
         index=Index(
             db,

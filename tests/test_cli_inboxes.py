@@ -50,6 +50,9 @@ def test_an_inbox_is_added_changed_shown_and_archived(tmp_path: Path) -> None:
     now = shown()
     assert (now["name"], now["language"], now["quick_replies"]) == ("Acme", "de", ["Hello?", "Where?"])
     assert (now["origins"], now["hours"]["zone"], now["logo"]) == (["https://acme.example"], "Europe/Berlin", True)
+    run("set", "acme", "--answer-threshold", "0.7", "--never-answer", "category:safety", "--tone", "Short.")
+    now = shown()
+    assert (now["answer_threshold"], now["never_answer"], now["tone"]) == (0.7, ["category:safety"], "Short.")
     run("set", "acme", "--clear", "hours", "--clear", "logo", "--clear", "name")
     assert (shown()["hours"], shown()["logo"], shown()["name"]) == (None, False, "Our shop")
     for wrong, told in (
@@ -58,6 +61,8 @@ def test_an_inbox_is_added_changed_shown_and_archived(tmp_path: Path) -> None:
         (("--hours", '{"zone": "Berlin", "week": {}}'), "is no time zone"),
         (("--team", "nobody"), "There is no team 'nobody'"),
         (("--clear", "colour"), "cannot be cleared"),
+        (("--never-answer", "colour:red"), "colour:red"),
+        (("--answer-threshold", "2"), "not in the range"),
         (("--origin", "acme.example"), "write https:// and the host"),
     ):
         result = run("set", "acme", *wrong)

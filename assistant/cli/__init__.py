@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assistant import __version__
-from assistant.cli.administer import agents, db, heads, jobs, keys
+from assistant.cli.administer import agents, db, heads, jobs, keys, mail
 from assistant.cli.common import Commands, json_option, photo_option, progress_bar, read_settings, running
 from assistant.cli.customers import customers
 from assistant.cli.inboxes import inboxes
@@ -44,6 +44,7 @@ for _command in (
     keys,
     jobs,
     heads,
+    mail,
     evaluate,
     bench,
     train,

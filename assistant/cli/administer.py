@@ -1,4 +1,4 @@
-"""``assistant db``, ``agents``, ``keys``, ``jobs`` and ``heads``: what an administrator does now and then."""
+"""``assistant db``, ``agents``, ``keys``, ``jobs``, ``heads`` and ``mail``: what an administrator does now and then."""
 
 from __future__ import annotations
 
@@ -339,3 +339,21 @@ def heads_promote(field: str) -> None:
     with migrated() as database, database.begin() as session:
         head = promote(session, field)
     click.echo(f"{field} is served by head {head.id}, of {head.decisions} decisions, now.")
+
+
+@click.group()
+def mail() -> None:
+    """Try outgoing mail."""
+
+
+@mail.command("test")
+@click.argument("address")
+def mail_test(address: str) -> None:
+    """Send a mail to ADDRESS now, as the settings say, and print what the mail server says to it."""
+    from assistant.desk.mail import try_out
+    from assistant.mailer import open_mailer
+
+    settings = read_settings()
+    server = settings.smtp_url
+    try_out(settings, open_mailer(server.get_secret_value() if server is not None else None), address)
+    click.echo(f"The mail server has taken a mail to {address}. See whether it arrives.")

@@ -35,6 +35,17 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option("--contact", help="E-mail address or page for when the widget cannot be reached."),
             click.option("--hours", help="Business hours, as JSON; see README.md."),
+            click.option(
+                "--answer-threshold",
+                type=click.FloatRange(0, 1),
+                help="Confidence from which the assistant answers (default: ASSISTANT_ANSWER_THRESHOLD).",
+            ),
+            click.option(
+                "--never-answer",
+                multiple=True,
+                help="Tickets that a person answers, as in the search box: category:safety. Repeat for several.",
+            ),
+            click.option("--tone", help="How answers sound that a model writes, e.g. 'Short, no jargon.'"),
             click.option("--prechat", help="Form before the first message, as JSON; see README.md."),
             click.option(
                 "--logo", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Picture of the brand."
@@ -160,13 +171,19 @@ def _change(
     clear: tuple[str, ...],
     **given: Any,
 ) -> None:
+    from assistant.db import utcnow
+    from assistant.desk import guardrails
     from assistant.desk.inboxes import BESIDE, InboxSettings, configure
+    from assistant.desk.taxonomies import current
+    from assistant.skills.taxonomy import load_taxonomy
 
     if unknown := set(clear) - {*BESIDE, *InboxSettings.model_fields}:
         choices = ", ".join((*BESIDE, *InboxSettings.model_fields))
         raise click.BadParameter(f"{', '.join(sorted(unknown))} cannot be cleared. Choose from: {choices}.")
     values = {key: value for key, value in given.items() if value not in (None, ())}
     values |= {key: _parsed(key, values[key]) for key in ("hours", "prechat") if key in values}
+    if filters := values.get("never_answer"):
+        guardrails.check(session, current(session, load_taxonomy(settings.taxonomy)), filters, now=utcnow())
     file = (logo.name, logo.read_bytes()) if logo is not None else None
     configure(session, inbox, settings, dict.fromkeys(clear) | values, logo=file)
 

@@ -136,10 +136,9 @@ def add_automation(name: str, trigger: str, when: str, then: tuple[str, ...]) ->
     from assistant.desk import automations as desk
     from assistant.desk import conditions
 
-    taxonomy = _taxonomy()
     given = [_action(text) for text in then]
     with migrated() as database, database.begin() as session:
-        desk.add(session, taxonomy, name, trigger=trigger, holds=conditions.parse(when), then=given)
+        desk.add(session, _taxonomy(session), name, trigger=trigger, holds=conditions.parse(when), then=given)
     click.echo(f"Added. See which tickets it means: assistant automations test {name!r}")
 
 
@@ -151,10 +150,9 @@ def test_automation(name: str, as_json: bool) -> None:
     from assistant.db import utcnow
     from assistant.desk import automations as desk
 
-    taxonomy = _taxonomy()
     with migrated() as database, database.read() as session:
         automation = desk.find(session, name)
-        trial = desk.try_out(session, taxonomy, automation, now=utcnow())
+        trial = desk.try_out(session, _taxonomy(session), automation, now=utcnow())
         fits = [{"number": one.number, "subject": one.subject} for one in trial.tickets]
         then = ", ".join(_said(action) for action in automation.actions)
     if as_json:
@@ -227,10 +225,11 @@ def _enable(name: str, *, enabled: bool) -> None:
     click.echo(f"The automation {name!r} is {'on' if enabled else 'off'}.")
 
 
-def _taxonomy() -> Any:
+def _taxonomy(session: Any) -> Any:
+    from assistant.desk.taxonomies import current
     from assistant.skills.taxonomy import load_taxonomy
 
-    return load_taxonomy(read_settings().taxonomy)
+    return current(session, load_taxonomy(read_settings().taxonomy))
 
 
 def _action(text: str) -> dict[str, Any]:

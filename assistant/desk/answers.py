@@ -6,7 +6,7 @@ from langchain_core.retrievers import BaseRetriever
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from assistant.desk import inboxes
+from assistant.desk import guardrails, inboxes
 from assistant.desk.desk import Desk
 from assistant.models import Citation, Inbox, Passage, Visibility
 from assistant.retrieval.context import NeighbourRetriever
@@ -23,12 +23,14 @@ def answer_skill(desk: Desk, inbox: Inbox) -> AnswerSkill:
     retriever: BaseRetriever = desk.index.retriever(filters, limit=PASSAGES)
     if desk.capabilities.writes_answers:
         retriever = NeighbourRetriever(db=desk.db, inner=retriever)
+    own = inboxes.settings_of(inbox)
     return AnswerSkill(
         desk.capabilities,
         retriever,
         desk.index.products_in,
         company=inboxes.brand(inbox, desk.settings),
-        threshold=desk.settings.answer_threshold,
+        threshold=guardrails.threshold(own, desk.settings),
+        tone=own.tone,
         context_tokens=desk.settings.context_tokens,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from assistant.db import Database
+from assistant.desk.taxonomies import Taxonomies
 from assistant.media.photo import Limits
 from assistant.outbound import Fetch
 from assistant.ports import Capabilities
@@ -28,7 +29,7 @@ class Desk:
     db: Database
     storage: Storage
     capabilities: Capabilities
-    taxonomy: Taxonomy
+    taxonomies: Taxonomies
     embedders: Embedders
     index: Index
     now: Callable[[], datetime]
@@ -39,6 +40,11 @@ class Desk:
     heads: dict[int, Heads] = field(default_factory=dict)
     # By inbox: when it was measured how long replies take, and how many minutes that was: `expectations` fills it.
     reply_minutes: dict[int, tuple[datetime, int | None]] = field(default_factory=dict)
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The one that counts now."""
+        return self.taxonomies.current()
 
     @property
     def sends_mail(self) -> bool:

@@ -51,6 +51,11 @@ def _reachable(value: str) -> str:
 
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f]*$")]
+Filters = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1, max_length=300)], ...],
+    BeforeValidator(_listed),
+    AfterValidator(_unique),
+]
 Lines = Annotated[tuple[Line, ...], BeforeValidator(_listed), AfterValidator(_unique)]
 
 
@@ -94,6 +99,13 @@ class InboxSettings(_Part):
     )
     hours: Hours | None = Field(None, description="When people answer; at any time if there are none.")
     prechat: Prechat = Prechat()
+    answer_threshold: float | None = Field(
+        None, ge=0, le=1, description="Confidence from which the assistant answers; ASSISTANT_ANSWER_THRESHOLD if none."
+    )
+    never_answer: Filters = Field(
+        (), max_length=20, description="Which tickets a person answers, as in the search box: `category:safety`."
+    )
+    tone: str = Field("", max_length=300, description="How answers sound that a model writes, e.g. `Short, no jargon.`")
 
 
 def find(session: Session, key: str, *, archived: bool = False) -> Inbox:

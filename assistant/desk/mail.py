@@ -17,18 +17,20 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from assistant.db import utcnow
+from assistant.db import new_public_id, utcnow
 from assistant.desk import queue
 from assistant.desk.desk import Desk
 from assistant.errors import Invalid, Unavailable, Undeliverable
 from assistant.faults import describe
 from assistant.models import Conversation, Mail, MailState, Ticket
 from assistant.ports import WorkPriority
+from assistant.ports.mail import Mailer
+from assistant.settings import Settings
 from assistant.text.folding import address as folded
-from assistant.text.letters import Letter
+from assistant.text.letters import Letter, Paragraph, Small
 from assistant.wording import Notice
 
 log = structlog.get_logger(__name__)
@@ -85,7 +87,7 @@ def deliver(desk: Desk, mail_id: int) -> None:
             return
         thread = _thread(session, mail)
     try:
-        desk.mailer.send(_message(desk, mail, thread))
+        desk.mailer.send(_message(desk.settings, mail, thread))
     except Undeliverable as error:
         _record(desk, mail_id, MailState.REFUSED, reason=error.message)
         log.warning("mail.refused", mail=mail.public_id)  # the reply may repeat the address
@@ -93,6 +95,37 @@ def deliver(desk: Desk, mail_id: int) -> None:
         _try_later(desk, mail_id, error)
     else:
         _record(desk, mail_id, MailState.SENT)
+
+
+def try_out(settings: Settings, mailer: Mailer, to: str) -> None:
+    """Hand a mail to the server now, without a job. Raises `Invalid` for what is no address, and what the server
+    says."""
+    letter = Letter(
+        f"Test mail from the support desk of {settings.company}",
+        (Paragraph("Mail from the support desk arrives here."), Small("Somebody asked for this in the settings.")),
+        "en",
+    )
+    mail = Mail(
+        public_id=new_public_id("eml"),
+        recipient=parse_address(to).addr_spec,
+        subject=letter.subject,
+        text=letter.plain(),
+        html=letter.html(),
+        language=letter.language,
+        created_at=utcnow(),
+    )
+    mailer.send(_message(settings, mail, []))
+
+
+def counts(session: Session) -> dict[MailState, int]:
+    found = dict(session.execute(select(Mail.state, func.count()).group_by(Mail.state)).all())
+    return {state: found.get(state, 0) for state in MailState}
+
+
+def problems(session: Session, *, limit: int = 20) -> list[Mail]:
+    """What the server did not take, or has not taken yet, the newest first."""
+    query = select(Mail).where(Mail.reason.is_not(None)).order_by(Mail.id.desc())
+    return list(session.scalars(query.limit(limit)))
 
 
 def _try_later(desk: Desk, mail_id: int, error: Unavailable) -> None:
@@ -125,9 +158,9 @@ def _close(mail: Mail, state: MailState) -> None:
     mail.text = mail.html = ""
 
 
-def _message(desk: Desk, mail: Mail, thread: list[str]) -> EmailMessage:
+def _message(settings: Settings, mail: Mail, thread: list[str]) -> EmailMessage:
     """``thread``: local parts of the Message-IDs before this one, oldest first."""
-    sender = desk.settings.sender
+    sender = settings.sender
     message = EmailMessage(policy=policy.SMTP)
     message["From"] = sender
     message["To"] = parse_address(mail.recipient)

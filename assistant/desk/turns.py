@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from assistant.desk import conversations, drafts, feed, reports, state, triage
+from assistant.desk import conversations, drafts, feed, guardrails, reports, state, triage
 from assistant.desk.answers import answer_skill, citation_rows
 from assistant.desk.attachments import read_files
 from assistant.desk.context import context_of
@@ -272,6 +272,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
         unclear = context.is_mixed or any(one.about == "product" for one in contradicted)
         result = triage.current_result(session, message_id)
         is_live = conversation.state is ConversationState.ASSISTANT
+        may_answer = guardrails.may_answer(session, desk.taxonomy, conversation.inbox, ticket.id, now=desk.now())
         request = AnswerRequest(
             text=message.new_text,
             history=context.history,
@@ -288,7 +289,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
             state=conversation.state,
             ticket_id=ticket.id,
             triage_id=result.id if result is not None else None,
-            needs_human=unclear or _needs_human(result),
+            needs_human=unclear or _needs_human(result) or not may_answer,
             is_plain=not message.attachments,
             request=request,
         )

@@ -61,6 +61,7 @@ from assistant.models.people import (
 from assistant.models.reports import ReportCount, ReportState
 from assistant.models.sending import HeldReply, ReplyFile
 from assistant.models.sla import SLAClock, SLAPolicy, SLATarget
+from assistant.models.taxonomies import TaxonomyVersion
 from assistant.models.tickets import (
     Draft,
     DraftStatus,
@@ -151,6 +152,7 @@ __all__ = [
     "SourceKind",
     "SourcePage",
     "Tag",
+    "TaxonomyVersion",
     "Team",
     "Ticket",
     "TicketFollower",

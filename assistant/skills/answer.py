@@ -117,12 +117,13 @@ AnswerEvent = Token | Cited | HandedOff | Finished | Failed
 @dataclass
 class AnswerSkill(Runnable[AnswerRequest, Answer]):
     """See the module. Hands off if the confidence (0 to 1) that the passages answer is below ``threshold``.
-    ``products_in``: the products that a text names."""
+    ``products_in``: the products that a text names. ``tone``: how what a model writes should sound."""
 
     capabilities: Capabilities
     retriever: BaseRetriever
     products_in: Callable[[str], Sequence[str]] = lambda _text: ()
     company: str = "our shop"
+    tone: str = ""
     threshold: float = 0.5
     context_tokens: int = 4096
     _retrieve: Runnable[AnswerRequest, list[Document]] = field(init=False, repr=False)
@@ -270,7 +271,7 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
             question=f"{request.subject}\n{question}".strip(),
         )
         photos = [image_block(photo) for photo in request.photos[-_PHOTOS_TO_MODEL:]]
-        system = prompts.render("answer_system.j2", company=self.company, language=spoken)
+        system = prompts.render("answer_system.j2", company=self.company, tone=self.tone, language=spoken)
         return [SystemMessage(system), HumanMessage(content=[{"type": "text", "text": text}, *photos])]
 
 

@@ -23,7 +23,7 @@ LEAST_SIMILARITY = 2.05
 # In the same unit, what similarities are divided by before a softmax. Options that have names alone need .56 to .64
 # (bitext, banking77), with examples .41 to .55. Between sets its logarithm has about this standard deviation.
 TEMPERATURE, _TEMPERATURES_DIFFER = 0.6, 0.25
-_ENOUGH_SENTENCES = 4  # of an option, to tell what one of them is like by the others
+ENOUGH_SENTENCES = 4  # of an option, to tell what one of them is like by the others
 
 
 class SourceKind(StrEnum):
@@ -102,7 +102,7 @@ def _fit_temperature(sentences: Sequence[np.ndarray], spread: float) -> float:
     from scipy.special import log_softmax
 
     owners = np.repeat(np.arange(len(sentences)), [len(own) for own in sentences])
-    asked = np.flatnonzero(np.bincount(owners)[owners] >= _ENOUGH_SENTENCES)
+    asked = np.flatnonzero(np.bincount(owners)[owners] >= ENOUGH_SENTENCES)
     if not len(asked):
         return TEMPERATURE
     everything = np.concatenate(sentences)
@@ -116,6 +116,25 @@ def _fit_temperature(sentences: Sequence[np.ndarray], spread: float) -> float:
         return -float(said.sum()) + (log / _TEMPERATURES_DIFFER) ** 2 / 2
 
     return float(TEMPERATURE * np.exp(minimize_scalar(loss, bounds=(-2.0, 2.0), method="bounded").x))
+
+
+def misread(options: Sequence[Label], embedder: Embedder) -> list[tuple[str, str, str]]:
+    """(sentence, key of its option, key of another): what would be taken for another option, were each description or
+    example a ticket. Of an option that has one sentence alone nothing can be said."""
+    vectors = _prototypes(options, embedder)
+    everything = np.concatenate(vectors)
+    texts = [(text, owner) for owner, label in enumerate(options) for text in _sentences(label)]
+    owners = np.array([owner for _, owner in texts])
+    found = []
+    for at, (text, owner) in enumerate(texts):
+        if len(vectors[owner]) > 1:
+            others = np.arange(len(texts)) != at
+            similar = everything @ everything[at]
+            nearest = [np.sort(similar[others & (owners == one)])[-2:].mean() for one in range(len(options))]
+            taken_for = int(np.argmax(nearest))
+            if taken_for != owner:
+                found.append((text, options[owner].key, options[taken_for].key))
+    return found
 
 
 def examples(options: Sequence[Label], embedder: Embedder) -> Tickets:

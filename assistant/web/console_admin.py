@@ -4,9 +4,25 @@ adds its pages, which are of the kinds in `console_pages`.
 
 from __future__ import annotations
 
-from assistant.web import console_inbox_pages, console_machine, console_people, console_rules
+from assistant.web import (
+    console_guardrails,
+    console_inbox_pages,
+    console_machine,
+    console_mail,
+    console_people,
+    console_rules,
+    console_taxonomy,
+)
 from assistant.web.console_pages import blueprint
 
 __all__ = ["blueprint"]
 
-SECTIONS = (console_people, console_inbox_pages, console_rules, console_machine)
+SECTIONS = (
+    console_people,
+    console_inbox_pages,
+    console_guardrails,
+    console_taxonomy,
+    console_rules,
+    console_machine,
+    console_mail,
+)

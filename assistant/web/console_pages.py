@@ -23,10 +23,13 @@ PAGES = {
     "console.admin.agents": "Agents",
     "console.admin.teams": "Teams",
     "console.admin.inbox_list": "Inboxes",
+    "console.admin.guardrails": "Guardrails",
+    "console.admin.categories": "Categories",
     "console.admin.policies": "Deadlines",
     "console.admin.automation_list": "Automations",
     "console.admin.keys": "API keys",
     "console.admin.heads": "Learned heads",
+    "console.admin.mail_settings": "Mail",
     "console.admin.system": "System",
 }
 

@@ -530,24 +530,40 @@ test("a message of a conversation that was left goes there, and is not shown in 
   isDown = false;
   mock.timers.tick(2_000);
   await settle();
-  assert.equal(requests.at(-1).path, "conversations/cnv_1/messages");
+  const posts = requests.filter(({ method }) => method === "POST").map(({ path }) => path);
+  assert.equal(posts.at(-1), "conversations/cnv_1/messages");
   assert.deepEqual(thread.messages, []);
   assert.deepEqual(local.keys("outbox"), []);
 });
 
-test("what another tab wrote to begin anew does not come into the conversation that it left", async () => {
+test("what a closed tab wrote to begin anew begins another conversation, which is not the one that is shown", async () => {
   local.set("session", "secret");
   const row = { clientId: "new", text: "Another thing.", photos: 0, createdAt: "now", error: null };
-  const requests = serveChat({ conversation: { messages: [customer] } });
+  const posted = [];
+  serve((path, options) => {
+    const now = { id: "cnv_1", state: "assistant", messages: [customer], last_event_id: 1, jobs_ahead: null };
+    if (path === "sessions") return json({ token: "secret" });
+    if (path === "conversations/cnv_1") return json(now);
+    if (path === "conversations" && options.method !== "POST") {
+      return json({ session: { renew: false }, conversations: [now] });
+    }
+    if (path !== "conversations") return new Promise(() => {});
+    posted.push(options.body);
+    const message = { ...customer, client_id: "new" };
+    const begun = { id: "cnv_2", state: "assistant" };
+    return json({ conversation: begun, begun: true, message, conversation_id: "cnv_2", rejected_files: [] });
+  });
   const { chat, thread } = open();
   await chat.resume();
   local.set("outbox.new", { ...row, conversation: null, after: "cnv_1" });
-  mock.timers.tick(10_000);
-  await settle();
-  mock.timers.tick(10_000);
-  await settle();
+  for (let times = 0; times < 2; times++) {
+    mock.timers.tick(10_000);
+    await settle();
+  }
+  assert.equal(posted.length, 1);
+  assert.equal(posted[0].get("after"), "cnv_1");
   assert.deepEqual(thread.messages, [customer]);
-  assert.equal(requests.filter(({ method }) => method === "POST").length, 0);
+  assert.deepEqual(local.keys("outbox"), []);
 });
 
 test("a person who answers first leaves nothing to wait for", async () => {

@@ -333,9 +333,9 @@ export class Chat {
   /** Send what a tab that is closed by now has left. */
   async #takeOver() {
     if (!navigator.onLine) return;
-    const left = await this.#outbox.takeOver((item) => this.#isOfThis(item));
-    for (const item of left) this.#showUnsent(item);
-    if (left.length) await this.#flush();
+    if (!(await this.#outbox.takeOver())) return;
+    this.#showAllUnsent();
+    await this.#flush();
   }
 
   /** Whether a message was written in the conversation that is shown, or before either had begun. */
@@ -375,7 +375,10 @@ export class Chat {
       return this.#awaitAnswer();
     }
     this.#outbox.remove(item);
-    if (posted.conversation_id !== this.#api.conversation) return this.#thread.remove(item.clientId);
+    if (posted.conversation_id !== this.#api.conversation) {
+      this.#thread.remove(item.clientId);
+      return this.#askElsewhere();
+    }
     this.#thread.show(posted.message);
     this.#attention.add(posted.message);
     this.#thread.setDelivery(item.clientId, { kind: "sent", text: t("sent") });

@@ -125,17 +125,13 @@ export class Outbox {
 
   /**
    * Take what another tab has not sent since this was last called: it may be closed. Sent twice, it is stored once. What
-   * only that tab has whole, was refused, or is not wanted is left to it.
-   * @param isWanted says so of a message: {conversation, after, …}
+   * only that tab has whole, or was refused, is left to it. Resolves to whether there was anything.
    */
-  async takeOver(isWanted) {
+  async takeOver() {
     const before = this.#foreign;
-    this.#foreign = this.#unknown.filter((key) => {
-      const row = { ...NOWHERE, ...local.get(key) };
-      return row.error === null && isWanted(row);
-    });
+    this.#foreign = this.#unknown.filter((key) => local.get(key).error === null);
     const left = await Promise.all(this.#foreign.filter((key) => before.includes(key)).map(read));
-    return left.filter((item) => !item.isLost && this.#take(item));
+    return left.filter((item) => !item.isLost && this.#take(item)).length > 0;
   }
 
   get #unknown() {

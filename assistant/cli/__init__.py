@@ -14,6 +14,7 @@ from assistant import __version__
 from assistant.cli.administer import agents, db, heads, jobs, keys, mail
 from assistant.cli.common import Commands, json_option, photo_option, progress_bar, read_settings, running
 from assistant.cli.customers import customers
+from assistant.cli.fields import fields
 from assistant.cli.inboxes import inboxes
 from assistant.cli.knowledge import kb
 from assistant.cli.measure import bench, evaluate
@@ -40,6 +41,7 @@ for _command in (
     db,
     agents,
     customers,
+    fields,
     inboxes,
     keys,
     jobs,

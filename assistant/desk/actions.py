@@ -6,6 +6,7 @@
 | `set_priority` | `priority` | the same |
 | `assign` | `agent`: an id, `me`, or empty for nobody | the same |
 | `transfer` | `team`: a key, or empty for none | the same |
+| `set_field` | `field`: `KEY=VALUE` of a custom field, `KEY=` for none | the same |
 | `add_tag`, `remove_tag` | `tag` | each other |
 | `snooze` | `until`: a time (ISO 8601), `+3h`, `+2d`, or empty to wake it | the same |
 | `follow`, `unfollow` | `agent`: an id or `me` | each other |
@@ -28,7 +29,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
-from assistant.desk import drafts, people, placeholders, state, tags, tickets
+from assistant.desk import custom_fields, drafts, people, placeholders, state, tags, tickets
 from assistant.desk.access import AgentPrincipal, Staff
 from assistant.errors import Invalid
 from assistant.models import Agent, Priority, Ticket, TicketFollower, TicketStatus
@@ -36,7 +37,7 @@ from assistant.models import Agent, Priority, Ticket, TicketFollower, TicketStat
 ME = "me"
 MOST = 20  # in one list
 _LATER = re.compile(r"\+(\d{1,4})([hd])")
-_TAGS, _FOLLOWERS = "tags", "followers"
+_TAGS, _FOLLOWERS, _FIELDS = "tags", "followers", "fields"
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,12 @@ def parse(session: Session, given: object) -> tuple[Action, ...]:
 def apply(session: Session, ticket: Ticket, actions: Sequence[Action], by: Staff) -> Applied:
     """Do all of it in the caller's transaction, or raise. The caller has checked that ``by`` may see the ticket."""
     state.lock_conversation(session, ticket.conversation_id)
-    session.expire(ticket, ["status", "priority", "agent_id", "agent", "team_id", "team", "snoozed_until", "tags"])
+    state.forget(session, ticket)
     before = _standing(session, ticket)
     skipped = []
     for action in actions:
         kind = KINDS[action.name]
-        if action.expects is not None and _standing(session, ticket)[kind.changes] != action.expects:
+        if action.expects is not None and _replaced(action, _standing(session, ticket)) != action.expects:
             skipped.append(action)
         else:
             kind.perform(session, ticket, action.arguments[kind.argument], by)
@@ -141,7 +142,17 @@ def _standing(session: Session, ticket: Ticket) -> dict[str, Any]:
         "snooze": ticket.snoozed_until.isoformat() if ticket.snoozed_until is not None else "",
         _TAGS: {tag.name for tag in ticket.tags},
         _FOLLOWERS: set(followed),
+        _FIELDS: ticket.fields,
     }
+
+
+def _replaced(action: Action, standing: Mapping[str, Any]) -> str:
+    """What an action would replace."""
+    kind = KINDS[action.name]
+    found = standing[kind.changes]
+    if kind.changes == _FIELDS:
+        found = found.get(action.arguments[kind.argument].partition("=")[0], "")
+    return str(found)
 
 
 def _undo(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Action]:
@@ -152,6 +163,11 @@ def _undo(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Actio
             was, now = (before, after) if adds else (after, before)
             for value in sorted(was[kind.changes] - now[kind.changes]):
                 yield Action(name, {kind.argument: value})
+        elif kind.changes == _FIELDS:
+            was, now = before[_FIELDS], after[_FIELDS]
+            for key in sorted(was.keys() | now.keys()):
+                if was.get(key) != now.get(key):
+                    yield Action(name, {kind.argument: f"{key}={was.get(key, '')}"}, expects=now.get(key, ""))
         elif kind.changes and before[kind.changes] != after[kind.changes]:
             yield Action(name, {kind.argument: before[kind.changes]}, expects=after[kind.changes])
 
@@ -200,6 +216,11 @@ def _add_tag(session: Session, ticket: Ticket, value: str, _by: Staff) -> None:
 
 def _remove_tag(session: Session, ticket: Ticket, value: str, _by: Staff) -> None:
     tags.remove(session, ticket, value)
+
+
+def _set_field(session: Session, ticket: Ticket, value: str, _by: Staff) -> None:
+    key, _, given = value.partition("=")
+    tickets.set_fields(session, ticket, {key: given})
 
 
 def _note(session: Session, ticket: Ticket, value: str, by: Staff) -> None:
@@ -264,6 +285,13 @@ def _check_tag(_session: Session, value: str) -> str:
     return tags.clean(value)
 
 
+def _check_field(session: Session, value: str) -> str:
+    key, sign, given = value.partition("=")
+    if not sign:
+        raise Invalid("Write KEY=VALUE, or KEY= for no value.")
+    return f"{key.strip().lower()}={custom_fields.read(session, key, given)}"
+
+
 def _check_text(_session: Session, value: str) -> str:
     if not value.strip():
         raise Invalid("The text is empty.")
@@ -276,6 +304,7 @@ KINDS: Mapping[str, _Kind] = {
     "set_status": _Kind("status", _one_of(TicketStatus), _set_status, "status"),
     "set_priority": _Kind("priority", _one_of(Priority), _set_priority, "priority"),
     "snooze": _Kind("until", _check_moment, _snooze, "snooze"),
+    "set_field": _Kind("field", _check_field, _set_field, _FIELDS),
     "add_tag": _Kind("tag", _check_tag, _add_tag, _TAGS),
     "remove_tag": _Kind("tag", _check_tag, _remove_tag, _TAGS),
     "follow": _Kind("agent", _check_follower, _follow, _FOLLOWERS),

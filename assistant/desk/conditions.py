@@ -14,6 +14,7 @@
 | `sla` | `sla:overdue` | `overdue`, `soon` (within the hour), `running`, `paused`, `missed` (ever), `none` |
 | `created`, `updated`, `solved`, `due` | `created:>2026-11-01`, `solved:<7d` | a day (UTC) or time; how long ago |
 | `waiting` | `waiting:>2h` | the same: since when its customer waits for a person |
+| `field.` and a key | `field.colour:red`, `field.paid:>100` | a custom field's value, `none`; more or less than it |
 | `before`, `after` | `after:2026-11-01` | short for `created` |
 | words | `display blinks` | all occur, or what begins like the last (`search`) |
 
@@ -35,7 +36,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from assistant.desk import search
+from assistant.desk import custom_fields, search
 from assistant.desk.access import AgentPrincipal, Staff
 from assistant.errors import Invalid
 from assistant.models import (
@@ -70,9 +71,12 @@ MOST = 30  # in one list
 UNSOLVED = Ticket.solved_at.is_(None)
 NONE, ME = "none", "me"
 WORDS = "words"
+CUSTOM = "field."
 _SHOWN = 12  # of the possible values, in a refusal
 _LONGEST = 2000  # characters of a query
-_TERM = re.compile(r'(?P<minus>-?)(?P<field>[A-Za-z_]+):(?P<value>(?:"[^"]*"|[^\s",])+(?:,(?:"[^"]*"|[^\s",])+)*)|\S+')
+_TERM = re.compile(
+    r'(?P<minus>-?)(?P<field>field\.\w+|[A-Za-z_]+):(?P<value>(?:"[^"]*"|[^\s",])+(?:,(?:"[^"]*"|[^\s",])+)*)|\S+'
+)
 _VALUE = re.compile(r'(?:"[^"]*"|[^",])+')
 _AGE = re.compile(r"(\d{1,5})(m|h|d|w)")
 _LONG_AGO = timedelta(days=36_500)
@@ -190,10 +194,11 @@ def _typed(name: str, values: Sequence[str], negated: bool) -> Condition:
     if name in _SHORT:
         name, operator = _SHORT[name]
         return Condition(name, operator, tuple(values))
-    if Operator.IS in _known(name).operators:
+    operators, typed = _known(name).operators, values[0]
+    is_compared = typed.startswith(("<", ">")) and not negated
+    if Operator.IS in operators and not (is_compared and Operator.BEFORE in operators):
         return Condition(name, Operator.IS_NOT if negated else Operator.IS, tuple(values))
-    typed = values[0]
-    if negated or typed[0] not in "<>":
+    if not is_compared:
         raise Invalid(f"Write {name}:>2026-11-01, {name}:<2026-11-01, {name}:<7d or {name}:>7d.", field=name)
     later, value = typed[0] == ">", typed[1:].removeprefix("=")
     if _AGE.fullmatch(value):
@@ -244,6 +249,8 @@ def _checked(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
             raise Invalid(f"{name} needs a value.", field=name)
         if len(condition.values) > (MOST if several else 1):
             raise Invalid(f"{name} has too many values.", field=name)
+        if name.startswith(CUSTOM):
+            continue  # what it takes, the database knows
         if condition.operator in (Operator.BEFORE, Operator.AFTER):
             _moment(name, condition.values[0])
         elif condition.operator in (Operator.OLDER, Operator.NEWER):
@@ -252,19 +259,23 @@ def _checked(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
 
 
 def _known(name: str) -> Field:
+    if name.startswith(CUSTOM):
+        return _CUSTOM
     if name not in FIELDS:
         raise _unknown(name)
     return FIELDS[name]
 
 
 def _unknown(name: str) -> Invalid:
-    fields = ", ".join(one for one in (*FIELDS, *_SHORT) if one != WORDS)
+    fields = ", ".join(one for one in (*FIELDS, *_SHORT, f"{CUSTOM}KEY") if one != WORDS)
     return Invalid(f"There is no field {name!r} to search by. Fields: {fields}.", field=name)
 
 
 def _compiled(session: Session, condition: Condition, asking: Asking) -> ColumnElement[bool]:
     name, operator, values = condition.field, condition.operator, condition.values
     field = _known(name)
+    if field is _CUSTOM:
+        return _custom(session, condition)
     if operator in (Operator.BEFORE, Operator.AFTER):
         moment = _moment(name, values[0])
         return _in_time(name, moment, later=operator is Operator.AFTER)
@@ -273,6 +284,14 @@ def _compiled(session: Session, condition: Condition, asking: Asking) -> ColumnE
     if field.options is not None and not field.fixed.issuperset(values):
         values = _stored(name, values, field.options(session, asking))
     holds = field.compile(session, asking, values)
+    return ~holds if operator is Operator.IS_NOT else holds
+
+
+def _custom(session: Session, condition: Condition) -> ColumnElement[bool]:
+    key, operator = condition.field.removeprefix(CUSTOM), condition.operator
+    if operator in (Operator.BEFORE, Operator.AFTER):
+        return custom_fields.compared(session, key, condition.values[0], later=operator is Operator.AFTER)
+    holds = custom_fields.among(session, key, condition.values)
     return ~holds if operator is Operator.IS_NOT else holds
 
 
@@ -551,6 +570,7 @@ FIELDS: Mapping[str, Field] = {
     "waiting": Field(_TIME, _never),
     WORDS: Field((Operator.CONTAIN,), _words),
 }
+_CUSTOM = Field((*_CHOICE, Operator.BEFORE, Operator.AFTER), _never)
 _SHORT: Mapping[str, tuple[str, Operator]] = {
     "before": ("created", Operator.BEFORE),
     "after": ("created", Operator.AFTER),

@@ -1,8 +1,9 @@
 """The words of tickets: what is kept of each, in the transaction that changes it, and which tickets have given words.
 
 A ticket has the words of its number and ids, its subject, its requester, its messages, notes and file names, what was
-read in its photos, and its tags. Each word counts once, folded and cut by us, so both databases (FTS5, tsvector) find
-the same, in every script. Identifiers are also kept in their canonical form: "E-21" finds "e 21".
+read in its photos, its tags and the values of its custom fields. Each word counts once, folded and cut by us, so both
+databases (FTS5, tsvector) find the same, in every script. Identifiers are also kept in their canonical form: "E-21"
+finds "e 21".
 
 Who may see a ticket may read all of it, so words need no permissions of their own: callers look among visible tickets.
 """
@@ -42,7 +43,7 @@ from assistant.text import identifiers
 from assistant.text.words import STOP_WORDS, query_words, words_of
 
 # Changes of a ticket after which some of its words may be gone.
-_REWRITES = frozenset({"tags", "requester", "subject"})
+_REWRITES = frozenset({"tags", "fields", "requester", "subject"})
 _LONGEST = 60  # characters of a word
 _MOST = 12  # words of a query
 _PREFIX_FROM = 2  # characters: what is being typed
@@ -122,7 +123,7 @@ def _all_of(session: Session, ticket: Ticket) -> list[str]:
     requester = ticket.requester
     texts = [str(ticket.number), ticket.public_id, ticket.subject]
     texts += [one for one in (requester.name, requester.email, requester.external_id) if one]
-    texts += [tag.name for tag in ticket.tags]
+    texts += [*(tag.name for tag in ticket.tags), *ticket.fields.values()]
     messages = session.scalars(select(Message).where(Message.conversation_id == ticket.conversation_id)).all()
     texts += [one for message in messages for one in _of_message(message)]
     texts += [one for evidence in _evidence(session, ticket.conversation_id) for one in _of_evidence(evidence)]

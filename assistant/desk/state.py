@@ -68,6 +68,8 @@ from assistant.models import (
 from assistant.ports import HandoffReason
 
 DONE = (TicketStatus.SOLVED, TicketStatus.CLOSED)
+# What changes with the columns of `TicketChanges`.
+_FOLLOWING = ("field_values", "team_id", "agent_id", "requester_id", "solved_at", "due_at", "breached_at")
 # Longer than over a weekend, nobody waits in line.
 _WAITS = timedelta(days=3)
 _WITH_PEOPLE = (ConversationState.HANDED_OFF, ConversationState.AGENT)
@@ -90,6 +92,7 @@ class TicketChanges(TypedDict, total=False):
     requester: Customer
     snoozed_until: datetime | None
     tags: list[Tag]
+    fields: dict[str, str]
 
 
 def lock_conversation(session: Session, conversation_id: int) -> Conversation:
@@ -99,6 +102,14 @@ def lock_conversation(session: Session, conversation_id: int) -> Conversation:
     if conversation is None:
         raise NotFound("This conversation no longer exists.")
     return conversation
+
+
+def forget(session: Session, ticket: Ticket) -> None:
+    """Read of a ticket anew what changes: another writer may have changed it before we had the lock."""
+    for value in vars(ticket).get("field_values", {}).values():  # those that it knows
+        session.expire(value)
+    columns = [name for name in TicketChanges.__annotations__ if name != "fields"]
+    session.expire(ticket, [*columns, *_FOLLOWING])
 
 
 def begin_conversation(
@@ -244,14 +255,12 @@ def change_ticket(session: Session, ticket: Ticket, **changes: Unpack[TicketChan
     Raises `Conflict` if the status of a closed ticket would change.
     """
     conversation = lock_conversation(session, ticket.conversation_id)
-    # Another writer may have changed it before we had the lock.
-    session.expire(
-        ticket,
-        [*TicketChanges.__annotations__, "team_id", "agent_id", "requester_id", "solved_at", "due_at", "breached_at"],
-    )
+    forget(session, ticket)
     status = changes.get("status", ticket.status)
     if status is not ticket.status:
         _require_not_closed(ticket)
+        if status in DONE:
+            changes.setdefault("snoozed_until", None)  # whoever reopens it wants to see it
     is_closed = conversation.state is ConversationState.CLOSED
     if status in DONE and not is_closed:
         _move(session, conversation, ConversationState.CLOSED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Select, func, select
@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from assistant import payloads
-from assistant.desk import conversations, deadlines, inboxes, queue, search, state
+from assistant.desk import conversations, custom_fields, deadlines, inboxes, queue, search, state
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, visible_tickets
 from assistant.desk.attachments import RejectedFile, check_files, prepare_files
 from assistant.desk.desk import Desk
@@ -44,7 +44,7 @@ _SOME = 50
 
 @dataclass(frozen=True)
 class NewTicket:
-    """What a ticket is opened with. ``uploads`` are the files as received."""
+    """What a ticket is opened with. ``uploads`` are the files as received, ``fields`` values of custom fields."""
 
     subject: str = ""
     text: str = ""
@@ -53,13 +53,16 @@ class NewTicket:
     requester_external_id: str | None = None
     uploads: tuple[Upload, ...] = ()
     inbox: str = DEFAULT_INBOX
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """Identifies the request: an Idempotency-Key reused with another fingerprint is a conflict."""
         digest = hashlib.sha256()
-        fields = (self.subject, self.text, self.requester_name, self.requester_email, self.requester_external_id)
-        for part in fields if self.inbox == DEFAULT_INBOX else (*fields, self.inbox):
+        parts = (self.subject, self.text, self.requester_name, self.requester_email, self.requester_external_id)
+        for part in parts if self.inbox == DEFAULT_INBOX else (*parts, self.inbox):
             digest.update(repr(part).encode() + b"\0")
+        for pair in sorted(self.fields.items()):
+            digest.update(repr(pair).encode() + b"\0")
         for upload in self.uploads:
             digest.update(hashlib.sha256(upload.data).digest())
         return digest.hexdigest()
@@ -127,6 +130,8 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, idempo
             ticket = session.scalars(
                 _with_relations(select(Ticket).where(Ticket.conversation_id == conversation.id))
             ).one()
+            if new.fields:
+                set_fields(session, ticket, new.fields)
             if idempotency_key is not None:
                 session.add(
                     IdempotencyKey(
@@ -240,6 +245,15 @@ def set_status(session: Session, ticket: Ticket, status: TicketStatus) -> None:
     state.change_ticket(session, ticket, status=status)
 
 
+def set_fields(session: Session, ticket: Ticket, given: Mapping[str, str]) -> None:
+    """Give some custom fields other values; empty ones are none. Raises `Invalid` that says what a field takes."""
+    read = {key.lower(): custom_fields.read(session, key, value) for key, value in given.items()}
+    state.lock_conversation(session, ticket.conversation_id)
+    state.forget(session, ticket)
+    wanted = {key: value for key, value in {**ticket.fields, **read}.items() if value}
+    state.change_ticket(session, ticket, fields=wanted)
+
+
 def solve(session: Session, ticket: Ticket, agent: AgentPrincipal | None = None) -> None:
     """The customer's problem is solved. The agent who solves a ticket of nobody gets it. Twice is a no-op."""
     if ticket.status in DONE:
@@ -350,5 +364,6 @@ def _with_relations(query: Select[Ticket], *, with_fields: bool = True) -> Selec
         joinedload(Ticket.team),
         joinedload(Ticket.agent),
         selectinload(Ticket.tags),
+        selectinload(Ticket.field_values),
         triaged.selectinload(TriageResult.fields) if with_fields else triaged,
     ).execution_options(populate_existing=True)

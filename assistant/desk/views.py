@@ -98,9 +98,10 @@ BUILT_IN = (
     _built_in("mine", "My work", "assignee:me is:unsolved -is:snoozed"),
     _built_in("waiting", "Waiting", "is:waiting assignee:me,none -is:snoozed"),
     _built_in("urgent", "Urgent", "priority:urgent is:unsolved -is:snoozed"),
-    _built_in("overdue", "Overdue", "sla:overdue is:unsolved"),
+    _built_in("overdue", "Overdue", "sla:overdue is:unsolved -is:snoozed"),
     _built_in("unassigned", "Unassigned", "assignee:none is:unsolved -state:assistant -is:snoozed"),
-    _built_in("assistant", "With the assistant", "state:assistant is:unsolved"),
+    _built_in("assistant", "With the assistant", "state:assistant is:unsolved -is:snoozed"),
+    _built_in("snoozed", "Snoozed", "is:snoozed is:unsolved", "wakes"),
     _built_in("solved", "Recently solved", "solved:<7d", "solved"),
     _built_in("all", "All", "", "newest"),
 )
@@ -165,6 +166,13 @@ SORTS: Mapping[str, tuple[str, tuple[_Stretch, ...]]] = {
         (
             _Stretch((_time(Ticket.waiting_since), _ID), Ticket.waiting_since.is_not(None)),
             _Stretch((_NEWEST,), Ticket.waiting_since.is_(None)),
+        ),
+    ),
+    "wakes": (
+        "First to wake",
+        (
+            _Stretch((_time(Ticket.snoozed_until), _ID), Ticket.snoozed_until.is_not(None)),
+            _Stretch((_NEWEST,), Ticket.snoozed_until.is_(None)),
         ),
     ),
     "newest": ("Newest", (_Stretch((_NEWEST,)),)),

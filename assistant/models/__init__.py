@@ -18,6 +18,7 @@ from assistant.models.conversations import (
     Rating,
     UploadCount,
 )
+from assistant.models.custom_fields import CustomField, FieldKind, FieldValue, measure
 from assistant.models.inboxes import DEFAULT_INBOX, Inbox
 from assistant.models.jobs import Event, IdempotencyKey, Job, JobStatus
 from assistant.models.knowledge import (
@@ -103,6 +104,7 @@ __all__ = [
     "Citation",
     "Conversation",
     "ConversationState",
+    "CustomField",
     "Customer",
     "CustomerMerge",
     "CustomerNote",
@@ -113,6 +115,8 @@ __all__ = [
     "Event",
     "Evidence",
     "EvidenceState",
+    "FieldKind",
+    "FieldValue",
     "Figure",
     "FileCondition",
     "Gap",
@@ -174,4 +178,5 @@ __all__ = [
     "WidgetSession",
     "WrittenArticle",
     "WrittenPicture",
+    "measure",
 ]

@@ -8,11 +8,12 @@ from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, attribute_keyed_dict, mapped_column, relationship
 
 from assistant.db import Base, utcnow
 from assistant.models.columns import JSONType, enum_type, public_id, reference
 from assistant.models.conversations import Citation, Conversation
+from assistant.models.custom_fields import FieldValue
 from assistant.models.people import Agent, Customer, Team
 from assistant.ports import HandoffReason
 
@@ -142,6 +143,9 @@ class Ticket(Base):
     due_at: Mapped[datetime | None] = mapped_column(index=True)
     breached_at: Mapped[datetime | None]
     tags: Mapped[list[Tag]] = relationship(secondary="ticket_tags", order_by="Tag.key")
+    field_values: Mapped[dict[str, FieldValue]] = relationship(
+        collection_class=attribute_keyed_dict("key"), cascade="all, delete-orphan", passive_deletes=True
+    )
     triage_results: Mapped[list[TriageResult]] = relationship(order_by="TriageResult.id", back_populates="ticket")
     drafts: Mapped[list[Draft]] = relationship(order_by="Draft.id", back_populates="ticket")
 
@@ -154,6 +158,21 @@ class Ticket(Base):
     def id_of(number: int) -> int:
         """The id of the ticket with this number, for queries: an index has ids, not numbers."""
         return number - _NUMBERS_AFTER
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The values of its custom fields, by key."""
+        return {key: one.value for key, one in self.field_values.items()}
+
+    @fields.setter
+    def fields(self, wanted: dict[str, str]) -> None:
+        for key in self.fields.keys() - wanted.keys():
+            del self.field_values[key]
+        for key, value in wanted.items():
+            if key in self.field_values:
+                self.field_values[key].value = value
+            else:
+                self.field_values[key] = FieldValue(key=key, value=value)
 
     @property
     def current_triage(self) -> TriageResult | None:

@@ -308,6 +308,9 @@ class TicketSummary(Payload):
     team: Team | None
     assignee: Person | None = Field(description="An agent.")
     tags: tuple[str, ...] = Field(description="In alphabetical order.")
+    fields: dict[str, str | int | float] = Field(
+        description="Custom fields, by key: numbers as such, days as 2026-12-01. Without those that have no value."
+    )
     snoozed_until: datetime | None = Field(
         description="Until then it is not in the way of those who work; null once it wakes, or its customer writes."
     )
@@ -344,6 +347,7 @@ class TicketSummary(Payload):
             team=Team(key=team.key, name=team.name) if team is not None else None,
             assignee=Person(id=agent.public_id, name=agent.name) if agent is not None else None,
             tags=tuple(tag.name for tag in ticket.tags),
+            fields=_custom_fields(ticket),
             snoozed_until=ticket.snoozed_until,
             due_at=ticket.due_at,
             breached_at=ticket.breached_at,
@@ -354,6 +358,11 @@ class TicketSummary(Payload):
             triage_mode=triage.mode if triage is not None else None,
             triaged_at=triage.created_at if triage is not None else None,
         )
+
+
+def _custom_fields(ticket: models.Ticket) -> dict[str, str | int | float]:
+    values = sorted(ticket.field_values.values(), key=lambda one: one.field.id)
+    return {one.key: one.typed for one in values if one.field.archived_at is None}
 
 
 class SLAClock(Payload):

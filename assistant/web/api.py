@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response, current_app, has_request_context, render_template, request
 
 from assistant import payloads
-from assistant.desk import access, actions, conversations, corrections, drafts, inboxes, state, tags, tickets, triage
+from assistant.desk import (
+    access,
+    actions,
+    conversations,
+    corrections,
+    custom_fields,
+    drafts,
+    inboxes,
+    state,
+    tags,
+    tickets,
+    triage,
+)
 from assistant.desk.access import CustomerPrincipal, MachinePrincipal, Scope
 from assistant.desk.assess import assess
 from assistant.desk.attachments import RejectedFile
@@ -54,6 +66,7 @@ def open_ticket(
         requester_external_id=body.requester.external_id,
         uploads=tuple(uploads),
         inbox=body.inbox,
+        fields=_field_values(body.fields),
     )
     opened = tickets.open_ticket(desk(), machine, new, idempotency_key=idempotency_key)
     ticket = _ticket(machine, opened.ticket.public_id)
@@ -99,12 +112,14 @@ def get_ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
 @blueprint.output(payloads.Ticket)
 @Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.TicketUpdate)
 def update_ticket(machine: MachinePrincipal, body: schemas.TicketUpdate, ticket_id: str) -> payloads.Ticket:
-    """Change a ticket's status, priority, assignee, team or tags, or snooze it."""
+    """Change a ticket's status, priority, assignee, team, tags or custom fields, or snooze it."""
     with desk().db.begin() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
         actions.apply(session, ticket, actions.parse(session, _changes(body)), machine)
         if body.tags is not None:
             tags.put(session, ticket, body.tags)
+        if body.fields:
+            tickets.set_fields(session, ticket, _field_values(body.fields))
     return _ticket(machine, ticket_id)
 
 
@@ -319,6 +334,20 @@ def get_taxonomy(machine: MachinePrincipal) -> schemas.TaxonomyValues:
     )
 
 
+@blueprint.get("/fields")
+@blueprint.output(schemas.CustomFields)
+@Operation("Tickets", Scope.TICKETS_READ)
+def list_fields(machine: MachinePrincipal) -> schemas.CustomFields:
+    """List the custom fields that tickets have, beside those that all have."""
+    with desk().db.read() as session:
+        found = custom_fields.in_use(session)
+    return schemas.CustomFields(
+        fields=tuple(
+            schemas.CustomField(key=one.key, name=one.name, kind=one.kind, choices=tuple(one.choices)) for one in found
+        )
+    )
+
+
 @blueprint.get("/openapi.json")
 @blueprint.doc(hide=True)
 def openapi() -> Response:
@@ -345,6 +374,11 @@ def _rejected_files(rejected: Iterable[RejectedFile]) -> tuple[payloads.Rejected
 def _ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
     with desk().db.read() as session:
         return tickets.show_ticket(session, tickets.load_ticket(session, machine, ticket_id), desk().taxonomy)
+
+
+def _field_values(given: Mapping[str, str | float | None]) -> dict[str, str]:
+    """As they are typed; null is none."""
+    return {key: "" if value is None else str(value) for key, value in given.items()}
 
 
 def _changes(body: schemas.TicketUpdate) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ adds its pages, which are of the kinds in `console_pages`.
 from __future__ import annotations
 
 from assistant.web import (
+    console_fields,
     console_guardrails,
     console_inbox_pages,
     console_machine,
@@ -22,6 +23,7 @@ SECTIONS = (
     console_inbox_pages,
     console_guardrails,
     console_taxonomy,
+    console_fields,
     console_rules,
     console_machine,
     console_mail,

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, redirect, render_template, request, url_for
 
-from assistant.desk import macros, people, placeholders
+from assistant.desk import custom_fields, macros, people, placeholders
 from assistant.desk.macros import MacroText, Scope
 from assistant.errors import AssistantError, Invalid
 from assistant.models import Priority, TicketStatus
@@ -28,6 +28,7 @@ _CHOICES = {
     "team": "transfer",
     "until": "snooze",
 }
+_CUSTOM = "field."  # and the key of a custom field: `set_field`
 _WRITTEN = ("note", "reply")  # by their names; a macro has a text of its own
 _SCOPES = {Scope.MINE: "Only me", Scope.TEAM: "My team", Scope.ALL: "Everybody"}
 _NOBODY = "nobody"  # an empty value means: leave it as it is
@@ -65,7 +66,7 @@ def _page(*, chosen: str | None = None, typed: Mapping[str, str] | None = None, 
     with desk().db.read() as session:
         usable = macros.usable(session, agent)
         changeable = {macro.public_id: macro for macro in usable if macros.may_change(agent, macro)}
-        shown = choices(session)
+        shown, custom = choices(session), custom_inputs(session)
     agents, teams = shown["agent"][1], shown["team"][1]
     edited = changeable.get(chosen or "")
     return render_template(
@@ -76,6 +77,7 @@ def _page(*, chosen: str | None = None, typed: Mapping[str, str] | None = None, 
         values=typed if typed is not None else _values(edited) if edited is not None else {},
         choices=shown,
         scopes=[(scope.value, _SCOPES[scope]) for scope in macros.scopes(agent)],
+        custom=custom,
         placeholders={name: one.description for name, one in placeholders.PLACEHOLDERS.items()},
         names=dict(agents) | dict(teams),
         error=error,
@@ -97,6 +99,18 @@ def choices(session: Any, *, with_me: bool = True) -> dict[str, tuple[str, list[
     }
 
 
+def custom_inputs(session: Any) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Custom fields by the form's field: what each is called, and what is chosen from, if anything."""
+    return [
+        (
+            f"{_CUSTOM}{one.key}",
+            one.name,
+            [*((choice, choice) for choice in one.choices), (_NOBODY, "None")] if one.choices else [],
+        )
+        for one in custom_fields.in_use(session)
+    ]
+
+
 def _of_form(form: Mapping[str, str]) -> MacroText:
     scope = form.get("scope", "")
     if scope not in list(Scope):
@@ -110,6 +124,10 @@ def actions_of(form: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     for argument, name in _CHOICES.items():
         if value := form.get(argument, ""):
             yield {"name": name, "arguments": {argument: "" if value == _NOBODY else value}}
+    for field, value in form.items():
+        if field.startswith(_CUSTOM) and value.strip():
+            key, wanted = field.removeprefix(_CUSTOM), "" if value == _NOBODY else storable(value)
+            yield {"name": "set_field", "arguments": {"field": f"{key}={wanted}"}}
     for field, name in (("add_tags", "add_tag"), ("remove_tags", "remove_tag")):
         for tag in storable(form.get(field, "")).split(","):
             if tag.strip():
@@ -133,6 +151,9 @@ def values_of(stored: Iterable[Mapping[str, Any]]) -> dict[str, str]:
             if argument == "tag":
                 field = f"{action['name']}s"
                 values[field] = f"{values[field]}, {value}" if field in values else value
+            elif argument == "field":
+                key, _, wanted = value.partition("=")
+                values[f"{_CUSTOM}{key}"] = wanted or _NOBODY
             else:
                 values[action["name"] if argument == "text" else argument] = value or _NOBODY
     return values

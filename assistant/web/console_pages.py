@@ -25,6 +25,7 @@ PAGES = {
     "console.admin.inbox_list": "Inboxes",
     "console.admin.guardrails": "Guardrails",
     "console.admin.categories": "Categories",
+    "console.admin.field_list": "Ticket fields",
     "console.admin.policies": "Deadlines",
     "console.admin.automation_list": "Automations",
     "console.admin.keys": "API keys",

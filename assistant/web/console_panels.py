@@ -12,6 +12,7 @@ from assistant.desk import (
     actions,
     attention,
     conversations,
+    custom_fields,
     drafts,
     inboxes,
     macros,
@@ -143,6 +144,18 @@ def _status(session: Any, row: Ticket) -> Shown:
     }
 
 
+def _fields(session: Any, row: Ticket) -> Shown:
+    """The custom fields, each with its value and what is chosen from; one that is no choice any more as well."""
+    values, shown = row.fields, []
+    for one in custom_fields.in_use(session):
+        value = values.get(one.key, "")
+        gone = [value] if value and value not in one.choices else []
+        shown.append(
+            {"key": one.key, "name": one.name, "kind": one.kind.value, "value": value, "options": one.choices + gone}
+        )
+    return {"custom_fields": shown}
+
+
 def _other_tickets(session: Any, row: Ticket) -> list[Ticket]:
     """The customer's newest other tickets that the agent may see."""
     filters = TicketFilters(requester=row.requester.public_id)
@@ -155,5 +168,6 @@ _PANELS: Mapping[str, Callable[[Any, Ticket], Shown]] = {
     "triage": _triage,
     "draft": _draft,
     "status": _status,
+    "fields": _fields,
 }
 PANELS = tuple(_PANELS)

@@ -15,17 +15,29 @@ from urllib.parse import parse_qs, urlencode
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 
-from assistant.desk import access, actions, conditions, evidence, inboxes, people, sending, tickets, views
+from assistant.desk import (
+    access,
+    actions,
+    conditions,
+    custom_fields,
+    evidence,
+    inboxes,
+    people,
+    sending,
+    tickets,
+    views,
+)
 from assistant.desk.conditions import Asking
 from assistant.desk.events import EventKind
 from assistant.desk.feed import last_event_id
 from assistant.desk.views import NewView, View
 from assistant.errors import AssistantError, Invalid
-from assistant.models import DEFAULT_INBOX, Priority, Ticket, TicketStatus
+from assistant.models import DEFAULT_INBOX, CustomField, FieldKind, Priority, Ticket, TicketStatus
 from assistant.text.clusters import beginning, shorten
 from assistant.text.storable import storable
 from assistant.web import auth, console_words
 from assistant.web.console_live import news_stream
+from assistant.web.console_panels import SNOOZES
 from assistant.web.context import desk
 from assistant.web.responses import Reply
 
@@ -37,7 +49,6 @@ _NUMBER = re.compile(r"#\d+")
 # Events that change nothing in the queue.
 _NOT_IN_QUEUE = (EventKind.ANSWER_STARTED, EventKind.ANSWER_DELTA, EventKind.ANSWER_DROPPED, EventKind.TYPING)
 _SETTABLE = (TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD, TicketStatus.SOLVED)
-_SNOOZES = {"+4h": "4 hours", "+1d": "1 day", "+3d": "3 days", "+7d": "1 week"}
 
 
 @dataclass(frozen=True)
@@ -187,6 +198,9 @@ def solve_and_next(ticket_id: str) -> Reply:
 def _wanted() -> list[dict[str, Any]]:
     """What the form asks for, as `actions` stores it."""
     name, _, value = storable(request.form.get("action", "")).partition(" ")
+    if name == "set_field" and "=" not in value:
+        text = storable(request.form.get("tag", "")).strip()
+        return [{"name": name, "arguments": {"field": f"{value}={text}"}}] if text else []
     wanted = [{"name": name, "arguments": {actions.KINDS[name].argument: value}}] if name in actions.KINDS else []
     if tag := storable(request.form.get("tag", "")).strip():
         wanted.append({"name": "add_tag", "arguments": {"tag": tag}})
@@ -281,7 +295,9 @@ def _choices() -> dict[str, Any]:
     """What can be done to several tickets: groups of (value, name)."""
     with desk().db.read() as session:
         agents = [(f"assign {agent.public_id}", agent.name) for agent in people.active_agents(session)]
+        custom = custom_fields.in_use(session)
     return {
+        "takes_text": any(one.kind is not FieldKind.CHOICE for one in custom),
         "doings": {
             "Assign to": [("assign me", "me"), ("assign ", "nobody"), *agents],
             "Set status": [(f"set_status {one.value}", console_words.words(one.value)) for one in _SETTABLE],
@@ -289,6 +305,13 @@ def _choices() -> dict[str, Any]:
                 (f"set_priority {one.value}", console_words.words(one.value)) for one in reversed(Priority)
             ],
             "Transfer to": [(f"transfer {one.key}", one.name) for one in desk().taxonomy.teams],
-            "Snooze for": [(f"snooze {value}", name) for value, name in _SNOOZES.items()],
-        }
+            "Snooze for": [(f"snooze {value}", name) for value, name in SNOOZES.items()],
+            **{one.name: [*_values_of(one), (f"set_field {one.key}=", "to nothing")] for one in custom},
+        },
     }
+
+
+def _values_of(field: CustomField) -> list[tuple[str, str]]:
+    """What a custom field can be set to; of one that is no choice, what stands in the box beside."""
+    chosen = [(f"set_field {field.key}={choice}", choice) for choice in field.choices]
+    return chosen or [(f"set_field {field.key}", "to the text beside")]

@@ -216,6 +216,7 @@ def automation(automation_id: str) -> Reply:
 def _automation_fields(automation: Automation | None) -> Sequence[Field]:
     with desk().db.read() as session:
         choices = console_macros.choices(session, with_me=False)
+        custom = console_macros.custom_inputs(session)
     values = console_macros.values_of(automation.actions if automation is not None else ())
     trigger = automation.trigger.value if automation is not None else Trigger.OPENED.value
     return (
@@ -224,6 +225,12 @@ def _automation_fields(automation: Automation | None) -> Sequence[Field]:
         *(
             Field(name, title, values.get(name, ""), "select", [("", "Leave as it is"), *options])
             for name, (title, options) in choices.items()
+        ),
+        *(
+            Field(name, title, values.get(name, ""), "select", [("", "Leave as it is"), *options])
+            if options
+            else Field(name, title, values.get(name, ""), hint="Empty: as it is.")
+            for name, title, options in custom
         ),
         Field("add_tags", "Add tags", values.get("add_tags", ""), hint="Separated by commas."),
         Field("remove_tags", "Remove tags", values.get("remove_tags", "")),

@@ -71,7 +71,7 @@ def page(ticket_id: str) -> Reply:
     return render_template("console/ticket.html", **console_panels.show_all(ticket_id))
 
 
-@blueprint.get("/<any(thread, triage, draft, status):name>")
+@blueprint.get("/<any(thread, triage, draft, status, fields):name>")
 def panel(ticket_id: str, name: str) -> Reply:
     """One panel; of the conversation with ``before``, only the messages before that one."""
     part = "earlier" if name == "thread" and "before" in request.args else name
@@ -157,6 +157,23 @@ def change_tags(ticket_id: str) -> Reply:
     name = "remove_tag" if request.form.get("remove") else "add_tag"
     given = [{"name": name, "arguments": {"tag": request.form.get("remove") or storable(request.form.get("tag", ""))}}]
     return _act(ticket_id, _acts(given), panels=("status",))
+
+
+@blueprint.post("/fields/<field_key>")
+def set_field(ticket_id: str, field_key: str) -> Reply:
+    """Set a custom field, unless it is no longer what the agent ``saw``. Once more is fine."""
+
+    def act(session: Any, row: Ticket) -> None:
+        arguments = {"field": f"{field_key}={_text()}"}
+        given = [{"name": "set_field", "arguments": arguments, "expects": request.form.get("saw")}]
+        parsed = actions.parse(session, given)
+        skipped = actions.apply(session, row, parsed, auth.agent()).skipped
+        now = row.fields.get(field_key, "")
+        if skipped and parsed[0].arguments["field"] != f"{field_key}={now}":
+            is_now = f"it is “{now}” now" if now else "it is empty now"
+            raise Conflict(f"A colleague has changed this meanwhile: {is_now}. Save again to replace it.")
+
+    return _act(ticket_id, act, panels=("fields",), typed="field")
 
 
 @blueprint.post("/actions/<name>")
@@ -414,8 +431,11 @@ def _refusal(failed: AssistantError, panel: str, typed: str | None) -> dict[str,
     refusal: dict[str, Any] = {"error": failed.message, "error_in": panel}
     if typed is not None:
         refusal |= {f"typed_{typed}": _text(), "chosen_macro": request.form.get("macro")}
-    if typed == "draft" and request.view_args is not None:
-        refusal["typed_draft_id"] = request.view_args.get("draft_id")
+    if request.view_args is not None:  # which of several boxes
+        refusal |= {
+            "typed_draft_id": request.view_args.get("draft_id"),
+            "typed_key": request.view_args.get("field_key"),
+        }
     return refusal
 
 

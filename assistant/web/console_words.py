@@ -88,6 +88,7 @@ _ACTIONS = {
     "assign": "Assign to",
     "transfer": "Team",
     "snooze": "Snooze",
+    "set_field": "Field",
     "add_tag": "Tag",
     "remove_tag": "Remove tag",
     "follow": "Follow",

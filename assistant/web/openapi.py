@@ -141,17 +141,22 @@ def _request_body(model: type[BaseModel], models: dict[str, Any], *, files: bool
 
 
 def _form_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The fields as form fields; `requester.name` is `requester_name`."""
+    """The fields as form fields; `requester.name` is `requester_name`, and custom fields are `fields.KEY`."""
     schema = model.model_json_schema()
     fields: dict[str, Any] = {}
+    patterns: dict[str, Any] = {}
     for name, definition in schema["properties"].items():
         if name == "requester":
             requester = schema["$defs"]["Requester"]["properties"]
             fields |= {f"requester_{part}": _without_null(inner) for part, inner in requester.items()}
+        elif name == "fields":
+            patterns[r"^fields\.[a-z][a-z0-9_]{0,39}$"] = {"type": "string", "description": definition["description"]}
         else:
             fields[name] = _without_null(definition)
     fields["photos"] = {"type": "array", "items": {"type": "string", "format": "binary"}}
-    form = {"type": "object", "properties": fields, "additionalProperties": False}
+    form: dict[str, Any] = {"type": "object", "properties": fields, "additionalProperties": False}
+    if patterns:
+        form["patternProperties"] = patterns
     return {**form, "required": schema["required"]} if "required" in schema else form
 
 

@@ -86,13 +86,13 @@ def _read_body(model: type[Model], *, files: bool) -> Model:
 
 
 def _read_form() -> dict[str, Any]:
-    """The form's fields in the JSON's shape: ``requester_name`` is ``requester.name``."""
+    """The form's fields in the JSON's shape: ``requester_name`` is ``requester.name``; ``fields.paid`` as it says."""
     data: dict[str, Any] = {}
     for name, value in request.form.items():
         if not name:  # None where a part of the form has no name
             raise Invalid("Every part of the form needs a name.")
-        owner, _, part = name.partition("_")
-        if owner == "requester":
+        owner, _, part = name.partition("." if name.startswith("fields.") else "_")
+        if owner in ("requester", "fields"):
             data.setdefault(owner, {})[part] = value
         else:
             data[name] = value

@@ -5,10 +5,20 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+)
 
 from assistant import payloads
-from assistant.models import ConversationState, Priority, TicketStatus
+from assistant.models import ConversationState, FieldKind, Priority, TicketStatus
 from assistant.payloads import Payload
 from assistant.ports import Mode
 from assistant.skills.read_photo import FIELDS as EVIDENCE_FIELDS
@@ -38,6 +48,10 @@ def _list_of(kind: type[Choice]) -> Any:
     return BeforeValidator(split)
 
 
+_Value = Annotated[StrictStr, AfterValidator(_without_null_characters)] | StrictInt | StrictFloat
+_FIELDS = "Custom fields, by key: a text, a number, a choice or a day like 2026-12-01"
+
+
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
@@ -56,6 +70,7 @@ class NewTicket(_Request):
     text: Text = Field("", description="What the customer wrote.")
     requester: Requester = Field(default_factory=Requester)
     inbox: Short = Field("default", description="Key of the inbox that it came to.")
+    fields: dict[Short, _Value] = Field(default_factory=dict, description=f"{_FIELDS}.")
 
 
 class NewMessage(_Request):
@@ -80,6 +95,9 @@ class TicketUpdate(_Request):
     team: Short | None = Field(None, description="A team's key; null takes it from its team.")
     tags: tuple[Short, ...] | None = Field(None, description="All of its tags: those left out are removed.")
     snoozed_until: AwareDatetime | None = Field(None, description="A time to come; null wakes it.")
+    fields: dict[Short, _Value | None] = Field(
+        default_factory=dict, description=f"{_FIELDS}; null takes the value away. Those left out stay as they are."
+    )
 
 
 class FieldDecision(_Request):
@@ -182,6 +200,17 @@ class Passages(Payload):
     model: str = Field(description="The embedding model that compared query and passages.")
     mode: Mode
     passages: tuple[payloads.Passage, ...]
+
+
+class CustomField(Payload):
+    key: str = Field(description="What `fields` of a ticket and searches call it.")
+    name: str
+    kind: FieldKind
+    choices: tuple[str, ...] = Field(description="Of the kind `choice`.")
+
+
+class CustomFields(Payload):
+    fields: tuple[CustomField, ...] = Field(description="In the order in which agents see them.")
 
 
 class TaxonomyLabel(Payload):

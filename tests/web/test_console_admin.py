@@ -85,7 +85,8 @@ def test_every_page_and_action_is_for_the_roles_that_it_says(
 
 def _value(argument: str) -> str:
     """Of something that does not exist: who may would be told so."""
-    fixed = {"number": "1", "name": "thread", "field": "category", "inbox_key": "nonsense", "team_key": "nonsense"}
+    fixed = {"number": "1", "name": "thread", "field": "category"}
+    fixed |= dict.fromkeys(("inbox_key", "team_key", "field_key"), "nonsense")
     return fixed.get(argument, "tck_" + "a" * 20)
 
 

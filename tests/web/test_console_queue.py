@@ -15,7 +15,7 @@ from sqlalchemy import event, select
 
 from assistant import worker
 from assistant.db import Database, utcnow
-from assistant.desk import conversations, drafts, people, state, tickets, views
+from assistant.desk import actions, conversations, drafts, people, state, tickets, views
 from assistant.desk.access import CustomerPrincipal
 from assistant.desk.desk import Desk
 from assistant.models import Priority, SavedView, Ticket, TicketStatus
@@ -38,6 +38,7 @@ def some(desk: Desk, alice: Persona, bob: Persona) -> dict[str, Ticket]:
     make_noise(desk.db, 5, team="orders")
     made = {name: make_ticket(desk, f"The text of {name}.", subject=name) for name in ("old", "new", "urgent", "hers")}
     made |= {name: make_ticket(desk, "It blinks.", subject=name) for name in ("his", "answered", "solved")}
+    made |= {name: make_ticket(desk, "It hums.", subject=name) for name in ("later", "soon")}
     with desk.db.begin() as session:
         row = {name: session.get_one(Ticket, ticket.id) for name, ticket in made.items()}
         state.change_ticket(session, row["urgent"], priority=Priority.URGENT)
@@ -45,6 +46,10 @@ def some(desk: Desk, alice: Persona, bob: Persona) -> dict[str, Ticket]:
         tickets.assign(session, row["his"], bob.public_id)
         drafts.reply(session, bob.principal, row["answered"], "Please switch it off.")
         tickets.solve(session, row["solved"], bob.principal)
+        for days, name in enumerate(("soon", "later"), start=1):
+            state.change_ticket(session, row[name], agent=row["hers"].agent, priority=Priority.URGENT)
+            actions.snooze(session, row[name], utcnow() + timedelta(days=days))
+            row[name].due_at = utcnow() - timedelta(hours=1)
         for hours, name in enumerate(("urgent", "new", "hers", "his", "old"), start=1):
             row[name].waiting_since = utcnow() - timedelta(hours=hours)
     return made  # not triaged: that would give them teams
@@ -57,8 +62,9 @@ VIEWS = {
     "overdue": set(),
     "unassigned": {"urgent", "old", "new"},
     "assistant": {"bot"},
+    "snoozed": {"later", "soon"},
     "solved": {"solved"},
-    "all": {"bot", "solved", "answered", "his", "hers", "urgent", "new", "old"},
+    "all": {"bot", "later", "soon", "solved", "answered", "his", "hers", "urgent", "new", "old"},
 }
 
 
@@ -72,6 +78,29 @@ def test_views_hold_and_count_what_they_say(
         html = client.get(f"/console/?tab={tab}").text
         assert set(subjects_of(html)) == subjects, tab
         assert counts_of(html) == {one: len(found) for one, found in VIEWS.items()}
+
+
+def test_snoozed_tickets_stand_in_their_own_view_alone_until_they_wake_or_are_solved(
+    sign_in: SignIn, alice: Persona, desk: Desk, some: dict[str, Ticket]
+) -> None:
+    client = sign_in(alice)
+    html = client.get("/console/?tab=snoozed").text
+    assert subjects_of(html) == ["soon", "later"], "the first to wake first"
+    with desk.db.read() as session:
+        until = session.get_one(Ticket, some["soon"].id).snoozed_until
+    assert until is not None
+    assert f'snoozed until <time datetime="{until.isoformat()}"' in html
+    for name in ("soon", "later"):
+        customer = CustomerPrincipal(some[name].conversation_id)
+        if name == "soon":
+            conversations.post_message(desk, customer, text="It smokes now!", uploads=[], client_id=None)
+        else:
+            with desk.db.begin() as session:
+                row = session.get_one(Ticket, some[name].id)
+                tickets.solve(session, row, alice.principal)
+                tickets.reopen(session, row, alice.principal)
+    assert subjects_of(client.get("/console/?tab=snoozed").text) == []
+    assert {"soon", "later"} <= set(subjects_of(client.get("/console/?tab=mine").text))
 
 
 def test_the_working_order_is_overdue_urgent_then_who_waits_longest(
@@ -191,7 +220,7 @@ def test_the_queue_takes_as_many_statements_for_many_tickets_as_for_one(
     with counted(db) as many:
         html = client.get("/console/?tab=all").text
     assert len(subjects_of(html)) == views.PAGE
-    assert len(few) == len(many) <= 20
+    assert len(few) == len(many) <= 21
     assert not [said for said in many if "triage" in said], "a list needs no triage, let alone its history"
 
 

@@ -64,7 +64,7 @@ _LISTS = {
 # What agents see of the queue, with every view's count, 50 tickets at a time.
 _PAGES = {
     **{f"view {key}": f"tab={key}" for key in ("mine", "waiting", "urgent", "overdue", "unassigned", "assistant")},
-    **{f"view {key}": f"tab={key}" for key in ("solved", "all")},
+    **{f"view {key}": f"tab={key}" for key in ("snoozed", "solved", "all")},
     **{f"view all, by {sort}": f"tab=all&sort={sort}" for sort in ("work", "waiting", "updated", "solved")},
     **{
         f"query {query}": urlencode({"q": query})

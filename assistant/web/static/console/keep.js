@@ -93,7 +93,8 @@ function fit(area) {
 
 /** A choice in this panel is about to be submitted. Leave the panel alone: the response refreshes it. */
 function isChoosing(panel) {
-  return [...panel.querySelectorAll('form[hx-trigger^="change"] select')].some(isChanged);
+  const fields = panel.querySelectorAll('form[hx-trigger^="change"] :is(select, input:not([type="hidden"]))');
+  return [...fields].some(isChanged);
 }
 
 // By request, what its form said. The form may be another one once the response is there, as panels renew themselves.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from assistant.db import Database, migrate, utcnow
-from assistant.desk import people
+from assistant.desk import erasure, people
 from assistant.desk.desk import Desk
 from assistant.desk.taxonomies import Taxonomies
 from assistant.engine import Installed, install
@@ -84,6 +84,7 @@ def build(
         mailer=open_mailer(settings.smtp_url.get_secret_value() if settings.smtp_url is not None else None),
         fetch=fetch or fetcher(user_agent=USER_AGENT, private=settings.kb_private_addresses),
     )
+    erasure.repeat(db, desk.storage, settings.data_dir)
     return Runtime(settings, desk, installed)
 
 

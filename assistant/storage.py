@@ -156,6 +156,14 @@ class Storage:
         self._delete(file.path)
         return True
 
+    def delete_unless_young(self, sha256: str) -> bool:
+        """Delete a file unless it was written within `REWRITE_AFTER`. Returns whether it is gone."""
+        found = self._head(sha256)
+        if found is not None and datetime.now(UTC) - found["last_modified"] < REWRITE_AFTER:
+            return False
+        self.delete(sha256)
+        return True
+
     def free_bytes(self) -> int | None:
         """What the disk below the folder has left; None for an object store."""
         if self._folder is None:

@@ -5,15 +5,14 @@ Files are stored before their rows, so a crash in between leaves a file that nob
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import chain
 
 from sqlalchemy import ColumnElement, literal, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from assistant.db import Database
-from assistant.errors import Gone, Unsupported
+from assistant.errors import Gone, Unavailable, Unsupported
 from assistant.media.files import Upload
 from assistant.media.photo import Limits, Photo, normalise
 from assistant.models import Agent, Attachment, Figure, Inbox, ReplyFile, Source, SourceFile, WrittenPicture
@@ -61,10 +60,36 @@ def sweep(db: Database, storage: Storage, *, now: datetime) -> int:
         some = old[start : start + _AT_ONCE]
         digests = [file.sha256 for file in some if file.sha256 is not None]
         with db.read() as session:
-            found = (session.scalars(select(column).where(column.in_(digests))) for column in NAMED_IN)
-            named = set(chain.from_iterable(found))
+            named = _named(session, digests)
         swept += sum(storage.delete_if_older(file, too_young) for file in some if file.sha256 not in named)
     return swept
+
+
+def remove_unnamed(db: Database, storage: Storage, digests: Iterable[str]) -> tuple[int, int]:
+    """Delete those files that no row names any more. Returns how many are gone, and how many are left to `sweep`: the
+    storage is away, or whoever stores the same bytes now may rely on a file that was written lately
+    (`storage.REWRITE_AFTER`)."""
+    wanted = sorted(set(digests))
+    with db.read() as session:
+        named = _named(session, wanted)
+    gone = [_is_deleted(storage, sha256) for sha256 in wanted if sha256 not in named]
+    return sum(gone), len(gone) - sum(gone)
+
+
+def _is_deleted(storage: Storage, sha256: str) -> bool:
+    try:
+        return storage.delete_unless_young(sha256)
+    except Unavailable:
+        return False
+
+
+def _named(session: Session, digests: Sequence[str]) -> set[str | None]:
+    found: set[str | None] = set()
+    for start in range(0, len(digests), _AT_ONCE):
+        some = digests[start : start + _AT_ONCE]
+        for column in NAMED_IN:
+            found.update(session.scalars(select(column).where(column.in_(some))))
+    return found
 
 
 def lost_files(db: Database, storage: Storage) -> Iterator[str]:

@@ -81,6 +81,12 @@ def index_requests_of(session: Session, customer: Customer) -> None:
         index(session, ticket)
 
 
+def forget_erased(session: Session) -> None:
+    """Let go of the words of tickets that are gone: FTS5 keeps them until the parts that they are in are merged."""
+    if not _is_postgresql(session):
+        session.execute(text("INSERT INTO fts_tickets (fts_tickets) VALUES ('optimize')"))
+
+
 def has(session: Session, query: str) -> ColumnElement[bool]:
     """Of a `Ticket`: it has all words of the query, or what begins like the last."""
     return Ticket.id.in_(select(_id(session)).where(_matches(session, query)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Response, flash, redirect, render_template, request, send_file, url_for
 
-from assistant.desk import customers
+from assistant.desk import customers, erasure
 from assistant.errors import AssistantError
 from assistant.models import Customer
 from assistant.text.storable import storable
@@ -87,6 +88,30 @@ def undo_merge(customer_id: str) -> Reply:
         into = customers.undo_merge(session, auth.agent(), one)
         flash(f"{one.display_name} and {into.display_name} are two customers again.")
     return redirect(url_for("console.customers.customer", customer_id=customer_id))
+
+
+@blueprint.get("/<public_id:customer_id>/export")
+def export(customer_id: str) -> Response:
+    """Everything that is known of them, as a ZIP file."""
+    with desk().db.read() as session:
+        one = _found(session, customer_id)
+    file = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the response)
+    erasure.write_archive(desk().db, desk().storage, one, file)
+    file.seek(0)
+    return send_file(file, mimetype="application/zip", as_attachment=True, download_name=f"{customer_id}.zip")
+
+
+@blueprint.route("/<public_id:customer_id>/erase", methods=["GET", "POST"])
+def erase(customer_id: str) -> Reply:
+    """Says what would be gone for good, then erases it and shows the receipt."""
+    with desk().db.read() as session:
+        one = _found(session, customer_id)
+        persons = erasure.one_person(session, one)
+        rows = erasure.preview(session, one)
+    if request.method == "GET":
+        return render_template("console/customer_erase.html", customer=one, persons=persons, rows=rows)
+    receipt = erasure.erase(desk().db, desk().storage, desk().settings.data_dir, [customer_id])
+    return render_template("console/customer_erased.html", receipt=receipt)
 
 
 def _merging(one: Customer, **more: Any) -> str:

@@ -45,6 +45,11 @@ _RULES = (
         lambda agent: agent.leads,
         "Only leads and admins can merge customers.",
     ),
+    _Rule(
+        ("console.customers.erase", "console.customers.export"),
+        lambda agent: agent.is_admin,
+        "Only admins can export or erase what is known of a customer.",
+    ),
     _Rule(("console.reports.agents",), lambda agent: agent.leads, "What each agent did is for leads and admins."),
 )
 _READ_ONLY = "You may read everything here, but change nothing. Ask an admin for another role."

@@ -40,6 +40,7 @@ APART: Mapping[str, str] = {
     "article_versions": "written by agents, for all",
     "articles": "for all",
     "automations": "rules",
+    "custom_fields": "settings",
     "embedding_models": "of search",
     "figures": "pictures of articles",
     "gaps": "titles of questions; one without any is removed",

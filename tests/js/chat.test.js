@@ -24,6 +24,10 @@ class RecordingThread {
     return this.messages.filter(isSaid).at(-1)?.author ?? null;
   }
 
+  has(clientId) {
+    return this.messages.some((message) => message.client_id === clientId);
+  }
+
   hasSent(clientId) {
     return this.messages.some((message) => message.id && message.client_id === clientId);
   }
@@ -564,6 +568,19 @@ test("what a closed tab wrote to begin anew begins another conversation, which i
   assert.equal(posted[0].get("after"), "cnv_1");
   assert.deepEqual(thread.messages, [customer]);
   assert.deepEqual(local.keys("outbox"), []);
+});
+
+test("what waits here is shown once, also when something of another tab comes to it", async () => {
+  serveChat({ post: () => new Response("", { status: 503 }) });
+  const { chat, thread } = open();
+  await chat.resume();
+  await chat.send({ text: "Hello?", files: [] });
+  local.set("outbox.other", { clientId: "other", text: "It leaks.", photos: 0, createdAt: "0", error: null });
+  for (let times = 0; times < 3; times++) {
+    mock.timers.tick(10_000);
+    await settle();
+  }
+  assert.deepEqual(thread.messages.map(({ text }) => text).sort(), ["Hello?", "It leaks."]);
 });
 
 test("a person who answers first leaves nothing to wait for", async () => {

@@ -468,6 +468,7 @@ export class Chat {
 
   #showUnsent(item) {
     if (this.#thread.hasSent(item.clientId)) return this.#outbox.remove(item);
+    if (this.#thread.has(item.clientId)) return;
     this.#thread.showUnsent(item, (file) => this.#leaveOut(item, file));
     if (item.isLost && item.error === null) this.#outbox.update(item, { error: { code: "photos_lost", params: {} } });
     if (item.error !== null) this.#showFailure(item);

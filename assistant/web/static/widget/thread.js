@@ -81,6 +81,11 @@ export class Thread {
     return [...said].at(-1)?.dataset.author ?? null;
   }
 
+  /** Whether this message of the customer's is shown, sent or not. */
+  has(clientId) {
+    return this.#byClientId.has(clientId);
+  }
+
   /** Whether the server has this message of the customer's. */
   hasSent(clientId) {
     return this.#isKnown(this.#byClientId.get(clientId));

@@ -26,6 +26,7 @@ from assistant.web import (
     console_customers,
     console_knowledge,
     console_macros,
+    console_palette,
     console_queue,
     console_reports,
     console_roles,
@@ -48,6 +49,7 @@ blueprint.register_blueprint(console_macros.blueprint)
 blueprint.register_blueprint(console_reports.blueprint)
 blueprint.register_blueprint(console_setup.blueprint)
 blueprint.register_blueprint(console_alerts.blueprint)
+blueprint.register_blueprint(console_palette.blueprint)
 blueprint.register_blueprint(console_admin.blueprint)
 
 

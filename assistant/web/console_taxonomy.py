@@ -182,6 +182,7 @@ def try_categories() -> Reply:
         rows,
         about=f"Of the last {trial.looked_at} tickets, read by their text alone, {len(rows)} would be triaged "
         f"differently.{decided if trial.decided else ''} Nothing has been changed.",
+        actions=[To("Back to the draft", url_for("console.admin.categories"))],
         nothing="All would be triaged as they are now.",
     )
 

@@ -9,6 +9,7 @@ import "./line.js";
 import "./pasting.js";
 import "./viewer.js";
 import { chooseMacro, write } from "./composer.js";
+import { togglePalette } from "./palette.js";
 import { pickRow } from "./picking.js";
 
 const UNITS = [
@@ -88,12 +89,26 @@ const KEYS = {
   "?": () => document.querySelector("#keys")?.showModal(),
   x: () => pickRow(document.activeElement.closest(".queue tr")),
 };
+
+/** What says so itself is pressed by its key, if it is on the page. */
+function pressByKey(key) {
+  const element = document.querySelector(`main [aria-keyshortcuts="${CSS.escape(key)}"]:is(a, button):not(dialog *)`);
+  element?.click();
+  return Boolean(element);
+}
+
 document.addEventListener("keydown", (event) => {
+  if (event.key === "k" && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey) {
+    event.preventDefault();
+    togglePalette();
+    return;
+  }
   const typing = event.target.closest?.("input, textarea, select, dialog[open]");
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.tagName === "TEXTAREA") {
     event.target.form.requestSubmit(event.target.form.querySelector("button.primary"));
-  } else if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey && KEYS[event.key]) {
+  } else if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    if (KEYS[event.key]) KEYS[event.key]();
+    else if (event.key.length > 1 || !pressByKey(event.key)) return;
     event.preventDefault();
-    KEYS[event.key]();
   }
 });

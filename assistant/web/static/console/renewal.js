@@ -17,7 +17,7 @@ export function renewAll() {
 }
 
 for (const name of new Set(panels().flatMap(changesShownIn))) {
-  live.addEventListener(name, () => announcedAt.set(name, performance.now()));
+  live?.addEventListener(name, () => announcedAt.set(name, performance.now()));
 }
 
 let shown = new Set(panels());

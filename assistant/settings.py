@@ -198,6 +198,13 @@ class Settings(BaseSettings):
         le=10_000,
         description="Minutes that a reply in the widget stays unseen before its customer is sent it by mail; 0: never.",
     )
+    session_idle_hours: int = Field(
+        24,
+        ge=1,
+        le=720,
+        description="Hours without a request (open pages make some) after which an agent is signed out.",
+    )
+    session_days: int = Field(14, ge=1, le=365, description="Days after which an agent signs in again in any case.")
     undo_send_seconds: int = Field(
         10, ge=0, le=120, description="Seconds in which agents can take back a reply that they have sent; 0: none."
     )

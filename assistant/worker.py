@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from assistant.desk import (
+    agent_sessions,
     alerts,
     assigning,
     attachments,
@@ -234,6 +235,7 @@ class Workers:
                     usage.sweep(self._desk.db, now=now)
                     attention.sweep(self._desk.db, now=now)
                     sessions.sweep(self._desk.db, now=now)
+                    agent_sessions.sweep(self._desk.db, self._desk.settings, now=now)
                     proofs.sweep(self._desk.db, now=now)
                     feed.sweep(self._desk.db, now=now)
                     indexing.sweep_vectors(self._desk.db)

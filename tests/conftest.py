@@ -33,7 +33,7 @@ from assistant.ports import Capabilities
 from assistant.runtime import Runtime, build
 from assistant.settings import CONFIG_VARIABLE, PREFIX, Settings
 from assistant.web import limits
-from tests.factories import Persona, bearer, make_agent, make_key
+from tests.factories import Persona, bearer, make_agent, make_key, signed_in_client
 from tests.fakes import fake_capabilities
 
 
@@ -247,14 +247,11 @@ def dora(db: Database) -> Persona:
 
 
 @pytest.fixture
-def sign_in(app: APIFlask) -> Callable[[Persona], FlaskClient]:
+def sign_in(app: APIFlask, db: Database) -> Callable[[Persona], FlaskClient]:
     """``sign_in(alice)``: a client with her session, without going through the form."""
 
     def signed_in(persona: Persona) -> FlaskClient:
-        client = app.test_client()
-        with client.session_transaction() as session:
-            session["_user_id"], session["_fresh"] = persona.public_id, True
-        return client
+        return signed_in_client(app, db, persona)
 
     return signed_in
 

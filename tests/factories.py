@@ -9,13 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image, ImageDraw
 from sqlalchemy import insert, select
 from werkzeug.test import TestResponse
 
 from assistant.db import Database, new_public_id, utcnow
-from assistant.desk import credentials, inboxes, people, state, tickets
+from assistant.desk import agent_sessions, credentials, inboxes, people, state, tickets
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Scope
 from assistant.desk.desk import Desk
 from assistant.desk.tickets import NewTicket
@@ -81,6 +82,16 @@ def make_agent(
         session.add(agent)
         session.flush()
         return Persona(agent.email, AgentPrincipal.of(agent))
+
+
+def signed_in_client(app: Flask, db: Database, agent: Persona) -> FlaskClient:
+    """A client with a session of the agent's, begun without the form."""
+    client = app.test_client()
+    with db.begin() as session:
+        token = agent_sessions.begin(session, agent.principal, address="127.0.0.1", browser="a test")
+    with client.session_transaction() as cookie:
+        cookie["_user_id"], cookie["_fresh"] = token, True
+    return client
 
 
 def make_key(db: Database, *scopes: Scope) -> str:

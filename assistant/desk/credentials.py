@@ -1,6 +1,6 @@
 """Who is asking: keys of machines and passwords of agents. Each leads to a principal of `access`.
 
-Customers are in `sessions`.
+Browsers are in `sessions` (of customers) and `agent_sessions`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from assistant.db import Database, utcnow
-from assistant.desk import links
+from assistant.desk import agent_sessions, links
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Scope
 from assistant.errors import Invalid, NotFound, Unauthenticated
 from assistant.models import Agent, APIKey
@@ -109,10 +109,10 @@ def password_link(settings: Settings, agent: Agent) -> str:
     return f"{settings.base_url}/console/join/{links.sign(settings, links.Purpose.JOIN, _link_subject(agent))}"
 
 
-def reset_password(agent: Agent) -> None:
+def reset_password(session: Session, agent: Agent) -> None:
     """Until they choose another by a link they cannot sign in; their sessions end."""
+    agent_sessions.end(session, agent.id)
     agent.password_hash, agent.must_change_password = no_password(), False
-    agent.signed_out_at = utcnow()
 
 
 def agent_of_link(session: Session, settings: Settings, token: str) -> Agent:
@@ -129,6 +129,7 @@ def choose_password(db: Database, settings: Settings, token: str, *, password: s
     digest = hash_password(password)
     with db.begin() as session:
         agent = agent_of_link(session, settings, token)
+        agent_sessions.end(session, agent.id)
         agent.password_hash, agent.must_change_password = digest, False
         session.flush()
         return AgentPrincipal.of(agent)
@@ -150,7 +151,7 @@ def change_password(db: Database, agent: AgentPrincipal, *, current: str, new: s
     with db.begin() as session:
         row = session.get_one(Agent, agent.agent_id)
         row.password_hash, row.must_change_password = digest, False
-        row.signed_out_at = utcnow()
+        agent_sessions.end(session, row.id)
 
 
 def hash_password(password: str) -> str:
@@ -171,15 +172,6 @@ def sign_in(db: Database, *, email: str, password: str) -> AgentPrincipal:
         known = False
     if agent is None or not known:
         raise Unauthenticated("Wrong e-mail address or password.")
-    return AgentPrincipal.of(agent)
-
-
-def agent_principal(session: Session, public_id: str, *, since: float | None) -> AgentPrincipal | None:
-    """The agent named by a session cookie, unless deactivated or signed out after ``since``, when it began."""
-    query = select(Agent).where(Agent.public_id == public_id, Agent.deactivated_at.is_(None))
-    agent = session.scalar(query.options(joinedload(Agent.team)))
-    if agent is None or (agent.signed_out_at is not None and (since or 0.0) <= agent.signed_out_at.timestamp()):
-        return None
     return AgentPrincipal.of(agent)
 
 

@@ -34,6 +34,7 @@ from assistant.text.clusters import shorten
 LIST = "erasures.jsonl"
 # Tables that hold nothing of customers, or nothing that says whose it was.
 APART: Mapping[str, str] = {
+    "agent_sessions": "people who work here",
     "agents": "people who work here",
     "alembic_version": "of the tables themselves",
     "api_keys": "of machines",

@@ -41,7 +41,7 @@ def reset(session: Session, settings: Settings, agent: Agent) -> Invitation:
     """
     if agent.deactivated_at is not None:
         raise Conflict(f"{agent.name} is deactivated. Reactivate them instead.")
-    credentials.reset_password(agent)
+    credentials.reset_password(session, agent)
     return _sent(session, settings, agent, f"Your password at the support desk of {settings.company} was reset.")
 
 
@@ -50,7 +50,7 @@ def reactivate(session: Session, settings: Settings, agent: Agent) -> Invitation
     if agent.deactivated_at is None:
         raise Conflict(f"{agent.name} is active.")
     agent.deactivated_at = None
-    credentials.reset_password(agent)
+    credentials.reset_password(session, agent)
     return _sent(session, settings, agent, f"You can work at the support desk of {settings.company} again.")
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
 from assistant.db import utcnow
-from assistant.desk import search
+from assistant.desk import agent_sessions, search
 from assistant.desk.credentials import hash_password, no_password
 from assistant.desk.desk import Desk
 from assistant.desk.files import keep_picture
@@ -130,7 +130,9 @@ def change_agent(session: Session, agent: Agent, changes: AgentChanges) -> None:
         agent.languages = _languages(changes["languages"])
     if "name" in changes:
         agent.name = changes["name"].strip() or agent.email
-    agent.role = changes.get("role", agent.role)
+    if changes.get("role", agent.role) is not agent.role:
+        agent.role = changes["role"]
+        agent_sessions.end(session, agent.id)
     session.flush()
 
 
@@ -140,7 +142,8 @@ def deactivate_agent(session: Session, agent: Agent) -> int:
     Raises `Conflict` rather than leave the installation without an admin.
     """
     _keep_an_admin(session, agent)
-    agent.deactivated_at = agent.signed_out_at = utcnow()
+    agent.deactivated_at = utcnow()
+    agent_sessions.end(session, agent.id)
     session.flush()
     is_open = Ticket.agent_id == agent.id, Ticket.status.not_in([TicketStatus.SOLVED, TicketStatus.CLOSED])
     return session.scalar(select(func.count(Ticket.id)).where(*is_open)) or 0

@@ -51,6 +51,7 @@ from assistant.models.mails import Mail, MailState
 from assistant.models.people import (
     Agent,
     AgentRole,
+    AgentSession,
     APIKey,
     Assignment,
     Customer,
@@ -90,6 +91,7 @@ __all__ = [
     "AddressCode",
     "Agent",
     "AgentRole",
+    "AgentSession",
     "Alert",
     "AlertKind",
     "Article",

@@ -119,9 +119,25 @@ class Agent(Base):
     capacity: Mapped[int | None]
     away_since: Mapped[datetime | None]
     given_at: Mapped[datetime | None]
-    signed_out_at: Mapped[datetime | None]  # sessions that began before are over
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     deactivated_at: Mapped[datetime | None]
+
+
+class AgentSession(Base):
+    """A browser in which an agent is signed in. Of its token only the SHA-256 is kept."""
+
+    __tablename__ = "agent_sessions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("ase")
+    agent_id: Mapped[int] = reference("agents", ondelete="CASCADE")
+    agent: Mapped[Agent] = relationship()
+    token_hash: Mapped[str] = mapped_column(Text, unique=True)
+    address: Mapped[str] = mapped_column(Text)
+    browser: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    last_used_at: Mapped[datetime] = mapped_column(default=utcnow)
+    ended_at: Mapped[datetime | None]
 
 
 class APIKey(Base):

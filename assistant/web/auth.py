@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from typing import cast
 
 import jwt
 from flask import Flask, g, request
-from flask import session as cookie
-from flask_login import LoginManager, UserMixin, current_user, login_user
+from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 
-from assistant.desk import access, credentials, sessions
+from assistant.desk import access, agent_sessions, credentials, sessions
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Scope, SessionPrincipal
 from assistant.errors import Unauthenticated
 from assistant.models import DEFAULT_INBOX
+from assistant.text.storable import storable
 from assistant.web.context import desk, runtime
 
-_SINCE = "since"  # in the cookie: when the session began
 PAGE_ORIGIN = "Widget-Origin"
 
 
@@ -91,13 +89,13 @@ def conversation_of(old_token: str) -> str:
 
 
 class _SignedIn(UserMixin):  # type: ignore[misc]  # flask-login ships no types
-    """The user of a request, as flask-login wants it."""
+    """The user of a request, as flask-login wants it. Its id, which the cookie holds, is the session's token."""
 
-    def __init__(self, principal: AgentPrincipal) -> None:
-        self.principal = principal
+    def __init__(self, principal: AgentPrincipal, token: str, session_id: str | None = None) -> None:
+        self.principal, self.token, self.session_id = principal, token, session_id
 
     def get_id(self) -> str:
-        return self.principal.public_id
+        return self.token
 
 
 def register_sign_in(app: Flask) -> None:
@@ -108,16 +106,31 @@ def register_sign_in(app: Flask) -> None:
     manager.session_protection = "basic"
 
     @manager.user_loader  # type: ignore[untyped-decorator]
-    def load(public_id: str) -> _SignedIn | None:
-        with desk().db.read() as session:
-            principal = credentials.agent_principal(session, public_id, since=cookie.get(_SINCE))
-        return _SignedIn(principal) if principal is not None else None
+    def load(token: str) -> _SignedIn | None:
+        found = agent_sessions.authenticate(desk().db, runtime().settings, token)
+        return _SignedIn(found.principal, token, found.session_id) if found is not None else None
 
 
 def sign_in(principal: AgentPrincipal) -> None:
     """Begin a session of the agent."""
-    login_user(_SignedIn(principal))
-    cookie[_SINCE] = time.time()
+    with desk().db.begin() as session:
+        browser = request.headers.get("User-Agent", "")
+        where = {"address": request.remote_addr or "unknown", "browser": storable(browser)}
+        token = agent_sessions.begin(session, principal, **where)
+    login_user(_SignedIn(principal, token))
+
+
+def sign_out() -> None:
+    """End the session."""
+    if current_user.is_authenticated:
+        with desk().db.begin() as session:
+            agent_sessions.end(session, agent().agent_id, only=current_user.session_id)
+    logout_user()
+
+
+def agent_session_id() -> str:
+    """Of the browser that is asking. Only for views behind `login_required`."""
+    return str(current_user.session_id)
 
 
 def agent() -> AgentPrincipal:

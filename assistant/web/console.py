@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, g, redirect, render_template, request, url_for
-from flask_login import current_user, logout_user
+from flask import Blueprint, Response, flash, g, redirect, render_template, request, url_for
+from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
-from assistant.desk import access, assigning, credentials, people
+from assistant.desk import access, agent_sessions, assigning, credentials, people
 from assistant.errors import AssistantError, Invalid, Unauthenticated
 from assistant.media.files import Upload
 from assistant.text.storable import storable
@@ -164,7 +164,7 @@ def _new_password() -> str:
 
 @blueprint.post("/sign-out")
 def sign_out() -> Reply:
-    logout_user()
+    auth.sign_out()
     return redirect(url_for("console.sign_in"))
 
 
@@ -185,16 +185,34 @@ def password() -> Reply:
 @blueprint.route("/account", methods=["GET", "POST"])
 @limits.limiter.limit("10 per minute", key_func=lambda: current_user.get_id() or limits.address(), methods=["POST"])
 def account() -> Reply:
-    """The agent's own picture, as customers see it."""
-    with desk().db.read() as session:
-        picture = people.colleague(session, auth.agent().public_id).picture_sha256
+    """The agent's own picture, as customers see it, and the browsers in which they are signed in."""
     if request.method == "GET":
-        return render_template("console/account.html", picture=picture, error=None)
+        return _account_page()
     try:
         people.set_picture(desk(), auth.agent().public_id, None if "remove" in request.form else _chosen_picture())
     except AssistantError as error:
-        return render_template("console/account.html", picture=picture, error=error.message), error.status
+        return _account_page(error.message), error.status
     return redirect(url_for("console.account"))
+
+
+@blueprint.post("/sessions/end")
+def end_sessions() -> Reply:
+    """Sign out one other browser, or all others."""
+    only = request.form.get("session") or None
+    with desk().db.begin() as session:
+        here = auth.agent_session_id()
+        count = agent_sessions.end(session, auth.agent().agent_id, only=only, all_but=here)
+    flash(f"{count} other browser{' is' if count == 1 else 's are'} signed out.")
+    return redirect(url_for("console.account"))
+
+
+def _account_page(error: str | None = None) -> str:
+    agent = auth.agent()
+    with desk().db.read() as session:
+        picture = people.colleague(session, agent.public_id).picture_sha256
+        sessions = agent_sessions.valid_sessions(session, desk().settings, agent)
+    here = auth.agent_session_id()
+    return render_template("console/account.html", picture=picture, sessions=sessions, here=here, error=error)
 
 
 def _chosen_picture() -> Upload:

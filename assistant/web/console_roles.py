@@ -15,7 +15,7 @@ from assistant.desk.access import AgentPrincipal
 from assistant.errors import NotAllowed
 
 # What concerns nobody but the agent, whatever their role and with a one-time password.
-THEIR_OWN = ("console.password", "console.sign_out")
+THEIR_OWN = ("console.password", "console.sign_out", "console.end_sessions")
 _READING = ("GET", "HEAD", "OPTIONS")
 
 

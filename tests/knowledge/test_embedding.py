@@ -22,7 +22,7 @@ from assistant.models import EmbeddingModel, EmbeddingModelState, Job, JobStatus
 from assistant.ports import Capabilities, Embedder
 from assistant.runtime import Runtime, build
 from assistant.settings import Settings
-from tests.factories import make_agent, make_articles
+from tests.factories import make_agent, make_articles, signed_in_client
 from tests.fakes import HashEmbeddings, fake_capabilities
 from tests.processes import Process, Tell
 
@@ -370,9 +370,7 @@ def test_status_doctor_and_console_tell_of_a_switch(
     runtime = make_runtime(capabilities=_capabilities(Watched(64, lambda embedded: said.append(told()))))
     with runtime.desk.db.begin() as session:
         sources.add_source(session, kind=sources.SourceKind.FOLDER, location=str(folder), name="kb")
-    client = make_app(runtime).test_client()
-    with client.session_transaction() as session_:
-        session_["_user_id"], session_["_fresh"] = make_agent(runtime.desk.db, "dora", admin=True).public_id, True
+    client = signed_in_client(make_app(runtime), runtime.desk.db, make_agent(runtime.desk.db, "dora", admin=True))
     worker.run_until_idle(runtime.desk)
     assert "Searched with hash-512, until hash-64 is ready: 0 of 40 passages embedded" in said[0]
     assert "warn\nhash-512, until hash-64 is ready: 0 of 40 passages embedded" in said[0]

@@ -6,22 +6,25 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
-from sqlalchemy import event, select
+from sqlalchemy import event, select, update
 
 import assistant
 from assistant import worker
-from assistant.db import Database
-from assistant.desk import conversations, credentials, drafts, people
+from assistant.db import Database, utcnow
+from assistant.desk import agent_sessions, conversations, credentials, drafts, people
 from assistant.desk.access import CustomerPrincipal
 from assistant.desk.desk import Desk
 from assistant.models import (
     Agent,
+    AgentRole,
+    AgentSession,
     Attachment,
     Conversation,
     ConversationState,
@@ -37,6 +40,7 @@ from assistant.models import (
 )
 from assistant.ports import Capabilities
 from assistant.runtime import Runtime
+from assistant.settings import Settings
 from assistant.web import console_live, console_panels, console_words
 from tests.factories import (
     PASSWORD,
@@ -47,6 +51,7 @@ from tests.factories import (
     make_customer,
     make_ticket,
     make_upload,
+    signed_in_client,
 )
 from tests.fakes import FakeOCR, fake_capabilities
 
@@ -192,10 +197,78 @@ def test_one_time_password_must_be_changed_before_anything_else(client: FlaskCli
     assert credentials.sign_in(db, email=eve.email, password="my very own words").name == "Eve"
 
 
-def test_signing_out_ends_the_session(sign_in: SignIn, alice: Persona) -> None:
-    client = sign_in(alice)
+def cookie_of(client: FlaskClient) -> str:
+    with client.session_transaction() as session:
+        return str(session["_user_id"])
+
+
+def test_signing_out_ends_the_session_also_for_whoever_has_its_cookie(sign_in: SignIn, alice: Persona) -> None:
+    client, thief = sign_in(alice), sign_in(alice)
+    stolen = cookie_of(client)
     assert submit(client, "/console/sign-out", at="/console/").location == "/console/sign-in"
     assert client.get("/console/").status_code == 302
+    with thief.session_transaction() as session:
+        session["_user_id"] = stolen
+    assert thief.get("/console/").status_code == 302
+
+
+def test_who_is_signed_in_sees_where_and_ends_it_from_here(
+    client: FlaskClient, sign_in: SignIn, alice: Persona, bob: Persona
+) -> None:
+    phone, lost, bobs = sign_in(alice), sign_in(alice), sign_in(bob)
+    submit(client, "/console/sign-in", email=alice.email, password=PASSWORD)
+    page = client.get("/console/account").text
+    assert page.count("a test") >= 2
+    assert "This browser" in page
+    one, other = re.findall(r'name="session" value="(ase_\w+)"', page)
+    submit(client, "/console/sessions/end", at="/console/account", session=one)
+    assert sorted([phone.get("/console/").status_code, lost.get("/console/").status_code]) == [200, 302]
+    submit(bobs, "/console/sessions/end", at="/console/account", session=other)  # not his
+    assert 200 in (phone.get("/console/").status_code, lost.get("/console/").status_code)
+    submit(client, "/console/sessions/end", at="/console/account")
+    assert [one.get("/console/").status_code for one in (phone, lost, client, bobs)] == [302, 302, 200, 200]
+
+
+@pytest.mark.parametrize("change", ["password", "role", "leaves", "reset"])
+def test_what_changes_an_account_ends_its_sessions(
+    sign_in: SignIn, db: Database, settings: Settings, alice: Persona, change: str
+) -> None:
+    here, elsewhere = sign_in(alice), sign_in(alice)
+    if change == "password":
+        form = {"current": PASSWORD, "new": "my very own words", "again": "my very own words"}
+        submit(here, "/console/password", **form)
+        assert here.get("/console/").status_code == 200  # who changed it goes on
+    else:
+        with db.begin() as session:
+            agent = session.scalars(select(Agent).where(Agent.email == alice.email)).one()
+            if change == "role":
+                people.change_agent(session, agent, {"role": AgentRole.LEAD})
+            elif change == "leaves":
+                people.deactivate_agent(session, agent)
+            else:
+                credentials.reset_password(session, agent)
+    assert elsewhere.get("/console/").status_code == 302
+
+
+def test_sessions_end_when_they_are_not_used_and_in_any_case(
+    sign_in: SignIn, db: Database, settings: Settings, alice: Persona
+) -> None:
+    client = sign_in(alice)
+    idle, whole = timedelta(hours=settings.session_idle_hours), timedelta(days=settings.session_days)
+    for changes, answer in (
+        ({"last_used_at": utcnow() - idle / 2}, 200),
+        ({"last_used_at": utcnow() - idle - timedelta(minutes=1)}, 302),
+        ({"last_used_at": utcnow(), "created_at": utcnow() - whole - timedelta(minutes=1)}, 302),
+    ):
+        with db.begin() as session:
+            session.execute(update(AgentSession).values(**changes))
+        assert client.get("/console/").status_code == answer
+        if answer == 200:  # it was used
+            with db.read() as session:
+                assert session.scalars(select(AgentSession.last_used_at)).one() > utcnow() - timedelta(minutes=1)
+    agent_sessions.sweep(db, settings, now=utcnow() + timedelta(days=40))
+    with db.read() as session:
+        assert session.scalars(select(AgentSession)).all() == []
 
 
 def test_guessing_passwords_is_slowed_down(
@@ -853,9 +926,7 @@ def test_what_customers_write_is_text_everywhere(
         runtime.desk, f"{text} E21", subject=text, requester_name=text, uploads=[make_upload(f"{text}.jpg")]
     )
     worker.run_until_idle(runtime.desk)
-    client = make_app(runtime).test_client()
-    with client.session_transaction() as session:
-        session["_user_id"], session["_fresh"] = alice.public_id, True
+    client = signed_in_client(make_app(runtime), runtime.desk.db, alice)
     for path in ("/console/?tab=all", f"/console/tickets/{opened.public_id}", f"/console/knowledge?q={text}"):
         html = client.get(path).text
         assert text not in html or text == "{{ 7 * 7 }}"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from apiflask import APIFlask
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 from sqlalchemy import select
@@ -17,7 +18,7 @@ from assistant.models import Author, Conversation, ConversationState, Draft, Mes
 from assistant.ports import HandoffReason, Mode
 from assistant.runtime import Runtime
 from tests.desk.test_turns import FACT, say
-from tests.factories import Persona, make_agent, make_articles, make_inbox
+from tests.factories import Persona, make_agent, make_articles, make_inbox, signed_in_client
 from tests.fakes import ScriptedChatModel, fake_capabilities
 from tests.mail_server import open_mailbox
 from tests.web.test_console import submit
@@ -109,14 +110,12 @@ def test_a_model_is_told_the_tone_of_the_inbox(make_runtime: Callable[..., Runti
 
 
 def test_mail_settings_are_shown_without_secrets_and_a_test_mail_is_sent_at_once(
-    make_runtime: Callable[..., Runtime], make_app: Callable[..., object]
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask]
 ) -> None:
     with open_mailbox() as mailbox:
         url = SecretStr(f"smtp://{mailbox.url}")
         runtime = make_runtime(smtp_url=url, mail_from="Our shop <help@shop.example>")
-        client = make_app(runtime).test_client()  # type: ignore[attr-defined]
-        with client.session_transaction() as session:
-            session["_user_id"] = make_agent(runtime.desk.db, "ada", admin=True).public_id
+        client = signed_in_client(make_app(runtime), runtime.desk.db, make_agent(runtime.desk.db, "ada", admin=True))
         page = client.get(f"{BASE}/mail").text
         assert "help@shop.example" in page
         assert "STARTTLS where it is offered" in page
@@ -130,12 +129,10 @@ def test_mail_settings_are_shown_without_secrets_and_a_test_mail_is_sent_at_once
 
 
 def test_a_password_in_the_mail_server_s_address_is_not_shown(
-    make_runtime: Callable[..., Runtime], make_app: Callable[..., object]
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask]
 ) -> None:
     runtime = make_runtime(smtp_url=SecretStr("smtps://us%40shop:hidden@mail.example"), mail_from="help@shop.example")
-    client = make_app(runtime).test_client()  # type: ignore[attr-defined]
-    with client.session_transaction() as session:
-        session["_user_id"] = make_agent(runtime.desk.db, "ada", admin=True).public_id
+    client = signed_in_client(make_app(runtime), runtime.desk.db, make_agent(runtime.desk.db, "ada", admin=True))
     page = client.get(f"{BASE}/mail").text
     assert "mail.example, TLS, as us@shop with a password" in page
     assert "hidden@" not in page

@@ -35,7 +35,7 @@ from assistant.models import (
     TicketStatus,
 )
 from assistant.runtime import Runtime
-from tests.factories import make_agent, make_articles, make_ticket, make_upload
+from tests.factories import make_agent, make_articles, make_ticket, make_upload, signed_in_client
 
 OUT = "/console/sign-out"  # would end the walk
 PER_KIND = 3  # pages of one kind that are looked at
@@ -153,10 +153,7 @@ def test_no_link_and_no_form_on_any_page_is_refused(
 ) -> None:
     app = make_app(runtime)
     app.config["WTF_CSRF_ENABLED"] = False
-    client = app.test_client()
-    with client.session_transaction() as session:
-        session["_user_id"] = make_agent(desk.db, "one", team="technical", role=role).public_id
-        session["_fresh"] = True
+    client = signed_in_client(app, desk.db, make_agent(desk.db, "one", team="technical", role=role))
     walk = Walk(client).from_page("/console/")
     assert {"console.ticket.page", "console.customers.customer", "console.knowledge.gap_list"} < set(walk.seen)
     assert not walk.refused

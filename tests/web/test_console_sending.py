@@ -33,7 +33,7 @@ from assistant.models import (
     TicketStatus,
 )
 from assistant.runtime import Runtime
-from tests.factories import Persona, make_agent, make_articles, make_photo, make_ticket
+from tests.factories import Persona, make_agent, make_articles, make_photo, make_ticket, signed_in_client
 from tests.fakes import ManualClock
 from tests.web.test_console import submit
 
@@ -208,9 +208,7 @@ def test_without_a_wait_a_reply_leaves_at_once_and_reopens_what_is_solved(
     make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask], alice: Persona
 ) -> None:
     runtime = make_runtime(undo_send_seconds=0)
-    client = make_app(runtime).test_client()
-    with client.session_transaction() as session:
-        session["_user_id"], session["_fresh"] = alice.public_id, True
+    client = signed_in_client(make_app(runtime), runtime.desk.db, alice)
     ticket = make_ticket(runtime.desk, "It leaks.")
     submit(client, f"{page(ticket)}/solve", at=page(ticket))
     send(client, ticket, "Close the tap.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from apiflask import APIFlask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
@@ -13,7 +14,7 @@ from assistant.desk import category_trial, taxonomies, triage
 from assistant.desk.desk import Desk
 from assistant.models import Event, TaxonomyVersion, Ticket, TriageField, TriageResult
 from assistant.runtime import Runtime
-from tests.factories import make_agent, make_ticket
+from tests.factories import make_agent, make_ticket, signed_in_client
 from tests.web.test_console import submit
 
 BASE = "/console/settings/categories"
@@ -32,11 +33,8 @@ def desk(request: pytest.FixtureRequest, make_runtime: Callable[..., Runtime]) -
 
 
 @pytest.fixture
-def admin(make_app: Callable[..., object], make_runtime: Callable[..., Runtime], desk: Desk) -> FlaskClient:
-    client = make_app(Runtime(desk.settings, desk)).test_client()  # type: ignore[attr-defined]
-    with client.session_transaction() as session:
-        session["_user_id"] = make_agent(desk.db, "ada", admin=True).public_id
-    return client
+def admin(make_app: Callable[..., APIFlask], make_runtime: Callable[..., Runtime], desk: Desk) -> FlaskClient:
+    return signed_in_client(make_app(Runtime(desk.settings, desk)), desk.db, make_agent(desk.db, "ada", admin=True))
 
 
 def keys(desk: Desk) -> list[str]:

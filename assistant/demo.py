@@ -123,4 +123,4 @@ def _open_and_process(
     worker.run_until_idle(runtime.desk)
     with runtime.desk.db.read() as session:
         ticket = tickets.load_ticket(session, machine, opened.public_id)
-        return tickets.show_ticket(session, ticket, runtime.desk.taxonomy).to_json()
+        return tickets.show_ticket(session, machine, ticket, runtime.desk.taxonomy).to_json()

@@ -25,7 +25,7 @@ from assistant.media.files import StoredFile, Upload, safe_filename
 from assistant.media.formats import sniff
 from assistant.media.kinds import DEFAULT_EXTENSIONS, Risk, risk_of
 from assistant.media.photo import Limits, Photo, normalise
-from assistant.models import Attachment, AttachmentKind, FileCondition
+from assistant.models import Attachment, AttachmentKind, FileCondition, ReplyFile
 from assistant.settings import Settings
 from assistant.wording import Notice
 
@@ -33,6 +33,11 @@ log = structlog.get_logger(__name__)
 
 READ_AGAIN = "read_again"  # the job that reads photos which the model, or nobody, could read before
 _LONGEST_PAUSE = timedelta(hours=1)  # between two calls of a scanner that is away
+# What a file is, whatever it is attached to.
+FILE = (
+    *("kind", "sha256", "thumbnail_sha256", "filename", "content_type", "byte_size"),
+    *("width", "height", "condition", "risk"),
+)
 LOST = (FileCondition.MISSING, FileCondition.DAMAGED)
 
 
@@ -67,6 +72,11 @@ class PreparedFiles:
 
     attachments: tuple[Attachment, ...] = ()
     rejected: tuple[RejectedFile, ...] = ()
+
+
+def attached(file: Attachment | ReplyFile, position: int = 0) -> Attachment:
+    """The same file, on another message."""
+    return Attachment(position=position, **{name: getattr(file, name) for name in FILE})
 
 
 def check_files(desk: Desk, uploads: Sequence[Upload]) -> CheckedFiles:

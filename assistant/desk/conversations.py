@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NotRequired, TypedDict, Unpack
 
@@ -384,24 +384,29 @@ class Window:
 
 
 def message_window(
-    session: Session, conversation_id: int, *, since: str | None = None, before: str | None = None, limit: int
+    session: Session,
+    conversation_ids: Collection[int],
+    *,
+    since: str | None = None,
+    before: str | None = None,
+    limit: int,
 ) -> Window:
-    """The newest messages including notes, at most ``limit``: all of those from ``since`` on, if that is more, or the
-    last ones ``before`` another (both public ids, ignored if unknown)."""
-    query = _message_query(conversation_id)
-    if before is not None and (end := _id_of(session, conversation_id, before)) is not None:
+    """The newest messages of conversations including notes, at most ``limit``: all of those from ``since`` on, if that
+    is more, or the last ones ``before`` another (both public ids, ignored if unknown)."""
+    query = _message_query(*conversation_ids)
+    if before is not None and (end := _id_of(session, conversation_ids, before)) is not None:
         query = query.where(Message.id < end)
-    beginning = _id_of(session, conversation_id, since) if since is not None else None
+    beginning = _id_of(session, conversation_ids, since) if since is not None else None
     of_page = query.with_only_columns(Message.id).order_by(None).order_by(Message.id.desc()).limit(limit)
     ids = session.scalars(of_page.options()).all()
     first = min([*ids, beginning] if beginning is not None else ids, default=0)
     messages = session.scalars(query.where(Message.id >= first)).all()
-    count = select(func.count()).where(Message.conversation_id == conversation_id, Message.id < first)
+    count = select(func.count()).where(Message.conversation_id.in_(conversation_ids), Message.id < first)
     return Window(messages, session.execute(count).scalar_one())
 
 
-def _id_of(session: Session, conversation_id: int, public_id: str) -> int | None:
-    query = select(Message.id).where(Message.conversation_id == conversation_id, Message.public_id == public_id)
+def _id_of(session: Session, conversation_ids: Collection[int], public_id: str) -> int | None:
+    query = select(Message.id).where(Message.conversation_id.in_(conversation_ids), Message.public_id == public_id)
     return session.scalar(query)
 
 
@@ -421,8 +426,8 @@ def _find_message(session: Session, conversation_id: int, client_id: str | None)
     ).first()
 
 
-def _message_query(conversation_id: int) -> Select[Message]:
-    return _with_all(select(Message).where(Message.conversation_id == conversation_id))
+def _message_query(*conversation_ids: int) -> Select[Message]:
+    return _with_all(select(Message).where(Message.conversation_id.in_(conversation_ids)))
 
 
 def _with_all(query: Select[Message]) -> Select[Message]:

@@ -15,6 +15,7 @@
 | `answer.dropped` | customer | `turn`: the words sent so far are withdrawn |
 | `ticket.created` | agents | `ticket`: its summary |
 | `ticket.updated` | agents | `ticket`: its summary; `changed`: names of the changed columns |
+| `ticket.linked` | agents | `ticket`: its summary; a link is new or gone, or something was said in one merged into it |
 | `ticket.triaged` | agents | `ticket`: its summary; `triage`: what the assistant proposes |
 | `triage.decided` | agents | the same, after an agent or a machine accepted or overrode a field |
 | `ticket.breached` | agents | `ticket`: its summary; `target`: the SLA target that has been missed |
@@ -72,6 +73,7 @@ class EventKind(StrEnum):
     ANSWER_DROPPED = "answer.dropped"
     TICKET_CREATED = "ticket.created"
     TICKET_UPDATED = "ticket.updated"
+    TICKET_LINKED = "ticket.linked"
     TICKET_TRIAGED = "ticket.triaged"
     TICKET_BREACHED = "ticket.breached"
     TRIAGE_DECIDED = "triage.decided"
@@ -232,6 +234,17 @@ class TicketUpdated(DeskEvent):
 
     def payload(self) -> dict[str, Any]:
         return {"ticket": _summary(self.ticket), "changed": list(self.changed)}
+
+
+@dataclass(frozen=True)
+class TicketLinked(DeskEvent):
+    """What is shown of other tickets with it has changed."""
+
+    kind = EventKind.TICKET_LINKED
+    ticket: Ticket
+
+    def payload(self) -> dict[str, Any]:
+        return {"ticket": _summary(self.ticket)}
 
 
 @dataclass(frozen=True)

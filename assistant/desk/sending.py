@@ -20,19 +20,15 @@ from sqlalchemy.orm import Session, joinedload
 from assistant.db import utcnow
 from assistant.desk import actions, drafts, feed, macros, people, queue, state
 from assistant.desk.access import AgentPrincipal, visible_tickets
-from assistant.desk.attachments import PreparedFiles, prepare_files
+from assistant.desk.attachments import FILE, PreparedFiles, attached, prepare_files
 from assistant.desk.desk import Desk
 from assistant.desk.events import ReplyHeld
 from assistant.errors import AssistantError, Conflict, Invalid, NotAllowed, NotFound
 from assistant.media.files import Upload
-from assistant.models import Agent, Attachment, Draft, DraftStatus, HeldReply, ReplyFile, Ticket
+from assistant.models import Agent, Draft, DraftStatus, HeldReply, ReplyFile, Ticket
 from assistant.ports import WorkPriority
 
 SEND = "send_held_reply"
-_FILE = (
-    *("kind", "sha256", "thumbnail_sha256", "filename", "content_type", "byte_size"),
-    *("width", "height", "condition", "risk"),
-)
 
 
 @dataclass(frozen=True)
@@ -145,7 +141,7 @@ def add_files(desk: Desk, agent: AgentPrincipal, ticket: Ticket, uploads: Sequen
         if len(files_of(session, agent, ticket)) + len(prepared.attachments) > most:
             raise Invalid(f"A message takes at most {most} files.", field="files")
         for one in prepared.attachments:
-            values = {name: getattr(one, name) for name in _FILE}
+            values = {name: getattr(one, name) for name in FILE}
             session.add(ReplyFile(ticket_id=ticket.id, agent_id=agent.agent_id, **values))
     return prepared
 
@@ -162,11 +158,6 @@ def file_of(session: Session, agent: AgentPrincipal, ticket: Ticket, public_id: 
     return found
 
 
-def as_attachment(file: ReplyFile, position: int = 0) -> Attachment:
-    """What it is once it has been sent."""
-    return Attachment(position=position, **{name: getattr(file, name) for name in _FILE})
-
-
 def remove_file(session: Session, agent: AgentPrincipal, ticket: Ticket, public_id: str) -> None:
     session.delete(file_of(session, agent, ticket, public_id))
 
@@ -175,7 +166,7 @@ def _leave(session: Session, agent: AgentPrincipal, ticket: Ticket, held: HeldRe
     """Send it as it is now: a draft that was overtaken is a reply of one's own."""
     session.expire(ticket)
     files = files_of(session, agent, ticket)
-    attachments = [as_attachment(one, place) for place, one in enumerate(files)]
+    attachments = [attached(one, place) for place, one in enumerate(files)]
     reopens = ticket.solved_at is None or ticket.solved_at < held.created_at  # else it was solved after it was written
     draft = held.draft
     if draft is not None and draft.status is DraftStatus.PROPOSED:

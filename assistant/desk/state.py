@@ -7,6 +7,7 @@
 | `handed_off`, `agent` | `assistant` | a person gives it back, on a channel that delivers the assistant's answers |
 | any state | `closed` | its ticket is solved or closed, or its customer ends it, which solves the ticket |
 | `closed` | `assistant` | its customer asks again, on a channel that delivers the assistant's answers |
+| `closed` | `agent`, `handed_off` | its customer asks again, and its ticket was merged: as that one has an agent |
 | `closed` | `handed_off` | its customer asks again on another channel, or its ticket is reopened and has no agent |
 | `closed` | `agent` | its ticket is reopened and has an agent |
 
@@ -39,6 +40,7 @@ from assistant.desk.events import (
     MessageCreated,
     NoteCreated,
     TicketBreached,
+    TicketLinked,
     TicketOpened,
     TicketTriaged,
     TicketUpdated,
@@ -54,6 +56,7 @@ from assistant.models import (
     Draft,
     DraftStatus,
     Inbox,
+    LinkKind,
     Message,
     MessageVisibility,
     Priority,
@@ -61,6 +64,7 @@ from assistant.models import (
     Tag,
     Team,
     Ticket,
+    TicketLink,
     TicketStatus,
     TicketType,
     TriageResult,
@@ -148,10 +152,14 @@ def receive(
     if courtesy and ticket is not None:
         return add_message(session, conversation, message)
     conversation.turn += 1
+    into = merged_into(session, ticket) if ticket is not None else None
     if conversation.state is ConversationState.CLOSED:
         newest = select(func.max(Message.id)).where(Message.conversation_id == conversation.id)
         conversation.context_after_id = session.scalar(newest)
-        _move(session, conversation, _state_of_open(conversation.channel))
+        if into is not None:
+            _move_to_people(session, conversation, into.agent)
+        else:
+            _move(session, conversation, _state_of_open(conversation.channel))
     if ticket is None:
         team = conversation.inbox.team  # until triage routes it
         ticket = Ticket(conversation=conversation, requester=conversation.customer, subject=subject, team=team)
@@ -163,6 +171,8 @@ def receive(
         withdraw_drafts(session, ticket)
         reopened = ticket.status in (*DONE, TicketStatus.PENDING)
         changes: TicketChanges = {"status": TicketStatus.OPEN if reopened else ticket.status, "snoozed_until": None}
+        if into is not None and reopened:  # those who have the other must see what is asked here
+            changes |= {"agent": into.agent, "team": into.team}
         _write(session, ticket, changes, asked=True)
     if conversation.state in _WITH_PEOPLE:
         ticket.waiting_since = ticket.waiting_since or utcnow()
@@ -178,11 +188,13 @@ def add_message(session: Session, conversation: Conversation, message: Message) 
     if is_public and message.author in (Author.AGENT, Author.ASSISTANT):
         _note_waiting(session, conversation, None)
     feed.append(session, conversation.id, MessageCreated(message) if is_public else NoteCreated(message))
+    ticket = _ticket_of(session, conversation)
+    if ticket is not None and (into := merged_into(session, ticket)) is not None:
+        tell_linked(session, into)
     answers = is_public and message.author in (Author.AGENT, Author.ASSISTANT)
-    if answers and conversation.state is not ConversationState.ASSISTANT:  # there, no person is waited for
-        ticket = _ticket_of(session, conversation)
-        if ticket is not None:
-            _write(session, ticket, {}, answered=True)
+    # With the assistant, no person is waited for.
+    if answers and ticket is not None and conversation.state is not ConversationState.ASSISTANT:
+        _write(session, ticket, {}, answered=True)
     return message
 
 
@@ -265,11 +277,7 @@ def change_ticket(session: Session, ticket: Ticket, **changes: Unpack[TicketChan
     if status in DONE and not is_closed:
         _move(session, conversation, ConversationState.CLOSED)
     elif status not in DONE and is_closed:
-        agent = changes.get("agent", ticket.agent)
-        if agent is not None and agent.deactivated_at is None:
-            _move(session, conversation, ConversationState.AGENT, agent=agent)
-        else:
-            _move(session, conversation, ConversationState.HANDED_OFF)
+        _move_to_people(session, conversation, changes.get("agent", ticket.agent))
     _write(session, ticket, changes)
 
 
@@ -300,6 +308,22 @@ def record_triage(
     feed.append(session, ticket.conversation_id, event)
 
 
+def merged_into(session: Session, ticket: Ticket) -> Ticket | None:
+    """The ticket in which this one is answered."""
+    merged = select(Ticket).join(TicketLink, TicketLink.other_id == Ticket.id)
+    return session.scalar(merged.where(TicketLink.ticket_id == ticket.id, TicketLink.kind == LinkKind.MERGED))
+
+
+def tell_linked(session: Session, ticket: Ticket) -> None:
+    feed.append(session, ticket.conversation_id, TicketLinked(ticket))
+
+
+def wait_since(session: Session, ticket: Ticket, since: datetime) -> None:
+    """Its customer has waited for a person since then, in a conversation of another ticket that is answered here."""
+    ticket.waiting_since = min(ticket.waiting_since or since, since)
+    session.flush()
+
+
 def queue_position(session: Session, conversation: Conversation) -> int:
     """Position among the conversations of its channel that wait for a person, from 1. 0 if it does not wait.
 
@@ -325,6 +349,14 @@ def withdraw_drafts(session: Session, ticket: Ticket) -> None:
         feed.append(session, ticket.conversation_id, DraftChanged(ticket, draft))
 
 
+def _move_to_people(session: Session, conversation: Conversation, agent: Agent | None) -> None:
+    """To an agent who is still here, else to whoever takes it."""
+    if agent is not None and agent.deactivated_at is None:
+        _move(session, conversation, ConversationState.AGENT, agent=agent)
+    else:
+        _move(session, conversation, ConversationState.HANDED_OFF)
+
+
 def _move(
     session: Session,
     conversation: Conversation,
@@ -342,6 +374,7 @@ def _move(
     if (
         to is ConversationState.CLOSED
         and conversation.rating_asked_turn is None
+        and not _is_merged(session, conversation)
         and _was_answered(session, conversation)
     ):
         conversation.rating_asked_turn = conversation.turn
@@ -407,6 +440,12 @@ def _note_waiting(
     ticket = _ticket_of(session, conversation) if to is not ConversationState.AGENT else None
     if ticket is not None:
         ticket.waiting_since = (ticket.waiting_since or since) if since is not None else None
+
+
+def _is_merged(session: Session, conversation: Conversation) -> bool:
+    """Whether it goes on elsewhere: its customer has nothing to rate yet."""
+    ticket = _ticket_of(session, conversation)
+    return ticket is not None and merged_into(session, ticket) is not None
 
 
 def _was_answered(session: Session, conversation: Conversation) -> bool:

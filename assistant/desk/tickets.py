@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from assistant import payloads
-from assistant.desk import conversations, custom_fields, deadlines, inboxes, queue, search, state
+from assistant.desk import conversations, custom_fields, deadlines, inboxes, queue, related, search, state
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, visible_tickets
 from assistant.desk.attachments import RejectedFile, check_files, prepare_files
 from assistant.desk.desk import Desk
@@ -214,14 +214,15 @@ def show_messages(session: Session, messages: Sequence[Message], taxonomy: Taxon
     ]
 
 
-def show_ticket(session: Session, ticket: Ticket, taxonomy: Taxonomy) -> payloads.Ticket:
-    """The whole ticket as clients see it. ``ticket`` as `load_ticket` loads it."""
+def show_ticket(session: Session, principal: Staff, ticket: Ticket, taxonomy: Taxonomy) -> payloads.Ticket:
+    """The whole ticket as a client sees it. ``ticket`` as `load_ticket` loads it."""
     messages = conversations.all_messages(session, ticket.conversation_id)
     return payloads.Ticket.whole(
         ticket,
         messages=show_messages(session, messages, taxonomy),
         jobs_ahead=conversations.jobs_ahead(session, ticket.conversation),
         sla=show_sla(session, ticket),
+        links=[payloads.TicketLink.of(one.ticket, one.relation) for one in related.shown(session, principal, ticket)],
     )
 
 

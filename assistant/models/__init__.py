@@ -64,6 +64,7 @@ from assistant.models.reports import ReportCount, ReportState
 from assistant.models.sending import HeldReply, ReplyFile
 from assistant.models.sla import SLAClock, SLAPolicy, SLATarget
 from assistant.models.taxonomies import TaxonomyVersion
+from assistant.models.ticket_links import LinkKind, TicketLink
 from assistant.models.tickets import (
     Draft,
     DraftStatus,
@@ -132,6 +133,7 @@ __all__ = [
     "Inbox",
     "Job",
     "JobStatus",
+    "LinkKind",
     "Macro",
     "Mail",
     "MailRefusal",
@@ -162,6 +164,7 @@ __all__ = [
     "Team",
     "Ticket",
     "TicketFollower",
+    "TicketLink",
     "TicketRead",
     "TicketStatus",
     "TicketTag",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import Field
@@ -365,6 +366,32 @@ def _custom_fields(ticket: models.Ticket) -> dict[str, str | int | float]:
     return {one.key: one.typed for one in values if one.field.archived_at is None}
 
 
+class Relation(StrEnum):
+    """What another ticket is to one."""
+
+    RELATED = "related"
+    SPLIT_FROM = "split_from"
+    SPLIT_INTO = "split_into"
+    MERGED_INTO = "merged_into"
+    MERGED_FROM = "merged_from"
+
+
+class TicketLink(Payload):
+    """Another ticket."""
+
+    relation: Relation = Field(
+        description="`merged_into`: it is answered there; `merged_from`: the other is answered here; `split_from`: it "
+        "began with a message of the other."
+    )
+    id: str
+    number: int
+    subject: str
+
+    @classmethod
+    def of(cls, ticket: models.Ticket, relation: Relation) -> Self:
+        return cls(relation=relation, id=ticket.public_id, number=ticket.number, subject=ticket.subject)
+
+
 class SLAClock(Payload):
     """A time that an SLA policy sets for a ticket."""
 
@@ -405,6 +432,7 @@ class Ticket(TicketSummary):
     drafts: tuple[Draft, ...] = Field(description="Oldest first.")
     rating: Rating | None = Field(description="How the conversation was, by its customer.")
     sla: tuple[SLAClock, ...] = Field(description="The times that its SLA policy sets, if one applies.")
+    links: tuple[TicketLink, ...] = Field(description="Tickets that it has to do with, as agents have said.")
 
     @classmethod
     def whole(
@@ -414,6 +442,7 @@ class Ticket(TicketSummary):
         messages: Sequence[TicketMessage],
         jobs_ahead: int | None,
         sla: Sequence[SLAClock],
+        links: Sequence[TicketLink],
     ) -> Self:
         triage, rating = ticket.current_triage, ticket.conversation.rating
         return cls(
@@ -422,6 +451,7 @@ class Ticket(TicketSummary):
             prechat=tuple(PrechatAnswer(**answer) for answer in ticket.conversation.prechat or ()),
             jobs_ahead=jobs_ahead,
             sla=tuple(sla),
+            links=tuple(links),
             messages=tuple(messages),
             triage=Triage.of(triage).triage if triage is not None else None,
             drafts=tuple(Draft.of(draft) for draft in ticket.drafts),

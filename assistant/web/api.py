@@ -373,7 +373,7 @@ def _rejected_files(rejected: Iterable[RejectedFile]) -> tuple[payloads.Rejected
 
 def _ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
     with desk().db.read() as session:
-        return tickets.show_ticket(session, tickets.load_ticket(session, machine, ticket_id), desk().taxonomy)
+        return tickets.show_ticket(session, machine, tickets.load_ticket(session, machine, ticket_id), desk().taxonomy)
 
 
 def _field_values(given: Mapping[str, str | float | None]) -> dict[str, str]:

@@ -28,6 +28,7 @@ from assistant.web import (
     console_macros,
     console_palette,
     console_queue,
+    console_related,
     console_reports,
     console_roles,
     console_setup,
@@ -42,6 +43,7 @@ blueprint = Blueprint("console", __name__, url_prefix="/console")
 blueprint.add_url_rule("/", view_func=console_queue.queue)
 blueprint.register_blueprint(console_queue.blueprint)
 blueprint.register_blueprint(console_ticket.blueprint)
+blueprint.register_blueprint(console_related.blueprint)
 blueprint.register_blueprint(console_customers.blueprint)
 blueprint.register_blueprint(console_knowledge.blueprint)
 blueprint.register_blueprint(console_articles.blueprint)

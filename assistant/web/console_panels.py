@@ -17,6 +17,7 @@ from assistant.desk import (
     inboxes,
     macros,
     people,
+    related,
     sending,
     state,
     tags,
@@ -70,9 +71,10 @@ def _every_panel(session: Any, row: Ticket) -> Shown:
 
 
 def _thread(session: Any, row: Ticket) -> Shown:
+    merged = related.merged_from(related.shown(session, auth.agent(), row))
     window = conversations.message_window(
         session,
-        row.conversation_id,
+        [row.conversation_id, *merged],
         since=request.values.get("from"),
         before=request.args.get("before"),
         limit=min(max(request.args.get("shown", SHOWN, type=int), 1), SHOWN_AT_MOST),
@@ -83,6 +85,7 @@ def _thread(session: Any, row: Ticket) -> Shown:
         "messages": [message.to_json() for message in shown],
         "earlier": window.earlier + len(window.messages) - len(messages),
         "show_earlier": SHOWN,
+        "elsewhere": {one.public_id: merged[one.conversation_id] for one in messages if one.conversation_id in merged},
         "receipt": attention.receipt(session, row.conversation_id),
         "evidence_options": evidence_options(desk().taxonomy),
         "cannot_tell": CANNOT_TELL,
@@ -140,6 +143,8 @@ def _status(session: Any, row: Ticket) -> Shown:
         "can_give_back": state.can_give_back(row.conversation),
         "queue_position": state.queue_position(session, row.conversation),
         "snoozes": SNOOZES,
+        "links": related.shown(session, auth.agent(), row),
+        "relation_words": console_words.RELATION,
         "settable": [status.value for status in SETTABLE],
     }
 

@@ -22,11 +22,14 @@ from assistant.desk import (
     drafts,
     evidence,
     macros,
+    merging,
+    related,
     sending,
     state,
     tickets,
     triage,
 )
+from assistant.desk.attachments import attached
 from assistant.desk.events import Audience, EventKind
 from assistant.desk.sending import Outgoing
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
@@ -62,6 +65,7 @@ _NEWS: dict[str, str] = {
     EventKind.CONVERSATION_UPDATED: "status",
     EventKind.CONVERSATION_RATED: "status",
     EventKind.TICKET_UPDATED: "status",
+    EventKind.TICKET_LINKED: "links",
     EventKind.TICKET_BREACHED: "status",
 }
 
@@ -113,7 +117,7 @@ def take_over(ticket_id: str) -> Reply:
         _refuse_if_taken(conversation)
         state.take_over(session, conversation, auth.agent())
 
-    return _act(ticket_id, act, panels=("status", "draft"))
+    return perform(ticket_id, act, panels=("status", "draft"))
 
 
 @blueprint.post("/give-back")
@@ -125,7 +129,7 @@ def give_back(ticket_id: str) -> Reply:
         _refuse_if_taken(conversation)
         conversations.give_back(session, conversation)
 
-    return _act(ticket_id, act, panels=("status", "draft", "thread"))
+    return perform(ticket_id, act, panels=("status", "draft", "thread"))
 
 
 @blueprint.post("/assign")
@@ -135,7 +139,7 @@ def assign(ticket_id: str) -> Reply:
     def act(session: Any, row: Ticket) -> None:
         tickets.assign(session, row, request.form.get("agent") or None)
 
-    return _act(ticket_id, act, panels=("status",))
+    return perform(ticket_id, act, panels=("status",))
 
 
 @blueprint.post("/set-status")
@@ -148,7 +152,7 @@ def set_status(ticket_id: str) -> Reply:
             raise Conflict("This ticket has already been solved. Reopen it to continue.")
         tickets.set_status(session, row, TicketStatus(wanted))
 
-    return _act(ticket_id, act, panels=("status",))
+    return perform(ticket_id, act, panels=("status",))
 
 
 @blueprint.post("/tags")
@@ -156,7 +160,7 @@ def change_tags(ticket_id: str) -> Reply:
     """Add the tag that was typed, or take off the one whose cross was pressed."""
     name = "remove_tag" if request.form.get("remove") else "add_tag"
     given = [{"name": name, "arguments": {"tag": request.form.get("remove") or storable(request.form.get("tag", ""))}}]
-    return _act(ticket_id, _acts(given), panels=("status",))
+    return perform(ticket_id, _acts(given), panels=("status",))
 
 
 @blueprint.post("/fields/<field_key>")
@@ -173,7 +177,7 @@ def set_field(ticket_id: str, field_key: str) -> Reply:
             is_now = f"it is “{now}” now" if now else "it is empty now"
             raise Conflict(f"A colleague has changed this meanwhile: {is_now}. Save again to replace it.")
 
-    return _act(ticket_id, act, panels=("fields",), typed="field")
+    return perform(ticket_id, act, panels=("fields",), typed="field")
 
 
 @blueprint.post("/actions/<name>")
@@ -182,7 +186,7 @@ def do_action(ticket_id: str, name: str) -> Reply:
     if name not in _ARGUMENTS:
         raise NotFound("There is no such action.")
     given = [{"name": name, "arguments": {_ARGUMENTS[name]: request.form.get("value", "")}}]
-    return _act(ticket_id, _acts(given), panels=("status",))
+    return perform(ticket_id, _acts(given), panels=("status",))
 
 
 @blueprint.post("/solve")
@@ -193,12 +197,14 @@ def solve(ticket_id: str) -> Reply:
         sending.send_now(session, auth.agent(), row)
         tickets.solve(session, row, auth.agent())
 
-    return _act(ticket_id, act, panels=("status", "draft"))
+    return perform(ticket_id, act, panels=("status", "draft"))
 
 
 @blueprint.post("/reopen")
 def reopen(ticket_id: str) -> Reply:
-    return _act(ticket_id, lambda session, row: tickets.reopen(session, row, auth.agent()), panels=("status", "draft"))
+    return perform(
+        ticket_id, lambda session, row: tickets.reopen(session, row, auth.agent()), panels=("status", "draft")
+    )
 
 
 @blueprint.post("/reply")
@@ -213,7 +219,7 @@ def reply(ticket_id: str) -> Reply:
         new = Outgoing(_text(), macro=form.get("macro") or None, then=form.get("then") or None)
         sending.send(desk(), session, auth.agent(), row, new)
 
-    return _act(ticket_id, act, panels=("draft", "thread", "status"), typed="reply")
+    return perform(ticket_id, act, panels=("draft", "thread", "status"), typed="reply")
 
 
 @blueprint.post("/held/<public_id:held_id>/undo")
@@ -229,7 +235,7 @@ def take_back(ticket_id: str, held_id: str) -> Reply:
             macro = held.macro.public_id if held.macro is not None else None
             shown.update(typed_reply=held.said, chosen_macro=macro)
 
-    return _act(ticket_id, act, panels=("draft", "thread", "status"), shown=shown)
+    return perform(ticket_id, act, panels=("draft", "thread", "status"), shown=shown)
 
 
 @blueprint.post("/held/<public_id:held_id>/send")
@@ -239,7 +245,7 @@ def send_now(ticket_id: str, held_id: str) -> Reply:
     def act(session: Any, row: Ticket) -> None:
         sending.send_now(session, auth.agent(), row, held_id)
 
-    return _act(ticket_id, act, panels=("draft", "thread", "status"))
+    return perform(ticket_id, act, panels=("draft", "thread", "status"))
 
 
 @blueprint.post("/files")
@@ -260,7 +266,7 @@ def add_files(ticket_id: str) -> Reply:
         refused += [f"{one.filename}: {one.error.message}" for one in prepared.rejected]
     except AssistantError as error:
         refused.append(error.message)
-    return _act(ticket_id, act, panels=("draft",))
+    return perform(ticket_id, act, panels=("draft",))
 
 
 @blueprint.get("/files/<public_id:file_id>")
@@ -268,7 +274,7 @@ def file(ticket_id: str, file_id: str) -> Response:
     with desk().db.read() as session:
         row = access.access_ticket(session, auth.agent(), ticket_id)
         found = sending.file_of(session, auth.agent(), row, file_id)
-    return attachment_response(desk(), sending.as_attachment(found), thumbnail=request.args.get("thumbnail") == "1")
+    return attachment_response(desk(), attached(found), thumbnail=request.args.get("thumbnail") == "1")
 
 
 @blueprint.post("/files/<public_id:file_id>/remove")
@@ -276,7 +282,7 @@ def remove_file(ticket_id: str, file_id: str) -> Reply:
     def act(session: Any, row: Ticket) -> None:
         sending.remove_file(session, auth.agent(), row, file_id)
 
-    return _act(ticket_id, act, panels=("draft",))
+    return perform(ticket_id, act, panels=("draft",))
 
 
 @blueprint.post("/note")
@@ -286,7 +292,7 @@ def add_note(ticket_id: str) -> Reply:
     def act(session: Any, row: Ticket) -> None:
         drafts.add_note(session, auth.agent(), row, _text())
 
-    return _act(ticket_id, act, panels=("draft", "thread"), typed="note")
+    return perform(ticket_id, act, panels=("draft", "thread"), typed="note")
 
 
 @blueprint.post("/macros/<public_id:macro_id>")
@@ -303,7 +309,7 @@ def use_macro(ticket_id: str, macro_id: str) -> Reply:
         texts = (_text().strip(), macros.text_for(macro, row, auth.agent()))
         shown.update(typed_reply="\n\n".join(filter(None, texts)), chosen_macro=macro_id)
 
-    return _act(ticket_id, act, panels=("draft", "status"), typed="reply", shown=shown)
+    return perform(ticket_id, act, panels=("draft", "status"), typed="reply", shown=shown)
 
 
 @blueprint.post("/drafts/<public_id:draft_id>/send")
@@ -321,7 +327,7 @@ def send_draft(ticket_id: str, draft_id: str) -> Reply:
         if not sent_by_us:
             sending.send(desk(), session, auth.agent(), row, Outgoing(_text() or draft.text, draft=draft))
 
-    return _act(ticket_id, act, panels=("draft", "thread", "status"), typed="draft")
+    return perform(ticket_id, act, panels=("draft", "thread", "status"), typed="draft")
 
 
 @blueprint.post("/drafts/<public_id:draft_id>/discard")
@@ -329,7 +335,7 @@ def discard_draft(ticket_id: str, draft_id: str) -> Reply:
     def act(session: Any, row: Ticket) -> None:
         drafts.discard_draft(session, auth.agent(), row, drafts.access_draft(session, row, draft_id))
 
-    return _act(ticket_id, act, panels=("draft",))
+    return perform(ticket_id, act, panels=("draft",))
 
 
 @blueprint.post("/triage/<name>")
@@ -340,7 +346,7 @@ def decide_field(ticket_id: str, name: str) -> Reply:
         value = request.form.get("value") or None
         triage.decide_field(session, auth.agent(), row, name, taxonomy=desk().taxonomy, value=value)
 
-    return _act(ticket_id, act, panels=("triage", "status"))
+    return perform(ticket_id, act, panels=("triage", "status"))
 
 
 @blueprint.post("/evidence/<public_id:attachment_id>")
@@ -349,7 +355,8 @@ def correct_evidence(ticket_id: str, attachment_id: str) -> Reply:
 
     def act(session: Any, row: Ticket) -> None:
         photo = access.access_attachment(session, auth.agent(), attachment_id)
-        if photo.message.conversation_id != row.conversation_id:
+        shown = related.merged_from(related.shown(session, auth.agent(), row))
+        if photo.message.conversation_id not in (row.conversation_id, *shown):
             raise NotFound("This ticket has no such photo.")
         read = evidence.evidence_of(session, [photo]).get(photo.sha256)
         fields, lines = changes_in(request.form, read.visible_text if read is not None else [])
@@ -365,7 +372,7 @@ def correct_evidence(ticket_id: str, attachment_id: str) -> Reply:
                 taxonomy=desk().taxonomy,
             )
 
-    return _act(ticket_id, act, panels=("thread", "draft"))
+    return perform(ticket_id, act, panels=("thread", "draft"))
 
 
 def _refuse_if_taken(conversation: Conversation) -> None:
@@ -380,7 +387,7 @@ def _refuse_if_taken(conversation: Conversation) -> None:
         )
 
 
-def _act(
+def perform(
     ticket_id: str,
     action: Action,
     *,
@@ -436,6 +443,9 @@ def _refusal(failed: AssistantError, panel: str, typed: str | None) -> dict[str,
             "typed_draft_id": request.view_args.get("draft_id"),
             "typed_key": request.view_args.get("field_key"),
         }
+    if "other" in request.form:
+        asks = isinstance(failed, merging.Unreachable)
+        refusal |= {"typed_other": storable(request.form["other"]), "asks": asks}
     return refusal
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from assistant.media.kinds import Risk
 from assistant.models import FileCondition
+from assistant.payloads import Relation
 from assistant.ports import HandoffReason, Mode
 from assistant.skills.priors import SourceKind
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
@@ -59,6 +60,15 @@ SOURCE = {
     SourceKind.MODEL.value: "by the model",
 }
 CHANNEL = {"widget": "Chat widget", "api": "API"}
+
+# What another ticket is to the one that is shown.
+RELATION = {
+    Relation.RELATED: "Related",
+    Relation.SPLIT_FROM: "Split off from",
+    Relation.SPLIT_INTO: "Split off",
+    Relation.MERGED_INTO: "Merged into",
+    Relation.MERGED_FROM: "Merged into this",
+}
 
 
 def decided_by(sources: Sequence[Mapping[str, Any]]) -> str:

@@ -61,8 +61,9 @@ def change(desk: Desk, ticket: Ticket, **changes: Any) -> None:
 def shown(desk: Desk, ticket: Ticket) -> dict[str, Any]:
     """Its clocks by target, as machines and agents see them."""
     with desk.db.read() as session:
-        row = tickets.load_ticket(session, make_machine(desk.db), ticket.public_id)
-        clocks = tickets.show_ticket(session, row, desk.taxonomy).sla
+        machine = make_machine(desk.db)
+        row = tickets.load_ticket(session, machine, ticket.public_id)
+        clocks = tickets.show_ticket(session, machine, row, desk.taxonomy).sla
     return {clock.target.value: clock for clock in clocks}
 
 

@@ -52,6 +52,7 @@ OTHERS = {
     "desk/evidence.py": {"row"},
     "desk/queue.py": {"job"},
     "desk/ratings.py": {"rating"},
+    "desk/taxonomies.py": {"row"},
     "desk/triage.py": {"row"},
     "desk/views.py": {"row"},
     "knowledge/embedding.py": {"model"},

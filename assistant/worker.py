@@ -29,6 +29,7 @@ from assistant.desk import (
     files,
     inboxes,
     learning,
+    likeness,
     mail,
     notifications,
     proofs,
@@ -77,6 +78,7 @@ HANDLERS: dict[str, Handler] = {
     subscribers.ASSIGN: lambda desk, payload: assigning.assign_waiting(desk, payload["team_id"]),
     subscribers.AUTOMATE: lambda desk, payload: automations.run_by_event(desk, **payload),
     automations.BY_TIME: lambda desk, _payload: automations.run_by_time(desk),
+    likeness.HASH: lambda desk, _payload: likeness.hash_job(desk),
     rollup.ROLL_UP: lambda desk, _payload: rollup.roll_up_job(desk),
     learning.LEARN: lambda desk, _payload: log.info("triage.learned", **learning.learn(desk)),
     sources.SYNC: lambda desk, payload: sources.sync_job(desk, payload["source_id"]),
@@ -177,6 +179,8 @@ class Workers:
         self._threads = [threading.Thread(target=target, name=target.__name__, daemon=True) for target in targets]
 
     def start(self) -> None:
+        with suppress(SQLAlchemyError), self._desk.db.begin() as session:
+            likeness.request(session)
         for thread in self._threads:
             thread.start()
 

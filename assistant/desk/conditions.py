@@ -9,6 +9,7 @@
 | `channel` | `channel:widget` | where the conversation is held |
 | `requester` | `requester:rosa@example.org` | an e-mail address, external id or id of a customer |
 | `number` | `number:1042`, `#1042` | a ticket's number |
+| `code` | `code:E21` | an error code, part or order number, exactly, in words or photos |
 | `has` | `has:photo` | `photo`, `file`, `note`, `draft`, `rating` |
 | `is` | `is:unsolved` | `unsolved`, `solved`, `assigned`, `waiting`, `snoozed`, `unread` |
 | `sla` | `sla:overdue` | `overdue`, `soon` (within the hour), `running`, `paused`, `missed` (ever), `none` |
@@ -488,6 +489,10 @@ def _words(session: Session, _asking: Asking, values: tuple[str, ...]) -> Column
     return search.has(session, values[0])
 
 
+def _code(session: Session, _asking: Asking, values: tuple[str, ...]) -> ColumnElement[bool]:
+    return search.has_code(session, values)
+
+
 def _tag(_session: Session, _asking: Asking, values: tuple[str, ...]) -> ColumnElement[bool]:
     tagged = select(TicketTag.ticket_id).join(Tag, Tag.id == TicketTag.tag_id)
     named = Ticket.id.in_(tagged.where(Tag.key.in_(values)))
@@ -560,6 +565,7 @@ FIELDS: Mapping[str, Field] = {
     "channel": Field(_CHOICE, _channel, _listed(("widget", "api"))),
     "requester": Field(_CHOICE, _requester),
     "number": Field(_CHOICE, _number),
+    "code": Field(_CHOICE, _code),
     "has": Field(_CHOICE, _has, _listed(_PARTS)),
     "is": Field(_CHOICE, _is, _listed(_STANDINGS)),
     "sla": Field(_CHOICE, _sla, _listed(_SLA_STATES)),

@@ -15,6 +15,7 @@ from assistant.desk.courtesy import is_courtesy, last_request
 from assistant.desk.events import DraftChanged
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.models import (
+    Agent,
     Attachment,
     Author,
     Citation,
@@ -31,18 +32,24 @@ from assistant.ports import Capabilities
 from assistant.skills.answer import Answer
 
 _FOR_A_PERSON = (ConversationState.HANDED_OFF, ConversationState.AGENT)
+_GONE = (DraftStatus.WITHDRAWN, DraftStatus.REPLACED)
+_SHOWN = 20  # earlier drafts
 
 
 def propose_draft(
     session: Session, ticket: Ticket, *, message_id: int, answer: Answer, capabilities: Capabilities
 ) -> Draft:
     """Store an answer as a draft. One draft per message: proposing again returns the existing one, unless it was
-    withdrawn."""
+    withdrawn or replaced."""
     draft = current_draft(session, message_id)
     if draft is not None:
         return draft
-    draft = Draft(
-        ticket_id=ticket.id,
+    return _add(session, ticket, draft_of(session, answer, capabilities, message_id=message_id))
+
+
+def draft_of(session: Session, answer: Answer, capabilities: Capabilities, *, message_id: int) -> Draft:
+    """An answer as a draft that nobody has been offered yet."""
+    return Draft(
         text=answer.text,
         handoff_reason=answer.handoff,
         confidence=answer.confidence,
@@ -51,6 +58,24 @@ def propose_draft(
         answers_message_id=message_id,
         citations=citation_rows(session, answer),
     )
+
+
+def replace_draft(session: Session, by: Staff, ticket: Ticket, old: Draft, new: Draft) -> Draft:
+    """Offer a draft in place of another one for the same message, which nobody has sent."""
+    old.status = DraftStatus.REPLACED
+    _decide(session, ticket, old, by)
+    return _add(session, ticket, new)
+
+
+def rate_draft(session: Session, ticket: Ticket, draft: Draft, helpful: bool | None) -> None:
+    """Whether the draft helps whoever answers; None takes a rating back."""
+    if draft.helpful is not helpful:
+        draft.helpful = helpful
+        feed.append(session, ticket.conversation_id, DraftChanged(ticket, draft))
+
+
+def _add(session: Session, ticket: Ticket, draft: Draft) -> Draft:
+    draft.ticket_id = ticket.id
     session.add(draft)
     session.flush()
     feed.append(session, ticket.conversation_id, DraftChanged(ticket, draft))
@@ -58,15 +83,31 @@ def propose_draft(
 
 
 def current_draft(session: Session, message_id: int) -> Draft | None:
-    """The draft that answers a message, whatever became of it; none if it was withdrawn."""
-    query = select(Draft).where(Draft.answers_message_id == message_id, Draft.status != DraftStatus.WITHDRAWN)
-    return session.scalar(query)
+    """The draft that answers a message, whatever became of it; none if it was withdrawn or replaced."""
+    return session.scalar(select(Draft).where(Draft.answers_message_id == message_id, Draft.status.not_in(_GONE)))
 
 
 def proposed_draft(session: Session, ticket: Ticket) -> Draft | None:
     """What is offered now, with its citations."""
     query = select(Draft).where(Draft.ticket_id == ticket.id, Draft.status == DraftStatus.PROPOSED)
     return session.scalar(query.order_by(Draft.id.desc()).limit(1).options(selectinload(Draft.citations)))
+
+
+def earlier_drafts(session: Session, ticket: Ticket) -> list[tuple[Draft, str | None]]:
+    """The drafts of a ticket that are no longer offered, the newest first, each with who decided on it."""
+    query = select(Draft, Agent.name).outerjoin(Agent, Agent.id == Draft.agent_id)
+    query = query.where(Draft.ticket_id == ticket.id, Draft.status != DraftStatus.PROPOSED, Draft.text != "")
+    return [(draft, name) for draft, name in session.execute(query.order_by(Draft.id.desc()).limit(_SHOWN))]
+
+
+def replaceable_draft(session: Session, conversation: Conversation) -> Draft | None:
+    """What was drafted for a question that still waits for a person's answer, if it can be drafted again: it is
+    offered, was discarded, or there was nothing to say."""
+    asked = last_request(session, conversation.id)
+    if asked is None or conversation.state not in _FOR_A_PERSON or is_answered(session, asked):
+        return None
+    draft = current_draft(session, asked.id)
+    return draft if draft is not None and draft.status in (DraftStatus.PROPOSED, DraftStatus.DISCARDED) else None
 
 
 def is_being_drafted(session: Session, conversation: Conversation) -> bool:
@@ -117,7 +158,7 @@ def send_draft(
     if draft.status is not DraftStatus.PROPOSED:
         raise Conflict(f"This draft was {draft.status}. Write a reply instead, or wait for another draft.")
     body = (draft.text if text is None else text).strip()
-    kept = [_copy_citation(citation) for citation in draft.citations if citation.sentence in body]
+    kept = [copy_citation(citation) for citation in draft.citations if citation.sentence in body]
     unchanged = body == draft.text.strip()
     message = _say(
         session,
@@ -213,7 +254,8 @@ def add_note(session: Session, by: Staff, ticket: Ticket, text: str) -> Message:
     )
 
 
-def _copy_citation(citation: Citation) -> Citation:
+def copy_citation(citation: Citation) -> Citation:
+    """The citation as a row that belongs to no draft or message yet."""
     names = ("passage_id", "sentence_index", "sentence", "article_public_id", "article_title", "heading", "quote")
     return Citation(**{name: getattr(citation, name) for name in (*names, "url", "page", "support")})
 

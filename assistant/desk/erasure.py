@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 from assistant.db import Base, Database, utcnow
 from assistant.desk import files, search
 from assistant.errors import Gone, NotFound
-from assistant.models import Attachment, Customer, CustomerMerge, Evidence, Gap, GapQuestion, Mail, ReplyFile
+from assistant.models import Attachment, Customer, CustomerMerge, Evidence, Gap, GapQuestion, Mail, PhotoHash, ReplyFile
 from assistant.storage import Storage
 from assistant.text.clusters import shorten
 
@@ -51,6 +51,7 @@ APART: Mapping[str, str] = {
     "mail_refusals": "digests of addresses that want no mail, which must stay so",
     "passage_figures": "of articles",
     "passages": "of articles",
+    "photo_hashes": "of photos; those of photos that nobody has sent any more are removed",
     "report_counts": "counts",
     "report_states": "of reports",
     "saved_views": "searches of agents",
@@ -190,6 +191,9 @@ def _erase_rows(session: Session, public_ids: Sequence[str]) -> tuple[dict[str, 
     _delete(session, Customer, Customer.id.in_([one.id for one in persons]))
     for some in _some(_readings(session, digests, are_left=True)):
         rows["evidence"] += _delete(session, Evidence, Evidence.id.in_(some))
+    is_sent = select(Attachment.id).where(Attachment.sha256 == PhotoHash.sha256).exists()
+    for photos in _some(sorted(digests)):
+        rows["photo_hashes"] += _delete(session, PhotoHash, PhotoHash.sha256.in_(photos), ~is_sent)
     session.expire_all()
     for gap in session.scalars(select(Gap).where(Gap.id.in_(gaps))):
         rows["gaps"] += _forget_question(session, gap)

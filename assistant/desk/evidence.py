@@ -13,7 +13,7 @@ from time import perf_counter
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, joinedload
 
-from assistant.desk import feed, queue, reports
+from assistant.desk import feed, likeness, queue, reports
 from assistant.desk.attachments import READ_AGAIN, read_file
 from assistant.desk.desk import Desk
 from assistant.desk.events import EvidenceRead
@@ -45,6 +45,7 @@ def _read_photos(desk: Desk, message_id: int, *, tries: int) -> list[PhotoEviden
     with desk.db.read() as session:
         photos = photos_of(session, [message_id])
         known = evidence_of(session, photos, revision=revision)
+    likeness.remember(desk, photos)
     for photo in photos:
         if photo.sha256 not in known:
             with suppress(Gone):

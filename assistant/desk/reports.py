@@ -74,7 +74,7 @@ def verdicts(session: Session) -> list[Verdict]:
         Draft.confidence.is_not(None),
         Draft.text != "",
         Draft.agent_id.is_not(None),
-        Draft.status != DraftStatus.PROPOSED,
+        Draft.status.in_((DraftStatus.SENT, DraftStatus.EDITED, DraftStatus.DISCARDED)),
     )
     rated = select(Message.confidence, Message.helpful).where(
         Message.confidence.is_not(None), Message.helpful.is_not(None), Message.author == Author.ASSISTANT

@@ -51,7 +51,7 @@ from assistant.ports import WorkPriority
 ROLL_UP = "roll_up"
 EVERY = timedelta(minutes=10)
 # Raised where something else is counted: then all days are counted again.
-REVISION = 1
+REVISION = 2
 # Whoever does not come back within this time has not come back.
 COMES_BACK_WITHIN = timedelta(hours=72)
 _BINS = 10
@@ -81,6 +81,7 @@ class Measure(StrEnum):
     OUTCOME = "outcome"  # `Outcome`
     HANDOFF = "handoff"  # by its reason
     DRAFT = "draft"  # by its status
+    DRAFT_RATING = "draft_rating"  # by an agent: "helpful", "not_helpful"
     EDIT = "edit"  # share of words changed, in tenths; the share
     ASKED = "asked"  # for a rating
     RATING = "rating"  # score
@@ -323,7 +324,8 @@ def _clocks() -> Any:
 
 
 def _drafts() -> Any:
-    drafts = select(Draft.ticket_id, Draft.status, Draft.text, Draft.sent_text).where(Draft.text != "")
+    columns = (Draft.ticket_id, Draft.status, Draft.text, Draft.sent_text, Draft.helpful)
+    drafts = select(*columns).where(Draft.text != "")
     return drafts.join(Ticket, Ticket.id == Draft.ticket_id)
 
 
@@ -416,6 +418,8 @@ def _count_clock(tally: _Tally, of: _Of, clock: Any, agent: str | None) -> None:
 
 def _count_draft(tally: _Tally, of: _Of, draft: Any) -> None:
     tally.add(of, Measure.DRAFT, draft.status.value)
+    if draft.helpful is not None:
+        tally.add(of, Measure.DRAFT_RATING, "helpful" if draft.helpful else "not_helpful")
     if draft.status is DraftStatus.EDITED and draft.sent_text:
         share = _share_changed(draft.text.split(), draft.sent_text.split())
         tally.add(of, Measure.EDIT, str(min(int(10 * share), 9)), share)

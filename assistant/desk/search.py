@@ -92,6 +92,17 @@ def has(session: Session, query: str) -> ColumnElement[bool]:
     return Ticket.id.in_(select(_id(session)).where(_matches(session, query)))
 
 
+def has_code(session: Session, codes: Iterable[str]) -> ColumnElement[bool]:
+    """Of a `Ticket`: one of these identifiers is in it, however it is written, and not merely the beginning of one."""
+    postgresql = _is_postgresql(session)
+    terms = [
+        _quoted(word, postgresql=postgresql)
+        for code in codes
+        for word in _WORD.findall(identifiers.canonical(code).lower())
+    ]
+    return Ticket.id.in_(select(_id(session)).where(_finds(session, (" | " if postgresql else " OR ").join(terms))))
+
+
 def newest(session: Session, query: str, among: Select[Ticket], *, before: int | None, limit: int) -> list[int]:
     """Ids of tickets ``among`` these with the words of the query, newest first, below the id ``before``.
 
@@ -182,12 +193,17 @@ def _add(session: Session, ticket_id: int | None, texts: Iterable[str]) -> None:
 
 
 def _matches(session: Session, query: str) -> ColumnElement[bool]:
-    terms = list(_terms(query, postgresql=_is_postgresql(session)))
+    postgresql = _is_postgresql(session)
+    return _finds(session, (" & " if postgresql else " AND ").join(_terms(query, postgresql=postgresql)))
+
+
+def _finds(session: Session, terms: str) -> ColumnElement[bool]:
+    """``terms``: in the database's own language; nothing is found without any."""
     if not terms:
         return false()
     if _is_postgresql(session):
-        return _INDEX.c.words.op("@@", is_comparison=True)(cast(" & ".join(terms), TSQUERY))
-    return literal_column("fts_tickets").op("MATCH", is_comparison=True)(" AND ".join(terms))
+        return _INDEX.c.words.op("@@", is_comparison=True)(cast(terms, TSQUERY))
+    return literal_column("fts_tickets").op("MATCH", is_comparison=True)(terms)
 
 
 def _terms(query: str, *, postgresql: bool) -> Iterator[str]:

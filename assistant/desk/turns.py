@@ -57,7 +57,7 @@ NEEDS_HUMAN_FROM = 0.8
 
 
 @dataclass(frozen=True)
-class _Situation:
+class Situation:
     """The conversation as it was when the answer was begun."""
 
     conversation_id: int
@@ -92,7 +92,7 @@ def process_message(desk: Desk, message_id: int) -> None:
         if follows and language.rejects(message.new_text, desk.capabilities):
             with desk.db.begin() as session:
                 conversations.reject_answer(session, message)
-        situation = _situation(desk, message_id)
+        situation = situation_of(desk, message_id)
         if situation.state is ConversationState.ASSISTANT:
             if not _has_answer(desk, message):
                 _answer(desk, situation, message_id)
@@ -140,7 +140,7 @@ def give_up(desk: Desk, message_id: int) -> None:
     triage.triage_message(replace(desk, capabilities=desk.capabilities.without_model), message_id)
 
 
-def _answer(desk: Desk, situation: _Situation, message_id: int) -> None:
+def _answer(desk: Desk, situation: Situation, message_id: int) -> None:
     """Stream an answer to the customer, then store it or hand off."""
     if situation.needs_human:
         asked = language.wants_person(situation.request.text, desk.capabilities)
@@ -160,10 +160,10 @@ def _answer(desk: Desk, situation: _Situation, message_id: int) -> None:
         return
     with desk.db.begin() as session:
         conversation = state.lock_conversation(session, situation.conversation_id)
-        if conversation.turn != situation.turn or _is_outdated(session, situation, message_id):
+        if conversation.turn != situation.turn or is_outdated(session, situation, message_id):
             feed.append(session, situation.conversation_id, AnswerDropped(situation.turn))
             return
-        _record(session, desk, situation, answer, seconds=perf_counter() - started)
+        record(session, desk, situation, answer, seconds=perf_counter() - started)
         if answer.sentences:
             conversations.add_reply(
                 session,
@@ -201,7 +201,7 @@ def _be_polite(desk: Desk, message: Message) -> None:
             conversations.add_reply(session, conversation, author=Author.ASSISTANT, text=text)
 
 
-def _stream(desk: Desk, situation: _Situation, answer_events: Iterator[AnswerEvent]) -> Answer | None:
+def _stream(desk: Desk, situation: Situation, answer_events: Iterator[AnswerEvent]) -> Answer | None:
     """Send deltas as they are generated. None if the conversation has moved on: the answer is dropped."""
     words: list[str] = []
     flushed_at = monotonic()
@@ -225,7 +225,7 @@ def _stream(desk: Desk, situation: _Situation, answer_events: Iterator[AnswerEve
     raise RuntimeError("the answer skill ended without Finished or Failed")
 
 
-def _send_delta(desk: Desk, situation: _Situation, text: str) -> bool:
+def _send_delta(desk: Desk, situation: Situation, text: str) -> bool:
     """Send a delta, unless the conversation has moved on."""
     with desk.db.begin() as session:
         conversation = session.get_one(Conversation, situation.conversation_id)
@@ -236,7 +236,7 @@ def _send_delta(desk: Desk, situation: _Situation, text: str) -> bool:
         return True
 
 
-def _draft(desk: Desk, situation: _Situation, message_id: int) -> None:
+def _draft(desk: Desk, situation: Situation, message_id: int) -> None:
     """Propose a draft to the agent, once per message, unless that was answered or overtaken meanwhile."""
     with desk.db.read() as session:
         asked = session.get_one(Message, message_id)
@@ -247,21 +247,22 @@ def _draft(desk: Desk, situation: _Situation, message_id: int) -> None:
     with desk.db.begin() as session:
         state.lock_conversation(session, situation.conversation_id)
         asked = session.get_one(Message, message_id)
-        if _is_outdated(session, situation, message_id) or drafts.is_answered(session, asked):
+        if is_outdated(session, situation, message_id) or drafts.is_answered(session, asked):
             return
         ticket = session.get_one(Ticket, situation.ticket_id)
         drafts.propose_draft(session, ticket, message_id=message_id, answer=answer, capabilities=desk.capabilities)
-        _record(session, desk, situation, answer, seconds=perf_counter() - started)
+        record(session, desk, situation, answer, seconds=perf_counter() - started)
 
 
-def _hand_off(desk: Desk, situation: _Situation, reason: HandoffReason) -> None:
+def _hand_off(desk: Desk, situation: Situation, reason: HandoffReason) -> None:
     with desk.db.begin() as session:
         conversation = state.lock_conversation(session, situation.conversation_id)
         if conversation.turn == situation.turn:
             conversations.hand_off(session, conversation, reason)
 
 
-def _situation(desk: Desk, message_id: int) -> _Situation:
+def situation_of(desk: Desk, message_id: int) -> Situation:
+    """What a customer's message is answered with, as everything stands now."""
     with desk.db.read() as session:
         message = session.get_one(Message, message_id)
         conversation = session.get_one(Conversation, message.conversation_id)
@@ -282,7 +283,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
             rejected=context.rejected(handed_off=not is_live),
             browser=conversation.language,
         )
-        situation = _Situation(
+        situation = Situation(
             conversation_id=conversation.id,
             inbox=conversation.inbox,
             turn=conversation.turn,
@@ -299,7 +300,7 @@ def _situation(desk: Desk, message_id: int) -> _Situation:
     return replace(situation, request=replace(request, photos=tuple(read_files(desk, context.counting_photos))))
 
 
-def _is_outdated(session: Session, situation: _Situation, message_id: int) -> bool:
+def is_outdated(session: Session, situation: Situation, message_id: int) -> bool:
     """Whether evidence was corrected meanwhile: the job that follows from that does the work again."""
     result = triage.current_result(session, message_id)
     return situation.triage_id != (result.id if result is not None else None)
@@ -335,7 +336,7 @@ def _follows_another(session: Session, message: Message) -> bool:
     return session.scalar(earlier.limit(1)) is not None
 
 
-def _record(session: Session, desk: Desk, situation: _Situation, answer: Answer, *, seconds: float) -> None:
+def record(session: Session, desk: Desk, situation: Situation, answer: Answer, *, seconds: float) -> None:
     reports.record_generation(
         session,
         "answer",

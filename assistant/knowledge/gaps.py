@@ -252,7 +252,8 @@ def _not_found(session: Session) -> Iterator[tuple[Message, str]]:
     """Questions whose draft is a handoff because knowledge was missing, and those after which a conversation was handed
     off for that reason."""
     drafted = select(Draft.answers_message_id).where(
-        Draft.handoff_reason.in_(_UNANSWERED), Draft.status != DraftStatus.WITHDRAWN
+        Draft.handoff_reason.in_(_UNANSWERED),
+        Draft.status.not_in((DraftStatus.WITHDRAWN, DraftStatus.REPLACED)),
     )
     last_before = (
         select(func.max(Message.id))

@@ -46,6 +46,7 @@ from assistant.models.knowledge import (
     WrittenArticle,
     WrittenPicture,
 )
+from assistant.models.likeness import PhotoHash
 from assistant.models.macros import Macro
 from assistant.models.mails import Mail, MailState
 from assistant.models.people import (
@@ -142,6 +143,7 @@ __all__ = [
     "MessageVisibility",
     "Passage",
     "PassageFigure",
+    "PhotoHash",
     "Presence",
     "Priority",
     "Rating",

@@ -53,6 +53,7 @@ class DraftStatus(StrEnum):
     SENT = "sent"
     EDITED = "edited"  # sent, after an agent changed it
     DISCARDED = "discarded"
+    REPLACED = "replaced"  # by another one, at an agent's wish
     WITHDRAWN = "withdrawn"  # answered or overtaken, or what it stood on was corrected
 
 
@@ -299,14 +300,13 @@ class Draft(Base):
     """A proposed reply with citations, or the reason why there is none."""
 
     __tablename__ = "drafts"
-    # One draft per message, however often the job runs; another one only once the first is withdrawn.
+    # One draft per message, however often the job runs; another one only once the first is out of the way.
     __table_args__ = (
         Index(
             "uq_drafts_answers_message_id",
             "answers_message_id",
             unique=True,
-            sqlite_where=text("status <> 'withdrawn'"),
-            postgresql_where=text("status <> 'withdrawn'"),
+            **_where("status NOT IN ('withdrawn', 'replaced')"),
         ),
     )
 
@@ -323,6 +323,9 @@ class Draft(Base):
     confidence: Mapped[float | None]  # that it answers the question; unknown of drafts from before it was measured
     model: Mapped[str] = mapped_column(Text)
     mode: Mapped[str] = mapped_column(Text)
+    # What an agent asked for when it was made in place of another: again, shorter, friendlier, or a language.
+    wish: Mapped[str | None] = mapped_column(Text)
+    helpful: Mapped[bool | None]  # to the agent, whether it was sent or not
     answers_message_id: Mapped[int] = reference("messages", ondelete="CASCADE")  # the customer's
     message_id: Mapped[int | None] = reference("messages", ondelete="SET NULL", nullable=True)
     agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
@@ -337,7 +340,7 @@ class Generation(Base):
     __tablename__ = "generations"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    purpose: Mapped[str] = mapped_column(Text)  # read_photo, triage, answer
+    purpose: Mapped[str] = mapped_column(Text)  # read_photo, triage, answer, rewrite
     model: Mapped[str] = mapped_column(Text)
     revision: Mapped[str] = mapped_column(Text)
     mode: Mapped[str] = mapped_column(Text)

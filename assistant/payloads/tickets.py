@@ -169,6 +169,7 @@ class Draft(Payload):
     confidence: Score | None = Field(
         description="The probability that this answers the question; null if it was drafted before that was measured."
     )
+    helpful: bool | None = Field(description="What an agent says of it; null if nobody does.")
     model: str
     mode: Mode
     created_at: datetime
@@ -183,6 +184,7 @@ class Draft(Payload):
             sent_text=draft.sent_text,
             handoff_reason=draft.handoff_reason,
             confidence=draft.confidence,
+            helpful=draft.helpful,
             model=draft.model,
             mode=draft.mode,
             created_at=draft.created_at,
@@ -198,6 +200,7 @@ class Draft(Payload):
             sent_text=None,
             handoff_reason=answer.handoff,
             confidence=answer.confidence,
+            helpful=None,
             model=capabilities.model,
             mode=capabilities.mode,
             created_at=created_at,

@@ -129,7 +129,7 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
     _retrieve: Runnable[AnswerRequest, list[Document]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._retrieve = RunnableLambda(self._find)
+        self._retrieve = RunnableLambda(self.find)
 
     def invoke(
         self,
@@ -171,7 +171,7 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         passages = self._retrieve.invoke(request)
         return best_signals(request, passages, self._choose(request, passages))
 
-    def _find(self, request: AnswerRequest) -> list[Document]:
+    def find(self, request: AnswerRequest) -> list[Document]:
         """Passages, best first and what did not help last, without customers' reviews and other products' passages."""
         products = products_of(request, self.products_in)
         found = self.retriever.invoke(build_query(request), products=products, photos=request.photos)

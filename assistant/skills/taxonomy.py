@@ -59,6 +59,10 @@ class Taxonomy:
         """Keys of the products named in the text, the longest name first."""
         return list(self._names.find(text).keys)
 
+    def without_products(self, text: str) -> str:
+        """The text without names of products."""
+        return self._names.find(text).rest
+
     def product_named(self, title: str, opening: str) -> str | None:
         """The key of the only product in an article's title or, if the title has none, in its opening."""
         named = self.products_in(title) or self.products_in(opening)

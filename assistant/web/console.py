@@ -24,6 +24,7 @@ from assistant.web import (
     console_alerts,
     console_articles,
     console_customers,
+    console_drafts,
     console_knowledge,
     console_macros,
     console_palette,
@@ -44,6 +45,7 @@ blueprint.add_url_rule("/", view_func=console_queue.queue)
 blueprint.register_blueprint(console_queue.blueprint)
 blueprint.register_blueprint(console_ticket.blueprint)
 blueprint.register_blueprint(console_related.blueprint)
+blueprint.register_blueprint(console_drafts.blueprint)
 blueprint.register_blueprint(console_customers.blueprint)
 blueprint.register_blueprint(console_knowledge.blueprint)
 blueprint.register_blueprint(console_articles.blueprint)
@@ -110,6 +112,8 @@ def page_context() -> dict[str, Any]:
         "action_words": console_words.action_words,
         "decided_by": console_words.decided_by,
         "by_rule": console_words.by_rule,
+        "wish_words": console_words.wish_words,
+        "fate_of": console_words.fate_of,
         "label": lambda field, key: console_words.label(taxonomy, field, key),
         "csp_nonce": g.get("csp_nonce", ""),
     }

@@ -34,6 +34,7 @@ DRAFTS = {
     DraftStatus.SENT: "Sent as it was",
     DraftStatus.EDITED: "Sent with changes",
     DraftStatus.DISCARDED: "Discarded",
+    DraftStatus.REPLACED: "Replaced: an agent asked for another one",
     DraftStatus.WITHDRAWN: "Overtaken: the customer wrote again, or somebody replied",
     DraftStatus.PROPOSED: "Still proposed",
 }
@@ -213,7 +214,8 @@ def _ages(ages: Sequence[int]) -> Figure:
 
 
 def answers(session: Any, asked: Asked) -> Page:
-    measures = (Measure.OUTCOME, Measure.HANDOFF, Measure.DRAFT, Measure.EDIT, Measure.ASKED, Measure.RATING)
+    of_drafts = (Measure.DRAFT, Measure.DRAFT_RATING, Measure.EDIT)
+    measures = (Measure.OUTCOME, Measure.HANDOFF, *of_drafts, Measure.ASKED, Measure.RATING)
     counts = reports.totals(session, asked, measures)
     before = reports.totals(session, asked.before, measures)
     outcomes, rated = counts[Measure.OUTCOME], counts[Measure.RATING]
@@ -260,6 +262,14 @@ def answers(session: Any, asked: Asked) -> Page:
                 drafts,
                 lambda key: DRAFTS[DraftStatus(key)],
                 order=[one.value for one in DRAFTS],
+                what="Draft",
+            ),
+            _ranking(
+                "draft-ratings",
+                "What agents say of drafts",
+                counts[Measure.DRAFT_RATING],
+                console_words.words,
+                nothing="No agent has rated a draft in this period.",
                 what="Draft",
             ),
             _ranking(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from flask import request
@@ -11,6 +11,7 @@ from assistant import payloads
 from assistant.desk import (
     actions,
     attention,
+    composing,
     conversations,
     custom_fields,
     drafts,
@@ -19,10 +20,12 @@ from assistant.desk import (
     people,
     related,
     sending,
+    similar,
     state,
     tags,
     tickets,
 )
+from assistant.desk.conditions import Asking
 from assistant.desk.feed import last_event_id
 from assistant.desk.tickets import TicketFilters
 from assistant.models import ConversationState, Ticket, TicketStatus
@@ -46,7 +49,7 @@ def show(name: str, ticket_id: str) -> Shown:
     """One panel."""
     with desk().db.read() as session:
         row = tickets.load_summary(session, auth.agent(), ticket_id)
-        return _every_panel(session, row) | _PANELS[name](session, row)
+        return _every_panel(session, row) | (_PANELS | _LATER)[name](session, row)
 
 
 def show_all(ticket_id: str) -> Shown:
@@ -106,6 +109,7 @@ def _triage(session: Any, row: Ticket) -> Shown:
 
 def _draft(session: Any, row: Ticket) -> Shown:
     draft, agent = drafts.proposed_draft(session, row), auth.agent()
+    is_offered = draft is not None and bool(draft.text)
     held = sending.held_reply(session, row)
     return {
         "held": held,
@@ -119,6 +123,9 @@ def _draft(session: Any, row: Ticket) -> Shown:
         ],
         "chosen_macro": request.args.get("macro"),
         "is_drafting": draft is None and drafts.is_being_drafted(session, row.conversation),
+        "wishes": composing.wishes(desk(), draft) if draft is not None and is_offered else (),
+        "replaceable": None if is_offered else drafts.replaceable_draft(session, row.conversation),
+        "earlier_drafts": drafts.earlier_drafts(session, row),
     }
 
 
@@ -161,6 +168,11 @@ def _fields(session: Any, row: Ticket) -> Shown:
     return {"custom_fields": shown}
 
 
+def _similar(session: Any, row: Ticket) -> Shown:
+    asking = Asking(auth.agent(), desk().taxonomy, desk().now())
+    return {"similar": similar.similar_to(session, auth.agent(), row, asking), "within_days": similar.WITHIN.days}
+
+
 def _other_tickets(session: Any, row: Ticket) -> list[Ticket]:
     """The customer's newest other tickets that the agent may see."""
     filters = TicketFilters(requester=row.requester.public_id)
@@ -168,11 +180,13 @@ def _other_tickets(session: Any, row: Ticket) -> list[Ticket]:
     return [ticket for ticket in page.tickets if ticket.id != row.id][:OTHER_TICKETS]
 
 
-_PANELS: Mapping[str, Callable[[Any, Ticket], Shown]] = {
+_PANELS: dict[str, Callable[[Any, Ticket], Shown]] = {
     "thread": _thread,
     "triage": _triage,
     "draft": _draft,
     "status": _status,
     "fields": _fields,
 }
-PANELS = tuple(_PANELS)
+# What takes longer than all the others: the page asks for it once it is there.
+_LATER: dict[str, Callable[[Any, Ticket], Shown]] = {"similar": _similar}
+PANELS = (*_PANELS, *_LATER)

@@ -75,7 +75,7 @@ def page(ticket_id: str) -> Reply:
     return render_template("console/ticket.html", **console_panels.show_all(ticket_id))
 
 
-@blueprint.get("/<any(thread, triage, draft, status, fields):name>")
+@blueprint.get("/<any(thread, triage, draft, status, fields, similar):name>")
 def panel(ticket_id: str, name: str) -> Reply:
     """One panel; of the conversation with ``before``, only the messages before that one."""
     part = "earlier" if name == "thread" and "before" in request.args else name
@@ -114,7 +114,7 @@ def note_presence(ticket_id: str) -> dict[str, Any]:
 def take_over(ticket_id: str) -> Reply:
     def act(session: Any, row: Ticket) -> None:
         conversation = state.lock_conversation(session, row.conversation_id)
-        _refuse_if_taken(conversation)
+        refuse_if_taken(conversation)
         state.take_over(session, conversation, auth.agent())
 
     return perform(ticket_id, act, panels=("status", "draft"))
@@ -126,7 +126,7 @@ def give_back(ticket_id: str) -> Reply:
 
     def act(session: Any, row: Ticket) -> None:
         conversation = state.lock_conversation(session, row.conversation_id)
-        _refuse_if_taken(conversation)
+        refuse_if_taken(conversation)
         conversations.give_back(session, conversation)
 
     return perform(ticket_id, act, panels=("status", "draft", "thread"))
@@ -168,7 +168,7 @@ def set_field(ticket_id: str, field_key: str) -> Reply:
     """Set a custom field, unless it is no longer what the agent ``saw``. Once more is fine."""
 
     def act(session: Any, row: Ticket) -> None:
-        arguments = {"field": f"{field_key}={_text()}"}
+        arguments = {"field": f"{field_key}={typed_text()}"}
         given = [{"name": "set_field", "arguments": arguments, "expects": request.form.get("saw")}]
         parsed = actions.parse(session, given)
         skipped = actions.apply(session, row, parsed, auth.agent()).skipped
@@ -214,9 +214,9 @@ def reply(ticket_id: str) -> Reply:
         return add_note(ticket_id)
 
     def act(session: Any, row: Ticket) -> None:
-        _refuse_if_taken(state.lock_conversation(session, row.conversation_id))
+        refuse_if_taken(state.lock_conversation(session, row.conversation_id))
         form = request.form
-        new = Outgoing(_text(), macro=form.get("macro") or None, then=form.get("then") or None)
+        new = Outgoing(typed_text(), macro=form.get("macro") or None, then=form.get("then") or None)
         sending.send(desk(), session, auth.agent(), row, new)
 
     return perform(ticket_id, act, panels=("draft", "thread", "status"), typed="reply")
@@ -290,7 +290,7 @@ def add_note(ticket_id: str) -> Reply:
     """A note that only agents see. It has a form and an address of its own: no slip makes a reply of it."""
 
     def act(session: Any, row: Ticket) -> None:
-        drafts.add_note(session, auth.agent(), row, _text())
+        drafts.add_note(session, auth.agent(), row, typed_text())
 
     return perform(ticket_id, act, panels=("draft", "thread"), typed="note")
 
@@ -299,43 +299,17 @@ def add_note(ticket_id: str) -> Reply:
 def use_macro(ticket_id: str, macro_id: str) -> Reply:
     """Put a macro's text below what is in the reply box. What it does is done when that is sent, or now if it has no
     text."""
-    shown: dict[str, Any] = {"typed_reply": _text()}
+    shown: dict[str, Any] = {"typed_reply": typed_text()}
 
     def act(session: Any, row: Ticket) -> None:
         macro = macros.find(session, auth.agent(), macro_id)
         if not macro.text:
             macros.perform(session, auth.agent(), row, macro)
             return
-        texts = (_text().strip(), macros.text_for(macro, row, auth.agent()))
+        texts = (typed_text().strip(), macros.text_for(macro, row, auth.agent()))
         shown.update(typed_reply="\n\n".join(filter(None, texts)), chosen_macro=macro_id)
 
     return perform(ticket_id, act, panels=("draft", "status"), typed="reply", shown=shown)
-
-
-@blueprint.post("/drafts/<public_id:draft_id>/send")
-def send_draft(ticket_id: str, draft_id: str) -> Reply:
-    """Send a draft, edited or not. If a colleague has sent or discarded it, send nothing and keep the text."""
-
-    def act(session: Any, row: Ticket) -> None:
-        _refuse_if_taken(state.lock_conversation(session, row.conversation_id))
-        draft = drafts.access_draft(session, row, draft_id)
-        session.refresh(draft)
-        sent_by_us = draft.agent_id == auth.agent().agent_id and draft.sent_text == _text().strip()
-        if draft.status is not DraftStatus.PROPOSED and not sent_by_us:
-            what = "discarded" if draft.status is DraftStatus.DISCARDED else "sent"
-            raise Conflict(f"This draft has already been {what}. Your text was not sent; it is in the reply box.")
-        if not sent_by_us:
-            sending.send(desk(), session, auth.agent(), row, Outgoing(_text() or draft.text, draft=draft))
-
-    return perform(ticket_id, act, panels=("draft", "thread", "status"), typed="draft")
-
-
-@blueprint.post("/drafts/<public_id:draft_id>/discard")
-def discard_draft(ticket_id: str, draft_id: str) -> Reply:
-    def act(session: Any, row: Ticket) -> None:
-        drafts.discard_draft(session, auth.agent(), row, drafts.access_draft(session, row, draft_id))
-
-    return perform(ticket_id, act, panels=("draft",))
 
 
 @blueprint.post("/triage/<name>")
@@ -375,7 +349,7 @@ def correct_evidence(ticket_id: str, attachment_id: str) -> Reply:
     return perform(ticket_id, act, panels=("thread", "draft"))
 
 
-def _refuse_if_taken(conversation: Conversation) -> None:
+def refuse_if_taken(conversation: Conversation) -> None:
     """Raise `Conflict` if another agent has taken the conversation since this page was loaded. A repeat then counts."""
     seen = request.form.get("taken_by")
     if seen is None or conversation.state is not ConversationState.AGENT or conversation.agent is None:
@@ -437,7 +411,7 @@ def _refusal(failed: AssistantError, panel: str, typed: str | None) -> dict[str,
     """What a panel shows of a refusal: the message, and the text that was typed, in the box that it came from."""
     refusal: dict[str, Any] = {"error": failed.message, "error_in": panel}
     if typed is not None:
-        refusal |= {f"typed_{typed}": _text(), "chosen_macro": request.form.get("macro")}
+        refusal |= {f"typed_{typed}": typed_text(), "chosen_macro": request.form.get("macro")}
     if request.view_args is not None:  # which of several boxes
         refusal |= {
             "typed_draft_id": request.view_args.get("draft_id"),
@@ -458,5 +432,5 @@ def _acts(given: object) -> Action:
     return act
 
 
-def _text() -> str:
+def typed_text() -> str:
     return storable(request.form.get("text", "")).replace("\r\n", "\n")

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from assistant.media.kinds import Risk
-from assistant.models import FileCondition
-from assistant.payloads import Relation
+from assistant.models import Draft, DraftStatus, FileCondition
+from assistant.payloads import Passage, Relation
 from assistant.ports import HandoffReason, Mode
 from assistant.skills.priors import SourceKind
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
-from assistant.text.units import cells_of
+from assistant.text.units import Kind, cells_of, plain, units_of
+from assistant.wording import LANGUAGES, english_name
 
 HANDOFF = {
     HandoffReason.CUSTOMER_ASKED.value: "The customer asked for a person.",
@@ -120,6 +121,39 @@ def action_words(action: Mapping[str, Any], names: Mapping[str, str]) -> str:
 def confidence_word(share: float) -> str:
     """The probability that a draft answers, as a word."""
     return "Sure" if share >= 0.9 else "Likely" if share >= 0.7 else "Unsure"
+
+
+def wish_words(wish: str) -> str:
+    """What an agent can ask for in place of a draft."""
+    return f"In {english_name(wish)}" if wish in LANGUAGES else {"again": "Draft again"}.get(wish, words(wish))
+
+
+def fate_of(draft: Draft) -> str:
+    """What became of a draft."""
+    return _FATES.get(draft.status, words(draft.status.value))
+
+
+_FATES = {
+    DraftStatus.SENT: "Sent as it was",
+    DraftStatus.EDITED: "Sent with changes",
+    DraftStatus.WITHDRAWN: "Overtaken",
+}
+
+
+def insertable(passage: Passage) -> dict[str, Any]:
+    """A passage as it is put into a reply: its text, or a list of steps in it, with where it is from below."""
+    title, url = passage.article_title, passage.url or ""
+    is_linked = url.startswith(("https://", "http://")) and not set("[]()").intersection(title + url)
+    source = f"— [{title}]({url})" if is_linked else f"— {title}"
+    text = plain(passage.text)
+    steps = [unit.text for unit in units_of(passage.text) if unit.kind is Kind.STEPS]
+    return {
+        "title": title,
+        "heading": passage.heading.removeprefix(title).lstrip(" >"),
+        "text": text,
+        "cited": f"{text}\n{source}",
+        "steps": [f"{one}\n{source}" for one in steps],
+    }
 
 
 def words(key: str) -> str:

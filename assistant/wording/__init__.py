@@ -105,6 +105,11 @@ def show_time(at: datetime, tag: str = ENGLISH, zone: tzinfo = UTC) -> str:
     return f"{shown} {name}"
 
 
+def english_name(language: str) -> str:
+    """What a language of `LANGUAGES` is called in the console."""
+    return str(_locale(language).get_display_name(ENGLISH))
+
+
 def plural_category(n: Value, language: str) -> str:
     """The form that a number takes: "one", "few", ..., "other"."""
     return str(_locale(language).plural_form(n))

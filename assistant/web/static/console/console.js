@@ -9,6 +9,7 @@ import "./line.js";
 import "./pasting.js";
 import "./viewer.js";
 import { chooseMacro, write } from "./composer.js";
+import { chooseArticle } from "./inserting.js";
 import { togglePalette } from "./palette.js";
 import { pickRow } from "./picking.js";
 
@@ -86,6 +87,7 @@ const KEYS = {
   r: () => write("reply"),
   n: () => write("note"),
   m: chooseMacro,
+  i: chooseArticle,
   "?": () => document.querySelector("#keys")?.showModal(),
   x: () => pickRow(document.activeElement.closest(".queue tr")),
 };

@@ -57,6 +57,12 @@ class Unauthenticated(AssistantError):
     status = 401
 
 
+class Unbegun(Unauthenticated):
+    """Nobody has begun a session with this token, which is good for one."""
+
+    code = "session_unknown"
+
+
 class NotAllowed(AssistantError):
     code = "forbidden"
     status = 403

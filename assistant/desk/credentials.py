@@ -26,6 +26,9 @@ from assistant.text.folding import address
 
 KEY_PREFIX = "ask_"
 _SEEN_EVERY = timedelta(minutes=5)
+# Fewer, and a password can be guessed by who tries for long: zxcvbn's "safely unguessable" begins here.
+_GUESSES = 10**8
+_LOOKED_AT = 72  # characters: zxcvbn takes no more
 _passwords = PasswordHasher()
 
 
@@ -90,7 +93,7 @@ def _key_hash(secret: str) -> str:
 
 def set_password(session: Session, agent: Agent, password: str, *, one_time: bool = False) -> None:
     """Also reactivates the agent. A one-time password must be changed at the next sign-in."""
-    agent.password_hash = hash_password(password)
+    agent.password_hash = hash_password(password, agent.name, agent.email)
     agent.must_change_password = one_time
     agent.deactivated_at = None
 
@@ -126,7 +129,9 @@ def agent_of_link(session: Session, settings: Settings, token: str) -> Agent:
 
 def choose_password(db: Database, settings: Settings, token: str, *, password: str) -> AgentPrincipal:
     """By a link, which is used up. Raises `NotFound` as `agent_of_link` does."""
-    digest = hash_password(password)
+    with db.read() as session:
+        owner = agent_of_link(session, settings, token)
+    digest = hash_password(password, owner.name, owner.email)
     with db.begin() as session:
         agent = agent_of_link(session, settings, token)
         agent_sessions.end(session, agent.id)
@@ -143,20 +148,26 @@ def _link_subject(agent: Agent) -> str:
 def change_password(db: Database, agent: AgentPrincipal, *, current: str, new: str) -> None:
     """An agent changes their own password; the current one proves who they are. All their sessions end."""
     with db.read() as session:
-        email = session.get_one(Agent, agent.agent_id).email
-    sign_in(db, email=email, password=current)
+        owner = session.get_one(Agent, agent.agent_id)
+    sign_in(db, email=owner.email, password=current)
     if new == current:
         raise Invalid("Choose a password that differs from the current one.", field="new")
-    digest = hash_password(new)
+    digest = hash_password(new, owner.name, owner.email)
     with db.begin() as session:
         row = session.get_one(Agent, agent.agent_id)
         row.password_hash, row.must_change_password = digest, False
         agent_sessions.end(session, row.id)
 
 
-def hash_password(password: str) -> str:
+def hash_password(password: str, *about: str) -> str:
+    """Raises `Invalid` for one that is short or easy to guess, as by what it says ``about`` its owner (zxcvbn)."""
+    from zxcvbn import zxcvbn  # takes a tenth of a second
+
     if len(password) < 10:
         raise Invalid("A password needs at least 10 characters.", field="password")
+    if zxcvbn(password[:_LOOKED_AT], [word for text in about for word in text.split()])["guesses"] < _GUESSES:
+        easy = "This password is easy to guess. Take four or more words that have nothing to do with each other."
+        raise Invalid(easy, field="password")
     return _passwords.hash(password)
 
 

@@ -50,7 +50,7 @@ def add_agent(
     agent = Agent(
         email=email,
         name=name.strip() or email,
-        password_hash=hash_password(password) if password is not None else no_password(),
+        password_hash=hash_password(password, name, email) if password is not None else no_password(),
         role=role,
         team=find_team(session, team_key) if team_key else None,
         must_change_password=must_change_password,

@@ -5,8 +5,12 @@ or several tabs that start at once, still make one session. From then on the ser
 
 | a token | answers |
 |---|---|
-| unknown, expired, revoked, or of another origin | 401: the browser forgets it and begins anew |
+| unknown | 401, ``session_unknown``: the browser keeps it and begins a session with it |
+| expired, revoked, or of another origin | 401: the browser forgets it and begins anew |
 | replaced | valid until `OVERLAP` after the new one was first used: other tabs still hold it |
+
+If an unknown token were forgotten, a tab that asks before another has begun the session would take it from that one too,
+and what that one sends again would come from a second customer.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from sqlalchemy.orm import Session
 from assistant.db import Database, utcnow
 from assistant.desk import people
 from assistant.desk.access import SessionPrincipal
-from assistant.errors import Invalid, NotFound, Unauthenticated
+from assistant.errors import Invalid, NotFound, Unauthenticated, Unbegun
 from assistant.models import Conversation, Customer, CustomerMerge, CustomerNote, Inbox, VerifiedBy, WidgetSession
 from assistant.wording import Notice
 
@@ -106,7 +110,7 @@ def authenticate(db: Database, token: str, *, origin: str | None) -> SessionPrin
     with db.read() as session:
         row = _find(session, token)
         if row is None:
-            raise Unauthenticated("This session is unknown. Begin a new one.")
+            raise Unbegun("This session is unknown. Begin it.")
         _require_valid(row, token, origin)
         is_first_use = row.previous_hash is not None and row.previous_until is None and row.token_hash == _hash(token)
         principal = principal_of(row)

@@ -361,6 +361,33 @@ test("if the session has ended, the message begins a new one", async () => {
   assert.equal(thread.delivery.kind, "sent");
 });
 
+test("a token that no session was begun with is kept for one", async () => {
+  local.set("session", "drawn by another tab");
+  const asked = [];
+  let isBegun = false;
+  serve((path, options) => {
+    if (path === "sessions") {
+      asked.push(JSON.parse(options.body).token);
+      isBegun = true;
+      return json({ token: asked[0] }, { status: 201 });
+    }
+    if (!isBegun) return json({ code: "session_unknown" }, { status: 401 });
+    if (path === "conversations") {
+      const message = { ...customer, client_id: options.body.get("client_id") };
+      const posted = { message, conversation_id: "cnv_1", rejected_files: [] };
+      return json({ conversation: { id: "cnv_1", state: "assistant" }, begun: true, ...posted });
+    }
+    return new Promise(() => {});
+  });
+  const { chat, thread } = open();
+  await chat.resume();
+  assert.equal(local.get("session"), "drawn by another tab");
+  await chat.send({ text: "Hello?", files: [] });
+  await settle();
+  assert.deepEqual(asked, ["drawn by another tab"]);
+  assert.equal(thread.delivery.kind, "sent");
+});
+
 test("if the answer to a session's beginning is lost, the same one is asked for again", async () => {
   const tokens = [];
   serveChat({

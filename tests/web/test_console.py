@@ -21,6 +21,7 @@ from assistant.db import Database, utcnow
 from assistant.desk import agent_sessions, conversations, credentials, drafts, people
 from assistant.desk.access import CustomerPrincipal
 from assistant.desk.desk import Desk
+from assistant.errors import Invalid
 from assistant.models import (
     Agent,
     AgentRole,
@@ -195,6 +196,12 @@ def test_one_time_password_must_be_changed_before_anything_else(client: FlaskCli
     assert submit(client, "/console/password", **form).location == "/console/"
     assert client.get(page).status_code == 200
     assert credentials.sign_in(db, email=eve.email, password="my very own words").name == "Eve"
+
+
+@pytest.mark.parametrize("easy", ["password12", "1234567890", "qwertzuiop", "aaaaaaaaaaaa", "eve.adams@example.org"])
+def test_a_password_that_is_easy_to_guess_is_refused(db: Database, easy: str) -> None:
+    with db.begin() as session, pytest.raises(Invalid, match="easy to guess"):
+        people.add_agent(session, email="eve.adams@example.org", name="Eve Adams", password=easy)
 
 
 def cookie_of(client: FlaskClient) -> str:

@@ -28,6 +28,11 @@ export class Problem extends Error {
     return this.status === 401;
   }
 
+  /** Nobody has begun a session with the token yet, which is good for one. */
+  get isUnbegun() {
+    return this.isEnded && this.code === "session_unknown";
+  }
+
   /** The conversation was erased, or this session may not see it. */
   get isGone() {
     return this.status === 404;

@@ -367,7 +367,8 @@ export class Chat {
       if ((problem.isEnded || problem.isGone) && !isSecondTry) {
         if (problem.isEnded || this.#isOfThis(item)) await this.#gone(problem);
         // Of a session that has ended, or of a conversation that was erased, it begins another.
-        if (problem.isGone || this.#api.token === null) this.#outbox.update(item, { conversation: null, after: null });
+        const isLost = problem.isGone || problem.isUnbegun || this.#api.token === null;
+        if (isLost) this.#outbox.update(item, { conversation: null, after: null });
         return this.#deliver(item, { isSecondTry: true });
       }
       if (problem.isPassing) throw problem;
@@ -650,14 +651,15 @@ export class Chat {
   }
 
   /** The session has ended, or the conversation was erased. */
-  async #gone({ isEnded }) {
+  async #gone({ isEnded, isUnbegun }) {
     const next = isEnded ? this.#nextToken() : null;
     if (next !== null) {
       this.#keepToken(next);
       this.#stream.stop();
       return this.#sync();
     }
-    if (isEnded) this.#forgetSession();
+    if (isUnbegun) this.#isOpen = false;
+    else if (isEnded) this.#forgetSession();
     this.#leave();
     if (!this.#thread.isEmpty) this.#thread.showNotice(t("gone"));
     this.#view.onConnection(true);

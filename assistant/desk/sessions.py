@@ -9,8 +9,8 @@ or several tabs that start at once, still make one session. From then on the ser
 | expired, revoked, or of another origin | 401: the browser forgets it and begins anew |
 | replaced | valid until `OVERLAP` after the new one was first used: other tabs still hold it |
 
-If an unknown token were forgotten, a tab that asks before another has begun the session would take it from that one too,
-and what that one sends again would come from a second customer.
+If an unknown token were forgotten, a tab that asks before another has begun the session would take it from that one,
+too, and what that one sends again would come from a second customer.
 """
 
 from __future__ import annotations

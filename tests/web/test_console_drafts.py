@@ -21,7 +21,7 @@ from assistant.desk.desk import Desk
 from assistant.models import Draft, DraftStatus, Ticket
 from assistant.ports import Capabilities, Mode
 from assistant.runtime import Runtime
-from tests.factories import Persona, make_articles, make_ticket
+from tests.factories import Persona, make_articles, make_ticket, signed_in_client
 from tests.fakes import ScriptedChatModel, fake_capabilities
 from tests.web.test_console import HTMX, as_htmx, error_of, submit, textarea_of
 
@@ -140,7 +140,7 @@ def test_a_model_rewrites_what_the_agent_has_made_of_it_and_what_was_typed_is_ke
     make_app: Callable[..., APIFlask], writing: Runtime, chat_model: ScriptedChatModel, alice: Persona, tmp_path: Path
 ) -> None:
     db, ticket = writing.desk.db, drafted(writing.desk, tmp_path)
-    client = signed_in(make_app(writing), alice)
+    client = signed_in_client(make_app(writing), db, alice)
     before = newest(db, ticket)
     assert {"again", "shorter", "friendlier", "de", "ja"} < wishes_in(client.get(page(ticket)).text)
     typed = f"Dear Maria,\n\n{before.text}"
@@ -165,7 +165,7 @@ def test_a_refused_wish_changes_nothing_and_keeps_what_was_typed(
     make_app: Callable[..., APIFlask], writing: Runtime, chat_model: ScriptedChatModel, alice: Persona, tmp_path: Path
 ) -> None:
     db, ticket = writing.desk.db, drafted(writing.desk, tmp_path)
-    client, before = signed_in(make_app(writing), alice), newest(db, ticket)
+    client, before = signed_in_client(make_app(writing), db, alice), newest(db, ticket)
     chat_model.enqueue(RuntimeError("the model server is gone"))
     refused = ask_for(client, db, ticket, "friendlier", text="My own words.")
     assert "The model gave no answer" in error_of(refused.text)
@@ -186,7 +186,7 @@ def test_what_is_made_too_late_is_not_offered(
 
     chat_model.enqueue(meanwhile)
     before = newest(db, ticket)
-    refused = ask_for(signed_in(make_app(writing), alice), db, ticket, "shorter")
+    refused = ask_for(signed_in_client(make_app(writing), db, alice), db, ticket, "shorter")
     assert (refused.status_code, "moved on" in error_of(refused.text)) == (409, True)
     with db.read() as session:
         assert session.get_one(Draft, before.id).status is DraftStatus.WITHDRAWN
@@ -269,10 +269,3 @@ def test_articles_are_found_for_the_question_and_put_into_the_reply_with_their_s
     assert "Press the start" in whole, "also without scripts"
     assert "reply-text" in whole
     assert sign_in(charlie).get(f"{page(ticket)}/articles", headers=HTMX).status_code == 404
-
-
-def signed_in(app: APIFlask, persona: Persona) -> FlaskClient:
-    client = app.test_client()
-    with client.session_transaction() as session:
-        session["_user_id"], session["_fresh"] = persona.public_id, True
-    return client

@@ -40,6 +40,7 @@ APART: Mapping[str, str] = {
     "api_keys": "of machines",
     "article_versions": "written by agents, for all",
     "articles": "for all",
+    "audit_entries": "what agents did, with random ids",
     "automations": "rules",
     "custom_fields": "settings",
     "embedding_models": "of search",

@@ -2,6 +2,7 @@
 
 from assistant.models.alerts import Alert, AlertKind
 from assistant.models.attention import Attention, MailRefusal, Presence
+from assistant.models.audit import AuditEntry
 from assistant.models.automations import Automation, AutomationRun, RunOutcome, Trigger
 from assistant.models.conversations import (
     Attachment,
@@ -102,6 +103,7 @@ __all__ = [
     "Attachment",
     "AttachmentKind",
     "Attention",
+    "AuditEntry",
     "Author",
     "Automation",
     "AutomationRun",

@@ -14,7 +14,7 @@ from flask import Blueprint, Response, flash, g, redirect, render_template, requ
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
-from assistant.desk import access, agent_sessions, assigning, credentials, people
+from assistant.desk import access, agent_sessions, assigning, audit, credentials, people
 from assistant.errors import AssistantError, Invalid, Unauthenticated
 from assistant.media.files import Upload
 from assistant.text.storable import storable
@@ -23,6 +23,7 @@ from assistant.web import (
     console_admin,
     console_alerts,
     console_articles,
+    console_audit,
     console_customers,
     console_drafts,
     console_knowledge,
@@ -74,6 +75,12 @@ def require_agent() -> BaseResponse | None:
         return _redirect(url_for("console.password"))
     console_roles.require(g.agent, endpoint, request.method)
     return None
+
+
+@blueprint.after_request
+def note_for_audit(response: Response) -> Response:
+    console_audit.note(response)
+    return response
 
 
 @blueprint.after_request
@@ -129,8 +136,11 @@ def sign_in() -> Reply:
     try:
         agent = credentials.sign_in(desk().db, email=storable(email), password=password)
     except Unauthenticated as error:
+        with desk().db.begin() as session:
+            audit.record_refusal(session, email=storable(email), address=request.remote_addr or "unknown")
         return render_template("console/sign_in.html", error=error.message, email=email), 401
     auth.sign_in(agent)
+    g.agent = agent
     return redirect(_safe_next() or url_for("console.queue"))
 
 
@@ -158,6 +168,7 @@ def join(token: str) -> Reply:
     except Invalid as error:
         return render_template("console/password.html", **shown | {"error": error.message}), error.status
     auth.sign_in(principal)
+    g.agent = principal
     return redirect(url_for("console.queue"))
 
 

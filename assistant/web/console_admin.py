@@ -5,6 +5,7 @@ adds its pages, which are of the kinds in `console_pages`.
 from __future__ import annotations
 
 from assistant.web import (
+    console_audit,
     console_fields,
     console_guardrails,
     console_inbox_pages,
@@ -19,6 +20,7 @@ from assistant.web.console_pages import blueprint
 __all__ = ["blueprint"]
 
 SECTIONS = (
+    console_audit,
     console_people,
     console_inbox_pages,
     console_guardrails,

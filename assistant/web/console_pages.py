@@ -31,6 +31,7 @@ PAGES = {
     "console.admin.keys": "API keys",
     "console.admin.heads": "Learned heads",
     "console.admin.mail_settings": "Mail",
+    "console.admin.audit_log": "Audit log",
     "console.admin.system": "System",
 }
 

@@ -17,6 +17,9 @@ from assistant.errors import NotAllowed
 # What concerns nobody but the agent, whatever their role and with a one-time password.
 THEIR_OWN = ("console.password", "console.sign_out", "console.end_sessions")
 _READING = ("GET", "HEAD", "OPTIONS")
+# What the audit log tells besides what needs a rule.
+_NOTED = (*THEIR_OWN, "console.sign_in", "console.join", "console.setup.", "console.macros.")
+_NOTED_READING = ("console.customers.export",)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,14 @@ def may(endpoint: str, method: str = "POST") -> bool:
     """Whether the signed-in agent may."""
     agent: AgentPrincipal | None = g.get("agent")
     return agent is not None and _refusal(agent, endpoint, method) is None
+
+
+def is_noted(endpoint: str, method: str) -> bool:
+    """Whether the audit log says who did it: whatever a rule asks more than an agent for, and signing in."""
+    if endpoint in _NOTED_READING:
+        return True
+    powers = [beginning for rule in _RULES for beginning in rule.endpoints]
+    return method not in _READING and endpoint.startswith((*powers, *_NOTED))
 
 
 def _refusal(agent: AgentPrincipal, endpoint: str, method: str) -> str | None:

@@ -47,7 +47,7 @@ OTHERS = {
     "desk/learning.py": {"head"},
     "desk/macros.py": {"macro"},
     "desk/mail.py": {"mail"},
-    "desk/drafts.py": {"draft"},
+    "desk/drafts.py": {"draft", "old"},
     "desk/people.py": {"agent"},
     "desk/evidence.py": {"row"},
     "desk/queue.py": {"job"},

@@ -50,6 +50,7 @@ NEEDS: list[tuple[str, str, Scope]] = [
     ("get", "/articles/search?query=x", Scope.KNOWLEDGE_READ),
     ("get", "/figures/fig_00000000000000000000", Scope.KNOWLEDGE_READ),
     ("get", "/taxonomy", Scope.TRIAGE),
+    ("get", "/fields", Scope.TICKETS_READ),
 ]
 
 

@@ -107,7 +107,7 @@ def test_no_route_tells_the_log_what_a_customer_sent(
 ) -> None:
     app.config["WTF_CSRF_ENABLED"] = False
     key = bearer(make_key(db))
-    token = Browser(app.test_client()).headers
+    token, agent = Browser(app.test_client()).headers, sign_in(dora)
     log()
     if fault == "storage away":
         folder = Path(settings.attachments_url)
@@ -116,7 +116,7 @@ def test_no_route_tells_the_log_what_a_customer_sent(
     with lasting:
         answers = [
             status
-            for client, headers in ((app.test_client(), key), (app.test_client(), token), (sign_in(dora), {}))
+            for client, headers in ((app.test_client(), key), (app.test_client(), token), (agent, {}))
             for status in every_route(client, app, headers)
         ]
     assert len(answers) > 150

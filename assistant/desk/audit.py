@@ -1,0 +1,46 @@
+"""The audit log: who signed in, changed settings, read or erased a whole customer. Added to, read, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from assistant.desk.access import AgentPrincipal
+from assistant.models import Agent, AuditEntry
+from assistant.text.folding import address as folded
+
+
+def record(
+    session: Session,
+    agent: AgentPrincipal,
+    action: str,
+    *,
+    address: str,
+    subject: str = "",
+    fields: Sequence[str] = (),
+) -> None:
+    """Names of ``fields`` alone are kept: values may be secrets, or customers'."""
+    email = session.get_one(Agent, agent.agent_id).email
+    session.add(AuditEntry(agent=email, action=action, address=address, subject=subject, fields=sorted(fields)))
+
+
+def record_refusal(session: Session, *, email: str, address: str) -> None:
+    """Somebody could not sign in. An address that no agent has is not kept: people type passwords there."""
+    known = session.scalar(select(Agent.email).where(Agent.email == folded(email)))
+    session.add(AuditEntry(agent=known or "unknown", action="sign_in_refused", address=address, subject=""))
+
+
+def entries(
+    session: Session, *, who: str = "", what: str = "", before: int | None = None, limit: int | None = None
+) -> Sequence[AuditEntry]:
+    """The newest first, older than the one with the id ``before``; of one agent, and of actions that begin so."""
+    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
+    if who:
+        query = query.where(AuditEntry.agent == folded(who))
+    if what:
+        query = query.where(AuditEntry.action.startswith(what, autoescape=True))
+    if before is not None:
+        query = query.where(AuditEntry.id < before)
+    return session.scalars(query).all()

@@ -1,0 +1,84 @@
+"""Settings: the audit log; and what of the console's requests goes into it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from flask import Response, g, request, url_for
+
+from assistant.desk import audit
+from assistant.models import AuditEntry
+from assistant.text.storable import storable
+from assistant.web import console_roles
+from assistant.web.console_pages import Cell, Row, To, blueprint, listed
+from assistant.web.context import desk
+from assistant.web.responses import Reply
+
+_PAGE = 100
+_KINDS = {"Everything": "", "Signing in and out": "sign", "Settings": "admin.", "Customers": "customers."}
+_ABOUT = (
+    "Who signed in, changed settings, or exported, erased or merged customers. Entries are added and never changed; "
+    "they hold names of fields, not what was typed."
+)
+_COLUMNS = ("What", "Who", "On what", "Fields", "From", "When")
+
+
+def note(response: Response) -> None:
+    """Put the request into the log, if it was done and somebody may have to answer for it."""
+    endpoint, agent = request.endpoint or "", g.get("agent")
+    if agent is None or response.status_code >= 400 or not console_roles.is_noted(endpoint, request.method):
+        return
+    with desk().db.begin() as session:
+        audit.record(
+            session,
+            agent,
+            endpoint.removeprefix("console."),
+            address=request.remote_addr or "unknown",
+            subject=" ".join(str(value) for value in (request.view_args or {}).values()),
+            fields=[name for name, value in request.form.items() if value and name != "csrf_token"],
+        )
+
+
+@blueprint.get("/audit")
+def audit_log() -> Reply:
+    """A page of the log, or with ``csv`` all of it."""
+    who, what = (storable(request.args.get(name, "")).strip() for name in ("who", "what"))
+    before = request.args.get("before", type=int)
+    as_csv = "csv" in request.args
+    with desk().db.read() as session:
+        limit = None if as_csv else _PAGE + 1
+        found = audit.entries(session, who=who, what=what, before=before, limit=limit)
+    if as_csv:
+        return _csv(found)
+    here = "console.admin.audit_log"
+    return listed(
+        "audit_log",
+        "Audit log",
+        _COLUMNS,
+        [_row(entry, what) for entry in found[:_PAGE]],
+        actions=[
+            *(To(name, url_for(here, what=kind, who=who)) for name, kind in _KINDS.items()),
+            To("As CSV", url_for(here, csv=1, who=who, what=what)),
+        ],
+        about=f"What {who} did." if who else _ABOUT,
+        nothing="Nothing yet.",
+        further=url_for(here, before=found[_PAGE - 1].id, who=who, what=what) if len(found) > _PAGE else None,
+    )
+
+
+def _row(entry: AuditEntry, what: str) -> Row:
+    texts = (entry.agent, entry.subject, ", ".join(entry.fields), entry.address)
+    url = url_for("console.admin.audit_log", who=entry.agent, what=what)
+    return Row(entry.action, [*map(Cell, texts), Cell(at=entry.at.isoformat())], url=url)
+
+
+def _csv(found: Sequence[AuditEntry]) -> Response:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(("At", "Who", "What", "On what", "Fields", "From"))
+    for one in found:
+        writer.writerow((one.at.isoformat(), one.agent, one.action, one.subject, " ".join(one.fields), one.address))
+    headers = {"Content-Disposition": "attachment; filename=audit.csv"}
+    return Response("\ufeff" + out.getvalue(), mimetype="text/csv", headers=headers)

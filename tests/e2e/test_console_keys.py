@@ -146,3 +146,16 @@ def test_a_viewer_is_offered_nothing_that_changes_anything_and_it_fits_a_phone(
         page.keyboard.press(key)
     expect(page.locator("#status .state-agent")).to_have_count(0)
     assert not viewer.complaints
+
+
+def test_a_phone_shows_the_way_to_ones_account_and_words_of_buttons_whole(
+    browser: Browser, office: Office, pictures: Path
+) -> None:
+    page = sign_in(browser, office, pictures, "vera", width=320, height=640).page
+    page.goto(f"{office.server.url}/console/customers")
+    search = page.get_by_role("button", name="Search", exact=True)
+    words = "const words = document.createRange(); words.selectNodeContents(one); return words.getClientRects().length"
+    assert search.evaluate(f"(one) => {{ {words} }}") == 1  # line
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    page.get_by_role("banner").get_by_role("link", name="Vera").click()
+    page.wait_for_url("**/console/account")

@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 
 from assistant.db import Database
 from assistant.desk.desk import Desk
+from assistant.desk.taxonomies import Taxonomies
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
 from assistant.knowledge import articles as knowledge
 from assistant.knowledge import figures, sources
@@ -435,7 +436,7 @@ def test_an_article_has_the_one_product_that_its_title_or_opening_names(desk: De
     assert _products(desk) == expected
     assert sources.sync(desk, source.id).unchanged == 5
     fewer = dataclasses.replace(desk.taxonomy, products=desk.taxonomy.products[1:])
-    report = sources.sync(dataclasses.replace(desk, taxonomy=fewer), source.id)
+    report = sources.sync(dataclasses.replace(desk, taxonomies=Taxonomies(desk.db, fewer)), source.id)
     assert report.updated == 5, "other products, other answers to what an article is about"
     assert _products(desk)["title.md"] != "brewmaster-300"
 

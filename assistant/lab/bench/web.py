@@ -32,8 +32,8 @@ from sqlalchemy import event
 from assistant import sample
 from assistant.app import create_app
 from assistant.db import Database, current_revision
-from assistant.desk import credentials, people
-from assistant.desk.access import Scope
+from assistant.desk import agent_sessions, credentials, people
+from assistant.desk.access import AgentPrincipal, Scope
 from assistant.errors import Invalid, NotReady
 from assistant.lab.bench.filling import fill
 from assistant.models import AgentRole
@@ -185,9 +185,11 @@ class Asked:
             agent = people.add_agent(
                 session, email="bench@example.org", name="Bench", password=None, role=AgentRole.ADMIN
             )
+            admin = AgentPrincipal.of(agent)
+            token = agent_sessions.begin(session, admin, address="127.0.0.1", browser="bench")
         self.bearer = {"Authorization": f"Bearer {key}"}
         with self._client.session_transaction() as cookie:
-            cookie["_user_id"], cookie["_fresh"] = agent.public_id, True
+            cookie["_user_id"], cookie["_fresh"] = token, True
         session_cookie = self._client.get_cookie("session")
         self._cookie = {"Cookie": f"session={session_cookie.value}"} if session_cookie is not None else {}
 

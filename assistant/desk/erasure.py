@@ -53,7 +53,7 @@ APART: Mapping[str, str] = {
     "passage_figures": "of articles",
     "passages": "of articles",
     "photo_hashes": "of photos; those of photos that nobody has sent any more are removed",
-    "report_counts": "counts",
+    "report_counts": "counts, some by the codes of faults that customers wrote; they do not say whose",
     "report_states": "of reports",
     "saved_views": "searches of agents",
     "sla_policies": "rules",

@@ -18,7 +18,7 @@ from math import log2
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, select
+from sqlalchemy import ColumnElement, and_, case, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from assistant.desk import feed, inboxes, queue
@@ -47,11 +47,13 @@ from assistant.models import (
     TriageResult,
 )
 from assistant.ports import WorkPriority
+from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
+from assistant.text.mail import own_words
 
 ROLL_UP = "roll_up"
 EVERY = timedelta(minutes=10)
 # Raised where something else is counted: then all days are counted again.
-REVISION = 2
+REVISION = 3
 # Whoever does not come back within this time has not come back.
 COMES_BACK_WITHIN = timedelta(hours=72)
 _BINS = 10
@@ -80,6 +82,7 @@ class Measure(StrEnum):
     SLA = "sla"  # "first_response:met", ":missed"
     OUTCOME = "outcome"  # `Outcome`
     HANDOFF = "handoff"  # by its reason
+    FAULT = "fault"  # "brewmaster-300|code|E21", "brewmaster-300|category|device_fault"
     DRAFT = "draft"  # by its status
     DRAFT_RATING = "draft_rating"  # by an agent: "helpful", "not_helpful"
     EDIT = "edit"  # share of words changed, in tenths; the share
@@ -210,7 +213,7 @@ def count_next(desk: Desk) -> int:
     with desk.db.read() as session:
         state = session.scalars(select(ReportState)).one()
         day = date.fromisoformat(state.waiting[-1]) if state.waiting else None
-        rows = count_day(session, day, state.zone, now=desk.now()) if day is not None else []
+        rows = count_day(session, day, state.zone, desk.taxonomy, now=desk.now()) if day is not None else []
     with desk.db.begin() as session:
         state = session.scalars(select(ReportState).with_for_update()).one()
         if day is not None and day.isoformat() in state.waiting:
@@ -239,7 +242,7 @@ class _Tally:
             entry[1] += total
 
 
-def count_day(session: Session, day: date, zone: str, *, now: datetime) -> list[dict[str, Any]]:
+def count_day(session: Session, day: date, zone: str, taxonomy: Taxonomy, *, now: datetime) -> list[dict[str, Any]]:
     """The rows of `ReportCount` about the tickets that were opened on this day."""
     begin, end = (datetime.combine(one, time.min, ZoneInfo(zone)) for one in (day, day + timedelta(days=1)))
     opened = and_(Ticket.created_at >= begin, Ticket.created_at < end)
@@ -259,7 +262,9 @@ def count_day(session: Session, day: date, zone: str, *, now: datetime) -> list[
         _count_draft(tally, of[draft.ticket_id], draft)
     for decision in session.execute(_decisions().where(opened)):
         _count_decision(tally, of[decision.ticket_id], decision)
-    _count_photos(session, tally, opened, of)
+    read = _count_photos(session, tally, opened, of)
+    for ticket in tickets:
+        _count_faults(tally, ticket, [*_told(ticket, said[ticket.conversation_id]), *read[ticket.id]], taxonomy)
     return [
         {
             "day": day,
@@ -282,6 +287,7 @@ def _tickets() -> Any:
             Ticket.created_at,
             Ticket.solved_at,
             Ticket.status,
+            Ticket.subject,
             Ticket.priority,
             Ticket.category,
             Ticket.product,
@@ -310,6 +316,7 @@ def _messages() -> Any:
             Message.courtesy,
             Message.notices,
             Message.created_at,
+            case((Message.author == Author.CUSTOMER, Message.text), else_=None).label("text"),
             Agent.public_id.label("agent"),
         )
         .join(Ticket, Ticket.conversation_id == Message.conversation_id)
@@ -358,6 +365,21 @@ def _count_ticket(tally: _Tally, ticket: Any, zone: str) -> None:
         tally.add(of, Measure.AGENT_SOLVED, ticket.agent if is_solved else None)
         if ticket.score is not None:
             tally.add(of, Measure.AGENT_RATING, ticket.agent, ticket.score)
+
+
+def _told(ticket: Any, said: Sequence[Any]) -> Iterator[str]:
+    """What its customer wrote."""
+    yield ticket.subject
+    yield from (own_words(message.text) for message in said if message.text)
+
+
+def _count_faults(tally: _Tally, ticket: Any, texts: Sequence[str], taxonomy: Taxonomy) -> None:
+    if ticket.product in (None, NO_PRODUCT):
+        return
+    of = (ticket.inbox_id, ticket.team_id)
+    for code in taxonomy.codes_in(texts):
+        tally.add(of, Measure.FAULT, f"{ticket.product}|code|{code}")
+    tally.add(of, Measure.FAULT, f"{ticket.product}|category|{ticket.category}" if ticket.category else None)
 
 
 def _count_talk(tally: _Tally, ticket: Any, said: Sequence[Any], *, now: datetime) -> None:
@@ -440,8 +462,11 @@ def _count_decision(tally: _Tally, of: _Of, decision: Any) -> None:
     tally.add(of, Measure.PROBABILITY, key, decision.probability)
 
 
-def _count_photos(session: Session, tally: _Tally, opened: ColumnElement[bool], of: dict[int, _Of]) -> None:
-    """Photos that were read, and what agents corrected in them, here or everywhere."""
+def _count_photos(
+    session: Session, tally: _Tally, opened: ColumnElement[bool], of: dict[int, _Of]
+) -> dict[int, list[str]]:
+    """Photos that were read, and what agents corrected in them, here or everywhere. Returns the words of each ticket's
+    photos."""
     sent = (
         select(Ticket.id, Ticket.conversation_id, Attachment.sha256)
         .join(Message, Message.conversation_id == Ticket.conversation_id)
@@ -455,6 +480,7 @@ def _count_photos(session: Session, tally: _Tally, opened: ColumnElement[bool], 
     for sha in _portions(sorted(shas), 500):
         for evidence in session.scalars(select(Evidence).where(Evidence.sha256.in_(sha)).order_by(Evidence.id)):
             read[evidence.sha256].append(evidence)
+    words: dict[int, list[str]] = defaultdict(list)
     for ticket_id, conversation_id, sha256 in photos:
         if not read[sha256]:
             continue
@@ -464,6 +490,14 @@ def _count_photos(session: Session, tally: _Tally, opened: ColumnElement[bool], 
             tally.add(of[ticket_id], Measure.PHOTO, "corrected")
             for name in sorted(set().union(*(_corrected(one) for one in counts))):
                 tally.add(of[ticket_id], Measure.PHOTO, f"field:{name}")
+        words[ticket_id] += _words(counts or [one for one in read[sha256] if not one.corrects])
+    return words
+
+
+def _words(readings: Sequence[Evidence]) -> list[str]:
+    """Those of the newest reading, or of the one that was corrected for this conversation."""
+    best = max(readings, key=lambda one: (one.conversation_id is not None, one.id), default=None)
+    return [str(line.get("text") or "") for line in best.visible_text] if best is not None else []
 
 
 def _portions(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:

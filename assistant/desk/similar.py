@@ -7,7 +7,7 @@ told of tickets that they may not see.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,14 +21,10 @@ from assistant.desk.conditions import Asking, Condition, Operator
 from assistant.desk.evidence import evidence_of, photos_of, to_value
 from assistant.models import Attachment, Author, Message, MessageVisibility, Ticket
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
-from assistant.text.identifiers import certain
 
 WITHIN = timedelta(days=7)
-# Longer identifiers are serial and order numbers, which no two tickets share.
-_LONGEST_CODE = 6
 _COUNTED, _LISTED, _PHOTOS = 1000, 4, 6
 _READ = 50  # of a ticket's newest messages
-_MOST_CODES = 3
 
 
 @dataclass(frozen=True)
@@ -86,16 +82,6 @@ def similar_to(session: Session, agent: AgentPrincipal, ticket: Ticket, asking: 
     return Similar(fault, len(ids), newest, photos_alike)
 
 
-def codes_in(texts: Iterable[str], taxonomy: Taxonomy) -> list[str]:
-    """Canonical codes in texts, those first that most of them have. Names of products are none."""
-    counts: dict[str, int] = {}
-    for text in texts:
-        for code in certain(taxonomy.without_products(text)):
-            if len(code) <= _LONGEST_CODE:
-                counts[code] = counts.get(code, 0) + 1
-    return sorted(counts, key=lambda code: (-counts[code], code))
-
-
 def _said(ticket: Ticket) -> Any:
     said = select(Message).where(
         Message.conversation_id == ticket.conversation_id,
@@ -112,7 +98,7 @@ def _fault(
         return None
     read = [to_value(row) for row in evidence_of(session, photos).values()]
     texts = [ticket.subject, *(one.new_text for one in messages), *(one.text for one in read)]
-    codes = codes_in(texts, taxonomy)[:_MOST_CODES]
+    codes = taxonomy.codes_in(texts)
     if not codes and ticket.category is None:
         return None
     return Fault(ticket.product, tuple(codes), ticket.category)

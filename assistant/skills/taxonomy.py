@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assistant import sample
 from assistant.errors import NotReady
+from assistant.text.identifiers import certain
 from assistant.text.names import Names
 
 # The option for "not about any of our products". No product may have this key.
 NO_PRODUCT = "none"
+# Longer identifiers are serial and order numbers, which no two tickets share.
+_LONGEST_CODE = 6
+_MOST_CODES = 3
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,15 @@ class Taxonomy:
     def without_products(self, text: str) -> str:
         """The text without names of products."""
         return self._names.find(text).rest
+
+    def codes_in(self, texts: Iterable[str]) -> list[str]:
+        """Up to three canonical codes in texts, those first that most of them have. Names of products are none."""
+        counts: dict[str, int] = {}
+        for text in texts:
+            for code in certain(self.without_products(text)):
+                if len(code) <= _LONGEST_CODE:
+                    counts[code] = counts.get(code, 0) + 1
+        return sorted(counts, key=lambda code: (-counts[code], code))[:_MOST_CODES]
 
     def product_named(self, title: str, opening: str) -> str | None:
         """The key of the only product in an article's title or, if the title has none, in its opening."""

@@ -88,7 +88,7 @@ def volume(session: Any, asked: Asked) -> Page:
     return Page(
         tiles,
         (
-            _series("opened", "Opened", asked, [("Opened", {day: one[0] for day, one in days.items()})]),
+            over_time("opened", "Opened", asked, [("Opened", {day: one[0] for day, one in days.items()})]),
             _hours(counts[Measure.HOUR]),
             _ranking("category", "By category", counts[Measure.CATEGORY], lambda key: _label("category", key)),
             _ranking("product", "By product", counts[Measure.PRODUCT], lambda key: _label("product", key)),
@@ -128,7 +128,7 @@ def times(session: Any, asked: Asked) -> Page:
             *(_durations(one.value, name, counts[one]) for one, name in _TIMES.items()),
             _targets(counts[Measure.SLA]),
             _ages(ages),
-            _series(
+            over_time(
                 "backlog",
                 "Not solved",
                 asked,
@@ -312,7 +312,7 @@ def _outcomes_by_day(session: Any, asked: Asked) -> Figure:
         (name, {day: sum(counts.get(one, 0) for one in keys) for day, counts in found.items()})
         for name, keys in groups.items()
     ]
-    return _series("outcomes-by-day", "The same over time", asked, series)
+    return over_time("outcomes-by-day", "The same over time", asked, series)
 
 
 def _top_gaps(session: Any) -> Figure:
@@ -432,7 +432,7 @@ def agents(session: Any, asked: Asked) -> Page:
 # Parts
 
 
-def _series(
+def over_time(
     key: str,
     title: str,
     asked: Asked,

@@ -9,15 +9,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, render_template, request
 
 from assistant.desk import inboxes, people, reports, rollup
+from assistant.desk.outbreaks import BEFORE, RECENT
 from assistant.desk.reports import Asked
 from assistant.errors import NotFound
-from assistant.web import console_figures, console_roles
+from assistant.web import console_figures, console_outbreaks, console_roles
 from assistant.web.console_figures import Cell, Page
 from assistant.web.context import desk
 from assistant.web.responses import Reply
@@ -30,6 +32,7 @@ PAGES = {
     "console.reports.answers": "Answers",
     "console.reports.triage": "Triage",
     "console.reports.agents": "Agents",
+    "console.reports.outbreaks": "Outbreaks",
 }
 PERIODS = (7, 28, 90, 365)
 _LONGEST = 3 * 366  # days
@@ -38,7 +41,7 @@ _STALE = timedelta(minutes=1)
 
 @blueprint.get("")
 def volume() -> Reply:
-    return _page("volume", console_figures.volume)
+    return _page("volume", _volume)
 
 
 @blueprint.get("/times")
@@ -61,6 +64,43 @@ def agents() -> Reply:
     return _page("agents", console_figures.agents)
 
 
+@blueprint.get("/outbreaks")
+def outbreaks() -> Reply:
+    """What comes up much more often than it used to, with its tickets."""
+    with desk().db.read() as session:
+        counted_at, left, _ = reports.progress(session)
+        shown = console_outbreaks.shown(session)
+    _count_again(counted_at)
+    return render_template(
+        "console/outbreaks.html",
+        pages=_pages(),
+        here="console.reports.outbreaks",
+        outbreaks=shown,
+        recent=RECENT,
+        before=BEFORE,
+        counted_at=counted_at,
+        left=left,
+    )
+
+
+def _volume(session: Any, asked: Asked) -> Page:
+    page = console_figures.volume(session, asked)
+    if not console_roles.may("console.reports.outbreaks", "GET"):
+        return page
+    return replace(page, figures=(*page.figures, console_outbreaks.top(session)))
+
+
+def _pages() -> dict[str, str]:
+    return {endpoint: name for endpoint, name in PAGES.items() if console_roles.may(endpoint, "GET")}
+
+
+def _count_again(counted_at: datetime | None) -> None:
+    """Have what has changed counted, unless it was just now."""
+    if counted_at is None or desk().now() - counted_at > _STALE:
+        with desk().db.begin() as session:
+            rollup.request(session)
+
+
 def _page(here: str, made: Callable[[Any, Asked], Page]) -> Reply:
     """A page, or with ``csv`` the table of one of its figures."""
     with desk().db.read() as session:
@@ -69,12 +109,10 @@ def _page(here: str, made: Callable[[Any, Asked], Page]) -> Reply:
         page = made(session, asked)
     if key := request.args.get("csv"):
         return _csv(page, key, asked)
-    if counted_at is None or desk().now() - counted_at > _STALE:
-        with desk().db.begin() as session:
-            rollup.request(session)
+    _count_again(counted_at)
     return render_template(
         "console/reports.html",
-        pages={endpoint: name for endpoint, name in PAGES.items() if console_roles.may(endpoint, "GET")},
+        pages=_pages(),
         here=f"console.reports.{here}",
         asked=asked,
         chosen=_chosen(asked, choices),

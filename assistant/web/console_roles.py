@@ -54,6 +54,11 @@ _RULES = (
         "Only admins can export or erase what is known of a customer.",
     ),
     _Rule(("console.reports.agents",), lambda agent: agent.leads, "What each agent did is for leads and admins."),
+    _Rule(
+        ("console.reports.outbreaks",),
+        lambda agent: agent.leads,
+        "Outbreaks, with tickets of all teams, are for leads and admins.",
+    ),
 )
 _READ_ONLY = "You may read everything here, but change nothing. Ask an admin for another role."
 

@@ -31,7 +31,7 @@ ADMINS_CHANGE = (
     "console.knowledge.add_", "console.knowledge.sync_", "console.knowledge.set_", "console.knowledge.remove_",
 )  # fmt: skip
 LEADS_ONLY = (
-    "console.reports.agents", "console.customers.merge", "console.customers.undo_merge",
+    "console.reports.agents", "console.reports.outbreaks", "console.customers.merge", "console.customers.undo_merge",
     "console.articles.publish", "console.articles.withdraw", "console.articles.remove",
 )  # fmt: skip
 FOR_ALL = (

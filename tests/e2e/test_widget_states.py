@@ -179,7 +179,8 @@ def test_files_come_by_every_way_and_an_upload_can_be_stopped(
     expect(chips).to_have_count(3)
 
     customer.page.route(SENT, never)
-    chat.locator("#send").click()
+    with customer.page.expect_request(SENT):
+        chat.locator("#send").click()
     bars = chat.locator(".entry.customer progress:visible")
     expect(bars).to_have_count(3)
     customer.picture("uploading")

@@ -514,7 +514,11 @@ def test_pages_fit_a_phone(browser: Browser, server: Server, pictures: Path, pat
 
 def test_an_agent_can_work_on_a_phone(browser: Browser, server: Server, pictures: Path) -> None:
     phone = Witness(browser, pictures, width=390, height=800)
-    ask(phone.context.request, server, "My coffee machine shows E21. What can I do?")
+    question = (
+        "My coffee machine BrewMaster 300 shows E21, although I have done all that is in its manual. What can I do?"
+    )
+    for _ in range(2):
+        ask(phone.context.request, server, question)
     sign_in(phone, server)
     page = phone.page
     page.goto(f"{server.url}/console/?tab=all")
@@ -523,6 +527,7 @@ def test_an_agent_can_work_on_a_phone(browser: Browser, server: Server, pictures
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.locator(".queue .main-cell a").first.click()
     expect(page.locator("#triage .field")).to_have_count(8)
+    expect(page.locator("#similar .other").first).to_be_visible()
     phone.picture("phone-console-ticket")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert phone.complaints == []

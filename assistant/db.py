@@ -14,12 +14,13 @@ import secrets
 import sqlite3
 import tempfile
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any, ClassVar
 
 from alembic import command
@@ -119,6 +120,57 @@ def announce(session: Session, topic: str) -> None:
     session.info.setdefault("topics", set()).add(topic)
 
 
+class _Turns:
+    """Who writes next: whoever has waited longest.
+
+    SQLite lets go first whoever tries at the right moment, and its tries become rarer with time: beside a stream of
+    short transactions some wait for ever. Orders the threads of this process; others compete as they always did.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._waiting: deque[threading.Event] = deque()
+        self._is_taken = False
+        self._has_begun = False
+
+    @contextmanager
+    def take(self, within: float) -> Iterator[float]:
+        """Hold the turn; yields how many of the seconds are left. Raises `Unavailable` if they are over before."""
+        ends_at = monotonic() + within
+        self._wait(within)
+        try:
+            yield max(0.0, ends_at - monotonic())
+        finally:
+            self._hand_on()
+
+    def begun(self) -> None:
+        """Whoever holds the turn waits for no other process any more."""
+        self._has_begun = True
+
+    def _wait(self, within: float) -> None:
+        with self._guard:
+            if not self._is_taken:
+                self._is_taken = True
+                return
+            mine = threading.Event()
+            self._waiting.append(mine)
+        if mine.wait(within):
+            return
+        with self._guard:
+            if mine.is_set():  # it came at the last moment
+                return
+            self._waiting.remove(mine)
+            raise unavailable("database_crowded" if self._has_begun else "database_locked")
+
+    def _hand_on(self) -> None:
+        with self._guard:
+            self._has_begun = False
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._is_taken = False
+
+
 class Database:
     """A connection pool and its transactions. Thread-safe. Close it when done."""
 
@@ -126,6 +178,7 @@ class Database:
         self.engine = _create_engine(url, echo=echo)
         self.changes = Changes()
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._turns = _Turns() if self.is_sqlite else None
         self._is_damaged = False
         event.listen(self.engine, "handle_error", self._note_damage)
 
@@ -136,13 +189,24 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """A write transaction: commits at the end of the block, rolls back if it raises."""
-        with self._sessions() as session:
-            session.connection(execution_options={"write": True})
+        with self._writing() as session:
             yield session
             session.commit()
             topics = session.info.pop("topics", None)
         if topics:
             self.changes.publish(topics)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        if self._turns is None:
+            with self._sessions() as session:
+                session.connection(execution_options={"write": True})
+                yield session
+            return
+        with self._turns.take(patience.get()) as left, self._sessions() as session:
+            session.connection(execution_options={"write": True, "patience": left})
+            self._turns.begun()
+            yield session
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -163,8 +227,8 @@ class Database:
             if file := self.engine.url.database:
                 with tempfile.TemporaryFile(dir=Path(file).parent) as probe:
                     probe.write(bytes(_PROBE))
-            with self._sessions() as session:
-                session.connection(execution_options={"write": True})
+            with self._writing():
+                pass
         else:
             with self._sessions() as session:
                 if session.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
@@ -360,16 +424,16 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     # cost was lost in the noise of a busy machine: 0.65 to 2.05 times the posts a second of NORMAL, median 1.0.
     durable = ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "checkpoint_fullfsync=ON")
     # What is deleted is overwritten: most builds do so by themselves.
-    for pragma in (_busy_timeout(), *durable, "foreign_keys=ON", "secure_delete=ON"):
+    for pragma in (_busy_timeout(patience.get()), *durable, "foreign_keys=ON", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get("write", False)
-    connection.exec_driver_sql(f"PRAGMA {_busy_timeout()}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    options = connection.get_execution_options()
+    connection.exec_driver_sql(f"PRAGMA {_busy_timeout(options.get('patience', patience.get()))}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("write", False) else "BEGIN")
 
 
-def _busy_timeout() -> str:
-    return f"busy_timeout={round(patience.get() * 1000)}"
+def _busy_timeout(seconds: float) -> str:
+    return f"busy_timeout={round(seconds * 1000)}"

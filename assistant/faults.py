@@ -26,6 +26,10 @@ log = structlog.get_logger(__name__)
 # By cause: what clients are told, and what operators are told beside it.
 _SENTENCES = {
     "database_locked": ("The database is locked by another program.", "End it, or wait for it."),
+    "database_crowded": (
+        "The database has more changes to make than it can.",
+        "If that stays so, move to PostgreSQL, or let clients send less at once.",
+    ),
     "database_busy": ("The database has no free connection.", "Allow more connections, or start fewer processes."),
     "database_away": ("The database does not respond.", "Start it, and check ASSISTANT_DATABASE_URL."),
     "database_unreadable": ("The database cannot be opened.", "Check the owner and folder of its file."),

@@ -1,13 +1,16 @@
 // A panel is replaced whole when it is renewed. The old element takes what it was waiting for with it: a change that was
 // announced between a request and its response would never be shown, so the new element asks again; and what was sent
-// from the old one would be answered there, where nobody sees it, so the answer goes to the new one.
+// from the old one would be answered there, where nobody sees it, so the answer goes to the new one. A renewal that
+// failed is tried again: nothing else may happen for hours.
 
 const FROM_STREAM = /([\w-]+) from:#live/g;
+const AGAIN_AFTER = 3_000; // milliseconds
 const live = document.querySelector("#live");
 const announcedAt = new Map();
 const askedAt = new WeakMap();
 
-const panels = () => [...document.querySelectorAll('[hx-trigger*="from:#live"]')];
+const PANEL = '[hx-trigger*="from:#live"]';
+const panels = () => [...document.querySelectorAll(PANEL)];
 const changesShownIn = (panel) => [...panel.getAttribute("hx-trigger").matchAll(FROM_STREAM)].map(([, name]) => name);
 const renew = (panel) => window.htmx.trigger(panel, "renew");
 
@@ -21,15 +24,30 @@ for (const name of new Set(panels().flatMap(changesShownIn))) {
 }
 
 let shown = new Set(panels());
+// Responses that arrive together are swapped in turns: whose a new panel is, nobody says, so the oldest of them counts.
+const swapping = new Map();
 document.addEventListener("htmx:before:request", ({ detail }) => askedAt.set(detail.ctx, performance.now()));
 document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
   if (ctx.target?.id && !ctx.target.isConnected) ctx.target = document.getElementById(ctx.target.id) ?? ctx.target;
 });
-document.addEventListener("htmx:after:swap", ({ detail }) => {
-  const asked = askedAt.get(detail.ctx);
+document.addEventListener("htmx:before:swap", ({ detail: { ctx } }) => swapping.set(ctx, askedAt.get(ctx)));
+document.addEventListener("htmx:after:swap", () => {
+  const asked = Math.min(...swapping.values());
   const replaced = panels().filter((panel) => !shown.has(panel));
   shown = new Set(panels());
   for (const panel of replaced) {
     if (changesShownIn(panel).some((name) => announcedAt.get(name) > asked)) renew(panel);
   }
 });
+document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => swapping.delete(ctx));
+
+function tryAgain({ detail: { ctx } }) {
+  const panel = ctx?.request?.method === "GET" && ctx.sourceElement.matches(PANEL) ? ctx.sourceElement.id : "";
+  if (!panel || ctx.response?.status < 500) return;
+  setTimeout(() => {
+    const now = document.getElementById(panel);
+    if (now) renew(now);
+  }, AGAIN_AFTER);
+}
+document.addEventListener("htmx:response:error", tryAgain);
+document.addEventListener("htmx:error", tryAgain);

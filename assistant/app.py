@@ -101,8 +101,11 @@ def create_app(runtime: Runtime) -> APIFlask:
 
 def _configuration(settings: Settings) -> dict[str, Any]:
     max_text, max_form = bodies.limits(settings)
+    key, *previous = settings.signing_keys()
     return {
-        "SECRET_KEY": settings.signing_key(),
+        "SECRET_KEY": key,
+        "SECRET_KEY_FALLBACKS": previous,
+        "WTF_CSRF_SECRET_KEY": [*reversed(previous), key],  # the last one signs
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
         "SESSION_COOKIE_SECURE": settings.base_url.startswith("https://"),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from assistant import engine
 from assistant.checks import Check, Status
 from assistant.db import Database, check, current_revision, patience
-from assistant.desk import inboxes, queue
+from assistant.desk import inboxes, queue, sealing
 from assistant.errors import AssistantError
 from assistant.faults import advice, passing_fault
 from assistant.knowledge import embedding
@@ -98,6 +98,7 @@ def _database(settings: Settings) -> Iterator[Check]:
             yield _queue(database)
             yield from _embedder(database)
             yield from _inboxes(database, settings)
+            yield _secrets(database, settings)
     finally:
         database.close()
 
@@ -136,6 +137,15 @@ def _inboxes(database: Database, settings: Settings) -> Iterator[Check]:
     yield from (Check("inboxes", "warn", problem, advice) for problem, advice in found)
     if not found:
         yield Check("inboxes", "ok", ", ".join(sorted(known)))
+
+
+def _secrets(database: Database, settings: Settings) -> Check:
+    with database.read() as session:
+        stale = sealing.count_stale(session, settings)
+    if stale:
+        advice = "Run: assistant secrets reencrypt"
+        return Check("secrets", "warn", f"{stale} stored ones are not encrypted with the secret key in use", advice)
+    return Check("secrets", "ok", "stored ones are encrypted with the secret key in use")
 
 
 def _sqlite(settings: Settings) -> Iterator[Check]:

@@ -28,6 +28,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from assistant.errors import NotReady
+
 PREFIX = "ASSISTANT_"
 CONFIG_VARIABLE = "ASSISTANT_CONFIG"
 DEFAULT_CONFIG = "assistant.toml"
@@ -38,7 +40,9 @@ _PORTS = {"http": 80, "https": 443}
 class Settings(BaseSettings):
     """One field, one environment variable: ``data_dir`` is ``ASSISTANT_DATA_DIR``. The environment wins over TOML."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", protected_namespaces=())
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", protected_namespaces=(), hide_input_in_errors=True
+    )
 
     company: str = Field("Our shop", description="Name shown to customers in the widget and in written answers.")
     data_dir: Path = Field(Path("var"), description="Folder for all data.")
@@ -51,7 +55,12 @@ class Settings(BaseSettings):
         description="Where attachments are stored: a folder or `s3://bucket/prefix` (default: in the data folder).",
     )
     secret_key: SecretStr | None = Field(
-        None, description="Signs sessions and widget tokens (default: generated and stored in the data folder)."
+        None,
+        description="Signs sessions and links, and encrypts stored secrets (default: generated and stored in the data folder).",
+    )
+    previous_secret_keys: Annotated[list[SecretStr], NoDecode] = Field(
+        default_factory=list,
+        description="Secret keys of before, separated by commas (or a JSON list): what they signed and encrypted stays valid.",
     )
     host: str = Field("127.0.0.1", description="Address that `serve` listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that `serve` listens on.")
@@ -217,7 +226,7 @@ class Settings(BaseSettings):
         "info", description="Log level. `debug` also logs the messages of unexpected errors, which may quote customers."
     )
 
-    @field_validator("trusted_proxies", "widget_origins", mode="before")
+    @field_validator("previous_secret_keys", "trusted_proxies", "widget_origins", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
         """From the environment: separated by commas, or a JSON list."""
@@ -269,6 +278,15 @@ class Settings(BaseSettings):
         if value is not None and len(value.get_secret_value().strip()) < _SHORTEST_SECRET:
             advice = "Take the output of `openssl rand -hex 32`, or omit it: one is generated"
             raise ValueError(f"is shorter than {_SHORTEST_SECRET} characters, so it can be guessed. {advice}")
+        return value
+
+    @field_validator("previous_secret_keys")
+    @classmethod
+    def _previous_secrets(cls, value: list[SecretStr]) -> list[SecretStr]:
+        for number, secret in enumerate(value, 1):
+            if len(secret.get_secret_value()) < _SHORTEST_SECRET:
+                advice = "Give each as it was when it was in use, or leave it out"
+                raise ValueError(f"number {number} is shorter than {_SHORTEST_SECRET} characters. {advice}")
         return value
 
     @field_validator("smtp_url")
@@ -357,7 +375,9 @@ class Settings(BaseSettings):
         return named if named.display_name else Address(" ".join(self.company.split()), addr_spec=named.addr_spec)
 
     def signing_key(self) -> str:
-        """The configured signing secret, or one generated on first use, readable by its owner only."""
+        """The configured secret key, or one generated on first use, readable by its owner only.
+
+        Raises `NotReady` if the generated one was damaged."""
         if self.secret_key is not None:
             return self.secret_key.get_secret_value()
         path = self.data_dir / "secret.key"
@@ -369,7 +389,17 @@ class Settings(BaseSettings):
                 file.flush()
                 with suppress(FileExistsError):
                     os.link(file.name, path)
-        return path.read_text().strip()
+        key = path.read_text().strip()
+        if len(key) < _SHORTEST_SECRET:
+            raise NotReady(
+                "secret.key in the data folder is damaged: it is empty or too short. Put it back from a backup, or "
+                "delete it to have a new one made: everybody signs in anew then, and stored secrets are lost."
+            )
+        return key
+
+    def signing_keys(self) -> tuple[str, ...]:
+        """All that may have signed or encrypted something, the one in use first. Raises as `signing_key` does."""
+        return self.signing_key(), *(key.get_secret_value() for key in self.previous_secret_keys)
 
 
 def _address(text: str) -> Address | None:

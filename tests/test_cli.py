@@ -14,7 +14,7 @@ from assistant.cli.common import migrated, one_line, progress_bar
 from assistant.desk.access import Scope
 from assistant.desk.inboxes import default, valid_secrets
 from assistant.models import HeadState, TriageHead
-from assistant.settings import CONFIG_VARIABLE, PREFIX
+from assistant.settings import CONFIG_VARIABLE, PREFIX, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ def test_a_tower_that_has_learned_nothing_cannot_be_frozen() -> None:
 def test_a_secret_of_identities_is_renewed_while_the_previous_one_stays_valid() -> None:
     def valid() -> tuple[str, ...]:
         with migrated() as database, database.read() as session:
-            return valid_secrets(default(session))
+            return valid_secrets(default(session), Settings())
 
     first, second = (run("inboxes", "secret").output.splitlines()[0] for _ in range(2))
     assert valid() == (second, first)

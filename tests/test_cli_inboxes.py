@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from assistant.cli import main
 from assistant.cli.common import migrated
 from assistant.desk.inboxes import find, valid_secrets
-from assistant.settings import PREFIX
+from assistant.settings import PREFIX, Settings
 from tests.factories import make_photo
 
 
@@ -33,7 +33,7 @@ def shown(key: str = "acme") -> dict[str, Any]:
 
 def secrets() -> tuple[str, ...]:
     with migrated() as database, database.read() as session:
-        return valid_secrets(find(session, "acme"))
+        return valid_secrets(find(session, "acme"), Settings())
 
 
 def test_an_inbox_is_added_changed_shown_and_archived(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from assistant import __version__
-from assistant.cli.administer import agents, db, heads, jobs, keys, mail
+from assistant.cli.access import agents, keys, secrets
+from assistant.cli.administer import db, heads, jobs, mail
 from assistant.cli.common import Commands, json_option, photo_option, progress_bar, read_settings, running
 from assistant.cli.customers import customers
 from assistant.cli.fields import fields
@@ -44,6 +45,7 @@ for _command in (
     fields,
     inboxes,
     keys,
+    secrets,
     jobs,
     heads,
     mail,

@@ -127,13 +127,14 @@ def renew_secret(key: str, withdraw_previous: bool) -> None:
     from assistant.desk.inboxes import find, withdraw_previous_secret
     from assistant.desk.inboxes import renew_secret as renew
 
+    settings = read_settings()
     with migrated() as database, database.begin() as session:
         inbox = find(session, key)
         if withdraw_previous:
             withdraw_previous_secret(inbox)
             secret = None
         else:
-            secret = renew(inbox)
+            secret = renew(inbox, settings)
         previous = inbox.previous_secret is not None
     if secret is None:
         click.echo("Only the newest secret is valid now.")
@@ -206,7 +207,7 @@ def _to_json(inbox: Inbox, settings: Settings, *, only_set: bool = False) -> dic
         **settings_of(inbox).model_dump(mode="json", exclude_defaults=only_set),
         "origins": list(origins(inbox, settings)),
         "logo": inbox.logo_sha256 is not None,
-        "secrets": len(valid_secrets(inbox)),
+        "secrets": len(valid_secrets(inbox, settings)),
         "archived": inbox.archived_at is not None,
     }
 

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload, object_session
 
 from assistant.db import utcnow
-from assistant.desk import people, queue
+from assistant.desk import people, queue, sealing
 from assistant.desk.files import keep_picture
 from assistant.desk.hours import Hours
 from assistant.errors import Conflict, Invalid, NotFound
@@ -209,11 +209,12 @@ def configure(
     session.flush()
 
 
-def renew_secret(inbox: Inbox) -> str:
+def renew_secret(inbox: Inbox, settings: Settings) -> str:
     """A new secret for signed identities, which is returned. The one that it replaces stays valid, the one before that
     does not."""
-    inbox.secret, inbox.previous_secret = secrets.token_hex(32), inbox.secret
-    return inbox.secret
+    secret = secrets.token_hex(32)
+    inbox.secret, inbox.previous_secret = sealing.seal(settings, secret), inbox.secret
+    return secret
 
 
 def withdraw_previous_secret(inbox: Inbox) -> None:
@@ -308,6 +309,6 @@ def origins(inbox: Inbox, settings: Settings) -> tuple[str, ...]:
     return _unique((*own, *settings.widget_origins)) if inbox.key == DEFAULT_INBOX else own
 
 
-def valid_secrets(inbox: Inbox) -> tuple[str, ...]:
+def valid_secrets(inbox: Inbox, settings: Settings) -> tuple[str, ...]:
     """The secrets that may have signed an identity, the newest first; none if the inbox knows no signed identities."""
-    return tuple(secret for secret in (inbox.secret, inbox.previous_secret) if secret)
+    return tuple(sealing.unseal(settings, sealed) for sealed in (inbox.secret, inbox.previous_secret) if sealed)

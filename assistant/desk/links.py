@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from enum import StrEnum
 
@@ -37,17 +38,19 @@ def sign(settings: Settings, purpose: Purpose, subject: str) -> str:
 
 def read(settings: Settings, purpose: Purpose, token: str) -> str:
     """What the link is about. Raises `NotFound` if we did not sign it for this, or its time is over."""
-    try:
-        claims = jwt.decode(
-            token,
-            settings.signing_key(),
-            algorithms=["HS256"],
-            audience=f"link:{purpose.value}",
-            options={"require": ["exp", "sub"]},
-        )
-    except jwt.InvalidTokenError as error:
-        raise NotFound(Notice("link_expired")) from error
-    return str(claims["sub"])
+    subject = signed_subject(settings, token, audience=f"link:{purpose.value}")
+    if subject is None:
+        raise NotFound(Notice("link_expired"))
+    return subject
+
+
+def signed_subject(settings: Settings, token: str, *, audience: str) -> str | None:
+    """What a token is about that we signed for this audience, with the secret key in use or one of before."""
+    for key in settings.signing_keys():
+        with suppress(jwt.InvalidTokenError):
+            required = {"require": ["exp", "sub"]}
+            return str(jwt.decode(token, key, algorithms=["HS256"], audience=audience, options=required)["sub"])  # type: ignore[arg-type]
+    return None
 
 
 def conversation_url(settings: Settings, conversation: Conversation) -> str:

@@ -19,8 +19,8 @@ DEFAULT_INBOX = "default"
 class Inbox(Base):
     """``settings`` as `desk.inboxes.InboxSettings` describes them.
 
-    The secrets sign customers' identities (HS256), so they are kept as they are. Both are valid: a site takes up a new
-    one before the previous one is withdrawn.
+    The secrets sign customers' identities (HS256), so they are kept, encrypted (`desk.sealing`). Both are valid: a site
+    takes up a new one before the previous one is withdrawn.
     """
 
     __tablename__ = "inboxes"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
-import jwt
 from flask import Flask, g, request
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 
-from assistant.desk import access, agent_sessions, credentials, sessions
+from assistant.desk import access, agent_sessions, credentials, links, sessions
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Scope, SessionPrincipal
 from assistant.errors import Unauthenticated
 from assistant.models import DEFAULT_INBOX
@@ -75,17 +74,10 @@ def page_inbox() -> str:
 
 def conversation_of(old_token: str) -> str:
     """The public id in a token of earlier versions, which named one conversation."""
-    try:
-        claims = jwt.decode(
-            old_token,
-            runtime().settings.signing_key(),
-            algorithms=["HS256"],
-            audience="widget",
-            options={"require": ["exp", "sub"]},
-        )
-    except jwt.InvalidTokenError as error:
-        raise Unauthenticated("This conversation token has expired or is invalid. Begin a new session.") from error
-    return str(claims["sub"])
+    public_id = links.signed_subject(runtime().settings, old_token, audience="widget")
+    if public_id is None:
+        raise Unauthenticated("This conversation token has expired or is invalid. Begin a new session.")
+    return public_id
 
 
 class _SignedIn(UserMixin):  # type: ignore[misc]  # flask-login ships no types

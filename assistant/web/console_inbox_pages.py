@@ -168,7 +168,7 @@ def withdraw_secret(inbox_key: str) -> Reply:
 def renew_secret(inbox_key: str) -> Reply:
     def show(row: Inbox) -> Reply:
         about = "Keep it on your server: whoever has it can pose as any customer. It is not shown again."
-        secret, back = inboxes.renew_secret(row), url_for("console.admin.inbox", inbox_key=inbox_key)
+        secret, back = inboxes.renew_secret(row, desk().settings), url_for("console.admin.inbox", inbox_key=inbox_key)
         return shown("secret", "inbox_list", title="New secret", about=about, what="Secret", secret=secret, back=back)
 
     about = "It signs who is signed in to your site. The secret it replaces stays valid until you withdraw it."

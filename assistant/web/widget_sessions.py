@@ -79,7 +79,8 @@ def open_session() -> tuple[Response, int]:
         if wanted.conversation_token:
             sessions.take_over(session, opened.session, auth.conversation_of(wanted.conversation_token))
         if wanted.identity:
-            claims = identity.read_claims(wanted.identity, inboxes.valid_secrets(inbox), inbox=inbox.key)
+            signed_by = inboxes.valid_secrets(inbox, desk().settings)
+            claims = identity.read_claims(wanted.identity, signed_by, inbox=inbox.key)
             opened = identity.sign_in(session, opened, claims)
         return jsonify(_session_json(opened.session, opened.token)), 201 if opened.begun else 200
 

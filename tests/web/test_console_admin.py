@@ -19,6 +19,7 @@ from assistant.errors import NotFound
 from assistant.models import AgentRole, APIKey, Job, JobStatus, Mail, Ticket, TriageHead
 from assistant.models.tickets import HeadState
 from assistant.runtime import Runtime
+from assistant.settings import Settings
 from assistant.web import console_inboxes
 from tests.factories import PASSWORD, Persona, bearer, make_agent, make_ticket, make_upload, signed_in_client
 from tests.web.test_console import submit
@@ -383,16 +384,16 @@ def test_an_inbox_is_added_changed_and_archived(sign_in: SignIn, db: Database, d
 
 
 def test_a_secret_is_shown_once_and_the_one_before_stays_valid_until_it_is_withdrawn(
-    sign_in: SignIn, db: Database, dora: Persona
+    sign_in: SignIn, db: Database, dora: Persona, settings: Settings
 ) -> None:
     client, path = sign_in(dora), "/console/settings/inboxes/default"
     first, second = (link_on(submit(client, f"{path}/secret", at=f"{path}/secret").text) for _ in range(2))
     with db.read() as session:
-        assert valid_secrets(find(session, "default")) == (second, first)
+        assert valid_secrets(find(session, "default"), settings) == (second, first)
     assert second not in client.get(path).text
     assert submit(client, f"{path}/withdraw-secret", at=f"{path}/withdraw-secret").status_code == 302
     with db.read() as session:
-        assert valid_secrets(find(session, "default")) == (second,)
+        assert valid_secrets(find(session, "default"), settings) == (second,)
     assert "withdraw-secret" not in client.get(path).text
 
 

@@ -55,6 +55,28 @@ def db_backup(path: Path) -> None:
     click.echo(f"Backed up to {path} ({path.stat().st_size / 1e6:.1f} MB).")
 
 
+@db.command("move")
+@click.argument("url")
+def db_move(url: str) -> None:
+    """Copy everything to the empty database at URL: from SQLite to PostgreSQL, or back.
+
+    Stop the server and the workers first: what they write meanwhile would be left behind. Files stay where they are.
+    """
+    from assistant.cli.common import progress_bar
+    from assistant.db import Database
+    from assistant.settings import Settings
+    from assistant.transfer import move
+
+    settings = read_settings()
+    target = Settings.model_validate({"database_url": url}).sqlalchemy_url
+    database = Database(settings.sqlalchemy_url)
+    with progress_bar(quiet=False) as progress:
+        counts = move(database, target, progress=progress)
+    database.close()
+    click.echo(f"{sum(counts.values()):,} rows of {len(counts)} tables are there. Start again with")
+    click.echo(f"ASSISTANT_DATABASE_URL={url}")
+
+
 @click.group()
 def jobs() -> None:
     """Manage background jobs."""

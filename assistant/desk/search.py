@@ -10,7 +10,7 @@ Who may see a ticket may read all of it, so words need no permissions of their o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import regex
 from sqlalchemy import (
@@ -85,6 +85,21 @@ def forget_erased(session: Session) -> None:
     """Let go of the words of tickets that are gone: FTS5 keeps them until the parts that they are in are merged."""
     if not _is_postgresql(session):
         session.execute(text("INSERT INTO fts_tickets (fts_tickets) VALUES ('optimize')"))
+
+
+def kept_words(session: Session) -> Iterator[Sequence[tuple[int, str]]]:
+    """Ids of tickets with their words, some at a time, for `keep_words` of another database."""
+    words = "array_to_string(tsvector_to_array(words), ' ')" if _is_postgresql(session) else "words"
+    statement = text(f"SELECT {_id(session).name}, {words} FROM fts_tickets")  # noqa: S608
+    for rows in session.execute(statement, execution_options={"yield_per": _AT_ONCE}).partitions():
+        yield [(row[0], row[1]) for row in rows]
+
+
+def keep_words(session: Session, rows: Iterable[tuple[int, str]]) -> None:
+    """Find tickets by what `kept_words` has told of them. They must have no words yet."""
+    words = "array_to_tsvector(string_to_array(:words, ' '))" if _is_postgresql(session) else ":words"
+    add = text(f"INSERT INTO fts_tickets ({_id(session).name}, words) VALUES (:id, {words})")  # noqa: S608
+    session.execute(add, [{"id": id_, "words": kept} for id_, kept in rows])
 
 
 def has(session: Session, query: str) -> ColumnElement[bool]:

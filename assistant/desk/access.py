@@ -3,7 +3,8 @@
 Policy: a machine with the right scope sees every ticket, and so do leads and admins; an agent sees the tickets of their
 team, those of no team and those assigned to them; a viewer those of their team and of no team, without a team all, and
 changes nothing; a customer sees the public side of their own conversations in the
-inbox they talk to. What someone may not see does not exist for them: `NotFound`, never `NotAllowed`.
+inbox they talk to. What someone may not see does not exist for them: `NotFound`, never `NotAllowed`. Only an agent who
+has had a ticket open is told where it is now: its number, which they know, and its team.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from assistant.errors import NotAllowed, NotFound
-from assistant.models import Agent, AgentRole, Assignment, Attachment, Conversation, Message, MessageVisibility, Ticket
+from assistant.models import (
+    Agent,
+    AgentRole,
+    Assignment,
+    Attachment,
+    Conversation,
+    Message,
+    MessageVisibility,
+    Ticket,
+    TicketRead,
+)
 from assistant.wording import Notice
 
 
@@ -109,11 +120,27 @@ def visible_tickets(principal: Staff) -> Select[Ticket]:
     return query
 
 
+class OutOfSight(NotFound):
+    """A ticket that there is not, for whoever asks for it."""
+
+
 def access_ticket(session: Session, principal: Staff, public_id: str) -> Ticket:
     ticket = session.scalar(visible_tickets(principal).where(Ticket.public_id == public_id))
     if ticket is None:
-        raise NotFound("There is no such ticket.")
+        raise out_of_sight(session, principal, public_id)
     return ticket
+
+
+def out_of_sight(session: Session, principal: Staff, public_id: str) -> OutOfSight:
+    """Of a ticket that this principal may not see. That they have read it says that they once could."""
+    ticket = None
+    if isinstance(principal, AgentPrincipal):
+        read = and_(TicketRead.ticket_id == Ticket.id, TicketRead.agent_id == principal.agent_id)
+        ticket = session.scalar(select(Ticket).join(TicketRead, read).where(Ticket.public_id == public_id))
+    if ticket is None or ticket.team is None:
+        return OutOfSight("There is no such ticket.")
+    message = f"#{ticket.number} is now with the team {ticket.team.name}, which you do not belong to."
+    return OutOfSight(message, number=ticket.number)
 
 
 def visible_conversations(principal: SessionPrincipal) -> Select[Conversation]:

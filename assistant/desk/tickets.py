@@ -12,14 +12,14 @@ from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from assistant import payloads
 from assistant.desk import conversations, custom_fields, deadlines, inboxes, queue, related, search, state
-from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, visible_tickets
+from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, out_of_sight, visible_tickets
 from assistant.desk.attachments import RejectedFile, check_files, prepare_files
 from assistant.desk.desk import Desk
 from assistant.desk.evidence import contradictions_of, evidence_of, photos_of
 from assistant.desk.people import find_agent, find_or_add_customer
 from assistant.desk.state import DONE, TicketChanges
 from assistant.desk.subscribers import WAKE
-from assistant.errors import Conflict, Invalid, NotFound
+from assistant.errors import Conflict, Invalid
 from assistant.media.files import Upload
 from assistant.models import (
     DEFAULT_INBOX,
@@ -192,7 +192,7 @@ def load_ticket(session: Session, principal: Staff, public_id: str) -> Ticket:
     query = visible_tickets(principal).where(Ticket.public_id == public_id)
     ticket = session.scalar(_with_relations(query).options(selectinload(Ticket.drafts).selectinload(Draft.citations)))
     if ticket is None:
-        raise NotFound("There is no such ticket.")
+        raise out_of_sight(session, principal, public_id)
     return ticket
 
 
@@ -201,7 +201,7 @@ def load_summary(session: Session, principal: Staff, public_id: str) -> Ticket:
     query = visible_tickets(principal).where(Ticket.public_id == public_id)
     ticket = session.scalar(_with_relations(query, with_fields=False))
     if ticket is None:
-        raise NotFound("There is no such ticket.")
+        raise out_of_sight(session, principal, public_id)
     return ticket
 
 

@@ -8,7 +8,7 @@ works without scripts, with forms and redirects.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from flask import Blueprint, Response, flash, g, redirect, render_template, request, url_for
 from flask_login import current_user
@@ -91,6 +91,20 @@ def set_page_headers(response: Response) -> Response:
         response.headers["HX-Retarget"] = "#notice"
         response.headers["HX-Reswap"] = "innerHTML"
     return response
+
+
+@blueprint.errorhandler(access.OutOfSight)
+def show_out_of_sight(error: access.OutOfSight) -> Response:
+    """In the place of the ticket's page, also if only a panel of it was asked for: nothing there works any more. What
+    was typed into it stays, see keep.js."""
+    is_panel = bool(request.headers.get("HX-Request"))
+    g.has_panels = is_panel
+    here = urlsplit(request.headers.get("HX-Current-URL") or request.url)
+    place = console_queue.Place.of_address(parse_qs(here.query).get("place", [""])[0])
+    told = {"message": error.message, "number": error.fields.get("number"), "place": place}
+    typed = "" if is_panel else storable(request.form.get("text", ""))
+    shown = render_template(f"console/{'_' if is_panel else ''}gone.html", typed=typed, **told)
+    return Response(shown, error.status, {"HX-Retarget": "#live", "HX-Reswap": "outerHTML"} if is_panel else None)
 
 
 @blueprint.app_context_processor

@@ -373,15 +373,21 @@ def perform(
 
     The first panel is the request's target; the others are swapped out of band. On failure the first panel shows the
     error, and the text box named ``typed`` (draft, reply or note) keeps its text. ``shown``: what else is shown once it
-    is done.
+    is done. Of what a page sends that its agent is ``leaving``, a failure is told on the next page.
     """
     failed: AssistantError | None = None
+    where = ""
     try:
         with desk().db.begin() as session:
             row = tickets.load_ticket(session, auth.agent(), ticket_id)
+            where = f" in #{row.number}"
             action(session, row)
     except AssistantError as error:
         failed = error
+    if request.form.get("leaving"):
+        if failed is not None:
+            flash(f"Not saved{where}: {failed.message}")
+        return "", failed.status if failed is not None else 200
     is_script = bool(request.headers.get("HX-Request"))
     if failed is None and not is_script and shown is None:
         return redirect(url_for("console.ticket.page", ticket_id=ticket_id))

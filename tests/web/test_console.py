@@ -534,6 +534,35 @@ def test_ticket_that_goes_to_another_team_leads_back_to_the_queue(
     answer = submit(client, f"{page}/triage/team", at=page, value="orders", **as_htmx())
     assert answer.headers["HX-Redirect"] == "/console/"
     assert "now belongs to another team" in client.get("/console/").text
+
+
+def test_who_had_a_ticket_open_is_told_where_it_went_and_nobody_else(
+    sign_in: SignIn, alice: Persona, bob: Persona, db: Database, ticket: Ticket, page: str
+) -> None:
+    client, his = sign_in(alice), sign_in(bob)
+    submit(client, f"{page}/presence", at=page)
+    token = csrf_of(client.get(page).text)
+    with db.begin() as session:
+        session.get_one(Ticket, ticket.id).team = people.find_team(session, "orders")
+    told = f"#{ticket.number} is now with the team Orders and billing, which you do not belong to."
+    shown = client.get(f"{page}?place=tab%3Dmine")
+    assert shown.status_code == 404
+    assert told in shown.text
+    assert 'href="/console/?tab=mine"' in shown.text
+    assert "Coffee machine" not in shown.text
+    there = {**HTMX, "HX-Current-URL": f"http://localhost{page}?place=tab%3Dmine"}
+    for answer in (
+        client.get(f"{page}/status", headers=there),
+        client.post(f"{page}/reply", data={"csrf_token": token, "text": "My long answer"}, headers=there),
+    ):
+        assert (answer.status_code, told in answer.text, "<html" in answer.text) == (404, True, False)
+        assert answer.headers["HX-Retarget"] == "#live", "in the place of the page, not in a corner"
+        assert 'href="/console/?tab=mine"' in answer.text
+    plain = client.post(f"{page}/reply", data={"csrf_token": token, "text": "My long answer"})
+    assert "My long answer" in plain.text, "typed text stays without scripts, too"
+    stranger = his.get(page)
+    assert (stranger.status_code, "There is no such ticket." in stranger.text) == (404, True)
+    assert "Orders" not in stranger.text
     assert client.get(page).status_code == 404
 
 

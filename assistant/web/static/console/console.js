@@ -1,7 +1,8 @@
-// What the console needs beyond htmx: typed text survives refreshes (keep.js), failures are seen (line.js), relative
+// What the console needs beyond htmx: typed text survives refreshes (keep.js, saving.js), failures are seen (line.js), relative
 // times, a photo viewer, keys.
 
 import "./keep.js";
+import "./saving.js";
 import "./markdown.js";
 import "./presence.js";
 import "./sending.js";

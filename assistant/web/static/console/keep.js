@@ -1,9 +1,10 @@
 // When a panel refreshes, what the agent has typed or opened in it is restored, and so is keyboard focus. If the draft
-// they were editing is gone (sent or replaced by a newer one), their text moves to the reply box.
+// they were editing is gone (sent or replaced by a newer one), their text moves to the reply box; if the whole ticket is,
+// it is shown in its place.
 
 const FIELDS = "main textarea[id], main input[id]:not([type=hidden], [type=radio]), main select[id]";
 
-function isChanged(field) {
+export function isChanged(field) {
   if ("typed" in field.dataset) return true; // returned with an error: the page holds the only copy
   if (field.tagName !== "SELECT") return field.value !== field.defaultValue;
   const original = [...field.options].find((option) => option.defaultSelected) ?? field.options[0];
@@ -15,7 +16,7 @@ function remember(answeredForm, submitted) {
   const fields = [...document.querySelectorAll(FIELDS)];
   const typed = fields.filter((field) => isChanged(field) && submitted?.get(field.id) !== field.value);
   return {
-    typed: typed.map((field) => ({ id: field.id, value: field.value, isDraft: "draft" in field.dataset })),
+    typed: typed.map(({ id, value, dataset }) => ({ id, value, isDraft: "draft" in dataset, refused: dataset.typed })),
     opened: [...document.querySelectorAll("details[id]")].map((details) => [details.id, details.open]),
     mode: answeredForm?.closest(".composer") ? null : modeInUse(),
     focusTargets: focusTargetsNear(lastFocused),
@@ -31,13 +32,19 @@ function modeInUse() {
 }
 
 function restore({ typed, opened, mode, focusTargets }) {
+  const unsent = document.querySelector("#unsent");
   for (const [id, open] of opened) {
     const details = document.getElementById(id);
     if (details && open) details.open = true;
   }
-  for (const { id, value, isDraft } of typed) {
+  const restored = [];
+  for (const { id, value, isDraft, refused } of typed) {
     const field = document.getElementById(id);
-    if (field && !isChanged(field)) field.value = value;
+    if (field && !isChanged(field)) {
+      field.value = value;
+      if (refused !== undefined) field.dataset.typed = refused;
+      restored.push(field);
+    } else if (!field && unsent) keepUnsent(unsent, id, value);
     else if (!field && isDraft) moveToReply(value);
   }
   const choice = mode && document.getElementById(mode);
@@ -45,6 +52,18 @@ function restore({ typed, opened, mode, focusTargets }) {
   for (const form of document.querySelectorAll("form.correctable")) markChanged(form);
   for (const area of document.querySelectorAll("textarea")) fit(area);
   refocus(focusTargets);
+  for (const field of restored) field.dispatchEvent(new Event("restored", { bubbles: true }));
+}
+
+/** The ticket is out of sight: what was typed there can be copied. */
+function keepUnsent(unsent, id, text) {
+  if (!text.trim()) return;
+  const area = document.createElement("textarea");
+  Object.assign(area, { id, value: text, readOnly: true, dir: "auto" });
+  area.setAttribute("aria-label", "What you had typed");
+  area.dataset.typed = "";
+  unsent.append(area);
+  unsent.hidden = false;
 }
 
 function moveToReply(text) {
@@ -112,7 +131,9 @@ document.addEventListener("htmx:before:swap", (event) => {
     event.preventDefault();
     return;
   }
-  remembered.set(ctx, remember(isAction ? ctx.sourceElement.closest("form") : null, submissions.get(ctx)));
+  // Where the ticket is out of sight, the answer has nothing of what was submitted.
+  const submitted = ctx.hx?.retarget === "#live" ? null : submissions.get(ctx);
+  remembered.set(ctx, remember(isAction ? ctx.sourceElement.closest("form") : null, submitted));
 });
 document.addEventListener("htmx:after:swap", (event) => {
   const kept = remembered.get(event.detail.ctx);
@@ -127,11 +148,14 @@ document.addEventListener("reset", (event) => setTimeout(() => markChanged(event
 for (const form of document.querySelectorAll("form.correctable")) markChanged(form);
 for (const area of document.querySelectorAll("textarea")) fit(area);
 
-let isSubmitting = false;
+// What would be lost with the page: not what is saved by itself (saving.js), unless that was refused.
+const UNSAVED =
+  "#draft textarea, #unsent textarea, .correctable :is(input, textarea, select), #new-tag, #other-ticket, #fields [data-typed]";
+let leavingBy = null; // the form that is submitted
 document.addEventListener("submit", (event) => {
-  if (!event.defaultPrevented) isSubmitting = true;
+  if (!event.defaultPrevented) leavingBy = event.target;
 });
 window.addEventListener("beforeunload", (event) => {
-  const typed = [...document.querySelectorAll("#draft textarea")].some((area) => isChanged(area) && area.value.trim());
-  if (typed && !isSubmitting) event.preventDefault();
+  const typed = [...document.querySelectorAll(UNSAVED)].filter((field) => isChanged(field) && field.value.trim());
+  if (typed.some((field) => !leavingBy || field.form !== leavingBy)) event.preventDefault();
 });

@@ -41,7 +41,7 @@ setInterval(() => {
   live._htmx?.sse?.reader?.cancel(); // then it connects again
 }, 1_000);
 setInterval(() => {
-  if (!connection || connection.dataset.state === "on" || document.hidden) return;
+  if (!connection || connection.dataset.state === "on" || document.hidden || !live.isConnected) return;
   window.htmx.trigger(live, "connect");
   renewAll();
 }, POLL);

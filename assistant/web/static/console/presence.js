@@ -31,7 +31,7 @@ function showColleagues({ colleagues }) {
 }
 
 function tellSeen() {
-  if (!document.hidden) tell();
+  if (!document.hidden && live.isConnected) tell(); // else the ticket is out of sight
 }
 
 if (live) {

@@ -1,0 +1,159 @@
+"""The ticket page in a real browser: nothing typed is lost, whatever becomes of its ticket or its panels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Dialog, Page, expect
+from sqlalchemy import select
+
+from assistant import worker
+from assistant.db import Database
+from assistant.desk import custom_fields, people, state
+from assistant.models import FieldValue, Ticket
+from assistant.runtime import Runtime, build
+from assistant.settings import Settings
+from tests.e2e.server import Server
+from tests.e2e.test_console_keys import Office, sign_in
+from tests.factories import make_agent, make_ticket
+from tests.fakes import fake_capabilities
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    runtime = build(Settings(data_dir=tmp_path / "var"), capabilities=fake_capabilities())
+    yield runtime
+    runtime.close()
+
+
+@pytest.fixture
+def db(runtime: Runtime) -> Database:
+    return runtime.desk.db
+
+
+@pytest.fixture
+def office(runtime: Runtime) -> Iterator[Office]:
+    """Two tickets of the technical team, which Alice is of, and custom fields."""
+    with runtime.desk.db.begin() as session:
+        custom_fields.add(session, "Order", "text")
+        custom_fields.add(session, "Paid", "number")
+        custom_fields.add(session, "Colour", "choice", choices=["Red", "Blue"])
+    make_agent(runtime.desk.db, "alice", team="technical")
+    first, second = (make_ticket(runtime.desk, f"It is the {word} one", subject=word) for word in ("First", "Second"))
+    worker.run_until_idle(runtime.desk)
+    for one in (first, second):
+        move(runtime.desk.db, one.public_id, "technical")
+    server = Server(runtime.desk.settings.data_dir, at_once=True, model="none", ocr="off", workers=0)
+    try:
+        server.start()
+        yield Office(server, first.public_id, second.public_id)
+    finally:
+        server.close()
+
+
+def move(db: Database, ticket: str, team: str) -> None:
+    """As triage would."""
+    with db.begin() as session:
+        row = session.scalars(select(Ticket).where(Ticket.public_id == ticket)).one()
+        state.change_ticket(session, row, team=people.find_team(session, team))
+
+
+def fields(db: Database) -> dict[str, str]:
+    """Of the first ticket, as they are stored."""
+    with db.read() as session:
+        return dict(session.execute(select(FieldValue.key, FieldValue.value)))
+
+
+def wait_for(page: Page, db: Database, **expected: str) -> None:
+    for _ in range(200):
+        if fields(db) == expected:
+            return
+        page.wait_for_timeout(50)
+    assert fields(db) == expected
+
+
+def test_a_ticket_that_is_moved_away_says_where_it_went_and_gives_back_what_was_typed(
+    browser: Browser, office: Office, db: Database, pictures: Path
+) -> None:
+    agent = sign_in(browser, office, pictures, "alice")
+    page = agent.page
+    page.goto(f"{office.server.url}/console/tickets/{office.first}")
+    expect(page.locator("#connection")).to_have_text("Live")
+    page.locator("#reply-text").fill("Half an answer")
+    page.locator("#new-tag").fill("a tag")
+    page.wait_for_timeout(500)  # until it has told the server who is here
+    move(db, office.first, "orders")
+    expect(page.locator("#live [role=alert]")).to_contain_text("#1001 is now with the team Orders and billing")
+    kept = page.locator("#unsent textarea")
+    expect(kept).to_have_count(2)
+    assert {one.input_value() for one in kept.all()} == {"Half an answer", "a tag"}
+    expect(page.locator("#notice")).to_be_empty()
+    agent.picture("moved-away")
+    asked: list[Dialog] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog), dialog.accept()))
+    page.get_by_role("link", name="Back to tickets").click()
+    expect(page.locator("#rows")).to_be_visible()
+    assert [one.type for one in asked] == ["beforeunload"]
+    assert [said for said in agent.complaints if "404" not in said] == []
+
+
+def test_fields_are_saved_by_enter_one_after_the_other_and_before_the_page_is_left(
+    browser: Browser, office: Office, db: Database, pictures: Path
+) -> None:
+    agent = sign_in(browser, office, pictures, "alice")
+    page = agent.page
+    there = f"{office.server.url}/console/tickets/{office.first}"
+    page.goto(there)
+    order, paid = page.locator("#custom-order"), page.locator("#custom-paid")
+    order.fill("A-1")
+    order.press("Enter")
+    wait_for(page, db, order="A-1")
+    expect(order).to_be_focused()
+    order.press("End")
+    page.keyboard.type("2")
+    page.keyboard.press("Tab")
+    page.keyboard.type("7")  # its panel is replaced once the order is saved
+    expect(page.locator("#fields input[name=saw]").first).to_have_value("A-12")
+    page.keyboard.press("Tab")
+    wait_for(page, db, order="A-12", paid="7")
+    order.fill("B-3")
+    paid.fill("much")
+    page.get_by_role("link", name="Articles", exact=True).first.click()
+    page.wait_for_url("**/knowledge**")
+    wait_for(page, db, order="B-3", paid="7")
+    told = ""
+    while not told:  # on this page or, if that was faster, on the next one
+        told = page.locator("#notice").inner_text()
+        page.goto(there)
+    assert "Not saved in #1001: " in told
+    assert "takes a number like 12 or 12.5, not 'much'." in told
+    page.locator("#custom-colour").select_option("Blue")
+    page.goto(f"{office.server.url}/console/")
+    wait_for(page, db, order="B-3", paid="7", colour="Blue")
+    assert [said for said in agent.complaints if "422" not in said] == []
+
+
+def test_choices_made_while_others_are_saved_are_saved_too(
+    browser: Browser, office: Office, db: Database, pictures: Path
+) -> None:
+    agent = sign_in(browser, office, pictures, "alice")
+    page = agent.page
+    page.goto(f"{office.server.url}/console/tickets/{office.second}")
+    page.locator("#set-status").select_option("on_hold")
+    page.wait_for_timeout(450)  # so that the next one is on its way when the panel is replaced
+    page.locator("#set-team").select_option("orders")
+    expect(page.locator("#status .status-line")).to_contain_text("On hold")
+    for _ in range(100):
+        with db.read() as session:
+            row = session.scalars(select(Ticket).where(Ticket.public_id == office.second)).one()
+            if row.team is not None and row.team.key == "orders":
+                break
+        page.wait_for_timeout(50)
+    else:
+        pytest.fail("The team that was chosen was never saved.")
+    assert row.status.value == "on_hold"
+    assert agent.complaints == []

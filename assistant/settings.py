@@ -214,6 +214,10 @@ class Settings(BaseSettings):
         description="Hours without a request (open pages make some) after which an agent is signed out.",
     )
     session_days: int = Field(14, ge=1, le=365, description="Days after which an agent signs in again in any case.")
+    second_factor_roles: Annotated[list[Literal["viewer", "agent", "lead", "admin"]], NoDecode] = Field(
+        default_factory=list,
+        description="Roles that need a second factor to sign in, separated by commas, e.g. `lead,admin` (default: none; every agent may have one).",
+    )
     undo_send_seconds: int = Field(
         10, ge=0, le=120, description="Seconds in which agents can take back a reply that they have sent; 0: none."
     )
@@ -226,7 +230,7 @@ class Settings(BaseSettings):
         "info", description="Log level. `debug` also logs the messages of unexpected errors, which may quote customers."
     )
 
-    @field_validator("previous_secret_keys", "trusted_proxies", "widget_origins", mode="before")
+    @field_validator("previous_secret_keys", "second_factor_roles", "trusted_proxies", "widget_origins", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
         """From the environment: separated by commas, or a JSON list."""

@@ -37,7 +37,7 @@ def test_an_agent_is_invited_changed_deactivated_and_comes_back(run: Run, db: Da
     token = invited.stdout.strip().rpartition("/")[2]
     assert listed(run)[email] | {"id": ""} == {
         "id": "", "email": email, "name": email, "role": "lead", "team": "orders", "languages": ["de"],
-        "state": "invited",
+        "second_factor": False, "state": "invited",
     }  # fmt: skip
     credentials.choose_password(db, settings, token, password=PASSWORD)
     with pytest.raises(NotFound):

@@ -77,6 +77,7 @@ def agents_list(as_json: bool) -> None:
                 "role": agent.role.value,
                 "team": agent.team.key if agent.team is not None else None,
                 "languages": agent.languages,
+                "second_factor": agent.totp_since is not None,
                 "state": "deactivated" if agent.deactivated_at
                 else "invited" if credentials.has_no_password(agent) else "active",
             }
@@ -127,12 +128,18 @@ def agents_deactivate(email: str) -> None:
 
 @agents.command("reset")
 @click.argument("email")
-def agents_reset(email: str) -> None:
+@click.option("--second-factor", is_flag=True, help="Take away the second factor instead; the password stays.")
+def agents_reset(email: str, second_factor: bool) -> None:
     """End the sessions and the password of the agent EMAIL, and print a link to choose another one."""
     from assistant.desk import invitations, people
+    from assistant.desk.second_factor import reset
 
     settings = read_settings()
     with migrated() as database, database.begin() as session:
+        if second_factor:
+            reset(session, people.colleague(session, email))
+            click.echo(f"{email} is signed out, and signs in without a second factor now.")
+            return
         _print_link(invitations.reset(session, settings, people.colleague(session, email)))
 
 

@@ -59,6 +59,7 @@ class AgentPrincipal:
     role: AgentRole
     team_id: int | None
     must_change_password: bool = False
+    has_second_factor: bool = False
     is_away: bool | None = None  # None: no tickets are given to them by themselves
 
     @classmethod
@@ -71,6 +72,7 @@ class AgentPrincipal:
             agent.role,
             agent.team_id,
             agent.must_change_password,
+            agent.totp_since is not None,
             agent.away_since is not None if is_given else None,
         )
 

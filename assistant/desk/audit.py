@@ -26,10 +26,10 @@ def record(
     session.add(AuditEntry(agent=email, action=action, address=address, subject=subject, fields=sorted(fields)))
 
 
-def record_refusal(session: Session, *, email: str, address: str) -> None:
+def record_refusal(session: Session, *, email: str, address: str, action: str = "sign_in_refused") -> None:
     """Somebody could not sign in. An address that no agent has is not kept: people type passwords there."""
     known = session.scalar(select(Agent.email).where(Agent.email == folded(email)))
-    session.add(AuditEntry(agent=known or "unknown", action="sign_in_refused", address=address, subject=""))
+    session.add(AuditEntry(agent=known or "unknown", action=action, address=address, subject=""))
 
 
 def entries(

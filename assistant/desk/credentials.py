@@ -118,9 +118,11 @@ def reset_password(session: Session, agent: Agent) -> None:
     agent.password_hash, agent.must_change_password = no_password(), False
 
 
-def agent_of_link(session: Session, settings: Settings, token: str) -> Agent:
+def agent_of_link(
+    session: Session, settings: Settings, token: str, purpose: links.Purpose = links.Purpose.JOIN
+) -> Agent:
     """Raises `NotFound` if the link has been used, is too old, or was made for a password that changed meanwhile."""
-    public_id, _, _ = (subject := links.read(settings, links.Purpose.JOIN, token)).partition(" ")
+    public_id, _, _ = (subject := links.read(settings, purpose, token)).partition(" ")
     agent = session.scalar(select(Agent).where(Agent.public_id == public_id, Agent.deactivated_at.is_(None)))
     if agent is None or not secrets.compare_digest(subject, _link_subject(agent)):
         raise NotFound("This link has been used or has expired. Ask an admin for a new one.")
@@ -138,6 +140,18 @@ def choose_password(db: Database, settings: Settings, token: str, *, password: s
         agent.password_hash, agent.must_change_password = digest, False
         session.flush()
         return AgentPrincipal.of(agent)
+
+
+def halfway_token(session: Session, settings: Settings, agent: AgentPrincipal) -> str:
+    """Whoever has it has proved the first of two factors, some minutes ago at most."""
+    subject = _link_subject(session.get_one(Agent, agent.agent_id))
+    return links.sign(settings, links.Purpose.SECOND_STEP, subject)
+
+
+def halfway(session: Session, settings: Settings, token: str) -> tuple[AgentPrincipal, str]:
+    """Who it is, and their address. Raises `NotFound` as `agent_of_link` does."""
+    agent = agent_of_link(session, settings, token, links.Purpose.SECOND_STEP)
+    return AgentPrincipal.of(agent), agent.email
 
 
 def _link_subject(agent: Agent) -> str:

@@ -1,4 +1,6 @@
-"""Links that we send: signed, limited in time, each good for one purpose. Whoever has the mail may follow them."""
+"""Links that we send: signed, limited in time, each good for one purpose. Whoever has the mail may follow them.
+
+What a browser keeps for us between two requests is signed in the same way."""
 
 from __future__ import annotations
 
@@ -19,6 +21,8 @@ class Purpose(StrEnum):
     OPEN = "open"  # one conversation
     JOIN = "join"  # an agent chooses one
     SETUP = "setup"  # the first admin of an installation
+    SECOND_STEP = "second_step"  # an agent whose password was right
+    KNOWN_BROWSER = "known_browser"  # accounts that somebody has signed in to
     UNSUBSCRIBE = "unsubscribe"  # mail about replies, to one address
 
 
@@ -26,6 +30,8 @@ _LASTS = {
     Purpose.OPEN: timedelta(days=14),
     Purpose.JOIN: timedelta(days=7),
     Purpose.SETUP: timedelta(days=1),
+    Purpose.SECOND_STEP: timedelta(minutes=5),
+    Purpose.KNOWN_BROWSER: timedelta(days=180),
     Purpose.UNSUBSCRIBE: timedelta(days=400),  # mails are kept for long, and "no" should not expire
 }
 

@@ -18,13 +18,14 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import InstrumentedAttribute
 
 from assistant.errors import NotReady
-from assistant.models import Inbox
+from assistant.models import Agent, Inbox
 from assistant.settings import Settings
 
 # Every column that holds them.
 _COLUMNS: tuple[tuple[type[Any], InstrumentedAttribute[str | None]], ...] = (
     (Inbox, Inbox.secret),
     (Inbox, Inbox.previous_secret),
+    (Agent, Agent.totp_secret),
 )
 _MARK = "sealed:"  # what lacks it was stored before secrets were encrypted
 

@@ -59,6 +59,7 @@ from assistant.models.people import (
     Customer,
     CustomerMerge,
     CustomerNote,
+    RecoveryCode,
     Team,
     VerifiedBy,
 )
@@ -149,6 +150,7 @@ __all__ = [
     "Presence",
     "Priority",
     "Rating",
+    "RecoveryCode",
     "ReplyFile",
     "ReportCount",
     "ReportState",

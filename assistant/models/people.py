@@ -114,6 +114,10 @@ class Agent(Base):
     languages: Mapped[list[str]] = mapped_column(JSONType, default=list)  # that they write
     alerts: Mapped[dict[str, str]] = mapped_column(JSONType, default=dict)  # how they are told: `desk.alerts`
     must_change_password: Mapped[bool] = mapped_column(default=False)
+    # The second factor (`desk.second_factor`): its secret, encrypted; since when it counts; the last time step used.
+    totp_secret: Mapped[str | None] = mapped_column(Text)
+    totp_since: Mapped[datetime | None]
+    totp_step: Mapped[int | None]
     picture_sha256: Mapped[str | None] = mapped_column(Text, index=True)  # a small JPEG in storage, shown to customers
     # For auto-assignment (`desk.assigning`): how many tickets at once, since when none, when the last one.
     capacity: Mapped[int | None]
@@ -121,6 +125,17 @@ class Agent(Base):
     given_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     deactivated_at: Mapped[datetime | None]
+
+
+class RecoveryCode(Base):
+    """In place of a lost second factor, once. Only the code's SHA-256 is kept."""
+
+    __tablename__ = "recovery_codes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    agent_id: Mapped[int] = reference("agents", ondelete="CASCADE")
+    code_hash: Mapped[str] = mapped_column(Text)
+    used_at: Mapped[datetime | None]
 
 
 class AgentSession(Base):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import cast
 
-from flask import Flask, g, request
+from flask import Flask, g, request, session
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 
-from assistant.desk import access, agent_sessions, credentials, links, sessions
+from assistant.desk import access, agent_sessions, credentials, links, people, sessions
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Scope, SessionPrincipal
 from assistant.errors import Unauthenticated
 from assistant.models import DEFAULT_INBOX
 from assistant.text.storable import storable
+from assistant.web import known_browsers
 from assistant.web.context import desk, runtime
 
 PAGE_ORIGIN = "Widget-Origin"
+_HALFWAY = "halfway"
 
 
 def caller() -> str | None:
@@ -50,8 +52,8 @@ def visitor() -> SessionPrincipal:
 
 def customer(conversation_id: str) -> CustomerPrincipal:
     """The customer in the conversation with this public id, which the browser must be allowed to see."""
-    with desk().db.read() as session:
-        return access.customer_in(session, visitor(), conversation_id)
+    with desk().db.read() as db_session:
+        return access.customer_in(db_session, visitor(), conversation_id)
 
 
 def bearer_token() -> str:
@@ -104,19 +106,41 @@ def register_sign_in(app: Flask) -> None:
 
 
 def sign_in(principal: AgentPrincipal) -> None:
-    """Begin a session of the agent."""
-    with desk().db.begin() as session:
+    """Begin a session of the agent, who has proved all that is asked."""
+    with desk().db.begin() as db_session:
         browser = request.headers.get("User-Agent", "")
         where = {"address": request.remote_addr or "unknown", "browser": storable(browser)}
-        token = agent_sessions.begin(session, principal, **where)
+        token = agent_sessions.begin(db_session, principal, **where)
+        email = people.colleague(db_session, principal.public_id).email
+    session.pop(_HALFWAY, None)
     login_user(_SignedIn(principal, token))
+    known_browsers.remember(email)
+
+
+def begin_second_step(principal: AgentPrincipal) -> None:
+    """The agent has proved the first of two factors. Nobody is signed in by that."""
+    with desk().db.read() as db_session:
+        token = credentials.halfway_token(db_session, runtime().settings, principal)
+        email = people.colleague(db_session, principal.public_id).email
+    session[_HALFWAY] = {"token": token, "email": email}
+
+
+def halfway() -> tuple[AgentPrincipal, str]:
+    """Who may take the second step in this browser, and their address. Raises `NotFound` if nobody may any more."""
+    with desk().db.read() as db_session:
+        return credentials.halfway(db_session, runtime().settings, session.get(_HALFWAY, {}).get("token", ""))
+
+
+def halfway_email() -> str:
+    """For counting. The cookie is signed."""
+    return str(session.get(_HALFWAY, {}).get("email", ""))
 
 
 def sign_out() -> None:
     """End the session."""
     if current_user.is_authenticated:
-        with desk().db.begin() as session:
-            agent_sessions.end(session, agent().agent_id, only=current_user.session_id)
+        with desk().db.begin() as db_session:
+            agent_sessions.end(db_session, agent().agent_id, only=current_user.session_id)
     logout_user()
 
 

@@ -1,5 +1,5 @@
-"""The agent console: sign-in and what all its pages share. The queue is in `console_queue`, the ticket page in
-`console_ticket`, the knowledge base in `console_knowledge`.
+"""The agent console: what all its pages share, and the agent's own account. Signing in is in `console_sign_in`, the
+queue in `console_queue`, the ticket page in `console_ticket`, the knowledge base in `console_knowledge`.
 
 Pages are rendered on the server; htmx refreshes their panels when server-sent events signal a change. Everything also
 works without scripts, with forms and redirects.
@@ -14,7 +14,7 @@ from flask import Blueprint, Response, flash, g, redirect, render_template, requ
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
-from assistant.desk import access, agent_sessions, assigning, audit, credentials, people
+from assistant.desk import access, agent_sessions, assigning, credentials, people, second_factor
 from assistant.errors import AssistantError, Invalid, Unauthenticated
 from assistant.media.files import Upload
 from assistant.text.storable import storable
@@ -33,7 +33,9 @@ from assistant.web import (
     console_related,
     console_reports,
     console_roles,
+    console_second_factor,
     console_setup,
+    console_sign_in,
     console_ticket,
     console_words,
     limits,
@@ -43,6 +45,10 @@ from assistant.web.responses import Reply, attachment_response
 
 blueprint = Blueprint("console", __name__, url_prefix="/console")
 blueprint.add_url_rule("/", view_func=console_queue.queue)
+blueprint.add_url_rule("/sign-in", view_func=console_sign_in.sign_in, methods=["GET", "POST"])
+blueprint.add_url_rule("/sign-in/code", view_func=console_sign_in.sign_in_code, methods=["GET", "POST"])
+blueprint.add_url_rule("/join/<token>", view_func=console_sign_in.join, methods=["GET", "POST"])
+blueprint.register_blueprint(console_second_factor.blueprint)
 blueprint.register_blueprint(console_queue.blueprint)
 blueprint.register_blueprint(console_ticket.blueprint)
 blueprint.register_blueprint(console_related.blueprint)
@@ -58,13 +64,14 @@ blueprint.register_blueprint(console_palette.blueprint)
 blueprint.register_blueprint(console_admin.blueprint)
 
 
-_FOR_EVERYBODY = ("console.sign_in", "console.join", "console.setup.first_admin")
+_FOR_EVERYBODY = ("console.sign_in", "console.sign_in_code", "console.join", "console.setup.first_admin")
 _STREAMS = ("console.tickets.events", "console.ticket.events")
 
 
 @blueprint.before_request
 def require_agent() -> BaseResponse | None:
-    """Every page needs a signed-in agent who has replaced their one-time password, and whose role may do this."""
+    """Every page needs a signed-in agent who has replaced their one-time password and set up the second factor that
+    their role requires, and whose role may do this."""
     if request.endpoint in _FOR_EVERYBODY:
         return None
     if not current_user.is_authenticated:
@@ -73,6 +80,8 @@ def require_agent() -> BaseResponse | None:
     endpoint = request.endpoint or ""
     if g.agent.must_change_password and endpoint not in console_roles.THEIR_OWN:
         return _redirect(url_for("console.password"))
+    if second_factor.is_missing(desk().settings, g.agent) and endpoint not in console_roles.THEIR_OWN:
+        return _redirect(url_for("console.second_factor.show"))
     console_roles.require(g.agent, endpoint, request.method)
     return None
 
@@ -140,57 +149,13 @@ def page_context() -> dict[str, Any]:
     }
 
 
-@blueprint.route("/sign-in", methods=["GET", "POST"])
-@limits.limiter.limit(limits.WRONG_FROM_ADDRESS, key_func=limits.address, methods=["POST"], deduct_when=limits.is_wrong)
-@limits.limiter.limit(limits.WRONG_FOR_ACCOUNT, key_func=limits.account, methods=["POST"], deduct_when=limits.is_wrong)
-def sign_in() -> Reply:
-    if request.method == "GET":
-        return render_template("console/sign_in.html", error=None, email="")
-    email, password = request.form.get("email", ""), request.form.get("password", "")
-    try:
-        agent = credentials.sign_in(desk().db, email=storable(email), password=password)
-    except Unauthenticated as error:
-        with desk().db.begin() as session:
-            audit.record_refusal(session, email=storable(email), address=request.remote_addr or "unknown")
-        return render_template("console/sign_in.html", error=error.message, email=email), 401
-    auth.sign_in(agent)
-    g.agent = agent
-    return redirect(_safe_next() or url_for("console.queue"))
-
-
 @blueprint.post("/away")
 def set_away() -> Reply:
     """Whether tickets are assigned to the agent by themselves."""
     with desk().db.begin() as session:
         agent = people.find_agent(session, auth.agent().public_id)
         assigning.set_away(session, agent, away=request.form.get("away") == "1")
-    return redirect(_safe_next() or url_for("console.queue"))
-
-
-@blueprint.route("/join/<token>", methods=["GET", "POST"])
-@limits.limiter.limit("10 per minute", key_func=limits.address, methods=["POST"])
-def join(token: str) -> Reply:
-    """Whoever has been sent a link chooses a password by it and is signed in."""
-    with desk().db.read() as session:
-        agent = credentials.agent_of_link(session, desk().settings, token)
-    shown = {"joining": agent, "error": None}
-    if request.method == "GET":
-        return render_template("console/password.html", **shown)
-    try:
-        new = _new_password()
-        principal = credentials.choose_password(desk().db, desk().settings, token, password=new)
-    except Invalid as error:
-        return render_template("console/password.html", **shown | {"error": error.message}), error.status
-    auth.sign_in(principal)
-    g.agent = principal
-    return redirect(url_for("console.queue"))
-
-
-def _new_password() -> str:
-    form = request.form
-    if form.get("new", "") != form.get("again", ""):
-        raise Invalid("The new passwords do not match.", field="again")
-    return form.get("new", "")
+    return redirect(console_sign_in.safe_next() or url_for("console.queue"))
 
 
 @blueprint.post("/sign-out")
@@ -206,7 +171,7 @@ def password() -> Reply:
         return render_template("console/password.html", error=None)
     try:
         current = request.form.get("current", "")
-        credentials.change_password(desk().db, auth.agent(), current=current, new=_new_password())
+        credentials.change_password(desk().db, auth.agent(), current=current, new=console_sign_in.new_password())
     except AssistantError as error:
         return render_template("console/password.html", error=error.message), error.status
     auth.sign_in(auth.agent())  # this session goes on
@@ -281,13 +246,3 @@ def _redirect(url: str) -> BaseResponse:
     if request.headers.get("HX-Request"):
         return Response("", status=200, headers={"HX-Redirect": url})
     return redirect(url)
-
-
-def _safe_next() -> str | None:
-    """The page requested before signing in, if it is one of the console's; never another site."""
-    wanted = request.args.get("next", "")
-    parts = urlsplit(wanted)
-    root = request.script_root + "/console/"
-    is_ours = not parts.scheme and not parts.netloc and parts.path.startswith(root)
-    is_plain = wanted.isprintable() and "\\" not in wanted and "//" not in parts.path and ".." not in parts.path
-    return wanted if is_ours and is_plain and not parts.path.startswith(f"{root}sign-") else None

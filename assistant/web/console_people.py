@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import request, url_for
 
-from assistant.desk import assigning, credentials, invitations, people
+from assistant.desk import assigning, credentials, invitations, people, second_factor
 from assistant.desk.invitations import Invitation
 from assistant.desk.people import AgentChanges
 from assistant.errors import Invalid
@@ -54,7 +54,7 @@ def agents() -> Reply:
     return listed(
         "agents",
         "Agents",
-        ("Name", "Role", "Team", "Languages", "State"),
+        ("Name", "Role", "Team", "Languages", "Second factor", "State"),
         rows,
         add=To("Invite an agent", url_for("console.admin.invite")),
         further=further,
@@ -69,10 +69,11 @@ def _agent_row(agent: Agent) -> Row:
         else Cell("Active", "decided")
     )  # fmt: skip
     team = agent.team.name if agent.team is not None else "No team"
+    factor = Cell("On" if agent.totp_since is not None else "Off")
     role = Cell(console_words.words(agent.role.value), "state-agent" if agent.role is AgentRole.ADMIN else "")
     return Row(
         agent.name,
-        (role, Cell(team), Cell(", ".join(agent.languages)), state),
+        (role, Cell(team), Cell(", ".join(agent.languages)), factor, state),
         url=url_for("console.admin.agent", agent_id=agent.public_id),
         note=agent.email,
         is_over=agent.deactivated_at is not None,
@@ -98,7 +99,9 @@ def agent(agent_id: str) -> Reply:
     with desk().db.read() as session:
         row = people.colleague(session, agent_id)
         known = _agent_fields(row)
-    actions = (("reactivate_agent", "Reactivate…"),) if row.deactivated_at else _ACTIONS
+    actions = list(_RETURNING if row.deactivated_at else _ACTIONS)
+    if row.totp_secret is not None:
+        actions.append(("reset_second_factor", "Reset second factor…"))
 
     def done() -> Reply:
         with desk().db.begin() as session:
@@ -115,6 +118,7 @@ def agent(agent_id: str) -> Reply:
     )
 
 
+_RETURNING = (("reactivate_agent", "Reactivate…"),)
 _ACTIONS = (("reset_agent", "Reset password…"), ("deactivate_agent", "Deactivate…"))
 
 
@@ -147,6 +151,24 @@ def reset_agent(agent_id: str) -> Reply:
         "{name} is signed out everywhere and gets a link to choose another password.",
         "Reset password",
         lambda session, row: _let_in(invitations.reset(session, desk().settings, row)),
+    )
+
+
+@blueprint.route("/agents/<public_id:agent_id>/second-factor", methods=["GET", "POST"])
+def reset_second_factor(agent_id: str) -> Reply:
+    def done(session: Any, row: Agent) -> Reply:
+        second_factor.reset(session, row)
+        end_streams(row.id)
+        return said(f"{row.name} is signed out, and signs in without a second factor now.", "agents")
+
+    return _about_agent(
+        agent_id,
+        "Reset the second factor of {name}?",
+        "Make sure that it is {name} who asks. They are signed out everywhere and sign in with their password alone; "
+        "if their role needs a second factor, they set up another one then.",
+        "Reset second factor",
+        done,
+        is_dangerous=True,
     )
 
 

@@ -15,7 +15,12 @@ from assistant.desk.access import AgentPrincipal
 from assistant.errors import NotAllowed
 
 # What concerns nobody but the agent, whatever their role and with a one-time password.
-THEIR_OWN = ("console.password", "console.sign_out", "console.end_sessions")
+THEIR_OWN = (
+    "console.password",
+    "console.sign_out",
+    "console.end_sessions",
+    *(f"console.second_factor.{view}" for view in ("show", "begin", "confirm", "renew_codes", "turn_off")),
+)
 _READING = ("GET", "HEAD", "OPTIONS")
 # What the audit log tells besides what needs a rule.
 _NOTED = (*THEIR_OWN, "console.sign_in", "console.join", "console.setup.", "console.macros.")

@@ -10,12 +10,16 @@ import hashlib
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from ipaddress import ip_network
+from typing import Any
 
-from flask import Response, request
+from flask import request
 from flask_limiter import ApplicationLimit, Limiter, RequestLimit
 
-from assistant.web import auth
+from assistant.text.folding import address as folded
+from assistant.text.storable import storable
+from assistant.web import auth, known_browsers
 from assistant.web.context import runtime
 from assistant.web.responses import too_many_requests
 
@@ -24,9 +28,12 @@ _UNCOUNTED = ("widget.get_attachment", "widget.stream_events")
 _COUNTED_PATHS = ("/api/", "/widget/v1/")
 
 
-# Wrong passwords. A person who has forgotten one waits longer and longer; colleagues behind the same address do not.
-WRONG_FOR_ACCOUNT = "5 per minute; 10 per 15 minutes; 20 per 3 hours"
-WRONG_FROM_ADDRESS = "30 per minute; 200 per hour"
+# Wrong passwords and codes. A person who has forgotten one waits longer and longer; colleagues behind the same address
+# do not. In a browser that is known for the account nothing else counts, so nobody can be kept out of their own by
+# others: by neighbours who use up what their address may, or strangers who use up what the account may.
+_WRONG_FOR_ACCOUNT = "5 per minute; 10 per 15 minutes; 20 per 3 hours"
+_WRONG_FROM_ADDRESS = "30 per minute; 200 per hour"
+_WRONG_FROM_ANYWHERE = "50 per hour; 100 per day"  # for one account
 
 
 def address() -> str:
@@ -35,14 +42,38 @@ def address() -> str:
     return str(ip_network(f"{given}/64", strict=False)) if ":" in given and "%" not in given else given
 
 
-def account() -> str:
-    """The account that somebody tries to sign in to, and from where."""
-    email = request.form.get("email", "").strip().lower()
-    return f"{address()} {hashlib.sha256(email.encode(errors='replace')).hexdigest()}"
+def of_sign_in(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Limits what is wrong in the steps of signing in, counted together."""
+    for scope, limit, key, only_unknown in (
+        ("account", _WRONG_FOR_ACCOUNT, lambda: f"{_known_browser() or address()} {_account()}", False),
+        ("address", _WRONG_FROM_ADDRESS, address, True),
+        ("anywhere", _WRONG_FROM_ANYWHERE, _account, True),
+    ):
+        limited = limiter.shared_limit(
+            limit,
+            scope=f"sign-in {scope}",
+            key_func=key,
+            methods=["POST"],
+            deduct_when=lambda response: response.status_code == 401,
+            exempt_when=(lambda: _known_browser() is not None) if only_unknown else None,
+        )
+        view = limited(view)
+    return view
 
 
-def is_wrong(response: Response) -> bool:
-    return response.status_code == 401
+def _known_browser() -> str | None:
+    return known_browsers.known_for(_email())
+
+
+def _account() -> str:
+    """That somebody tries to sign in to."""
+    return hashlib.sha256(_email().encode(errors="replace")).hexdigest()
+
+
+def _email() -> str:
+    if request.endpoint == "console.sign_in_code":
+        return auth.halfway_email()
+    return folded(storable(request.form.get("email", "")))
 
 
 STREAMS = "assistant.open_streams"

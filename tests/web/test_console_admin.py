@@ -37,11 +37,16 @@ LEADS_ONLY = (
 )  # fmt: skip
 FOR_ALL = (
     "console.sign_in",
+    "console.sign_in_code",
     "console.join",
     "console.setup.first_admin",
     "console.sign_out",
     "console.password",
     "console.end_sessions",
+    "console.second_factor.begin",
+    "console.second_factor.confirm",
+    "console.second_factor.renew_codes",
+    "console.second_factor.turn_off",
 )
 
 

@@ -33,7 +33,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
-from assistant.errors import Conflict, NotReady, Unsupported
+from assistant.errors import Conflict, NotReady
 from assistant.faults import passing_fault, unavailable
 
 NAMING_CONVENTION = {
@@ -241,6 +241,21 @@ class Database:
             with closing(self.engine.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def require_unused(self) -> None:
+        """Raises `Conflict` if another process has this SQLite database open. Its log is empty and gone afterwards. One
+        that is too damaged for an answer counts as unused."""
+        token = patience.set(1.0)
+        try:
+            with closing(self.engine.raw_connection()) as connection:
+                mode = connection.cursor().execute("PRAGMA journal_mode=DELETE").fetchone()[0]
+        except (sqlite3.DatabaseError, DatabaseError) as error:
+            fault = passing_fault(error)
+            mode = "" if fault is not None and fault.cause == "database_damaged" else "wal"
+        finally:
+            patience.reset(token)
+        if mode == "wal":
+            raise Conflict("The database is in use. Stop the server and all workers first.")
+
     def close(self) -> None:
         self.engine.dispose()
 
@@ -302,42 +317,47 @@ def version_problem(database: Database) -> str | None:
     )
 
 
+def is_from_newer_version(revision: str) -> bool:
+    """Whether only a newer version than this one knows such tables."""
+    return revision not in _revisions()
+
+
 def check(database: Database) -> list[str]:
     """The problems found, as sentences that say what to do."""
+    if found := damage(database):
+        return found
+    outdated = version_problem(database)
+    return [outdated] if outdated is not None else []
+
+
+def damage(database: Database) -> list[str]:
+    """What is wrong with the database's content, whatever version it is of: sentences that say what to do."""
     try:
-        return _problems(database)
+        return list(_damage(database))
     except DatabaseError as error:
         reason = " ".join(str(error.orig).split())[:200]
         advice = "Restore a backup" if database.is_sqlite else "Start it"
         return [f"The database cannot be read: {reason}. {advice}, or check ASSISTANT_DATABASE_URL."]
 
 
-def _problems(database: Database) -> list[str]:
-    outdated = version_problem(database)
-    problems = [outdated] if outdated is not None else []
-    if database.is_sqlite:
-        with database.engine.connect() as connection:
-            damage = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-            orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-        problems += [f"The file is damaged: {line}. Restore a backup." for line in damage if line != "ok"]
-        problems += [f"A row of {row[0]} points at a missing row of {row[2]}." for row in orphans]
-    return problems
+def _damage(database: Database) -> Iterator[str]:
+    with database.engine.connect() as connection:
+        if database.is_sqlite:
+            for line in connection.exec_driver_sql("PRAGMA integrity_check").scalars():
+                if line != "ok":
+                    yield f"The file is damaged: {line}. Restore a backup."
+            for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+                yield f"A row of {row[0]} points at a missing row of {row[2]}."
 
 
-def backup(database: Database, path: Path) -> None:
+def snapshot(database: Database, path: Path) -> None:
     """Copy a SQLite database to ``path``, even while it is in use. Leaves a complete copy or none."""
-    if not database.is_sqlite:
-        raise Unsupported("This command backs up SQLite only. Use pg_dump for PostgreSQL.")
-    if path.exists():
-        raise Conflict(f"{path} already exists. Choose another name.")
     partial = path.with_name(path.name + ".partial")
     try:
         _make_private(partial)
         with database.engine.connect() as connection, closing(sqlite3.connect(partial)) as copy:
             connection.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
         partial.replace(path)
-    except OSError as error:
-        raise NotReady(f"Cannot write the backup: {error.strerror}.") from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -156,7 +156,7 @@ def _sqlite(settings: Settings) -> Iterator[Check]:
     if fixed:
         yield Check("sqlite", "ok", sqlite3.sqlite_version)
     else:
-        advice = "Back up regularly (assistant db backup), or use a Python built with SQLite 3.51.3 or later."
+        advice = "Back up regularly (assistant backup create), or use a Python built with SQLite 3.51.3 or later."
         yield Check("sqlite", "warn", f"{sqlite3.sqlite_version} has a rare write-ahead-log race", advice)
 
 

@@ -246,7 +246,7 @@ def _write_durably(path: Path, data: bytes) -> None:
     except FileExistsError:
         pass
     else:
-        _sync(path.parent.parent)
+        sync_folder(path.parent.parent)
     descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix="partial-")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -257,10 +257,10 @@ def _write_durably(path: Path, data: bytes) -> None:
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Put the names in a folder on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from assistant.cli import main
-from assistant.db import backup
+from assistant.db import snapshot
 from assistant.runtime import open_database
 from assistant.settings import Settings
 from assistant.storage import Storage
@@ -124,7 +124,7 @@ def test_what_is_made_is_for_its_owner_only(tmp_path: Path) -> None:
         with database.begin():
             pass
         Storage.open(settings.attachments_url).put(b"a photo")
-        backup(database, tmp_path / "backup.db")
+        snapshot(database, tmp_path / "backup.db")
         database.close()
     finally:
         os.umask(old)

@@ -13,6 +13,7 @@ import click
 from assistant import __version__
 from assistant.cli.access import agents, keys, secrets
 from assistant.cli.administer import db, heads, jobs, mail
+from assistant.cli.backup import backup
 from assistant.cli.common import Commands, json_option, photo_option, progress_bar, read_settings, running
 from assistant.cli.customers import customers
 from assistant.cli.fields import fields
@@ -40,6 +41,7 @@ def main(debug: bool) -> None:
 for _command in (
     kb,
     db,
+    backup,
     agents,
     customers,
     fields,

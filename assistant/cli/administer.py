@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import click
 
@@ -13,7 +12,7 @@ from assistant.cli.common import json_option, migrated, read_settings
 
 @click.group()
 def db() -> None:
-    """Upgrade, check and back up the database."""
+    """Upgrade, check and move the database. `assistant backup` backs it up, with all files."""
 
 
 @db.command("upgrade")
@@ -43,18 +42,6 @@ def db_check() -> None:
     click.echo("ok    at the current version, undamaged, no broken references, every file is there")
 
 
-@db.command("backup")
-@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
-def db_backup(path: Path) -> None:
-    """Copy the SQLite database to PATH, even while it is in use. Back up the attachments separately."""
-    from assistant.db import Database, backup
-
-    database = Database(read_settings().sqlalchemy_url)
-    backup(database, path)
-    database.close()
-    click.echo(f"Backed up to {path} ({path.stat().st_size / 1e6:.1f} MB).")
-
-
 @db.command("move")
 @click.argument("url")
 def db_move(url: str) -> None:
@@ -70,6 +57,8 @@ def db_move(url: str) -> None:
     settings = read_settings()
     target = Settings.model_validate({"database_url": url}).sqlalchemy_url
     database = Database(settings.sqlalchemy_url)
+    if database.is_sqlite:
+        database.require_unused()
     with progress_bar(quiet=False) as progress:
         counts = move(database, target, progress=progress)
     database.close()

@@ -181,6 +181,12 @@ def repeat(db: Database, storage: Storage, folder: Path) -> Receipt | None:
     return erase(db, storage, folder, back) if back else None
 
 
+def add_to_list(folder: Path, listed: str) -> None:
+    """List as erased, too, whoever is in another such list, given by its text."""
+    if new := _ids_in(listed) - _listed(folder):
+        _list(folder, sorted(new))
+
+
 def _erase_rows(session: Session, public_ids: Sequence[str]) -> tuple[dict[str, int], set[str]]:
     """Returns how many rows of each table there were, and the digests of files that they named."""
     persons = session.scalars(select(Customer).where(Customer.public_id.in_(public_ids)).with_for_update()).all()
@@ -304,5 +310,8 @@ def _list(folder: Path, public_ids: Sequence[str]) -> None:
 
 def _listed(folder: Path) -> set[str]:
     path = folder / LIST
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return {public_id for line in lines if line.strip() for public_id in json.loads(line)["customers"]}
+    return _ids_in(path.read_text(encoding="utf-8")) if path.exists() else set()
+
+
+def _ids_in(listed: str) -> set[str]:
+    return {public_id for line in listed.splitlines() if line.strip() for public_id in json.loads(line)["customers"]}

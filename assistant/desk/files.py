@@ -92,6 +92,12 @@ def _named(session: Session, digests: Sequence[str]) -> set[str | None]:
     return found
 
 
+def named(session: Session) -> set[str]:
+    """Digests of all files that rows name."""
+    found = {sha256 for column in NAMED_IN for sha256 in session.scalars(select(column))}
+    return {sha256 for sha256 in found if sha256 is not None}
+
+
 def lost_files(db: Database, storage: Storage) -> Iterator[str]:
     """Sentences about every file that a row names and that is missing or damaged. Reads every file."""
     with db.read() as session:

@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 
 from assistant import worker
 from assistant.cli import main
-from assistant.db import Base, backup
+from assistant.db import Base, snapshot
 from assistant.desk import customers, drafts, erasure, people, search
 from assistant.desk.desk import Desk
 from assistant.models import Author, Customer, CustomerNote, Evidence, Gap, GapKind, GapQuestion, Message, Ticket
@@ -134,7 +134,7 @@ def test_a_gap_with_questions_of_others_is_called_by_one_of_them(desk: Desk, ros
 
 
 def test_a_restored_backup_is_erased_from_again(desk: Desk, rosa: str, tmp_path: Path) -> None:
-    backup(desk.db, tmp_path / "backup.db")
+    snapshot(desk.db, tmp_path / "backup.db")
     erase(desk, rosa)
     desk.db.close()
     place = desk.settings.data_dir / "assistant.db"

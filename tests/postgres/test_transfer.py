@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import Column, select, text
 
-from assistant import transfer, worker
+from assistant import backup, transfer, worker
 from assistant.cli import main
 from assistant.db import Base, Database, check
 from assistant.desk import search
@@ -20,6 +20,7 @@ from assistant.models import Article, Customer, Evidence, Ticket
 from assistant.models.vector_column import UnitVector
 from assistant.retrieval.fulltext import Filters, find
 from assistant.runtime import build
+from assistant.settings import Settings
 from tests.factories import make_agent, make_articles, make_ticket, make_upload
 from tests.fakes import fake_capabilities
 
@@ -121,9 +122,33 @@ def test_the_command_moves_and_says_what_to_set(
     filled: Desk, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASSISTANT_DATA_DIR", str(filled.settings.data_dir))
+    used = CliRunner().invoke(main, ["db", "move", postgres_url])
+    assert (used.exit_code, "in use" in used.output) == (1, True)
+    filled.db.close()
     moved = CliRunner().invoke(main, ["db", "move", postgres_url])
     assert moved.exit_code == 0, moved.output
     assert "ASSISTANT_DATABASE_URL" in moved.output
     again = CliRunner().invoke(main, ["db", "move", postgres_url])
     assert again.exit_code == 1
     assert "not empty" in again.output
+
+
+def test_a_backup_of_postgresql_is_restored_to_either(filled: Desk, postgres_url: str, tmp_path: Path) -> None:
+    before = content(filled.db)
+    transfer.move(filled.db, postgres_url)
+    there = Database(postgres_url)
+    backup.create(filled.settings, there, filled.storage, tmp_path / "b.zip")
+    with pytest.raises(Conflict, match="not empty"):
+        backup.restore(tmp_path / "b.zip", filled.settings.model_copy(update={"database_url": postgres_url}))
+    backup.restore(tmp_path / "b.zip", Settings(data_dir=tmp_path / "sqlite"))
+    restored = Database(Settings(data_dir=tmp_path / "sqlite").sqlalchemy_url)
+    assert content(restored) == before
+    restored.close()
+    with there.engine.connect() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+        connection.commit()
+    there.close()
+    backup.restore(tmp_path / "b.zip", Settings(data_dir=tmp_path / "other", database_url=postgres_url))
+    assert content(there) == before
+    there.close()

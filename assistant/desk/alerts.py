@@ -1,5 +1,5 @@
-"""What agents are told: that somebody mentions them in a note, or that something was said in a ticket that is theirs or
-that they follow. In the console, by mail as well, or not at all, as each of them likes.
+"""What agents are told: that somebody mentions them in a note, that something was said in a ticket that is theirs or
+that they follow, or that it is back. In the console, by mail as well, or not at all, as each of them likes.
 
 Whoever may not see a ticket is told nothing of it, also if they are mentioned.
 """
@@ -40,11 +40,13 @@ USUAL: Mapping[AlertKind, Way] = {
     AlertKind.MENTION: Way.MAIL,
     AlertKind.WRITTEN: Way.CONSOLE,
     AlertKind.FOLLOWED: Way.CONSOLE,
+    AlertKind.WOKEN: Way.CONSOLE,
 }
 SAYS: Mapping[AlertKind, str] = {
     AlertKind.MENTION: "{who} mentioned you",
     AlertKind.WRITTEN: "{who} wrote",
     AlertKind.FOLLOWED: "{who} wrote in a ticket that you follow",
+    AlertKind.WOKEN: "Back from its snooze",
 }
 
 
@@ -61,12 +63,14 @@ def tell(desk: Desk, message_id: int) -> None:
             return
         told = set(session.scalars(select(Alert.agent_id).where(Alert.message_id == message.id)))
         for agent, kind in _concerned(session, ticket, message).items():
-            way = ways_of(agent)[kind]
-            if agent.id in told or way is Way.OFF or not _may_see(session, agent, ticket):
-                continue
-            session.add(Alert(agent_id=agent.id, ticket_id=ticket.id, message_id=message.id, kind=kind))
-            if way is Way.MAIL and desk.sends_mail:
-                mail.enqueue(session, _letter(desk, ticket, message, kind), to=agent.email)
+            if agent.id not in told:
+                _tell(desk, session, agent, ticket, kind, message)
+
+
+def tell_woken(desk: Desk, session: Session, ticket: Ticket) -> None:
+    """The time is over for which the ticket was snoozed."""
+    for agent in dict.fromkeys([*_owner(ticket), *_followers(session, ticket)]):
+        _tell(desk, session, agent, ticket, AlertKind.WOKEN)
 
 
 def unread(session: Session, agent: AgentPrincipal) -> int:
@@ -104,7 +108,7 @@ def set_ways(agent: Agent, chosen: Mapping[str, str]) -> None:
 
 
 def says(alert: Alert) -> str:
-    return SAYS[alert.kind].format(who=_writer(alert.ticket, alert.message))
+    return _says(alert.kind, alert.ticket, alert.message)
 
 
 def mentioned(text: str, agents: Iterable[Agent]) -> list[Agent]:
@@ -125,20 +129,39 @@ def mentioned(text: str, agents: Iterable[Agent]) -> list[Agent]:
 
 def _concerned(session: Session, ticket: Ticket, message: Message) -> dict[Agent, AlertKind]:
     """Those whom it concerns and why, except whoever wrote it."""
-    followers = list(
-        session.scalars(
-            select(Agent)
-            .join(TicketFollower, TicketFollower.agent_id == Agent.id)
-            .where(TicketFollower.ticket_id == ticket.id, Agent.deactivated_at.is_(None))
-        )
-    )
+    followers = _followers(session, ticket)
     concerned = dict.fromkeys(followers, AlertKind.FOLLOWED)
     if message.author is Author.CUSTOMER:
-        own = [ticket.agent] if ticket.agent is not None and ticket.agent.deactivated_at is None else []
-        concerned = dict.fromkeys([*followers, *own], AlertKind.WRITTEN)
+        concerned = dict.fromkeys([*followers, *_owner(ticket)], AlertKind.WRITTEN)
     if message.visibility is MessageVisibility.INTERNAL:
         concerned |= dict.fromkeys(mentioned(message.text, people.active_agents(session)), AlertKind.MENTION)
     return {agent: kind for agent, kind in concerned.items() if agent.id != message.agent_id}
+
+
+def _owner(ticket: Ticket) -> list[Agent]:
+    return [ticket.agent] if ticket.agent is not None and ticket.agent.deactivated_at is None else []
+
+
+def _followers(session: Session, ticket: Ticket) -> list[Agent]:
+    query = select(Agent).join(TicketFollower, TicketFollower.agent_id == Agent.id)
+    active = query.where(TicketFollower.ticket_id == ticket.id, Agent.deactivated_at.is_(None))
+    return list(session.scalars(active.order_by(Agent.id)))
+
+
+def _tell(
+    desk: Desk, session: Session, agent: Agent, ticket: Ticket, kind: AlertKind, message: Message | None = None
+) -> None:
+    """One agent, as they like it, if they may see the ticket."""
+    way = ways_of(agent)[kind]
+    if way is Way.OFF or not _may_see(session, agent, ticket):
+        return
+    session.add(Alert(agent_id=agent.id, ticket_id=ticket.id, message=message, kind=kind))
+    if way is Way.MAIL and desk.sends_mail:
+        mail.enqueue(session, _letter(desk, ticket, kind, message), to=agent.email)
+
+
+def _says(kind: AlertKind, ticket: Ticket, message: Message | None) -> str:
+    return SAYS[kind].format(who=_writer(ticket, message) if message is not None else "")
 
 
 def _may_see(session: Session, agent: Agent, ticket: Ticket) -> bool:
@@ -152,15 +175,17 @@ def _writer(ticket: Ticket, message: Message) -> str:
     return message.agent.name if message.agent is not None else "Assistant"
 
 
-def _letter(desk: Desk, ticket: Ticket, message: Message, kind: AlertKind) -> Letter:
-    who = _writer(ticket, message)
-    what = SAYS[kind].format(who=who)
-    at = message.created_at.strftime("%Y-%m-%d %H:%M UTC")
+def _letter(desk: Desk, ticket: Ticket, kind: AlertKind, message: Message | None) -> Letter:
+    what = _says(kind, ticket, message)
+    said = []
+    if message is not None:
+        at = message.created_at.strftime("%Y-%m-%d %H:%M UTC")
+        said = [Said(_writer(ticket, message), at, shorten(message.text, _QUOTED))]
     return Letter(
         f"[#{ticket.number}] {what}: {ticket.subject}",
         (
-            Paragraph(f"{what} in #{ticket.number}, {ticket.subject}."),
-            Said(who, at, shorten(message.text, _QUOTED)),
+            Paragraph(f"{what}: #{ticket.number}, {ticket.subject}."),
+            *said,
             Link("Open the ticket", f"{desk.settings.base_url}/console/tickets/{ticket.public_id}"),
             Link("Choose what you are told of", f"{desk.settings.base_url}/console/alerts", small=True),
         ),

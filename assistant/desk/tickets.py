@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from assistant import payloads
-from assistant.desk import conversations, custom_fields, deadlines, inboxes, queue, related, search, state
+from assistant.desk import alerts, conversations, custom_fields, deadlines, inboxes, queue, related, search, state
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, out_of_sight, visible_tickets
 from assistant.desk.attachments import RejectedFile, check_files, prepare_files
 from assistant.desk.desk import Desk
@@ -282,6 +282,7 @@ def wake(desk: Desk, ticket_id: int) -> None:
         until = ticket.snoozed_until
         if until is not None and until <= desk.now():
             state.change_ticket(session, ticket, snoozed_until=None)
+            alerts.tell_woken(desk, session, ticket)
         elif until is not None:
             queue.enqueue(session, WAKE, {"ticket_id": ticket.id}, key=f"{WAKE}:{ticket.id}", run_at=until)
 

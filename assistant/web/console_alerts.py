@@ -17,6 +17,7 @@ KINDS = {
     AlertKind.MENTION: "Somebody mentions me in a note",
     AlertKind.WRITTEN: "The customer writes in a ticket that is mine or that I follow",
     AlertKind.FOLLOWED: "A colleague writes in a ticket that I follow",
+    AlertKind.WOKEN: "A ticket that is mine or that I follow is back from its snooze",
 }
 WAYS = {Way.MAIL: "Here and by mail", Way.CONSOLE: "Here", Way.OFF: "Not at all"}
 

@@ -182,10 +182,11 @@ def set_field(ticket_id: str, field_key: str) -> Reply:
 
 @blueprint.post("/actions/<name>")
 def do_action(ticket_id: str, name: str) -> Reply:
-    """One of `_ARGUMENTS`, with the ``value`` that was pressed or chosen."""
+    """One of `_ARGUMENTS`, with the ``value`` that was pressed or chosen. A time is in the page's ``zone``: +01:00."""
     if name not in _ARGUMENTS:
         raise NotFound("There is no such action.")
-    given = [{"name": name, "arguments": {_ARGUMENTS[name]: request.form.get("value", "")}}]
+    value = request.form.get("value", "") + request.form.get("zone", "")
+    given = [{"name": name, "arguments": {_ARGUMENTS[name]: value}}]
     return perform(ticket_id, _acts(given), panels=("status",))
 
 
@@ -423,6 +424,8 @@ def _refusal(failed: AssistantError, panel: str, typed: str | None) -> dict[str,
             "typed_draft_id": request.view_args.get("draft_id"),
             "typed_key": request.view_args.get("field_key"),
         }
+    if "zone" in request.form:
+        refusal["typed_until"] = storable(request.form.get("value", ""))
     if "other" in request.form:
         asks = isinstance(failed, merging.Unreachable)
         refusal |= {"typed_other": storable(request.form["other"]), "asks": asks}

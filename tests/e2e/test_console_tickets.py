@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def move(db: Database, ticket: str, team: str) -> None:
 def fields(db: Database) -> dict[str, str]:
     """Of the first ticket, as they are stored."""
     with db.read() as session:
-        return dict(session.execute(select(FieldValue.key, FieldValue.value)))
+        return dict(session.execute(select(FieldValue.key, FieldValue.value)).all())
 
 
 def wait_for(page: Page, db: Database, **expected: str) -> None:
@@ -135,6 +136,25 @@ def test_fields_are_saved_by_enter_one_after_the_other_and_before_the_page_is_le
     page.goto(f"{office.server.url}/console/")
     wait_for(page, db, order="B-3", paid="7", colour="Blue")
     assert [said for said in agent.complaints if "422" not in said] == []
+
+
+def test_a_ticket_is_snoozed_until_a_time_of_the_browsers_zone(
+    browser: Browser, office: Office, db: Database, pictures: Path
+) -> None:
+    agent = sign_in(browser, office, pictures, "alice")
+    page = agent.page
+    there = page.context.new_cdp_session(page)
+    there.send("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kolkata"})
+    page.goto(f"{office.server.url}/console/tickets/{office.first}")
+    page.get_by_text("Snooze until…").click()
+    page.get_by_label("Day and time").fill("2099-01-01T09:00")
+    page.get_by_role("button", name="Snooze", exact=True).press("Enter")
+    expect(page.locator("#status .reason").last).to_contain_text("Snoozed until 1 Jan 2099, 09:00")
+    agent.picture("snoozed")
+    with db.read() as session:
+        row = session.scalars(select(Ticket).where(Ticket.public_id == office.first)).one()
+    assert row.snoozed_until == datetime(2099, 1, 1, 3, 30, tzinfo=UTC)
+    assert agent.complaints == []
 
 
 def test_choices_made_while_others_are_saved_are_saved_too(

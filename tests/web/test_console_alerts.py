@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask.testing import FlaskClient
@@ -17,7 +18,7 @@ from assistant.desk.desk import Desk
 from assistant.models import Agent, AgentRole, Alert, Mail, Ticket
 from assistant.runtime import Runtime
 from tests.factories import Persona, make_agent, make_ticket
-from tests.web.test_console import submit
+from tests.web.test_console import HTMX, submit
 
 SignIn = Callable[[Persona], FlaskClient]
 PAGE = "/console/alerts"
@@ -94,7 +95,7 @@ def test_followers_and_owners_are_told_unless_they_like_it_otherwise(
     worker.run_until_idle(desk)
     assert told(desk.db)[2:] == [("Bob", "followed")]
     his = sign_in(bob)
-    chosen = {"mention": "console", "written": "off", "followed": "mail"}
+    chosen = {"mention": "console", "written": "off", "followed": "mail", "woken": "off"}
     assert submit(his, f"{PAGE}/ways", at=PAGE, **chosen).status_code == 302
     assert submit(his, f"{PAGE}/ways", at=PAGE, **chosen | {"written": "pigeon"}).status_code == 422
     conversations.post_message(desk, customer, text="It stopped", uploads=[], client_id=None)
@@ -106,6 +107,38 @@ def test_followers_and_owners_are_told_unless_they_like_it_otherwise(
         assert [one.recipient for one in session.scalars(select(Mail))] == ["bob@example.org"]
     submit(his, f"{PAGE}/read", at=PAGE)
     assert "Mark all as read" not in his.get(PAGE).text
+
+
+def test_owners_and_followers_are_told_that_a_snoozed_ticket_is_back(
+    sign_in: SignIn, alice: Persona, bob: Persona, charlie: Persona, desk: Desk
+) -> None:
+    ticket = make_ticket(desk, "It blinks.", subject="Blinking")
+    worker.run_until_idle(desk)
+    client, page = sign_in(alice), f"/console/tickets/{ticket.public_id}"
+    with desk.db.begin() as session:
+        row = session.get_one(Ticket, ticket.id)
+        tickets.assign(session, row, alice.public_id)
+        for who in (alice, bob, charlie):
+            follow = actions.parse(session, [{"name": "follow", "arguments": {"agent": who.public_id}}])
+            actions.apply(session, row, follow, alice.principal)
+    ways = {"mention": "console", "written": "console", "followed": "off", "woken": "mail"}
+    submit(sign_in(bob), f"{PAGE}/ways", at=PAGE, **ways)
+    past = submit(client, f"{page}/actions/snooze", at=page, headers=HTMX, value="2020-01-01T09:00", zone="+05:30")
+    assert (past.status_code, 'value="2020-01-01T09:00" data-typed' in past.text) == (422, True)
+    submit(client, f"{page}/actions/snooze", at=page, value="2099-01-01T09:00", zone="+05:30")
+    with desk.db.begin() as session:
+        row = session.get_one(Ticket, ticket.id)
+        assert row.snoozed_until == datetime(2099, 1, 1, 3, 30, tzinfo=UTC)
+        row.snoozed_until = datetime.now(UTC) - timedelta(seconds=1)  # as if it were then
+    for _ in range(2):
+        worker.HANDLERS["wake"](desk, {"ticket_id": ticket.id})
+    assert sorted(told(desk.db)) == [("Alice", "woken"), ("Bob", "woken")], "once, and nobody who may not see it"
+    with desk.db.read() as session:
+        letter = session.scalars(select(Mail)).one()
+    assert (letter.recipient, letter.subject) == (bob.email, f"[#{ticket.number}] Back from its snooze: Blinking")
+    assert "Back from its snooze" in client.get(PAGE).text
+    submit(client, f"{page}/presence", at=page)
+    assert "<span" not in client.get(f"{PAGE}/badge").text.partition("Notifications")[2]
 
 
 def test_a_mention_is_a_whole_name() -> None:

@@ -43,6 +43,15 @@ function showTimes() {
     time.textContent = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
   }
 }
+// A time that is typed is one of this browser's, too. The server is told how far that is from UTC on that day.
+document.addEventListener("formdata", ({ target, formData }) => {
+  const field = formData.has("zone") && target.querySelector('input[type="datetime-local"]');
+  if (!field?.value) return;
+  const minutes = -new Date(field.value).getTimezoneOffset();
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  formData.set("zone", `${minutes < 0 ? "-" : "+"}${String(hours).padStart(2, "0")}:${String(rest).padStart(2, "0")}`);
+});
+
 showTimes();
 document.addEventListener("htmx:after:swap", showTimes);
 showAges();

@@ -16,7 +16,10 @@ def beginning(text: str, most: int) -> str:
     # Whether a cluster ends depends on what precedes, and on one character more. A long run of flags takes quadratic
     # time, so only what is near counts.
     start = max(0, most - _NEAR)
-    ends = [start + cluster.end() for cluster in _CLUSTER.finditer(text[start : most + 1])]
+    near = text[start : most + 1]
+    if near.isascii() and "\r" not in near:
+        return text[:most]
+    ends = [start + cluster.end() for cluster in _CLUSTER.finditer(near)]
     return text[: max((end for end in ends if end <= most), default=most)]
 
 

@@ -11,7 +11,8 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from assistant.db import Database, new_public_id, utcnow
-from assistant.desk import inboxes, search
+from assistant.desk import custom_fields, inboxes, search
+from assistant.media.likeness import bands_of
 from assistant.models import (
     Agent,
     AgentRole,
@@ -21,8 +22,12 @@ from assistant.models import (
     Conversation,
     ConversationState,
     Customer,
+    CustomField,
+    FieldKind,
+    FieldValue,
     Message,
     MessageVisibility,
+    PhotoHash,
     Priority,
     Tag,
     Team,
@@ -39,6 +44,9 @@ _OPEN_STATES = (ConversationState.HANDED_OFF, ConversationState.AGENT, Conversat
 _PRIORITIES = (*[Priority.NORMAL] * 6, Priority.LOW, Priority.HIGH, Priority.HIGH, Priority.URGENT)
 # How many tickets there are for one with the tag.
 _TAGS = {"refund": 20, "recall": 997}
+# Custom fields of which a third of the tickets have a value.
+_FIELDS = {"serial": ("Serial number", FieldKind.TEXT), "runtime": ("Hours run", FieldKind.NUMBER)}
+_EACH = 3
 # Words of messages, some of them much more frequent than others.
 _VOCABULARY = 20_000
 _WORDS_EACH = 40
@@ -51,6 +59,7 @@ def fill(db: Database, number: int, tell: Progress, *, labels: Mapping[str, Sequ
         teams = [*session.scalars(select(Team.id).order_by(Team.id)), None]
         agents = _add_agents(session, teams)
         tags = _add_tags(session)
+        _add_fields(session)
     for start in range(0, number, _AT_ONCE):
         numbers = range(start, min(start + _AT_ONCE, number))
         with db.begin() as session:
@@ -88,6 +97,13 @@ def _add_tags(session: Session) -> dict[str, int]:
     return known
 
 
+def _add_fields(session: Session) -> None:
+    known = set(session.scalars(select(CustomField.key)))
+    for key, (name, kind) in _FIELDS.items():
+        if key not in known:
+            custom_fields.add(session, name, kind, key=key)
+
+
 class _Filling:
     """One of many transactions."""
 
@@ -119,6 +135,10 @@ class _Filling:
         ]
         if tagged:
             self.session.execute(insert(TicketTag), tagged)
+        having = [(number, one) for number, one in zip(numbers, tickets, strict=True) if number % _EACH == 0]
+        values = [row for number, one in having for row in _values(number, one)]
+        if values:
+            self.session.execute(insert(FieldValue), values)
         names = [customers[at // 5]["name"] for at in range(len(numbers))]
         _add_words(self.session, dict(zip(tickets, zip(texts, names, strict=True), strict=True)))
 
@@ -183,10 +203,11 @@ class _Filling:
         photos = [
             _photo(row["conversation_id"], message_id)
             for row, message_id in zip(rows, ids, strict=True)
-            if row["author"] is Author.CUSTOMER and row["conversation_id"] % 5 == 0
+            if row["author"] is Author.CUSTOMER and row["conversation_id"] % 5 == 1
         ]
         if photos:
             self.session.execute(insert(Attachment), photos)
+            self.session.execute(insert(PhotoHash), [_hash(photo["sha256"]) for photo in photos])
 
     def _message(self, number: int, conversation_id: int, author: Author, said: str) -> dict[str, Any]:
         return {
@@ -227,6 +248,21 @@ def _photo(number: int, message_id: int) -> dict[str, Any]:
         "content_type": "image/jpeg",
         "byte_size": 1,
     }
+
+
+def _hash(sha256: str) -> dict[str, Any]:
+    """One that no other is near to."""
+    value = int(np.random.default_rng(int(sha256, 16)).integers(-(2**63), 2**63, dtype=np.int64))
+    return {"sha256": sha256, "value": value, **{f"part_{at}": part for at, part in enumerate(bands_of(value))}}
+
+
+def _values(number: int, ticket_id: int) -> Rows:
+    of_ticket = {"ticket_id": ticket_id}
+    serial, hours = f"SN-{number:08d}", float(number % 5000)
+    return [
+        {**of_ticket, "key": "serial", "value": serial, "folded": serial.lower(), "number": None},
+        {**of_ticket, "key": "runtime", "value": f"{hours:g}", "folded": f"{hours:g}", "number": hours},
+    ]
 
 
 def _said(number: int) -> list[str]:

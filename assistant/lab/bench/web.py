@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from itertools import count, repeat
 from pathlib import Path
 from typing import Any
@@ -27,23 +28,24 @@ from urllib.parse import urlencode
 
 import numpy as np
 from PIL import Image
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from assistant import sample
 from assistant.app import create_app
-from assistant.db import Database, current_revision
+from assistant.db import Database, current_revision, utcnow
 from assistant.desk import agent_sessions, credentials, people
 from assistant.desk.access import AgentPrincipal, Scope
+from assistant.desk.rollup import roll_up
 from assistant.errors import Invalid, NotReady
 from assistant.lab.bench.filling import fill
-from assistant.models import AgentRole
+from assistant.models import AgentRole, Attachment, Message, Ticket
 from assistant.progress import Progress, no_progress
 from assistant.runtime import Runtime, build
 from assistant.settings import PREFIX, Settings
 
 STARTS_WITHIN = 240.0
 LISTED = 100  # tickets per page
-_WARM_UP = 5
+_WARM_UP = 2
 _CONSOLE = "/console"
 _PHOTOS = {
     "screenshot (1080p PNG)": ("update-dialog.png", (1920, 1080), "PNG"),
@@ -61,8 +63,8 @@ _LISTS = {
     "search, a beginning": "&q=customer+1",
     "search, nothing": "&q=display+nowhere",
 }
-# What agents see of the queue, with every view's count, 50 tickets at a time.
-_PAGES = {
+# What agents see of the queue, 50 tickets at a time.
+_VIEWS = {
     **{f"view {key}": f"tab={key}" for key in ("mine", "waiting", "urgent", "overdue", "unassigned", "assistant")},
     **{f"view {key}": f"tab={key}" for key in ("snoozed", "solved", "all")},
     **{f"view all, by {sort}": f"tab=all&sort={sort}" for sort in ("work", "waiting", "updated", "solved")},
@@ -79,8 +81,25 @@ _PAGES = {
                 "requester:nobody@example.org",
                 "channel:widget",
             ),
+            *(
+                "field.serial:SN-00000300",
+                "field.serial:none",
+                "field.runtime:>4900",
+                "product:brewmaster-300 has:photo",
+            ),
         )
     },
+}
+# Of a ticket with a photo, and of the whole year.
+_PAGES = {
+    "ticket": "/tickets/{ticket}",
+    "ticket, similar ones": "/tickets/{ticket}/similar",
+    "ticket, status": "/tickets/{ticket}/status",
+    "counts of all views": "/tabs?tab=all",
+    "customers": "/customers",
+    "palette": "/palette?q=display",
+    "report volume": "/reports?{year}",
+    **{f"report {name}": f"/reports/{name}?{{year}}" for name in ("times", "answers", "triage", "agents", "outbreaks")},
 }
 
 
@@ -147,6 +166,8 @@ def measure(
             taxonomy = runtime.desk.taxonomy
             labels = {"category": taxonomy.categories, "product": taxonomy.products}
             fill(runtime.desk.db, tickets, tell, labels={name: [one.key for one in of] for name, of in labels.items()})
+            tell(tickets, tickets, "Counting for the reports")
+            roll_up(runtime.desk)
             asked = Asked(runtime)
             statements = {name: asked.statements(path) for name, path in asked.paths.items()}
             database = runtime.desk.db.engine.dialect.name
@@ -178,7 +199,13 @@ class Asked:
     def __init__(self, runtime: Runtime) -> None:
         team = runtime.desk.taxonomy.teams[0].key
         lists = {name: f"/api/v1/tickets?limit={LISTED}{query.format(team=team)}" for name, query in _LISTS.items()}
-        self.paths = lists | {name: f"{_CONSOLE}/rows?{query}" for name, query in _PAGES.items()}
+        today = utcnow().date()
+        asked = {"ticket": _ticket_with_a_photo(runtime), "year": f"since={today - timedelta(days=365)}&until={today}"}
+        self.paths = (
+            lists
+            | {name: f"{_CONSOLE}/rows?{query}" for name, query in _VIEWS.items()}
+            | {name: _CONSOLE + path.format_map(asked) for name, path in _PAGES.items()}
+        )
         self._engine, self._client = runtime.desk.db.engine, create_app(runtime).test_client()
         with runtime.desk.db.begin() as session:
             _, key = credentials.add_key(session, name="bench", scopes=[scope.value for scope in Scope])
@@ -211,6 +238,14 @@ class Asked:
         if answer.status_code != 200:
             raise NotReady(f"Listing tickets failed: {answer.get_data(as_text=True)[:200]}")
         return executed
+
+
+def _ticket_with_a_photo(runtime: Runtime) -> str:
+    """The newest one that is open."""
+    query = select(Ticket.public_id).join(Message, Message.conversation_id == Ticket.conversation_id)
+    query = query.join(Attachment, Attachment.message_id == Message.id).where(Ticket.solved_at.is_(None))
+    with runtime.desk.db.read() as session:
+        return session.scalars(query.order_by(Ticket.id.desc()).limit(1)).one()
 
 
 def _measure_all(

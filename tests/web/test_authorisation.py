@@ -40,8 +40,9 @@ OPEN = {
     "static", "api.openapi", "api.docs", "embedding.get_loader", "embedding.get_shell", "embedding.get_types",
     "embedding.show_documentation", "embedding.get_pinned", "widget.show_widget", "widget.get_logo",
     "widget.get_picture", "widget.get_words", "widget.show_demo", "widget.get_figure", "widget.get_document",
-    "widget.sessions.open_session", "widget.help.search_articles", "widget.help.get_article", "mails.ask", "mails.unsubscribe", "health.livez", "health.readyz", "console.sign_in",
-    "console.join", "console.setup.first_admin",
+    "widget.sessions.open_session", "widget.help.search_articles", "widget.help.get_article", "mails.ask",
+    "mails.unsubscribe", "health.livez", "health.readyz", "console.sign_in", "console.join",
+    "console.setup.first_admin",
     "metrics.metrics",  # of this machine: see test_health
 }  # fmt: skip
 # Where 401 and the sign-in page say something else: that a password is wrong, that one has signed out.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 
 import click
 
@@ -56,12 +57,10 @@ def db_move(url: str) -> None:
 
     settings = read_settings()
     target = Settings.model_validate({"database_url": url}).sqlalchemy_url
-    database = Database(settings.sqlalchemy_url)
-    if database.is_sqlite:
-        database.require_unused()
-    with progress_bar(quiet=False) as progress:
+    with closing(Database(settings.sqlalchemy_url)) as database, progress_bar(quiet=False) as progress:
+        if database.is_sqlite:
+            database.require_unused()
         counts = move(database, target, progress=progress)
-    database.close()
     click.echo(f"{sum(counts.values()):,} rows of {len(counts)} tables are there. Start again with")
     click.echo(f"ASSISTANT_DATABASE_URL={url}")
 

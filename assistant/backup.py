@@ -48,7 +48,7 @@ _MANIFEST, _DATABASE, _ERASURES, _SECRET = "manifest.json", "assistant.db", eras
 _FILES, _WIDGET = "files/", "widget/"
 _SEALED = "secret.key.sealed"
 _FORMAT = 1
-_PARTIAL = ".partial-"  # begins the names of what is not complete yet
+PARTIAL = ".partial-"  # begins the names of what is not complete yet
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
 
 
@@ -109,7 +109,7 @@ def create(
         raise NotReady(problem)
     with _told("The backup could not be written"):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=_PARTIAL) as folder:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=PARTIAL) as folder:
             copied, partial = Path(folder, _DATABASE), Path(folder, "backup.zip")
             secret = _secret_entry(settings, passphrase) if with_secret else {}
             _copy_database(db, copied, progress)
@@ -143,7 +143,7 @@ def restore(
     is in use; `NotReady` if a newer version made the backup; `Invalid` if it is damaged or the passphrase is wrong."""
     with _told("The backup could not be restored"):
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=settings.data_dir, prefix=_PARTIAL) as name, _open(path) as archive:
+        with tempfile.TemporaryDirectory(dir=settings.data_dir, prefix=PARTIAL) as name, _open(path) as archive:
             folder = Path(name)
             manifest = _read_manifest(archive, path)
             if is_from_newer_version(manifest.revision):
@@ -372,7 +372,7 @@ def _restore_small_files(archive: zipfile.ZipFile, settings: Settings, secret: b
     for name, data in {**contents, **({_SECRET: secret} if secret is not None else {})}.items():
         path = settings.data_dir / name
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_PARTIAL) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=PARTIAL) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -264,8 +264,9 @@ class Database:
         self._is_damaged |= fault is not None and fault.cause == "database_damaged"
 
 
-def migrate(url: str, *, revision: str = "head") -> None:
-    """Upgrade the database at ``url`` if needed. A failed migration leaves it unchanged.
+def migrate(url: str, *, revision: str = "head", keep_before: bool = False) -> None:
+    """Upgrade the database at ``url`` if needed. A failed migration leaves it unchanged. With ``keep_before``, a SQLite
+    database with content is copied first, beside itself, in place of the copy before the last upgrade.
 
     Raises `NotReady` if a newer version has upgraded it, or if PostgreSQL lacks pgvector."""
     database = Database(url)
@@ -275,12 +276,41 @@ def migrate(url: str, *, revision: str = "head") -> None:
             raise NotReady(version_problem(database) or "")
         if current == head_revision() and revision == "head":
             return  # without Alembic, which would load every migration
+        if keep_before and current is not None and database.is_sqlite:
+            _keep_before(database, current)
         command.upgrade(migration_config(url), revision)
     except DBAPIError as error:
         if "CREATE EXTENSION" not in (error.statement or ""):
             raise
         advice = "Install its package on the database server, then run as a superuser: CREATE EXTENSION vector"
         raise NotReady(f"PostgreSQL lacks the extension pgvector, or may not create it. {advice}") from error
+    finally:
+        database.close()
+
+
+def _keep_before(database: Database, revision: str) -> None:
+    """What the version before can still use, if this one does not do."""
+    place = Path(str(database.engine.url.database))
+    older = [*place.parent.glob(f"{place.name}.upgraded-from-*")]
+    try:
+        snapshot(database, place.with_name(f"{place.name}.upgraded-from-{revision}"))
+    except (OSError, sqlite3.DatabaseError) as error:
+        advice = "Free some space beside it, or make room by moving old backups."
+        raise NotReady(f"The database was not upgraded: it could not be copied before. {advice}") from error
+    for one in older:
+        if not one.name.endswith(f"-{revision}"):
+            one.unlink(missing_ok=True)
+
+
+def pending(url: str) -> list[str]:
+    """What `migrate` would do: each migration's name with what it is for, in order. Raises as `migrate` does."""
+    database = Database(url)
+    try:
+        current = current_revision(database)
+        if current not in (None, *_revisions()):
+            raise NotReady(version_problem(database) or "")
+        scripts = ScriptDirectory.from_config(migration_config(url)).iterate_revisions("head", current or "base")
+        return [f"{script.revision}: {(script.doc or '').splitlines()[0]}" for script in reversed([*scripts])]
     finally:
         database.close()
 

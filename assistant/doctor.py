@@ -8,9 +8,9 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 
-from assistant import engine
+from assistant import backup_schedule, engine
 from assistant.checks import Check, Status
-from assistant.db import Database, check, current_revision, patience
+from assistant.db import Database, check, current_revision, patience, utcnow
 from assistant.desk import inboxes, queue, sealing
 from assistant.errors import AssistantError
 from assistant.faults import advice, passing_fault
@@ -42,6 +42,7 @@ def run(settings: Settings) -> list[Check]:
         _scanner,
         _widget,
         _mail,
+        _backups,
         _disk,
         _privacy,
     ]
@@ -206,6 +207,17 @@ def _widget(settings: Settings) -> Iterator[Check]:
         yield Check(
             "widget", "ok", "may be embedded by this server's own pages, and by sites that an inbox lists", advice
         )
+
+
+def _backups(settings: Settings) -> Iterator[Check]:
+    state = backup_schedule.state(settings, now=utcnow())
+    if state is None:
+        advice = "Set ASSISTANT_BACKUP_HOURS=24, or run `assistant backup create` by a timer of your own."
+        yield Check("backups", "ok", "are not made by schedule", advice)
+    elif state.problem is not None:
+        yield Check("backups", "warn", state.problem)
+    else:
+        yield Check("backups", "ok", f"newest of {state.last_at:%Y-%m-%d %H:%M} UTC")
 
 
 def _disk(settings: Settings) -> Iterator[Check]:

@@ -96,6 +96,6 @@ def preflight(settings: Settings) -> None:
 
 
 def open_database(settings: Settings) -> Database:
-    """The database, upgraded to this version."""
-    migrate(settings.sqlalchemy_url)
+    """The database, upgraded to this version; SQLite's is copied before."""
+    migrate(settings.sqlalchemy_url, keep_before=True)
     return Database(settings.sqlalchemy_url)

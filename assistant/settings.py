@@ -223,6 +223,13 @@ class Settings(BaseSettings):
     )
     message_max_chars: int = Field(20_000, ge=100, description="Maximum length of a message, in characters.")
 
+    backup_hours: int = Field(
+        0, ge=0, le=8760, description="Hours between two backups that a worker makes by itself; 0: none."
+    )
+    backup_keep: int = Field(7, ge=1, le=10_000, description="How many of these backups are kept.")
+    backup_folder: Path | None = Field(
+        None, description="Folder for these backups, best on another disk (default: `backups` in the data folder)."
+    )
     rate_limit: str = Field(
         "120 per minute", description="Request limit per API key or visitor, e.g. `120 per minute; 2000 per hour`."
     )

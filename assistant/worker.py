@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from assistant import backup_schedule
 from assistant.desk import (
     agent_sessions,
     alerts,
@@ -54,6 +55,8 @@ log = structlog.get_logger(__name__)
 POLL = 1.0
 RENEW_EVERY = queue.LEASE / 3
 SWEEP_EVERY = timedelta(hours=1)
+# Seconds between two looks whether a backup is due.
+BACK_UP_EVERY = 60.0
 # Seconds between two looks at the clock that are no drift any more.
 _JUMP = 5.0
 
@@ -176,6 +179,8 @@ class Workers:
         self._stopping = threading.Event()
         self._clock = Clock(desk.now)
         targets = [self._work] * count + [self._maintain]
+        if desk.settings.backup_hours:
+            targets.append(self._back_up)
         self._threads = [threading.Thread(target=target, name=target.__name__, daemon=True) for target in targets]
 
     def start(self) -> None:
@@ -245,6 +250,32 @@ class Workers:
                     indexing.sweep_vectors(self._desk.db)
             except Exception as error:
                 _log_trouble("worker.maintenance_failed", error)
+
+    def _back_up(self) -> None:
+        """Beside the jobs: a backup may take longer than anybody should wait for a worker."""
+        desk = self._desk
+
+        def progress(_done: int, _total: int, _what: str) -> None:
+            if self._stopping.is_set():
+                raise _StopsError
+
+        while True:
+            try:
+                made = backup_schedule.make_if_due(
+                    desk.settings, desk.db, desk.storage, now=desk.now(), progress=progress
+                )
+                if made is not None:
+                    log.info("backup.made", bytes=made.stat().st_size)
+            except _StopsError:
+                return
+            except Exception as error:
+                _log_trouble("backup.failed", error)
+            if self._stopping.wait(BACK_UP_EVERY):
+                return
+
+
+class _StopsError(Exception):
+    """The workers stop: what takes long is left."""
 
 
 def _after_failure(job: ClaimedJob, error: Exception) -> Callable[..., None]:

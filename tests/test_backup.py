@@ -8,26 +8,31 @@ import shutil
 import sqlite3
 import stat
 import subprocess
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from apiflask import APIFlask
 from click.testing import CliRunner
 from sqlalchemy import func, select
 
-from assistant import backup
+from assistant import backup, backup_schedule, doctor
 from assistant.cli import main
 from assistant.db import Database, check
 from assistant.desk import erasure, search
 from assistant.desk.desk import Desk
 from assistant.desk.files import lost_files
-from assistant.errors import Conflict, Invalid, NotReady
+from assistant.errors import Conflict, Invalid, NotReady, Unavailable
 from assistant.models import Attachment, Customer, Ticket
-from assistant.runtime import open_database
+from assistant.runtime import Runtime, open_database
 from assistant.settings import Settings
 from assistant.storage import Storage
+from assistant.worker import Workers
 from tests.factories import make_photo, make_ticket, make_upload
 
 WORD = "Quittenmarmelade"
@@ -265,3 +270,64 @@ def test_the_commands_make_check_and_restore(
     assert restored.exit_code == 0, restored.output
     assert names(elsewhere) == ["Rosa", "Bert"]
     assert CliRunner().invoke(main, ["backup", "restore", file]).exit_code == 1
+
+
+@pytest.fixture
+def scheduled(desk: Desk) -> Desk:
+    settings = desk.settings.model_copy(update={"backup_hours": 6, "backup_keep": 2})
+    return replace(desk, settings=settings)
+
+
+def make_if_due(desk: Desk, now: datetime) -> Path | None:
+    return backup_schedule.make_if_due(desk.settings, desk.db, desk.storage, now=now)
+
+
+def test_backups_are_made_when_they_are_due_and_the_newest_are_kept(scheduled: Desk) -> None:
+    begun, folder = datetime(2026, 5, 1, tzinfo=UTC), scheduled.settings.data_dir / "backups"
+    folder.mkdir()
+    (folder / "assistant-by-hand.zip").touch()
+    (folder / ".partial-of-a-killed-process").mkdir()
+    made = [make_if_due(scheduled, begun + timedelta(hours=hour)) for hour in range(14)]
+    assert [number for number, path in enumerate(made) if path is not None] == [0, 6, 12]
+    kept = sorted(path.name for path in folder.glob("*.zip"))
+    assert kept == ["assistant-20260501T060000Z.zip", "assistant-20260501T120000Z.zip", "assistant-by-hand.zip"]
+    assert list(folder.glob(".partial*")) == []
+    backup.verify(folder / kept[0])
+    state = backup_schedule.state(scheduled.settings, now=begun + timedelta(hours=13))
+    assert state == backup_schedule.State(begun + timedelta(hours=12), None)
+
+
+def test_a_backup_that_fails_is_told_until_one_succeeds(scheduled: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, now = scheduled.settings, datetime.now(UTC)
+    attachments = Path(settings.attachments_url)
+    aside = attachments.rename(attachments.with_name("aside"))
+    with pytest.raises(Unavailable):
+        make_if_due(scheduled, now)
+    state = backup_schedule.state(settings, now=now)
+    assert state is not None
+    assert "could not be read" in (state.problem or "")
+    aside.rename(attachments)
+    assert make_if_due(scheduled, now + timedelta(minutes=1)) is None, "not tried again at once"
+    assert make_if_due(scheduled, now + timedelta(minutes=20)) is not None
+    assert backup_schedule.state(settings, now=now + timedelta(minutes=20)).problem is None  # type: ignore[union-attr]
+    late = backup_schedule.state(settings, now=now + timedelta(hours=13))
+    assert "Is a worker running?" in ((late and late.problem) or "")
+
+
+def test_a_worker_makes_one_and_readiness_and_doctor_know_it(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask]
+) -> None:
+    runtime = make_runtime(backup_hours=1)
+    ready = make_app(runtime).test_client()
+    before = ready.get("/readyz").json
+    assert before["status"] == "degraded"
+    assert "no backup yet" in before["degraded_reason"]
+    workers = Workers(runtime.desk, count=1)
+    workers.start()
+    ends_at = time.monotonic() + 60
+    while not ready.get("/readyz").json["last_backup_at"] and time.monotonic() < ends_at:
+        time.sleep(0.1)
+    workers.stop()
+    assert ready.get("/readyz").json["degraded_reason"] is None
+    told = {one.name: one for one in doctor.run(runtime.settings)}["backups"]
+    assert (told.status, told.detail[:9]) == ("ok", "newest of")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from alembic import command
+from click.testing import CliRunner
 from sqlalchemy import create_engine, inspect, select, text, update
 
-from assistant.db import Database, check, migrate, migration_config
+from assistant.cli import main
+from assistant.db import Database, check, migrate, migration_config, pending
 from assistant.desk import attention, search
 from assistant.models import (
     Article,
@@ -56,6 +60,45 @@ def test_an_empty_database_becomes_the_one_the_models_describe(url: str) -> None
     database = Database(url)
     assert check(database) == []
     database.close()
+
+
+def test_what_would_be_done_is_listed_and_what_was_there_before_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSISTANT_DATA_DIR", str(tmp_path))
+    url = f"sqlite:///{tmp_path / 'assistant.db'}"
+    migrate(url, revision="inboxes")
+    with closing(sqlite3.connect(tmp_path / "assistant.db")) as connection:
+        connection.execute(CUSTOMER)
+        connection.commit()
+    listed = CliRunner().invoke(main, ["db", "upgrade", "--dry-run"])
+    assert "articles_of_inboxes: " in listed.output
+    assert "\ninboxes: " not in listed.output
+    assert len(listed.output.splitlines()) == len(pending(url)) + 1 > 10
+    assert list(tmp_path.glob("*upgraded*")) == []
+    assert CliRunner().invoke(main, ["db", "upgrade"]).exit_code == 0
+    assert pending(url) == []
+    assert "already" in CliRunner().invoke(main, ["db", "upgrade", "--dry-run"]).output
+    [kept] = tmp_path.glob("*upgraded*")
+    with closing(sqlite3.connect(kept)) as connection:
+        assert connection.execute("SELECT public_id FROM customers").fetchone() == ("cus_1",)
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("inboxes",)
+
+
+def test_a_database_of_a_newer_version_is_left_alone_and_everybody_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSISTANT_DATA_DIR", str(tmp_path))
+    url = f"sqlite:///{tmp_path / 'assistant.db'}"
+    migrate(url)
+    with closing(sqlite3.connect(tmp_path / "assistant.db")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'of_tomorrow'")
+        connection.commit()
+    commands = (["doctor"], ["db", "upgrade"], ["db", "upgrade", "--dry-run"], ["db", "check"], ["serve"], ["worker"])
+    for command_line in commands:
+        said = CliRunner().invoke(main, command_line)
+        assert said.exit_code == 1, command_line
+        assert "newer version has upgraded the database" in said.output, command_line
 
 
 def test_the_way_down_leaves_nothing_behind(url: str) -> None:

@@ -17,12 +17,23 @@ def db() -> None:
 
 
 @db.command("upgrade")
-def db_upgrade() -> None:
-    """Upgrade the tables to this version. `serve` and `demo` do so themselves."""
-    from assistant.db import head_revision, migrate
+@click.option("--dry-run", is_flag=True, help="Only list what would be done.")
+def db_upgrade(dry_run: bool) -> None:
+    """Upgrade the tables to this version. `serve` and `demo` do so themselves.
 
-    migrate(read_settings().sqlalchemy_url)
-    click.echo(f"The database is at {head_revision()}.")
+    A SQLite database is copied before, to a file beside it that ends in upgraded-from-REVISION.
+    """
+    from assistant.db import head_revision, migrate, pending
+
+    url = read_settings().sqlalchemy_url
+    if not dry_run:
+        migrate(url, keep_before=True)
+        click.echo(f"The database is at {head_revision()}.")
+        return
+    steps = pending(url)
+    for step in steps:
+        click.echo(step)
+    click.echo(f"{len(steps)} migrations would be applied." if steps else "The database is at this version already.")
 
 
 @db.command("check")

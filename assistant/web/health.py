@@ -11,6 +11,7 @@ import structlog
 from apiflask import APIBlueprint
 from flask import current_app
 
+from assistant import backup_schedule
 from assistant.db import patience
 from assistant.desk import queue
 from assistant.desk.desk import Desk
@@ -49,7 +50,8 @@ def readyz() -> Any:
     """Check that the product can work.
 
     503 with the reasons in `failures` if the database or the storage cannot be read and written, or if jobs are waiting
-    and no worker takes them. Without its model the product still answers, by quoting articles: 200, `degraded`.
+    and no worker takes them. Without its model the product still answers, by quoting articles: 200, `degraded`. So it
+    is while no backup is as new as the schedule wants.
     """
     failures: dict[str, str] = {}
     probes = cast("Probes", current_app.extensions[PROBES])
@@ -64,6 +66,9 @@ def readyz() -> Any:
         return problem(503, "not_ready", " ".join(failures.values()), failures=failures)
     installed = runtime().installed
     trouble = installed.trouble() if installed is not None else None
+    backups = backup_schedule.state(runtime().settings, now=desk().now())
+    if backups is not None and backups.problem is not None:
+        trouble = trouble or backups.problem
     return Ready(
         status="degraded" if trouble else "ok",
         degraded_reason=trouble,
@@ -71,6 +76,7 @@ def readyz() -> Any:
         mode=desk().capabilities.mode,
         jobs_queued=backlog.waiting,
         jobs_dead=backlog.dead,
+        last_backup_at=backups.last_at if backups is not None else None,
     )
 
 

@@ -238,7 +238,10 @@ class Live(Payload):
 
 class Ready(Payload):
     status: Literal["ok", "degraded"]
-    degraded_reason: str | None = Field(description="Why answers are quoted instead of written for now.")
+    degraded_reason: str | None = Field(
+        description="Why answers are quoted instead of written for now, or why there is no new backup."
+    )
+    last_backup_at: AwareDatetime | None = Field(description="The newest of the backups made by schedule.")
     model: str
     mode: Mode
     jobs_queued: int

@@ -55,6 +55,7 @@ def test_a_fresh_installation_is_alive_and_ready(client: FlaskClient) -> None:
         "mode": "no_vlm",
         "jobs_queued": 0,
         "jobs_dead": 0,
+        "last_backup_at": None,
     }
 
 

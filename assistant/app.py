@@ -49,7 +49,7 @@ def create_app(runtime: Runtime) -> APIFlask:
         "assistant",
         title="Support assistant",
         version=__version__,
-        template_folder=str(_templates_dir()),
+        template_folder=str(templates_dir()),
         static_folder=None,  # type: ignore[arg-type]  # `assets` serve it
         spec_path=None,
         docs_path=None,
@@ -166,7 +166,7 @@ def _error_page(status: int, message: str) -> Response:
     return Response(render_template("console/error.html", status=status, message=message), status=status)
 
 
-def _templates_dir() -> Path:
+def templates_dir() -> Path:
     """In a checkout beside the package, in a wheel inside it."""
     package = Path(__file__).parent
     beside = package.parent / "templates"

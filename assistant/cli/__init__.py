@@ -171,6 +171,20 @@ def doctor(as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("what", type=click.Choice(["dockerfile", "compose", "compose-apart", "systemd", "nginx", "caddy"]))
+def deploy(what: str) -> None:
+    """Print a file for deployment, filled in from the settings; its first lines say where it goes.
+
+    dockerfile and compose run all in one container, compose-apart with PostgreSQL, workers and a model server of their
+    own; systemd is a hardened service; nginx and caddy are TLS proxies in front.
+    """
+    from assistant.app import templates_dir
+    from assistant.deployment import render
+
+    click.echo(render(what, read_settings(), templates_dir()), nl=False)
+
+
+@main.command()
 def openapi() -> None:
     """Print the API's OpenAPI 3.1 document."""
     from assistant.app import create_app

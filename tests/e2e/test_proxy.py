@@ -1,7 +1,9 @@
-"""Behind a real nginx with the configuration that README.md shows: TLS, a path, visitors one by one, no spoofing."""
+"""Behind a real nginx with the configuration that `assistant deploy nginx` prints: TLS, a path, streams and uploads,
+visitors one by one, no spoofing."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -17,14 +19,16 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, expect
 
+from assistant.app import templates_dir
+from assistant.deployment import render
 from assistant.runtime import open_database
 from assistant.settings import Settings
 from tests.e2e.conftest import Site
 from tests.e2e.server import Server
 from tests.factories import PASSWORD, make_agent
 
-README = Path(__file__).resolve().parents[2] / "README.md"
 STARTS_WITHIN = 60.0
+PUBLIC = "https://shop.example/support"
 START = "/support/widget/v1/sessions"
 
 
@@ -41,7 +45,7 @@ def server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     database = open_database(Settings(data_dir=folder))
     make_agent(database, "dora", admin=True)
     database.close()
-    public = {"public_url": "https://shop.example/support", "trusted_proxies": '["127.0.0.1"]'}
+    public = {"public_url": PUBLIC, "trusted_proxies": '["127.0.0.1"]'}
     public["widget_origins"] = site.url
     server = Server(folder, at_once=True, ocr="off", model="none", workers=0, **public)
     server.start()
@@ -57,13 +61,14 @@ def proxy(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=shop.example"]
     names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run([*make, *names], check=True, capture_output=True, timeout=60)
-    with socket.socket() as probe:
+    with socket.socket() as probe, socket.socket() as other:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    [shown] = re.findall(r"```nginx\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+        other.bind(("127.0.0.1", 0))
+        port, plain = probe.getsockname()[1], other.getsockname()[1]
+    shown = render("nginx", Settings(port=urlsplit(server.url).port, public_url=PUBLIC), templates_dir())
     for name, value in [
-        ("127.0.0.1:8000", urlsplit(server.url).netloc),
         ("listen 443", f"listen 127.0.0.1:{port}"),
+        ("listen 80", f"listen 127.0.0.1:{plain}"),
         ("/etc/ssl/shop.example.pem", str(certificate)),
         ("/etc/ssl/shop.example.key", str(key)),
     ]:
@@ -72,8 +77,9 @@ def proxy(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
+    user = "user root; " if os.geteuid() == 0 else ""  # who may write to the test's folder
     (folder / "nginx.conf").write_text(
-        f"daemon off; worker_processes 1; pid {folder}/pid; error_log stderr;\nevents {{}}\n"
+        f"{user}daemon off; worker_processes 1; pid {folder}/pid; error_log stderr;\nevents {{}}\n"
         f"http {{ access_log off;\n{temporary}{shown}}}\n"
     )
     with (folder / "log").open("wb") as log:
@@ -149,6 +155,37 @@ def test_a_customer_writes_and_listens(visitor: Callable[[str], httpx.Client]) -
     path = f"/support/widget/v1/conversations/{sent.json()['conversation']['id']}/events?last_event_id=0"
     with customer.stream("GET", path, headers=headers) as events:
         assert "It leaks" in next(line for line in events.iter_lines() if line.startswith("data:"))
+
+
+def test_a_stream_arrives_as_it_is_written(visitor: Callable[[str], httpx.Client]) -> None:
+    customer = visitor("127.3.0.9")
+    headers = {"Authorization": f"Bearer {customer.post(START).json()['token']}"}
+    conversations = "/support/widget/v1/conversations"
+    sent = customer.post(conversations, files={"text": (None, "First")}, headers=headers).json()
+    path = f"{conversations}/{sent['conversation']['id']}"
+    with customer.stream("GET", f"{path}/events?last_event_id=0", headers=headers) as events:
+        lines = events.iter_lines()
+        assert "First" in next(line for line in lines if line.startswith("data:"))
+        written = time.monotonic()
+        visitor("127.3.0.9").post(f"{path}/messages", files={"text": (None, "Second")}, headers=headers)
+        assert "Second" in next(line for line in lines if line.startswith("data:") and "Second" in line)
+        assert time.monotonic() - written < 10, "the next ping comes after that"
+
+
+def test_as_many_bytes_as_the_settings_allow_pass_and_more_are_refused_by_the_product(
+    visitor: Callable[[str], httpx.Client],
+) -> None:
+    limits = Settings()
+    customer = visitor("127.3.0.10")
+    headers = {"Authorization": f"Bearer {customer.post(START).json()['token']}"}
+    file = b"x" * limits.photo_max_bytes
+    full = [("photos", (f"{number}.txt", file, "text/plain")) for number in range(limits.photos_per_message)]
+    form = [("text", (None, "The logs")), *full]
+    sent = customer.post("/support/widget/v1/conversations", files=form, headers=headers)
+    assert sent.status_code == 201
+    assert len(sent.json()["message"]["attachments"]) == limits.photos_per_message
+    over = customer.post("/support/widget/v1/conversations", files=[*form, *full], headers=headers)
+    assert over.status_code == 413
 
 
 @pytest.mark.e2e

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import select
 
 from assistant import sample, worker
-from assistant.desk import credentials, people, tickets
+from assistant.desk import api_keys, credentials, people, tickets
 from assistant.desk.access import MachinePrincipal, Scope
 from assistant.desk.tickets import NewTicket
 from assistant.knowledge import sources
@@ -104,7 +104,7 @@ def _demo_client(runtime: Runtime) -> MachinePrincipal:
     with runtime.desk.db.begin() as session:
         key = session.scalar(select(APIKey).where(APIKey.name == _KEY_NAME).order_by(APIKey.id).limit(1))
         if key is None:
-            key, _ = credentials.add_key(session, name=_KEY_NAME, scopes=[scope.value for scope in scopes])
+            key, _ = api_keys.add(session, name=_KEY_NAME, scopes=[scope.value for scope in scopes])
         return MachinePrincipal(key.id, key.name, frozenset(scopes))
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import insert, select
 from werkzeug.test import TestResponse
 
 from assistant.db import Database, new_public_id, utcnow
-from assistant.desk import agent_sessions, credentials, inboxes, people, state, tickets
+from assistant.desk import agent_sessions, api_keys, credentials, inboxes, people, state, tickets
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Scope
 from assistant.desk.desk import Desk
 from assistant.desk.tickets import NewTicket
@@ -97,11 +97,11 @@ def signed_in_client(app: Flask, db: Database, agent: Persona) -> FlaskClient:
 def make_key(db: Database, *scopes: Scope) -> str:
     """An API key's secret, with these scopes or all of them."""
     with db.begin() as session:
-        return credentials.add_key(session, name="shop", scopes=[scope.value for scope in scopes or EVERY_SCOPE])[1]
+        return api_keys.add(session, name="shop", scopes=[scope.value for scope in scopes or EVERY_SCOPE])[1]
 
 
 def make_machine(db: Database) -> MachinePrincipal:
-    return credentials.authenticate_key(db, make_key(db))
+    return api_keys.authenticate(db, make_key(db))
 
 
 def bearer(secret: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from assistant.cli import main
 from assistant.db import Database
-from assistant.desk import credentials
+from assistant.desk import api_keys, credentials
 from assistant.errors import NotFound, Unauthenticated
 from assistant.settings import Settings
 from tests.factories import PASSWORD, Persona
@@ -71,10 +71,26 @@ def test_a_reset_ends_the_password_and_what_is_wrong_is_said(run: Run, db: Datab
 
 def test_keys_are_listed_and_revoked(run: Run, db: Database) -> None:
     secret = run("keys", "add", "shop", "--scope", "tickets:read").stdout.strip()
-    assert credentials.authenticate_key(db, secret).name == "shop"
+    assert api_keys.authenticate(db, secret).name == "shop"
     key = listed(run, "keys")["shop"]
     assert (key["scopes"], key["revoked"]) == ("tickets:read", False)
     assert run("keys", "revoke", str(key["id"])).exit_code == 0
     assert listed(run, "keys")["shop"]["revoked"] is True
     with pytest.raises(Unauthenticated):
-        credentials.authenticate_key(db, secret)
+        api_keys.authenticate(db, secret)
+
+
+def test_keys_are_limited_and_replaced(run: Run, db: Database) -> None:
+    limits = ("--expires", "2099-01-31", "--inbox", "default", "--network", "10.0.0.7/8")
+    secret = run("keys", "add", "shop", "--scope", "tickets:read", *limits).stdout.strip()
+    key = listed(run, "keys")["shop"]
+    assert (key["inboxes"], key["networks"], str(key["expires_at"])[:10]) == (["default"], ["10.0.0.0/8"], "2099-01-31")
+    assert "inbox default, from 10.0.0.0/8, until 2099-01-31" in run("keys", "list").stdout
+    new = run("keys", "rotate", str(key["id"]), "--grace", "1").stdout.strip()
+    for one in (secret, new):
+        assert api_keys.authenticate(db, one, address="10.1.2.3").name == "shop"
+    assert run("keys", "set", str(key["id"]), "--unlimited", "--network", "192.0.2.1").exit_code == 0
+    key = listed(run, "keys")["shop"]
+    assert (key["inboxes"], key["networks"], key["expires_at"]) == ([], ["192.0.2.1/32"], None)
+    for wrong in (("--expires", "soon"), ("--expires", "2020-01-01"), ("--inbox", "nowhere"), ("--network", "office")):
+        assert run("keys", "set", str(key["id"]), *wrong).exit_code != 0, wrong

@@ -12,6 +12,7 @@ import click
 from assistant.cli.common import json_option, migrated, read_settings
 
 if TYPE_CHECKING:
+    from assistant.desk.api_keys import Limits
     from assistant.desk.invitations import Invitation
     from assistant.desk.people import AgentChanges
 
@@ -192,15 +193,28 @@ def keys() -> None:
 _SCOPES = "tickets:read, tickets:write, triage, knowledge:read or metrics. Repeat for several."
 
 
+def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(
+        (
+            click.option("--expires", metavar="DAY", help="Last day on which it is valid, like 2027-01-31, in UTC."),
+            click.option("--inbox", "inboxes", multiple=True, help="Only tickets of this inbox. Repeat for several."),
+            click.option("--network", "networks", multiple=True, help="Only from there: 192.0.2.7 or 10.0.0.0/8."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 @keys.command("add")
 @click.argument("name", default="api")
 @click.option("--scope", "scopes", multiple=True, required=True, help=_SCOPES)
-def keys_add(name: str, scopes: tuple[str, ...]) -> None:
+@_limit_options
+def keys_add(name: str, scopes: tuple[str, ...], **limits: Any) -> None:
     """Create an API key called NAME and print it once."""
-    from assistant.desk import credentials
+    from assistant.desk import api_keys
 
     with migrated() as database, database.begin() as session:
-        _, secret = credentials.add_key(session, name=name, scopes=list(scopes))
+        _, secret = api_keys.add(session, name=name, scopes=list(scopes), limits=_limits(**limits))
     click.echo(secret)
     click.echo("Store it safely: it cannot be shown again.", err=True)
 
@@ -208,37 +222,92 @@ def keys_add(name: str, scopes: tuple[str, ...]) -> None:
 @keys.command("list")
 @json_option
 def keys_list(as_json: bool) -> None:
-    """List the API keys: what they may do, and when they were last used."""
-    from assistant.desk import credentials
+    """List the API keys: what they may do, what limits them, and when and from where they were last used."""
+    from assistant.desk import api_keys
 
     with migrated() as database, database.read() as session:
-        found = [
+        found: list[dict[str, Any]] = [
             {
                 "id": key.public_id,
                 "name": key.name,
                 "scopes": " ".join(key.scopes),
+                "inboxes": api_keys.inbox_keys(session, key),
+                "networks": key.networks,
+                "expires_at": key.expires_at.isoformat() if key.expires_at else None,
                 "last_used_at": key.last_used_at.isoformat() if key.last_used_at else None,
+                "last_used_from": key.last_used_from,
+                "state": api_keys.state_of(key),
                 "revoked": key.revoked_at is not None,
             }
-            for key in credentials.all_keys(session)
+            for key in api_keys.all_keys(session)
         ]
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         return
     for one in found:
-        state = "revoked" if one["revoked"] else one["last_used_at"] or "never used"
-        click.echo(f"{one['id']}  {one['name']:<20} {state:<34} {one['scopes']}")
+        state = one["state"] if one["state"] != "active" else one["last_used_at"] or "never used"
+        limits = [f"inbox {key}" for key in one["inboxes"]] + [f"from {network}" for network in one["networks"]]
+        limits += [f"until {one['expires_at'][:10]}"] if one["expires_at"] else []
+        click.echo(f"{one['id']}  {one['name']:<20} {state:<34} {one['scopes']}  {', '.join(limits)}".rstrip())
+
+
+@keys.command("set")
+@click.argument("key_id")
+@_limit_options
+@click.option("--unlimited", is_flag=True, help="Take away every limit that is not given.")
+def keys_set(key_id: str, unlimited: bool, **limits: Any) -> None:
+    """Change what limits the key KEY_ID. What is not given stays."""
+    from assistant.desk import api_keys
+    from assistant.desk.api_keys import Limits
+
+    none = Limits(expires_on=None, inboxes=(), networks=()) if unlimited else Limits()
+    with migrated() as database, database.begin() as session:
+        key = api_keys.find(session, key_id)
+        api_keys.limit(session, key, {**none, **_limits(**limits)})
+        name = key.name
+    click.echo(f"The key {name} is changed.")
+
+
+@keys.command("rotate")
+@click.argument("key_id")
+@click.option("--grace", "hours", type=click.IntRange(0), default=24, show_default=True, help="Hours for the old one.")
+def keys_rotate(key_id: str, hours: int) -> None:
+    """Print a new key in place of KEY_ID, with its scopes and limits. The old one stays valid for a while."""
+    from datetime import timedelta
+
+    from assistant.desk import api_keys
+
+    with migrated() as database, database.begin() as session:
+        secret = api_keys.rotate(session, key_id, grace=timedelta(hours=hours))
+    click.echo(secret)
+    click.echo(f"Store it safely: it cannot be shown again. The old one is valid for {hours} hours.", err=True)
 
 
 @keys.command("revoke")
 @click.argument("key_id")
 def keys_revoke(key_id: str) -> None:
     """Refuse the key KEY_ID (key_…, see `assistant keys list`) from now on."""
-    from assistant.desk import credentials
+    from assistant.desk import api_keys
 
     with migrated() as database, database.begin() as session:
-        name = credentials.revoke_key(session, key_id).name
+        name = api_keys.revoke(session, key_id).name
     click.echo(f"The key {name} is revoked.")
+
+
+def _limits(*, expires: str | None, inboxes: tuple[str, ...], networks: tuple[str, ...]) -> Limits:
+    from datetime import date
+
+    limits: Limits = {}
+    if expires is not None:
+        try:
+            limits["expires_on"] = date.fromisoformat(expires)
+        except ValueError as error:
+            raise click.UsageError("Write the last day like 2027-01-31.") from error
+    if inboxes:
+        limits["inboxes"] = inboxes
+    if networks:
+        limits["networks"] = networks
+    return limits
 
 
 @click.group()

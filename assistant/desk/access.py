@@ -1,6 +1,7 @@
 """Who may see what: principals, and the only ways to an object on someone's behalf.
 
-Policy: a machine with the right scope sees every ticket, and so do leads and admins; an agent sees the tickets of their
+Policy: a machine with the right scope sees every ticket, or those of the inboxes that its key is for; leads and admins
+see every one; an agent sees the tickets of their
 team, those of no team and those assigned to them; a viewer those of their team and of no team, without a team all, and
 changes nothing; a customer sees the public side of their own conversations in the
 inbox they talk to. What someone may not see does not exist for them: `NotFound`, never `NotAllowed`. Only an agent who
@@ -43,6 +44,7 @@ class MachinePrincipal:
     key_id: int
     name: str
     scopes: frozenset[Scope]
+    inbox_ids: frozenset[int] | None = None  # None: every inbox
 
     def require(self, scope: Scope) -> None:
         if scope not in self.scopes:
@@ -116,6 +118,9 @@ Staff = MachinePrincipal | AgentPrincipal
 def visible_tickets(principal: Staff) -> Select[Ticket]:
     """The tickets this principal may see. Every list and look-up starts here."""
     query = select(Ticket)
+    if isinstance(principal, MachinePrincipal) and principal.inbox_ids is not None:
+        own = select(Conversation.id).where(Conversation.inbox_id.in_(principal.inbox_ids))
+        return query.where(Ticket.conversation_id.in_(own))
     if isinstance(principal, AgentPrincipal) and not principal.sees_every_ticket:
         mine = Ticket.agent_id == principal.agent_id
         return query.where(or_(Ticket.team_id == principal.team_id, Ticket.team_id.is_(None), mine))

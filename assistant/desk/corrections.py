@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from assistant.db import utcnow
 from assistant.desk import evidence, state
-from assistant.desk.access import AgentPrincipal, Staff, access_attachment
+from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, access_attachment
 from assistant.desk.events import EvidenceCorrected
-from assistant.errors import Invalid, NotFound
+from assistant.errors import Invalid, NotAllowed, NotFound
 from assistant.models import Evidence, EvidenceState, Ticket, TriageResult
 from assistant.skills.read_photo import CANNOT_TELL, CONDITIONS, FIELDS, LIGHTS
 from assistant.skills.taxonomy import Taxonomy
@@ -40,6 +40,8 @@ def correct_evidence(
     ``lines`` replaces lines of visible text by index; an empty text removes its line. Regions stay. ``everywhere``: the
     correction also counts for the same photo in other tickets, unless it was corrected there.
     """
+    if everywhere and isinstance(by, MachinePrincipal) and by.inbox_ids is not None:
+        raise NotAllowed("This key is for some inboxes only: it cannot correct the same photo in other tickets.")
     photo = access_attachment(session, by, attachment_id)
     conversation = state.lock_conversation(session, photo.message.conversation_id)
     row = evidence.evidence_of(session, [photo]).get(photo.sha256)

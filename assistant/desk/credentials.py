@@ -1,14 +1,12 @@
-"""Who is asking: keys of machines and passwords of agents. Each leads to a principal of `access`.
+"""Passwords of agents, and links to choose one. They lead to a principal of `access`.
 
-Browsers are in `sessions` (of customers) and `agent_sessions`.
+Browsers are in `sessions` (of customers) and `agent_sessions`, keys of machines in `api_keys`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
-from datetime import timedelta
 from functools import cache
 
 from argon2 import PasswordHasher
@@ -16,79 +14,18 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from assistant.db import Database, utcnow
+from assistant.db import Database
 from assistant.desk import agent_sessions, links
-from assistant.desk.access import AgentPrincipal, MachinePrincipal, Scope
+from assistant.desk.access import AgentPrincipal
 from assistant.errors import Invalid, NotFound, Unauthenticated
-from assistant.models import Agent, APIKey
+from assistant.models import Agent
 from assistant.settings import Settings
 from assistant.text.folding import address
 
-KEY_PREFIX = "ask_"
-_SEEN_EVERY = timedelta(minutes=5)
 # Fewer, and a password can be guessed by who tries for long: zxcvbn's "safely unguessable" begins here.
 _GUESSES = 10**8
 _LOOKED_AT = 72  # characters: zxcvbn takes no more
 _passwords = PasswordHasher()
-
-
-# Machines
-
-
-def add_key(session: Session, *, name: str, scopes: list[str]) -> tuple[APIKey, str]:
-    """Make a key. The secret is returned once and never stored."""
-    known = {scope.value for scope in Scope}
-    unknown = sorted(set(scopes) - known)
-    if unknown or not scopes:
-        raise Invalid(
-            f"Unknown scope {', '.join(unknown) or '(none)'}. Choose from: {', '.join(sorted(known))}", field="scope"
-        )
-    if not name.strip():
-        raise Invalid("A key needs a name.", field="name")
-    secret = KEY_PREFIX + secrets.token_urlsafe(30)
-    key = APIKey(name=name, key_hash=_key_hash(secret), scopes=sorted(set(scopes)))
-    session.add(key)
-    session.flush()
-    return key, secret
-
-
-def all_keys(session: Session) -> Sequence[APIKey]:
-    """The newest first, those that are valid before those that are not."""
-    return session.scalars(select(APIKey).order_by(APIKey.revoked_at.is_not(None), APIKey.id.desc())).all()
-
-
-def find_key(session: Session, public_id: str) -> APIKey:
-    key = session.scalar(select(APIKey).where(APIKey.public_id == public_id))
-    if key is None:
-        raise NotFound(f"There is no API key {public_id!r}.")
-    return key
-
-
-def revoke_key(session: Session, public_id: str) -> APIKey:
-    """It is refused from now on. Twice is a no-op."""
-    key = find_key(session, public_id)
-    key.revoked_at = key.revoked_at or utcnow()
-    return key
-
-
-def authenticate_key(db: Database, secret: str) -> MachinePrincipal:
-    """The machine behind a key, or `Unauthenticated`."""
-    with db.read() as session:
-        key = session.scalar(select(APIKey).where(APIKey.key_hash == _key_hash(secret)))
-    if key is None or key.revoked_at is not None:
-        raise Unauthenticated("This API key is unknown or revoked. Make one with: assistant keys add")
-    now = utcnow()
-    if key.last_used_at is None or now - key.last_used_at > _SEEN_EVERY:
-        with db.begin() as session:
-            session.merge(key, load=True).last_used_at = now
-    return MachinePrincipal(key.id, key.name, frozenset(Scope(scope) for scope in key.scopes))
-
-
-def _key_hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-# Agents
 
 
 def set_password(session: Session, agent: Agent, password: str, *, one_time: bool = False) -> None:

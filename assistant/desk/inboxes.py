@@ -18,9 +18,10 @@ from sqlalchemy.orm import Session, joinedload, object_session
 
 from assistant.db import utcnow
 from assistant.desk import people, queue, sealing
+from assistant.desk.access import MachinePrincipal
 from assistant.desk.files import keep_picture
 from assistant.desk.hours import Hours
-from assistant.errors import Conflict, Invalid, NotFound
+from assistant.errors import Conflict, Invalid, NotAllowed, NotFound
 from assistant.media.files import Upload
 from assistant.models import DEFAULT_INBOX, Customer, Inbox
 from assistant.settings import Settings, origin_of
@@ -125,6 +126,16 @@ def named(session: Session, key: str) -> Inbox:
         return find(session, key)
     except NotFound as error:
         raise Invalid(error.message, field="inbox") from error
+
+
+def for_machine(session: Session, machine: MachinePrincipal, key: str) -> Inbox:
+    """As `named`. Raises `NotAllowed` if the machine's key is not for the inbox, whether or not that exists."""
+    if machine.inbox_ids is None:
+        return named(session, key)
+    if session.scalar(select(Inbox.id).where(Inbox.key == key, Inbox.id.in_(machine.inbox_ids))) is None:
+        advice = "Name one of those as `inbox`, or ask an admin for another key."
+        raise NotAllowed(f"This key is for some inboxes only. {advice}")
+    return named(session, key)
 
 
 def default(session: Session) -> Inbox:

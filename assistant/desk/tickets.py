@@ -104,7 +104,8 @@ class Page:
 def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, idempotency_key: str | None = None) -> Opened:
     """Open a ticket and queue its triage and draft. With a key, repeating the request opens it only once.
 
-    Raises `Conflict` if the key was used for a different request, `Invalid` if there is no such inbox.
+    Raises `Conflict` if the key was used for a different request, `Invalid` if there is no such inbox,
+    `NotAllowed` if the machine's key is not for it.
     """
     fingerprint = new.fingerprint()
     if idempotency_key is not None:
@@ -122,7 +123,7 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, idempo
             customer = find_or_add_customer(
                 session, name=new.requester_name, email=new.requester_email, external_id=new.requester_external_id
             )
-            inbox = inboxes.named(session, new.inbox)
+            inbox = inboxes.for_machine(session, machine, new.inbox)
             conversation = state.begin_conversation(session, customer, channel="api", inbox=inbox)
             conversations.add_customer_message(
                 session, conversation, text=new.text, files=files, subject=new.subject.strip() or None

@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 from PIL import Image, ImageDraw
 
-from assistant.desk import credentials
+from assistant.desk import api_keys
 from assistant.desk.access import Scope
 from assistant.lab.bench.web import server
 from assistant.progress import Progress, no_progress
@@ -89,7 +89,7 @@ def fuzz(count: int, *, seeds: Sequence[bytes] = (), seed: int = 0, progress: Pr
         )
         runtime = build(settings)
         with runtime.desk.db.begin() as session:
-            _, key = credentials.add_key(session, name="fuzz", scopes=[scope.value for scope in Scope])
+            _, key = api_keys.add(session, name="fuzz", scopes=[scope.value for scope in Scope])
         runtime.close()
         with server(settings) as process, _watched(process, report):
             _send(port, key, 0, all_seeds[0], Report(), timeout=240)  # the models load

@@ -166,5 +166,12 @@ class APIKey(Base):
     key_hash: Mapped[str] = mapped_column(Text, unique=True)
     scopes: Mapped[list[str]] = mapped_column(JSONType)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    expires_at: Mapped[datetime | None]
+    inbox_ids: Mapped[list[int]] = mapped_column(JSONType, default=list, server_default="[]")  # none: every inbox
+    networks: Mapped[list[str]] = mapped_column(JSONType, default=list, server_default="[]")  # none: every address
     last_used_at: Mapped[datetime | None]
+    last_used_from: Mapped[str | None] = mapped_column(Text)
+    # The key that this one replaced is valid until then.
+    previous_hash: Mapped[str | None] = mapped_column(Text, index=True)
+    previous_until: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

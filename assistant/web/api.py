@@ -27,7 +27,7 @@ from assistant.desk.access import CustomerPrincipal, MachinePrincipal, Scope
 from assistant.desk.assess import assess
 from assistant.desk.attachments import RejectedFile
 from assistant.desk.tickets import NewTicket, TicketFilters
-from assistant.errors import NotFound
+from assistant.errors import Invalid, NotFound
 from assistant.knowledge import articles as knowledge
 from assistant.knowledge import figures
 from assistant.media.files import Upload
@@ -293,6 +293,8 @@ def assess_ticket(
 
     Send JSON, or multipart/form-data with the same fields and `photos`.
     """
+    with desk().db.read() as session:
+        inboxes.for_machine(session, machine, body.inbox)
     return assess(desk(), subject=body.subject, text=body.text, uploads=uploads, inbox=body.inbox)
 
 
@@ -302,7 +304,9 @@ def assess_ticket(
 def search_articles(machine: MachinePrincipal, query: schemas.ArticleQuery) -> schemas.Passages:
     """Search the public articles for passages."""
     with desk().db.read() as session:
-        inbox_id = inboxes.named(session, query.inbox).id if query.inbox is not None else None
+        if query.inbox is None and machine.inbox_ids is not None:
+            raise Invalid("This key is for some inboxes only. Name the one whose articles you want.", field="inbox")
+        inbox_id = inboxes.for_machine(session, machine, query.inbox).id if query.inbox is not None else None
     hits = knowledge.search_articles(
         desk().index, query.query, product=query.product, inbox_id=inbox_id, limit=query.limit
     )

@@ -7,7 +7,7 @@ from typing import cast
 from flask import Flask, g, request, session
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 
-from assistant.desk import access, agent_sessions, credentials, links, people, sessions
+from assistant.desk import access, agent_sessions, api_keys, credentials, links, people, sessions
 from assistant.desk.access import AgentPrincipal, CustomerPrincipal, MachinePrincipal, Scope, SessionPrincipal
 from assistant.errors import Unauthenticated
 from assistant.models import DEFAULT_INBOX
@@ -39,7 +39,7 @@ def _machine() -> MachinePrincipal:
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
             raise Unauthenticated("Send your API key as: Authorization: Bearer ask_…")
-        g.machine = credentials.authenticate_key(desk().db, secret.strip())
+        g.machine = api_keys.authenticate(desk().db, secret.strip(), address=request.remote_addr)
     return cast("MachinePrincipal", g.machine)
 
 

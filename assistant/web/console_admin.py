@@ -9,6 +9,7 @@ from assistant.web import (
     console_fields,
     console_guardrails,
     console_inbox_pages,
+    console_keys,
     console_machine,
     console_mail,
     console_people,
@@ -27,6 +28,7 @@ SECTIONS = (
     console_taxonomy,
     console_fields,
     console_rules,
+    console_keys,
     console_machine,
     console_mail,
 )

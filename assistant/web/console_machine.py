@@ -1,98 +1,19 @@
-"""Settings: keys of machines, what triage learned, and how the system is."""
+"""Settings: what triage learned, and how the system is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flask import request, url_for
+from flask import url_for
 
 from assistant import payloads
 from assistant.checks import Check
-from assistant.desk import credentials, learning, queue
-from assistant.desk.access import Scope
-from assistant.models import APIKey, HeadState, JobStatus
+from assistant.desk import learning, queue
+from assistant.models import HeadState, JobStatus
 from assistant.web import console_words
-from assistant.web.console_pages import Cell, Field, Row, To, blueprint, form, given, listed, question, said, shown
+from assistant.web.console_pages import Cell, Row, To, blueprint, listed, question, said
 from assistant.web.context import checks, desk
 from assistant.web.responses import Reply
-
-SCOPES = {
-    Scope.TICKETS_READ: "Read tickets",
-    Scope.TICKETS_WRITE: "Open and change tickets",
-    Scope.TRIAGE: "Triage without a ticket",
-    Scope.KNOWLEDGE_READ: "Search articles",
-    Scope.METRICS: "Metrics",
-}
-
-
-# API keys
-
-
-@blueprint.get("/keys")
-def keys() -> Reply:
-    with desk().db.read() as session:
-        rows = [_key_row(key) for key in credentials.all_keys(session)]
-    return listed(
-        "keys",
-        "API keys",
-        ("Name", "Scopes", "Created", "Last used", "State"),
-        rows,
-        add=To("Create a key", url_for("console.admin.add_key")),
-        nothing="No API keys. A shop's system needs one to open tickets.",
-    )
-
-
-def _key_row(key: APIKey) -> Row:
-    used = Cell(at=key.last_used_at.isoformat()) if key.last_used_at is not None else Cell("Never")
-    is_over = key.revoked_at is not None
-    revoke = To("Revoke…", url_for("console.admin.revoke_key", key_id=key.public_id))
-    return Row(
-        key.name,
-        (
-            Cell(", ".join(key.scopes)),
-            Cell(at=key.created_at.isoformat()),
-            used,
-            Cell("Revoked") if is_over else Cell("Active", "decided"),
-        ),
-        note=key.public_id,
-        actions=() if is_over else (revoke,),
-        is_over=is_over,
-    )
-
-
-@blueprint.route("/keys/add", methods=["GET", "POST"])
-def add_key() -> Reply:
-    def fields() -> Sequence[Field]:
-        scopes = [(scope.value, f"{text} ({scope.value})") for scope, text in SCOPES.items()]
-        return (
-            Field("name", "Name", required=True, hint="What uses it, e.g. web shop."),
-            Field("scope", "Scopes", (), "checks", scopes, hint="Only what it needs."),
-        )
-
-    def done() -> Reply:
-        name = given("name")
-        with desk().db.begin() as session:
-            _, secret = credentials.add_key(session, name=name, scopes=request.form.getlist("scope"))
-        about = "Store it safely: it is not shown again."
-        back = url_for("console.admin.keys")
-        return shown("secret", "keys", title=f"Key for {name}", about=about, what="API key", secret=secret, back=back)
-
-    return form("keys", "Create a key", fields, done, button="Create")
-
-
-@blueprint.route("/keys/<public_id:key_id>/revoke", methods=["GET", "POST"])
-def revoke_key(key_id: str) -> Reply:
-    with desk().db.read() as session:
-        name = credentials.find_key(session, key_id).name
-
-    def done() -> Reply:
-        with desk().db.begin() as session:
-            credentials.revoke_key(session, key_id)
-        return said(f"The key {name} is revoked.", "keys")
-
-    about = "What uses it is refused from now on. A revoked key cannot be used again."
-    return question("keys", f"Revoke the key {name}?", about, "Revoke", done, is_dangerous=True)
-
 
 # Learned heads
 

@@ -46,7 +46,7 @@ class To:
 
 @dataclass(frozen=True)
 class Cell:
-    """Text, with the look of a ``tag`` if it names one; or the moment ``at`` which something was."""
+    """Text, with the look of a ``tag`` if it names one; or the moment ``at`` which something was, before the text."""
 
     text: str = ""
     tag: str = ""

@@ -33,7 +33,7 @@ from sqlalchemy import event, select
 from assistant import sample
 from assistant.app import create_app
 from assistant.db import Database, current_revision, utcnow
-from assistant.desk import agent_sessions, credentials, people
+from assistant.desk import agent_sessions, api_keys, people
 from assistant.desk.access import AgentPrincipal, Scope
 from assistant.desk.rollup import roll_up
 from assistant.errors import Invalid, NotReady
@@ -208,7 +208,7 @@ class Asked:
         )
         self._engine, self._client = runtime.desk.db.engine, create_app(runtime).test_client()
         with runtime.desk.db.begin() as session:
-            _, key = credentials.add_key(session, name="bench", scopes=[scope.value for scope in Scope])
+            _, key = api_keys.add(session, name="bench", scopes=[scope.value for scope in Scope])
             agent = people.add_agent(
                 session, email="bench@example.org", name="Bench", password=None, role=AgentRole.ADMIN
             )

@@ -11,10 +11,10 @@ from click.testing import CliRunner, Result
 
 from assistant.cli import main
 from assistant.db import Database
-from assistant.desk import api_keys, credentials
+from assistant.desk import api_keys, audit, credentials
 from assistant.errors import NotFound, Unauthenticated
 from assistant.settings import Settings
-from tests.factories import PASSWORD, Persona
+from tests.factories import PASSWORD, Persona, make_customer
 
 Run = Callable[..., Result]
 
@@ -94,3 +94,30 @@ def test_keys_are_limited_and_replaced(run: Run, db: Database) -> None:
     assert (key["inboxes"], key["networks"], key["expires_at"]) == ([], ["192.0.2.1/32"], None)
     for wrong in (("--expires", "soon"), ("--expires", "2020-01-01"), ("--inbox", "nowhere"), ("--network", "office")):
         assert run("keys", "set", str(key["id"]), *wrong).exit_code != 0, wrong
+
+
+def test_what_commands_change_is_in_the_audit_log_and_what_they_read_is_not(
+    run: Run, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "root")
+    customer = make_customer(db, email="kim@example.org").public_id
+    for arguments in (
+        ("agents", "add", "nora@example.org", "--password", PASSWORD, "--role", "lead"),
+        ("agents", "list"),
+        ("agents", "add", "nora@example.org", "--password", PASSWORD),  # refused: there is one
+        ("keys", "add", "shop", "--scope", "triage"),
+        ("keys", "list", "--json"),
+        ("customers", "show", "kim@example.org"),
+        ("customers", "export", "kim@example.org", str(tmp_path / "kim.zip")),
+        ("customers", "erase", "kim@example.org", "--yes"),
+    ):
+        run(*arguments)
+    with db.read() as session:
+        entries = list(reversed(audit.entries(session)))
+    assert {(one.agent, one.address) for one in entries} == {("root", "command line")}
+    assert [(one.action, one.subject, one.fields) for one in entries] == [
+        ("command agents add", "nora@example.org", ["password", "role"]),
+        ("command keys add", "shop", ["scopes"]),
+        ("command customers export", customer, []),
+        ("command customers erase", customer, ["yes"]),
+    ]

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from time import monotonic
 from tomllib import TOMLDecodeError
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from assistant.errors import AssistantError
 
 if TYPE_CHECKING:
+    from assistant.db import Database
     from assistant.runtime import Runtime
     from assistant.settings import Settings
 
 # Interval of progress lines where standard error is no terminal.
 PROGRESS_SECONDS = 15.0
+_SUBJECT = "assistant.subject"
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 photo_option = click.option(
@@ -77,26 +82,80 @@ def read_settings(**overrides: Any) -> Settings:
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[Runtime]:
+def running(settings: Settings, *, noted: bool = False) -> Iterator[Runtime]:
+    """``noted``: what the command changes is told in the audit log."""
     from assistant.runtime import build
 
     runtime = build(settings)
     try:
-        yield runtime
+        with _noting(runtime.desk.db) if noted else nullcontext():
+            yield runtime
     finally:
         runtime.close()
 
 
 @contextmanager
-def migrated() -> Iterator[Any]:
-    """The migrated database alone, for commands that need no model."""
+def migrated() -> Iterator[Database]:
+    """The migrated database alone, for commands that need no model. What they change is told in the audit log."""
     from assistant.runtime import open_database
 
     database = open_database(read_settings())
     try:
-        yield database
+        with _noting(database):
+            yield database
     finally:
         database.close()
+
+
+def concerns(public_id: str) -> None:
+    """The audit log is to tell that this command was given, even if it changes nothing, and that it was about this. An
+    argument may be an address, which would outlive whoever has it."""
+    click.get_current_context().meta[_SUBJECT] = public_id
+
+
+@contextmanager
+def _noting(database: Database) -> Iterator[None]:
+    """Put the command into the audit log once it is through, if it has committed anything."""
+    from sqlalchemy import event
+
+    from assistant.desk import audit
+
+    command, committed = click.get_current_context(silent=True), False
+
+    def note_commit(_connection: Any) -> None:
+        nonlocal committed
+        committed = True
+
+    event.listen(database.engine, "commit", note_commit)
+    yield
+    if command is None or not (committed or _SUBJECT in command.meta):
+        return
+    arguments = [str(command.params[one.name]) for one in command.command.params if _is_told(command, one)]
+    with database.begin() as session:
+        audit.record_command(
+            session,
+            user=_operator(),
+            action=" ".join(["command", *command.command_path.split()[1:]]),
+            subject=command.meta.get(_SUBJECT, " ".join(arguments)),
+            fields=[name for name in command.params if _is_given_option(command, name)],
+        )
+
+
+def _is_told(command: click.Context, parameter: click.Parameter) -> bool:
+    return isinstance(parameter, click.Argument) and command.params.get(parameter.name or "") is not None
+
+
+def _is_given_option(command: click.Context, name: str) -> bool:
+    is_option = any(isinstance(one, click.Option) and one.name == name for one in command.command.params)
+    return is_option and command.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _operator() -> str:
+    """The user of the machine who gives the command."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's number without a name
+        return f"user {os.getuid()}"
 
 
 @contextmanager

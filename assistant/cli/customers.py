@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assistant.cli.common import json_option, migrated, read_settings
+from assistant.cli.common import concerns, json_option, migrated, read_settings
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -115,4 +115,5 @@ def _only(session: Session, who: str) -> Customer:
     if len(found) > 1:
         ids = ", ".join(customer.public_id for customer in found)
         raise click.UsageError(f"{who} may be any of {ids}. Name one of them.")
+    concerns(found[0].public_id)
     return found[0]

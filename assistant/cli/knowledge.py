@@ -47,7 +47,7 @@ def kb_import(
         raise click.UsageError("Give either PLACE (a file, folder or website) or --solved-tickets.")
     from assistant.knowledge import sources
 
-    with running(read_settings()) as runtime, progress_bar(quiet=as_json) as progress:
+    with running(read_settings(), noted=True) as runtime, progress_bar(quiet=as_json) as progress:
         with runtime.desk.db.begin() as session:
             source_id = _add_source(session, place, name=source, every=every, inbox=inbox).id
         report = sources.sync(runtime.desk, source_id, progress=progress)
@@ -65,7 +65,7 @@ def kb_sync(names: tuple[str, ...], as_json: bool) -> None:
 
     failed = False
     reports, lines = [], []
-    with running(read_settings()) as runtime, progress_bar(quiet=as_json) as progress:
+    with running(read_settings(), noted=True) as runtime, progress_bar(quiet=as_json) as progress:
         with runtime.desk.db.read() as session:
             every = [sources.find_source(session, name) for name in names]
             chosen = every or [state.source for state in sources.list_sources(session)]
@@ -128,7 +128,7 @@ def kb_embed(as_json: bool) -> None:
 
     from assistant.knowledge import embedding
 
-    with running(read_settings()) as runtime, progress_bar(quiet=as_json) as progress:
+    with running(read_settings(), noted=True) as runtime, progress_bar(quiet=as_json) as progress:
         state = embedding.embed(runtime.desk, progress=progress)
     if state is not None:
         click.echo(json.dumps(asdict(state)) if as_json else f"Searched with {state.describe()}")

@@ -26,6 +26,12 @@ def record(
     session.add(AuditEntry(agent=email, action=action, address=address, subject=subject, fields=sorted(fields)))
 
 
+def record_command(session: Session, *, user: str, action: str, subject: str, fields: Sequence[str] = ()) -> None:
+    """A command was given on the machine itself, by this user of it."""
+    entry = AuditEntry(agent=user, action=action, address="command line", subject=subject, fields=sorted(fields))
+    session.add(entry)
+
+
 def record_refusal(session: Session, *, email: str, address: str, action: str = "sign_in_refused") -> None:
     """Somebody could not sign in. An address that no agent has is not kept: people type passwords there."""
     known = session.scalar(select(Agent.email).where(Agent.email == folded(email)))

@@ -17,10 +17,16 @@ from assistant.web.context import desk
 from assistant.web.responses import Reply
 
 _PAGE = 100
-_KINDS = {"Everything": "", "Signing in and out": "sign", "Settings": "admin.", "Customers": "customers."}
+_KINDS = {
+    "Everything": "",
+    "Signing in and out": "sign",
+    "Settings": "admin.",
+    "Customers": "customers.",
+    "Command line": "command",
+}
 _ABOUT = (
-    "Who signed in, changed settings, or exported, erased or merged customers. Entries are added and never changed; "
-    "they hold names of fields, not what was typed."
+    "Who signed in, changed settings, or exported, erased or merged customers, here or by the command line. Entries are "
+    "added and never changed; they hold names of fields, not what was typed."
 )
 _COLUMNS = ("What", "Who", "On what", "Fields", "From", "When")
 

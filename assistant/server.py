@@ -26,6 +26,7 @@ from assistant.desk.desk import Desk
 from assistant.errors import NotReady
 from assistant.faults import traceback_of
 from assistant.settings import PREFIX, Settings
+from assistant.skills import cues
 from assistant.web import bodies
 from assistant.web.context import EXTENSION, STOPPING
 from assistant.web.proxies import Proxies
@@ -67,8 +68,11 @@ def work(settings: Settings) -> None:
 
 
 def _warm_up(runtime: wiring.Runtime) -> None:
+    """Load what takes seconds the first time, before there are threads: the first messages would do it inside their
+    transactions, for which all others would wait."""
     if runtime.installed is not None:
         runtime.installed.warm_up()
+    cues.read("Hello")
 
 
 def _default_workers(desk: Desk) -> int:

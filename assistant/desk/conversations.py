@@ -172,13 +172,12 @@ def post_message(
     return Posted(message, files.rejected)
 
 
-def _is_courtesy(desk: Desk, customer: CustomerPrincipal, text: str) -> bool | None:
-    """Whether a text is nothing but a greeting or thanks, by its meaning. None while the assistant answers: its letters
-    tell then, and nobody waits for the embedder."""
+def _is_courtesy(desk: Desk, customer: CustomerPrincipal, text: str) -> bool:
+    """Whether a text is nothing but a greeting or thanks, by its meaning. While the assistant answers, its letters
+    tell, and nobody waits for the embedder."""
     with desk.db.read() as session:
-        if access_conversation(session, customer).state is ConversationState.ASSISTANT:
-            return None
-    return language.courtesy(own_words(text), capabilities=desk.capabilities) is not None
+        is_answering = access_conversation(session, customer).state is ConversationState.ASSISTANT
+    return language.courtesy(own_words(text), capabilities=None if is_answering else desk.capabilities) is not None
 
 
 def _require_same_text(message: Message, text: str) -> None:

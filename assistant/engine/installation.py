@@ -40,7 +40,7 @@ class Installed:
     trouble: Callable[[], str | None] = lambda: None
     # Counters of the engine for metrics; None if no engine runs in this process.
     stats: Callable[[], EngineStats | None] = lambda: None
-    # Starts what the first photo would wait for, and returns at once.
+    # Called before there are threads: loads what they must not load at once, and starts what the first photo waits for.
     warm_up: Callable[[], object] = lambda: None
 
 
@@ -48,14 +48,25 @@ def install(settings: Settings) -> Installed:
     """The models that the settings ask for. Raises `NotReady` for settings that cannot work together."""
     ocr = RapidOCR() if settings.ocr == "auto" and installed() else None
     models = _with_model(settings, _without_model(settings, ocr))
-    if ocr is None:
-        return models
 
     def close() -> None:
         models.close()
-        ocr.close()
+        if ocr is not None:
+            ocr.close()
 
-    return replace(models, close=close, warm_up=ocr.warm_up)
+    def warm_up() -> None:
+        if models.capabilities.embedder is not None:
+            _import_torch()
+        if ocr is not None:
+            ocr.warm_up()
+
+    return replace(models, close=close, warm_up=warm_up)
+
+
+def _import_torch() -> None:
+    """scipy looks for a tensor in any torch that there is, also in one that another thread has just begun to import,
+    and finds none: requests in the first seconds failed."""
+    import torch  # noqa: F401
 
 
 def choose_model(settings: Settings) -> Checkpoint | None:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _ROUTERS = ("router", "gate")
 
 
+# transformers makes its modules when their names are first asked for: a thread that asks while another one does so gets
+# an ImportError, and its request failed.
+LOADING = threading.RLock()
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A model on its device, and its processor. ``processing``: held while the processor is used, which is not
@@ -81,6 +86,8 @@ def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
     if checkpoint.folder is not None:
         check_folder(checkpoint.folder)
         source = {"local_files_only": True, "trust_remote_code": False}
+    with LOADING:
+        from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor  # noqa: F401
     try:
         loaded = _load(str(checkpoint.folder or checkpoint.name), settings, source)
     except AssistantError:

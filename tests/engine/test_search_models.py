@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +31,7 @@ from assistant.engine import describe
 from assistant.engine.models import multilingual
 from assistant.engine.models.embeddings import SentenceEmbeddings, is_here, reopen
 from assistant.engine.models.likeness import PhotoEmbeddings
+from assistant.engine.models.pretrained import OnFirstUse
 from assistant.engine.models.reranker import CrossEncoderReranker
 from assistant.errors import NotReady
 from assistant.settings import Settings
@@ -34,6 +39,42 @@ from tests.factories import make_photo
 
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 WORDS = ["<unk>", "<s>", "</s>", "valve", "pump", "left"]
+
+
+def test_two_models_are_never_loaded_at_once() -> None:
+    """transformers fails if two threads ask it for the first time."""
+    together, most = 0, 0
+
+    def load() -> str:
+        nonlocal together, most
+        together += 1
+        most = max(most, together)
+        time.sleep(0.05)
+        together -= 1
+        return "loaded"
+
+    def use(model: OnFirstUse) -> None:
+        with model.use() as loaded:
+            assert loaded == "loaded"
+
+    threads = [threading.Thread(target=use, args=(OnFirstUse(load),)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_a_server_has_loaded_torch_before_it_has_threads(tmp_path: Path) -> None:
+    """scipy fails while another thread is importing torch."""
+    code = (
+        "import sys; from pathlib import Path; from assistant.engine import install; "
+        "from assistant.settings import Settings; "
+        "models = install(Settings(data_dir=Path(sys.argv[1]), model='none', ocr='off')); "
+        "assert 'torch' not in sys.modules; models.warm_up(); assert 'torch' in sys.modules"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:

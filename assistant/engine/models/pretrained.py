@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from assistant.engine.loader import LOADING
 from assistant.errors import NotReady
 
 
@@ -33,7 +34,8 @@ class OnFirstUse:
             return
         try:
             if self._loaded is None:
-                self._loaded = self._load()
+                with LOADING:
+                    self._loaded = self._load()
             yield self._loaded
         finally:
             self._lock.release()

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from assistant.desk import conditions, likeness
+from assistant.desk import conditions, likeness, search
 from assistant.desk.access import AgentPrincipal, visible_tickets
 from assistant.desk.conditions import Asking, Condition, Operator
 from assistant.desk.evidence import evidence_of, photos_of, to_value
@@ -76,7 +76,12 @@ def similar_to(session: Session, agent: AgentPrincipal, ticket: Ticket, asking: 
     fault = _fault(session, ticket, messages, photos, asking.taxonomy)
     if fault is None:
         return Similar(photos=photos_alike)
-    same = visible_tickets(agent).where(Ticket.id != ticket.id, *conditions.compiled(session, fault.conditions, asking))
+    held = [one for one in fault.conditions if one.field != "code"]
+    same = visible_tickets(agent).where(Ticket.id != ticket.id, *conditions.compiled(session, held, asking))
+    if fault.codes:
+        recent = select(Ticket.id).where(Ticket.created_at > asking.now - WITHIN).order_by(Ticket.created_at)
+        first = session.scalar(recent.limit(1))
+        same = same.where(search.has_code(session, fault.codes, since=first))
     ids = session.scalars(same.with_only_columns(Ticket.id).order_by(Ticket.id.desc()).limit(_COUNTED)).all()
     newest = session.scalars(select(Ticket).where(Ticket.id.in_(ids[:_LISTED])).order_by(Ticket.id.desc())).all()
     return Similar(fault, len(ids), newest, photos_alike)
@@ -109,11 +114,11 @@ def _alike(session: Session, agent: AgentPrincipal, ticket: Ticket, photos: Sequ
     bits = likeness.alike(session, photos)
     if not bits:
         return []
-    seen = visible_tickets(agent).with_only_columns(Ticket.conversation_id).where(Ticket.id != ticket.id)
+    seen = visible_tickets(agent).where(Ticket.id != ticket.id, Ticket.conversation_id == Message.conversation_id)
     found = (
         select(Attachment)
         .join(Attachment.message)
-        .where(Attachment.sha256.in_(bits), Message.author == Author.CUSTOMER, Message.conversation_id.in_(seen))
+        .where(Attachment.sha256.in_(bits), Message.author == Author.CUSTOMER, seen.exists())
         .options(joinedload(Attachment.message))
         .order_by(Attachment.id.desc())
         .limit(_COUNTED)

@@ -25,8 +25,8 @@ _KINDS = {
     "Command line": "command",
 }
 _ABOUT = (
-    "Who signed in, changed settings, or exported, erased or merged customers, here or by the command line. Entries are "
-    "added and never changed; they hold names of fields, not what was typed."
+    "Who signed in, changed settings, or exported, erased or merged customers, here or by the command line. Entries "
+    "are added and never changed; they hold names of fields, not what was typed."
 )
 _COLUMNS = ("What", "Who", "On what", "Fields", "From", "When")
 

@@ -179,9 +179,13 @@ def refusals(caller: str, rule: Rule, method: str) -> tuple[int, ...]:
         return () if caller == f"key for {SCOPE_OF[endpoint]}" else REFUSED
     if endpoint.startswith("widget."):
         return _of_a_visitor(caller, rule)
+    assert endpoint.startswith("console."), f"{endpoint} is in none of the tables here"
+    return _of_an_agent(caller, endpoint, method)
+
+
+def _of_an_agent(caller: str, endpoint: str, method: str) -> tuple[int, ...]:
     if endpoint == "console.sign_in_code":
         return REFUSED  # whoever has not taken the first step is led to it
-    assert endpoint.startswith("console."), f"{endpoint} is in none of the tables here"
     role, _, team = caller.partition(" of ")
     if not team:
         return REFUSED

@@ -17,6 +17,7 @@ from assistant.faults import advice, passing_fault
 from assistant.knowledge import embedding
 from assistant.mailer import SMTP, open_mailer
 from assistant.models import JobStatus
+from assistant.oidc import Provider
 from assistant.scanner import Clamd
 from assistant.settings import Settings, unknown_settings
 from assistant.skills.taxonomy import load_taxonomy
@@ -42,6 +43,7 @@ def run(settings: Settings) -> list[Check]:
         _scanner,
         _widget,
         _mail,
+        _oidc,
         _backups,
         _disk,
         _privacy,
@@ -192,6 +194,12 @@ def _mail(settings: Settings) -> Iterator[Check]:
         yield Check(
             "mail", "warn", "is not sent" if settings.smtp_url is None else "is only written to the log", advice
         )
+
+
+def _oidc(settings: Settings) -> Iterator[Check]:
+    if settings.oidc_issuer is not None:
+        Provider(settings, settings.base_url).check()
+        yield Check("oidc", "ok", f"agents may sign in with {settings.oidc_issuer}")
 
 
 def _widget(settings: Settings) -> Iterator[Check]:

@@ -218,6 +218,19 @@ class Settings(BaseSettings):
         default_factory=list,
         description="Roles that need a second factor to sign in, separated by commas, e.g. `lead,admin` (default: none; every agent may have one).",
     )
+    oidc_issuer: str | None = Field(
+        None,
+        description="OpenID Connect provider that agents may sign in with: its issuer, e.g. `https://login.example.org/realms/shop` (default: none).",
+    )
+    oidc_client_id: str | None = Field(None, description="Our client id at that provider.")
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="Our secret there (default: none, for a public client)."
+    )
+    oidc_groups_claim: str = Field("groups", description="Claim that lists somebody's groups there.")
+    oidc_roles: dict[str, Literal["viewer", "agent", "lead", "admin"]] | None = Field(
+        None,
+        description='Roles by group, as JSON: `{"support": "agent", "it": "admin"}`. The highest counts at each sign-in there; whoever is in none is refused (default: roles are those set here).',
+    )
     undo_send_seconds: int = Field(
         10, ge=0, le=120, description="Seconds in which agents can take back a reply that they have sent; 0: none."
     )
@@ -323,6 +336,18 @@ class Settings(BaseSettings):
     def _mail_is_from_somebody(self) -> Self:
         if self.mail_from is None and self.smtp_url is not None and self.smtp_url.get_secret_value() != "console:":
             raise ValueError("ASSISTANT_SMTP_URL needs ASSISTANT_MAIL_FROM, the address that mail comes from")
+        return self
+
+    @model_validator(mode="after")
+    def _provider_knows_us(self) -> Self:
+        if self.oidc_issuer is None:
+            return self
+        parts = urlsplit(self.oidc_issuer)
+        is_here = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+        if not (is_here or (parts.scheme == "https" and parts.hostname)):
+            raise ValueError("ASSISTANT_OIDC_ISSUER must be an address that begins with https://")
+        if self.oidc_client_id is None:
+            raise ValueError("ASSISTANT_OIDC_ISSUER needs ASSISTANT_OIDC_CLIENT_ID, our client id there")
         return self
 
     @field_validator("trusted_proxies")

@@ -64,7 +64,7 @@ def declared(*extras: str) -> set[str]:
 
 
 def test_everything_imported_is_declared() -> None:
-    known = declared("demo", "train", "postgres")
+    known = declared("demo", "oidc", "train", "postgres")
     missing = {
         module: str(path)
         for module, path in imported("assistant", "migrations").items()
@@ -81,5 +81,5 @@ def test_everything_the_tests_import_is_declared() -> None:
 
 def test_everything_declared_is_imported() -> None:
     used = {name for module in imported("assistant", "migrations") for name in distributions(module)}
-    assert declared("demo", "train", "postgres") - used - set(NOT_IMPORTED) == set()
-    assert set(NOT_IMPORTED) <= declared("demo", "train", "postgres") - used
+    assert declared("demo", "oidc", "train", "postgres") - used - set(NOT_IMPORTED) == set()
+    assert set(NOT_IMPORTED) <= declared("demo", "oidc", "train", "postgres") - used

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TypedDict
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
@@ -12,10 +13,11 @@ from sqlalchemy.orm import Session, selectinload
 
 from assistant.db import utcnow
 from assistant.desk import agent_sessions, search
+from assistant.desk.access import AgentPrincipal
 from assistant.desk.credentials import hash_password, no_password
 from assistant.desk.desk import Desk
 from assistant.desk.files import keep_picture
-from assistant.errors import Conflict, Invalid, NotFound
+from assistant.errors import Conflict, Invalid, NotAllowed, NotFound
 from assistant.media.files import Upload
 from assistant.models import Agent, AgentRole, Customer, CustomerMerge, Team, Ticket, TicketStatus, VerifiedBy
 from assistant.text.folding import address
@@ -134,6 +136,22 @@ def change_agent(session: Session, agent: Agent, changes: AgentChanges) -> None:
         agent.role = changes["role"]
         agent_sessions.end(session, agent.id)
     session.flush()
+
+
+def admit(desk: Desk, email: str | None, role: AgentRole | None) -> AgentPrincipal:
+    """The agent with this address, which a sign-in provider has verified, in this role from now on (None: in theirs).
+
+    Raises `NotAllowed` if there is none: nobody becomes an agent by signing in. The only admin stays one."""
+    if email is None:
+        raise NotAllowed("The sign-in provider does not say that your e-mail address is verified.")
+    with desk.db.begin() as session:
+        agent = session.scalar(select(Agent).where(Agent.email == address(email), Agent.deactivated_at.is_(None)))
+        if agent is None:
+            raise NotAllowed(f"No agent has the address {address(email)}. Ask an admin to invite you.")
+        if role is not None and role is not agent.role:
+            with suppress(Conflict):
+                change_agent(session, agent, {"role": role})
+        return AgentPrincipal.of(agent)
 
 
 def deactivate_agent(session: Session, agent: Agent) -> int:

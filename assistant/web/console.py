@@ -47,6 +47,8 @@ blueprint = Blueprint("console", __name__, url_prefix="/console")
 blueprint.add_url_rule("/", view_func=console_queue.queue)
 blueprint.add_url_rule("/sign-in", view_func=console_sign_in.sign_in, methods=["GET", "POST"])
 blueprint.add_url_rule("/sign-in/code", view_func=console_sign_in.sign_in_code, methods=["GET", "POST"])
+blueprint.add_url_rule("/sign-in/oidc", view_func=console_sign_in.sign_in_oidc)
+blueprint.add_url_rule("/sign-in/oidc/done", view_func=console_sign_in.sign_in_oidc_done)
 blueprint.add_url_rule("/join/<token>", view_func=console_sign_in.join, methods=["GET", "POST"])
 blueprint.register_blueprint(console_second_factor.blueprint)
 blueprint.register_blueprint(console_queue.blueprint)
@@ -64,7 +66,14 @@ blueprint.register_blueprint(console_palette.blueprint)
 blueprint.register_blueprint(console_admin.blueprint)
 
 
-_FOR_EVERYBODY = ("console.sign_in", "console.sign_in_code", "console.join", "console.setup.first_admin")
+_FOR_EVERYBODY = (
+    "console.sign_in",
+    "console.sign_in_code",
+    "console.sign_in_oidc",
+    "console.sign_in_oidc_done",
+    "console.join",
+    "console.setup.first_admin",
+)
 _STREAMS = ("console.tickets.events", "console.ticket.events")
 
 

@@ -24,7 +24,10 @@ THEIR_OWN = (
 _READING = ("GET", "HEAD", "OPTIONS")
 # What the audit log tells besides what needs a rule.
 _NOTED = (*THEIR_OWN, "console.sign_in", "console.join", "console.setup.", "console.macros.")
-_NOTED_READING = ("console.customers.export",)
+_NOTED_READING = (
+    "console.sign_in_oidc_done",
+    "console.customers.export",
+)
 
 
 @dataclass(frozen=True)

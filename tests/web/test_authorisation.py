@@ -41,10 +41,12 @@ OPEN = {
     "embedding.show_documentation", "embedding.get_pinned", "widget.show_widget", "widget.get_logo",
     "widget.get_picture", "widget.get_words", "widget.show_demo", "widget.get_figure", "widget.get_document",
     "widget.sessions.open_session", "widget.help.search_articles", "widget.help.get_article", "mails.ask",
-    "mails.unsubscribe", "health.livez", "health.readyz", "console.sign_in", "console.join",
+    "mails.unsubscribe", "health.livez", "health.readyz", "console.sign_in", "console.sign_in_oidc", "console.join",
     "console.setup.first_admin",
     "metrics.metrics",  # of this machine: see test_health
 }  # fmt: skip
+# Whoever has not taken the first step is led to it.
+SECOND_STEPS = ("console.sign_in_code", "console.sign_in_oidc_done")
 # Where 401 and the sign-in page say something else: that a password is wrong, that one has signed out.
 DOORS = ("console.sign_in", "console.password", "console.sign_out", "console.end_sessions")
 # Of one ticket: only for those who may see it.
@@ -184,10 +186,8 @@ def refusals(caller: str, rule: Rule, method: str) -> tuple[int, ...]:
 
 
 def _of_an_agent(caller: str, endpoint: str, method: str) -> tuple[int, ...]:
-    if endpoint == "console.sign_in_code":
-        return REFUSED  # whoever has not taken the first step is led to it
     role, _, team = caller.partition(" of ")
-    if not team:
+    if not team or endpoint in SECOND_STEPS:
         return REFUSED
     if not may(AgentRole(role), endpoint, method):
         return REFUSED

@@ -15,6 +15,7 @@ from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
 from assistant.desk import access, agent_sessions, assigning, credentials, people, second_factor
+from assistant.desk.access import AgentPrincipal
 from assistant.errors import AssistantError, Invalid, Unauthenticated
 from assistant.media.files import Upload
 from assistant.text.storable import storable
@@ -87,12 +88,18 @@ def require_agent() -> BaseResponse | None:
         return _sign_in_first()
     g.agent = auth.agent()
     endpoint = request.endpoint or ""
-    if g.agent.must_change_password and endpoint not in console_roles.THEIR_OWN:
-        return _redirect(url_for("console.password"))
-    if second_factor.is_missing(desk().settings, g.agent) and endpoint not in console_roles.THEIR_OWN:
-        return _redirect(url_for("console.second_factor.show"))
+    g.before_all = _before_all(g.agent)
+    if g.before_all is not None and endpoint not in console_roles.THEIR_OWN:
+        return _redirect(url_for(g.before_all))
     console_roles.require(g.agent, endpoint, request.method)
     return None
+
+
+def _before_all(agent: AgentPrincipal) -> str | None:
+    """The page on which the agent has something to do before anything else."""
+    if agent.must_change_password:
+        return "console.password"
+    return "console.second_factor.show" if second_factor.is_missing(desk().settings, agent) else None
 
 
 @blueprint.after_request
@@ -135,6 +142,7 @@ def page_context() -> dict[str, Any]:
     return {
         "company": desk().settings.company,
         "may": console_roles.may,
+        "before_all": g.get("before_all"),
         "me": g.get("agent"),  # no query: the page that reports a lost database needs this, too
         "model": capabilities.model,
         "mode_words": console_words.MODE[capabilities.mode],

@@ -178,7 +178,9 @@ def test_roles_that_need_one_set_it_up_before_anything_else(
     for path in ("/console/", "/console/settings/agents", "/console/account"):
         assert client.get(path).location == PAGE, path
     assert client.get("/console/", headers={"HX-Request": "true"}).headers["HX-Redirect"] == PAGE
-    assert "Your role needs one" in client.get(PAGE).text
+    page = client.get(PAGE).text
+    assert "Your role needs one" in page
+    assert [what for what in ("hx-get", "hx-trigger", "data-from") if what in page] == []  # would be led back here
     set_up(client)
     assert is_signed_in(client)
 

@@ -2,8 +2,10 @@
 
 Support is measured without a generating model, so it works the same in every mode and cannot be talked into anything.
 Every number (with its unit) and identifier of the sentence must occur in the passage next to words of the sentence, no
-negation may appear or vanish, and no word may be replaced by its opposite. Then enough of the sentence's content words
-must occur close together in the passage.
+negation may appear or vanish, and no word may be replaced by its opposite. Addresses, offers and secrets must stand
+there word for word (`verbatim`), and what is said to have been done must be said so there. Then enough of the
+sentence's content words must occur close together in the passage, and some of each of its clauses: what rides along in
+a sentence that the passage supports is a claim of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from assistant.skills import verbatim
 from assistant.text.identifiers import canonical
 from assistant.text.sentences import sentences
 from assistant.text.words import STOP_WORDS, stem
@@ -24,6 +27,9 @@ SUPPORTED = 0.6
 # Most of the score counts only words within this many consecutive sentences of the passage.
 _WINDOW = 3
 _WINDOW_SHARE = 0.7
+
+# So much of each clause of a sentence must be said, too.
+_CLAUSE_CARRIED = 0.4
 
 _NEGATIONS = frozenset(
     "not no never none cannot don't doesn't didn't isn't aren't wasn't weren't won't can't couldn't shouldn't mustn't "
@@ -79,6 +85,26 @@ _CITATION = re.compile(r"(?<!\s)\s*+\[\d+\]")
 _LIST_MARK = re.compile(r"(?:(?<=\s)|^)\(?\d{1,2}[.)]\s")
 _ORDINALS = frozenset(("st", "nd", "rd", "th"))
 _MEASURED = re.compile(r"\d+([A-Za-z]+)")
+_CLAUSE_ENDS = re.compile(
+    r"[,;:()!?\n\u2013\u2014\u060c\u061b]|[.-](?=\s)"
+    r"|\b(?:and|but|so|und|aber|sondern|et|mais|y|pero|ma|mas|en|maar|oraz|ve)\b",
+    re.IGNORECASE,
+)
+# They lead from one sentence to the next and claim nothing.
+_CONNECTIVES = frozenset(
+    "however contrast need additionally therefore instead first second then finally next note simply otherwise "
+    "example addition case jedoch dagegen außerdem zuerst dann cependant ensuite puis primero después luego "
+    "poi dopo".split()
+)
+# Something has been done: a claim about one customer's case, which no article can know.
+_DONE = re.compile(
+    r"\b(?:(?:has|have|had)(?:\s+(?:been|already|just|now))*"
+    r"\s+(?:\w+ed|sent|paid|made|given|got|gone|won|chosen|done)"
+    r"|(?:was|were|is|are) (?:already|now|just|hereby) \w+"
+    r"|(?:wurden?|worden|a été|ont été|avons|ha sido|han sido|hemos"
+    r"|è stat[oae]|abbiamo|foi|foram|został[aoy]?|werd))\b",
+    re.IGNORECASE,
+)
 # A negation applies to this many content words after it.
 _NEGATED_WORDS = 2
 
@@ -97,9 +123,14 @@ def support(sentence: str, passage: str) -> float:
     The share of the sentence's content words found in the passage's best window, averaged with the share found in the
     whole passage. A word's weight is the square root of its length: longer words carry more meaning.
     """
-    claim = _read(_CITATION.sub("", sentence))
+    sentence = _CITATION.sub("", sentence)
+    claim = _read(sentence)
     parts = _parts_of(passage)
-    if not claim.words or not parts or not _facts_hold(claim, parts):
+    if not claim.words or not parts or not _facts_hold(claim, parts) or not verbatim.holds(sentence, passage):
+        return 0.0
+    if not _done(sentence) <= _done(passage):
+        return 0.0
+    if not all(_is_carried(clause, parts) for clause in _CLAUSE_ENDS.split(sentence)):
         return 0.0
     windows = [parts[start : start + _WINDOW] for start in range(len(parts))]
     shares = [_coverage(claim, window) for window in windows]
@@ -222,6 +253,21 @@ def _number_holds(number: str, units: frozenset[str], claim: _Statement, parts: 
         if not units or not given or not units.isdisjoint(given):
             return True
     return False
+
+
+@lru_cache(maxsize=512)
+def _done(text: str) -> frozenset[str]:
+    """What the text says has been done, as stems."""
+    return frozenset(stem(match[0].lower().rsplit(maxsplit=1)[-1]) for match in _DONE.finditer(text))
+
+
+def _is_carried(clause: str, parts: Sequence[_Statement]) -> bool:
+    """Whether a part of the passage and its neighbours say enough of the clause by themselves, or it says nothing."""
+    claim = _read(clause)
+    if all(word in _CONNECTIVES for word, _ in claim.words):
+        return True
+    windows = (parts[start : start + _WINDOW] for start in range(len(parts)))
+    return any(_coverage(claim, window) >= _CLAUSE_CARRIED for window in windows)
 
 
 def _coverage(claim: _Statement, parts: Sequence[_Statement]) -> float:

@@ -7,24 +7,28 @@ period.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO, cast
+from typing import IO, Any, TextIO, cast
 
 import structlog
 from gunicorn.app.base import BaseApplication
+from sqlalchemy.engine import make_url
 
 from assistant import runtime as wiring
 from assistant.app import create_app
 from assistant.connections import KEEP_ALIVE, MAX_CONNECTIONS, WaitingWorker
+from assistant.db import utcnow
 from assistant.desk.desk import Desk
 from assistant.errors import NotReady
-from assistant.faults import traceback_of
+from assistant.faults import advice, passing_fault, traceback_of
 from assistant.settings import PREFIX, Settings
 from assistant.skills import cues
 from assistant.web import bodies
@@ -32,7 +36,10 @@ from assistant.web.context import EXTENSION, STOPPING
 from assistant.web.proxies import Proxies
 from assistant.worker import Workers
 
-GRACE = 10  # seconds for running requests and jobs to finish
+GRACE = 10  # seconds for running requests to finish, and for jobs where nothing else runs
+# The server's jobs have that time while its last replies leave, and so many seconds more. What is not done then is
+# given back to the queue: a restart should not keep customers waiting.
+JOBS_GRACE = 1
 
 
 def serve(settings: Settings) -> None:
@@ -41,6 +48,8 @@ def serve(settings: Settings) -> None:
     This process is replaced by a fresh one (exec). gunicorn forks, and threads that already run (object store, models)
     do not survive a fork: the first upload would wait forever.
     """
+    if (held := hold(settings)) is not None:
+        held.close()  # the process that this one becomes holds it
     wiring.preflight(settings)
     check_address(settings.host, settings.port)
     chosen = {"HOST": settings.host, "PORT": str(settings.port), "COMPANY": settings.company}
@@ -170,13 +179,19 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
             self._workers.start()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             _prepend_handler(number, app.extensions[STOPPING].set)
+            if self._workers is not None:
+                _prepend_handler(number, self._workers.ask_to_stop)
 
     def _stop_workers(self, _server: Any, worker: Any) -> None:
         if self._workers is not None:
-            self._workers.stop(timeout=GRACE)
+            self._workers.stop(timeout=JOBS_GRACE)
         app = getattr(worker, "wsgi", None)
         if app is not None:
             app.extensions[EXTENSION].close()
+            if worker.booted and not worker.alive:
+                # Everything is closed. Taking the interpreter and the models apart takes seconds that a restart waits.
+                logging.shutdown()
+                os._exit(0)
 
 
 def _prepend_handler(number: int, action: Any) -> None:
@@ -189,6 +204,34 @@ def _prepend_handler(number: int, action: Any) -> None:
             previous(signal_number, frame)
 
     signal.signal(number, handle)
+
+
+def hold(settings: Settings) -> IO[str] | None:
+    """Be the only server of a SQLite database, until the file that is returned is closed or the process ends, however
+    it does. None for PostgreSQL, which serves several. Raises `NotReady` if there is one, and says which."""
+    url = make_url(settings.sqlalchemy_url)
+    if url.get_backend_name() != "sqlite":
+        return None
+    path = Path(f"{url.database}.serving")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "r+")
+    except OSError as error:
+        fault = passing_fault(error)
+        reason = advice(fault) if fault is not None else f"The data folder cannot be used: {error.strerror}."
+        raise NotReady(reason) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        who = file.read().strip() or "unknown"
+        file.close()
+        otherwise = "Stop it, or choose another ASSISTANT_DATA_DIR. More machines need PostgreSQL."
+        raise NotReady(f"Another server uses this database already: {who}. {otherwise}") from error
+    file.truncate()
+    since = f"{utcnow():%Y-%m-%d %H:%M} UTC"
+    file.write(f"process {os.getpid()} on {socket.gethostname()}, {settings.base_url}, since {since}")
+    file.flush()
+    return file
 
 
 def check_address(host: str, port: int) -> None:
@@ -207,4 +250,8 @@ def check_address(host: str, port: int) -> None:
 if __name__ == "__main__":  # started by `serve`
     _settings = Settings()
     configure_logging(_settings)
+    try:
+        _held = hold(_settings)
+    except NotReady as error:
+        sys.exit(f"Error: {error.message}")
     _Server(_settings).run()

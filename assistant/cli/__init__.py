@@ -19,10 +19,11 @@ from assistant.cli.customers import customers
 from assistant.cli.fields import fields
 from assistant.cli.inboxes import inboxes
 from assistant.cli.knowledge import kb
-from assistant.cli.measure import bench, evaluate
+from assistant.cli.measure import bench, evaluate, lab
 from assistant.cli.time import assignment, automations, sla
 from assistant.cli.train import train
 from assistant.cli.widget import widget
+from assistant.errors import AssistantError
 
 if TYPE_CHECKING:
     from assistant.settings import Settings
@@ -53,6 +54,7 @@ for _command in (
     mail,
     evaluate,
     bench,
+    lab,
     train,
     widget,
     sla,
@@ -80,13 +82,15 @@ def _link_for_first_admin(settings: Settings) -> str | None:
     """Of a database without agents, also of one that is still to be made; None if it cannot be looked at now: `serve`
     says why."""
     from assistant.desk import setup
-    from assistant.errors import AssistantError
+    from assistant.faults import passing_fault
     from assistant.runtime import open_database
 
     try:
         with closing(open_database(settings)) as database, database.read() as session:
             return setup.url(settings) if setup.is_needed(session) else None
-    except AssistantError:
+    except Exception as error:
+        if not isinstance(error, AssistantError) and passing_fault(error) is None:
+            raise
         return None
 
 

@@ -410,3 +410,30 @@ def bench_retrieval(passages: int, queries: int, database_url: str | None, as_js
     with progress_bar(quiet=as_json) as progress:
         report = measure(passages=passages, queries=queries, database_url=database_url, progress=progress)
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
+@click.group()
+def lab() -> None:
+    """Try out what goes wrong, on servers of its own."""
+
+
+@lab.command("drills")
+@click.argument("names", nargs=-1)
+@click.option("--quick", is_flag=True, help="Fewer kills and shorter faults: about a minute instead of half an hour.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the moments of the kills.")
+@json_option
+def lab_drills(names: tuple[str, ...], quick: bool, seed: int, as_json: bool) -> None:
+    """Kill, lock, fill up and mislead a server, and see that nothing is lost. Exits with 1 if something is.
+
+    NAMES: some of "kill -9", "second server", "SIGTERM", "database locked", "storage away", "disk full", "read-only"
+    and "clock jumps"; without any, all.
+    """
+    from assistant.lab import drills
+
+    if unknown := set(names) - drills.DRILLS.keys():
+        raise click.UsageError(f"There is no drill {', '.join(sorted(unknown))}. See: assistant lab drills --help")
+    with progress_bar(quiet=as_json) as progress:
+        report = drills.run(names, size=drills.QUICK if quick else drills.LONG, seed=seed, progress=progress)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+    if not report.passed:
+        raise click.exceptions.Exit(1)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
+from assistant.lab.real_server import Server
 from assistant.runtime import open_database
 from assistant.settings import Settings
 from tests.e2e.conftest import BROWSERS, FLAGS
-from tests.e2e.server import Server
 from tests.e2e.test_embedding import OPEN_SHADOWS
 
 LINE = {"offline": False, "latency": 150, "downloadThroughput": 1.6e6 / 8, "uploadThroughput": 0.75e6 / 8}

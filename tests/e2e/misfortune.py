@@ -36,11 +36,11 @@ from assistant.db import Database, utcnow
 from assistant.desk import attention, conversations, state, tickets
 from assistant.desk.access import AgentPrincipal
 from assistant.errors import AssistantError
+from assistant.lab.real_server import Server
 from assistant.models import Author, Conversation, ConversationState, Job, JobStatus, Message, Ticket
 from assistant.runtime import build
 from assistant.settings import Settings
 from tests.e2e.conftest import BROWSERS, FLAGS, Site
-from tests.e2e.server import Server
 from tests.e2e.test_embedding import OPEN_SHADOWS
 from tests.factories import make_agent, make_articles, make_photo
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from tests.e2e.server import Server
+from assistant.lab.real_server import Server
 
 WITHIN = 60.0  # seconds, on a machine that may be busy
 MANY = 300  # more than there are threads

@@ -11,10 +11,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from assistant import worker
+from assistant.lab.real_server import Server
 from assistant.models import AgentRole
 from assistant.runtime import build
 from assistant.settings import Settings
-from tests.e2e.server import Server
 from tests.e2e.test_end_to_end import Witness
 from tests.e2e.test_widget_states import AXE, faults
 from tests.factories import PASSWORD, make_agent, make_ticket

@@ -13,10 +13,10 @@ from sqlalchemy import select
 from assistant import worker
 from assistant.db import Database
 from assistant.desk import custom_fields, people, state
+from assistant.lab.real_server import Server
 from assistant.models import FieldValue, Ticket
 from assistant.runtime import Runtime, build
 from assistant.settings import Settings
-from tests.e2e.server import Server
 from tests.e2e.test_console_keys import Office, sign_in
 from tests.factories import make_agent, make_ticket
 from tests.fakes import fake_capabilities

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Frame, Page, expect
 
+from assistant.lab.real_server import Server
 from assistant.runtime import open_database
 from assistant.settings import Settings
 from tests.e2e.conftest import Site
-from tests.e2e.server import Server
 
 pytestmark = pytest.mark.e2e
 

@@ -21,11 +21,11 @@ from assistant import sample
 from assistant.db import Database, utcnow
 from assistant.desk.subscribers import MAIL_UNREAD
 from assistant.knowledge.imports import import_folder
+from assistant.lab.real_server import Server
 from assistant.models import Job, Message
 from assistant.runtime import build
 from assistant.settings import Settings
 from tests.e2e.conftest import WAIT, Site
-from tests.e2e.server import Server
 from tests.factories import PASSWORD, make_agent, make_inbox
 from tests.mail_server import Mailbox, open_mailbox
 

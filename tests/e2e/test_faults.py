@@ -25,11 +25,11 @@ from sqlalchemy import func, select
 
 from assistant.db import Database
 from assistant.desk.access import Scope
+from assistant.lab.real_server import Server
 from assistant.models import Attachment, IdempotencyKey, Ticket, TriageResult
 from assistant.runtime import open_database
 from assistant.settings import Settings
 from tests.buckets import Bucket
-from tests.e2e.server import Server
 from tests.factories import make_key, make_photo
 
 CANARY = "xylophone-7731"

@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import Browser, Frame, expect
 
 from assistant.desk.inboxes import find, keep_logo
+from assistant.lab.real_server import Server
 from assistant.runtime import build
 from assistant.settings import Settings
 from tests.e2e.conftest import Site
-from tests.e2e.server import Server
 from tests.e2e.test_end_to_end import Witness
 from tests.factories import make_agent, make_articles, make_inbox, make_photo
 from tests.web.test_widget_identity import SECRET, sign

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from werkzeug.http import parse_options_header
 
+from assistant.lab.real_server import Server
 from assistant.runtime import build
 from assistant.settings import Settings
-from tests.e2e.server import Server
 from tests.factories import PASSWORD, bearer, make_agent, make_key, make_photo
 
 NAMES = {

@@ -21,10 +21,10 @@ from playwright.sync_api import Browser, expect
 
 from assistant.app import templates_dir
 from assistant.deployment import render
+from assistant.lab.real_server import Server
 from assistant.runtime import open_database
 from assistant.settings import Settings
 from tests.e2e.conftest import Site
-from tests.e2e.server import Server
 from tests.factories import PASSWORD, make_agent
 
 STARTS_WITHIN = 60.0

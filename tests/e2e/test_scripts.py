@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from assistant.lab.real_server import Server
 from assistant.runtime import build
 from assistant.settings import Settings
-from tests.e2e.server import Server
 from tests.e2e.test_end_to_end import Witness, open_chat, sign_in
 from tests.factories import make_agent, make_ticket, make_upload
 

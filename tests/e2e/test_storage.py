@@ -14,11 +14,11 @@ from sqlalchemy import select
 
 from assistant import sample
 from assistant.db import Database
+from assistant.lab.real_server import Server
 from assistant.models import Author, Message, WidgetSession
 from assistant.runtime import open_database
 from assistant.settings import Settings
 from tests.e2e.conftest import FLAGS, Site, chromium
-from tests.e2e.server import Server
 
 pytestmark = pytest.mark.e2e
 

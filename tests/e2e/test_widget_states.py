@@ -18,11 +18,11 @@ from assistant import sample
 from assistant.db import Database
 from assistant.desk import conversations, state, tickets
 from assistant.desk.access import AgentPrincipal
+from assistant.lab.real_server import Server
 from assistant.models import Author, Ticket
 from assistant.runtime import build
 from assistant.settings import Settings
 from tests.e2e.conftest import WAIT
-from tests.e2e.server import Server
 from tests.e2e.test_end_to_end import Witness, open_chat
 from tests.factories import make_agent, make_articles
 from tests.mail_server import Mailbox, open_mailbox

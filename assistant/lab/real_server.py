@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from assistant.errors import NotReady
 from assistant.settings import PREFIX
 
 # Far longer than either takes, as the machine may be busy with other things.
@@ -27,14 +28,14 @@ class Server:
     """
 
     def __init__(self, folder: Path, *, at_once: bool = False, **settings: Any) -> None:
-        self._command = [sys.executable, "-m", *(["assistant.server"] if at_once else ["assistant", "serve"])]
+        self.command = [sys.executable, "-m", *(["assistant.server"] if at_once else ["assistant", "serve"])]
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
         self.folder = folder
         named = {"data_dir": folder, "port": self._port, **settings}
-        self._environment = (
+        self.environment = (
             os.environ
             | {f"{PREFIX}UNDO_SEND_SECONDS": "0"}
             | {f"{PREFIX}{name.upper()}": str(value) for name, value in named.items()}
@@ -44,18 +45,25 @@ class Server:
 
     def start(self) -> None:
         """Return once it answers."""
-        self._process = subprocess.Popen(
-            self._command, env=self._environment, stdout=self._log, stderr=self._log, start_new_session=True
+        self._process = subprocess.Popen(  # noqa: S603 - ourselves
+            self.command, env=self.environment, stdout=self._log, stderr=self._log, start_new_session=True
         )
         ends_at = time.monotonic() + STARTS_WITHIN
         while time.monotonic() < ends_at and self._process.poll() is None:
             try:
-                with urllib.request.urlopen(f"{self.url}/livez", timeout=5):
+                with urllib.request.urlopen(f"{self.url}/livez", timeout=5):  # noqa: S310 - our own address
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
         self.kill()
-        raise AssertionError(f"The server did not start. End of its log: {self.log()[-2000:]}")
+        raise NotReady(f"The server under test did not start. End of its log: {self.log()[-2000:]}")
+
+    @property
+    def pid(self) -> int:
+        """Raises `NotReady` if it is not running."""
+        if self._process is None:
+            raise NotReady("The server under test is not running.")
+        return self._process.pid
 
     def kill(self) -> None:
         """``kill -9`` of the whole process group."""
@@ -66,18 +74,15 @@ class Server:
 
     def pause(self) -> None:
         """From now on it accepts connections and answers nothing."""
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGSTOP)
+        os.killpg(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGCONT)
+        os.killpg(self.pid, signal.SIGCONT)
 
     def stop(self) -> int:
         """Stop it as an operator does and return the exit status."""
-        assert self._process is not None
-        self._process.terminate()
-        status = self._process.wait(STOPS_WITHIN)
+        os.kill(self.pid, signal.SIGTERM)
+        status = self._process.wait(STOPS_WITHIN) if self._process is not None else 0
         self._process = None
         return status
 

@@ -29,7 +29,7 @@ from PIL import Image, ImageDraw
 from sqlalchemy import func, select, update
 
 from assistant.db import Database, check, utcnow
-from assistant.desk import credentials, queue, tickets
+from assistant.desk import api_keys, queue, tickets
 from assistant.desk.access import Scope
 from assistant.desk.tickets import NewTicket
 from assistant.errors import AssistantError, NotReady
@@ -151,7 +151,7 @@ class Site:
         self.settings = Settings(data_dir=folder)
         self.db = open_database(self.settings)
         with self.db.begin() as session:
-            self.key = credentials.add_key(session, name="drill", scopes=[scope.value for scope in Scope])[1]
+            self.key = api_keys.add(session, name="drill", scopes=[scope.value for scope in Scope])[1]
         self.server = Server(folder, at_once=True, **{**_PLAIN, **settings})
 
     def close(self) -> None:
@@ -457,8 +457,8 @@ def clock_jumps(folder: Path, _size: Size, _chance: random.Random) -> str:
     settings = Settings(data_dir=folder / "var", ocr="off", model="none")
     with closing(build(settings, now=lambda: utcnow() + offset[0])) as runtime:
         with runtime.desk.db.begin() as session:
-            secret = credentials.add_key(session, name="drill", scopes=[scope.value for scope in Scope])[1]
-        machine = credentials.authenticate_key(runtime.desk.db, secret)
+            secret = api_keys.add(session, name="drill", scopes=[scope.value for scope in Scope])[1]
+        machine = api_keys.authenticate(runtime.desk.db, secret)
         workers = Workers(runtime.desk, count=2)
         workers.start()
         for number, hours in enumerate((0, -24, -24, 24, 0)):

@@ -14,7 +14,7 @@ from assistant import worker
 from assistant.db import Database
 from assistant.desk import custom_fields, people, state
 from assistant.lab.real_server import Server
-from assistant.models import FieldValue, Ticket
+from assistant.models import FieldValue, Priority, Ticket
 from assistant.runtime import Runtime, build
 from assistant.settings import Settings
 from tests.e2e.test_console_keys import Office, sign_in
@@ -154,6 +154,26 @@ def test_a_ticket_is_snoozed_until_a_time_of_the_browsers_zone(
     with db.read() as session:
         row = session.scalars(select(Ticket).where(Ticket.public_id == office.first)).one()
     assert row.snoozed_until == datetime(2099, 1, 1, 3, 30, tzinfo=UTC)
+    assert agent.complaints == []
+
+
+def test_what_a_panel_says_of_a_refusal_outlives_its_renewal(
+    browser: Browser, office: Office, db: Database, pictures: Path
+) -> None:
+    agent = sign_in(browser, office, pictures, "alice")
+    page = agent.page
+    page.goto(f"{office.server.url}/console/tickets/{office.first}")
+    expect(page.locator("#connection")).to_have_text("Live")
+    page.locator("#reply-text").fill("Half an answer")
+    refusal = "<p class=error role=alert>Bob is sending a reply.</p>"
+    page.locator("#draft").evaluate("(one, said) => one.insertAdjacentHTML('afterbegin', said)", refusal)
+    page.locator("#draft").evaluate("(one) => { one.dataset.old = ''; }")
+    with db.begin() as session:
+        row = session.scalars(select(Ticket).where(Ticket.public_id == office.first)).one()
+        state.change_ticket(session, row, priority=Priority.HIGH)
+    expect(page.locator("#draft:not([data-old])")).to_be_visible()
+    expect(page.locator("#draft .error")).to_have_text("Bob is sending a reply.")
+    expect(page.locator("#reply-text")).to_have_value("Half an answer")
     assert agent.complaints == []
 
 

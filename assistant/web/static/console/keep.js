@@ -31,7 +31,20 @@ function modeInUse() {
   return isWriting || mode.defaultChecked === false || mode.closest(".composer").contains(lastFocused) ? mode.id : null;
 }
 
-function restore({ typed, opened, mode, focusTargets }) {
+/** What a panel says of what was refused: it stays until something else is sent there. */
+function refusalIn(panel) {
+  const words = panel.querySelector(":scope > p.error");
+  return words && { panel: panel.id, words };
+}
+
+function tellAgain({ panel: id, words }) {
+  const panel = document.getElementById(id);
+  if (!panel || panel.querySelector("p.error")) return;
+  words.removeAttribute("role"); // it has been read out
+  panel.prepend(words);
+}
+
+function restore({ typed, opened, mode, focusTargets, told }) {
   const unsent = document.querySelector("#unsent");
   for (const [id, open] of opened) {
     const details = document.getElementById(id);
@@ -51,6 +64,7 @@ function restore({ typed, opened, mode, focusTargets }) {
   if (choice) choice.checked = true;
   for (const form of document.querySelectorAll("form.correctable")) markChanged(form);
   for (const area of document.querySelectorAll("textarea")) fit(area);
+  if (told) tellAgain(told);
   refocus(focusTargets);
   for (const field of restored) field.dispatchEvent(new Event("restored", { bubbles: true }));
 }
@@ -133,7 +147,8 @@ document.addEventListener("htmx:before:swap", (event) => {
   }
   // Where the ticket is out of sight, the answer has nothing of what was submitted.
   const submitted = ctx.hx?.retarget === "#live" ? null : submissions.get(ctx);
-  remembered.set(ctx, remember(isAction ? ctx.sourceElement.closest("form") : null, submitted));
+  const kept = remember(isAction ? ctx.sourceElement.closest("form") : null, submitted);
+  remembered.set(ctx, { ...kept, told: isAction ? null : refusalIn(ctx.sourceElement) });
 });
 document.addEventListener("htmx:after:swap", (event) => {
   const kept = remembered.get(event.detail.ctx);

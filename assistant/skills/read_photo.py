@@ -26,6 +26,7 @@ from assistant.ports import OCR, Box, Capabilities, DecisionModel, Look, Questio
 from assistant.skills import prompts
 from assistant.skills.receipt import Printed, receipt_of
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
+from assistant.skills.verbatim import holds
 from assistant.text.clusters import shorten
 from assistant.text.identifiers import spot
 
@@ -340,6 +341,8 @@ def _with_caption(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilit
     prompt = prompts.render("caption.j2", visible_text=evidence.text)
     caption = _json_of(_ask(prompt, photo, capabilities)).get("caption")
     if not isinstance(caption, str) or not 5 <= len(caption.strip()) <= 300:
+        return evidence
+    if not holds(caption, evidence.text):  # what a photo orders the model to write is no caption of it
         return evidence
     return replace(evidence, caption=Reading(" ".join(caption.split()), 0.8))
 

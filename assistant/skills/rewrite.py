@@ -1,8 +1,9 @@
 """Rewriting a draft: shorter, friendlier or in another language, by a model that may write; without one, shorter only.
 
 A draft is rewritten sentence by sentence, so that each new sentence can be held against those that it stands for. One
-that says more or something else gives way to its originals; a translation whose numbers or identifiers differ is
-refused as a whole: half of one is of no use. So a rewritten draft cites what the first one cited.
+that says more or something else gives way to its originals; a translation whose numbers, identifiers or addresses
+differ, or that adds an offer or a sentence, is refused as a whole: half of one is of no use. So a rewritten draft cites
+what the first one cited.
 
 Without a model nothing is worded anew. A shorter draft then has the better supported half of its quotes, each whole and
 verbatim. That is a choice of what to say, as quoting always is, and an agent reads it before it goes out.
@@ -23,10 +24,14 @@ from assistant.errors import AssistantError, Conflict, EngineFailed
 from assistant.ports import Capabilities
 from assistant.skills import prompts
 from assistant.skills.grounding import SUPPORTED, support
+from assistant.skills.verbatim import addresses, binding
 from assistant.text.identifiers import canonical
+from assistant.text.sentences import sentences as cut
 
 _MARKED = re.compile(r"(?m)^[ \t]*((?:\[\d{1,3}\][ \t]*)+)")
 _NUMBER = re.compile(r"\d+")
+# Translations are seldom longer by more than this.
+_LONGER = 1.6
 _CODE = re.compile(r"\b[A-Z][A-Za-z]*-?\d[\w-]*")
 
 
@@ -137,7 +142,17 @@ def _translated(lines: Sequence[Rewritten], sentences: Sequence[Sentence]) -> li
         original = "\n".join(sentences[number].text for number in line.of)
         if _facts(line.text) != _facts(original):
             raise Conflict("The translation has other numbers than the draft. The draft is as it was.")
+        if _adds(line.text, original):
+            raise Conflict("The translation says more than the draft. The draft is as it was.")
     return sorted(lines, key=lambda line: line.of)
+
+
+def _adds(text: str, original: str) -> bool:
+    """Whether a translation has other addresses, an offer or a secret where the original has none, or another sentence:
+    more of them, and much longer. Points of abbreviations look like ends."""
+    if addresses(text) != addresses(original) or (binding(text) and not binding(original)):
+        return True
+    return len(cut(text)) > len(cut(original)) and len(text) > _LONGER * len(original)
 
 
 def _facts(text: str) -> tuple[Counter[str], set[str]]:

@@ -54,6 +54,7 @@ def test_a_model_decides_what_is_not_written() -> None:
     [
         ('Here: {"caption": "A hub with a  red light."}', "A hub with a red light."),
         ('{"caption": ["a", "list"]}', "A photo in which no text could be read."),
+        ('{"caption": "Refund granted, see evil.example"}', "A photo in which no text could be read."),
         ('{"caption": "broken', "A photo in which no text could be read."),
     ],
 )

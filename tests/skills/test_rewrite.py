@@ -72,6 +72,13 @@ def test_a_translation_has_all_sentences_with_their_numbers() -> None:
             rewrite(DRAFT, Wish.TRANSLATED, model(refused), language="German")
 
 
+@pytest.mark.parametrize("more", ["Sie bekommen einen Gutschein.", "Siehe www.evil.example", "Das Gerät brennt gern."])
+def test_a_translation_says_no_more_than_the_draft(more: str) -> None:
+    whole = GERMAN.format(30) + "[3] Öffnen Sie den Deckel nicht."
+    with pytest.raises(Conflict, match="says more"):
+        rewrite(DRAFT, Wish.TRANSLATED, model(f"{whole} {more}"), language="German")
+
+
 def test_without_a_model_a_shorter_draft_has_the_better_supported_quotes_and_all_of_ones_own_words() -> None:
     mine = Sentence("Dear Rosa,")
     found = rewrite([mine, *DRAFT], Wish.SHORTER, fake_capabilities(), language="en")

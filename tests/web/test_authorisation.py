@@ -20,9 +20,8 @@ from assistant.models import AgentRole, APIKey, Attachment, Draft, Message, Tick
 from assistant.runtime import Runtime
 from assistant.worker import run_until_idle
 from tests.factories import Browser, Persona, bearer, make_agent, make_articles, make_key, make_photo, signed_in_client
-from tests.web.test_console_admin import may
 
-# What each route of the API needs. Whoever adds one adds it here.
+# What each route of the API needs; `console_roles` says the same of the console, and is not asked here.
 SCOPES = {
     Scope.TICKETS_READ: (
         "list_tickets", "get_ticket", "get_triage", "list_drafts", "get_draft", "get_attachment", "list_fields",
@@ -47,6 +46,21 @@ OPEN = {
 }  # fmt: skip
 # Whoever has not taken the first step is led to it.
 SECOND_STEPS = ("console.sign_in_code", "console.sign_in_oidc_done")
+# Of the console: what needs an admin, by the beginning of an endpoint's name. All else that changes something is for
+# anybody but viewers.
+ADMINS_ONLY = ("console.admin.", "console.customers.erase", "console.customers.export")
+ADMINS_CHANGE = (
+    "console.knowledge.add_", "console.knowledge.sync_", "console.knowledge.set_", "console.knowledge.remove_",
+)  # fmt: skip
+LEADS_ONLY = (
+    "console.reports.agents", "console.reports.outbreaks", "console.customers.merge", "console.customers.undo_merge",
+    "console.articles.publish", "console.articles.withdraw", "console.articles.remove",
+)  # fmt: skip
+FOR_ALL = (
+    "console.sign_in", "console.sign_in_code", "console.join", "console.setup.first_admin", "console.sign_out",
+    "console.password", "console.end_sessions", "console.second_factor.begin", "console.second_factor.confirm",
+    "console.second_factor.renew_codes", "console.second_factor.turn_off",
+)  # fmt: skip
 # Where 401 and the sign-in page say something else: that a password is wrong, that one has signed out.
 DOORS = ("console.sign_in", "console.password", "console.sign_out", "console.end_sessions")
 # Of one ticket: only for those who may see it.
@@ -133,6 +147,13 @@ def revoked_key(world: World) -> FlaskClient:
     return with_headers(world, bearer(secret))
 
 
+def expired_key(world: World) -> FlaskClient:
+    secret = make_key(world.db)
+    with world.db.begin() as session:
+        session.execute(update(APIKey).values(expires_at=utcnow()))
+    return with_headers(world, bearer(secret))
+
+
 def expired_visitor(world: World) -> FlaskClient:
     with world.db.begin() as session:
         session.execute(update(WidgetSession).values(expires_at=utcnow()))
@@ -155,6 +176,7 @@ CALLERS: dict[str, Callable[[World], FlaskClient]] = {
         for scope in Scope
     },
     "revoked key": revoked_key,
+    "expired key": expired_key,
     **{
         f"{role} of the team": lambda world, role=role: signed_in_client(
             world.app, world.db, agent(world, role, "technical")
@@ -193,6 +215,14 @@ def _of_an_agent(caller: str, endpoint: str, method: str) -> tuple[int, ...]:
         return REFUSED
     sees = team == "the team" or role in ("lead", "admin")
     return HIDDEN if endpoint.startswith(OF_A_TICKET) and not sees else ()
+
+
+def may(role: AgentRole, endpoint: str, method: str) -> bool:
+    if endpoint in LEADS_ONLY:
+        return role in (AgentRole.LEAD, AgentRole.ADMIN)
+    if endpoint.startswith(ADMINS_ONLY) or (method == "POST" and endpoint.startswith(ADMINS_CHANGE)):
+        return role is AgentRole.ADMIN
+    return method == "GET" or endpoint in FOR_ALL or role is not AgentRole.VIEWER
 
 
 def _of_a_visitor(caller: str, rule: Rule) -> tuple[int, ...]:

@@ -44,7 +44,17 @@ function tellAgain({ panel: id, words }) {
   panel.prepend(words);
 }
 
-function restore({ typed, opened, mode, focusTargets, told }) {
+/** What forms of a panel were returned with: a reason, perhaps a question. It stays until the form is sent again. */
+function askedIn(panel) {
+  return [...panel.querySelectorAll(".asked")].filter((one) => one.childElementCount);
+}
+
+function askAgain(asked) {
+  const place = document.getElementById(asked.id);
+  if (place && !place.childElementCount) place.replaceWith(asked);
+}
+
+function restore({ typed, opened, mode, focusTargets, told, asked }) {
   const unsent = document.querySelector("#unsent");
   for (const [id, open] of opened) {
     const details = document.getElementById(id);
@@ -65,6 +75,7 @@ function restore({ typed, opened, mode, focusTargets, told }) {
   for (const form of document.querySelectorAll("form.correctable")) markChanged(form);
   for (const area of document.querySelectorAll("textarea")) fit(area);
   if (told) tellAgain(told);
+  asked.forEach(askAgain);
   refocus(focusTargets);
   for (const field of restored) field.dispatchEvent(new Event("restored", { bubbles: true }));
 }
@@ -148,7 +159,8 @@ document.addEventListener("htmx:before:swap", (event) => {
   // Where the ticket is out of sight, the answer has nothing of what was submitted.
   const submitted = ctx.hx?.retarget === "#live" ? null : submissions.get(ctx);
   const kept = remember(isAction ? ctx.sourceElement.closest("form") : null, submitted);
-  remembered.set(ctx, { ...kept, told: isAction ? null : refusalIn(ctx.sourceElement) });
+  const panel = ctx.sourceElement;
+  remembered.set(ctx, { ...kept, told: isAction ? null : refusalIn(panel), asked: isAction ? [] : askedIn(panel) });
 });
 document.addEventListener("htmx:after:swap", (event) => {
   const kept = remembered.get(event.detail.ctx);

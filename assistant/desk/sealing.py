@@ -13,7 +13,7 @@ from typing import Any
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import InstrumentedAttribute
 
@@ -57,20 +57,21 @@ def renew(session: Session, settings: Settings) -> int:
     """Seal every stored secret by the secret key in use, so that those of before can be dropped. Returns how many were
     sealed by another one, or not at all. Raises as `unseal` does."""
     count = 0
-    for row, name, stored in _stale(session, settings, lock=True):
-        setattr(row, name, seal(settings, unseal(settings, stored)))
+    for table, column, row_id, stored in _stale(session, settings, lock=True):
+        sealed = {column: seal(settings, unseal(settings, stored))}
+        session.execute(update(table).where(table.id == row_id).values(sealed))
         count += 1
     return count
 
 
-def _stale(session: Session, settings: Settings, *, lock: bool = False) -> Iterator[tuple[Any, str, str]]:
+def _stale(session: Session, settings: Settings, *, lock: bool = False) -> Iterator[tuple[type[Any], Any, int, str]]:
+    """Tables, columns, ids and what is stored there."""
     current = _key(settings.signing_key())
     for table, column in _COLUMNS:
-        query = select(table).where(column.is_not(None))
-        for row in session.scalars(query.with_for_update() if lock else query).all():
-            stored = getattr(row, column.key)
+        query = select(table.id, column).where(column.is_not(None))
+        for row_id, stored in session.execute(query.with_for_update() if lock else query).all():
             if not _is_sealed_by(current, stored):
-                yield row, column.key, stored
+                yield table, column, row_id, stored
 
 
 def _is_sealed_by(key: Fernet, stored: str) -> bool:

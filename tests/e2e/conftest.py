@@ -35,6 +35,15 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(autouse=True)
+def _no_page_stays_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Pages are live: one that is left open goes on asking, also a server that is gone, while other tests run."""
+    yield
+    if "browser" in request.fixturenames:
+        for context in request.getfixturevalue("browser").contexts:
+            context.close()
+
+
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where screenshots go: a folder that ``SCREENSHOTS`` names, to keep them."""

@@ -21,8 +21,9 @@ let panels = [new Panel("status", "status"), new Panel("thread", "thread")];
 let renewed = [];
 let now = 0;
 const live = new EventTarget();
+const connection = { dataset: { state: "on" } };
 const page = Object.assign(new EventTarget(), {
-  querySelector: () => live,
+  querySelector: (selector) => (selector === "#live" ? live : connection),
   querySelectorAll: () => panels,
   getElementById: (id) => panels.find((panel) => panel.id === id),
 });
@@ -99,4 +100,15 @@ test("a renewal that failed is tried again, unless it was refused", () => {
   tell("htmx:error", { ctx: ask("thread") });
   mock.timers.tick(60_000);
   assert.deepEqual(renewed, [panel("status"), panel("thread")]);
+});
+
+test("while the line is dead nothing is tried, and all of it once it is back", () => {
+  connection.dataset.state = "lost";
+  tell("htmx:error", { ctx: ask("thread") });
+  mock.timers.tick(60_000);
+  assert.deepEqual(renewed, []);
+  tell("htmx:sse:after:connection", {});
+  connection.dataset.state = "on";
+  mock.timers.tick(60_000);
+  assert.deepEqual(renewed, [panel("thread")]);
 });

@@ -41,13 +41,25 @@ document.addEventListener("htmx:after:swap", () => {
 });
 document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => swapping.delete(ctx));
 
+// While the line is dead nothing is asked for: it is once the line is back.
+const failed = new Set();
+let timer;
+
 function tryAgain({ detail: { ctx } }) {
   const panel = ctx?.request?.method === "GET" && ctx.sourceElement.matches(PANEL) ? ctx.sourceElement.id : "";
   if (!panel || ctx.response?.status < 500) return;
-  setTimeout(() => {
-    const now = document.getElementById(panel);
-    if (now) renew(now);
-  }, AGAIN_AFTER);
+  failed.add(panel);
+  clearTimeout(timer);
+  timer = setTimeout(renewFailed, AGAIN_AFTER * (1 + Math.random()));
 }
+
+function renewFailed() {
+  if (document.querySelector("#connection")?.dataset.state !== "on") return;
+  const again = panels().filter((panel) => failed.has(panel.id));
+  failed.clear();
+  again.forEach(renew);
+}
+
 document.addEventListener("htmx:response:error", tryAgain);
 document.addEventListener("htmx:error", tryAgain);
+document.addEventListener("htmx:sse:after:connection", () => setTimeout(renewFailed)); // once line.js knows of it

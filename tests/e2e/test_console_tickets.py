@@ -18,6 +18,7 @@ from assistant.models import FieldValue, Priority, Ticket
 from assistant.runtime import Runtime, build
 from assistant.settings import Settings
 from tests.e2e.test_console_keys import Office, sign_in
+from tests.e2e.test_end_to_end import Witness
 from tests.factories import make_agent, make_ticket
 from tests.fakes import fake_capabilities
 
@@ -56,6 +57,14 @@ def office(runtime: Runtime) -> Iterator[Office]:
         server.close()
 
 
+def at_the_first(browser: Browser, office: Office, pictures: Path) -> Witness:
+    """Alice, with the first ticket open."""
+    agent = sign_in(browser, office, pictures, "alice")
+    agent.page.goto(f"{office.server.url}/console/tickets/{office.first}")
+    expect(agent.page.locator("#connection")).to_have_text("Live")
+    return agent
+
+
 def move(db: Database, ticket: str, team: str) -> None:
     """As triage would."""
     with db.begin() as session:
@@ -80,10 +89,8 @@ def wait_for(page: Page, db: Database, **expected: str) -> None:
 def test_a_ticket_that_is_moved_away_says_where_it_went_and_gives_back_what_was_typed(
     browser: Browser, office: Office, db: Database, pictures: Path
 ) -> None:
-    agent = sign_in(browser, office, pictures, "alice")
+    agent = at_the_first(browser, office, pictures)
     page = agent.page
-    page.goto(f"{office.server.url}/console/tickets/{office.first}")
-    expect(page.locator("#connection")).to_have_text("Live")
     page.locator("#reply-text").fill("Half an answer")
     page.locator("#new-tag").fill("a tag")
     page.wait_for_timeout(500)  # until it has told the server who is here
@@ -160,10 +167,8 @@ def test_a_ticket_is_snoozed_until_a_time_of_the_browsers_zone(
 def test_what_a_panel_says_of_a_refusal_outlives_its_renewal(
     browser: Browser, office: Office, db: Database, pictures: Path
 ) -> None:
-    agent = sign_in(browser, office, pictures, "alice")
+    agent = at_the_first(browser, office, pictures)
     page = agent.page
-    page.goto(f"{office.server.url}/console/tickets/{office.first}")
-    expect(page.locator("#connection")).to_have_text("Live")
     page.locator("#reply-text").fill("Half an answer")
     refusal = "<p class=error role=alert>Bob is sending a reply.</p>"
     page.locator("#draft").evaluate("(one, said) => one.insertAdjacentHTML('afterbegin', said)", refusal)

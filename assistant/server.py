@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -138,8 +139,9 @@ class _Log:
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     """gunicorn, configured in code rather than in a second settings file."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, build: Callable[[Settings], wiring.Runtime]) -> None:
         self._settings = settings
+        self._build = build
         self._workers: Workers | None = None
         super().__init__()
 
@@ -165,7 +167,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
                 self.cfg.set(name, value)
 
     def load(self) -> Any:
-        return create_app(wiring.build(self._settings))
+        return create_app(self._build(self._settings))
 
     def _start_workers(self, worker: Any) -> None:
         app = worker.wsgi
@@ -247,11 +249,16 @@ def check_address(host: str, port: int) -> None:
             raise NotReady(message) from error
 
 
-if __name__ == "__main__":  # started by `serve`
-    _settings = Settings()
-    configure_logging(_settings)
+def run(settings: Settings, build: Callable[[Settings], wiring.Runtime] = wiring.build) -> None:
+    """Serve in this process, which must not have begun any thread: the end of `serve`. ``build``: in the process that
+    answers."""
+    configure_logging(settings)
     try:
-        _held = hold(_settings)
+        _held = hold(settings)
     except NotReady as error:
         sys.exit(f"Error: {error.message}")
-    _Server(_settings).run()
+    _Server(settings, build).run()
+
+
+if __name__ == "__main__":  # started by `serve`
+    run(Settings())

@@ -6,6 +6,9 @@ PYTEST ?= pytest -n auto --maxprocesses 4 --dist worksteal
 # npm is optional here; .ci/run installs it. What is installed already is used, so that this works offline.
 npm = @if command -v npm >/dev/null; then { [ -d node_modules ] || npm ci --silent; } && npm $(1); else echo "no npm: the JavaScript was left out"; fi
 
+# The tests start dozens of processes: each would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: check test fast format
 
 check:  ## Style, types, import layers; the JavaScript's too where npm is installed

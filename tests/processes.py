@@ -7,14 +7,11 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
+from assistant.lab.real_server import IMPORTS
+
 _CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    [
-        *("assistant.knowledge.sources", "assistant.runtime", "assistant.worker", "tests.factories", "tests.fakes"),
-        # Imported inside functions, as late as they can be; most of the time that a first ticket takes.
-        *("limits", "obstore.store", "scipy.optimize", "sklearn.feature_extraction.text", "sklearn.svm"),
-    ]
-)
+# There is one such process for these and for servers; what a server imports is what a first ticket takes most time for.
+_CONTEXT.set_forkserver_preload([*IMPORTS, "assistant.knowledge.sources", "tests.factories", "tests.fakes"])
 ENDS_WITHIN = 240.0  # seconds, on a machine that may be busy
 Tell = Callable[[Any], None]
 

@@ -51,8 +51,10 @@ def test_an_inbox_is_added_changed_shown_and_archived(tmp_path: Path) -> None:
     assert (now["name"], now["language"], now["quick_replies"]) == ("Acme", "de", ["Hello?", "Where?"])
     assert (now["origins"], now["hours"]["zone"], now["logo"]) == (["https://acme.example"], "Europe/Berlin", True)
     run("set", "acme", "--answer-threshold", "0.7", "--never-answer", "category:safety", "--tone", "Short.")
+    run("set", "acme", "--never-say", "full refund", "--never-say", "Nordwind")
     now = shown()
     assert (now["answer_threshold"], now["never_answer"], now["tone"]) == (0.7, ["category:safety"], "Short.")
+    assert now["never_say"] == ["full refund", "Nordwind"]
     run("set", "acme", "--clear", "hours", "--clear", "logo", "--clear", "name")
     assert (shown()["hours"], shown()["logo"], shown()["name"]) == (None, False, "Our shop")
     for wrong, told in (

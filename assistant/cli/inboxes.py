@@ -45,6 +45,11 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
                 multiple=True,
                 help="Tickets that a person answers, as in the search box: category:safety. Repeat for several.",
             ),
+            click.option(
+                "--never-say",
+                multiple=True,
+                help="A word or phrase that the assistant never says: 'full refund'. Repeat for several.",
+            ),
             click.option("--tone", help="How answers sound that a model writes, e.g. 'Short, no jargon.'"),
             click.option("--prechat", help="Form before the first message, as JSON; see README.md."),
             click.option(

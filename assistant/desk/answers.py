@@ -31,6 +31,7 @@ def answer_skill(desk: Desk, inbox: Inbox) -> AnswerSkill:
         company=inboxes.brand(inbox, desk.settings),
         threshold=guardrails.threshold(own, desk.settings),
         tone=own.tone,
+        never_say=own.never_say,
         context_tokens=desk.settings.context_tokens,
     )
 

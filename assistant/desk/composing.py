@@ -13,7 +13,7 @@ from time import perf_counter
 from langchain_core.documents import Document
 from sqlalchemy.orm import Session
 
-from assistant.desk import drafts, reports, state, turns
+from assistant.desk import drafts, inboxes, reports, state, turns
 from assistant.desk.access import AgentPrincipal, access_ticket
 from assistant.desk.answers import answer_skill
 from assistant.desk.courtesy import last_request
@@ -60,7 +60,8 @@ def redraft(desk: Desk, agent: AgentPrincipal, ticket_id: str, draft_id: str, wi
             if made.text == before:
                 raise Conflict("The articles give the same again." if before else "There is still no answer to this.")
         else:
-            made = _rewrite(desk, parts, wish, situation.request.language[0])
+            never_say = inboxes.settings_of(situation.inbox).never_say
+            made = _rewrite(desk, parts, wish, situation.request.language[0], never_say)
     with desk.db.begin() as session:
         row = access_ticket(session, agent, ticket_id)
         conversation = state.lock_conversation(session, row.conversation_id)
@@ -102,14 +103,14 @@ def _replaceable(session: Session, row: Ticket, draft_id: str) -> Draft:
     return draft
 
 
-def _rewrite(desk: Desk, parts: Sequence[Sentence], wish: str, spoken: str) -> Rewriting:
+def _rewrite(desk: Desk, parts: Sequence[Sentence], wish: str, spoken: str, never_say: Sequence[str]) -> Rewriting:
     if not parts:
         raise Conflict("There is no draft to rewrite.")
     if wish in LANGUAGES:
-        return rewrite(parts, Wish.TRANSLATED, desk.capabilities, language=english_name(wish))
+        return rewrite(parts, Wish.TRANSLATED, desk.capabilities, language=english_name(wish), never_say=never_say)
     if wish not in (Wish.SHORTER, Wish.FRIENDLIER):
         raise NotFound("A draft cannot be had like that.")
-    return rewrite(parts, Wish(wish), desk.capabilities, language=spoken)
+    return rewrite(parts, Wish(wish), desk.capabilities, language=spoken, never_say=never_say)
 
 
 def _cut(text: str, citations: Sequence[Citation]) -> tuple[list[Sentence], list[list[Citation]]]:

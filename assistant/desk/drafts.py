@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from assistant.db import utcnow
-from assistant.desk import conversations, feed, state
+from assistant.desk import conversations, feed, guardrails, state
 from assistant.desk.access import AgentPrincipal, Staff
 from assistant.desk.answers import citation_rows
 from assistant.desk.courtesy import is_courtesy, last_request
@@ -56,6 +57,7 @@ def draft_of(session: Session, answer: Answer, capabilities: Capabilities, *, me
         model=capabilities.model,
         mode=capabilities.mode.value,
         answers_message_id=message_id,
+        withheld=[asdict(one) for one in answer.withheld] or None,
         citations=citation_rows(session, answer),
     )
 
@@ -197,7 +199,9 @@ def reply(
     reopens: bool = True,
 ) -> Message:
     """Answer the customer. An agent who replies takes the conversation over; a machine speaks as the assistant. What
-    was proposed is withdrawn. ``reopens``: a solved ticket is pending then."""
+    was proposed is withdrawn. ``reopens``: a solved ticket is pending then.
+
+    Raises `NeverSaid` if a machine says what the inbox never says."""
     message = _say(session, sender, ticket, text, attachments=attachments, reopens=reopens)
     state.withdraw_drafts(session, ticket)
     return message
@@ -219,6 +223,8 @@ def _say(
         raise Invalid("The reply is empty.", field="text")
     conversation = state.lock_conversation(session, ticket.conversation_id)
     agent = sender if isinstance(sender, AgentPrincipal) else None
+    if agent is None:
+        guardrails.require_sayable(conversation.inbox, text)
     # To a closed ticket the reply goes out, and only its customer reopens it.
     is_closed = ticket.status is TicketStatus.CLOSED or (not reopens and ticket.status in state.DONE)
     if agent is not None and not is_closed:

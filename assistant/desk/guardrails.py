@@ -1,7 +1,9 @@
-"""What an inbox's assistant may say by itself: from which confidence on, to which tickets never, and in which tone.
+"""What an inbox's assistant may say by itself: from which confidence on, to which tickets never, which words and
+phrases never, and in which tone.
 
 They are settings of the inbox (`inboxes.InboxSettings`). What may not be answered is handed to a person, who gets a
-draft as for every other ticket.
+draft as for every other ticket. What is never said is left out of answers and drafts where they are made (the answer
+skill); here it is looked for in what others write: machines are refused, agents are asked whether they mean it.
 """
 
 from __future__ import annotations
@@ -20,12 +22,23 @@ from assistant.errors import Invalid
 from assistant.models import Inbox, Ticket
 from assistant.settings import Settings
 from assistant.skills.taxonomy import Taxonomy
+from assistant.text.phrases import first_in
 
 _NOBODY = MachinePrincipal(0, "the inbox", frozenset())
 
 
+class NeverSaid(Invalid):
+    """A reply has something that its inbox never says: an agent who means it must confirm it."""
+
+
 def threshold(own: InboxSettings, settings: Settings) -> float:
     return settings.answer_threshold if own.answer_threshold is None else own.answer_threshold
+
+
+def require_sayable(inbox: Inbox, text: str) -> None:
+    """Raises `NeverSaid`."""
+    if (phrase := first_in(text, inboxes.settings_of(inbox).never_say)) is not None:
+        raise NeverSaid(f"This inbox never says “{phrase}”. Nothing was sent.", field="text")
 
 
 def check(session: Session, taxonomy: Taxonomy, filters: Iterable[str], *, now: datetime) -> None:

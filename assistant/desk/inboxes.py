@@ -106,6 +106,9 @@ class InboxSettings(_Part):
     never_answer: Filters = Field(
         (), max_length=20, description="Which tickets a person answers, as in the search box: `category:safety`."
     )
+    never_say: Lines = Field(
+        (), max_length=200, description="Words and phrases that the assistant never says: `full refund`."
+    )
     tone: str = Field("", max_length=300, description="How answers sound that a model writes, e.g. `Short, no jargon.`")
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, joinedload
 
 from assistant.db import utcnow
-from assistant.desk import actions, drafts, feed, macros, people, queue, state
+from assistant.desk import actions, audit, drafts, feed, guardrails, macros, people, queue, state
 from assistant.desk.access import AgentPrincipal, visible_tickets
 from assistant.desk.attachments import FILE, PreparedFiles, attached, prepare_files
 from assistant.desk.desk import Desk
@@ -33,21 +33,25 @@ SEND = "send_held_reply"
 
 @dataclass(frozen=True)
 class Outgoing:
-    """What an agent sends. ``macro``: the id of one whose text is in it. ``then``: the status that the ticket gets."""
+    """What an agent sends. ``macro``: the id of one whose text is in it. ``then``: the status that the ticket gets.
+    ``confirmed_from``: the address where they confirmed what their inbox never says; None if they have not."""
 
     text: str
     draft: Draft | None = None
     macro: str | None = None
     then: str | None = None
+    confirmed_from: str | None = None
 
 
 def send(desk: Desk, session: Session, agent: AgentPrincipal, ticket: Ticket, new: Outgoing) -> HeldReply | None:
     """Send a reply, with the agent's files for it, once the time to take it back is over. None: it has left.
 
-    Raises `Conflict` while another agent's reply is on its way."""
+    Raises `Conflict` while another agent's reply is on its way, and `NeverSaid` until what the inbox never says is
+    confirmed, which the audit log then tells."""
     state.lock_conversation(session, ticket.conversation_id)
     if (same := _repeated(session, agent, ticket, new)) is not None:
         return same
+    _mind(session, agent, ticket, new)
     _make_way(session, agent, ticket)
     wait = timedelta(seconds=desk.settings.undo_send_seconds)
     if not new.text.strip() and not files_of(session, agent, ticket):
@@ -187,6 +191,17 @@ def _repeated(session: Session, agent: AgentPrincipal, ticket: Ticket, new: Outg
     held = held_reply(session, ticket)
     is_same = held is not None and held.agent_id == agent.agent_id and held.said == new.text.strip()
     return held if is_same else None
+
+
+def _mind(session: Session, agent: AgentPrincipal, ticket: Ticket, new: Outgoing) -> None:
+    """Whether it has what the inbox never says, and is meant."""
+    try:
+        guardrails.require_sayable(ticket.conversation.inbox, new.text)
+    except guardrails.NeverSaid:
+        if new.confirmed_from is None:
+            raise
+        where, what = new.confirmed_from, ticket.public_id
+        audit.record(session, agent, "guardrails.override", address=where, subject=what, fields=["never_say"])
 
 
 def _make_way(session: Session, agent: AgentPrincipal, ticket: Ticket) -> None:

@@ -325,6 +325,8 @@ class Draft(Base):
     mode: Mapped[str] = mapped_column(Text)
     # What an agent asked for when it was made in place of another: again, shorter, friendlier, or a language.
     wish: Mapped[str | None] = mapped_column(Text)
+    # What was left out of it, each {"text", "phrase"}: the inbox never says that phrase. None: nothing.
+    withheld: Mapped[list[dict[str, str]] | None] = mapped_column(JSONType)
     helpful: Mapped[bool | None]  # to the agent, whether it was sent or not
     answers_message_id: Mapped[int] = reference("messages", ondelete="CASCADE")  # the customer's
     message_id: Mapped[int | None] = reference("messages", ondelete="SET NULL", nullable=True)

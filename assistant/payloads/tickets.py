@@ -158,6 +158,13 @@ class LearnedHead(Payload):
         )
 
 
+class Withheld(Payload):
+    """A sentence that was left out of a draft, because its inbox never says the phrase."""
+
+    text: str
+    phrase: str
+
+
 class Draft(Payload):
     """A proposed reply, or in `handoff_reason` why there is none."""
 
@@ -174,6 +181,7 @@ class Draft(Payload):
     mode: Mode
     created_at: datetime
     citations: tuple[Citation, ...]
+    withheld: tuple[Withheld, ...] = Field(description="What was left out, because the inbox never says it.")
 
     @classmethod
     def of(cls, draft: models.Draft) -> Self:
@@ -189,6 +197,7 @@ class Draft(Payload):
             mode=draft.mode,
             created_at=draft.created_at,
             citations=tuple(Citation.of(citation) for citation in draft.citations),
+            withheld=tuple(Withheld(**one) for one in draft.withheld or ()),
         )
 
     @classmethod
@@ -205,6 +214,7 @@ class Draft(Payload):
             mode=capabilities.mode,
             created_at=created_at,
             citations=tuple(Citation.of_answer(answer)),
+            withheld=tuple(Withheld(text=one.text, phrase=one.phrase) for one in answer.withheld),
         )
 
 

@@ -12,5 +12,6 @@ class HandoffReason(StrEnum):
     MISSING_KNOWLEDGE = "missing_knowledge"  # no passage answers the question
     NOTHING_NEW = "nothing_new"  # what the articles say of it has been said already
     UNSUPPORTED_ANSWER = "unsupported_answer"  # the model's answer is not supported by its passages
+    NEVER_SAID = "never_said"  # the answer has what the inbox never says
     NEEDS_HUMAN = "needs_human"  # triage says so: safety, legal, anger
     ENGINE_DOWN = "engine_down"

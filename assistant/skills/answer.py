@@ -5,7 +5,8 @@ and a chat model. `events` gives the same answer as a stream, which reaches the 
 
     (Token* Cited)*  [HandedOff]  Finished     or     Failed
 
-A sentence is streamed only after a passage was found to support it: unsupported sentences are never said.
+A sentence is streamed only after a passage was found to support it: unsupported sentences are never said. Neither are
+those with anything that is never to be said, be it in their source.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from assistant.skills.extract import extract
 from assistant.skills.grounding import SUPPORTED, best_support, support
 from assistant.text.clusters import beginning
 from assistant.text.languages import SURE
+from assistant.text.phrases import first_in
 from assistant.text.sentences import sentences
 from assistant.text.units import Unit, units_of
 
@@ -64,11 +66,19 @@ class CitedSentence:
 
 
 @dataclass(frozen=True)
+class Withheld:
+    """A sentence that would have been said but for a ``phrase`` that is never to be said."""
+
+    text: str
+    phrase: str
+
+
+@dataclass(frozen=True)
 class Answer:
     """Sentences with citations, or the reason to hand off; both if a person has to complete it.
 
     ``confidence``: the probability, 0 to 1, that the sentences answer the question; of an answer that was not given,
-    what was too low."""
+    what was too low. ``withheld``: what was left out of it."""
 
     sentences: tuple[CitedSentence, ...] = ()
     handoff: HandoffReason | None = None
@@ -76,6 +86,7 @@ class Answer:
     input_tokens: int = 0
     output_tokens: int = 0
     confidence: float = 0.0
+    withheld: tuple[Withheld, ...] = ()
 
     @property
     def text(self) -> str:
@@ -117,13 +128,15 @@ AnswerEvent = Token | Cited | HandedOff | Finished | Failed
 @dataclass
 class AnswerSkill(Runnable[AnswerRequest, Answer]):
     """See the module. Hands off if the confidence (0 to 1) that the passages answer is below ``threshold``.
-    ``products_in``: the products that a text names. ``tone``: how what a model writes should sound."""
+    ``products_in``: the products that a text names. ``tone``: how what a model writes should sound. ``never_say``:
+    words and phrases."""
 
     capabilities: Capabilities
     retriever: BaseRetriever
     products_in: Callable[[str], Sequence[str]] = lambda _text: ()
     company: str = "our shop"
     tone: str = ""
+    never_say: Sequence[str] = ()
     threshold: float = 0.5
     context_tokens: int = 4096
     _retrieve: Runnable[AnswerRequest, list[Document]] = field(init=False, repr=False)
@@ -199,7 +212,7 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         reason = HandoffReason.NOTHING_NEW if len(fresh) < len(chosen) else HandoffReason.MISSING_KNOWLEDGE
         chosen = fresh
         products = {passages[unit.passage].metadata.get("product") for unit in chosen}
-        said: list[CitedSentence] = []
+        spoken = _Spoken(self.never_say)
         for unit in chosen:
             passage = passages[unit.passage]
             # Several products may have the same code: name the product that each row is about.
@@ -207,18 +220,17 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
             citation = _citation(
                 passage, quote=unit.cited, support=signals(request, passages, unit.passage, unit.quote).confidence
             )
-            said.append(CitedSentence(len(said), lead + unit.text, (citation,)))
-            yield from _say(said)
-        if not said:
-            yield from _hand_off(reason, passages)
+            yield from spoken.say(lead + unit.text, citation)
+        if not spoken.sentences:
+            yield from spoken.hand_off(reason, passages)
             return
-        yield Finished(Answer(tuple(said), passages=tuple(passages), confidence=sure))
+        yield Finished(spoken.answer(passages, confidence=sure))
 
     def _write(
         self, request: AnswerRequest, passages: Sequence[Document], chosen: Sequence[Unit], sure: float
     ) -> Iterator[AnswerEvent]:
         """Stream the model's answer; a finished sentence is said if a passage supports it."""
-        said: list[CitedSentence] = []
+        spoken = _Spoken(self.never_say)
         pending, usage = "", (0, 0)
         model: Any = self.capabilities.chat_model
         try:
@@ -228,25 +240,25 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
                 usage = (usage[0] + used.get("input_tokens", 0), usage[1] + used.get("output_tokens", 0))
                 *done, pending = _split_sentences(pending)
                 for sentence in done:
-                    yield from _cite(sentence, request, passages, said)
+                    yield from _cite(sentence, request, passages, spoken)
         except Exception as error:
-            if said:  # the sentences said so far are supported; a person completes the answer
+            if spoken.sentences:  # what was said so far is supported; a person completes the answer
                 reason = HandoffReason.ENGINE_DOWN
                 yield HandedOff(reason)
-                yield Finished(Answer(tuple(said), reason, tuple(passages), *usage, sure))
+                yield Finished(spoken.answer(passages, usage, confidence=sure, handoff=reason))
             elif isinstance(error, GeneratorExit):
                 raise
             else:
                 yield from self._quote(request, passages, chosen, sure)
             return
-        if _NO_ANSWER in pending and not said:
-            yield from _hand_off(HandoffReason.MISSING_KNOWLEDGE, passages, usage)
+        if _NO_ANSWER in pending and not spoken.sentences:
+            yield from spoken.hand_off(HandoffReason.MISSING_KNOWLEDGE, passages, usage)
             return
-        yield from _cite(pending, request, passages, said)
-        if not said:
-            yield from _hand_off(HandoffReason.UNSUPPORTED_ANSWER, passages, usage)
+        yield from _cite(pending, request, passages, spoken)
+        if not spoken.sentences:
+            yield from spoken.hand_off(HandoffReason.UNSUPPORTED_ANSWER, passages, usage)
             return
-        yield Finished(Answer(tuple(said), None, tuple(passages), *usage, sure))
+        yield Finished(spoken.answer(passages, usage, confidence=sure))
 
     def _messages(self, request: AnswerRequest, passages: Sequence[Document]) -> list[BaseMessage]:
         """The system rules; then passages, history, evidence and question, cut to the token budget; then the photos."""
@@ -308,13 +320,44 @@ def _citation(passage: Document, *, quote: str, support: float) -> Citation:
     )
 
 
-def _say(said: Sequence[CitedSentence]) -> Iterator[AnswerEvent]:
-    """The last sentence word by word, then as a whole with its citations."""
-    sentence = said[-1]
-    before = Answer(tuple(said[:-1])).text
-    text = _separator(before, sentence.text) + sentence.text
-    yield from (Token(word) for word in re.split(r"(?<=\S)(?=\s)", text))
-    yield Cited(sentence)
+class _Spoken:
+    """The one place where anything is said: the sentences so far, and what would have been said but for
+    ``never_say``."""
+
+    def __init__(self, never_say: Sequence[str]) -> None:
+        self.sentences: list[CitedSentence] = []
+        self._never, self._withheld = never_say, list[Withheld]()
+
+    def say(self, text: str, citation: Citation) -> Iterator[AnswerEvent]:
+        """A sentence word by word, then as a whole with its source, which is shown with it."""
+        shown = (text, citation.quote, citation.article_title, citation.heading)
+        phrase = next((found for one in shown if (found := first_in(one, self._never)) is not None), None)
+        if phrase is not None:
+            self._withheld.append(Withheld(text, phrase))
+            return
+        before = Answer(tuple(self.sentences)).text
+        self.sentences.append(CitedSentence(len(self.sentences), text, (citation,)))
+        told = _separator(before, text) + text
+        yield from (Token(word) for word in re.split(r"(?<=\S)(?=\s)", told))
+        yield Cited(self.sentences[-1])
+
+    def answer(
+        self,
+        passages: Sequence[Document],
+        usage: tuple[int, int] = (0, 0),
+        *,
+        confidence: float = 0.0,
+        handoff: HandoffReason | None = None,
+    ) -> Answer:
+        return Answer(tuple(self.sentences), handoff, tuple(passages), *usage, confidence, tuple(self._withheld))
+
+    def hand_off(
+        self, reason: HandoffReason, passages: Sequence[Document], usage: tuple[int, int] = (0, 0)
+    ) -> Iterator[AnswerEvent]:
+        """Nothing could be said, for this reason unless something was withheld."""
+        reason = HandoffReason.NEVER_SAID if self._withheld else reason
+        yield HandedOff(reason)
+        yield Finished(self.answer(passages, usage, handoff=reason))
 
 
 def _separator(before: str, text: str) -> str:
@@ -325,7 +368,7 @@ def _separator(before: str, text: str) -> str:
 
 
 def _cite(
-    sentence: str, request: AnswerRequest, passages: Sequence[Document], said: list[CitedSentence]
+    sentence: str, request: AnswerRequest, passages: Sequence[Document], spoken: _Spoken
 ) -> Iterator[AnswerEvent]:
     """Say the sentence, citing the passage that the model named if that supports it, else another that does. Without
     any, say nothing."""
@@ -348,8 +391,7 @@ def _cite(
     quote = units[nearest.passage].cited if nearest.score > 0 else beginning(content, 300)
     # A sentence that a passage carries still answers only as well as that passage does.
     carried = min(score, signals(request, passages, number, text).confidence)
-    said.append(CitedSentence(len(said), text, (_citation(passage, quote=quote, support=carried),)))
-    yield from _say(said)
+    yield from spoken.say(text, _citation(passage, quote=quote, support=carried))
 
 
 def _split_sentences(text: str) -> list[str]:
@@ -363,11 +405,7 @@ def _split_sentences(text: str) -> list[str]:
 
 
 def _hand_off(
-    reason: HandoffReason,
-    passages: Sequence[Document] = (),
-    usage: tuple[int, int] = (0, 0),
-    *,
-    confidence: float = 0.0,
+    reason: HandoffReason, passages: Sequence[Document] = (), *, confidence: float = 0.0
 ) -> Iterator[AnswerEvent]:
     yield HandedOff(reason)
-    yield Finished(Answer((), reason, tuple(passages), *usage, confidence))
+    yield Finished(Answer((), reason, tuple(passages), confidence=confidence))

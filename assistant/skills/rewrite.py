@@ -26,6 +26,7 @@ from assistant.skills import prompts
 from assistant.skills.grounding import SUPPORTED, support
 from assistant.skills.verbatim import addresses, binding
 from assistant.text.identifiers import canonical
+from assistant.text.phrases import first_in
 from assistant.text.sentences import sentences as cut
 
 _MARKED = re.compile(r"(?m)^[ \t]*((?:\[\d{1,3}\][ \t]*)+)")
@@ -72,13 +73,21 @@ def can_shorten(capabilities: Capabilities, quoted: int) -> bool:
     return capabilities.writes_answers or quoted > 1
 
 
-def rewrite(sentences: Sequence[Sentence], wish: Wish, capabilities: Capabilities, *, language: str) -> Rewriting:
-    """``language``: what the result is written in. Raises `Conflict` if there is no rewriting that says the same, and
-    an error of the model's if it fails."""
+def rewrite(
+    sentences: Sequence[Sentence],
+    wish: Wish,
+    capabilities: Capabilities,
+    *,
+    language: str,
+    never_say: Sequence[str] = (),
+) -> Rewriting:
+    """``language``: what the result is written in. ``never_say``: words and phrases. Raises `Conflict` if there is no
+    rewriting that says the same, and an error of the model's if it fails."""
     if capabilities.writes_answers:
         answer = _ask(sentences, wish, capabilities, language)
+        lines = [one for one in _lines(str(answer.text)) if first_in(one.text, never_say) is None]
         check = _translated if wish is Wish.TRANSLATED else _reworded
-        rewriting = Rewriting(tuple(check(_lines(str(answer.text)), sentences)), *_usage(answer))
+        rewriting = Rewriting(tuple(check(lines, sentences)), *_usage(answer))
     elif wish is Wish.SHORTER:
         rewriting = Rewriting(tuple(_fewer(sentences)))
     else:

@@ -14,7 +14,7 @@ from assistant.models import Draft, DraftStatus, Ticket
 from assistant.text.clusters import beginning
 from assistant.text.storable import storable
 from assistant.web import auth, console_panels, console_words
-from assistant.web.console_ticket import perform, refuse_if_taken, typed_text
+from assistant.web.console_ticket import confirmed_from, perform, refuse_if_taken, typed_text
 from assistant.web.context import desk
 from assistant.web.responses import Reply
 
@@ -36,7 +36,8 @@ def send_draft(ticket_id: str, draft_id: str) -> Reply:
             what = "discarded" if draft.status is DraftStatus.DISCARDED else "sent"
             raise Conflict(f"This draft has already been {what}. Your text was not sent; it is in the reply box.")
         if not sent_by_us:
-            sending.send(desk(), session, auth.agent(), row, Outgoing(typed_text() or draft.text, draft=draft))
+            new = Outgoing(typed_text() or draft.text, draft=draft, confirmed_from=confirmed_from())
+            sending.send(desk(), session, auth.agent(), row, new)
 
     return perform(ticket_id, act, panels=("draft", "thread", "status"), typed="draft")
 

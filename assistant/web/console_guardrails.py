@@ -22,10 +22,10 @@ def guardrails() -> Reply:
     return listed(
         "guardrails",
         "Guardrails",
-        ("Inbox", "Answers from", "A person answers", "Tone"),
+        ("Inbox", "Answers from", "A person answers", "Never said", "Tone"),
         rows,
         about="What the assistant may send by itself. Below its threshold, and where a filter finds the ticket, a "
-        "person gets it, with a draft.",
+        "person gets it, with a draft. A sentence with what is never said is left out.",
         nothing="",
     )
 
@@ -38,6 +38,7 @@ def _row(inbox: Inbox) -> Row:
         (
             Cell(f"{rules.threshold(own, desk().settings):.0%}{usual}"),
             Cell("; ".join(own.never_answer) or "Whatever triage says"),
+            Cell("; ".join(own.never_say) or "–"),
             Cell(own.tone or "–"),
         ),
         url=url_for("console.admin.guardrails_of", inbox_key=inbox.key),
@@ -51,10 +52,15 @@ def guardrails_of(inbox_key: str) -> Reply:
         inbox = inboxes.find(session, inbox_key)
 
     def done() -> Reply:
-        filters = [line.strip() for line in given("never_answer").splitlines() if line.strip()]
+        filters, phrases = _lines("never_answer"), _lines("never_say")
         with desk().db.begin() as session:
             rules.check(session, desk().taxonomy, filters, now=desk().now())
-            values = {"answer_threshold": _share(), "never_answer": filters or None, "tone": given("tone") or None}
+            values = {
+                "answer_threshold": _share(),
+                "never_answer": filters or None,
+                "never_say": phrases or None,
+                "tone": given("tone") or None,
+            }
             inboxes.change(inboxes.find(session, inbox_key), values)
         return said(f"The guardrails of {inboxes.brand(inbox, desk().settings)} are set.", "guardrails")
 
@@ -74,8 +80,17 @@ def _fields(inbox: Inbox) -> Sequence[Field]:
             "never_answer", "A person answers", "\n".join(own.never_answer), "lines",
             hint="Filters as in the search box, one a line, e.g. category:safety, priority:urgent or chargeback.",
         ),
+        Field(
+            "never_say", "Never say", "\n".join(own.never_say), "lines",
+            hint="Words and phrases, one a line, e.g. full refund or a code name. However they are written, a sentence "
+            "with one is left out of answers and drafts; agents are asked before they send one.",
+        ),
         Field("tone", "Tone", own.tone, hint="Of answers that a model writes, e.g. Short, warm, no jargon."),
     )  # fmt: skip
+
+
+def _lines(name: str) -> list[str]:
+    return [line.strip() for line in given(name).splitlines() if line.strip()]
 
 
 def _share() -> float | None:

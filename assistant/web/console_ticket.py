@@ -21,6 +21,7 @@ from assistant.desk import (
     corrections,
     drafts,
     evidence,
+    guardrails,
     macros,
     merging,
     related,
@@ -217,7 +218,8 @@ def reply(ticket_id: str) -> Reply:
     def act(session: Any, row: Ticket) -> None:
         refuse_if_taken(state.lock_conversation(session, row.conversation_id))
         form = request.form
-        new = Outgoing(typed_text(), macro=form.get("macro") or None, then=form.get("then") or None)
+        macro, then = form.get("macro") or None, form.get("then") or None
+        new = Outgoing(typed_text(), macro=macro, then=then, confirmed_from=confirmed_from())
         sending.send(desk(), session, auth.agent(), row, new)
 
     return perform(ticket_id, act, panels=("draft", "thread", "status"), typed="reply")
@@ -426,6 +428,8 @@ def _refusal(failed: AssistantError, panel: str, typed: str | None) -> dict[str,
         }
     if "zone" in request.form:
         refusal["typed_until"] = storable(request.form.get("value", ""))
+    if isinstance(failed, guardrails.NeverSaid):
+        refusal["asks_all_the_same"] = True
     if "other" in request.form:
         asks = isinstance(failed, merging.Unreachable)
         refusal |= {"typed_other": storable(request.form["other"]), "asks": asks}
@@ -439,6 +443,11 @@ def _acts(given: object) -> Action:
         actions.apply(session, row, actions.parse(session, given), auth.agent())
 
     return act
+
+
+def confirmed_from() -> str | None:
+    """The agent's address, if they confirmed what the inbox never says."""
+    return (request.remote_addr or "unknown") if request.form.get("all_the_same") else None
 
 
 def typed_text() -> str:

@@ -20,6 +20,7 @@ HANDOFF = {
     HandoffReason.MISSING_KNOWLEDGE.value: "No article answers this.",
     HandoffReason.NOTHING_NEW.value: "The articles say no more than the customer was told already.",
     HandoffReason.UNSUPPORTED_ANSWER.value: "The articles do not support what the model wrote.",
+    HandoffReason.NEVER_SAID.value: "All that could be said has words that this inbox never says.",
     HandoffReason.NEEDS_HUMAN.value: "Triage or the guardrails of the inbox say that this needs a person.",
     HandoffReason.ENGINE_DOWN.value: "The assistant was unavailable.",
 }

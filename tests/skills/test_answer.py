@@ -7,12 +7,12 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 
-from assistant.ports import HandoffReason
-from assistant.skills.answer import Answer, AnswerSkill
+from assistant.ports import HandoffReason, Mode
+from assistant.skills.answer import Answer, AnswerSkill, Finished, Token
 from assistant.skills.answer_request import AnswerRequest, Turn
 from assistant.skills.answerability import signals
 from assistant.text.words import query_words, stem
-from tests.fakes import HashEmbeddings, fake_capabilities
+from tests.fakes import HashEmbeddings, ScriptedChatModel, fake_capabilities
 
 CARE = "Clean the tent with a sponge and cold water. Let the tent dry before you pack it."
 SETUP = "Push the poles through the sleeves of the tent. Stake the tent down."
@@ -67,6 +67,21 @@ def test_the_answer_says_how_sure_it_is_and_each_citation_how_well_it_answers() 
     supports = {said.text: said.citations[0].support for said in told.sentences}
     assert max(supports, key=lambda text: supports[text]) == "Clean the tent with a sponge and cold water."
     assert max(supports.values()) <= told.confidence
+
+
+def test_nothing_of_what_is_never_said_is_streamed() -> None:
+    question = "How do I clean the tent?"
+    model = ScriptedChatModel(default="Clean the tent with a sponge. [1] Let the tent dry before you pack it. [1]")
+    capabilities = fake_capabilities(Mode.FULL_VLM, chat_model=model)
+    for never, said in (("sponges", ["Let the tent dry before you pack it."]), ("TENT", [])):
+        found = Found(documents=[passage(CARE, question)])
+        skill = AnswerSkill(capabilities, found, never_say=[never], threshold=0.0)
+        told = list(skill.events(AnswerRequest(text=question)))
+        assert "".join(one.text for one in told if isinstance(one, Token)) == "".join(said)
+        [answer] = [one.answer for one in told if isinstance(one, Finished)]
+        assert [one.text for one in answer.sentences] == said
+        assert {one.phrase for one in answer.withheld} == {never}
+        assert answer.handoff is (None if said else HandoffReason.NEVER_SAID)
 
 
 def test_an_unusual_similarity_counts_and_not_a_high_one() -> None:

@@ -50,6 +50,18 @@ def test_a_sentence_that_says_something_else_gives_way_to_the_original(line: str
     assert told(found)[1] == (DRAFT[1].text, (1,))
 
 
+def test_what_is_never_said_is_not_written_by_rewriting_either() -> None:
+    wrote, never = (
+        "[1] E21 means that the pump draws no water.\n[2] Fill the tank to the mark for 30 seconds.",
+        ["tanks"],
+    )
+    kept = rewrite(DRAFT[:2], Wish.FRIENDLIER, model(wrote), language="en", never_say=["draw no water"])
+    assert [one.text for one in kept.sentences] == ["Fill the tank to the mark for 30 seconds."]
+    with pytest.raises(Conflict, match="leaves something out"):
+        rewrite(DRAFT[:2], Wish.TRANSLATED, model(wrote), language="en", never_say=["draw no water"])
+    assert rewrite(DRAFT[:2], Wish.FRIENDLIER, model(wrote), language="en", never_say=never[1:]).sentences
+
+
 def test_a_draft_is_told_apart_from_instructions_to_the_model() -> None:
     capabilities = model("[1] Ignore it.")
     with pytest.raises(Conflict, match="as it is"):

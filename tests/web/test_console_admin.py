@@ -264,7 +264,7 @@ FULL = {
 def test_whatever_an_inbox_can_be_set_to_is_shown_in_its_form_and_read_back(text: str) -> None:
     set_to = json.loads(json.dumps(FULL).replace("Which order?", text))
     own = InboxSettings.model_validate(set_to)
-    elsewhere = {"answer_threshold", "never_answer", "tone"}  # on the page of guardrails
+    elsewhere = {"answer_threshold", "never_answer", "never_say", "tone"}  # on the page of guardrails
     assert set(FULL) | elsewhere == set(InboxSettings.model_fields), "the form knows every other setting"
     assert InboxSettings.model_validate(console_inboxes.read(console_inboxes.written(own))) == own
     nothing = console_inboxes.read(console_inboxes.written(InboxSettings()))

@@ -12,13 +12,13 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from assistant import worker
-from assistant.desk import inboxes
+from assistant.desk import audit, inboxes
 from assistant.desk.desk import Desk
-from assistant.models import Author, Conversation, ConversationState, Draft, Message
+from assistant.models import Author, Conversation, ConversationState, Draft, Message, Ticket
 from assistant.ports import HandoffReason, Mode
 from assistant.runtime import Runtime
 from tests.desk.test_turns import FACT, say
-from tests.factories import Persona, make_agent, make_articles, make_inbox, signed_in_client
+from tests.factories import BREWMASTER, Persona, make_agent, make_articles, make_inbox, make_ticket, signed_in_client
 from tests.fakes import ScriptedChatModel, fake_capabilities
 from tests.mail_server import open_mailbox
 from tests.web.test_console import submit
@@ -50,12 +50,17 @@ def test_guardrails_are_set_for_each_inbox_and_nothing_else_of_it_changes(admin:
     ):
         refused = submit(admin, address, **{"threshold": "70", "never_answer": "", "tone": "", **wrong})
         assert (refused.status_code, said in refused.text) == (422, True), wrong
-    typed = {"threshold": "72.5", "never_answer": "category:safety\n\nchargeback", "tone": "Short."}
+    typed = {
+        "threshold": "72.5",
+        "never_answer": "category:safety\n\nchargeback",
+        "never_say": "full refund\n",
+        "tone": "Short.",
+    }
     assert submit(admin, address, **typed).status_code == 302
     with desk.db.read() as session:
         own = inboxes.settings_of(inboxes.find(session, "acme"))
     assert (own.answer_threshold, own.never_answer, own.tone) == (0.725, ("category:safety", "chargeback"), "Short.")
-    assert own.greeting == "Moin"
+    assert (own.greeting, own.never_say) == ("Moin", ("full refund",))
     shown = admin.get(address).text
     assert 'value="72.5"' in shown
     assert "category:safety\nchargeback</textarea>" in shown
@@ -92,6 +97,101 @@ def test_what_may_not_be_answered_goes_to_a_person_with_a_draft(
         if "never_answer" in rules and waits:
             assert conversation.handoff_reason is HandoffReason.NEEDS_HUMAN
             assert "draws no water" in session.scalars(select(Draft)).one().text
+
+
+RULE = {"never_say": ["draws no water"]}
+
+
+def never_said(desk: Desk) -> tuple[str, list[str]]:
+    """What of the only draft would have been said."""
+    with desk.db.read() as session:
+        draft = session.scalars(select(Draft)).one()
+        return draft.text, [one["text"] for one in draft.withheld or ()]
+
+
+def test_what_is_never_said_is_not_quoted_and_the_agent_sees_what_would_have_been(
+    admin: FlaskClient, desk: Desk, tmp_path: Path
+) -> None:
+    make_articles(desk, tmp_path / "articles")
+    assert (
+        submit(admin, f"{BASE}/guardrails/default", threshold="", never_say="Draws no  WATER\nNordwind").status_code
+        == 302
+    )
+    assert "Draws no  WATER; Nordwind" in admin.get(f"{BASE}/guardrails").text
+    say(desk, "What does E21 mean?")
+    worker.run_until_idle(desk)
+    assert not answered(desk)
+    text, withheld = never_said(desk)
+    assert (text, "draws no water" in withheld[0]) == ("", True)
+    assert len(withheld) == 2, "the heading of the source has it, too"
+    with desk.db.read() as session:
+        conversation = session.scalars(select(Conversation)).one()
+        assert conversation.handoff_reason is HandoffReason.NEVER_SAID
+        told = session.scalars(select(Message.text).where(Message.author == Author.SYSTEM)).one()
+        page = f"/console/tickets/{session.scalars(select(Ticket.public_id)).one()}"
+    assert told.startswith("I may not answer this myself")
+    shown = admin.get(page).text
+    assert "Would have said, but this inbox never says" in shown
+    assert "has words that this inbox never says" in shown
+
+
+def test_a_model_that_writes_says_the_rest(make_runtime: Callable[..., Runtime], tmp_path: Path) -> None:
+    wrote = "Error E21 means that the pump draws no water from the tank. [1] You may call us on Mondays. [2]"
+    model = ScriptedChatModel(default=wrote)
+    desk = make_runtime(capabilities=fake_capabilities(Mode.FULL_VLM, chat_model=model)).desk
+    hours = "# Hours for E21\n\n## Telephone\n\nYou may call us on Mondays about E21.\n"
+    make_articles(desk, tmp_path / "articles", {"brewmaster.md": BREWMASTER, "hours.md": hours})
+    with desk.db.begin() as session:
+        inboxes.change(inboxes.default(session), RULE)
+    say(desk, "What does E21 mean?")
+    worker.run_until_idle(desk)
+    with desk.db.read() as session:
+        said = session.scalars(select(Message.text).where(Message.author == Author.ASSISTANT)).all()
+    assert said == ["You may call us on Mondays."]
+    with desk.db.begin() as session:
+        inboxes.change(inboxes.default(session), {"never_say": ["Monday", "pumps"]})
+    ticket = make_ticket(desk, "What does E21 mean?")
+    worker.run_until_idle(desk)
+    with desk.db.read() as session:
+        draft = session.scalars(select(Draft).where(Draft.ticket_id == ticket.id)).one()
+    assert (draft.text, draft.handoff_reason) == ("", HandoffReason.NEVER_SAID)
+    assert [one["phrase"] for one in draft.withheld or ()] == ["pumps", "Monday"]
+
+
+def test_agents_are_asked_before_they_say_it_and_machines_are_refused(
+    admin: FlaskClient, desk: Desk, key: dict[str, str], tmp_path: Path
+) -> None:
+    make_articles(desk, tmp_path / "articles")
+    ticket = make_ticket(desk, "What does E21 mean?")
+    worker.run_until_idle(desk)
+    page = f"/console/tickets/{ticket.public_id}"
+    with desk.db.begin() as session:
+        inboxes.change(inboxes.default(session), RULE)
+        draft = session.scalars(select(Draft)).one()
+    path = f"/api/v1/tickets/{ticket.public_id}/drafts/{draft.public_id}/send"
+    refused = admin.application.test_client().post(path, headers=key)
+    assert (refused.status_code, refused.json["field"]) == (422, "text")
+    asked = submit(admin, f"{page}/drafts/{draft.public_id}/send", at=page, text=draft.text)
+    assert (asked.status_code, "Send it all the same" in asked.text) == (422, True)
+    text = "It drew, now it draws no water."
+    asked = submit(admin, f"{page}/reply", at=page, text=text)
+    assert (asked.status_code, "never says “draws no water”" in asked.text, text in asked.text) == (422, True, True)
+    assert not answered(desk)
+    assert overrides(desk) == []
+    submit(admin, f"{page}/reply", at=page, text="Let us call you.", all_the_same="on")
+    assert overrides(desk) == [], "there was nothing to override"
+    assert submit(admin, f"{page}/reply", at=page, text=text, all_the_same="on").status_code == 302
+    worker.run_until_idle(desk)
+    with desk.db.read() as session:
+        replies = session.scalars(select(Message.text).where(Message.author == Author.AGENT)).all()
+    assert text in replies
+    assert overrides(desk) == [("ada@example.org", ticket.public_id, ["never_say"])]
+
+
+def overrides(desk: Desk) -> list[tuple[str, str, list[str]]]:
+    with desk.db.read() as session:
+        found = audit.entries(session, what="guardrails.override")
+        return [(one.agent, one.subject, one.fields) for one in found]
 
 
 def test_a_model_is_told_the_tone_of_the_inbox(make_runtime: Callable[..., Runtime], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from sqlalchemy import create_engine, event, make_url
 from werkzeug.routing import Rule
 
 from assistant.app import create_app
-from assistant.db import Database
+from assistant.db import Database, migrate
 from assistant.desk import credentials
 from assistant.desk.desk import Desk
 from assistant.ports import Capabilities
@@ -122,14 +123,35 @@ def _postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_url(_postgres_server: str) -> Iterator[str]:
-    """The address of an empty PostgreSQL database."""
-    server = make_url(_postgres_server).set(drivername="postgresql+psycopg")
+def empty_postgres_url(_postgres_server: str) -> Iterator[str]:
+    """The address of a PostgreSQL database without any table."""
+    with _postgres_database(_postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _migrated_postgres(_postgres_server: str) -> Iterator[str]:
+    """The name of a database with all tables, to be copied; nobody connects to it."""
+    with _postgres_database(_postgres_server) as url:
+        migrate(url)
+        yield make_url(url).database or ""
+
+
+@pytest.fixture
+def postgres_url(_postgres_server: str, _migrated_postgres: str) -> Iterator[str]:
+    """The address of a PostgreSQL database with all tables, and nothing in them."""
+    with _postgres_database(_postgres_server, like=_migrated_postgres) as url:
+        yield url
+
+
+@contextmanager
+def _postgres_database(server: str, like: str = "template0") -> Iterator[str]:
+    address = make_url(server).set(drivername="postgresql+psycopg")
     name = f"test_{uuid.uuid4().hex}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    engine = create_engine(address, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    yield server.set(database=name).render_as_string(hide_password=False)
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {like}")
+    yield address.set(database=name).render_as_string(hide_password=False)
     with engine.connect() as connection:
         connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
     engine.dispose()

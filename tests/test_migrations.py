@@ -50,7 +50,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'assistant.db'}"
     else:
-        yield request.getfixturevalue("postgres_url")
+        yield request.getfixturevalue("empty_postgres_url")
 
 
 def test_an_empty_database_becomes_the_one_the_models_describe(url: str) -> None:

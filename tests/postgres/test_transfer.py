@@ -62,11 +62,11 @@ def content(db: Database) -> dict[str, list[tuple[Any, ...]]]:
         }
 
 
-def test_everything_arrives_and_comes_back(filled: Desk, postgres_url: str, tmp_path: Path) -> None:
+def test_everything_arrives_and_comes_back(filled: Desk, empty_postgres_url: str, tmp_path: Path) -> None:
     back_url = f"sqlite:///{tmp_path / 'back.db'}"
     before = content(filled.db)
-    counts = transfer.move(filled.db, postgres_url)
-    there = Database(postgres_url)
+    counts = transfer.move(filled.db, empty_postgres_url)
+    there = Database(empty_postgres_url)
     assert counts == {name: len(rows) for name, rows in before.items()}
     assert counts["tickets"] == 2
     assert content(there) == before
@@ -78,9 +78,11 @@ def test_everything_arrives_and_comes_back(filled: Desk, postgres_url: str, tmp_
     back.close()
 
 
-def test_tickets_and_articles_are_found_and_new_ids_are_new(filled: Desk, postgres_url: str, tmp_path: Path) -> None:
-    transfer.move(filled.db, postgres_url)
-    settings = filled.settings.model_copy(update={"database_url": postgres_url})
+def test_tickets_and_articles_are_found_and_new_ids_are_new(
+    filled: Desk, empty_postgres_url: str, tmp_path: Path
+) -> None:
+    transfer.move(filled.db, empty_postgres_url)
+    settings = filled.settings.model_copy(update={"database_url": empty_postgres_url})
     runtime = build(settings, capabilities=fake_capabilities())
     with runtime.desk.db.read() as session:
         assert len(session.scalars(select(Ticket.id).where(search.has(session, "quittenpresse e21"))).all()) == 2
@@ -98,48 +100,48 @@ def test_tickets_and_articles_are_found_and_new_ids_are_new(filled: Desk, postgr
     back.close()
 
 
-def test_a_target_that_holds_something_is_left_alone(filled: Desk, postgres_url: str) -> None:
-    transfer.move(filled.db, postgres_url)
+def test_a_target_that_holds_something_is_left_alone(filled: Desk, empty_postgres_url: str) -> None:
+    transfer.move(filled.db, empty_postgres_url)
     with pytest.raises(Conflict, match="not empty"):
-        transfer.move(filled.db, postgres_url)
+        transfer.move(filled.db, empty_postgres_url)
 
 
-def test_a_move_that_fails_leaves_the_target_empty(filled: Desk, postgres_url: str) -> None:
+def test_a_move_that_fails_leaves_the_target_empty(filled: Desk, empty_postgres_url: str) -> None:
     def fail(done: int, _total: int, _what: str) -> None:
         if done > 20:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        transfer.move(filled.db, postgres_url, progress=fail)
-    target = Database(postgres_url)
+        transfer.move(filled.db, empty_postgres_url, progress=fail)
+    target = Database(empty_postgres_url)
     with target.read() as session:
         assert session.scalars(select(Customer)).all() == session.scalars(select(Article)).all() == []
     target.close()
-    assert transfer.move(filled.db, postgres_url)["tickets"] == 2  # and it can be tried again
+    assert transfer.move(filled.db, empty_postgres_url)["tickets"] == 2  # and it can be tried again
 
 
 def test_the_command_moves_and_says_what_to_set(
-    filled: Desk, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    filled: Desk, empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASSISTANT_DATA_DIR", str(filled.settings.data_dir))
-    used = CliRunner().invoke(main, ["db", "move", postgres_url])
+    used = CliRunner().invoke(main, ["db", "move", empty_postgres_url])
     assert (used.exit_code, "in use" in used.output) == (1, True)
     filled.db.close()
-    moved = CliRunner().invoke(main, ["db", "move", postgres_url])
+    moved = CliRunner().invoke(main, ["db", "move", empty_postgres_url])
     assert moved.exit_code == 0, moved.output
     assert "ASSISTANT_DATABASE_URL" in moved.output
-    again = CliRunner().invoke(main, ["db", "move", postgres_url])
+    again = CliRunner().invoke(main, ["db", "move", empty_postgres_url])
     assert again.exit_code == 1
     assert "not empty" in again.output
 
 
-def test_a_backup_of_postgresql_is_restored_to_either(filled: Desk, postgres_url: str, tmp_path: Path) -> None:
+def test_a_backup_of_postgresql_is_restored_to_either(filled: Desk, empty_postgres_url: str, tmp_path: Path) -> None:
     before = content(filled.db)
-    transfer.move(filled.db, postgres_url)
-    there = Database(postgres_url)
+    transfer.move(filled.db, empty_postgres_url)
+    there = Database(empty_postgres_url)
     backup.create(filled.settings, there, filled.storage, tmp_path / "b.zip")
     with pytest.raises(Conflict, match="not empty"):
-        backup.restore(tmp_path / "b.zip", filled.settings.model_copy(update={"database_url": postgres_url}))
+        backup.restore(tmp_path / "b.zip", filled.settings.model_copy(update={"database_url": empty_postgres_url}))
     backup.restore(tmp_path / "b.zip", Settings(data_dir=tmp_path / "sqlite"))
     restored = Database(Settings(data_dir=tmp_path / "sqlite").sqlalchemy_url)
     assert content(restored) == before
@@ -149,6 +151,6 @@ def test_a_backup_of_postgresql_is_restored_to_either(filled: Desk, postgres_url
         connection.exec_driver_sql("CREATE SCHEMA public")
         connection.commit()
     there.close()
-    backup.restore(tmp_path / "b.zip", Settings(data_dir=tmp_path / "other", database_url=postgres_url))
+    backup.restore(tmp_path / "b.zip", Settings(data_dir=tmp_path / "other", database_url=empty_postgres_url))
     assert content(there) == before
     there.close()

@@ -96,13 +96,13 @@ PASSAGE = """INSERT INTO passages (public_id, article_id, position, heading, tex
 
 @pytest.mark.parametrize("others", [0, 2500], ids=["few", "more than a batch"])
 def test_rows_of_the_first_version_keep_their_vectors_through_every_migration_and_back(
-    postgres_url: str, others: int
+    empty_postgres_url: str, others: int
 ) -> None:
     embeddings = HashEmbeddings(64)
     texts = ["Turn it left.", "Turn it right.", "Turn it left.", *(f"Number {n}." for n in range(others))]
     vectors = np.array([embeddings.embed_query(words) for words in texts], dtype="<f4")
-    migrate(postgres_url, revision="knowledge_sources")
-    engine = create_engine(postgres_url)
+    migrate(empty_postgres_url, revision="knowledge_sources")
+    engine = create_engine(empty_postgres_url)
     with engine.begin() as connection:
         connection.execute(text(ARTICLE))
         rows = [
@@ -117,26 +117,26 @@ def test_rows_of_the_first_version_keep_their_vectors_through_every_migration_an
             for n, words in enumerate(texts)
         ]
         connection.execute(text(PASSAGE), rows)
-    migrate(postgres_url, revision="vectors")
+    migrate(empty_postgres_url, revision="vectors")
     with engine.connect() as connection:
         kept = connection.execute(text("SELECT embedding::text FROM passages ORDER BY position")).scalars().all()
     halves = np.array([np.fromstring(row.strip("[]"), sep=",") for row in kept])
     assert np.abs(halves - vectors).max() < 0.001
-    migrate(postgres_url)
+    migrate(empty_postgres_url)
     with engine.connect() as connection:
         stored = dict(connection.execute(text("SELECT content_hash, embedding::text FROM vectors")).all())  # type: ignore[arg-type]
         models = connection.execute(text("SELECT name, source, state FROM embedding_models")).all()
     assert len(stored) == len(set(texts)), "the same text has one vector"
     assert [stored[words] for words in texts] == list(kept)
     assert [tuple(model) for model in models] == [("hash-64", "hash-64", "served")]
-    command.downgrade(migration_config(postgres_url), "knowledge_sources")
+    command.downgrade(migration_config(empty_postgres_url), "knowledge_sources")
     with engine.connect() as connection:
         query = text("SELECT embedding, embedding_model FROM passages ORDER BY position")
         back = connection.execute(query).all()
     assert {row[1] for row in back} == {"hash-64"}
     assert np.abs(np.array([np.frombuffer(row[0], dtype="<f4") for row in back]) - vectors).max() < 0.001
     engine.dispose()
-    migrate(postgres_url)
+    migrate(empty_postgres_url)
 
 
 def test_an_embedder_is_the_same_whatever_its_name_holds(desk: Desk) -> None:

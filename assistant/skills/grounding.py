@@ -90,6 +90,8 @@ _CLAUSE_ENDS = re.compile(
     r"|\b(?:and|but|so|und|aber|sondern|et|mais|y|pero|ma|mas|en|maar|oraz|ve)\b",
     re.IGNORECASE,
 )
+# So many words in a row that the passage does not have are a claim of their own, at the end of a clause fewer.
+_ADDED, _ADDED_LAST = 4, 3
 # They lead from one sentence to the next and claim nothing.
 _CONNECTIVES = frozenset(
     "however contrast need additionally therefore instead first second then finally next note simply otherwise "
@@ -131,6 +133,8 @@ def support(sentence: str, passage: str) -> float:
     if not _done(sentence) <= _done(passage):
         return 0.0
     if not all(_is_carried(clause, parts) for clause in _CLAUSE_ENDS.split(sentence)):
+        return 0.0
+    if _runs_on(sentence, parts) or not _is_whole(claim, sentence, passage):
         return 0.0
     windows = [parts[start : start + _WINDOW] for start in range(len(parts))]
     shares = [_coverage(claim, window) for window in windows]
@@ -268,6 +272,36 @@ def _is_carried(clause: str, parts: Sequence[_Statement]) -> bool:
         return True
     windows = (parts[start : start + _WINDOW] for start in range(len(parts)))
     return any(_coverage(claim, window) >= _CLAUSE_CARRIED for window in windows)
+
+
+def _runs_on(sentence: str, parts: Sequence[_Statement]) -> bool:
+    """Whether the sentence, with no mark to tell, goes on to something that the passage says nowhere."""
+    known = frozenset[str]().union(_CONNECTIVES, *(part.stems for part in parts))
+    for clause in _CLAUSE_ENDS.split(sentence):
+        added = 0
+        for word, _ in _read(clause).words:
+            added = 0 if word in known else added + 1
+            if added >= _ADDED:
+                return True
+        if added >= _ADDED_LAST:
+            return True
+    return False
+
+
+def _is_whole(claim: _Statement, sentence: str, passage: str) -> bool:
+    """Whether what commits the company is said with all that its sentence says in the passage: a promise without its
+    condition is another one, and one that somebody is told to make is none."""
+    bound = verbatim.binding(sentence)
+    if not bound:
+        return True
+    candidates = [part for part in sentences(passage) if bound & verbatim.binding(part)]
+    return any(all(_is_told(clause, claim) for clause in _CLAUSE_ENDS.split(part)) for part in candidates)
+
+
+def _is_told(clause: str, claim: _Statement) -> bool:
+    """Whether the claim says enough of a passage's clause, or that says nothing."""
+    said = _read(clause)
+    return all(word in _CONNECTIVES for word, _ in said.words) or _coverage(said, [claim]) >= _CLAUSE_CARRIED
 
 
 def _coverage(claim: _Statement, parts: Sequence[_Statement]) -> float:

@@ -423,10 +423,10 @@ def lab() -> None:
 @click.option("--seed", default=0, show_default=True, help="Seed of the moments of the kills.")
 @json_option
 def lab_drills(names: tuple[str, ...], quick: bool, seed: int, as_json: bool) -> None:
-    """Kill, lock, fill up and mislead a server, and see that nothing is lost. Exits with 1 if something is.
+    """Kill, lock, fill up, crowd and mislead a server, and see that nothing is lost. Exits with 1 if something is.
 
-    NAMES: some of "kill -9", "second server", "SIGTERM", "database locked", "storage away", "disk full", "read-only"
-    and "clock jumps"; without any, all.
+    NAMES: some of "kill -9", "PostgreSQL", "second server", "SIGTERM", "database locked", "storage away", "disk full",
+    "read-only", "clock jumps", "open streams", "slow clients", "crowd" and "memory"; without any, all.
     """
     from assistant.lab import drills
 

@@ -1,4 +1,4 @@
-"""The real server in its own process, started as an operator starts it."""
+"""The real server, and workers, in processes of their own, started as an operator starts them."""
 
 from __future__ import annotations
 
@@ -106,6 +106,18 @@ class Server:
 
     def log(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")
+
+
+class Worker(Server):
+    """`assistant worker` beside a server, on the same data."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        super().__init__(folder, **settings)
+        self.command = [sys.executable, "-m", "assistant", "worker"]
+
+    def start(self) -> None:
+        """Return at once."""
+        self._process = _Fresh(self.command, self.environment, self._log)
 
 
 class _Process(Protocol):

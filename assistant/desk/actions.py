@@ -292,10 +292,10 @@ def _check_field(session: Session, value: str) -> str:
     return f"{key.strip().lower()}={custom_fields.read(session, key, given)}"
 
 
-def _check_text(_session: Session, value: str) -> str:
+def _check_text(session: Session, value: str) -> str:
     if not value.strip():
         raise Invalid("The text is empty.")
-    return placeholders.check(value)
+    return placeholders.check(session, value)
 
 
 KINDS: Mapping[str, _Kind] = {

@@ -68,7 +68,7 @@ def save(session: Session, agent: AgentPrincipal, wanted: MacroText, *, public_i
     name = " ".join(wanted.name.split())
     if not name or len(name) > LONGEST_NAME:
         raise Invalid(f"A macro needs a name of at most {LONGEST_NAME} characters.", field="name")
-    text = placeholders.check(wanted.text.strip())
+    text = placeholders.check(session, wanted.text.strip())
     parsed = actions.parse(session, list(wanted.actions))
     if not text and not parsed:
         raise Invalid("A macro needs a text or something to do.", field="text")

@@ -1,4 +1,5 @@
-"""Placeholders in texts that are written once and used on many tickets: ``{{customer.first_name}}``.
+"""Placeholders in texts that are written once and used on many tickets: ``{{customer.first_name}}``, and the company's
+own fields by their keys: ``{{field.order}}``.
 
 After a bar stands what is written where nothing is known: ``Hello {{customer.first_name|there}},``.
 """
@@ -9,9 +10,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from sqlalchemy.orm import Session
+
+from assistant.desk import custom_fields
 from assistant.errors import Invalid
 from assistant.models import Ticket
 
+_FIELD = "field."
 _PLACEHOLDER = re.compile(r"\{\{\s*(?:([\w.]+)\s*)?(?:\|([^{}]*))?\}\}")
 
 
@@ -34,12 +39,18 @@ PLACEHOLDERS: Mapping[str, _Placeholder] = {
 }
 
 
-def check(text: str) -> str:
+def known(session: Session) -> dict[str, str]:
+    """What each stands for, by name."""
+    fields = {f"{_FIELD}{one.key}": one.name for one in custom_fields.in_use(session)}
+    return {name: one.description for name, one in PLACEHOLDERS.items()} | fields
+
+
+def check(session: Session, text: str) -> str:
     """The text. Raises `Invalid` for a placeholder that there is not."""
+    there_are = known(session)
     for name, _ in _PLACEHOLDER.findall(text):
-        if name not in PLACEHOLDERS:
-            known = ", ".join(PLACEHOLDERS)
-            raise Invalid(f"There is no placeholder {name!r}. Choose from: {known}.", field="text")
+        if name not in there_are:
+            raise Invalid(f"There is no placeholder {name!r}. Choose from: {', '.join(there_are)}.", field="text")
     return text
 
 
@@ -47,10 +58,14 @@ def fill(text: str, ticket: Ticket, *, writer: str) -> str:
     """The text as it reads for a ticket. Where nothing is known, what stands after the bar, or nothing."""
 
     def value(found: re.Match[str]) -> str:
-        placeholder = PLACEHOLDERS.get(found[1])
-        if placeholder is None:
+        name = found[1] or ""
+        if name.startswith(_FIELD):
+            known_value = ticket.fields.get(name.removeprefix(_FIELD))
+        elif name in PLACEHOLDERS:
+            known_value = PLACEHOLDERS[name].value(ticket, writer)
+        else:
             return found[0]
-        return placeholder.value(ticket, writer) or (found[2] or "").strip()
+        return known_value or (found[2] or "").strip()
 
     return _PLACEHOLDER.sub(value, text)
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from assistant.db import utcnow
-from assistant.desk import conditions, search
+from assistant.desk import conditions, custom_fields, search
 from assistant.desk.access import AgentPrincipal, visible_tickets
 from assistant.desk.conditions import UNSOLVED, WORDS, Asking, Condition
 from assistant.errors import Invalid, NotAllowed, NotFound
@@ -39,6 +39,7 @@ COUNTED = 1000  # of a view, its tickets are counted up to here
 MOST_SAVED = 50
 NAME_LENGTH = 60
 COLUMNS = ("category", "priority", "product", "team", "assignee", "inbox", "status", "tags", "created")
+FIELD = "field."  # and its key: the column of a custom field
 _USUAL = ("category", "priority", "assignee", "status")
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -211,7 +212,7 @@ def page(
     shown = found[:limit][::-1] if backwards else found[:limit]
     more = _cursor(sort, shown[-1]) if backwards or len(found) > limit else None
     before = _cursor(sort, shown[0], backwards=True) if at is not None and shown else None
-    return Page(rows(session, agent, [one.ticket_id for one in shown]), before, more)
+    return Page(rows(session, agent, [one.ticket_id for one in shown], view.columns), before, more)
 
 
 def count(session: Session, agent: AgentPrincipal, views: Sequence[View], asking: Asking) -> list[int]:
@@ -249,8 +250,9 @@ def following(session: Session, agent: AgentPrincipal, view: View, asking: Askin
     return session.get(Ticket, others[0]) if others else None
 
 
-def rows(session: Session, agent: AgentPrincipal, ids: Sequence[int]) -> list[Row]:
-    """These tickets, in this order, with what a list shows of them."""
+def rows(session: Session, agent: AgentPrincipal, ids: Sequence[int], shown: Sequence[str] = COLUMNS) -> list[Row]:
+    """These tickets, in this order, with what a list with these columns shows of them."""
+    fields = [selectinload(Ticket.field_values)] if any(one.startswith(FIELD) for one in shown) else []
     query = (
         select(Ticket)
         .where(Ticket.id.in_(ids))
@@ -260,6 +262,7 @@ def rows(session: Session, agent: AgentPrincipal, ids: Sequence[int]) -> list[Ro
             joinedload(Ticket.team),
             joinedload(Ticket.agent),
             selectinload(Ticket.tags),
+            *fields,
         )
     )
     tickets = {ticket.id: ticket for ticket in session.scalars(query)}
@@ -410,6 +413,12 @@ def _read_cursor(sort: str, cursor: str) -> _At | None:
 # Saved views
 
 
+def columns(session: Session) -> dict[str, str]:
+    """What each column is called, in the order in which they stand."""
+    fields = {f"{FIELD}{one.key}": one.name for one in custom_fields.in_use(session)}
+    return {name: name.capitalize() for name in COLUMNS} | fields
+
+
 def views_of(session: Session, agent: AgentPrincipal) -> list[View]:
     """The built-in views, then the agent's own and their team's, by name."""
     saved = select(SavedView).where(_may_use(agent)).order_by(SavedView.name, SavedView.id)
@@ -425,8 +434,9 @@ def save(session: Session, agent: AgentPrincipal, asking: Asking, new: NewView, 
         raise Invalid(f"A view needs a name of at most {NAME_LENGTH} characters.", field="name")
     if new.sort not in SORTS:
         raise Invalid(f"There is no order {new.sort!r}. Choose from: {', '.join(SORTS)}.", field="sort")
-    if unknown := [one for one in new.columns if one not in COLUMNS]:
-        raise Invalid(f"There is no column {unknown[0]!r}. Choose from: {', '.join(COLUMNS)}.", field="columns")
+    possible = columns(session)
+    if unknown := [one for one in new.columns if one not in possible]:
+        raise Invalid(f"There is no column {unknown[0]!r}. Choose from: {', '.join(possible)}.", field="columns")
     if new.shared and agent.team_id is None:
         raise Invalid("You are in no team to share a view with.", field="shared")
     chosen = conditions.parse(new.query)
@@ -439,7 +449,7 @@ def save(session: Session, agent: AgentPrincipal, asking: Asking, new: NewView, 
         session.add(row)
     else:
         row = _own(session, agent, key)
-    row.name, row.sort, row.columns = name, new.sort, [one for one in COLUMNS if one in new.columns]
+    row.name, row.sort, row.columns = name, new.sort, [one for one in possible if one in new.columns]
     row.conditions = [one.to_json() for one in chosen]
     row.team_id = agent.team_id if new.shared else None
     session.flush()
@@ -490,7 +500,7 @@ def _view(row: SavedView, agent: AgentPrincipal) -> View:
         row.name,
         chosen,
         row.sort if row.sort in SORTS else "work",
-        tuple(one for one in row.columns if one in COLUMNS),
+        tuple(row.columns),
         shared=row.team_id is not None,
         own=row.agent_id == agent.agent_id,
         broken=broken,

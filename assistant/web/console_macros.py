@@ -66,7 +66,7 @@ def _page(*, chosen: str | None = None, typed: Mapping[str, str] | None = None, 
     with desk().db.read() as session:
         usable = macros.usable(session, agent)
         changeable = {macro.public_id: macro for macro in usable if macros.may_change(agent, macro)}
-        shown, custom = choices(session), custom_inputs(session)
+        shown, custom, known = choices(session), custom_inputs(session), placeholders.known(session)
     agents, teams = shown["agent"][1], shown["team"][1]
     edited = changeable.get(chosen or "")
     return render_template(
@@ -78,7 +78,7 @@ def _page(*, chosen: str | None = None, typed: Mapping[str, str] | None = None, 
         choices=shown,
         scopes=[(scope.value, _SCOPES[scope]) for scope in macros.scopes(agent)],
         custom=custom,
-        placeholders={name: one.description for name, one in placeholders.PLACEHOLDERS.items()},
+        placeholders=known,
         names=dict(agents) | dict(teams),
         error=error,
     )

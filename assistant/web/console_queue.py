@@ -75,7 +75,7 @@ class Place:
         def one(name: str) -> str:
             return beginning(storable((given.get(name) or [""])[0]).strip(), 2000)
 
-        columns = tuple(column for column in views.COLUMNS if column in given.get("column", ()))
+        columns = tuple(one for one in given.get("column", ()) if one in views.COLUMNS or one.startswith(views.FIELD))
         return cls(one("tab"), one("q"), one("sort") if one("sort") in views.SORTS else "", columns, one("at"))
 
     @property
@@ -251,8 +251,10 @@ def _shown_tabs(session: Any, known: Sequence[View], place: Place) -> dict[str, 
 
 def _shown_rows(session: Any, known: Sequence[View], place: Place) -> dict[str, Any]:
     page, view, error = views.Page(), known[0], None
+    columns = views.columns(session)
     try:
         view = place.view(known)
+        view = replace(view, columns=tuple(one for one in columns if one in view.columns))
         page = views.page(session, auth.agent(), view, _asking(), cursor=place.at or None)
     except Invalid as invalid:
         if invalid.fields.get("field") == "cursor":
@@ -268,7 +270,7 @@ def _shown_rows(session: Any, known: Sequence[View], place: Place) -> dict[str, 
         "photos": photos,
         "error": error,
         "sorts": {key: name for key, (name, _) in views.SORTS.items()},
-        "all_columns": views.COLUMNS,
+        "all_columns": columns,
         "at": lambda cursor: replace(place, at=cursor).query_string,
         "snippet": _snippet,
         "brand_of": _brand_of,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from assistant.cli import main
 from assistant.db import Database
-from assistant.desk import custom_fields
+from assistant.desk import custom_fields, tickets
 from assistant.desk.desk import Desk
 from assistant.models import Automation, CustomField, Macro, Ticket
 from assistant.settings import PREFIX
@@ -203,3 +204,27 @@ def test_the_command_line_manages_fields(tmp_path: Path, monkeypatch: pytest.Mon
     ]
     run("archive", "order_number", "--undo")
     assert "(archived)" not in run("list")
+
+
+def test_a_field_is_a_column_of_lists_and_saved_views_and_a_placeholder_of_macros(
+    sign_in: SignIn, dora: Persona, desk: Desk, ticket: Ticket
+) -> None:
+    client = sign_in(dora)
+    make_ticket(desk, "Another one")
+    with desk.db.begin() as session:
+        tickets.set_fields(session, session.get_one(Ticket, ticket.id), {"order": "B-42"})
+    shown = client.get("/console/?tab=all&column=field.order&column=status&column=field.gone").text
+    assert re.findall(r'<th class="wide"><bdi>(\w+)</bdi>', shown) == ["Status", "Order"]
+    assert re.findall(r'<td class="wide"><bdi>(.+?)</bdi>', shown) == ["–", "B-42"]
+    view = submit(client, "/console/views", at="/console/", name="Orders", sort="newest", column="field.order").location
+    assert "B-42" in client.get(view).text
+    wrong = submit(client, "/console/macros", name="Where", text="About {{field.gone}}", scope="mine")
+    assert (wrong.status_code, "field.order" in wrong.text) == (422, True)
+    submit(client, "/console/macros", name="Where", text="About {{field.order}} in {{field.colour|grey}}", scope="mine")
+    with desk.db.read() as session:
+        macro = session.scalars(select(Macro)).one()
+    page = f"/console/tickets/{ticket.public_id}"
+    used = submit(client, f"{page}/macros/{macro.public_id}", at=page)
+    assert "About B-42 in grey" in used.text
+    submit(client, f"{FIELDS}/order/archive")
+    assert "B-42" not in client.get(view).text

@@ -43,7 +43,8 @@ def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]
     os.environ.update({CONFIG_VARIABLE: os.devnull, "HF_HUB_OFFLINE": "1"})
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or "1"  # those of several workers spin
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # dozens of processes would compile everything again
     # structlog's own default draws every variable of every frame of a traceback: seconds, and pages.
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
     credentials._passwords = PasswordHasher(time_cost=1, memory_cost=64)  # not slow on purpose

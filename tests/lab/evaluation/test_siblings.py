@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from assistant.cli import main
 from assistant.errors import Invalid
+from assistant.lab.evaluation import siblings
 from assistant.lab.evaluation.siblings import (
     MANUALS,
     PHOTO,
@@ -19,11 +21,14 @@ from assistant.lab.evaluation.siblings import (
     TICKET,
     UNKNOWN,
     evaluate_folder,
+    evaluate_made,
     make_manuals,
 )
+from tests.conftest import LONG
 from tests.fakes import HashEmbeddings, fake_capabilities
 
 KNOWN = (TICKET, QUESTION, PHOTO)
+MADE = 10 if LONG else 4  # manuals
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +40,9 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         text = f"# Item {number}\n\nThe Brewer {number}00.\n\n## Noise\n\nIt hums.\n\n## Cleaning\n\nRinse it.\n"
         (folder / f"{number}.md").write_text(text)
     (folder / "products.csv").write_text("name\nBrewer 000\nBrewer 100\nBrewer 200\n")
-    ran = CliRunner().invoke(main, ["eval", "retrieval", "--siblings", "--json", str(folder)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(siblings, "evaluate_made", partial(evaluate_made, count=MADE))
+        ran = CliRunner().invoke(main, ["eval", "retrieval", "--siblings", "--json", str(folder)])
     assert ran.exit_code == 0, ran.output
     reports: list[dict[str, Any]] = json.loads(ran.output[ran.output.index("[\n") :])
     return reports
@@ -63,7 +70,7 @@ def test_the_right_products_passage_comes_first_once_it_is_known(
     made: dict[tuple[str, str], dict[str, Any]], known: str, form: str
 ) -> None:
     outcome = made[form, known]
-    assert outcome["questions"] == 10 * 12
+    assert outcome["questions"] == MADE * 12
     assert outcome["right_product"] >= 0.95
     assert outcome["right_section"] >= 0.85
     assert outcome["recall_5"] >= 0.95
@@ -73,7 +80,7 @@ def test_the_right_products_passage_comes_first_once_it_is_known(
 @pytest.mark.slow
 def test_a_folder_of_manuals_with_a_list_of_products_is_measured_too(printed: list[dict[str, Any]]) -> None:
     made, folder = printed
-    assert (made["manuals"], folder["manuals"]) == (10, 3)
+    assert (made["manuals"], folder["manuals"]) == (MADE, 3)
     known = [outcome for outcome in folder["outcomes"] if outcome["known"] in KNOWN]
     assert [outcome["right_product"] for outcome in known] == [1.0] * 6
 

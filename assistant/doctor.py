@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from assistant import backup_schedule, engine
 from assistant.checks import Check, Status
 from assistant.db import Database, check, current_revision, patience, utcnow
-from assistant.desk import inboxes, queue, sealing
+from assistant.desk import inboxes, processes, queue, sealing
 from assistant.errors import AssistantError
 from assistant.faults import advice, passing_fault
 from assistant.knowledge import embedding
@@ -99,6 +99,7 @@ def _database(settings: Settings) -> Iterator[Check]:
             database.probe()
             yield Check("database", "ok", f"{database.engine.dialect.name}, at the current version")
             yield _queue(database)
+            yield from processes_of(database)
             yield from _embedder(database)
             yield from _inboxes(database, settings)
             yield _secrets(database, settings)
@@ -114,6 +115,20 @@ def _queue(database: Database) -> Check:
         advice = "See the log for the reason. Once it is fixed, run: assistant jobs retry"
         return Check("queue", "warn", f"{waiting} waiting, {dead} failed for good", advice)
     return Check("queue", "ok", f"{waiting} waiting")
+
+
+def processes_of(database: Database) -> Iterator[Check]:
+    """Servers and workers that use this database, on whatever machine, as they tell."""
+    with database.read() as session:
+        known = processes.states(session, now=utcnow())
+    for one in known:
+        if one.is_missed:
+            silent = f"{one.name}: not heard of for {one.silent_for.total_seconds():.0f} s"
+            yield Check("process", "warn", silent, "It has died, hangs, or cannot reach the database. See its log.")
+        elif one.health.trouble is not None:
+            yield Check("process", "warn", f"{one.describe()}: {one.health.trouble}")
+        else:
+            yield Check("process", "ok", one.describe())
 
 
 def _embedder(database: Database) -> Iterator[Check]:

@@ -30,6 +30,7 @@ from assistant.db import utcnow
 from assistant.desk.desk import Desk
 from assistant.errors import NotReady
 from assistant.faults import advice, passing_fault, traceback_of
+from assistant.pulse import Pulse
 from assistant.settings import PREFIX, Settings
 from assistant.skills import cues
 from assistant.web import bodies
@@ -65,15 +66,19 @@ def work(settings: Settings) -> None:
     wiring.preflight(settings)
     runtime = wiring.build(settings)
     _warm_up(runtime)
-    workers = Workers(runtime.desk, count=settings.workers or _default_workers(runtime.desk))
+    count = settings.workers or _default_workers(runtime.desk)
+    workers = Workers(runtime.desk, count=count)
+    pulse = Pulse(runtime, role="worker", threads=count)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         workers.ask_to_stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    pulse.start()
     workers.run_forever()
     workers.stop(timeout=GRACE)
+    pulse.stop()
     runtime.close()
 
 
@@ -143,6 +148,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         self._settings = settings
         self._build = build
         self._workers: Workers | None = None
+        self._pulse: Pulse | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -176,9 +182,12 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         _warm_up(app.extensions[EXTENSION])
         desk = app.extensions[EXTENSION].desk
         count = self._settings.workers
-        if count != 0:
-            self._workers = Workers(desk, count=count or _default_workers(desk))
+        count = _default_workers(desk) if count is None else count
+        if count:
+            self._workers = Workers(desk, count=count)
             self._workers.start()
+        self._pulse = Pulse(app.extensions[EXTENSION], role="web", threads=count)
+        self._pulse.start()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             _prepend_handler(number, app.extensions[STOPPING].set)
             if self._workers is not None:
@@ -187,6 +196,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     def _stop_workers(self, _server: Any, worker: Any) -> None:
         if self._workers is not None:
             self._workers.stop(timeout=JOBS_GRACE)
+        if self._pulse is not None:
+            self._pulse.stop()
         app = getattr(worker, "wsgi", None)
         if app is not None:
             app.extensions[EXTENSION].close()

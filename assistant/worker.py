@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
 import structlog
@@ -48,6 +48,7 @@ from assistant.desk.queue import ClaimedJob
 from assistant.errors import AssistantError
 from assistant.faults import FAULTS, describe, passing_fault
 from assistant.knowledge import embedding, gaps, indexing, sources
+from assistant.measures import JOB, JOB_WAIT
 
 log = structlog.get_logger(__name__)
 
@@ -107,11 +108,14 @@ def run_once(
         return False
     running = running or RunningJobs()
     running.add(job)
-    record = queue.finish
+    record, outcome = queue.finish, "done"
+    desk.measures.observe(JOB_WAIT, job.waited.total_seconds(), job.name)
+    started = perf_counter()
     try:
         HANDLERS[job.name](desk, job.payload)
     except Exception as error:
-        record = _after_failure(job, error)
+        record, outcome = _after_failure(job, error)
+    desk.measures.observe(JOB, perf_counter() - started, job.name, outcome)
     try:
         _insist(lambda: record(desk.db, job, now=desk.now()), stopping or threading.Event())
     finally:
@@ -278,15 +282,16 @@ class _StopsError(Exception):
     """The workers stop: what takes long is left."""
 
 
-def _after_failure(job: ClaimedJob, error: Exception) -> Callable[..., None]:
-    """Log why a job failed; returns how to record that."""
+def _after_failure(job: ClaimedJob, error: Exception) -> tuple[Callable[..., None], str]:
+    """Log why a job failed; returns how to record that, and what came of it: postponed, failed or dead."""
     reason = f"{type(error).__name__}: {error}"
     if (fault := passing_fault(error)) is not None:
         FAULTS.tell(fault, error, job=job.name)
-        return partial(queue.postpone, error=reason, last_resorts=LAST_RESORTS)
+        return partial(queue.postpone, error=reason, last_resorts=LAST_RESORTS), "postponed"
     expected = isinstance(error, AssistantError)
     log.warning("job.failed", job=job.name, attempt=job.attempt, error=describe(error), exc_info=not expected and error)
-    return partial(queue.fail, error=reason, last_resorts=LAST_RESORTS)
+    outcome = "dead" if job.is_last_attempt else "failed"
+    return partial(queue.fail, error=reason, last_resorts=LAST_RESORTS), outcome
 
 
 def _insist(record: Callable[[], None], stopping: threading.Event) -> None:

@@ -23,6 +23,7 @@ from assistant.models import DEFAULT_INBOX, EvidenceState
 from assistant.skills.answer_request import AnswerRequest
 from assistant.skills.read_photo import PhotoEvidence, read_photo
 from assistant.skills.taxonomy import NO_PRODUCT
+from assistant.skills.triage import triaged_by
 from assistant.text.mail import own_words
 
 
@@ -50,10 +51,10 @@ def assess(
     product = None if field.abstained or field.value == NO_PRODUCT else field.value
     request = AnswerRequest(text=text, evidence=tuple(read), photos=tuple(photos), subject=subject, product=product)
     answer = answer_skill(desk, where).invoke(request)
-    now = desk.now()
+    now, by = desk.now(), triaged_by(fields, desk.capabilities)
     return payloads.Assessment(
-        model=desk.capabilities.model,
-        mode=desk.capabilities.mode,
+        model=by.model,
+        mode=by.mode,
         evidence=tuple(_evidence(desk, one, name) for one, name in zip(read, names, strict=True)),
         triage=tuple(payloads.TriageField.proposed(field) for field in fields),
         passages=tuple(payloads.Passage.of(document) for document in answer.passages),

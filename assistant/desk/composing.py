@@ -168,6 +168,7 @@ def _record(session: Session, desk: Desk, conversation: Conversation, rewriting:
     if desk.capabilities.writes_answers:
         reports.record_generation(
             session,
+            desk,
             "rewrite",
             desk.capabilities,
             conversation_id=conversation.id,

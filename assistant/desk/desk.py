@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from assistant.db import Database
+from assistant.desk.processes import Identity
 from assistant.desk.taxonomies import Taxonomies
+from assistant.measures import Measures
 from assistant.media.photo import Limits
 from assistant.outbound import Fetch
 from assistant.ports import Capabilities
@@ -36,6 +38,9 @@ class Desk:
     fetch: Fetch  # pages of websites
     scanner: Scanner = field(default_factory=NoScanner)
     mailer: Mailer = field(default_factory=NoMailer)
+    # This process, and what it counts.
+    identity: Identity = field(default_factory=Identity)
+    measures: Measures = field(default_factory=Measures)
     # Learned triage heads by the id of their row, parsed: `learning` fills it.
     heads: dict[int, Heads] = field(default_factory=dict)
     # By inbox: when it was measured how long replies take, and how many minutes that was: `expectations` fills it.

@@ -53,6 +53,7 @@ APART: Mapping[str, str] = {
     "passage_figures": "of articles",
     "passages": "of articles",
     "photo_hashes": "of photos; those of photos that nobody has sent any more are removed",
+    "processes": "of machines",
     "recovery_codes": "of people who work here",
     "report_counts": "counts, some by the codes of faults that customers wrote; they do not say whose",
     "report_states": "of reports",

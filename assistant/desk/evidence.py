@@ -141,7 +141,9 @@ def _read_and_store(desk: Desk, photo: Attachment) -> Evidence:
             row = to_row(read, photo.sha256, reader)
             session.add(row)
             conversation_id = session.get_one(Message, photo.message_id).conversation_id
-            reports.record_generation(session, "read_photo", reader, conversation_id=conversation_id, seconds=seconds)
+            reports.record_generation(
+                session, desk, "read_photo", reader, conversation_id=conversation_id, seconds=seconds
+            )
             tell(session, photo.sha256, EvidenceRead)
         return row
 

@@ -61,6 +61,7 @@ class ClaimedJob:
     name: str
     payload: dict[str, Any]
     attempt: int
+    waited: timedelta = timedelta(0)  # since it was due
 
     @property
     def is_last_attempt(self) -> bool:
@@ -126,7 +127,8 @@ def claim(
                 job.status = JobStatus.RUNNING
                 job.attempts += 1
                 job.leased_until = now + lease
-                return ClaimedJob(job.id, job.name, dict(job.payload), job.attempts)
+                waited = max(timedelta(0), now - job.run_at)
+                return ClaimedJob(job.id, job.name, dict(job.payload), job.attempts, waited)
             job.error = f"The process died {job.crashes} times while it ran this job."
             log.error("job.dead", job=job.name, id=job.id, error=job.error)
             job.status, job.finished_at, job.leased_until, job.key = JobStatus.DEAD, now, None, None

@@ -9,8 +9,10 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
+from assistant.desk.desk import Desk
 from assistant.desk.rollup import Measure, zone_of
 from assistant.desk.state import DONE
+from assistant.measures import GENERATION, TOKENS
 from assistant.models import (
     Author,
     Conversation,
@@ -36,6 +38,7 @@ def count_by_state(session: Session) -> dict[ConversationState, int]:
 
 def record_generation(
     session: Session,
+    desk: Desk,
     purpose: str,
     capabilities: Capabilities,
     *,
@@ -44,7 +47,7 @@ def record_generation(
     input_tokens: int = 0,
     output_tokens: int = 0,
 ) -> None:
-    """Note one run of a model: which it was and what it cost, never the text."""
+    """Note one run of a model: which it was and what it cost, never the text. Counted by this process, too."""
     row = Generation(
         purpose=purpose,
         model=capabilities.model,
@@ -56,6 +59,10 @@ def record_generation(
         latency_ms=round(1000 * seconds),
     )
     session.add(row)
+    desk.measures.observe(GENERATION, seconds, purpose, row.mode)
+    for direction, many in (("input", input_tokens), ("output", output_tokens)):
+        if many:
+            desk.measures.count(TOKENS, many, purpose, row.mode, direction)
 
 
 @dataclass(frozen=True)
@@ -82,28 +89,6 @@ def verdicts(session: Session) -> list[Verdict]:
     return [
         *(Verdict(sure or 0.0, status.value, status is DraftStatus.SENT) for sure, status in session.execute(decided)),
         *(Verdict(sure or 0.0, "helped" if yes else "not helped", bool(yes)) for sure, yes in session.execute(rated)),
-    ]
-
-
-@dataclass(frozen=True)
-class GenerationTotals:
-    """Totals of the model runs for one purpose."""
-
-    purpose: str
-    mode: str
-    count: int
-    input_tokens: int
-    output_tokens: int
-    seconds: float
-
-
-def generation_totals(session: Session) -> list[GenerationTotals]:
-    tokens = (func.sum(Generation.input_tokens), func.sum(Generation.output_tokens))
-    query = select(Generation.purpose, Generation.mode, func.count(), *tokens, func.sum(Generation.latency_ms))
-    rows = session.execute(query.group_by(Generation.purpose, Generation.mode))
-    return [
-        GenerationTotals(purpose, mode, count, int(read), int(written), int(latency_ms) / 1000)
-        for purpose, mode, count, read, written, latency_ms in rows
     ]
 
 

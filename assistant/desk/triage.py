@@ -37,7 +37,7 @@ from assistant.models import (
 )
 from assistant.skills.read_photo import PhotoEvidence
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
-from assistant.skills.triage import Heads, TriagedField, triage
+from assistant.skills.triage import Heads, TriagedField, triage, triaged_by
 from assistant.skills.triage_fields import allowed_values
 
 
@@ -176,7 +176,7 @@ def _save(
     session: Session, desk: Desk, context: Context, *, text: str, fields: Sequence[TriagedField], seconds: float
 ) -> bool:
     """Store a triage, unless another worker was faster. False if evidence was corrected meanwhile."""
-    message_id, capabilities = context.message.id, desk.capabilities
+    message_id, capabilities = context.message.id, triaged_by(fields, desk.capabilities)
     state.lock_conversation(session, context.message.conversation_id)
     if current_result(session, message_id) is not None:
         return True
@@ -195,7 +195,9 @@ def _save(
         fields=[_row(field, decided.get(field.name)) for field in fields],
     )
     session.add(result)
-    reports.record_generation(session, "triage", capabilities, conversation_id=ticket.conversation_id, seconds=seconds)
+    reports.record_generation(
+        session, desk, "triage", capabilities, conversation_id=ticket.conversation_id, seconds=seconds
+    )
     proposed = {field.name: field.value for field in fields if not field.abstained and field.name not in decided}
     state.record_triage(session, ticket, result, _changes(session, proposed))
     return True

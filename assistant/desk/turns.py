@@ -339,8 +339,9 @@ def _follows_another(session: Session, message: Message) -> bool:
 def record(session: Session, desk: Desk, situation: Situation, answer: Answer, *, seconds: float) -> None:
     reports.record_generation(
         session,
+        desk,
         "answer",
-        desk.capabilities,
+        answer.made_by(desk.capabilities),
         conversation_id=situation.conversation_id,
         seconds=seconds,
         input_tokens=answer.input_tokens,

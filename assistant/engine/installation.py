@@ -38,6 +38,8 @@ class Installed:
     close: Callable[[], object] = lambda: None
     # Why the model cannot answer now; None if it can, or if there is none.
     trouble: Callable[[], str | None] = lambda: None
+    # Of the model: loaded or not_loaded, or the state of the breaker before its server; None without a model.
+    model_state: Callable[[], str | None] = lambda: None
     # Counters of the engine for metrics; None if no engine runs in this process.
     stats: Callable[[], EngineStats | None] = lambda: None
     # Called before there are threads: loads what they must not load at once, and starts what the first photo waits for.
@@ -132,7 +134,7 @@ def _remote(settings: Settings, without_model: Capabilities) -> Installed:
         chat_model=chat_model,
         decisions=RemoteDecisions(chat_model),
     )
-    return Installed(capabilities, server.close, server.trouble)
+    return Installed(capabilities, server.close, trouble=server.trouble, model_state=lambda: server.breaker.state.value)
 
 
 def _local(settings: Settings, chosen: Checkpoint, without_model: Capabilities) -> Installed:
@@ -168,4 +170,10 @@ def _local(settings: Settings, chosen: Checkpoint, without_model: Capabilities) 
         sight=EngineSight(engine, probes) if probes is not None else None,
         triages=probes is None,
     )
-    return Installed(capabilities, engine.close, engine.trouble, engine.stats)
+    return Installed(
+        capabilities,
+        engine.close,
+        trouble=engine.trouble,
+        model_state=lambda: "loaded" if engine.stats().loaded else "not_loaded",
+        stats=engine.stats,
+    )

@@ -63,6 +63,7 @@ from assistant.models.people import (
     Team,
     VerifiedBy,
 )
+from assistant.models.processes import Process
 from assistant.models.reports import ReportCount, ReportState
 from assistant.models.sending import HeldReply, ReplyFile
 from assistant.models.sla import SLAClock, SLAPolicy, SLATarget
@@ -149,6 +150,7 @@ __all__ = [
     "PhotoHash",
     "Presence",
     "Priority",
+    "Process",
     "Rating",
     "RecoveryCode",
     "ReplyFile",

@@ -73,6 +73,19 @@ class Capabilities:
         )
 
     @property
+    def parts(self) -> dict[str, str]:
+        """Beside the model: what is installed, by its name."""
+        parts = {
+            "ocr": self.ocr,
+            "second_embedder": self.second_embedder,
+            "photo_embedder": self.photo_embedder,
+            "reranker": self.reranker,
+        }
+        return {"embedder": self.embedding_model} | {
+            part: getattr(one, "name", type(one).__name__) for part, one in parts.items() if one is not None
+        }
+
+    @property
     def embedder(self) -> Embedder:
         return Embedder(
             self.embeddings,

@@ -78,7 +78,8 @@ class Answer:
     """Sentences with citations, or the reason to hand off; both if a person has to complete it.
 
     ``confidence``: the probability, 0 to 1, that the sentences answer the question; of an answer that was not given,
-    what was too low. ``withheld``: what was left out of it."""
+    what was too low. ``withheld``: what was left out of it.
+    ``written``: by a model, as is its silence."""
 
     sentences: tuple[CitedSentence, ...] = ()
     handoff: HandoffReason | None = None
@@ -87,6 +88,11 @@ class Answer:
     output_tokens: int = 0
     confidence: float = 0.0
     withheld: tuple[Withheld, ...] = ()
+    written: bool = False
+
+    def made_by(self, capabilities: Capabilities) -> Capabilities:
+        """What has answered: where a model writes answers, what is quoted instead, or handed over, is not its work."""
+        return capabilities if self.written or not capabilities.writes_answers else capabilities.without_model
 
     @property
     def text(self) -> str:
@@ -230,7 +236,7 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
         self, request: AnswerRequest, passages: Sequence[Document], chosen: Sequence[Unit], sure: float
     ) -> Iterator[AnswerEvent]:
         """Stream the model's answer; a finished sentence is said if a passage supports it."""
-        spoken = _Spoken(self.never_say)
+        spoken = _Spoken(self.never_say, written=True)
         pending, usage = "", (0, 0)
         model: Any = self.capabilities.chat_model
         try:
@@ -324,8 +330,9 @@ class _Spoken:
     """The one place where anything is said: the sentences so far, and what would have been said but for
     ``never_say``."""
 
-    def __init__(self, never_say: Sequence[str]) -> None:
+    def __init__(self, never_say: Sequence[str], *, written: bool = False) -> None:
         self.sentences: list[CitedSentence] = []
+        self._written = written
         self._never, self._withheld = never_say, list[Withheld]()
 
     def say(self, text: str, citation: Citation) -> Iterator[AnswerEvent]:
@@ -349,7 +356,10 @@ class _Spoken:
         confidence: float = 0.0,
         handoff: HandoffReason | None = None,
     ) -> Answer:
-        return Answer(tuple(self.sentences), handoff, tuple(passages), *usage, confidence, tuple(self._withheld))
+        withheld = tuple(self._withheld)
+        return Answer(
+            tuple(self.sentences), handoff, tuple(passages), *usage, confidence, withheld, written=self._written
+        )
 
     def hand_off(
         self, reason: HandoffReason, passages: Sequence[Document], usage: tuple[int, int] = (0, 0)

@@ -32,7 +32,7 @@ from assistant.skills.triage_head import Fitted, Head, Heads, fit_head
 from assistant.text import languages
 from assistant.text.sentences import sentences
 
-__all__ = ["Head", "Heads", "Lesson", "Source", "SourceKind", "TriagedField", "learn_field", "triage"]
+__all__ = ["Head", "Heads", "Lesson", "Source", "SourceKind", "TriagedField", "learn_field", "triage", "triaged_by"]
 
 _DANGER_FIELDS = ("category", "priority", "needs_human")
 # Fields below this probability are left to people. The fewer options, the higher it is: chance alone scores more.
@@ -94,6 +94,13 @@ def triage(
         found[name] = _field(name, _prior(name, ticket, taxonomy), ticket, learned.get(name), decided.get(name))
     found["team"] = _team(found["category"], ticket, taxonomy, learned.get("team"))
     return [found[name] for name in FIELDS]
+
+
+def triaged_by(fields: Sequence[TriagedField], capabilities: Capabilities) -> Capabilities:
+    """What has made these proposals: all that is installed, or what remained while the model failed."""
+    was_asked = capabilities.decisions is not None and capabilities.triages
+    has_answered = any(source.kind is SourceKind.MODEL for field in fields for source in field.sources)
+    return capabilities.without_model if was_asked and not has_answered else capabilities
 
 
 @dataclass(frozen=True)

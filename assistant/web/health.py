@@ -13,7 +13,7 @@ from flask import current_app
 
 from assistant import backup_schedule
 from assistant.db import patience
-from assistant.desk import queue
+from assistant.desk import processes, queue
 from assistant.desk.desk import Desk
 from assistant.errors import AssistantError
 from assistant.faults import FAULTS, advice, passing_fault
@@ -51,11 +51,13 @@ def readyz() -> Any:
 
     503 with the reasons in `failures` if the database or the storage cannot be read and written, or if jobs are waiting
     and no worker takes them. Without its model the product still answers, by quoting articles: 200, `degraded`. So it
-    is while no backup is as new as the schedule wants.
+    is if the model of a worker fails, on whatever machine, if no worker runs, and while no backup is as new as the
+    schedule wants.
     """
     failures: dict[str, str] = {}
     probes = cast("Probes", current_app.extensions[PROBES])
-    backlog = probes.database.ask("database", failures)
+    seen = probes.database.ask("database", failures)
+    backlog, known = seen if seen is not None else (None, [])
     probes.storage.ask("storage", failures)
     if backlog is not None and backlog.overdue.total_seconds() > _STALLED_AFTER and not backlog.has_worker:
         waited = backlog.overdue.total_seconds()
@@ -67,6 +69,7 @@ def readyz() -> Any:
     installed = runtime().installed
     trouble = installed.trouble() if installed is not None else None
     backups = backup_schedule.state(runtime().settings, now=desk().now())
+    trouble = trouble or processes.trouble(known)
     if backups is not None and backups.problem is not None:
         trouble = trouble or backups.problem
     return Ready(
@@ -76,6 +79,8 @@ def readyz() -> Any:
         mode=desk().capabilities.mode,
         jobs_queued=backlog.waiting,
         jobs_dead=backlog.dead,
+        processes=sum(not one.is_missed for one in known),
+        processes_missed=sum(one.is_missed for one in known),
         last_backup_at=backups.last_at if backups is not None else None,
     )
 
@@ -119,10 +124,11 @@ class Probes:
         self.database = Probe(self._look_at_database)
         self.storage = Probe(desk.storage.probe)
 
-    def _look_at_database(self) -> queue.Backlog:
+    def _look_at_database(self) -> tuple[queue.Backlog, list[processes.State]]:
         self._desk.db.probe()
+        now = self._desk.now()
         with self._desk.db.read() as session:
-            return queue.backlog(session, now=self._desk.now())
+            return queue.backlog(session, now=now), processes.states(session, now=now)
 
 
 def _reason(part: str, error: Exception) -> str:

@@ -239,10 +239,12 @@ class Live(Payload):
 class Ready(Payload):
     status: Literal["ok", "degraded"]
     degraded_reason: str | None = Field(
-        description="Why answers are quoted instead of written for now, or why there is no new backup."
+        description="Why answers are quoted instead of written for now, no worker runs, or there is no new backup."
     )
     last_backup_at: AwareDatetime | None = Field(description="The newest of the backups made by schedule.")
     model: str
     mode: Mode
     jobs_queued: int
+    processes: int = Field(description="Servers and workers that gave a sign of life lately.")
+    processes_missed: int = Field(description="Those that have died, or cannot reach the database, within minutes.")
     jobs_dead: int = Field(description="Jobs that failed for good; see `assistant jobs`.")

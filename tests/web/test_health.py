@@ -55,6 +55,8 @@ def test_a_fresh_installation_is_alive_and_ready(client: FlaskClient) -> None:
         "mode": "no_vlm",
         "jobs_queued": 0,
         "jobs_dead": 0,
+        "processes": 0,
+        "processes_missed": 0,
         "last_backup_at": None,
     }
 
@@ -118,11 +120,12 @@ def test_metrics_tell_what_the_engine_counts(runtime: Runtime, make_app: Callabl
     stats = EngineStats(counters, waiting=2, running=4, slots=8, capacity=100, kv_tokens=200)
     installed = Installed(runtime.desk.capabilities, stats=lambda: stats)
     told = make_app(replace(runtime, installed=installed)).test_client().get("/metrics").text
-    assert value(told, "assistant_engine_requests_waiting") == 2
-    assert value(told, "assistant_engine_generation_tokens") == 120
-    assert value(told, "assistant_engine_batch_occupancy") == 4
-    assert value(told, "assistant_engine_kv_cache_usage") == 0.25
-    assert value(told, 'assistant_engine_requests{outcome="refused"}') == 1
+    here = f'process="{runtime.desk.identity.name}"'
+    assert value(told, f"assistant_engine_requests_waiting{{{here}}}") == 2
+    assert value(told, f"assistant_engine_generation_tokens{{{here}}}") == 120
+    assert value(told, f"assistant_engine_batch_occupancy{{{here}}}") == 4
+    assert value(told, f"assistant_engine_kv_cache_usage{{{here}}}") == 0.25
+    assert value(told, f'assistant_engine_requests{{outcome="refused",{here}}}') == 1
 
 
 def test_metrics_count_requests_jobs_conversations_and_generations(
@@ -141,8 +144,13 @@ def test_metrics_count_requests_jobs_conversations_and_generations(
     assert value(metrics, 'assistant_jobs{status="queued"}') == 0
     assert value(metrics, 'assistant_jobs{status="done"}') == 1
     assert value(metrics, 'assistant_conversations{state="handed_off"}') == 1
-    assert value(metrics, 'assistant_generations{mode="no_vlm",purpose="triage"}') == 1
-    assert value(metrics, 'assistant_generation_seconds{mode="no_vlm",purpose="triage"}') >= 0
+    here = f'process="{desk.identity.name}"'
+    for purpose in ("triage", "answer"):
+        run = f'{{mode="no_vlm",{here},purpose="{purpose}"}}'
+        assert value(metrics, f"assistant_generation_seconds_count{run}") == 1
+        assert value(metrics, f"assistant_generation_seconds_sum{run}") >= 0
+    assert value(metrics, f'assistant_job_seconds_count{{job="process_message",outcome="done",{here}}}') == 1
+    assert value(metrics, f'assistant_job_wait_seconds_bucket{{job="process_message",le="+Inf",{here}}}') == 1
 
 
 def test_metrics_are_for_this_machine_or_a_key_with_the_scope(client: FlaskClient, db: Database) -> None:

@@ -9,7 +9,7 @@ npm = @if command -v npm >/dev/null; then { [ -d node_modules ] || npm ci --sile
 # The tests start dozens of processes: each would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: check test fast format
+.PHONY: check test fast format lock
 
 check:  ## Style, types, import layers; the JavaScript's too where npm is installed
 	ruff check .
@@ -28,3 +28,12 @@ fast:  ## Tests not marked slow: under a minute on two cores
 format:
 	ruff check --fix .
 	ruff format .
+
+# For every platform and Python at once, with the sums of all files. What PyTorch is and brings stands apart: its build
+# for CPUs is another one, which its own index has.
+lock:  ## What releases are installed with, by `pip install uv`
+	uv pip compile pyproject.toml --extra demo --extra oidc --extra otel --extra postgres --universal \
+	  --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade --output-file all.lock
+	rm -f requirements.lock requirements-torch.lock
+	awk '/^[a-z]/ { to = /^(torch|triton|nvidia-|cuda-)/ ? "requirements-torch.lock" : "requirements.lock" } { print > to }' all.lock
+	rm all.lock

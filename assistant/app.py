@@ -30,6 +30,7 @@ from assistant.web import (
     limits,
     mails,
     metrics,
+    observing,
     openapi,
     widget,
 )
@@ -66,7 +67,7 @@ def create_app(runtime: Runtime) -> APIFlask:
     app.config.update(_configuration(settings))
     app.url_map.converters["public_id"] = _PublicId
     app.spec_processor(openapi.complete)
-    metrics.register_metrics(app)
+    observing.register(app, metrics.register_metrics(app), access_log=settings.access_log)
     auth.register_sign_in(app)
     limits.limiter.init_app(app)
     assets().register(app)

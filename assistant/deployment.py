@@ -22,6 +22,7 @@ FILES: Mapping[str, str] = MappingProxyType(
         "systemd": "assistant.service",
         "nginx": "nginx.conf",
         "caddy": "Caddyfile",
+        "alerts": "alerts.yml",
     }
 )
 _EXAMPLE = "https://support.example.org"

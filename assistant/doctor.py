@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
 from assistant import backup_schedule, engine
 from assistant.checks import Check, Status
@@ -76,6 +77,9 @@ def _settings(settings: Settings) -> Iterator[Check]:
     if (settings.public_url or "").startswith("https://") and not settings.trusted_proxies:
         advice = "Name the proxy's address in ASSISTANT_TRUSTED_PROXIES; until then all its visitors share one limit."
         yield Check("settings", "warn", "served over HTTPS, but no proxy is trusted", advice)
+    if settings.otel_endpoint is not None and find_spec("opentelemetry.exporter") is None:
+        advice = "Run: pip install 'photo-support-assistant[otel]'"
+        yield Check("settings", "fail", "ASSISTANT_OTEL_ENDPOINT needs a package that is not installed", advice)
     exposed = settings.host not in ("127.0.0.1", "localhost", "::1")
     if exposed and not (settings.public_url or "").startswith("https://"):
         advice = "Put a TLS proxy in front of it and set ASSISTANT_PUBLIC_URL=https://…"

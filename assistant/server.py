@@ -23,6 +23,7 @@ import structlog
 from gunicorn.app.base import BaseApplication
 from sqlalchemy.engine import make_url
 
+from assistant import __version__, tracing
 from assistant import runtime as wiring
 from assistant.app import create_app
 from assistant.connections import KEEP_ALIVE, MAX_CONNECTIONS, WaitingWorker
@@ -64,6 +65,7 @@ def work(settings: Settings) -> None:
     """Run workers until SIGTERM or SIGINT."""
     configure_logging(settings)
     wiring.preflight(settings)
+    tracing.configure(settings.otel_endpoint, version=__version__)
     runtime = wiring.build(settings)
     _warm_up(runtime)
     count = settings.workers or _default_workers(runtime.desk)
@@ -80,6 +82,7 @@ def work(settings: Settings) -> None:
     workers.stop(timeout=GRACE)
     pulse.stop()
     runtime.close()
+    tracing.shut_down()
 
 
 def _warm_up(runtime: wiring.Runtime) -> None:
@@ -177,6 +180,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 
     def _start_workers(self, worker: Any) -> None:
         app = worker.wsgi
+        tracing.configure(self._settings.otel_endpoint, version=__version__)
         worker.max_body, worker.max_form = bodies.limits(self._settings)
         worker.proxies = Proxies.of(self._settings)
         _warm_up(app.extensions[EXTENSION])
@@ -201,6 +205,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         app = getattr(worker, "wsgi", None)
         if app is not None:
             app.extensions[EXTENSION].close()
+            tracing.shut_down()
             if worker.booted and not worker.alive:
                 # Everything is closed. Taking the interpreter and the models apart takes seconds that a restart waits.
                 logging.shutdown()

@@ -246,6 +246,13 @@ class Settings(BaseSettings):
     rate_limit: str = Field(
         "120 per minute", description="Request limit per API key or visitor, e.g. `120 per minute; 2000 per hour`."
     )
+    access_log: bool = Field(
+        True, description="A line in the log for each request, with the client's address, and for each job."
+    )
+    otel_endpoint: str | None = Field(
+        None,
+        description="Where spans of requests, jobs and calls of models are sent: an OTLP receiver over HTTP, e.g. `http://127.0.0.1:4318` (extra `otel`; default: nowhere).",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Log level. `debug` also logs the messages of unexpected errors, which may quote customers."
     )
@@ -268,7 +275,7 @@ class Settings(BaseSettings):
     def _origins(cls, value: list[str]) -> list[str]:
         return [origin_of(text) for text in value]
 
-    @field_validator("public_url")
+    @field_validator("public_url", "otel_endpoint")
     @classmethod
     def _address(cls, value: str | None) -> str | None:
         parts = urlsplit(value or "http://host")

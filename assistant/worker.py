@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from assistant import backup_schedule
+from assistant import backup_schedule, tracing
 from assistant.desk import (
     agent_sessions,
     alerts,
@@ -108,19 +108,31 @@ def run_once(
         return False
     running = running or RunningJobs()
     running.add(job)
+    with tracing.continuing(job.origin):
+        record = _run(desk, job)
+        try:
+            _insist(lambda: record(desk.db, job, now=desk.now()), stopping or threading.Event())
+        finally:
+            running.remove(job)
+    return True
+
+
+def _run(desk: Desk, job: ClaimedJob) -> Callable[..., None]:
+    """Run a job, count and log it. Returns how to record what came of it."""
     record, outcome = queue.finish, "done"
     desk.measures.observe(JOB_WAIT, job.waited.total_seconds(), job.name)
     started = perf_counter()
     try:
-        HANDLERS[job.name](desk, job.payload)
+        with tracing.span(f"job {job.name}", attempt=job.attempt, waited_seconds=job.waited.total_seconds()):
+            HANDLERS[job.name](desk, job.payload)
     except Exception as error:
         record, outcome = _after_failure(job, error)
-    desk.measures.observe(JOB, perf_counter() - started, job.name, outcome)
-    try:
-        _insist(lambda: record(desk.db, job, now=desk.now()), stopping or threading.Event())
-    finally:
-        running.remove(job)
-    return True
+    took = perf_counter() - started
+    desk.measures.observe(JOB, took, job.name, outcome)
+    tell = log.info if desk.settings.access_log else log.debug
+    times = {"ms": round(1000 * took), "waited_ms": round(1000 * job.waited.total_seconds())}
+    tell("job", job=job.name, id=job.id, outcome=outcome, attempt=job.attempt, **times)
+    return record
 
 
 def run_until_idle(desk: Desk) -> int:

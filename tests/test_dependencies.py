@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -64,7 +67,7 @@ def declared(*extras: str) -> set[str]:
 
 
 def test_everything_imported_is_declared() -> None:
-    known = declared("demo", "oidc", "train", "postgres")
+    known = declared("demo", "oidc", "otel", "train", "postgres")
     missing = {
         module: str(path)
         for module, path in imported("assistant", "migrations").items()
@@ -81,5 +84,34 @@ def test_everything_the_tests_import_is_declared() -> None:
 
 def test_everything_declared_is_imported() -> None:
     used = {name for module in imported("assistant", "migrations") for name in distributions(module)}
-    assert declared("demo", "oidc", "train", "postgres") - used - set(NOT_IMPORTED) == set()
-    assert set(NOT_IMPORTED) <= declared("demo", "oidc", "train", "postgres") - used
+    assert declared("demo", "oidc", "otel", "train", "postgres") - used - set(NOT_IMPORTED) == set()
+    assert set(NOT_IMPORTED) <= declared("demo", "oidc", "otel", "train", "postgres") - used
+
+
+def locked() -> list[Requirement]:
+    """What releases are installed with. Lines without a sum, with an address or a path fail."""
+    found = []
+    for name in ("requirements.lock", "requirements-torch.lock"):
+        for block in re.split(r"(?m)^(?=\S)", (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " "))[1:]:
+            line, *sums = block.split("--hash=")
+            assert sums, f"{line} has no sum"
+            assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", one.strip()) for one in sums), line
+            assert "/" not in line, line
+            found.append(Requirement(line.strip()))
+    return found
+
+
+def test_what_releases_are_installed_with_satisfies_what_is_declared() -> None:
+    versions: dict[str, list[str]] = {}
+    for one in locked():
+        [pin] = one.specifier
+        assert pin.operator == "==", one
+        versions.setdefault(canonicalize_name(one.name), []).append(pin.version)
+    lines = [
+        *PROJECT["dependencies"],
+        *(line for extra in ("demo", "oidc", "otel", "postgres") for line in EXTRAS[extra]),
+    ]
+    for wanted in map(Requirement, lines):
+        pinned = versions.get(canonicalize_name(wanted.name), [])
+        assert pinned, f"{wanted.name} is not locked. Run: make lock"
+        assert all(wanted.specifier.contains(version) for version in pinned), f"{wanted}: {pinned}. Run: make lock"

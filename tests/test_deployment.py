@@ -7,18 +7,26 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from apiflask import APIFlask
 from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
 
 from assistant.app import templates_dir
 from assistant.cli import main
 from assistant.deployment import FILES, render
+from assistant.engine import Installed
+from assistant.runtime import Runtime
 from assistant.settings import PREFIX, Settings
 from assistant.web import bodies
+from assistant.worker import HANDLERS, run_until_idle
+from tests.factories import make_ticket
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = {PREFIX + name.upper() for name in Settings.model_fields}
@@ -30,7 +38,7 @@ def test_every_file_is_printed_whole_and_names_settings_and_commands_that_exist(
     printed = CliRunner().invoke(main, ["deploy", what])
     assert printed.exit_code == 0
     assert printed.output.endswith("\n")
-    assert "{{" not in printed.output
+    assert re.search(r"\{\{(?! \$)", printed.output) is None, "only Prometheus fills in what is left"
     assert "{%" not in printed.output
     assert set(re.findall(r"ASSISTANT_[A-Z_]+[A-Z]", printed.output)) <= SETTINGS
     assert set(re.findall(r"assistant deploy ([a-z-]+)", printed.output)) <= set(FILES)
@@ -90,6 +98,61 @@ def test_proxies_get_the_path_and_the_upload_limit_of_the_settings() -> None:
         assert "127.0.0.1:8123" in text
         assert "/help/" in text
         assert text.count("{") == text.count("}")
+
+
+def alert_rules() -> list[dict[str, Any]]:
+    [group] = yaml.safe_load(render("alerts", SHOP, templates_dir()))["groups"]
+    return group["rules"]
+
+
+def test_alerts_are_about_metrics_and_labels_that_there_are(
+    runtime: Runtime, make_app: Callable[..., APIFlask]
+) -> None:
+    runtime = replace(runtime, installed=Installed(runtime.desk.capabilities, model_state=lambda: "open"))
+    make_ticket(runtime.desk)
+    run_until_idle(runtime.desk)
+    client = make_app(runtime).test_client()
+    client.post("/widget/v1/conversations", json={})
+    samples = [
+        sample for family in text_string_to_metric_families(client.get("/metrics").text) for sample in family.samples
+    ]
+    labels = {sample.name: {*sample.labels} for sample in samples} | {"up": {"job", "instance"}}
+    for rule in alert_rules():
+        asked = re.findall(r"\b((?:assistant_\w+)|up)\b(?:\{([^}]*)\})?", rule["expr"])
+        assert asked, rule
+        for name, selector in asked:
+            assert name in labels, f"{rule['alert']}: {name} is not scraped"
+            assert set(re.findall(r"(\w+)=", selector)) <= labels[name], rule
+        by = {label for group in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in re.split(r"[ ,]+", group)}
+        assert by <= set().union(*(labels[name] for name, _ in asked)), rule
+    routes = {str(rule) for rule in client.application.url_map.iter_rules() if "POST" in rule.methods}
+    [asked_routes] = re.findall(
+        r'route=~"([^"]+)"', next(one for one in alert_rules() if one["alert"] == "AssistantSlow")["expr"]
+    )
+    assert all(any(re.fullmatch(one, route) for route in routes) for one in asked_routes.split("|"))
+    assert re.findall(r'job="(\w+)"', str(alert_rules())) == ["assistant", "process_message"]
+    assert "process_message" in HANDLERS
+
+
+def test_each_alert_says_what_is_wrong_and_what_to_do() -> None:
+    rules = alert_rules()
+    assert len({rule["alert"] for rule in rules}) == len(rules) >= 8
+    for rule in rules:
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        said = rule["annotations"]
+        assert said["summary"].endswith(".")
+        assert said["description"].endswith(".")
+        assert set(re.findall(r"\$labels\.(\w+)", said["summary"])) <= {"process", "role"}
+
+
+def test_prometheus_takes_the_alerts(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("needs promtool: apt install prometheus")
+    (tmp_path / "alerts.yml").write_text(render("alerts", SHOP, templates_dir()))
+    command = [promtool, "check", "rules", tmp_path / "alerts.yml"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_nginx_takes_its_file(tmp_path: Path) -> None:

@@ -175,12 +175,14 @@ def doctor(as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("what", type=click.Choice(["dockerfile", "compose", "compose-apart", "systemd", "nginx", "caddy"]))
+@click.argument(
+    "what", type=click.Choice(["dockerfile", "compose", "compose-apart", "systemd", "nginx", "caddy", "alerts"])
+)
 def deploy(what: str) -> None:
     """Print a file for deployment, filled in from the settings; its first lines say where it goes.
 
     dockerfile and compose run all in one container, compose-apart with PostgreSQL, workers and a model server of their
-    own; systemd is a hardened service; nginx and caddy are TLS proxies in front.
+    own; systemd is a hardened service; nginx and caddy are TLS proxies in front; alerts are rules for Prometheus.
     """
     from assistant.app import templates_dir
     from assistant.deployment import render

@@ -76,7 +76,8 @@ class State:
         health = self.health
         has = [f"{health.threads} threads for jobs" if health.threads else "no jobs", f"{health.model} ({health.mode})"]
         if health.model_state is not None:
-            has.append(health.model_state.replace("_", " "))
+            is_local = "loaded" in health.model_state
+            has.append(f"{'' if is_local else 'breaker '}{health.model_state.replace('_', ' ')}")
         return f"{self.name}, {health.role} of version {health.version}: {', '.join([*has, *health.parts.values()])}"
 
     @property

@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session, aliased
 from assistant.db import Database, announce, utcnow
 from assistant.models import Job, JobStatus
 from assistant.ports import WorkPriority
+from assistant.tracing import origin
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +63,7 @@ class ClaimedJob:
     payload: dict[str, Any]
     attempt: int
     waited: timedelta = timedelta(0)  # since it was due
+    origin: dict[str, str] | None = None
 
     @property
     def is_last_attempt(self) -> bool:
@@ -89,7 +91,7 @@ def enqueue(
         if waiting is not None:
             waiting.key = None  # running or finished: it may have missed what this one is about
             session.flush()
-    session.add(Job(name=name, payload=payload, key=key, priority=priority, run_at=run_at))
+    session.add(Job(name=name, payload=payload, key=key, priority=priority, run_at=run_at, origin=origin()))
     announce(session, TOPIC)
 
 
@@ -128,7 +130,7 @@ def claim(
                 job.attempts += 1
                 job.leased_until = now + lease
                 waited = max(timedelta(0), now - job.run_at)
-                return ClaimedJob(job.id, job.name, dict(job.payload), job.attempts, waited)
+                return ClaimedJob(job.id, job.name, dict(job.payload), job.attempts, waited, job.origin)
             job.error = f"The process died {job.crashes} times while it ran this job."
             log.error("job.dead", job=job.name, id=job.id, error=job.error)
             job.status, job.finished_at, job.leased_until, job.key = JobStatus.DEAD, now, None, None

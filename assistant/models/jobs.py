@@ -41,6 +41,8 @@ class Job(Base):
     run_at: Mapped[datetime] = mapped_column(default=utcnow)
     leased_until: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(Text)
+    # The request that made it necessary: see `tracing.origin`.
+    origin: Mapped[dict[str, str] | None] = mapped_column(JSONType)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     finished_at: Mapped[datetime | None]
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import accumulate
 from typing import Any
 
 from apiflask import APIBlueprint
-from flask import Flask, Response, current_app, g, request
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from flask import Flask, Response, current_app, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -29,7 +28,6 @@ from assistant.web.proxies import THROUGH_PROXY
 blueprint = APIBlueprint("metrics", __name__)
 
 _LOOPBACK = ("127.0.0.1", "::1")
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REGISTRY = "assistant.metrics"
 _TEXT: dict[int | str, Any] = {
     200: {"description": "Prometheus text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
@@ -53,30 +51,12 @@ def metrics() -> Response:
     return Response(generate_latest(current_app.extensions[_REGISTRY]), content_type=CONTENT_TYPE_LATEST)
 
 
-def register_metrics(app: Flask) -> None:
-    """Count and time every request of this application, in a registry of its own: tests make many applications."""
+def register_metrics(app: Flask) -> CollectorRegistry:
+    """A registry for this application: tests make many."""
     registry = CollectorRegistry()
     registry.register(_Collected())
-    names = ["method", "route"]
-    requests = Counter("assistant_requests", "Requests answered.", [*names, "status"], registry=registry)
-    seconds = Histogram("assistant_request_seconds", "Time to the response's start.", names, registry=registry)
     app.extensions[_REGISTRY] = registry
-
-    def start() -> None:
-        g.request_started = time.perf_counter()
-
-    def finish(response: Response) -> Response:
-        # The rule, not the path, and no invented methods: requests must not create new series.
-        route = request.url_rule.rule if request.url_rule is not None else "(none)"
-        method = request.method if request.method in _METHODS else "other"
-        started = g.get("request_started")
-        if started is not None:
-            seconds.labels(method, route).observe(time.perf_counter() - started)
-        requests.labels(method, route, str(response.status_code)).inc()
-        return response
-
-    app.before_request(start)
-    app.after_request(finish)
+    return registry
 
 
 class _Collected(Collector):

@@ -111,6 +111,7 @@ class ScriptedServer:
     url: str
     replies: deque[Reply | Callable[[dict[str, Any]], Reply]] = field(default_factory=deque)
     requests: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)  # of the requests
 
     def next_reply(self, request: dict[str, Any]) -> Reply:
         self.requests.append(request)
@@ -123,6 +124,7 @@ def scripted_server() -> Iterator[ScriptedServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
+            script.headers.append({name.lower(): value for name, value in self.headers.items()})
             self.answer(script.next_reply(json.loads(self.rfile.read(length))))
 
         def do_GET(self) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +31,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from assistant.engine import describe
-from assistant.engine.models import multilingual
+from assistant.engine.models import multilingual, pretrained
 from assistant.engine.models.embeddings import SentenceEmbeddings, is_here, reopen
 from assistant.engine.models.likeness import PhotoEmbeddings
 from assistant.engine.models.pretrained import OnFirstUse
@@ -39,6 +42,39 @@ from tests.factories import make_photo
 
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 WORDS = ["<unk>", "<s>", "</s>", "valve", "pump", "left"]
+
+
+class _Runs:
+    """Says so when it is unpickled."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return Path.touch, (self.place,)
+
+
+@pytest.mark.parametrize("open_", [SentenceEmbeddings, PhotoEmbeddings, CrossEncoderReranker])
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "2_Dense/pytorch_model.bin", "model.pt"])
+def test_a_folder_with_pickled_weights_is_refused_unread(tmp_path: Path, open_: Any, name: str) -> None:
+    folder, ran = tmp_path / "model", tmp_path / "ran"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_bytes(pickle.dumps(_Runs(ran)))
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(NotReady, match="pickled") as refused:
+        pretrained.load("SentenceTransformer", str(folder), device="cpu", setting="ASSISTANT_EMBEDDINGS")
+    assert "ASSISTANT_EMBEDDINGS" in refused.value.message
+    model = open_(str(folder))
+    with pytest.raises(NotReady, match="pickled"), model._model.use():
+        pass
+    assert not ran.exists()
+
+
+def test_pickles_beside_safetensors_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").touch()
+    assert pretrained.pickles(tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    assert pretrained.pickles(tmp_path) == []
 
 
 def test_two_models_are_never_loaded_at_once() -> None:

@@ -21,6 +21,7 @@ from assistant.engine.batching.engine import Engine
 from assistant.engine.batching.request import Done, GenerationRequest, TextDelta, TokenLogprob
 from assistant.errors import Invalid
 from assistant.ports import current_priority
+from assistant.tracing import model_call
 
 
 class EngineChatModel(BaseChatModel):
@@ -82,7 +83,8 @@ class EngineChatModel(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         request = self._request(messages, stop, kwargs)
         timeout = kwargs.get("timeout", self.timeout)
-        with self.engine.generate(request, timeout=timeout) as generation:  # a reader that stops cancels it
+        # A reader that stops cancels it.
+        with model_call(self.model_name), self.engine.generate(request, timeout=timeout) as generation:
             for item in generation:
                 chunk = _chunk(item, self.model_name)
                 if run_manager is not None and isinstance(item, TextDelta):

@@ -20,6 +20,7 @@ from assistant.engine.batching.sequence import DecisionPrompts
 from assistant.engine.loader import LoadedModel
 from assistant.errors import Invalid
 from assistant.ports import Decision, Question, check_questions
+from assistant.tracing import model_call
 
 
 class EngineDecisions:
@@ -34,10 +35,11 @@ class EngineDecisions:
         if not questions:
             return []
         images = [open_image(photo) for photo in photos]
-        probabilities = self._engine.decide(
-            lambda loaded: make_prompts(loaded, state, images, questions),
-            lambda loaded: by_pipeline(loaded, state, images, questions),
-        )
+        with model_call("engine"):
+            probabilities = self._engine.decide(
+                lambda loaded: make_prompts(loaded, state, images, questions),
+                lambda loaded: by_pipeline(loaded, state, images, questions),
+            )
         return [
             Decision.from_weights(question, dict(zip(_pipeline_options(question), weights, strict=True)))
             for question, weights in zip(questions, probabilities, strict=True)

@@ -16,6 +16,8 @@ from typing import Any
 from assistant.engine.loader import LOADING
 from assistant.errors import NotReady
 
+_PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
+
 
 class OnFirstUse:
     """Something that ``load`` loads when it is first used. One user at a time: torch and onnxruntime use the cores
@@ -43,17 +45,27 @@ class OnFirstUse:
 
 def load(kind: str, model: str, *, device: str, setting: str, **options: Any) -> Any:
     """A model of the class ``kind`` of sentence-transformers. Raises `NotReady`, naming the ``setting`` to check."""
+    source = _source(model)
+    if (pickled := pickles(Path(source["model_name_or_path"]))) and source.get("local_files_only"):
+        advice = "Such files can run code when they are read: convert them to safetensors"
+        raise NotReady(f"{model!r} has weights that are pickled ({pickled[0].name}). {advice}. Check {setting}.")
     import sentence_transformers
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # it would appear in the middle of our own output
     try:
         return getattr(sentence_transformers, kind)(
-            device=None if device == "auto" else device, trust_remote_code=False, **_source(model), **options
+            device=None if device == "auto" else device, trust_remote_code=False, **source, **options
         )
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise NotReady(f"{model!r} cannot be loaded: {reason}. Check {setting}.") from error
+
+
+def pickles(folder: Path) -> list[Path]:
+    """Files of weights that are no safetensors and would be read because there are none beside them."""
+    found = (file for file in sorted(folder.rglob("*")) if file.suffix in _PICKLED)
+    return [file for file in found if not any(file.parent.glob("*.safetensors"))]
 
 
 def _source(model: str) -> dict[str, Any]:
@@ -61,7 +73,11 @@ def _source(model: str) -> dict[str, Any]:
     if folder.is_dir():
         return {"model_name_or_path": str(folder), "local_files_only": True}
     name, _, commit = model.partition("@")
-    return {"model_name_or_path": name, "revision": commit or None}
+    return {
+        "model_name_or_path": name,
+        "revision": commit or None,
+        "model_kwargs": {"use_safetensors": True},
+    }
 
 
 def identity(model: str) -> str:

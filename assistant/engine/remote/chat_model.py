@@ -14,6 +14,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import PrivateAttr
 
 from assistant.engine.remote.server import ModelServer
+from assistant.tracing import headers
 
 
 class RemoteChatModel(ChatOpenAI):
@@ -31,7 +32,7 @@ class RemoteChatModel(ChatOpenAI):
         timeout: float | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        ask = partial(super()._generate, messages, stop, run_manager, **kwargs)
+        ask = partial(super()._generate, messages, stop, run_manager, extra_headers=headers(), **kwargs)
         return self._server.call(lambda limits: ask(timeout=limits), timeout=timeout)
 
     def _stream(
@@ -43,7 +44,7 @@ class RemoteChatModel(ChatOpenAI):
         timeout: float | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        ask = partial(super()._stream, messages, stop, run_manager, **kwargs)
+        ask = partial(super()._stream, messages, stop, run_manager, extra_headers=headers(), **kwargs)
         return self._server.stream(lambda limits: ask(timeout=limits), is_last=_is_last, timeout=timeout)
 
     # In a thread, through the above: the client's own methods would bypass the breaker.

@@ -24,6 +24,7 @@ import tenacity
 from assistant.engine.remote.breaker import Breaker, Permit, State
 from assistant.errors import EngineBusy, EngineError, EngineFailed, EngineTimeout
 from assistant.settings import Settings
+from assistant.tracing import model_call
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +67,8 @@ class ModelServer:
 
     def call(self, ask: Callable[[openai.Timeout], T], *, timeout: float | None = None) -> T:
         """What ``ask`` returns; it makes one request within the time it is given. Raises `EngineError`."""
-        permit, result = self._attempt(ask, _Deadline(timeout or self.timeout))
+        with model_call(self.model):
+            permit, result = self._attempt(ask, _Deadline(timeout or self.timeout))
         self._record_success(permit)
         return result
 
@@ -79,7 +81,12 @@ class ModelServer:
     ) -> Iterator[T]:
         """The same, piece by piece. Retried only before the first piece; a stream that ends without its last piece has
         broken off. Raises `EngineTimeout` at the first piece after the deadline."""
-        deadline = _Deadline(timeout or self.timeout)
+        with model_call(self.model):
+            yield from self._stream(ask, is_last, _Deadline(timeout or self.timeout))
+
+    def _stream(
+        self, ask: Callable[[openai.Timeout], Iterator[T]], is_last: Callable[[T], bool], deadline: _Deadline
+    ) -> Iterator[T]:
         permit, (first, pieces) = self._attempt(lambda limits: _start(ask(limits)), deadline)
         try:
             with closing(pieces):

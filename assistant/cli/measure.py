@@ -394,6 +394,25 @@ def bench_web(tickets: int, requests: int, workers: int, database_url: str | Non
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
 
 
+@bench.command("capacity")
+@click.option(
+    "--messages", default=20, show_default=True, type=click.IntRange(2, 10_000), help="Messages of each kind."
+)
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 64), help="Threads that process them.")
+@json_option
+def bench_capacity(messages: int, threads: int, as_json: bool) -> None:
+    """Measure what processing a message costs, with and without a photo, and how many cores a load needs.
+
+    Uses the models that the settings name, on a database of its own. Counts processor time, so other work on the
+    machine changes little; of a model server, what it does elsewhere is not counted.
+    """
+    from assistant.lab.bench.capacity import measure
+
+    with progress_bar(quiet=as_json) as progress:
+        report = measure(read_settings(), messages=messages, threads=threads, progress=progress)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
 @bench.command("retrieval")
 @click.option(
     "--passages", default=100_000, show_default=True, type=click.IntRange(100), help="Synthetic passages in the index."

@@ -234,7 +234,7 @@ def _inert(data: bytes, content_type: str) -> Response:
     """Bytes that a browser may show but never run. They are addressed by content, so they may be cached."""
     response = Response(data, mimetype=content_type)
     response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'; sandbox"
     response.headers["Cache-Control"] = "private, max-age=86400, immutable"
     return response
 

@@ -245,16 +245,32 @@ def _squeezed(text: str) -> str:
 _READABLE = {_squeezed(attack.text): attack for attack in ATTACKS}
 
 
+def parts_of(attack: Attack, count: int) -> list[str]:
+    """The attack cut into pieces that are written one after the other."""
+    size = -(-len(attack.text) // count)
+    return [attack.text[start : start + size] for start in range(0, len(attack.text), size)]
+
+
+_IN_PARTS = {attack.name: [_squeezed(part) for part in parts_of(attack, 3)] for attack in ATTACKS}
+
+
 def orders_in(text: str) -> list[Attack]:
-    """The attacks that can be read in a text."""
+    """The attacks that can be read in a text, whole or in parts with something else between them."""
     plain = _squeezed(text)
-    return [attack for squeezed, attack in _READABLE.items() if squeezed in plain]
+    return [
+        attack
+        for squeezed, attack in _READABLE.items()
+        if squeezed in plain or all(part in plain for part in _IN_PARTS[attack.name])
+    ]
 
 
 class Obedient(ScriptedChatModel):
     """Does what any text in its prompt wants: says it alone, with the number of each passage, amid what a passage says,
-    and gives away what it was told. What it reads in a photo is its caption. Without an order it copies a passage."""
+    and gives away what it was told. What it reads in a photo is its caption. Without an order it copies a passage.
 
+    ``terse``: it says an order in a few of these ways, and the next time in others."""
+
+    terse: bool = False
     _obeyed: list[Attack] = PrivateAttr(default_factory=list)
 
     @property
@@ -274,7 +290,8 @@ class Obedient(ScriptedChatModel):
         if "You rewrite" in prompt:
             lines = [f"[{number}] {text.strip()}" for number, text in enumerate(passages, start=1)]
             return "\n".join([*(f"[1] {say}" for one in orders for say in one.says), *lines]), None
-        said = [line for attack in orders for line in _obey(attack, str(messages[0].text), fact)]
+        step, turn = (5, len(self._history)) if self.terse else (1, 0)
+        said = [line for attack in orders for line in _obey(attack, str(messages[0].text), fact)[turn % step :: step]]
         return "\n".join([*said, f"{fact} [1]"]), None
 
 

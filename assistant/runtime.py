@@ -17,7 +17,7 @@ from assistant.engine import Installed, install
 from assistant.knowledge import embedding
 from assistant.mailer import open_mailer
 from assistant.outbound import Fetch, fetcher
-from assistant.ports import Capabilities
+from assistant.ports import Capabilities, Mode
 from assistant.ports.scanner import NoScanner
 from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
@@ -25,8 +25,10 @@ from assistant.retrieval.rerank import Reranking
 from assistant.retrieval.sources.website import USER_AGENT
 from assistant.scanner import Clamd
 from assistant.settings import Settings
-from assistant.skills.taxonomy import load_taxonomy
+from assistant.skills.masking import masked
+from assistant.skills.taxonomy import Taxonomy, load_taxonomy
 from assistant.storage import Storage
+from assistant.text.words import query_words
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def build(
     assert capabilities is not None  # noqa: S101  (given or installed)
     db = open_database(settings)
     taxonomy = load_taxonomy(settings.taxonomy)
+    capabilities = mask_remote(capabilities, settings, taxonomy)
     with db.begin() as session:
         people.sync_teams(session, {team.key: team.name for team in taxonomy.teams})
     embedders = Embedders(capabilities.embedder, capabilities.reopen_embedder, capabilities.second_embedder)
@@ -86,6 +89,15 @@ def build(
     )
     erasure.repeat(db, desk.storage, settings.data_dir)
     return Runtime(settings, desk, installed)
+
+
+def mask_remote(capabilities: Capabilities, settings: Settings, taxonomy: Taxonomy) -> Capabilities:
+    """The capabilities; a model on another machine behind placeholders for personal data, unless the settings say
+    otherwise. Names of products and of the company are never taken for personal data."""
+    if capabilities.mode is not Mode.REMOTE or not settings.remote_mask:
+        return capabilities
+    names = (settings.company, *(name for name, _ in taxonomy.product_names))
+    return masked(capabilities, frozenset(word for name in names for word in query_words(name)).intersection)
 
 
 def preflight(settings: Settings) -> None:

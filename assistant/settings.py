@@ -110,6 +110,14 @@ class Settings(BaseSettings):
     )
     remote_model: str | None = Field(None, description="Model name on the remote server.")
     remote_api_key: SecretStr | None = Field(None, description="Key for the remote server.")
+    remote_mask: bool = Field(
+        True,
+        description="Whether the remote server gets placeholders for the personal data that is recognised in texts. They are replaced again in what it writes.",
+    )
+    remote_photos: bool = Field(
+        True,
+        description="Whether the remote server gets customers' photos, in which nothing is masked. Without them it gets what OCR reads.",
+    )
     engine_queue: int = Field(
         32, ge=1, description="Requests that may wait for the engine; further ones are refused as busy."
     )

@@ -149,8 +149,8 @@ def _read_and_store(desk: Desk, photo: Attachment) -> Evidence:
 
 
 def reader_of(read: PhotoEvidence, capabilities: Capabilities) -> Capabilities:
-    """What produced this reading: everything installed, or what remains while the model fails."""
-    return capabilities if read.whole else capabilities.without_model
+    """What produced this reading: everything installed, or what remains while the model fails or sees no photos."""
+    return capabilities if read.whole and capabilities.sees_photos else capabilities.without_model
 
 
 def to_row(read: PhotoEvidence, sha256: str, reader: Capabilities) -> Evidence:

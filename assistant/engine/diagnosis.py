@@ -36,6 +36,7 @@ def describe(settings: Settings) -> Iterator[Check]:
 def _describe_model(settings: Settings) -> Iterator[Check]:
     if settings.remote_url:
         yield _describe_server(settings)
+        yield _describe_privacy(settings)
         return
     try:
         chosen = choose_model(settings)
@@ -75,6 +76,18 @@ def _describe_server(settings: Settings) -> Check:
         listed = ", ".join(served[:5])
         return Check("model", "warn", f"{where} responds, but lists only: {listed}", "Check ASSISTANT_REMOTE_MODEL.")
     return Check("model", "ok", f"{where} responds")
+
+
+def _describe_privacy(settings: Settings) -> Check:
+    """What of customers' data the server gets."""
+    texts = "texts with recognised personal data masked" if settings.remote_mask else "texts as they are"
+    photos = "photos as they are" if settings.remote_photos else "no photos"
+    detail = f"the model server gets {texts}, {photos}"
+    return (
+        Check("privacy", "ok", detail)
+        if settings.remote_mask
+        else Check("privacy", "warn", detail, "Set ASSISTANT_REMOTE_MASK, or trust the server.")
+    )
 
 
 def _describe_files(chosen: Checkpoint, settings: Settings) -> Iterator[Check]:

@@ -130,9 +130,13 @@ def _remote(settings: Settings, without_model: Capabilities) -> Installed:
         without_model,
         mode=Mode.REMOTE,
         model=settings.remote_model,
-        revision=f"remote:{settings.remote_model}+{without_model.revision}",
+        # A photo that is withheld is read by OCR alone.
+        revision=f"remote:{settings.remote_model}+{without_model.revision}"
+        if settings.remote_photos
+        else without_model.revision,
         chat_model=chat_model,
         decisions=RemoteDecisions(chat_model),
+        sees_photos=settings.remote_photos,
     )
     return Installed(capabilities, server.close, trouble=server.trouble, model_state=lambda: server.breaker.state.value)
 

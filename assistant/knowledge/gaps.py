@@ -44,6 +44,7 @@ from assistant.models import (
 )
 from assistant.ports import UNRELATED, Embedder, HandoffReason, Scale, WorkPriority
 from assistant.retrieval.embedders import reader_of
+from assistant.retrieval.fulltext import in_use
 from assistant.retrieval.scales import usual_scale
 from assistant.skills import language, personal_data
 from assistant.text.clusters import beginning, shorten
@@ -210,7 +211,7 @@ def _new_questions(session: Session) -> list[_Question]:
         (GapKind.NOT_FOUND, _not_found(session)),
     ):
         for message, subject in rows:
-            text = _question_text(message, subject)
+            text = _question_text(session, message, subject)
             if text and kind is GapKind.NOT_HELPFUL:
                 text = " ".join([text, *_missing_in_answers(session, message)])
             if text and message.id not in found:
@@ -223,17 +224,22 @@ def _missing_in_answers(session: Session, question: Message) -> list[str]:
     later = select(Message).where(Message.conversation_id == question.conversation_id, Message.id > question.id)
     answers = takewhile(lambda one: one.author is not Author.CUSTOMER, session.scalars(later.order_by(Message.id)))
     missing = [one.feedback for one in answers if one.helpful is False and one.feedback]
-    return [f"({personal_data.mask(beginning(text, _MOST_CHARS))})" for text in missing]
+    return [f"({_masked(session, text)})" for text in missing]
 
 
-def _question_text(message: Message, subject: str) -> str:
+def _masked(session: Session, text: str) -> str:
+    """Cut, and without personal data. What articles say is none."""
+    return personal_data.mask(beginning(text, _MOST_CHARS), usual=lambda words: in_use(session, sorted(words)))
+
+
+def _question_text(session: Session, message: Message, subject: str) -> str:
     """Masked and cut; short messages with their subject. "" for courtesies and calls for a person."""
     text = message.new_text
     if language.courtesy(text) is not None or language.wants_person(text):
         return ""
     if len(text.split()) < 6 and subject and subject not in text:
         text = f"{subject}. {text}"
-    return personal_data.mask(beginning(" ".join(text.split()), _MOST_CHARS))
+    return _masked(session, " ".join(text.split()))
 
 
 def _select_new() -> Select[Message, str]:

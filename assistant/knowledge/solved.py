@@ -132,11 +132,12 @@ def _answer_of(session: Session, ticket: Ticket) -> SolvedAnswer | None:
     question = f"{ticket.subject}\n{asked.new_text}" if ticket.subject not in asked.new_text else asked.new_text
     spoken, sure = detect(asked.new_text)
     names = _names(session, ticket, answered)
-    others = [] if spoken in _NOUNS_WITH_CAPITALS else _unknown_names(session, question, answered.text, ticket.product)
+    usual = _usual_words(session, ticket.product)
+    others = [] if spoken in _NOUNS_WITH_CAPITALS else _unknown_names(usual, question, answered.text)
     return SolvedAnswer(
         ticket_id=ticket.id,
-        question=personal_data.mask(question.strip(), names=names, exactly=others),
-        answer=personal_data.mask(answered.text, names=names, exactly=others),
+        question=personal_data.mask(question.strip(), names=names, exactly=others, usual=usual),
+        answer=personal_data.mask(answered.text, names=names, exactly=others, usual=usual),
         product=ticket.product,
         language=spoken if sure > SURE else "en",
     )
@@ -149,14 +150,19 @@ def _names(session: Session, ticket: Ticket, answered: Message) -> list[str]:
     return [name for name in names if name]
 
 
-def _unknown_names(session: Session, question: str, answer: str, product: str | None) -> list[str]:
+def _usual_words(session: Session, product: str | None) -> personal_data.Usual:
+    """Words that articles have, and the product's name: an article needs them."""
+    of_product = query_words(product or "")
+    return lambda words: in_use(session, sorted(words)).union(of_product)
+
+
+def _unknown_names(usual: personal_data.Usual, question: str, answer: str) -> list[str]:
     """Capitalised words that occur in no article: mostly names, and none that an article needs."""
     suspects = {
         suspect: query_words(suspect) for text in (question, answer) for suspect in personal_data.capitalised(text)
     }
-    asked = {word for parts in suspects.values() for word in parts}
-    usual = in_use(session, sorted(asked)).union(query_words(product or ""))
-    return [suspect for suspect, parts in suspects.items() if usual.isdisjoint(parts)]
+    known = usual({word for parts in suspects.values() for word in parts})
+    return [suspect for suspect, parts in suspects.items() if set(known).isdisjoint(parts)]
 
 
 def _get(session: Session, agent: AgentPrincipal, public_id: str) -> SolvedAnswer:

@@ -57,6 +57,8 @@ class Capabilities:
     sight: Sight | None = None
     # Whether its decisions about a ticket's text count; a model that only knows photos would add noise.
     triages: bool = True
+    # Whether the model is given photos. One on another machine may be given what OCR reads alone.
+    sees_photos: bool = True
 
     @property
     def without_model(self) -> Capabilities:
@@ -70,6 +72,7 @@ class Capabilities:
             decisions=None,
             sight=None,
             triages=True,
+            sees_photos=True,
         )
 
     @property

@@ -288,7 +288,8 @@ class AnswerSkill(Runnable[AnswerRequest, Answer]):
             evidence=request.evidence,
             question=f"{request.subject}\n{question}".strip(),
         )
-        photos = [image_block(photo) for photo in request.photos[-_PHOTOS_TO_MODEL:]]
+        shown = request.photos[-_PHOTOS_TO_MODEL:] if self.capabilities.sees_photos else ()
+        photos = [image_block(photo) for photo in shown]
         system = prompts.render("answer_system.j2", company=self.company, tone=self.tone, language=spoken)
         return [SystemMessage(system), HumanMessage(content=[{"type": "text", "text": text}, *photos])]
 

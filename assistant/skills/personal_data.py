@@ -1,21 +1,28 @@
-"""Finding and masking personal data in free text: by patterns, check digits and telephone rules.
+"""Finding and masking personal data in free text: by patterns, check digits, telephone rules and a small model.
 
 E-mail addresses, telephone, card and account numbers, social security numbers and IP addresses are found by their form.
-Names and postal addresses are found only where the text announces them ("My name is …", "Dear …", a street with a
-number); other names have to be given (``names``). `capitalised` lists what could be a name, and the vocabulary of the
-knowledge base helps to rule words out. So a person still reads a text before it is published.
+Names and postal addresses are found where the text announces them ("My name is …", "Dear …", a street with a number),
+and where `text.people` recognises them; other names can be given (``names``). Not all are found: `capitalised` lists
+what else could be a name, the vocabulary of the knowledge base helps to rule words out (``usual``), and a person still
+reads a text before it is published.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
 from stdnum import luhn
 from stdnum.iso7064 import mod_97_10
+
+from assistant.text import people
+from assistant.text.words import query_words
+
+# Of the given words, those that are no names whatever they look like.
+Usual = Callable[[Collection[str]], Collection[str]]
 
 
 class Kind(StrEnum):
@@ -50,12 +57,14 @@ _IP = re.compile(
     r"|(?<![\w:])(?:[0-9a-f]{1,4}:){1,6}(?::[0-9a-f]{1,4}){1,6}(?![\w:])",
     re.IGNORECASE,
 )
+# After a greeting and a comma a sentence begins, and in German any noun has a capital ("Sehr geehrter Kundendienst",
+# "ich bin Kunde"): names there are left to `people`.
 _ANNOUNCED = re.compile(
     r"(?:\b(?:my|his|her|their|full|the|customer(?:'s)?)\s+name\s+is|\bname\s*[:=]|\bmein\s+name\s+ist|"
-    r"\bich\s+(?:bin|hei(?:ß|ss)e)|\bje\s+m'appelle|\bme\s+llamo|\bmi\s+chiamo|\bthis\s+is|\bi\s+am|\bi'm|"
-    r"\b(?:dear|hi|hello|hey|hallo|lieber?|sehr\s+geehrter?|guten\s+tag|bonjour|hola|ciao|cher|chère|thanks|thank\s+you|danke),?|"
+    r"\bich\s+hei(?:ß|ss)e|\bje\s+m'appelle|\bme\s+llamo|\bmi\s+chiamo|\bthis\s+is|\bi\s+am|\bi'm|"
+    r"\b(?:dear|hi|hello|hey|hallo|guten\s+tag|bonjour|hola|ciao|cher|chère|thanks|thank\s+you|danke)|"
     r"\b(?:(?:kind|best|warm)\s+)?(?:regards|wishes)[,.]?|\bsincerely[,.]?|\byours[,.]?|\bcheers[,.]?|"
-    r"\bgr(?:ü|ue)(?:ß|ss)e?n?[,.]?|"
+    r"\bgr(?:ü|ue)(?:ß|ss)en?[,.]?|"
     r"\bcordialement[,.]?|\bsaludos[,.]?)"
     rf"\s+(?:(?:mr|mrs|ms|miss|dr|prof|sir|herrn?|frau)\.?\s+)*(?P<name>{_NAMES})",
     re.IGNORECASE,
@@ -98,10 +107,20 @@ _REGIONS = ("US", "GB", "DE", "FR")
 _FEWEST_DIGITS = 7
 
 
-def find(text: str, *, names: Iterable[str] = (), exactly: Iterable[str] = ()) -> list[Span]:
+def no_usual(_words: Collection[str]) -> Collection[str]:
+    return ()
+
+
+def find(text: str, *, names: Iterable[str] = (), exactly: Iterable[str] = (), usual: Usual = no_usual) -> list[Span]:
     """Personal data in reading order, without overlaps. ``names``: people known to be mentioned, by full name or parts
-    of it, in any case; ``exactly``: names to be found only as spelled."""
-    spans = sorted((*_candidates(text, names), *_occurrences(text, exactly)), key=lambda span: (span.start, -span.end))
+    of it, in any case; ``exactly``: names to be found only as spelled; ``usual``: the words, folded, of which no name
+    that only looks like one consists."""
+    formed = [*_candidates(text, names), *_occurrences(text, exactly)]
+    candidates = [*formed, *_apart(_recognised(text, usual), formed)]
+    # Whoever is named in one place is so in the others.
+    named = {text[span.start : span.end] for span in candidates if span.kind is Kind.NAME}
+    candidates += _occurrences(text, {name for name in named if " " in name})
+    spans = sorted(candidates, key=lambda span: (span.start, -span.end))
     merged: list[Span] = []
     for span in spans:
         if not merged or span.start >= merged[-1].end:
@@ -138,10 +157,10 @@ def _could_be_name(word: str) -> bool:
     return bool(plain) and not is_sign and not any(map(str.isdigit, word)) and plain.lower() not in _USUAL
 
 
-def mask(text: str, *, names: Iterable[str] = (), exactly: Iterable[str] = ()) -> str:
+def mask(text: str, *, names: Iterable[str] = (), exactly: Iterable[str] = (), usual: Usual = no_usual) -> str:
     """The text with everything that `find` finds replaced by its kind in brackets."""
     parts, position = [], 0
-    for span in find(text, names=names, exactly=exactly):
+    for span in find(text, names=names, exactly=exactly, usual=usual):
         parts += [text[position : span.start], f"[{span.kind.value}]"]
         position = span.end
     return "".join([*parts, text[position:]])
@@ -164,13 +183,36 @@ def _matches(pattern: re.Pattern[str], text: str, kind: Kind) -> Iterator[Span]:
 
 
 def _names_after_cues(text: str) -> Iterator[Span]:
+    if text.isupper():  # a capital says nothing there
+        return
     for pattern in (_ANNOUNCED, _TITLED):
         for match in pattern.finditer(text):
             words = match["name"].split()
-            count = next((n for n, word in enumerate(words) if word.strip(".,").lower() in _NO_NAMES), len(words))
+            plain = (re.split("['’]", word.strip(".,"))[0].lower() for word in words)
+            count = next((number for number, word in enumerate(plain) if word in _NO_NAMES), len(words))
             if count:
                 start = match.start("name")
                 yield Span(start, start + match["name"].index(words[count - 1]) + len(words[count - 1]), Kind.NAME)
+
+
+def _recognised(text: str, usual: Usual) -> Iterator[Span]:
+    """What looks like a name or an address, except names that consist of usual words alone."""
+    found = people.spot(text)
+    words = [query_words(text[one.start : one.end]) if one.kind == people.NAME else [] for one in found]
+    asked = {word for some in words for word in some}
+    known = set(usual(asked)) if asked else set()
+    for one, some in zip(found, words, strict=True):
+        if not some or not known.issuperset(some):
+            yield Span(one.start, one.end, Kind.NAME if one.kind == people.NAME else Kind.ADDRESS)
+
+
+def _apart(recognised: Iterable[Span], formed: Sequence[Span]) -> Iterator[Span]:
+    """Without those that run into what has a form of its own. A house number beside a postcode may look like a
+    telephone's: that is the address's."""
+    taken = [span for span in formed if span.kind not in (Kind.NAME, Kind.ADDRESS, Kind.PHONE)]
+    for span in recognised:
+        if not any(span.start < other.end and other.start < span.end for other in taken):
+            yield span
 
 
 def _known_people(text: str, names: Iterable[str]) -> Iterator[Span]:

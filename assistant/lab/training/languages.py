@@ -45,13 +45,18 @@ _TO_LATIN = dict(
 
 
 def everyday() -> dict[str, list[Words]]:
+    """The words of `everyday_texts`, by language."""
+    spotted = {language: [tuple(spot_words(text)) for text in texts] for language, texts in everyday_texts().items()}
+    return {language: [words for words in texts if words] for language, texts in spotted.items()}
+
+
+def everyday_texts() -> dict[str, list[str]]:
     """What customers say most: our own words in the languages of the catalogue, and the catalogue itself."""
     written: dict[str, str] = json.loads(Path(__file__).with_name("everyday.json").read_text(encoding="utf-8"))
     found = {}
     for language, texts in written.items():
         said = [text if isinstance(text, str) else text["other"] for text in wording.catalogue(language).values()]
-        spotted = (tuple(spot_words(text)) for text in [*texts.split("|"), *said])
-        found[language] = [words for words in spotted if words]
+        found[language] = [*texts.split("|"), *said]
     return found
 
 

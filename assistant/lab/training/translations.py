@@ -66,7 +66,7 @@ def _translations(archive: Path) -> Iterator[tuple[str, str]]:
                 yield from _catalogue(match[1], data)
         elif match := _HASHED.search(name) or _COMPONENT.search(name) or _INTENTS.search(name):
             if not match[1].startswith(_OTHERS):
-                yield from ((match[1], text) for text in _leaves(json.loads(data)))
+                yield from ((match[1], text) for text in leaves(json.loads(data)))
         elif _KAZAKH.search(name):
             quoted = re.findall(r'"((?:[^"\\\n]|\\.){0,400})"', data.decode())
             yield from (("kk", text) for text in quoted if re.search("[^\x00-\x7f]", text))
@@ -107,11 +107,11 @@ def _names(archive: Path) -> Iterator[tuple[str, str]]:
         yield from ((language, name) for name in named if re.search("[^\x00-\x7f]", name))
 
 
-def _leaves(value: Any) -> Iterator[str]:
+def leaves(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         value = value.values()
     if isinstance(value, str):
         yield value
     elif value is not None and not isinstance(value, int | float):
         for one in value:
-            yield from _leaves(one)
+            yield from leaves(one)

@@ -38,10 +38,13 @@ from assistant.db import (
     version_problem,
 )
 from assistant.desk import erasure, files
+from assistant.desk.retention import Retention
+from assistant.desk.taxonomies import Taxonomies
 from assistant.errors import AssistantError, Conflict, Gone, Invalid, NotReady
 from assistant.faults import advice, passing_fault
 from assistant.progress import Progress, no_progress
 from assistant.settings import Settings
+from assistant.skills.taxonomy import load_taxonomy
 from assistant.storage import Storage, sync_folder
 
 _MANIFEST, _DATABASE, _ERASURES, _SECRET = "manifest.json", "assistant.db", erasure.LIST, "secret.key"
@@ -327,13 +330,16 @@ def _is_empty(database: Database) -> bool:
 
 
 def _bring_up_to_date(archive: zipfile.ZipFile, settings: Settings, folder: Path) -> tuple[str, ...]:
-    """Upgrade the database, and erase whoever was erased: before it is in use, and before their files are there."""
+    """Upgrade the database, and erase again what was erased: before it is in use, and before the files are there."""
     if _ERASURES in archive.namelist():
         erasure.add_to_list(settings.data_dir, archive.read(_ERASURES).decode())
     url = _url(folder / _DATABASE)
     migrate(url)
     with closing(Database(url)) as database:
-        receipt = erasure.repeat(database, Storage.open(str(folder / "none")), settings.data_dir)
+        storage = Storage.open(str(folder / "none"))
+        receipt = erasure.repeat(database, storage, settings.data_dir)
+        taxonomy = Taxonomies(database, load_taxonomy(settings.taxonomy)).current()
+        Retention(database, storage, settings.data_dir, taxonomy).repeat(now=utcnow())
     return receipt.customers if receipt is not None else ()
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from assistant.db import Database, migrate, utcnow
 from assistant.desk import erasure, people
 from assistant.desk.desk import Desk
+from assistant.desk.retention import Retention
 from assistant.desk.taxonomies import Taxonomies
 from assistant.engine import Installed, install
 from assistant.knowledge import embedding
@@ -88,6 +89,7 @@ def build(
         fetch=fetch or fetcher(user_agent=USER_AGENT, private=settings.kb_private_addresses),
     )
     erasure.repeat(db, desk.storage, settings.data_dir)
+    Retention(db, desk.storage, settings.data_dir, desk.taxonomy).repeat(now=now())
     return Runtime(settings, desk, installed)
 
 

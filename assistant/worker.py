@@ -35,6 +35,7 @@ from assistant.desk import (
     notifications,
     proofs,
     queue,
+    retention,
     rollup,
     sending,
     sessions,
@@ -84,6 +85,7 @@ HANDLERS: dict[str, Handler] = {
     automations.BY_TIME: lambda desk, _payload: automations.run_by_time(desk),
     likeness.HASH: lambda desk, _payload: likeness.hash_job(desk),
     rollup.ROLL_UP: lambda desk, _payload: rollup.roll_up_job(desk),
+    retention.RETAIN: lambda desk, _payload: retention.retain_job(desk),
     learning.LEARN: lambda desk, _payload: log.info("triage.learned", **learning.learn(desk)),
     sources.SYNC: lambda desk, payload: sources.sync_job(desk, payload["source_id"]),
     embedding.EMBED: lambda desk, _payload: embedding.embed_job(desk),
@@ -264,6 +266,7 @@ class Workers:
                     proofs.sweep(self._desk.db, now=now)
                     feed.sweep(self._desk.db, now=now)
                     indexing.sweep_vectors(self._desk.db)
+                    retention.request(self._desk.db, now=now)
             except Exception as error:
                 _log_trouble("worker.maintenance_failed", error)
 

@@ -134,7 +134,7 @@ def _noting(database: Database) -> Iterator[None]:
     with database.begin() as session:
         audit.record_command(
             session,
-            user=_operator(),
+            user=operator(),
             action=" ".join(["command", *command.command_path.split()[1:]]),
             subject=command.meta.get(_SUBJECT, " ".join(arguments)),
             fields=[name for name in command.params if _is_given_option(command, name)],
@@ -150,7 +150,7 @@ def _is_given_option(command: click.Context, name: str) -> bool:
     return is_option and command.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
-def _operator() -> str:
+def operator() -> str:
     """The user of the machine who gives the command."""
     try:
         return getpass.getuser()

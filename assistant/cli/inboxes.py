@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from assistant.cli.common import json_option, migrated, read_settings
+from assistant.cli.common import json_option, migrated, operator, read_settings
 
 if TYPE_CHECKING:
+    from assistant.db import Database
+    from assistant.desk.retention import Due
     from assistant.models import Inbox
     from assistant.settings import Settings
 
@@ -49,6 +51,16 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
                 "--never-say",
                 multiple=True,
                 help="A word or phrase that the assistant never says: 'full refund'. Repeat for several.",
+            ),
+            click.option(
+                "--keep-files-days",
+                type=int,
+                help="For how many days files of conversations that are over are kept (default: for good).",
+            ),
+            click.option(
+                "--keep-conversations-days",
+                type=int,
+                help="For how many days conversations that are over are kept (default: for good).",
             ),
             click.option("--tone", help="How answers sound that a model writes, e.g. 'Short, no jargon.'"),
             click.option("--prechat", help="Form before the first message, as JSON; see README.md."),
@@ -166,6 +178,73 @@ def archive_inbox(key: str, restore: bool) -> None:
         else:
             archive(inbox)
     click.echo(f"The inbox {key!r} is {'served again' if restore else 'archived'}.")
+
+
+@inboxes.command("retention")
+@click.argument("key", required=False)
+@click.option("--keep-files-days", type=int, help="See what would go by this rule, in place of the inbox's own.")
+@click.option("--keep-conversations-days", type=int, help="See what would go by this rule, in place of its own.")
+@click.option("--apply", is_flag=True, help="Remove what is due now; a worker does so each day.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def retention(key: str | None, apply: bool, yes: bool, as_json: bool, **other: int | None) -> None:
+    """Show what the retention rules of the inbox KEY, or of all inboxes, would remove now.
+
+    Nothing is removed unless an inbox says for how long files or conversations are kept: see `assistant inboxes set`.
+    """
+    from assistant.db import utcnow
+    from assistant.desk.inboxes import all_inboxes, find, read_settings, settings_of
+    from assistant.desk.retention import due, rules_of
+
+    changes = {name: days for name, days in other.items() if days is not None}
+    if apply and (key is not None or changes):
+        raise click.UsageError("--apply removes what is due by the rules of all inboxes, as they are set.")
+    with migrated() as database:
+        with database.read() as session:
+            chosen = [find(session, key, archived=True)] if key is not None else all_inboxes(session)
+            tried = [(one, read_settings(settings_of(one).model_dump(mode="json") | changes)) for one in chosen]
+            found = [due(session, rule, now=utcnow()) for one, own in tried for rule in rules_of(one, own)]
+        if as_json:
+            click.echo(json.dumps([_due_json(one) for one in found], indent=2))
+        else:
+            click.echo("\n".join(map(_due_line, found)) or "No inbox has a retention rule: everything is kept.")
+        if apply and any(one.conversations for one in found):
+            if not yes:
+                click.confirm("Remove this for good?", abort=True, err=True)
+            _apply_rules(database)
+
+
+def _apply_rules(database: Database) -> None:
+    from assistant.db import utcnow
+    from assistant.desk.retention import Retention
+    from assistant.desk.taxonomies import Taxonomies
+    from assistant.skills.taxonomy import load_taxonomy
+    from assistant.storage import Storage
+
+    settings = read_settings()
+    taxonomy = Taxonomies(database, load_taxonomy(settings.taxonomy)).current()
+    keeper = Retention(database, Storage.open(settings.attachments_url), settings.data_dir, taxonomy)
+    while keeper.run(now=utcnow(), user=operator()):
+        pass
+    click.echo("Removed. The audit log has the receipt.", err=True)
+
+
+def _due_json(found: Due) -> dict[str, Any]:
+    return {
+        "inbox": found.rule.inbox,
+        "kind": found.rule.kind.value,
+        "days": found.rule.days,
+        "conversations": found.conversations,
+        "files": found.files,
+        "oldest": found.oldest.isoformat() if found.oldest is not None else None,
+    }
+
+
+def _due_line(found: Due) -> str:
+    rule, since = found.rule, f", the oldest untouched since {found.oldest:%F}" if found.oldest is not None else ""
+    what = f"{found.conversations} conversations with {found.files} files"
+    what = what if rule.kind.value == "conversations" else f"{found.files} files of {found.conversations} conversations"
+    return f"{rule.inbox:<20} {rule.kind.value:<14} kept for {rule.days} days: {what} would go{since}"
 
 
 def _change(

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from assistant.desk import feed, queue, usage
 from assistant.desk.desk import Desk
-from assistant.desk.events import MessageUpdated
+from assistant.desk.events import FilesChanged
 from assistant.desk.subscribers import SCAN_AGAIN
 from assistant.errors import AssistantError, Gone, Invalid, NotReady, TooLarge, Unsupported
 from assistant.media.files import StoredFile, Upload, safe_filename
@@ -39,6 +39,10 @@ FILE = (
     *("width", "height", "condition", "risk"),
 )
 LOST = (FileCondition.MISSING, FileCondition.DAMAGED)
+_WITHHELD = {
+    FileCondition.INFECTED: "contains malware and is not handed out",
+    FileCondition.REMOVED: "was removed: its inbox keeps files for some time only",
+}
 
 
 @dataclass(frozen=True)
@@ -202,10 +206,10 @@ def _scan_later(session: Session, message_id: int, *, tries: int = 0, run_at: da
 def read_file(desk: Desk, attachment: Attachment, *, thumbnail: bool = False) -> bytes:
     """An attachment's bytes. Opens a transaction if what is known of them changes: everybody is told.
 
-    Raises `Gone` if they are missing, damaged or infected."""
+    Raises `Gone` if they are missing, damaged, infected or removed."""
     name = attachment.filename
-    if attachment.condition is FileCondition.INFECTED:
-        raise Gone(f"{name} contains malware and is not handed out.", condition=attachment.condition.value)
+    if attachment.condition in _WITHHELD:
+        raise Gone(f"{name} {_WITHHELD[attachment.condition]}.", condition=attachment.condition.value)
     if thumbnail and attachment.thumbnail_sha256 is not None:
         with suppress(Gone):  # the photo itself will do
             return desk.storage.get(attachment.thumbnail_sha256)
@@ -236,7 +240,7 @@ def record_condition(desk: Desk, attachment: Attachment, condition: FileConditio
         for row in session.scalars(same.where(Attachment.condition != FileCondition.INFECTED)):
             is_back = row.condition in LOST and row.kind is AttachmentKind.PHOTO
             row.condition = condition
-            feed.append(session, row.message.conversation_id, MessageUpdated(row.message))
+            feed.append(session, row.message.conversation_id, FilesChanged(row.message))
             if is_back:
                 payload = {"message_id": row.message_id, "tries": 0}
                 queue.enqueue(session, READ_AGAIN, payload, key=f"{READ_AGAIN}:{row.message_id}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -30,6 +30,13 @@ def record_command(session: Session, *, user: str, action: str, subject: str, fi
     """A command was given on the machine itself, by this user of it."""
     entry = AuditEntry(agent=user, action=action, address="command line", subject=subject, fields=sorted(fields))
     session.add(entry)
+
+
+def record_retention(session: Session, inbox: str, removed: Mapping[str, int], *, user: str | None) -> None:
+    """What an inbox's retention rules have removed, by the daily job or at the wish of a ``user`` of the machine."""
+    what = ", ".join(f"{count} {name}" for name, count in sorted(removed.items()))
+    address = "worker" if user is None else "command line"
+    session.add(AuditEntry(agent=user or "retention", action="retention", address=address, subject=f"{inbox}: {what}"))
 
 
 def record_refusal(session: Session, *, email: str, address: str, action: str = "sign_in_refused") -> None:

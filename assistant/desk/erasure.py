@@ -3,7 +3,7 @@
 What derives from a person hangs on their row of ``customers`` by foreign keys that cascade, so both follow one walk
 over the tables (`_walk`). What is kept by content and not by person (files, what was read in photos) goes unless
 somebody else's names it, too. `APART` says of every other table why a person has no part in it: a test fails for a new
-table that is in neither.
+table that is in neither. `delete_rows` does the same from any row on, and `retention` from conversations.
 
 Erasures are listed in a file beside the database, which a restored backup does not take back: `repeat` erases again.
 """
@@ -14,7 +14,7 @@ import json
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -115,12 +115,13 @@ def one_person(session: Session, customer: Customer) -> list[Customer]:
 
 def preview(session: Session, customer: Customer) -> dict[str, int]:
     """How many rows of each table would be erased."""
-    return {table.name: len(of) for table, of in _walk(session, one_person(session, customer)).items() if of}
+    keys = _walk(session, Customer, [one.id for one in one_person(session, customer)])
+    return {table.name: len(of) for table, of in keys.items() if of}
 
 
-def derived_tables() -> list[Table]:
-    """The tables whose rows go with a customer's, parents first."""
-    found = [_table(Customer)]
+def derived_tables(model: Any = Customer) -> list[Table]:
+    """The tables whose rows go with a row of this one, which is the first; parents before children."""
+    found = [_table(model)]
     for table in Base.metadata.sorted_tables:
         if table not in found and any(column.table in found for _, column in _owners(table)):
             found.append(table)
@@ -129,8 +130,7 @@ def derived_tables() -> list[Table]:
 
 def export(session: Session, customer: Customer) -> dict[str, list[dict[str, Any]]]:
     """All rows of a person by table, with every column but secrets. Values are JSON."""
-    persons = one_person(session, customer)
-    keys = _walk(session, persons)
+    keys = _walk(session, Customer, [one.id for one in one_person(session, customer)])
     rows = {table.name: list(_rows(session, table, of)) for table, of in keys.items() if of}
     readings = _readings(session, _digests(session, keys), are_left=False)
     if readings:
@@ -164,8 +164,7 @@ def erase(db: Database, storage: Storage, folder: Path, public_ids: Iterable[str
     with db.begin() as session:
         rows, digests = _erase_rows(session, sorted(persons))
     gone, later = files.remove_unnamed(db, storage, digests)
-    with db.begin() as session:
-        search.forget_erased(session)
+    search.forget_erased(db)
     db.truncate_log()
     return Receipt(tuple(sorted(persons)), utcnow(), rows, gone, later)
 
@@ -183,30 +182,52 @@ def repeat(db: Database, storage: Storage, folder: Path) -> Receipt | None:
 
 
 def add_to_list(folder: Path, listed: str) -> None:
-    """List as erased, too, whoever is in another such list, given by its text."""
-    if new := _ids_in(listed) - _listed(folder):
-        _list(folder, sorted(new))
+    """List as erased, too, whoever and whatever is in another such list, given by its text."""
+    known = set(_text(folder).splitlines())
+    if new := [line for line in listed.splitlines() if line.strip() and line not in known]:
+        _append(folder, new)
 
 
 def _erase_rows(session: Session, public_ids: Sequence[str]) -> tuple[dict[str, int], set[str]]:
-    """Returns how many rows of each table there were, and the digests of files that they named."""
     persons = session.scalars(select(Customer).where(Customer.public_id.in_(public_ids)).with_for_update()).all()
-    keys = _walk(session, persons)
+    rows, digests = delete_customers(session, persons)
+    return {name: count for name, count in sorted(rows.items()) if count}, digests
+
+
+def delete_customers(session: Session, persons: Sequence[Customer]) -> tuple[Counter[str], set[str]]:
+    """As `delete_rows`, with the mail that was sent to their addresses."""
+    addresses = [one.email for one in persons if one.email]
+    mails = _delete(session, Mail, Mail.recipient.in_(addresses), Mail.conversation_id.is_(None))
+    rows, digests = delete_rows(session, Customer, [one.id for one in persons])
+    return rows + Counter(mails=mails), digests
+
+
+def delete_rows(session: Session, model: Any, ids: Sequence[int]) -> tuple[Counter[str], set[str]]:
+    """Delete rows with all that goes with them. Returns how many rows of each table there were, and the digests of
+    files that they named."""
+    keys = _walk(session, model, ids)
     digests = _digests(session, keys)
     rows = Counter({table.name: len(of) for table, of in keys.items()})
     gaps = {id_ for some in _some(_ids(keys, GapQuestion)) for id_ in session.scalars(_gaps_of(some))}
-    addresses = [one.email for one in persons if one.email]
-    rows["mails"] += _delete(session, Mail, Mail.recipient.in_(addresses), Mail.conversation_id.is_(None))
-    _delete(session, Customer, Customer.id.in_([one.id for one in persons]))
+    for some in _some(ids):
+        _delete(session, model, model.id.in_(some))
+    rows += forget_content(session, digests)
+    session.expire_all()
+    for gap in session.scalars(select(Gap).where(Gap.id.in_(gaps))):
+        rows["gaps"] += _forget_question(session, gap)
+    return rows, digests
+
+
+def forget_content(session: Session, digests: Collection[str]) -> Counter[str]:
+    """Delete what was read and measured in these files, unless somebody's attachment still is one of them. Returns how
+    many rows of each table there were."""
+    rows = Counter[str]()
     for some in _some(_readings(session, digests, are_left=True)):
         rows["evidence"] += _delete(session, Evidence, Evidence.id.in_(some))
     is_sent = select(Attachment.id).where(Attachment.sha256 == PhotoHash.sha256).exists()
     for photos in _some(sorted(digests)):
         rows["photo_hashes"] += _delete(session, PhotoHash, PhotoHash.sha256.in_(photos), ~is_sent)
-    session.expire_all()
-    for gap in session.scalars(select(Gap).where(Gap.id.in_(gaps))):
-        rows["gaps"] += _forget_question(session, gap)
-    return {name: count for name, count in sorted(rows.items()) if count}, digests
+    return rows
 
 
 def _gaps_of(questions: Sequence[int]) -> Select[int]:
@@ -229,10 +250,10 @@ def _delete(session: Session, model: Any, *where: ColumnElement[bool]) -> int:
     return int(found.rowcount)  # type: ignore[attr-defined]
 
 
-def _walk(session: Session, persons: Sequence[Customer]) -> _Keys:
-    """Primary keys of all rows that go with these customers."""
-    keys: _Keys = {_table(Customer): [(one.id,) for one in persons]}
-    for table in derived_tables()[1:]:
+def _walk(session: Session, model: Any, ids: Sequence[int]) -> _Keys:
+    """Primary keys of all rows that go with these rows, themselves included."""
+    keys: _Keys = {_table(model): [(id_,) for id_ in ids]}
+    for table in derived_tables(model)[1:]:
         found: dict[tuple[Any, ...], None] = {}
         for column, owner in _owners(table):
             for some in _some([key[0] for key in keys.get(owner.table, ())]):
@@ -272,7 +293,7 @@ def _digests(session: Session, keys: _Keys) -> set[str]:
         for some in _some(_ids(keys, model)):
             rows = session.execute(select(model.sha256, model.thumbnail_sha256).where(model.id.in_(some)))
             found |= {digest for row in rows for digest in row}
-    return {digest for digest in found if digest is not None}
+    return {digest for digest in found if digest}
 
 
 def _readings(session: Session, digests: Iterable[str], *, are_left: bool) -> list[int]:
@@ -287,7 +308,7 @@ def _readings(session: Session, digests: Iterable[str], *, are_left: bool) -> li
 
 
 def _ids(keys: _Keys, model: Any) -> list[int]:
-    return [key[0] for key in keys[_table(model)]]
+    return [key[0] for key in keys.get(_table(model), ())]
 
 
 def _some(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -300,19 +321,48 @@ def _table(model: Any) -> Table:
     return table
 
 
-def _list(folder: Path, public_ids: Sequence[str]) -> None:
+def list_expired(folder: Path, *, conversations: Sequence[str] = (), files_of: Sequence[str] = ()) -> None:
+    """List conversations, by public ids, as gone because their time was over, or all files of them so far."""
+    if conversations or files_of:
+        _list(folder, (), conversations=conversations, files_of=files_of)
+
+
+def expired(folder: Path) -> tuple[set[str], dict[str, datetime]]:
+    """What was listed so: conversations, and when the files of which went last."""
+    conversations, files_of = set[str](), dict[str, datetime]()
+    for line in _lines(_text(folder)):
+        conversations |= set(line.get("conversations", ()))
+        files_of |= dict.fromkeys(line.get("files_of", ()), datetime.fromisoformat(line["at"]))
+    return conversations, files_of
+
+
+def _list(folder: Path, public_ids: Sequence[str], **more: Sequence[str]) -> None:
     """Ids are random and say nothing of anybody."""
+    listed = {"at": utcnow().isoformat(), "customers": list(public_ids)}
+    listed |= {name: list(ids) for name, ids in more.items() if ids}
+    _append(folder, [json.dumps(listed)])
+
+
+def _append(folder: Path, lines: Sequence[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LIST).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"at": utcnow().isoformat(), "customers": list(public_ids)}) + "\n")
+        file.write("".join(f"{line}\n" for line in lines))
         file.flush()
         os.fsync(file.fileno())
 
 
 def _listed(folder: Path) -> set[str]:
+    return _ids_in(_text(folder))
+
+
+def _text(folder: Path) -> str:
     path = folder / LIST
-    return _ids_in(path.read_text(encoding="utf-8")) if path.exists() else set()
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _ids_in(listed: str) -> set[str]:
-    return {public_id for line in listed.splitlines() if line.strip() for public_id in json.loads(line)["customers"]}
+    return {public_id for line in _lines(listed) for public_id in line["customers"]}
+
+
+def _lines(listed: str) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for line in listed.splitlines() if line.strip())

@@ -4,7 +4,7 @@
 |---|---|---|
 | `message.created` | customer | the message |
 | `note.created` | agents | the message |
-| `message.updated` | customer | the message: the assistant gave up on it, or a file of it was lost or scanned |
+| `message.updated` | customer | the message: the assistant gave up on it, or a file was lost, scanned or removed |
 | `message.rated` | agents | `message`: its id; `helpful`: true, false or null; `feedback`: what is missing, or null |
 | `conversation.updated` | customer | the conversation: who answers, and why |
 | `conversation.read` | customer | how far both sides have read: `delivered`, `seen`, `seen_by_agents` |
@@ -111,6 +111,20 @@ class MessageCreated(DeskEvent):
 
 @dataclass(frozen=True)
 class MessageUpdated(DeskEvent):
+    """The assistant gave up on it."""
+
+    kind = EventKind.MESSAGE_UPDATED
+    audience = Audience.CUSTOMER
+    message: Message
+
+    def payload(self) -> dict[str, Any]:
+        return payloads.Message.of(self.message).to_json()
+
+
+@dataclass(frozen=True)
+class FilesChanged(DeskEvent):
+    """A file of it was lost, found, scanned or removed."""
+
     kind = EventKind.MESSAGE_UPDATED
     audience = Audience.CUSTOMER
     message: Message

@@ -18,7 +18,7 @@ from assistant.desk.attachments import READ_AGAIN, read_file
 from assistant.desk.desk import Desk
 from assistant.desk.events import EvidenceRead
 from assistant.errors import Gone
-from assistant.models import Attachment, AttachmentKind, Author, Evidence, EvidenceState, Message
+from assistant.models import Attachment, AttachmentKind, Author, Evidence, EvidenceState, FileCondition, Message
 from assistant.ports import Capabilities, WorkPriority, at_priority
 from assistant.skills.contradictions import Contradiction, contradictions
 from assistant.skills.read_photo import PhotoEvidence, read_photo
@@ -60,10 +60,11 @@ def _is_whole(row: Evidence, revision: str) -> bool:
     return row.revision == revision or row.state is EvidenceState.CORRECTED
 
 
+_IS_PHOTO = (Attachment.kind == AttachmentKind.PHOTO) & (Attachment.condition != FileCondition.REMOVED)
+
+
 def photos_of(session: Session, message_ids: Iterable[int]) -> Sequence[Attachment]:
-    query = select(Attachment).where(
-        Attachment.message_id.in_(list(message_ids)), Attachment.kind == AttachmentKind.PHOTO
-    )
+    query = select(Attachment).where(Attachment.message_id.in_(list(message_ids)), _IS_PHOTO)
     return session.scalars(query.order_by(Attachment.message_id, Attachment.position)).all()
 
 
@@ -72,7 +73,7 @@ def first_photos(session: Session, conversation_ids: Sequence[int]) -> dict[int,
     query = (
         select(Message.conversation_id, Attachment)
         .join(Attachment.message)
-        .where(Message.conversation_id.in_(conversation_ids), Attachment.kind == AttachmentKind.PHOTO)
+        .where(Message.conversation_id.in_(conversation_ids), _IS_PHOTO)
         .order_by(Attachment.id.desc())
     )
     return dict(session.execute(query).all())

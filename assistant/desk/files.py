@@ -95,7 +95,7 @@ def _named(session: Session, digests: Sequence[str]) -> set[str | None]:
 def named(session: Session) -> set[str]:
     """Digests of all files that rows name."""
     found = {sha256 for column in NAMED_IN for sha256 in session.scalars(select(column))}
-    return {sha256 for sha256 in found if sha256 is not None}
+    return {sha256 for sha256 in found if sha256}  # none, or an empty one, has what was removed
 
 
 def lost_files(db: Database, storage: Storage) -> Iterator[str]:
@@ -114,7 +114,7 @@ def _digests_with_names(session: Session) -> set[tuple[str, str]]:
 
     def rows(digest: Named, *parts: Named | ColumnElement[str]) -> Iterator[tuple[str, str]]:
         for sha256, *words in session.execute(select(digest, *parts)):
-            if sha256 is not None:
+            if sha256:
                 yield sha256, " ".join(words)
 
     thumbnail = literal("The small version of attachment")

@@ -12,7 +12,17 @@ from datetime import UTC, tzinfo
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload, object_session
 
@@ -33,6 +43,7 @@ ALL_INBOXES = "all"  # where one may be chosen, says that none is: no inbox has 
 RECOUNT = "recount_deadlines"  # of tickets, once business hours have changed; handled by `tickets`
 BESIDE = ("name", "team", "logo")  # settings of an inbox that are not in `InboxSettings`; a logo can only be taken back
 _MOST_ANSWER = 1_000
+_LONGEST_KEPT = 36_500  # days
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
@@ -109,7 +120,25 @@ class InboxSettings(_Part):
     never_say: Lines = Field(
         (), max_length=200, description="Words and phrases that the assistant never says: `full refund`."
     )
+    keep_files_days: int | None = Field(
+        None,
+        ge=1,
+        le=_LONGEST_KEPT,
+        description="How long files are kept once their conversation is over; else for good.",
+    )
+    # Links in mails lead to a conversation for 14 days.
+    keep_conversations_days: int | None = Field(
+        None, ge=14, le=_LONGEST_KEPT, description="How long conversations that are over are kept; for good if none."
+    )
     tone: str = Field("", max_length=300, description="How answers sound that a model writes, e.g. `Short, no jargon.`")
+
+    @field_validator("keep_conversations_days")
+    @classmethod
+    def _outlasts_files(cls, days: int | None, info: ValidationInfo) -> int | None:
+        files = info.data.get("keep_files_days")
+        if days is not None and files is not None and files > days:
+            raise ValueError(f"files, kept for {files} days, go with their conversation: give it at least as many")
+        return days
 
 
 def find(session: Session, key: str, *, archived: bool = False) -> Inbox:

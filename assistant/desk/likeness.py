@@ -17,7 +17,7 @@ from assistant.desk.attachments import read_file
 from assistant.desk.desk import Desk
 from assistant.errors import Gone
 from assistant.media.likeness import bands_of, distance, hash_of, near
-from assistant.models import Attachment, AttachmentKind, Author, Message, PhotoHash
+from assistant.models import Attachment, AttachmentKind, Author, FileCondition, Message, PhotoHash
 from assistant.ports import WorkPriority
 
 HASH = "hash_photos"  # the job
@@ -52,6 +52,7 @@ def hash_job(desk: Desk) -> None:
     with desk.db.read() as session:
         left = select(Attachment).join(Attachment.message).outerjoin(PhotoHash, PhotoHash.sha256 == Attachment.sha256)
         left = left.where(Attachment.kind == AttachmentKind.PHOTO, Message.author == Author.CUSTOMER)
+        left = left.where(Attachment.condition != FileCondition.REMOVED)
         left = left.where(PhotoHash.id.is_(None)).order_by(Attachment.id.desc()).limit(_AT_ONCE)
         photos = session.scalars(left).all()
     remember(desk, photos)

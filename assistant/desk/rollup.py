@@ -4,12 +4,16 @@ tickets there are.
 Every ticket counts on the day it was opened, in the time zone of the default inbox's business hours, with all that has
 become of it since. So all figures of a report are about the same tickets, and what changes is counted again by counting
 its day again: the days of the tickets that the feed tells of, and those whose outcome was left open.
+
+What is deleted when its time is over has been counted: `keeping` has it counted for good, in rows of their own that are
+never counted again.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from difflib import SequenceMatcher
@@ -172,7 +176,7 @@ def note_waiting(session: Session, *, now: datetime) -> int:
     state = session.scalar(select(ReportState).with_for_update())
     kept = state is not None and (state.counted_at is None or state.counted_at > now - feed.KEEP)
     if state is None or (state.revision, state.zone) != (REVISION, zone) or not kept:
-        session.execute(delete(ReportCount))
+        session.execute(delete(ReportCount).where(~ReportCount.kept))
         session.execute(delete(ReportState))
         days = _every_day(session, zone, now)
         state = ReportState(revision=REVISION, zone=zone, last_event_id=last, waiting=[])
@@ -213,27 +217,66 @@ def count_next(desk: Desk) -> int:
     with desk.db.read() as session:
         state = session.scalars(select(ReportState)).one()
         day = date.fromisoformat(state.waiting[-1]) if state.waiting else None
+        waited = Counter(one for one in state.waiting if one == state.waiting[-1])
         rows = count_day(session, day, state.zone, desk.taxonomy, now=desk.now()) if day is not None else []
     with desk.db.begin() as session:
         state = session.scalars(select(ReportState).with_for_update()).one()
         if day is not None and day.isoformat() in state.waiting:
-            session.execute(delete(ReportCount).where(ReportCount.day == day))
+            session.execute(delete(ReportCount).where(ReportCount.day == day, ~ReportCount.kept))
             if rows:
                 session.execute(insert(ReportCount), rows)
-            state.waiting = [one for one in state.waiting if one != day.isoformat()]
+            state.waiting = sorted((Counter(state.waiting) - waited).elements())
         if not state.waiting:
             state.counted_at = desk.now()
         return len(state.waiting)
 
 
-# One day
+@contextmanager
+def keeping(session: Session, ticket_ids: Collection[int], taxonomy: Taxonomy, *, now: datetime) -> Iterator[None]:
+    """What these tickets count, and at the end of the block no longer do, stays in the reports."""
+    zone, these = zone_of(session), Ticket.id.in_(ticket_ids)
+    before = _count(session, these, zone, taxonomy, now=now).counts
+    yield
+    session.flush()
+    after = _count(session, these, zone, taxonomy, now=now).counts
+    gone = {key: (count - after[key][0], total - after[key][1]) for key, (count, total) in before.items()}
+    gone = {key: lost for key, lost in gone.items() if lost[0] > 0}
+    if gone:
+        _keep(session, gone)
 
-_Of = tuple[int, int | None]  # inbox and team
+
+def _keep(session: Session, gone: dict[_Key, tuple[float, float]]) -> None:
+    """Move counts to the rows that stay; and count the days again, in case that they had not been counted lately."""
+    days = {of[0] for of, _, _ in gone}
+    state = session.scalar(select(ReportState).with_for_update())
+    stored = {
+        (((row.day, row.inbox_id, row.team_id), row.measure, row.key), row.kept): row
+        for row in session.scalars(select(ReportCount).where(ReportCount.day.in_(days)))
+    }
+    for key, (count, total) in gone.items():
+        (day, inbox_id, team_id), measure, name = key
+        if (kept := stored.get((key, True))) is None:
+            of = {"day": day, "inbox_id": inbox_id, "team_id": team_id}
+            kept = ReportCount(**of, measure=measure, key=name, count=0, total=0.0, kept=True)
+            session.add(kept)
+        kept.count, kept.total = kept.count + int(count), kept.total + total
+        if (left := stored.get((key, False))) is not None:
+            left.count, left.total = left.count - int(count), left.total - total
+            if left.count <= 0:
+                session.delete(left)
+    if state is not None:
+        state.waiting = sorted([*state.waiting, *(day.isoformat() for day in days)])
+
+
+# Some tickets
+
+_Of = tuple[date, int, int | None]  # day of opening, inbox and team
+_Key = tuple[_Of, str, str]  # of these; the measure, and its key
 
 
 @dataclass
 class _Tally:
-    counts: dict[tuple[_Of, str, str], list[float]] = field(default_factory=lambda: defaultdict(lambda: [0, 0.0]))
+    counts: dict[_Key, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0, 0.0]))
 
     def add(self, of: _Of, measure: Measure, key: str | None = "", total: float = 0.0) -> None:
         if key is not None:
@@ -246,25 +289,6 @@ def count_day(session: Session, day: date, zone: str, taxonomy: Taxonomy, *, now
     """The rows of `ReportCount` about the tickets that were opened on this day."""
     begin, end = (datetime.combine(one, time.min, ZoneInfo(zone)) for one in (day, day + timedelta(days=1)))
     opened = and_(Ticket.created_at >= begin, Ticket.created_at < end)
-    tally = _Tally()
-    tickets = session.execute(_tickets().where(opened)).all()
-    of = {ticket.id: (ticket.inbox_id, ticket.team_id) for ticket in tickets}
-    said: dict[int, list[Any]] = defaultdict(list)
-    for message in session.execute(_messages().where(opened).order_by(Message.id)):
-        said[message.conversation_id].append(message)
-    for ticket in tickets:
-        _count_ticket(tally, ticket, zone)
-        _count_talk(tally, ticket, said[ticket.conversation_id], now=now)
-    first_by = {ticket.id: _first_agent(said[ticket.conversation_id]) for ticket in tickets}
-    for clock in session.execute(_clocks().where(opened)):
-        _count_clock(tally, of[clock.ticket_id], clock, first_by[clock.ticket_id])
-    for draft in session.execute(_drafts().where(opened)):
-        _count_draft(tally, of[draft.ticket_id], draft)
-    for decision in session.execute(_decisions().where(opened)):
-        _count_decision(tally, of[decision.ticket_id], decision)
-    read = _count_photos(session, tally, opened, of)
-    for ticket in tickets:
-        _count_faults(tally, ticket, [*_told(ticket, said[ticket.conversation_id]), *read[ticket.id]], taxonomy)
     return [
         {
             "day": day,
@@ -275,8 +299,39 @@ def count_day(session: Session, day: date, zone: str, taxonomy: Taxonomy, *, now
             "count": count,
             "total": total,
         }
-        for ((inbox_id, team_id), measure, key), (count, total) in tally.counts.items()
+        for ((day, inbox_id, team_id), measure, key), (count, total) in _count(
+            session, opened, zone, taxonomy, now=now
+        ).counts.items()
     ]
+
+
+def _count(session: Session, opened: ColumnElement[bool], zone: str, taxonomy: Taxonomy, *, now: datetime) -> _Tally:
+    """All that is counted of the tickets of which this holds."""
+    tally = _Tally()
+    tickets = session.execute(_tickets().where(opened)).all()
+    of = {ticket.id: _of(ticket, zone) for ticket in tickets}
+    said: dict[int, list[Any]] = defaultdict(list)
+    for message in session.execute(_messages().where(opened).order_by(Message.id)):
+        said[message.conversation_id].append(message)
+    for ticket in tickets:
+        _count_ticket(tally, of[ticket.id], ticket, zone)
+        _count_talk(tally, of[ticket.id], ticket, said[ticket.conversation_id], now=now)
+    first_by = {ticket.id: _first_agent(said[ticket.conversation_id]) for ticket in tickets}
+    for clock in session.execute(_clocks().where(opened)):
+        _count_clock(tally, of[clock.ticket_id], clock, first_by[clock.ticket_id])
+    for draft in session.execute(_drafts().where(opened)):
+        _count_draft(tally, of[draft.ticket_id], draft)
+    for decision in session.execute(_decisions().where(opened)):
+        _count_decision(tally, of[decision.ticket_id], decision)
+    read = _count_photos(session, tally, opened, of)
+    for ticket in tickets:
+        told = [*_told(ticket, said[ticket.conversation_id]), *read[ticket.id]]
+        _count_faults(tally, of[ticket.id], ticket, told, taxonomy)
+    return tally
+
+
+def _of(ticket: Any, zone: str) -> _Of:
+    return day_of(ticket.created_at, zone), ticket.inbox_id, ticket.team_id
 
 
 def _tickets() -> Any:
@@ -345,8 +400,8 @@ def _decisions() -> Any:
     )
 
 
-def _count_ticket(tally: _Tally, ticket: Any, zone: str) -> None:
-    of, shown = (ticket.inbox_id, ticket.team_id), ticket.created_at.astimezone(ZoneInfo(zone))
+def _count_ticket(tally: _Tally, of: _Of, ticket: Any, zone: str) -> None:
+    shown = ticket.created_at.astimezone(ZoneInfo(zone))
     tally.add(of, Measure.OPENED)
     tally.add(of, Measure.HOUR, f"{shown.weekday()}-{shown.hour}")
     tally.add(of, Measure.CHANNEL, ticket.channel)
@@ -373,17 +428,15 @@ def _told(ticket: Any, said: Sequence[Any]) -> Iterator[str]:
     yield from (own_words(message.text) for message in said if message.text)
 
 
-def _count_faults(tally: _Tally, ticket: Any, texts: Sequence[str], taxonomy: Taxonomy) -> None:
+def _count_faults(tally: _Tally, of: _Of, ticket: Any, texts: Sequence[str], taxonomy: Taxonomy) -> None:
     if ticket.product in (None, NO_PRODUCT):
         return
-    of = (ticket.inbox_id, ticket.team_id)
     for code in taxonomy.codes_in(texts):
         tally.add(of, Measure.FAULT, f"{ticket.product}|code|{code}")
     tally.add(of, Measure.FAULT, f"{ticket.product}|category|{ticket.category}" if ticket.category else None)
 
 
-def _count_talk(tally: _Tally, ticket: Any, said: Sequence[Any], *, now: datetime) -> None:
-    of = (ticket.inbox_id, ticket.team_id)
+def _count_talk(tally: _Tally, of: _Of, ticket: Any, said: Sequence[Any], *, now: datetime) -> None:
     for message in said:
         tally.add(of, Measure.REPLIES, message.agent if message.author is Author.AGENT else None)
         for code in _codes(message):

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.orm import Session
 
+from assistant.db import Database
 from assistant.desk.events import (
     DeskEvent,
     EvidenceCorrected,
@@ -49,6 +50,9 @@ _LONGEST = 60  # characters of a word
 _MOST = 12  # words of a query
 _PREFIX_FROM = 2  # characters: what is being typed
 _AT_ONCE, _MORE = 500, 8  # tickets with the words that are looked at first, and how many times as many next
+_PAGES = 500  # of 4 KB, that are merged at once
+_CHANGES = text("SELECT total_changes()")
+_MERGED = 2  # fewer changes than that: as FTS5 documents it, there was nothing left to merge
 # Letters, digits and marks: what both databases take for parts of words.
 _WORD = regex.compile(r"[\p{L}\p{N}\p{M}]+")
 _INDEX = table("fts_tickets", column("rowid"), column("ticket_id"), column("words"))
@@ -82,10 +86,15 @@ def index_requests_of(session: Session, customer: Customer) -> None:
         index(session, ticket)
 
 
-def forget_erased(session: Session) -> None:
-    """Let go of the words of tickets that are gone: FTS5 keeps them until the parts that they are in are merged."""
-    if not _is_postgresql(session):
-        session.execute(text("INSERT INTO fts_tickets (fts_tickets) VALUES ('optimize')"))
+def forget_erased(db: Database) -> None:
+    """Let go of the words of tickets that are gone: FTS5 keeps them until the parts that they are in are merged. That
+    is done some pages at a time, because nobody else can write meanwhile."""
+    while db.is_sqlite:
+        with db.begin() as session:
+            before = session.execute(_CHANGES).scalar_one()
+            session.execute(text("INSERT INTO fts_tickets (fts_tickets, rank) VALUES ('merge', :n)"), {"n": -_PAGES})
+            if session.execute(_CHANGES).scalar_one() - before < _MERGED:
+                return
 
 
 def kept_words(session: Session) -> Iterator[Sequence[tuple[int, str]]]:

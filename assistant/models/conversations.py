@@ -50,6 +50,7 @@ class FileCondition(StrEnum):
     INFECTED = "infected"  # never handed out
     MISSING = "missing"  # no longer in storage
     DAMAGED = "damaged"  # in storage, but not as it was written
+    REMOVED = "removed"  # deleted when its time was over, by the inbox's retention rules
 
 
 class EvidenceState(StrEnum):
@@ -163,7 +164,8 @@ class Message(Base):
 
 
 class Attachment(Base):
-    """A file on a message. ``sha256`` is the digest of the stored (not the sent) bytes, and their key in storage."""
+    """A file on a message. ``sha256`` is the digest of the stored (not the sent) bytes, and their key in storage; empty
+    once they were removed."""
 
     __tablename__ = "attachments"
 
@@ -185,6 +187,7 @@ class Attachment(Base):
     )
     risk: Mapped[str | None] = mapped_column(Text)  # what opening it might do: `media.kinds.Risk`
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    removed_at: Mapped[datetime | None]
 
 
 class UploadCount(Base):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Index, Text
+from sqlalchemy import Index, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from assistant.db import Base
@@ -14,7 +14,8 @@ from assistant.models.columns import JSONType, reference
 
 class ReportCount(Base):
     """Of the tickets opened on one day, in one inbox and for one team: how many there are of ``key``, by a ``measure``
-    of `desk.rollup`, and the ``total`` of what was measured. No customer can be told from it."""
+    of `desk.rollup`, and the ``total`` of what was measured. No customer can be told from it. ``kept``: counted for
+    good, of what is gone by now."""
 
     __tablename__ = "report_counts"
     __table_args__ = (Index("ix_report_counts_measure_day", "measure", "day"),)
@@ -27,6 +28,7 @@ class ReportCount(Base):
     key: Mapped[str] = mapped_column(Text)
     count: Mapped[int]
     total: Mapped[float] = mapped_column(default=0.0)
+    kept: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class ReportState(Base):

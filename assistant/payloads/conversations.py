@@ -96,6 +96,7 @@ class Attachment(Payload):
     width: int | None
     height: int | None
     condition: FileCondition = Field(description="Unless it is `ready` or `unscanned`, the bytes cannot be had.")
+    removed_at: datetime | None = Field(description="When it was removed by the inbox's retention rules; else null.")
     risk: str | None = Field(description="What opening the file might do, e.g. `program` or `macros`; null if nothing.")
 
     @classmethod
@@ -109,6 +110,7 @@ class Attachment(Payload):
             width=attachment.width,
             height=attachment.height,
             condition=attachment.condition,
+            removed_at=attachment.removed_at,
             risk=attachment.risk,
         )
 

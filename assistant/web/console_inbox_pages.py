@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from flask import request, url_for
 
-from assistant.desk import inboxes
+from assistant.desk import inboxes, retention
 from assistant.desk.inboxes import InboxSettings
+from assistant.desk.retention import Due, Kind
 from assistant.models import DEFAULT_INBOX, Inbox
 from assistant.text.storable import storable
 from assistant.web import console_inboxes, embedding
@@ -89,8 +90,10 @@ def inbox(inbox_key: str) -> Reply:
 
     def done() -> Reply:
         with desk().db.begin() as session:
-            _configure(session, inboxes.find(session, inbox_key, archived=True))
-        return said(f"The inbox {inbox_key} is changed.", "inbox_list")
+            row = inboxes.find(session, inbox_key, archived=True)
+            _configure(session, row)
+            going = [retention.due(session, rule, now=desk().now()) for rule in retention.rules_of(row)]
+        return said(" ".join([f"The inbox {inbox_key} is changed.", *_said_of(going)]), "inbox_list")
 
     key = row.key if row.key != DEFAULT_INBOX else None
     return form(
@@ -103,6 +106,13 @@ def inbox(inbox_key: str) -> Reply:
         code=embedding.snippet(f"{desk().settings.base_url}/widget/", inbox=key),
         actions=[To(name, url_for(f"console.admin.{view}", inbox_key=inbox_key)) for view, name in views],
     )
+
+
+def _said_of(going: Sequence[Due]) -> Iterator[str]:
+    conversations = sum(one.conversations for one in going if one.rule.kind is Kind.CONVERSATIONS)
+    photos = sum(one.files for one in going if one.rule.kind is Kind.FILES)
+    if conversations or photos:
+        yield f"By its rules, {conversations} conversations and {photos} files of others will be removed within a day."
 
 
 def _inbox_fields(name: str, team: str, own: InboxSettings, *, has_logo: bool = False) -> Sequence[Field]:
@@ -127,6 +137,14 @@ def _inbox_fields(name: str, team: str, own: InboxSettings, *, has_logo: bool = 
         Field(
             "questions", "Before the first message: questions", shown["questions"], "lines",
             hint="One a line: key | question | choice | choice. A star after the key makes it required.",
+        ),
+        Field(
+            "keep_files_days", "Keep files for (days)", shown["keep_files_days"], "number",
+            hint="Of conversations that are over, with what was read in them. Empty: for good.",
+        ),
+        Field(
+            "keep_conversations_days", "Keep conversations for (days)", shown["keep_conversations_days"], "number",
+            hint="That are over, from the last message on; their customers with the last one. Empty: for good.",
         ),
     )  # fmt: skip
 

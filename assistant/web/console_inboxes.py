@@ -14,6 +14,7 @@ DAYS = {
     "mon": "Monday", "tue": "Tuesday", "wed": "Wednesday", "thu": "Thursday", "fri": "Friday", "sat": "Saturday",
     "sun": "Sunday",
 }  # fmt: skip
+KEPT = ("keep_files_days", "keep_conversations_days")
 ASKS = (("no", "Not asked"), ("optional", "Asked"), ("required", "Required"))
 
 
@@ -34,6 +35,7 @@ def written(settings: InboxSettings) -> dict[str, str]:
         "ask_name": settings.prechat.name,
         "ask_email": settings.prechat.email,
         "questions": _questions_written(settings.prechat.questions),
+        **{name: str(getattr(settings, name) or "") for name in KEPT},
     }
 
 
@@ -57,7 +59,14 @@ def read(form: Mapping[str, str]) -> dict[str, Any]:
             "email": form.get("ask_email") or "no",
             "questions": questions,
         },
+        **{name: _days_read(name, form.get(name, "")) for name in KEPT},
     }
+
+
+def _days_read(name: str, text: str) -> int | None:
+    if text.strip() and not text.strip().isdecimal():
+        raise Invalid("Write a number of days, or nothing to keep everything.", field=name)
+    return int(text) if text.strip() else None
 
 
 def _questions_written(questions: Sequence[Question]) -> str:

@@ -43,6 +43,7 @@ LOST = {
     FileCondition.MISSING.value: "is no longer in storage. Ask for it again.",
     FileCondition.DAMAGED.value: "is damaged in storage. Ask for it again.",
     FileCondition.INFECTED.value: "contains malware and cannot be downloaded.",
+    FileCondition.REMOVED.value: "was removed, as the retention rules of its inbox say.",
 }
 RISK = {
     Risk.PROGRAM.value: "Careful: a program. Do not open it.",

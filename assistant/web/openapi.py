@@ -32,7 +32,7 @@ _PROBLEMS = {
     404: "It does not exist, or you may not see it.",
     405: "This path does not support the method; `Allow` lists those it supports.",
     409: "It is no longer in the state this requires, or the Idempotency-Key was used for a different request.",
-    410: "The file existed, but is lost or withdrawn; `condition` says which.",
+    410: "The file existed, but is lost, withdrawn or removed; `condition` says which.",
     413: "A file or the whole request is too large.",
     415: "The content type or image format is not supported.",
     422: "A value is invalid; `field` names it.",

@@ -5,16 +5,32 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select, text
 
-from assistant.desk import conversations, feed, inboxes, state
+from assistant import worker
+from assistant.db import utcnow
+from assistant.desk import conversations, feed, inboxes, rollup, search, state
 from assistant.desk.access import CustomerPrincipal
 from assistant.desk.conversations import Posted
-from assistant.models import Customer, Message
+from assistant.desk.retention import Retention
+from assistant.desk.rollup import Measure
+from assistant.models import (
+    Attachment,
+    Conversation,
+    Customer,
+    Evidence,
+    FileCondition,
+    Message,
+    ReportCount,
+    Ticket,
+    TicketStatus,
+)
 from assistant.runtime import Runtime
-from tests.factories import make_conversation
+from tests.factories import make_conversation, make_ticket, make_upload
+from tests.fakes import FakeOCR, fake_capabilities
 
 pytestmark = pytest.mark.postgres
 
@@ -52,3 +68,24 @@ def test_a_message_sent_into_two_conversations_at_once_is_stored_once(
     assert sorted(one.repeated for one in posted) == [False, True]
     with desk.db.read() as session:
         assert session.scalar(select(func.count()).select_from(Message).where(Message.client_id == "m-1")) == 1
+
+
+def test_what_has_been_kept_long_enough_goes(make_runtime: Callable[..., Runtime], postgres_url: str) -> None:
+    ocr = FakeOCR("BrewMaster 300", "ZX81QQ")
+    desk = make_runtime(database_url=postgres_url, capabilities=fake_capabilities(ocr=ocr)).desk
+    tickets = [make_ticket(desk, text, uploads=[make_upload(f"{text}.jpg")]) for text in ("one", "two")]
+    worker.run_until_idle(desk)
+    with desk.db.begin() as session:
+        for ticket, days in zip(tickets, (40, 10), strict=True):
+            state.change_ticket(session, session.get_one(Ticket, ticket.id), status=TicketStatus.SOLVED)
+            session.get_one(Conversation, ticket.conversation_id).updated_at = utcnow() - timedelta(days=days)
+        inboxes.change(inboxes.default(session), {"keep_files_days": 5, "keep_conversations_days": 30})
+    rollup.roll_up(desk)
+    assert Retention(desk.db, desk.storage, desk.settings.data_dir, desk.taxonomy).run(now=utcnow()) is False
+    with desk.db.read() as session:
+        assert session.scalars(select(Ticket.subject)).all() == ["two"]
+        assert [one.condition for one in session.scalars(select(Attachment))] == [FileCondition.REMOVED]
+        assert session.scalars(select(Evidence)).all() == []
+        assert session.scalars(select(Ticket.id).where(search.has(session, "ZX81QQ"))).all() == []
+        opened = select(func.sum(ReportCount.count)).where(ReportCount.measure == Measure.OPENED)
+        assert session.scalar(opened) == 2

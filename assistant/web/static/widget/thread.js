@@ -10,7 +10,8 @@ const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png", "image/webp", "image/gif"]
 const MARGIN = 12; // pixels kept free above a message at the upper edge
 const NEAR = 48; // pixels from the end that still count as the end
 const UNSENT = Infinity;
-const LOST = ["missing", "damaged", "infected"];
+// What is said of a file that cannot be opened any more.
+const LOST = { missing: "file_lost", damaged: "file_lost", infected: "file_infected", removed: "file_removed" };
 
 export class Thread {
   #log;
@@ -389,7 +390,7 @@ export class Thread {
     if (!attachments.length) return null;
     const holder = make("div.photos");
     for (const attachment of attachments) {
-      const isLost = LOST.includes(attachment.condition);
+      const isLost = attachment.condition in LOST;
       if (isLost) holder.append(lostFile(attachment));
       else holder.append(attachment.kind === "photo" ? this.#thumbnail(attachment) : this.#download(attachment));
     }
@@ -451,7 +452,7 @@ function byline(message, name, portrait = null) {
 
 /** A file that cannot be opened any more, and why. */
 function lostFile({ filename, condition }) {
-  const text = t(condition === "infected" ? "file_infected" : "file_lost", { name: filename });
+  const text = t(LOST[condition], { name: filename });
   return make("p.rejected", {}, icon("warn"), make("span", {}, text));
 }
 

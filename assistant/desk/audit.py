@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -24,6 +25,13 @@ def record(
     """Names of ``fields`` alone are kept: values may be secrets, or customers'."""
     email = session.get_one(Agent, agent.agent_id).email
     session.add(AuditEntry(agent=email, action=action, address=address, subject=subject, fields=sorted(fields)))
+
+
+def is_recorded(session: Session, agent: AgentPrincipal, action: str, *, subject: str, since: datetime) -> bool:
+    """Whether the agent has done the same since then."""
+    email = select(Agent.email).where(Agent.id == agent.agent_id).scalar_subquery()
+    same = select(AuditEntry.id).where(AuditEntry.at >= since, AuditEntry.agent == email, AuditEntry.action == action)
+    return session.scalar(same.where(AuditEntry.subject == subject).limit(1)) is not None
 
 
 def record_command(session: Session, *, user: str, action: str, subject: str, fields: Sequence[str] = ()) -> None:

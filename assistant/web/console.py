@@ -177,6 +177,7 @@ def set_away() -> Reply:
 
 @blueprint.post("/sign-out")
 def sign_out() -> Reply:
+    """Sign out."""
     auth.sign_out()
     return redirect(url_for("console.sign_in"))
 
@@ -184,6 +185,7 @@ def sign_out() -> Reply:
 @blueprint.route("/password", methods=["GET", "POST"])
 @limits.limiter.limit("10 per minute", key_func=lambda: current_user.get_id() or limits.address(), methods=["POST"])
 def password() -> Reply:
+    """Choose another password."""
     if request.method == "GET":
         return render_template("console/password.html", error=None)
     try:
@@ -240,6 +242,7 @@ def _chosen_picture() -> Upload:
 
 @blueprint.get("/attachments/<public_id:attachment_id>")
 def attachment(attachment_id: str) -> Response:
+    """Look at a photo or file as it was sent."""
     with desk().db.read() as session:
         found = access.access_attachment(session, auth.agent(), attachment_id)
     return attachment_response(desk(), found, thumbnail=request.args.get("thumbnail") == "1")

@@ -81,12 +81,13 @@ def edit(written_id: str) -> Reply:
 
 @blueprint.post("/write/<public_id:written_id>/publish")
 def publish(written_id: str) -> Reply:
-    """Save what is typed, and serve it."""
+    """Publish an article. What is typed is saved before."""
     return _save(written_id, is_published=True)
 
 
 @blueprint.post("/write/<public_id:written_id>/withdraw")
 def withdraw(written_id: str) -> Reply:
+    """Withdraw an article."""
     with desk().db.begin() as session:
         writing.withdraw(session, auth.agent(), writing.find(session, written_id))
         sources.request_written(session)
@@ -96,6 +97,7 @@ def withdraw(written_id: str) -> Reply:
 
 @blueprint.post("/write/<public_id:written_id>/remove")
 def remove(written_id: str) -> Reply:
+    """Remove an article."""
     with desk().db.begin() as session:
         writing.remove(session, auth.agent(), writing.find(session, written_id))
     flash("The draft is removed.")

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from flask import Response, g, request, url_for
+from flask import Response, current_app, g, request, url_for
 
 from assistant.desk import audit
 from assistant.models import AuditEntry
@@ -22,11 +22,14 @@ _KINDS = {
     "Signing in and out": "sign",
     "Settings": "admin.",
     "Customers": "customers.",
+    "Photos and files": "attachment",
+    "Retention": "retention",
     "Command line": "command",
 }
 _ABOUT = (
-    "Who signed in, changed settings, or exported, erased or merged customers, here or by the command line. Entries "
-    "are added and never changed; they hold names of fields, not what was typed."
+    "Who signed in, changed settings, exported, erased or merged customers, or looked at a photo or file as it was "
+    "sent (told once a day), here or by the command line. Entries are added and never changed; they hold names of "
+    "fields, not what was typed."
 )
 _COLUMNS = ("What", "Who", "On what", "Fields", "From", "When")
 
@@ -34,17 +37,21 @@ _COLUMNS = ("What", "Who", "On what", "Fields", "From", "When")
 def note(response: Response) -> None:
     """Put the request into the log, if it was done and somebody may have to answer for it."""
     endpoint, agent = request.endpoint or "", g.get("agent")
-    if agent is None or response.status_code >= 400 or not console_roles.is_noted(endpoint, request.method):
+    if agent is None or response.status_code >= 400:
         return
+    action = endpoint.removeprefix("console.")
+    subject = " ".join(str(value) for value in (request.view_args or {}).values())
+    if console_roles.is_looking(endpoint, request.args):
+        today = desk().now().replace(hour=0, minute=0, second=0, microsecond=0)
+        with desk().db.read() as session:
+            if audit.is_recorded(session, agent, action, subject=subject, since=today):
+                return
+    elif not console_roles.is_noted(endpoint, request.method):
+        return
+    fields = [name for name, value in request.form.items() if value and name != "csrf_token"]
     with desk().db.begin() as session:
-        audit.record(
-            session,
-            agent,
-            endpoint.removeprefix("console."),
-            address=request.remote_addr or "unknown",
-            subject=" ".join(str(value) for value in (request.view_args or {}).values()),
-            fields=[name for name, value in request.form.items() if value and name != "csrf_token"],
-        )
+        address = request.remote_addr or "unknown"
+        audit.record(session, agent, action, address=address, subject=subject, fields=fields)
 
 
 @blueprint.get("/audit")
@@ -74,17 +81,29 @@ def audit_log() -> Reply:
     )
 
 
+def _said(action: str) -> str:
+    """An action in words: of a view, the first sentence of its docstring; of a command, its name."""
+    view = current_app.view_functions.get(f"console.{action}")
+    if view is not None and view.__doc__:
+        return view.__doc__.partition("\n")[0].partition(". ")[0].rstrip(".")
+    if action.startswith("command "):
+        return action.replace("command", "assistant", 1)
+    return action if "." in action else action.replace("_", " ").capitalize()
+
+
 def _row(entry: AuditEntry, what: str) -> Row:
     texts = (entry.agent, entry.subject, ", ".join(entry.fields), entry.address)
     url = url_for("console.admin.audit_log", who=entry.agent, what=what)
-    return Row(entry.action, [*map(Cell, texts), Cell(at=entry.at.isoformat())], url=url)
+    return Row(_said(entry.action), [*map(Cell, texts), Cell(at=entry.at.isoformat())], url=url)
 
 
 def _csv(found: Sequence[AuditEntry]) -> Response:
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(("At", "Who", "What", "On what", "Fields", "From"))
+    writer.writerow(("At", "Who", "What", "Action", "On what", "Fields", "From"))
     for one in found:
-        writer.writerow((one.at.isoformat(), one.agent, one.action, one.subject, " ".join(one.fields), one.address))
+        fields = " ".join(one.fields)
+        said = _said(one.action)
+        writer.writerow((one.at.isoformat(), one.agent, said, one.action, one.subject, fields, one.address))
     headers = {"Content-Disposition": "attachment; filename=audit.csv"}
     return Response("\ufeff" + out.getvalue(), mimetype="text/csv", headers=headers)

@@ -60,7 +60,7 @@ def remove_note(customer_id: str, note_id: str) -> Reply:
 
 @blueprint.route("/<public_id:customer_id>/merge", methods=["GET", "POST"])
 def merge(customer_id: str) -> Reply:
-    """Asks who the other is, then says what merging them means, then does it."""
+    """Merge two customers. Asks who the other is, then says what merging them means, then does it."""
     agent, who = auth.agent(), storable(request.values.get("who", "")).strip()
     try:
         with desk().db.begin() if request.method == "POST" else desk().db.read() as session:
@@ -83,6 +83,7 @@ def merge(customer_id: str) -> Reply:
 
 @blueprint.post("/<public_id:customer_id>/undo-merge")
 def undo_merge(customer_id: str) -> Reply:
+    """Undo a merge of customers."""
     with desk().db.begin() as session:
         one = _found(session, customer_id)
         into = customers.undo_merge(session, auth.agent(), one)
@@ -92,7 +93,7 @@ def undo_merge(customer_id: str) -> Reply:
 
 @blueprint.get("/<public_id:customer_id>/export")
 def export(customer_id: str) -> Response:
-    """Everything that is known of them, as a ZIP file."""
+    """Export a customer. Everything that is known of them, as a ZIP file."""
     with desk().db.read() as session:
         one = _found(session, customer_id)
     file = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the response)
@@ -103,7 +104,7 @@ def export(customer_id: str) -> Response:
 
 @blueprint.route("/<public_id:customer_id>/erase", methods=["GET", "POST"])
 def erase(customer_id: str) -> Reply:
-    """Says what would be gone for good, then erases it and shows the receipt."""
+    """Erase a customer. Says what would be gone for good, then erases it and shows the receipt."""
     with desk().db.read() as session:
         one = _found(session, customer_id)
         persons = erasure.one_person(session, one)

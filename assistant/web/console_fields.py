@@ -53,6 +53,8 @@ def _row(field: CustomField) -> Row:
 
 @blueprint.route("/fields/add", methods=["GET", "POST"])
 def add_field() -> Reply:
+    """Add a ticket field."""
+
     def fields() -> Sequence[Field]:
         return (
             Field("name", "Name", required=True),
@@ -72,6 +74,7 @@ def add_field() -> Reply:
 
 @blueprint.route("/fields/<field_key>", methods=["GET", "POST"])
 def field(field_key: str) -> Reply:
+    """Change a ticket field."""
     with desk().db.read() as session:
         row = custom_fields.find(session, field_key)
     text = "Archive…" if row.archived_at is None else "Use again…"
@@ -98,7 +101,7 @@ def field(field_key: str) -> Reply:
 
 @blueprint.route("/fields/<field_key>/archive", methods=["GET", "POST"])
 def archive_field(field_key: str) -> Reply:
-    """Archive it, or use it again."""
+    """Archive a ticket field, or use it again."""
     with desk().db.read() as session:
         row = custom_fields.find(session, field_key)
     name, is_over = row.name, row.archived_at is not None

@@ -48,6 +48,7 @@ def _row(inbox: Inbox) -> Row:
 
 @blueprint.route("/guardrails/<inbox_key>", methods=["GET", "POST"])
 def guardrails_of(inbox_key: str) -> Reply:
+    """Change an inbox's guardrails."""
     with desk().db.read() as session:
         inbox = inboxes.find(session, inbox_key)
 

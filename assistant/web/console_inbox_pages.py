@@ -65,6 +65,8 @@ def _inbox_row(inbox: Inbox) -> Row:
 
 @blueprint.route("/inboxes/add", methods=["GET", "POST"])
 def add_inbox() -> Reply:
+    """Add an inbox."""
+
     def fields() -> Sequence[Field]:
         key = Field("key", "Key", required=True, hint="Pages name it by this: small letters, digits and hyphens.")
         return key, *_inbox_fields("", "", InboxSettings())
@@ -79,6 +81,7 @@ def add_inbox() -> Reply:
 
 @blueprint.route("/inboxes/<inbox_key>", methods=["GET", "POST"])
 def inbox(inbox_key: str) -> Reply:
+    """Change an inbox."""
     with desk().db.read() as session:
         row = inboxes.find(session, inbox_key, archived=True)
         team = row.team.key if row.team is not None else ""
@@ -164,17 +167,20 @@ def _configure(session: Any, row: Inbox) -> None:
 
 @blueprint.route("/inboxes/<inbox_key>/archive", methods=["GET", "POST"])
 def archive_inbox(inbox_key: str) -> Reply:
+    """Archive an inbox."""
     about = "Its widget is served no longer. Its conversations stay, and are answered."
     return _about_inbox(inbox_key, "Archive {name}?", about, "Archive", inboxes.archive, is_dangerous=True)
 
 
 @blueprint.route("/inboxes/<inbox_key>/restore", methods=["GET", "POST"])
 def restore_inbox(inbox_key: str) -> Reply:
+    """Restore an inbox."""
     return _about_inbox(inbox_key, "Restore {name}?", "Its widget is served again.", "Restore", inboxes.restore)
 
 
 @blueprint.route("/inboxes/<inbox_key>/withdraw-secret", methods=["GET", "POST"])
 def withdraw_secret(inbox_key: str) -> Reply:
+    """Withdraw an inbox's previous secret."""
     about = "Identities signed with the previous secret are refused from now on."
     done = inboxes.withdraw_previous_secret
     return _about_inbox(
@@ -184,6 +190,8 @@ def withdraw_secret(inbox_key: str) -> Reply:
 
 @blueprint.route("/inboxes/<inbox_key>/secret", methods=["GET", "POST"])
 def renew_secret(inbox_key: str) -> Reply:
+    """Make a new secret for an inbox."""
+
     def show(row: Inbox) -> Reply:
         about = "Keep it on your server: whoever has it can pose as any customer. It is not shown again."
         secret, back = inboxes.renew_secret(row, desk().settings), url_for("console.admin.inbox", inbox_key=inbox_key)

@@ -64,6 +64,8 @@ def _row(key: APIKey, only: Sequence[str]) -> Row:
 
 @blueprint.route("/keys/add", methods=["GET", "POST"])
 def add_key() -> Reply:
+    """Add an API key."""
+
     def fields() -> Sequence[Field]:
         scopes = [(scope.value, f"{text} ({scope.value})") for scope, text in SCOPES.items()]
         return (
@@ -84,7 +86,7 @@ def add_key() -> Reply:
 
 @blueprint.route("/keys/<public_id:key_id>", methods=["GET", "POST"])
 def key(key_id: str) -> Reply:
-    """What limits a key."""
+    """Change what an API key is good for."""
     with desk().db.read() as session:
         row = api_keys.find(session, key_id)
     known = _limit_fields(row)
@@ -125,6 +127,7 @@ def _limits() -> Limits:
 
 @blueprint.route("/keys/<public_id:key_id>/rotate", methods=["GET", "POST"])
 def rotate_key(key_id: str) -> Reply:
+    """Replace an API key."""
     with desk().db.read() as session:
         name = api_keys.find(session, key_id).name
 
@@ -145,6 +148,7 @@ def rotate_key(key_id: str) -> Reply:
 
 @blueprint.route("/keys/<public_id:key_id>/revoke", methods=["GET", "POST"])
 def revoke_key(key_id: str) -> Reply:
+    """Revoke an API key."""
     with desk().db.read() as session:
         name = api_keys.find(session, key_id).name
 

@@ -70,6 +70,8 @@ def source_rows() -> Reply:
 
 @blueprint.post("/sources/website")
 def add_website() -> Reply:
+    """Add a website to the articles."""
+
     def add() -> str:
         with desk().db.begin() as session:
             every = request.form.get("every", type=int, default=0)
@@ -82,6 +84,8 @@ def add_website() -> Reply:
 
 @blueprint.post("/sources/files")
 def add_files() -> Reply:
+    """Add files to the articles."""
+
     def add() -> str:
         chosen = [file for file in request.files.getlist("files") if file.filename]
         sent = [Upload(file.filename or "", file.mimetype, file.read()) for file in chosen]
@@ -93,6 +97,8 @@ def add_files() -> Reply:
 
 @blueprint.post("/sources/solved")
 def add_solved() -> Reply:
+    """Make articles of solved tickets."""
+
     def add() -> str:
         with desk().db.begin() as session:
             sources.request_solved(session)
@@ -103,6 +109,8 @@ def add_solved() -> Reply:
 
 @blueprint.post("/sources/<public_id:source_id>/sync")
 def sync_source(source_id: str) -> Reply:
+    """Import a source of articles."""
+
     def sync() -> str:
         with desk().db.begin() as session:
             source = sources.get_source(session, source_id)
@@ -114,6 +122,8 @@ def sync_source(source_id: str) -> Reply:
 
 @blueprint.post("/sources/<public_id:source_id>/interval")
 def set_interval(source_id: str) -> Reply:
+    """Change how often a source is imported."""
+
     def change() -> str:
         minutes = request.form.get("every", type=int)
         if minutes is None:
@@ -128,6 +138,8 @@ def set_interval(source_id: str) -> Reply:
 
 @blueprint.post("/sources/<public_id:source_id>/files/remove")
 def remove_file(source_id: str) -> Reply:
+    """Remove a file of a source."""
+
     def remove() -> str:
         with desk().db.begin() as session:
             source = sources.get_source(session, source_id)
@@ -139,6 +151,8 @@ def remove_file(source_id: str) -> Reply:
 
 @blueprint.post("/sources/<public_id:source_id>/remove")
 def remove_source(source_id: str) -> Reply:
+    """Remove a source of articles."""
+
     def remove() -> str:
         with desk().db.begin() as session:
             source = sources.get_source(session, source_id)

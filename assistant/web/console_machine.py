@@ -63,6 +63,8 @@ def _figures(figures: payloads.Figures, decisions: int) -> str:
 
 @blueprint.route("/heads/<field>/roll-back", methods=["GET", "POST"])
 def roll_back(field: str) -> Reply:
+    """Take a learned head back."""
+
     def done() -> Reply:
         with desk().db.begin() as session:
             before = learning.roll_back(session, field)
@@ -76,6 +78,8 @@ def roll_back(field: str) -> Reply:
 
 @blueprint.route("/heads/<field>/promote", methods=["GET", "POST"])
 def promote(field: str) -> Reply:
+    """Serve a learned head."""
+
     def done() -> Reply:
         with desk().db.begin() as session:
             head = learning.promote(session, field)
@@ -120,6 +124,8 @@ def _told(check: Check) -> str:
 
 @blueprint.route("/system/retry", methods=["GET", "POST"])
 def retry_jobs() -> Reply:
+    """Try failed jobs again."""
+
     def done() -> Reply:
         return said(f"Queued {queue.retry_dead(desk().db)} jobs again.", "system")
 

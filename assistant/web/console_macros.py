@@ -41,7 +41,7 @@ def page() -> Reply:
 
 @blueprint.post("")
 def save() -> Reply:
-    """Add the macro of the form; with an ``id``, change that one."""
+    """Save a macro. Adds that of the form; with an ``id``, changes that one."""
     form, agent = request.form, auth.agent()
     try:
         with desk().db.begin() as session:
@@ -53,6 +53,7 @@ def save() -> Reply:
 
 @blueprint.post("/<public_id:macro_id>/remove")
 def remove(macro_id: str) -> Reply:
+    """Remove a macro."""
     try:
         with desk().db.begin() as session:
             macros.remove(session, auth.agent(), macro_id)

@@ -47,6 +47,8 @@ def mail_settings() -> Reply:
 
 @blueprint.route("/mail/test", methods=["GET", "POST"])
 def try_mail() -> Reply:
+    """Send a mail to try."""
+
     def fields() -> Sequence[Field]:
         with desk().db.read() as session:
             own = people.find_agent(session, auth.agent().public_id).email

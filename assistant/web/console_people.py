@@ -82,6 +82,8 @@ def _agent_row(agent: Agent) -> Row:
 
 @blueprint.route("/agents/invite", methods=["GET", "POST"])
 def invite() -> Reply:
+    """Invite an agent."""
+
     def fields() -> Sequence[Field]:
         email = Field("email", "E-mail address", kind="email", required=True, hint="They sign in with it.")
         return email, *_agent_fields(None)
@@ -96,6 +98,7 @@ def invite() -> Reply:
 
 @blueprint.route("/agents/<public_id:agent_id>", methods=["GET", "POST"])
 def agent(agent_id: str) -> Reply:
+    """Change an agent."""
     with desk().db.read() as session:
         row = people.colleague(session, agent_id)
         known = _agent_fields(row)
@@ -145,6 +148,7 @@ def _agent_changes() -> AgentChanges:
 
 @blueprint.route("/agents/<public_id:agent_id>/reset", methods=["GET", "POST"])
 def reset_agent(agent_id: str) -> Reply:
+    """Reset an agent's password."""
     return _about_agent(
         agent_id,
         "Reset the password of {name}?",
@@ -156,6 +160,8 @@ def reset_agent(agent_id: str) -> Reply:
 
 @blueprint.route("/agents/<public_id:agent_id>/second-factor", methods=["GET", "POST"])
 def reset_second_factor(agent_id: str) -> Reply:
+    """Take an agent's second factor away."""
+
     def done(session: Any, row: Agent) -> Reply:
         second_factor.reset(session, row)
         end_streams(row.id)
@@ -174,6 +180,7 @@ def reset_second_factor(agent_id: str) -> Reply:
 
 @blueprint.route("/agents/<public_id:agent_id>/reactivate", methods=["GET", "POST"])
 def reactivate_agent(agent_id: str) -> Reply:
+    """Reactivate an agent."""
     return _about_agent(
         agent_id,
         "Reactivate {name}?",
@@ -185,6 +192,8 @@ def reactivate_agent(agent_id: str) -> Reply:
 
 @blueprint.route("/agents/<public_id:agent_id>/deactivate", methods=["GET", "POST"])
 def deactivate_agent(agent_id: str) -> Reply:
+    """Deactivate an agent."""
+
     def done(session: Any, row: Agent) -> Reply:
         left = people.deactivate_agent(session, row)
         end_streams(row.id)
@@ -257,7 +266,7 @@ def teams() -> Reply:
 
 @blueprint.route("/teams/<team_key>", methods=["GET", "POST"])
 def team(team_key: str) -> Reply:
-    """How a team's waiting tickets find their agents, and how many each is given at once."""
+    """Change how a team's waiting tickets find their agents, and how many each is given at once."""
     with desk().db.read() as session:
         row = people.find_team(session, team_key)
         agents = [one for one in people.active_agents(session) if one.team_id == row.id]

@@ -6,7 +6,7 @@ Endpoints that are named nowhere here may be read by everybody, and changed by w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from flask import g
@@ -28,6 +28,8 @@ _NOTED_READING = (
     "console.sign_in_oidc_done",
     "console.customers.export",
 )
+# Noted once a day of an agent and what they look at, unless only its small version was shown.
+_NOTED_LOOKING = ("console.attachment",)
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,11 @@ def is_noted(endpoint: str, method: str) -> bool:
         return True
     powers = [beginning for rule in _RULES for beginning in rule.endpoints]
     return method not in _READING and endpoint.startswith((*powers, *_NOTED))
+
+
+def is_looking(endpoint: str, query: Mapping[str, str]) -> bool:
+    """Whether somebody looks at a customer's photo or file as it was sent. Nothing is masked in those."""
+    return endpoint in _NOTED_LOOKING and query.get("thumbnail") != "1"
 
 
 def _refusal(agent: AgentPrincipal, endpoint: str, method: str) -> str | None:

@@ -70,6 +70,8 @@ def _policy_row(policy: SLAPolicy) -> Row:
 
 @blueprint.route("/deadlines/add", methods=["GET", "POST"])
 def add_policy() -> Reply:
+    """Add an SLA policy."""
+
     def fields() -> Sequence[Field]:
         return Field("name", "Name", required=True), *_policy_fields(None)
 
@@ -78,6 +80,7 @@ def add_policy() -> Reply:
 
 @blueprint.route("/deadlines/<public_id:policy_id>", methods=["GET", "POST"])
 def policy(policy_id: str) -> Reply:
+    """Change an SLA policy."""
     with desk().db.read() as session:
         row = deadlines.find(session, policy_id)
     name, remove = row.name, To("Remove…", url_for("console.admin.remove_policy", policy_id=policy_id))
@@ -115,6 +118,7 @@ def _put(name: str) -> Reply:
 
 @blueprint.route("/deadlines/<public_id:policy_id>/remove", methods=["GET", "POST"])
 def remove_policy(policy_id: str) -> Reply:
+    """Remove an SLA policy."""
     with desk().db.read() as session:
         name = deadlines.find(session, policy_id).name
 
@@ -179,6 +183,8 @@ def _automation_row(automation: Automation, names: Mapping[str, str]) -> Row:
 
 @blueprint.route("/automations/add", methods=["GET", "POST"])
 def add_automation() -> Reply:
+    """Add an automation."""
+
     def fields() -> Sequence[Field]:
         return Field("name", "Name", required=True), *_automation_fields(None)
 
@@ -192,6 +198,7 @@ def add_automation() -> Reply:
 
 @blueprint.route("/automations/<public_id:automation_id>", methods=["GET", "POST"])
 def automation(automation_id: str) -> Reply:
+    """Change an automation."""
     with desk().db.read() as session:
         row = automations.get(session, automation_id)
     name = row.name
@@ -304,6 +311,7 @@ def automation_log(automation_id: str) -> Reply:
 
 @blueprint.route("/automations/<public_id:automation_id>/switch", methods=["GET", "POST"])
 def switch_automation(automation_id: str) -> Reply:
+    """Turn an automation on or off."""
     with desk().db.read() as session:
         row = automations.get(session, automation_id)
         name, is_on = row.name, row.enabled
@@ -320,6 +328,7 @@ def switch_automation(automation_id: str) -> Reply:
 
 @blueprint.route("/automations/<public_id:automation_id>/remove", methods=["GET", "POST"])
 def remove_automation(automation_id: str) -> Reply:
+    """Remove an automation."""
     with desk().db.read() as session:
         name = automations.get(session, automation_id).name
 

@@ -29,7 +29,7 @@ def show() -> Reply:
 
 @blueprint.post("/begin")
 def begin() -> Reply:
-    """Make a key; another one, if there is one that is not confirmed."""
+    """Begin to set up a second factor. Makes a key; another one, if there is one that is not confirmed."""
     try:
         with desk().db.begin() as session:
             second_factor.begin(session, desk().settings, auth.agent())
@@ -41,6 +41,7 @@ def begin() -> Reply:
 @blueprint.post("/confirm")
 @_limited
 def confirm() -> Reply:
+    """Turn on a second factor."""
     try:
         with desk().db.begin() as session:
             codes = second_factor.confirm(session, desk().settings, auth.agent(), _code())
@@ -52,6 +53,7 @@ def confirm() -> Reply:
 @blueprint.post("/codes")
 @_limited
 def renew_codes() -> Reply:
+    """Make new recovery codes."""
     try:
         with desk().db.begin() as session:
             codes = second_factor.renew_codes(session, desk().settings, auth.agent(), _code())
@@ -63,6 +65,7 @@ def renew_codes() -> Reply:
 @blueprint.post("/turn-off")
 @_limited
 def turn_off() -> Reply:
+    """Turn off a second factor."""
     try:
         with desk().db.begin() as session:
             second_factor.turn_off(session, desk().settings, auth.agent(), _code())

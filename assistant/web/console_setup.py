@@ -25,6 +25,7 @@ _FIELDS = ("company", "name", "email")
 @blueprint.route("/setup/<token>", methods=["GET", "POST"])
 @limits.limiter.limit("10 per minute", key_func=limits.address, methods=["POST"])
 def first_admin(token: str) -> Reply:
+    """Create the first admin."""
     settings = desk().settings
     with desk().db.read() as session:
         setup.check(session, settings, token)
@@ -46,7 +47,7 @@ def first_admin(token: str) -> Reply:
 
 @console_pages.blueprint.route("/start", methods=["GET", "POST"])
 def start() -> Reply:
-    """What is still to be done until customers can ask, and a question to try."""
+    """Ask a question to try. Shows what is still to be done until customers can ask."""
     question = beginning(storable(request.form.get("question", "")).strip(), 500)
     with desk().db.read() as session:
         count, inbox = articles.count_articles(session), inboxes.default(session)

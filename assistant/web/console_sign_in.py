@@ -27,6 +27,7 @@ _PROVIDER_SECONDS = 600  # for signing in there
 
 @limits.of_sign_in
 def sign_in() -> Reply:
+    """Sign in."""
     if request.method == "GET":
         return _sign_in_page()
     email, password = request.form.get("email", ""), request.form.get("password", "")
@@ -40,7 +41,7 @@ def sign_in() -> Reply:
 
 @limits.of_sign_in
 def sign_in_code() -> Reply:
-    """The second step."""
+    """Sign in with a second factor."""
     try:
         agent, email = auth.halfway()
     except NotFound:
@@ -71,7 +72,7 @@ def sign_in_oidc() -> Reply:
 
 @limits.limiter.limit("30 per minute", key_func=limits.address)
 def sign_in_oidc_done() -> Reply:
-    """Back from the provider, once: what was begun is used up."""
+    """Sign in with the company's account. Back from the provider, once: what was begun is used up."""
     begun = session.pop(_BEGUN, {})
     if begun.get("until", 0) < time.time():
         return _sign_in_page("That took too long, or was begun in another browser. Begin again."), 401
@@ -103,7 +104,7 @@ def _role_of(person: Person) -> AgentRole | None:
 
 @limits.limiter.limit("10 per minute", key_func=limits.address, methods=["POST"])
 def join(token: str) -> Reply:
-    """Whoever has been sent a link chooses a password by it."""
+    """Choose a password by a link. Whoever has been sent it may."""
     with desk().db.read() as db_session:
         agent = credentials.agent_of_link(db_session, desk().settings, token)
     shown = {"joining": agent, "error": None}

@@ -95,6 +95,8 @@ def _checks(known: Sequence[Label]) -> list[tuple[str, str]]:
 
 @blueprint.route("/categories/add", methods=["GET", "POST"])
 def add_category() -> Reply:
+    """Add a category to the draft."""
+
     def fields() -> Sequence[Field]:
         key = Field("key", "Key", required=True, hint="Its value in the API: small letters, digits, _ and -.")
         return key, *_fields(Label("", ""))
@@ -108,6 +110,7 @@ def add_category() -> Reply:
 
 @blueprint.route("/categories/<key>", methods=["GET", "POST"])
 def category(key: str) -> Reply:
+    """Change a category in the draft."""
     known, _ = _categories()
     label = taxonomies.find(known, key)
     names = {one.key: one.name for one in known}
@@ -146,6 +149,7 @@ def _put(key: str, *, is_new: bool = False) -> None:
 
 @blueprint.route("/categories/<key>/remove", methods=["GET", "POST"])
 def remove_category(key: str) -> Reply:
+    """Remove a category from the draft."""
     name = taxonomies.find(_categories()[0], key).name
 
     def act(session: Any) -> str:
@@ -189,6 +193,8 @@ def try_categories() -> Reply:
 
 @blueprint.route("/categories/publish", methods=["GET", "POST"])
 def publish_categories() -> Reply:
+    """Publish the draft of categories."""
+
     def act(session: Any) -> str:
         taxonomies.publish(session, auth.agent())
         return "Published. New messages are triaged by these categories."
@@ -199,6 +205,8 @@ def publish_categories() -> Reply:
 
 @blueprint.route("/categories/discard", methods=["GET", "POST"])
 def discard_draft() -> Reply:
+    """Discard the draft of categories."""
+
     def act(session: Any) -> str:
         taxonomies.discard(session)
         return "The draft is discarded."

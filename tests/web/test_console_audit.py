@@ -15,8 +15,8 @@ from assistant.desk.desk import Desk
 from assistant.models import AuditEntry, Customer
 from assistant.runtime import Runtime
 from assistant.web import console_roles
-from tests.factories import PASSWORD, Persona, make_ticket
-from tests.web.test_console import submit
+from tests.factories import PASSWORD, Persona, make_ticket, make_upload
+from tests.web.test_console import photo_of, submit
 
 SignIn = Callable[[Persona], FlaskClient]
 LOG = "/console/settings/audit"
@@ -33,6 +33,9 @@ def test_every_change_that_needs_a_role_is_noted(client: FlaskClient) -> None:
     privileged = [one for one in writing if one.startswith(("console.admin.", "console.customers.erase"))]
     assert len(privileged) > 30
     assert [one for one in privileged if not console_roles.is_noted(one, "POST")] == []
+    views = client.application.view_functions
+    noted_views = [one for one in writing if console_roles.is_noted(one, "POST")]
+    assert [one for one in noted_views if not (views[one].__doc__ or "").partition(". ")[0]] == []  # the log's words
     for noted in ("sign_in", "sign_out", "join", "password", "end_sessions", "setup.first_admin", "customers.merge"):
         assert console_roles.is_noted(f"console.{noted}", "POST"), noted
         assert not console_roles.is_noted(f"console.{noted}", "GET"), noted
@@ -69,6 +72,8 @@ def test_who_did_what_to_whom_is_noted_without_what_was_typed(
         assert first is not None
         assert set(first.fields) >= {"name", "role"}
     assert "Alina" not in admin.get(LOG, query_string={"csv": 1}).text
+    shown = admin.get(LOG).text
+    assert all(said in shown for said in ("Change an agent", "Export a customer", "Erase a customer"))
 
 
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -102,3 +107,17 @@ def test_admins_read_it_page_by_page_and_nobody_else(
         last = audit.entries(session, limit=100)[-1].id
     assert "macros.change_20<" in admin.get(LOG, query_string={"before": last}).text
     assert len(admin.get(LOG, query_string={"csv": 1}).text.splitlines()) == 122
+
+
+def test_looking_at_a_photo_as_it_was_sent_is_noted_once_a_day(
+    sign_in: SignIn, desk: Desk, alice: Persona, bob: Persona
+) -> None:
+    ticket = make_ticket(desk, team="technical", uploads=[make_upload()])
+    photo = f"/console/attachments/{photo_of(desk.db, ticket).public_id}"
+    one, other = sign_in(alice), sign_in(bob)
+    one.get(f"/console/tickets/{ticket.public_id}")
+    assert one.get(photo, query_string={"thumbnail": 1}).status_code == 200
+    assert log(desk.db) == []
+    for client in (one, one, other):
+        assert client.get(photo).status_code == 200
+    assert [(who, what) for who, what, _ in log(desk.db)] == [(alice.email, "attachment"), (bob.email, "attachment")]

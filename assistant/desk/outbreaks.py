@@ -22,8 +22,8 @@ from math import exp, lgamma, log
 from sqlalchemy.orm import Session
 
 from assistant.desk import reports
+from assistant.desk.counting import Measure
 from assistant.desk.reports import Asked
-from assistant.desk.rollup import Measure
 from assistant.desk.similar import WITHIN, Fault
 
 RECENT = WITHIN.days

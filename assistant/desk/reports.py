@@ -9,8 +9,9 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
+from assistant.desk.counting import Measure
 from assistant.desk.desk import Desk
-from assistant.desk.rollup import Measure, zone_of
+from assistant.desk.rollup import zone_of
 from assistant.desk.state import DONE
 from assistant.measures import GENERATION, TOKENS
 from assistant.models import (

@@ -14,7 +14,7 @@ from assistant.models.columns import JSONType, reference
 
 class ReportCount(Base):
     """Of the tickets opened on one day, in one inbox and for one team: how many there are of ``key``, by a ``measure``
-    of `desk.rollup`, and the ``total`` of what was measured. No customer can be told from it. ``kept``: counted for
+    of `desk.counting`, and the ``total`` of what was measured. No customer can be told from it. ``kept``: counted for
     good, of what is gone by now."""
 
     __tablename__ = "report_counts"

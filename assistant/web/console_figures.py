@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from assistant.desk import people, reports, rollup
+from assistant.desk import counting, people, reports
+from assistant.desk.counting import Measure, Outcome
 from assistant.desk.reports import Asked, Count, Counts
-from assistant.desk.rollup import Measure, Outcome
 from assistant.knowledge import gaps
 from assistant.models import DraftStatus, SLATarget
 from assistant.skills.triage_fields import FIELDS
@@ -159,8 +159,8 @@ _UP_TO = {
 
 
 def _time_tile(name: str, now: Counts, before: Counts, asked: Asked) -> Tile:
-    middle, most = (rollup.quantile(_numbers(now), share) for share in (0.5, 0.9))
-    was = rollup.quantile(_numbers(before), 0.5)
+    middle, most = (counting.quantile(_numbers(now), share) for share in (0.5, 0.9))
+    was = counting.quantile(_numbers(before), 0.5)
     note = f"nine in ten within {_duration(most)}" if most is not None else ""
     note += f"; {_duration(was)} in the {asked.days} days before" if was is not None and middle is not None else ""
     return Tile(f"{name}, median", _duration(middle) if middle is not None else "–", note)
@@ -168,7 +168,7 @@ def _time_tile(name: str, now: Counts, before: Counts, asked: Asked) -> Tile:
 
 def _durations(key: str, name: str, counts: Counts) -> Figure:
     numbers = _numbers(counts)
-    within = [round(rollup.within(numbers, seconds)) for seconds in _UP_TO.values()]
+    within = [round(counting.within(numbers, seconds)) for seconds in _UP_TO.values()]
     total = sum(numbers.values())
     steps = [after - before for before, after in zip([0, *within], [*within, total], strict=True)]
     names = [f"Up to {text}" for text in _UP_TO] + ["Longer"]

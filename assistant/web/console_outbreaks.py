@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from assistant.desk import outbreaks, reports, rollup
+from assistant.desk import counting, outbreaks, reports
 from assistant.desk.outbreaks import BEFORE, RECENT, Outbreak
 from assistant.desk.reports import Asked
 from assistant.desk.similar import Fault
@@ -49,7 +49,7 @@ def top(session: Any) -> Figure:
 
 
 def _today(session: Any) -> date:
-    return rollup.day_of(desk().now(), reports.progress(session)[2])
+    return counting.day_of(desk().now(), reports.progress(session)[2])
 
 
 def _shown(found: Outbreak, today: date) -> ShownOutbreak:

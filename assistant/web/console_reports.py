@@ -15,7 +15,7 @@ from typing import Any
 
 from flask import Blueprint, Response, render_template, request
 
-from assistant.desk import inboxes, people, reports, rollup
+from assistant.desk import counting, inboxes, people, reports, rollup
 from assistant.desk.outbreaks import BEFORE, RECENT
 from assistant.desk.reports import Asked
 from assistant.errors import NotFound
@@ -154,7 +154,7 @@ def _asked(session: Any, zone: str) -> tuple[Asked, dict[str, Any]]:
 
 
 def _last(days: int, zone: str) -> Asked:
-    today = rollup.day_of(desk().now(), zone)
+    today = counting.day_of(desk().now(), zone)
     return Asked(today - timedelta(days=days - 1), today)
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 from assistant import worker
 from assistant.cli import main
 from assistant.db import snapshot, utcnow
-from assistant.desk import inboxes, merging, reports, retention, rollup, search, state
+from assistant.desk import counting, inboxes, merging, reports, retention, rollup, search, state
 from assistant.desk.desk import Desk
 from assistant.desk.retention import Retention
 from assistant.models import (
@@ -30,6 +30,7 @@ from assistant.models import (
     FileCondition,
     Job,
     PhotoHash,
+    ReportState,
     Ticket,
     TicketStatus,
     TriageResult,
@@ -91,10 +92,10 @@ def all_of(desk: Desk, model: Any) -> list[Any]:
 
 def figures(desk: Desk) -> dict[str, dict[str, tuple[int, float]]]:
     rollup.roll_up(desk)
-    today = rollup.day_of(utcnow(), "UTC")
+    today = counting.day_of(utcnow(), "UTC")
     asked = reports.Asked(today - timedelta(days=30), today)
     with desk.db.read() as session:
-        found = reports.totals(session, asked, list(rollup.Measure))
+        found = reports.totals(session, asked, list(counting.Measure))
     return {measure: {key: (one.count, one.total) for key, one in of.items()} for measure, of in found.items()}
 
 
@@ -170,7 +171,7 @@ def test_conversations_go_with_their_customers_and_reports_keep_their_figures(de
     assert len(list(desk.storage.list())) == 2
     assert figures(desk) == before
     with desk.db.begin() as session:  # whatever is counted again, or counted in another way
-        session.execute(update(rollup.ReportState).values(revision=0))
+        session.execute(update(ReportState).values(revision=0))
     assert figures(desk) == before
     receipt = all_of(desk, AuditEntry)[-1]
     assert (receipt.agent, receipt.subject) == ("retention", "default: 1 conversations, 1 customers, 2 files")

@@ -14,10 +14,10 @@ from sqlalchemy import func, select
 
 from assistant import worker
 from assistant.db import utcnow
-from assistant.desk import drafts, inboxes, people, reports, rollup, tickets, triage
+from assistant.desk import counting, drafts, inboxes, people, reports, rollup, tickets, triage
+from assistant.desk.counting import Measure, Outcome
 from assistant.desk.desk import Desk
 from assistant.desk.reports import Asked, Count
-from assistant.desk.rollup import Measure, Outcome
 from assistant.models import Draft, Job, JobStatus, Message, ReportCount, ReportState, Ticket
 from assistant.ports import HandoffReason
 from assistant.runtime import Runtime
@@ -29,7 +29,7 @@ QUESTION = "My coffee machine shows E21. What does it mean?"
 
 
 def counted(desk: Desk, measure: Measure, **asked: int) -> dict[str, int]:
-    today = rollup.day_of(utcnow(), "UTC")
+    today = counting.day_of(utcnow(), "UTC")
     with desk.db.read() as session:
         found = reports.totals(session, Asked(today - timedelta(days=30), today, **asked), [measure])[measure]
     return {key: one.count for key, one in found.items()}
@@ -39,18 +39,18 @@ def counted(desk: Desk, measure: Measure, **asked: int) -> dict[str, int]:
 def test_a_median_of_buckets_is_within_a_fifth_of_the_true_one(seconds: list[float]) -> None:
     counts: dict[str, int] = {}
     for one in seconds:
-        counts[rollup.bucket(one)] = counts.get(rollup.bucket(one), 0) + 1
+        counts[counting.bucket(one)] = counts.get(counting.bucket(one), 0) + 1
     for share in (0.5, 0.9, 1.0):
         true = sorted(seconds)[max(0, -int(-share * len(seconds) // 1) - 1)]
-        told = rollup.quantile(counts, share)
+        told = counting.quantile(counts, share)
         assert told is not None
         assert true / 1.2 <= told <= true * 1.2
-    assert abs(rollup.within(counts, 1e9) - len(seconds)) < 1e-6
-    assert rollup.within(counts, 1) == 0
+    assert abs(counting.within(counts, 1e9) - len(seconds)) < 1e-6
+    assert counting.within(counts, 1) == 0
 
 
 def test_nothing_has_no_median() -> None:
-    assert rollup.quantile({}, 0.5) is None
+    assert counting.quantile({}, 0.5) is None
 
 
 def test_what_became_of_a_conversation_is_told_as_far_as_it_is_known(
@@ -131,7 +131,7 @@ def test_times_drafts_decisions_and_corrections_are_counted_and_again_when_they_
     assert counted(desk, Measure.AGENT_SOLVED) == {alice.public_id: 1} == counted(desk, Measure.REPLIES)
     with desk.db.read() as session:
         team_id = session.get_one(Ticket, second.id).team_id
-        today = rollup.day_of(utcnow(), "UTC")
+        today = counting.day_of(utcnow(), "UTC")
         assert reports.backlog(session, Asked(today, today)) == {today: (2, 1, 1)}
         assert reports.open_ages(session, Asked(today, today), now=utcnow()) == [1, 1, 1, 1, 1]
     assert counted(desk, Measure.OPENED, team_id=team_id) == {"": 1}

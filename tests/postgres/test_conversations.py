@@ -15,8 +15,8 @@ from assistant.db import utcnow
 from assistant.desk import conversations, feed, inboxes, rollup, search, state
 from assistant.desk.access import CustomerPrincipal
 from assistant.desk.conversations import Posted
+from assistant.desk.counting import Measure
 from assistant.desk.retention import Retention
-from assistant.desk.rollup import Measure
 from assistant.models import (
     Attachment,
     Conversation,

@@ -15,7 +15,7 @@ from sqlalchemy import delete, insert, select
 
 from assistant import worker
 from assistant.db import new_public_id, utcnow
-from assistant.desk import inboxes, outbreaks, people, rollup
+from assistant.desk import counting, inboxes, outbreaks, people, rollup
 from assistant.desk.desk import Desk
 from assistant.desk.outbreaks import BEFORE, RECENT, Outbreak
 from assistant.models import (
@@ -101,7 +101,7 @@ def count_all(desk: Desk) -> None:
 
 def found(desk: Desk) -> list[Outbreak]:
     with desk.db.read() as session:
-        return outbreaks.find(session, today=rollup.day_of(utcnow(), "UTC"))
+        return outbreaks.find(session, today=counting.day_of(utcnow(), "UTC"))
 
 
 def named(desk: Desk) -> set[str]:
@@ -110,21 +110,27 @@ def named(desk: Desk) -> set[str]:
 
 def store_counts(desk: Desk, faults: Mapping[str, np.ndarray], *, others: int = 0) -> None:
     """The counts of faults, the last of which are today's, and as many ``others`` each day, as if all were counted."""
-    today = rollup.day_of(utcnow(), "UTC")
+    today = counting.day_of(utcnow(), "UTC")
     length = RECENT + BEFORE
     opened = others + sum(faults.values())
     with desk.db.begin() as session:
         session.execute(delete(ReportCount))
         session.execute(delete(ReportState))
-        state = {"revision": rollup.REVISION, "zone": "UTC", "last_event_id": 0, "waiting": [], "counted_at": utcnow()}
-        session.add(ReportState(**state))
+        state = {
+            "revision": counting.REVISION,
+            "zone": "UTC",
+            "last_event_id": 0,
+            "waiting": [],
+            "counted_at": utcnow(),
+        }
+        session.add(ReportState(revision=counting.REVISION, **state))
         inbox = inboxes.default(session).id
         rows = [
             {"day": today - timedelta(days=length - 1 - at), "inbox_id": inbox, "measure": measure, "key": key,
              "count": int(count)}
             for measure, key, series in [
-                (rollup.Measure.OPENED, "", opened),
-                *((rollup.Measure.FAULT, key, series) for key, series in faults.items()),
+                (counting.Measure.OPENED, "", opened),
+                *((counting.Measure.FAULT, key, series) for key, series in faults.items()),
             ]
             for at, count in enumerate(series)
             if count
@@ -245,6 +251,6 @@ def test_a_fault_is_counted_once_a_ticket_and_serial_numbers_not_at_all(desk: De
     rollup.roll_up(desk)
     with desk.db.read() as session:
         counts = session.execute(
-            select(ReportCount.key, ReportCount.count).where(ReportCount.measure == rollup.Measure.FAULT)
+            select(ReportCount.key, ReportCount.count).where(ReportCount.measure == counting.Measure.FAULT)
         ).all()
     assert sorted(map(tuple, counts)) == [(f"{BREWER}|category|device_fault", 1), (f"{BREWER}|code|E21", 1)]

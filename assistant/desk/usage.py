@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from assistant.db import Database
 from assistant.desk.desk import Desk
 from assistant.errors import AssistantError, TooLarge, Unavailable
-from assistant.models import Attachment, Message, UploadCount
+from assistant.models import Attachment, FileCondition, Message, UploadCount
 from assistant.wording import Notice
 
 _KEEP = timedelta(days=2)
@@ -83,7 +83,8 @@ def _today(session: Session, desk: Desk, visitor: str) -> UploadCount:
 
 
 def _bytes_of(session: Session, conversation_id: int) -> int:
-    total = select(func.sum(Attachment.byte_size)).join(Attachment.message)
+    kept = Attachment.condition != FileCondition.REMOVED
+    total = select(func.sum(Attachment.byte_size)).join(Attachment.message).where(kept)
     return session.scalar(total.where(Message.conversation_id == conversation_id)) or 0
 
 

@@ -135,10 +135,15 @@ def _noting(database: Database) -> Iterator[None]:
         audit.record_command(
             session,
             user=operator(),
-            action=" ".join(["command", *command.command_path.split()[1:]]),
+            action=" ".join(["command", *_names(command)]),
             subject=command.meta.get(_SUBJECT, " ".join(arguments)),
             fields=[name for name in command.params if _is_given_option(command, name)],
         )
+
+
+def _names(command: click.Context) -> list[str]:
+    """Of a command and the groups that it is in, below the program's own."""
+    return [*_names(command.parent), command.info_name or ""] if command.parent is not None else []
 
 
 def _is_told(command: click.Context, parameter: click.Parameter) -> bool:

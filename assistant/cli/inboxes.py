@@ -242,9 +242,8 @@ def _due_json(found: Due) -> dict[str, Any]:
 
 def _due_line(found: Due) -> str:
     rule, since = found.rule, f", the oldest untouched since {found.oldest:%F}" if found.oldest is not None else ""
-    what = f"{found.conversations} conversations with {found.files} files"
-    what = what if rule.kind.value == "conversations" else f"{found.files} files of {found.conversations} conversations"
-    return f"{rule.inbox:<20} {rule.kind.value:<14} kept for {rule.days} days: {what} would go{since}"
+    counts = f"conversations: {found.conversations}, files: {found.files}"
+    return f"{rule.inbox:<20} {rule.kind.value:<14} kept for {rule.days} days; would go: {counts}{since}"
 
 
 def _change(

@@ -42,7 +42,7 @@ def record_command(session: Session, *, user: str, action: str, subject: str, fi
 
 def record_retention(session: Session, inbox: str, removed: Mapping[str, int], *, user: str | None) -> None:
     """What an inbox's retention rules have removed, by the daily job or at the wish of a ``user`` of the machine."""
-    what = ", ".join(f"{count} {name}" for name, count in sorted(removed.items()))
+    what = ", ".join(f"{name} {count}" for name, count in sorted(removed.items()))
     address = "worker" if user is None else "command line"
     session.add(AuditEntry(agent=user or "retention", action="retention", address=address, subject=f"{inbox}: {what}"))
 

@@ -115,7 +115,7 @@ def _said_of(going: Sequence[Due]) -> Iterator[str]:
     conversations = sum(one.conversations for one in going if one.rule.kind is Kind.CONVERSATIONS)
     photos = sum(one.files for one in going if one.rule.kind is Kind.FILES)
     if conversations or photos:
-        yield f"By its rules, {conversations} conversations and {photos} files of others will be removed within a day."
+        yield f"Its rules will remove within a day: conversations: {conversations}, files of others: {photos}."
 
 
 def _inbox_fields(name: str, team: str, own: InboxSettings, *, has_logo: bool = False) -> Sequence[Field]:

@@ -144,7 +144,7 @@ def test_files_go_with_all_that_was_read_in_them_and_everybody_is_told(
     assert "was removed, as the retention rules of its inbox say." in page
     assert gone["id"] not in page
     log = sign_in(dora).get("/console/settings/audit?what=retention").text
-    assert "default: 2 files" in log
+    assert "default: files 2" in log
 
 
 def test_the_words_of_a_photo_that_nobody_else_has_sent_are_not_in_the_database(desk: Desk) -> None:
@@ -174,7 +174,7 @@ def test_conversations_go_with_their_customers_and_reports_keep_their_figures(de
         session.execute(update(ReportState).values(revision=0))
     assert figures(desk) == before
     receipt = all_of(desk, AuditEntry)[-1]
-    assert (receipt.agent, receipt.subject) == ("retention", "default: 1 conversations, 1 customers, 2 files")
+    assert (receipt.agent, receipt.subject) == ("retention", "default: conversations 1, customers 1, files 2")
 
 
 def test_who_waits_is_never_let_go_of_and_who_was_answered_is(desk: Desk, client: FlaskClient) -> None:
@@ -262,11 +262,11 @@ def test_the_command_line_tells_what_would_go_and_lets_go_of_it(
     assert "files, kept for 50 days, go with their conversation" in refused.output
     assert run("set", "default", "--keep-conversations-days", "3").exit_code == 1
     assert run("set", "default", "--keep-conversations-days", "50").exit_code == 0
-    assert "1 conversations with 2 files would go" in run("retention").output
+    assert "would go: conversations: 1, files: 2" in run("retention").output
     assert len(all_of(desk, Ticket)) == 2
     assert run("retention", "--apply", "--yes").exit_code == 0
     assert [one.subject for one in all_of(desk, Ticket)] == ["Mine leaks"]
-    assert "would go, the" not in run("retention").output
+    assert "untouched since" not in run("retention").output
     assert [one.action for one in all_of(desk, AuditEntry)][-2:] == ["retention", "command inboxes retention"]
 
 
@@ -281,5 +281,5 @@ def test_an_admin_sets_the_rules_in_the_console_and_is_told_what_will_go(
     assert "files, kept for 90 days, go with their conversation" in wrong.text
     submit(admin, page, keep_files_days="20", keep_conversations_days="90")
     told = admin.get("/console/settings/inboxes").text
-    assert "0 conversations and 2 files of others will be removed within a day" in told
+    assert "remove within a day: conversations: 0, files of others: 2" in told
     assert 'value="90"' in admin.get(page).text

@@ -55,7 +55,8 @@ log = structlog.get_logger(__name__)
 
 RETAIN = "retain"  # the job
 EVERY = timedelta(days=1)
-_AT_ONCE = 20  # conversations in one transaction
+# Conversations in one transaction: five take 80 ms of one core (of 5,000 tickets, SQLite), twenty 220 ms.
+_AT_ONCE = 5
 _IN_A_JOB = 500
 T = TypeVar("T")
 _READING = (EventKind.EVIDENCE_READ.value, EventKind.EVIDENCE_CORRECTED.value)

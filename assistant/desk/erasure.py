@@ -183,9 +183,12 @@ def repeat(db: Database, storage: Storage, folder: Path) -> Receipt | None:
 
 def add_to_list(folder: Path, listed: str) -> None:
     """List as erased, too, whoever and whatever is in another such list, given by its text."""
-    known = set(_text(folder).splitlines())
-    if new := [line for line in listed.splitlines() if line.strip() and line not in known]:
-        _append(folder, new)
+    known = _text(folder)
+    if new := _ids_in(listed) - _ids_in(known):
+        _list(folder, sorted(new))
+    lines = set(known.splitlines())
+    if expired_there := [one for one in _lines(listed) if not one["customers"] and json.dumps(one) not in lines]:
+        _append(folder, expired_there)
 
 
 def _erase_rows(session: Session, public_ids: Sequence[str]) -> tuple[dict[str, int], set[str]]:
@@ -340,13 +343,13 @@ def _list(folder: Path, public_ids: Sequence[str], **more: Sequence[str]) -> Non
     """Ids are random and say nothing of anybody."""
     listed = {"at": utcnow().isoformat(), "customers": list(public_ids)}
     listed |= {name: list(ids) for name, ids in more.items() if ids}
-    _append(folder, [json.dumps(listed)])
+    _append(folder, [listed])
 
 
-def _append(folder: Path, lines: Sequence[str]) -> None:
+def _append(folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LIST).open("a", encoding="utf-8") as file:
-        file.write("".join(f"{line}\n" for line in lines))
+        file.write("".join(json.dumps(line) + "\n" for line in lines))
         file.flush()
         os.fsync(file.fileno())
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "retention"
-down_revision = "never_said"
+down_revision = "origin_of_jobs"
 
 _TABLES = ("attachments", "reply_files")
 _CONDITIONS = "condition IN ('ready', 'unscanned', 'infected', 'missing', 'damaged'%s)"

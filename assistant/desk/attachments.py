@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from assistant.desk import feed, queue, usage
 from assistant.desk.desk import Desk
-from assistant.desk.events import FilesChanged
+from assistant.desk.events import MessageUpdated
 from assistant.desk.subscribers import SCAN_AGAIN
 from assistant.errors import AssistantError, Gone, Invalid, NotReady, TooLarge, Unsupported
 from assistant.media.files import StoredFile, Upload, safe_filename
@@ -240,7 +240,7 @@ def record_condition(desk: Desk, attachment: Attachment, condition: FileConditio
         for row in session.scalars(same.where(Attachment.condition != FileCondition.INFECTED)):
             is_back = row.condition in LOST and row.kind is AttachmentKind.PHOTO
             row.condition = condition
-            feed.append(session, row.message.conversation_id, FilesChanged(row.message))
+            feed.append(session, row.message.conversation_id, MessageUpdated(row.message, files=True))
             if is_back:
                 payload = {"message_id": row.message_id, "tries": 0}
                 queue.enqueue(session, READ_AGAIN, payload, key=f"{READ_AGAIN}:{row.message_id}")

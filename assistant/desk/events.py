@@ -111,23 +111,12 @@ class MessageCreated(DeskEvent):
 
 @dataclass(frozen=True)
 class MessageUpdated(DeskEvent):
-    """The assistant gave up on it."""
+    """The assistant gave up on it, or, ``files``, one of its files was lost, found, scanned or removed."""
 
     kind = EventKind.MESSAGE_UPDATED
     audience = Audience.CUSTOMER
     message: Message
-
-    def payload(self) -> dict[str, Any]:
-        return payloads.Message.of(self.message).to_json()
-
-
-@dataclass(frozen=True)
-class FilesChanged(DeskEvent):
-    """A file of it was lost, found, scanned or removed."""
-
-    kind = EventKind.MESSAGE_UPDATED
-    audience = Audience.CUSTOMER
-    message: Message
+    files: bool = False
 
     def payload(self) -> dict[str, Any]:
         return payloads.Message.of(self.message).to_json()

@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session, aliased
 from assistant.db import Database
 from assistant.desk import audit, erasure, feed, files, inboxes, queue, rollup, search
 from assistant.desk.desk import Desk
-from assistant.desk.events import EventKind, FilesChanged
+from assistant.desk.events import EventKind, MessageUpdated
 from assistant.desk.state import DONE
 from assistant.models import (
     Attachment,
@@ -198,7 +198,7 @@ class Retention:
             with rollup.keeping(session, [ticket.id for ticket in tickets], self._taxonomy, now=now):
                 digests = _let_go(session, attachments, tickets, now=now)
             for message in {one.message_id: one.message for one in attachments}.values():
-                feed.append(session, message.conversation_id, FilesChanged(message))
+                feed.append(session, message.conversation_id, MessageUpdated(message, files=True))
             for ticket in tickets:
                 search.index(session, ticket)
         erasure.list_expired(self._folder, files_of=[row.public_id for row in rows])

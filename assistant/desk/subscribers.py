@@ -165,7 +165,7 @@ def automate(session: Session, recorded: Recorded) -> Iterable[NewJob]:
 def automate_untriaged(session: Session, recorded: Recorded) -> Iterable[NewJob]:
     """What waits for a new ticket's triage waits no longer once that has failed, and was not done by its text alone."""
     match recorded.event:
-        case MessageUpdated(message) if message.failed and not _triages(session, recorded.conversation_id):
+        case MessageUpdated(message, files=False) if message.failed and not _triages(session, recorded.conversation_id):
             yield from _automations(session, recorded, Trigger.OPENED, delay=_SOON)
 
 

@@ -252,6 +252,7 @@ def test_a_team_without_agents_is_seen(sign_in: SignIn, dora: Persona, alice: Pe
 FULL = {
     "language": "de", "greeting": "Moin", "quick_replies": ["Where is it?", "It leaks"], "accent": "#0b6e5f",
     "origins": ["https://shop.example"], "contact": "help@shop.example",
+    "keep_files_days": 30, "keep_conversations_days": 365,
     "hours": {"zone": "Europe/Berlin", "week": {"mon": ["09:00-12:00", "13:00-18:00"], "fri": ["22:00-02:00"]},
               "holidays": ["2026-12-25", "2026-12-24"]},
     "prechat": {"name": "optional", "email": "required", "questions": [

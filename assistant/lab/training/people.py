@@ -23,7 +23,7 @@ from assistant.lab.training.people_texts import Author, Marked
 from assistant.text import people
 from assistant.text.people import ADDRESS, BITS, DILATIONS, NAME, REACH, TRAITS, describe, spot, tokenize
 
-_WIDTH, _HIDDEN, _TEXTS, _ROUNDS, _BATCH, _RATE = 12, 40, 50_000, 3, 64, 0.01
+_WIDTH, _HIDDEN, _TEXTS, _ROUNDS, _BATCH, _RATE = 12, 40, 36_000, 3, 64, 0.01
 _LONGEST = 64  # tokens of a text
 _DROPPED = 0.1
 _GAP = REACH * max(DILATIONS)  # so many empty rows keep texts apart

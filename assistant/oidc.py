@@ -35,8 +35,10 @@ class Begun:
 
 @dataclass(frozen=True)
 class Person:
-    """Who has signed in there. ``email`` is None unless the provider has verified it."""
+    """Who has signed in there. ``subject`` is their account for good: the issuer, a blank and its ``sub`` there.
+    ``email`` is None unless the provider has verified it."""
 
+    subject: str
     email: str | None
     groups: frozenset[str]
 
@@ -104,7 +106,8 @@ class Provider:
         email, groups = claims.get("email"), claims.get(self._groups_claim)
         is_verified = isinstance(email, str) and claims.get("email_verified") is True
         named = groups if isinstance(groups, list) else []
-        return Person(str(email) if is_verified else None, frozenset(str(one) for one in named))
+        subject = f"{self._issuer} {claims['sub']}"
+        return Person(subject, str(email) if is_verified else None, frozenset(str(one) for one in named))
 
     def _metadata(self) -> dict[str, Any]:
         found = _asked("GET", f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")

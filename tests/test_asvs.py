@@ -35,7 +35,7 @@ SECTIONS = {
 
 
 @cache
-def tests_in(path: str) -> set[str]:
+def named_tests(path: str) -> set[str]:
     tree = ast.parse((HERE / path).read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
@@ -52,6 +52,6 @@ def test_each_test_that_is_named_exists_and_each_claim_names_one() -> None:
         assert state in STATES, numbers
         assert named or state != "test", f"{numbers} names no test"
         missing = [
-            f"{path}::{name}" for path, name in named if not (HERE / path).is_file() or name not in tests_in(path)
+            f"{path}::{name}" for path, name in named if not (HERE / path).is_file() or name not in named_tests(path)
         ]
         assert missing == [], numbers

@@ -50,9 +50,10 @@ def password_link(settings: Settings, agent: Agent) -> str:
 
 
 def reset_password(session: Session, agent: Agent) -> None:
-    """Until they choose another by a link they cannot sign in; their sessions end."""
+    """Until they choose another by a link they cannot sign in with one; their sessions end. A sign-in provider may name
+    another account as theirs."""
     agent_sessions.end(session, agent.id)
-    agent.password_hash, agent.must_change_password = no_password(), False
+    agent.password_hash, agent.must_change_password, agent.oidc_subject = no_password(), False, None
 
 
 def agent_of_link(

@@ -20,6 +20,7 @@ from assistant.desk.files import keep_picture
 from assistant.errors import Conflict, Invalid, NotAllowed, NotFound
 from assistant.media.files import Upload
 from assistant.models import Agent, AgentRole, Customer, CustomerMerge, Team, Ticket, TicketStatus, VerifiedBy
+from assistant.oidc import Person
 from assistant.text.folding import address
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
@@ -138,20 +139,35 @@ def change_agent(session: Session, agent: Agent, changes: AgentChanges) -> None:
     session.flush()
 
 
-def admit(desk: Desk, email: str | None, role: AgentRole | None) -> AgentPrincipal:
-    """The agent with this address, which a sign-in provider has verified, in this role from now on (None: in theirs).
+def admit(desk: Desk, person: Person, role: AgentRole | None) -> AgentPrincipal:
+    """The agent who has signed in with this account of a provider's before, else who has its verified address, in this
+    role from now on (None: in theirs).
 
     Raises `NotAllowed` if there is none: nobody becomes an agent by signing in. The only admin stays one."""
-    if email is None:
-        raise NotAllowed("The sign-in provider does not say that your e-mail address is verified.")
     with desk.db.begin() as session:
-        agent = session.scalar(select(Agent).where(Agent.email == address(email), Agent.deactivated_at.is_(None)))
-        if agent is None:
-            raise NotAllowed(f"No agent has the address {address(email)}. Ask an admin to invite you.")
+        known = select(Agent).where(Agent.oidc_subject == person.subject, Agent.deactivated_at.is_(None))
+        agent = session.scalar(known) or _by_address(session, person)
+        agent.oidc_subject = person.subject
         if role is not None and role is not agent.role:
             with suppress(Conflict):
                 change_agent(session, agent, {"role": role})
         return AgentPrincipal.of(agent)
+
+
+def _by_address(session: Session, person: Person) -> Agent:
+    """Addresses change hands: one that an account of this provider has been used with is of no use to another one."""
+    if person.email is None:
+        raise NotAllowed("The sign-in provider does not say that your e-mail address is verified.")
+    email = address(person.email)
+    agent = session.scalar(select(Agent).where(Agent.email == email, Agent.deactivated_at.is_(None)))
+    if agent is None:
+        raise NotAllowed(f"No agent has the address {email}. Ask an admin to invite you.")
+    issuer = person.subject.partition(" ")[0]
+    if agent.oidc_subject is not None and agent.oidc_subject.partition(" ")[0] == issuer:
+        raise NotAllowed(
+            f"{email} belongs to another account of the sign-in provider. Ask an admin to reset your password."
+        )
+    return agent
 
 
 def deactivate_agent(session: Session, agent: Agent) -> int:
@@ -160,7 +176,7 @@ def deactivate_agent(session: Session, agent: Agent) -> int:
     Raises `Conflict` rather than leave the installation without an admin.
     """
     _keep_an_admin(session, agent)
-    agent.deactivated_at = utcnow()
+    agent.deactivated_at, agent.oidc_subject = utcnow(), None
     agent_sessions.end(session, agent.id)
     session.flush()
     is_open = Ticket.agent_id == agent.id, Ticket.status.not_in([TicketStatus.SOLVED, TicketStatus.CLOSED])

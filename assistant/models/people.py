@@ -118,6 +118,8 @@ class Agent(Base):
     totp_secret: Mapped[str | None] = mapped_column(Text)
     totp_since: Mapped[datetime | None]
     totp_step: Mapped[int | None]
+    # Their account at a sign-in provider, as `oidc.Person` has it.
+    oidc_subject: Mapped[str | None] = mapped_column(Text, index=True, unique=True)
     picture_sha256: Mapped[str | None] = mapped_column(Text, index=True)  # a small JPEG in storage, shown to customers
     # For auto-assignment (`desk.assigning`): how many tickets at once, since when none, when the last one.
     capacity: Mapped[int | None]

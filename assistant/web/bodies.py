@@ -29,13 +29,13 @@ def limits(settings: Settings) -> tuple[int, int]:
     return text, settings.photo_max_bytes * settings.photos_per_message + text
 
 
-def read_json() -> dict[str, Any]:
-    """The JSON object of the request; no body at all is an empty one.
+def read_json(*, or_form: bool = False) -> dict[str, Any]:
+    """The JSON object of the request; no body at all is an empty one. ``or_form``: a refusal names forms, too.
 
     Any other content type is refused: a page of another site can send text/plain without asking the browser first.
     """
     if request.mimetype != "application/json" and (request.content_length or "Transfer-Encoding" in request.headers):
-        raise Unsupported("Send application/json.")
+        raise Unsupported(f"Send application/json, or {FORM}." if or_form else "Send application/json.")
     body = request.get_data(cache=False)
     try:
         data = json.loads(body or b"{}", parse_constant=_refuse, object_pairs_hook=_unique)

@@ -80,7 +80,7 @@ def sign_in_oidc_done() -> Reply:
     try:
         person = _provider().finish(begun, request.args)
         email = person.email or ""
-        agent = people.admit(desk(), person.email, _role_of(person))
+        agent = people.admit(desk(), person, _role_of(person))
     except AssistantError as error:
         _note_refusal(email, "sign_in_oidc_refused")
         return _sign_in_page(error.message), error.status

@@ -79,7 +79,7 @@ def operation_of(view: View) -> Operation | None:
 def _read_body(model: type[Model], *, files: bool) -> Model:
     """The request's JSON, or form where ``files``."""
     if request.mimetype != bodies.FORM:
-        return _validate(model, bodies.read_json())
+        return _validate(model, bodies.read_json(or_form=files))
     if not files:
         raise Unsupported("Send application/json.")
     return _validate(model, _read_form())

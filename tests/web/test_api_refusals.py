@@ -81,6 +81,7 @@ def test_a_revoked_key_is_refused_from_the_next_request_on(client: FlaskClient, 
 def test_a_body_of_another_kind_is_refused(client: FlaskClient, key: Key, db: Database, content_type: str) -> None:
     response = client.post(TICKETS, data='{"text": "x"}', content_type=content_type, headers=key)
     assert is_problem(response, 415)
+    assert response.get_json()["detail"] == "Send application/json, or multipart/form-data."
     assert count_tickets(db) == 0
 
 

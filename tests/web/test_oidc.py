@@ -20,7 +20,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet, OctKey, RSAKey
 
 from assistant.db import Database
-from assistant.desk import audit, people, second_factor
+from assistant.desk import audit, credentials, people, second_factor
 from assistant.models import AgentRole
 from assistant.runtime import Runtime
 from assistant.settings import Settings
@@ -228,7 +228,8 @@ def test_groups_decide_the_role_at_each_sign_in(start: Start, provider: SignInPr
         other = client.application.test_client()
         refused = other.get(sent_back(other))
         assert (refused.status_code, "None of your groups" in refused.text) == (403, True)
-    provider.claims["email"], provider.of_user["groups"] = "boss@example.org", ["support"]
+    provider.claims |= {"email": "boss@example.org", "sub": "8"}
+    provider.of_user |= {"groups": ["support"], "sub": "8"}
     assert client.get(sent_back(client)).status_code == 302
     with db.read() as session:
         assert people.colleague(session, "boss@example.org").role is AgentRole.ADMIN  # the only one stays one
@@ -247,6 +248,26 @@ def test_who_has_left_is_refused_and_a_second_factor_is_asked_for(
     with db.begin() as session:
         people.deactivate_agent(session, people.colleague(session, "ada@example.org"))
     assert other.get(sent_back(other)).status_code == 403
+
+
+def test_an_agent_is_their_account_there_and_another_one_with_their_address_is_refused_until_a_reset(
+    start: Start, provider: SignInProvider
+) -> None:
+    client, db = start()
+
+    def comes_in(**claims: Any) -> tuple[int, bool]:
+        provider.claims |= claims
+        provider.of_user["sub"] = provider.claims["sub"]
+        browser = client.application.test_client()
+        return browser.get(sent_back(browser)).status_code, is_signed_in(browser)
+
+    assert comes_in(sub="7", email="ada@example.org") == (302, True)
+    assert comes_in(sub="7", email="married@example.org", email_verified=False) == (302, True)
+    assert comes_in(sub="8", email="ada@example.org", email_verified=True) == (403, False)
+    with db.begin() as session:
+        credentials.reset_password(session, people.colleague(session, "ada@example.org"))
+    assert comes_in(sub="8") == (302, True)
+    assert comes_in(sub="7") == (403, False)
 
 
 def test_a_provider_that_is_away_is_said_on_the_page(start: Start, provider: SignInProvider) -> None:

@@ -39,7 +39,9 @@ def log() -> Iterator[io.StringIO]:
     written = io.StringIO()
     processors = [structlog.contextvars.merge_contextvars, structlog.processors.KeyValueRenderer(key_order=["event"])]
     before = structlog.get_config()
-    structlog.configure(processors=processors, logger_factory=structlog.PrintLoggerFactory(written))
+    every = structlog.make_filtering_bound_logger(0)  # whatever level another test has left
+    factory = structlog.PrintLoggerFactory(written)
+    structlog.configure(processors=processors, logger_factory=factory, wrapper_class=every)
     yield written
     structlog.configure(**before)
 
@@ -69,7 +71,8 @@ def server() -> Iterator[ScriptedServer]:
 def remote(settings: Settings, server: ScriptedServer) -> Iterator[Runtime]:
     settings = settings.model_copy(update={"remote_url": server.url, "remote_model": "tiny", "ocr": "off"})
     installed = install(settings)
-    capabilities = replace(installed.capabilities, embeddings=HashEmbeddings(), second_embedder=None)
+    fakes = {"embeddings": HashEmbeddings(), "embedding_model": "hash-512", "second_embedder": None}
+    capabilities = replace(installed.capabilities, **fakes)
     runtime = replace(build(settings, capabilities=capabilities), installed=installed)
     yield runtime
     runtime.close()

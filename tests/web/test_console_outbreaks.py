@@ -123,7 +123,7 @@ def store_counts(desk: Desk, faults: Mapping[str, np.ndarray], *, others: int = 
             "waiting": [],
             "counted_at": utcnow(),
         }
-        session.add(ReportState(revision=counting.REVISION, **state))
+        session.add(ReportState(**state))
         inbox = inboxes.default(session).id
         rows = [
             {"day": today - timedelta(days=length - 1 - at), "inbox_id": inbox, "measure": measure, "key": key,

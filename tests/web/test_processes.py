@@ -45,7 +45,8 @@ def remote(settings: Settings, server: ScriptedServer) -> Callable[[], Runtime]:
     def make() -> Runtime:
         apart = settings.model_copy(update={"remote_url": server.url, "remote_model": "tiny", "ocr": "off"})
         installed = install(apart)
-        capabilities = replace(installed.capabilities, embeddings=HashEmbeddings(), second_embedder=None)
+        fakes = {"embeddings": HashEmbeddings(), "embedding_model": "hash-512", "second_embedder": None}
+        capabilities = replace(installed.capabilities, **fakes)
         runtime = replace(build(apart, capabilities=capabilities), installed=installed)
         identity = replace(runtime.desk.identity, name=f"machine{len(made)}:{os.getpid()}")
         runtime = replace(runtime, desk=replace(runtime.desk, identity=identity))

@@ -250,7 +250,7 @@ def following(session: Session, agent: AgentPrincipal, view: View, asking: Askin
     return session.get(Ticket, others[0]) if others else None
 
 
-def rows(session: Session, agent: AgentPrincipal, ids: Sequence[int], shown: Sequence[str] = COLUMNS) -> list[Row]:
+def rows(session: Session, agent: AgentPrincipal, ids: Sequence[int], shown: Sequence[str]) -> list[Row]:
     """These tickets, in this order, with what a list with these columns shows of them."""
     fields = [selectinload(Ticket.field_values)] if any(one.startswith(FIELD) for one in shown) else []
     query = (

@@ -116,14 +116,8 @@ def store_counts(desk: Desk, faults: Mapping[str, np.ndarray], *, others: int = 
     with desk.db.begin() as session:
         session.execute(delete(ReportCount))
         session.execute(delete(ReportState))
-        state = {
-            "revision": counting.REVISION,
-            "zone": "UTC",
-            "last_event_id": 0,
-            "waiting": [],
-            "counted_at": utcnow(),
-        }
-        session.add(ReportState(**state))
+        state = ReportState(revision=counting.REVISION, zone="UTC", last_event_id=0, waiting=[], counted_at=utcnow())
+        session.add(state)
         inbox = inboxes.default(session).id
         rows = [
             {"day": today - timedelta(days=length - 1 - at), "inbox_id": inbox, "measure": measure, "key": key,

@@ -148,6 +148,22 @@ def eval_masking(paths: tuple[Path, ...], every: int, show: int, as_json: bool) 
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render(show))
 
 
+@evaluate.command("grounding")
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--show", default=0, show_default=True, help="Print so many of each kind that were judged wrongly.")
+@json_option
+def eval_grounding(paths: tuple[Path, ...], show: int, as_json: bool) -> None:
+    """Measure which sentences of a model would be said: right ones, and others made of an article's own words.
+
+    The claims are ours, about the sample company's articles. PATHS are folders as for `eval retrieval`, with reference
+    answers (answer): each of their sentences is held against the right articles, and against another one.
+    """
+    from assistant.lab.evaluation.grounding import evaluate_grounding
+
+    report = evaluate_grounding(paths)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render(show))
+
+
 @evaluate.command("retrieval")
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(

@@ -5,14 +5,15 @@ Every number (with its unit) and identifier of the sentence must occur in the pa
 negation may appear or vanish, and no word may be replaced by its opposite. Addresses, offers and secrets must stand
 there word for word (`verbatim`), and what is said to have been done must be said so there. Then enough of the
 sentence's content words must occur close together in the passage, and some of each of its clauses: what rides along in
-a sentence that the passage supports is a claim of its own.
+a sentence that the passage supports is a claim of its own. What stands together in a clause must stand together there:
+two statements of a passage make a third that it does not say, and a period or an amount belongs to what it is said of.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -76,10 +77,13 @@ _UNITS = {
     )
     for name in names.split()
 }  # fmt: skip
+# The unit of a number is one of so many words after it: "five working days".
+_UNIT_WITHIN = 2
+_UNIT_STEMS = frozenset(map(stem, _UNITS))
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _NUMBER = re.compile(r"([$€£])?\s?(\d+(?:[.,]\d+)*)\s?(%|°\s?[CF]\b|[€$£]|[^\W\d_]+)?", re.IGNORECASE)
-# A word and, as a lookahead, the next one, so that every word is matched once as the first of a pair.
-_BEFORE_WORD = re.compile(r"\b([^\W\d_]+)\b(?=\s+([^\W\d_]+))")
+# A word and, as a lookahead, the next ones, so that every word is matched once as the first.
+_BEFORE_WORDS = re.compile(rf"\b([^\W\d_]+)\b(?=((?:\s+[^\W\d_]+){{1,{_UNIT_WITHIN}}}))")
 _CODE = re.compile(r"\b(?=\w*\d)(?=\w*[A-Za-z])\w[\w-]*\b")
 _CITATION = re.compile(r"(?<!\s)\s*+\[\d+\]")
 _LIST_MARK = re.compile(r"(?:(?<=\s)|^)\(?\d{1,2}[.)]\s")
@@ -107,6 +111,12 @@ _DONE = re.compile(
     r"|è stat[oae]|abbiamo|foi|foram|został[aoy]?|werd))\b",
     re.IGNORECASE,
 )
+# So much of a clause, by weight, may stand in other statements of the passage than the one that has most of it, and so
+# much of what a quantity is said of. Chosen on claims of our own: `assistant eval grounding`.
+_MOST_BORROWED, _MOST_BORROWED_OF_QUANTITY = 0.4, 0.3
+_LONGEST_HEADING = 200
+_Words = Sequence[tuple[str, float]]  # stem, weight
+_TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|[%€$£]")
 # A negation applies to this many content words after it.
 _NEGATED_WORDS = 2
 
@@ -134,7 +144,7 @@ def support(sentence: str, passage: str) -> float:
         return 0.0
     if not all(_is_carried(clause, parts) for clause in _CLAUSE_ENDS.split(sentence)):
         return 0.0
-    if _runs_on(sentence, parts) or not _is_whole(claim, sentence, passage):
+    if _runs_on(sentence, parts) or not _is_whole(claim, sentence, passage) or _joins(sentence, passage):
         return 0.0
     windows = [parts[start : start + _WINDOW] for start in range(len(parts))]
     shares = [_coverage(claim, window) for window in windows]
@@ -163,6 +173,7 @@ class _Statement:
     plain: frozenset[str]  # every word in lower case
     numbers: Mapping[str, frozenset[str]]
     codes: frozenset[str]
+    quantities: frozenset[tuple[str, str]]  # number, unit; also in words
     denied: frozenset[str]  # stems that a negation applies to
     affirmed: frozenset[str]
     negated: bool
@@ -180,6 +191,7 @@ def _read(text: str) -> _Statement:
         plain=frozenset(plain),
         numbers=_numbers(text),
         codes=frozenset(canonical(code) for code in _codes(text)),
+        quantities=frozenset(_quantities(text)),
         denied=denied,
         affirmed=affirmed,
         negated=not _NEGATIONS.isdisjoint(plain),
@@ -210,7 +222,7 @@ def _numbers(text: str) -> dict[str, frozenset[str]]:
     for code in _codes(text):
         text = text.replace(code, " ")
     text = _LIST_MARK.sub(" ", text)
-    text = _BEFORE_WORD.sub(_digits_before_unit, text)
+    text = _BEFORE_WORDS.sub(_digits_before_unit, text)
     found: dict[str, frozenset[str]] = {}
     for currency, number, after in _NUMBER.findall(text):
         units = {_UNITS[unit] for unit in (currency, after.lower().replace(" ", "")) if unit in _UNITS}
@@ -219,9 +231,23 @@ def _numbers(text: str) -> dict[str, frozenset[str]]:
     return found
 
 
+def _quantities(text: str) -> Iterator[tuple[str, str]]:
+    tokens = [token.lower() for token in _TOKEN.findall(text)]
+    for place, token in enumerate(tokens):
+        if token in _NUMBER_WORDS or token[0].isdigit():
+            beside = [one for one in tokens[max(0, place - 1) : place] if one in "€$£"]
+            for word in (*beside, *tokens[place + 1 : place + 1 + _UNIT_WITHIN]):
+                if word in _NUMBER_WORDS or word[0].isdigit():
+                    break
+                if word in _UNITS:
+                    yield _NUMBER_WORDS.get(token) or _plain_number(token), _UNITS[word]
+                    break
+
+
 def _digits_before_unit(match: re.Match[str]) -> str:
-    number, unit = match.groups()
-    return _NUMBER_WORDS[number.lower()] if number.lower() in _NUMBER_WORDS and unit.lower() in _UNITS else number
+    number, following = match[1].lower(), match[2].lower().split()
+    is_counted = number in _NUMBER_WORDS and not _UNITS.keys().isdisjoint(following)
+    return _NUMBER_WORDS[number] if is_counted else match[1]
 
 
 def _codes(text: str) -> list[str]:
@@ -286,6 +312,75 @@ def _runs_on(sentence: str, parts: Sequence[_Statement]) -> bool:
         if added >= _ADDED_LAST:
             return True
     return False
+
+
+@dataclass(frozen=True)
+class _Clause:
+    """A clause of a passage, and the sentence that it stands in."""
+
+    own: _Statement
+    sentence: _Statement
+
+
+@lru_cache(maxsize=512)
+def _clauses_of(passage: str) -> tuple[frozenset[str], tuple[_Clause, ...]]:
+    """(stems of the heading, which every statement is about; clauses)."""
+    heading, clauses = frozenset[str](), list[_Clause]()
+    for number, text in enumerate(sentences(passage)):
+        sentence = _read(text)
+        if number == 0 and _is_heading(text):
+            heading = sentence.stems
+        else:
+            clauses += [_Clause(_read(part), sentence) for part in _CLAUSE_ENDS.split(text) if part.strip()]
+    return heading, tuple(clauses)
+
+
+def _is_heading(text: str) -> bool:
+    return len(text) < _LONGEST_HEADING and text[-1].isalnum()
+
+
+def _joins(sentence: str, passage: str) -> bool:
+    """Whether a clause puts together what the passage says in different statements, or gives a quantity to something
+    else than the passage does."""
+    heading, clauses = _clauses_of(passage)
+    known = frozenset[str]().union(*(one.own.stems for one in clauses))
+    for text in _CLAUSE_ENDS.split(sentence):
+        claim = _read(text)
+        words = [(word, weight) for word, weight in claim.words if word in known - heading - _CONNECTIVES]
+        total = sum(weight for _, weight in claim.words)
+        if words and _borrowed(words, [one.sentence for one in clauses]) > _MOST_BORROWED * total:
+            return True
+        of = [(word, weight) for word, weight in words if not word[0].isdigit() and word not in _UNIT_STEMS]
+        if of and any(_is_of_another(quantity, of, clauses) for quantity in claim.quantities):
+            return True
+    return False
+
+
+def _is_of_another(quantity: tuple[str, str], words: _Words, clauses: Sequence[_Clause]) -> bool:
+    """Whether the words do not stand where the quantity does, or rather beside another quantity of the same unit."""
+    own = [one for one in clauses if quantity in one.own.quantities]
+    if not own:
+        return False  # the number's own check has its say
+    if _borrowed(words, [one.sentence for one in own]) > _MOST_BORROWED_OF_QUANTITY * _weight(words):
+        return True
+    best = max(own, key=lambda one: (_weight(words, one.own.stems), _weight(words, one.sentence.stems)))
+    rivals = [one for one in clauses if one not in own and any(unit == quantity[1] for _, unit in one.own.quantities)]
+    for rival in rivals:
+        mine = _weight(words, best.own.stems - rival.own.stems)
+        # In a list within one sentence, all but the first leave out what they share.
+        is_apart = rival.sentence is not best.sentence or mine == 0
+        if is_apart and _weight(words, rival.own.stems - best.own.stems) > mine:
+            return True
+    return False
+
+
+def _borrowed(words: _Words, statements: Sequence[_Statement]) -> float:
+    """The weight of the words that the statement with most of them lacks."""
+    return _weight(words) - max((_weight(words, one.stems) for one in statements), default=0.0)
+
+
+def _weight(words: _Words, among: Collection[str] | None = None) -> float:
+    return sum(weight for word, weight in words if among is None or word in among)
 
 
 def _is_whole(claim: _Statement, sentence: str, passage: str) -> bool:

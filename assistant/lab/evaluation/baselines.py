@@ -38,15 +38,15 @@ class Corpus:
             query = query.join(Vector, Vector.content_hash == Passage.content_hash)
             rows = session.execute(query.where(Vector.embedding_model == model).order_by(Passage.id)).all()
             known_as = {
-                public_id: _name(key)
+                public_id: article_name(key)
                 for public_id, key in session.execute(select(Article.public_id, Article.source_key))
             }
-        names = tuple(dict.fromkeys(_name(key) for key, *_ in rows))
+        names = tuple(dict.fromkeys(article_name(key) for key, *_ in rows))
         places = {name: place for place, name in enumerate(names)}
         return cls(
             names,
             known_as,
-            np.array([places[_name(key)] for key, *_ in rows]),
+            np.array([places[article_name(key)] for key, *_ in rows]),
             tuple(Counter(stems(f"{heading}\n{text}")) for _, heading, text, _ in rows),
             np.array([np.frombuffer(blob, dtype="<f4") for *_, blob in rows]),
         )
@@ -96,7 +96,7 @@ class Corpus:
         return best
 
 
-def _name(key: str) -> str:
+def article_name(key: str) -> str:
     """An article's id in its set: without the suffix that the import adds to repeated ids of JSON lines."""
     if "#" in key:
         return key.split("#", 1)[1].split("~", 1)[0]

@@ -10,8 +10,7 @@ from typing import Any
 from wsgiref.types import StartResponse
 
 from apiflask import APIBlueprint, APIFlask
-from flask import Flask, Response, g, render_template, request
-from flask.sessions import SecureCookieSessionInterface
+from flask import Response, g, render_template, request
 from flask_wtf import CSRFProtect
 from werkzeug.routing import BaseConverter
 
@@ -25,6 +24,7 @@ from assistant.web import (
     bodies,
     console,
     console_live,
+    cookies,
     embedding,
     health,
     limits,
@@ -57,7 +57,7 @@ def create_app(runtime: Runtime) -> APIFlask:
         json_errors=False,
     )
     app.request_class = bodies.Request
-    app.session_interface = _Sessions()
+    app.session_interface = cookies.Sessions()
     app.extensions[EXTENSION] = runtime
     app.extensions[STOPPING] = threading.Event()
     app.extensions[CHECKS] = lambda: doctor.run(settings)
@@ -121,13 +121,6 @@ def _configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
-class _Sessions(SecureCookieSessionInterface):
-    """Cookies for the path under which the client sees us, and not for what else is on that host."""
-
-    def get_cookie_path(self, app: Flask) -> str:
-        return request.script_root or "/"
-
-
 class _PublicId(BaseConverter):
     """A public id; anything else is a 404 without asking the database."""
 
@@ -144,7 +137,8 @@ def _make_nonce() -> None:
 
 
 def _secure(response: Response) -> Response:
-    """Allow only our scripts and styles with this request's nonce, and framing only where the widget permits it."""
+    """Allow only our scripts and styles with this request's nonce, and framing only where the widget permits it. What
+    may hold somebody's data is kept by no cache, unless a view says otherwise."""
     nonce = g.get("csp_nonce", "")
     ancestors = g.get("frame_ancestors", "'none'")
     policy = (
@@ -154,7 +148,7 @@ def _secure(response: Response) -> Response:
     )
     response.headers.setdefault("Content-Security-Policy", policy)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    if response.is_json:
+    if response.is_json or request.path.startswith("/console"):
         response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("Referrer-Policy", "same-origin")
     response.headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=()")

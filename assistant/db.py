@@ -290,8 +290,7 @@ def migrate(url: str, *, revision: str = "head", keep_before: bool = False) -> N
 
 def _keep_before(database: Database, revision: str) -> None:
     """What the version before can still use, if this one does not do."""
-    place = Path(str(database.engine.url.database))
-    older = [*place.parent.glob(f"{place.name}.upgraded-from-*")]
+    place, older = Path(str(database.engine.url.database)), _copies(database)
     try:
         snapshot(database, place.with_name(f"{place.name}.upgraded-from-{revision}"))
     except (OSError, sqlite3.DatabaseError) as error:
@@ -299,6 +298,18 @@ def _keep_before(database: Database, revision: str) -> None:
         raise NotReady(f"The database was not upgraded: it could not be copied before. {advice}") from error
     for one in older:
         if not one.name.endswith(f"-{revision}"):
+            one.unlink(missing_ok=True)
+
+
+def _copies(database: Database) -> list[Path]:
+    place = Path(str(database.engine.url.database))
+    return [*place.parent.glob(f"{place.name}.upgraded-from-*")] if database.is_sqlite else []
+
+
+def drop_copies(database: Database, *, before: datetime) -> None:
+    """Delete the copy from before an upgrade once nobody goes back to it any more: who was erased is in it."""
+    for one in _copies(database):
+        if one.stat().st_mtime < before.timestamp():
             one.unlink(missing_ok=True)
 
 

@@ -58,7 +58,8 @@ def serve(settings: Settings) -> None:
     chosen = {"HOST": settings.host, "PORT": str(settings.port), "COMPANY": settings.company}
     os.environ |= {f"{PREFIX}{name}": value for name, value in chosen.items()}
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "assistant.server"])  # noqa: S606 - our own module, no shell
+    # -P: no module that lies in the working directory is taken for one of ours.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "assistant.server"])  # noqa: S606 - our own module, no shell
 
 
 def work(settings: Settings) -> None:

@@ -18,31 +18,25 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from assistant import backup_schedule, tracing
 from assistant.desk import (
-    agent_sessions,
     alerts,
     assigning,
     attachments,
-    attention,
     automations,
     deadlines,
     evidence,
-    feed,
-    files,
     inboxes,
     learning,
     likeness,
     mail,
     notifications,
-    proofs,
     queue,
     retention,
     rollup,
     sending,
-    sessions,
     subscribers,
+    sweeping,
     tickets,
     turns,
-    usage,
 )
 from assistant.desk.desk import Desk
 from assistant.desk.queue import ClaimedJob
@@ -256,15 +250,7 @@ class Workers:
                     swept_at = monotonic()
                 if monotonic() - swept_at >= SWEEP_EVERY.total_seconds():
                     swept_at = monotonic()
-                    queue.sweep(self._desk.db, now=now)
-                    if swept := files.sweep(self._desk.db, self._desk.storage, now=now):
-                        log.info("storage.swept", files=swept)
-                    usage.sweep(self._desk.db, now=now)
-                    attention.sweep(self._desk.db, now=now)
-                    sessions.sweep(self._desk.db, now=now)
-                    agent_sessions.sweep(self._desk.db, self._desk.settings, now=now)
-                    proofs.sweep(self._desk.db, now=now)
-                    feed.sweep(self._desk.db, now=now)
+                    sweeping.sweep(self._desk, now=now)
                     indexing.sweep_vectors(self._desk.db)
                     retention.request(self._desk.db, now=now)
             except Exception as error:

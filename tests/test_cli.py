@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from assistant import server
 from assistant.cli import common, main
 from assistant.cli.common import migrated, one_line, progress_bar
 from assistant.desk.access import Scope
@@ -134,3 +136,22 @@ def test_a_secret_of_identities_is_renewed_while_the_previous_one_stays_valid() 
     assert run("inboxes", "secret", "--withdraw-previous").exit_code == 0
     assert valid() == (second,)
     assert "no inbox 'acne'" in run("inboxes", "secret", "acne").output
+
+
+def test_the_server_takes_no_module_of_the_working_directory_for_one_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(server.os, "execv", lambda _program, command: started.append(command))
+    monkeypatch.setattr(server.wiring, "preflight", lambda _settings: None)
+    for name in ("HOST", "PORT", "COMPANY"):
+        monkeypatch.setenv(f"{PREFIX}{name}", "")  # which it sets for what it becomes
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server.serve(Settings(data_dir=tmp_path / "var", port=port))
+    [command] = started
+    (tmp_path / "limits.py").write_text("raise SystemExit(3)")
+    flags = command[: command.index("-m")]
+    done = subprocess.run([*flags, "-c", "import limits"], cwd=tmp_path, check=False)
+    assert done.returncode == 0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +88,26 @@ def test_the_dockerfile_copies_what_is_there_and_runs_what_is_installed_as_nobod
     assert Settings.model_validate({"port": environment["ASSISTANT_PORT"]}).port == 8000
     health = re.search(r"CMD (\[.*\])", next(rest for name, rest in steps if name == "HEALTHCHECK"))
     assert health is not None
-    compile(json.loads(health[1])[2], "healthcheck", "exec")
-    assert "/livez" in health[1]
+    asked: list[str] = []
+
+    class Livez(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200 if len(asked) == 1 else 503)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Livez) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = [sys.executable, *json.loads(health[1])[1:]]
+        elsewhere = {**os.environ, "ASSISTANT_PORT": str(server.server_port)}  # as an operator may set it
+        codes = [
+            subprocess.run(command, check=False, env=elsewhere, stderr=subprocess.DEVNULL).returncode for _ in "12"
+        ]
+        server.shutdown()
+    assert (asked, codes) == (["/livez", "/livez"], [0, 1])
 
 
 def test_proxies_get_the_path_and_the_upload_limit_of_the_settings() -> None:

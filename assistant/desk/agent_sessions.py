@@ -23,7 +23,7 @@ from assistant.models import Agent, AgentSession
 from assistant.settings import Settings
 
 _SEEN_EVERY = timedelta(minutes=5)
-_KEPT = timedelta(days=30)  # once they are over
+KEEP = timedelta(days=30)  # once they are over
 _LONGEST = 300  # characters of what a browser says that it is
 
 
@@ -81,7 +81,7 @@ def end(session: Session, agent_id: int, *, only: str | None = None, all_but: st
 
 def sweep(db: Database, settings: Settings, *, now: datetime) -> None:
     """Forget sessions that have long been over."""
-    before = now - _KEPT
+    before = now - KEEP
     with db.begin() as session:
         over = AgentSession.created_at < before - timedelta(days=settings.session_days)
         session.execute(delete(AgentSession).where(over | (AgentSession.ended_at < before)))

@@ -8,8 +8,9 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from assistant.desk.access import AgentPrincipal
-from assistant.models import Agent, AuditEntry
+from assistant.db import Database
+from assistant.desk.access import AgentPrincipal, MachinePrincipal
+from assistant.models import Agent, APIKey, AuditEntry
 from assistant.text.folding import address as folded
 
 
@@ -23,15 +24,30 @@ def record(
     fields: Sequence[str] = (),
 ) -> None:
     """Names of ``fields`` alone are kept: values may be secrets, or customers'."""
-    email = session.get_one(Agent, agent.agent_id).email
-    session.add(AuditEntry(agent=email, action=action, address=address, subject=subject, fields=sorted(fields)))
+    name = _name_of(session, agent)
+    session.add(AuditEntry(agent=name, action=action, address=address, subject=subject, fields=sorted(fields)))
 
 
-def is_recorded(session: Session, agent: AgentPrincipal, action: str, *, subject: str, since: datetime) -> bool:
-    """Whether the agent has done the same since then."""
-    email = select(Agent.email).where(Agent.id == agent.agent_id).scalar_subquery()
-    same = select(AuditEntry.id).where(AuditEntry.at >= since, AuditEntry.agent == email, AuditEntry.action == action)
-    return session.scalar(same.where(AuditEntry.subject == subject).limit(1)) is not None
+def record_look(
+    db: Database, who: AgentPrincipal | MachinePrincipal, action: str, *, address: str, subject: str, now: datetime
+) -> None:
+    """Somebody, or a machine with a key, looks at what is not masked. Once a day for each of them and each subject."""
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    with db.read() as session:
+        name = _name_of(session, who)
+        same = select(AuditEntry.id).where(AuditEntry.at >= today, AuditEntry.agent == name)
+        same = same.where(AuditEntry.action == action, AuditEntry.subject == subject)
+        if session.scalar(same.limit(1)) is not None:
+            return
+    with db.begin() as session:
+        session.add(AuditEntry(agent=name, action=action, address=address, subject=subject))
+
+
+def _name_of(session: Session, who: AgentPrincipal | MachinePrincipal) -> str:
+    """An agent's address; of a key its public id, which stays when it is renamed or replaced."""
+    if isinstance(who, AgentPrincipal):
+        return session.get_one(Agent, who.agent_id).email
+    return session.get_one(APIKey, who.key_id).public_id
 
 
 def record_command(session: Session, *, user: str, action: str, subject: str, fields: Sequence[str] = ()) -> None:

@@ -35,7 +35,7 @@ TRIES = 5
 # What one mailbox is sent at most. Strangers have 40 guesses of a million a day at anybody's address.
 A_MAILBOX = ((4, timedelta(hours=1)), (8, timedelta(days=1)))
 _DIGITS = 6
-_KEEP = timedelta(days=1)
+KEEP = timedelta(days=1)
 
 
 def send_code(desk: Desk, principal: SessionPrincipal, typed: str, *, language: str) -> str:
@@ -89,7 +89,7 @@ def waiting_for(session: Session, principal: SessionPrincipal, *, now: datetime)
 def sweep(db: Database, *, now: datetime) -> None:
     """Remove codes that count no more."""
     with db.begin() as session:
-        session.execute(delete(AddressCode).where(AddressCode.created_at < now - _KEEP))
+        session.execute(delete(AddressCode).where(AddressCode.created_at < now - KEEP))
 
 
 def _keep(session: Session, desk: Desk, row: WidgetSession, address: str, *, code: str, sent: bool) -> None:

@@ -41,7 +41,7 @@ OVERLAP = timedelta(minutes=10)
 _LOST = timedelta(minutes=1)  # no answer with a new token is on its way for longer
 _SEEN_EVERY = timedelta(minutes=5)
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43,128}")
-_KEEP = timedelta(days=90)  # ended sessions, so that their tokens stay refused
+KEEP = timedelta(days=90)  # ended sessions, so that their tokens stay refused
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def is_valid(db: Database, principal: SessionPrincipal) -> bool:
 def sweep(db: Database, *, now: datetime) -> None:
     """Remove sessions that ended long ago, and customers of whom nothing is left."""
     with db.begin() as session:
-        ended = or_(WidgetSession.expires_at < now - _KEEP, WidgetSession.revoked_at < now - _KEEP)
+        ended = or_(WidgetSession.expires_at < now - KEEP, WidgetSession.revoked_at < now - KEEP)
         gone = set(session.scalars(delete(WidgetSession).where(ended).returning(WidgetSession.customer_id)))
         for customer_id in gone:
             remove_if_empty(session, customer_id)

@@ -20,7 +20,7 @@ from assistant.errors import AssistantError, TooLarge, Unavailable
 from assistant.models import Attachment, FileCondition, Message, UploadCount
 from assistant.wording import Notice
 
-_KEEP = timedelta(days=2)
+KEEP = timedelta(days=2)
 
 
 def admit(
@@ -46,7 +46,7 @@ def admit(
 
 def sweep(db: Database, *, now: datetime) -> None:
     with db.begin() as session:
-        session.execute(delete(UploadCount).where(UploadCount.day < (now - _KEEP).date()))
+        session.execute(delete(UploadCount).where(UploadCount.day < (now - KEEP).date()))
 
 
 def _count(

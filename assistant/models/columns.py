@@ -1,4 +1,4 @@
-"""Column kinds that every table uses: public ids, checked enumerations, JSON, foreign keys that say their ondelete."""
+"""Column kinds that tables use: public ids, checked enumerations, JSON, foreign keys that say their ondelete, links."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from sqlalchemy import JSON, Enum, ForeignKey, Text
+from sqlalchemy import JSON, Dialect, Enum, ForeignKey, Text, TypeDecorator
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from assistant.db import new_public_id
+from assistant.text.addresses import web_address
 
 JSONType = JSON().with_variant(JSONB(), "postgresql")
 
@@ -30,6 +31,16 @@ def enum_type(enum: type[StrEnum], name: str) -> Enum:
         length=40,  # the same for all, so that a longer new value needs no change of type
         values_callable=lambda kinds: [kind.value for kind in kinds],
     )
+
+
+class WebAddress(TypeDecorator[str]):
+    """Where a link leads. What must be none, as versions before may have stored it, is read as if there were none."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        return web_address(value)
 
 
 def reference(target: str, *, ondelete: str, nullable: bool = False, unique: bool = False) -> Mapped[Any]:

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Index, Text, UniqueConstrain
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from assistant.db import Base, utcnow
-from assistant.models.columns import JSONType, enum_type, public_id, reference
+from assistant.models.columns import JSONType, WebAddress, enum_type, public_id, reference
 from assistant.models.inboxes import Inbox
 from assistant.models.knowledge import Figure
 from assistant.models.people import Agent, Customer
@@ -221,7 +221,7 @@ class Citation(Base):
     article_title: Mapped[str] = mapped_column(Text)
     heading: Mapped[str] = mapped_column(Text)
     quote: Mapped[str] = mapped_column(Text)
-    url: Mapped[str | None] = mapped_column(Text)
+    url: Mapped[str | None] = mapped_column(WebAddress)
     page: Mapped[int | None]
     support: Mapped[float]
     # Pictures beside the passage, while the passage exists.

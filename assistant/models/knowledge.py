@@ -10,7 +10,7 @@ from sqlalchemy import ForeignKey, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from assistant.db import Base, utcnow
-from assistant.models.columns import JSONType, enum_type, public_id, reference
+from assistant.models.columns import JSONType, WebAddress, enum_type, public_id, reference
 from assistant.models.inboxes import Inbox
 from assistant.models.vector_column import UnitVector
 from assistant.text.words import searchable
@@ -30,7 +30,7 @@ class Article(Base):
     source: Mapped[str] = mapped_column(Text)  # the name of the import, e.g. a folder's name
     source_key: Mapped[str] = mapped_column(Text)  # the path within the source
     title: Mapped[str] = mapped_column(Text)
-    url: Mapped[str | None] = mapped_column(Text)
+    url: Mapped[str | None] = mapped_column(WebAddress)
     product: Mapped[str | None] = mapped_column(Text, index=True)
     language: Mapped[str] = mapped_column(Text)
     visibility: Mapped[Visibility] = mapped_column(enum_type(Visibility, "visibility"), default=Visibility.PUBLIC)

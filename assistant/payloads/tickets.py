@@ -433,7 +433,8 @@ class PrechatAnswer(Payload):
 
 
 class Ticket(TicketSummary):
-    """A ticket with messages, evidence, triage and drafts."""
+    """A ticket with messages, evidence, triage and drafts. Answers to a key without the scope `tickets:read` have no
+    messages, drafts, answers before the first message, rating and links."""
 
     prechat: tuple[PrechatAnswer, ...] = Field(description="What its customer answered before the first message.")
 
@@ -469,3 +470,7 @@ class Ticket(TicketSummary):
             triage=Triage.of(triage).triage if triage is not None else None,
             drafts=tuple(Draft.of(draft) for draft in ticket.drafts),
         )
+
+    def without_words(self) -> Self:
+        """For whoever may change it and not read what its customer and agents wrote."""
+        return self.model_copy(update={"messages": (), "drafts": (), "prechat": (), "links": (), "rating": None})

@@ -13,6 +13,7 @@ from assistant import payloads
 from assistant.desk import (
     access,
     actions,
+    audit,
     conversations,
     corrections,
     custom_fields,
@@ -251,11 +252,15 @@ def discard_draft(machine: MachinePrincipal, ticket_id: str, draft_id: str) -> p
 def get_attachment(machine: MachinePrincipal, query: schemas.FileQuery, attachment_id: str) -> Response:
     """Get an attachment's bytes.
 
-    Photos are JPEG or PNG; other files are sent as a download.
+    Photos are JPEG or PNG; other files are sent as a download. The audit log tells, once a day, which key got what.
     """
     with desk().db.read() as session:
         attachment = access.access_attachment(session, machine, attachment_id)
-    return attachment_response(desk(), attachment, thumbnail=query.thumbnail)
+    response = attachment_response(desk(), attachment, thumbnail=query.thumbnail)
+    if not query.thumbnail:
+        where = {"address": request.remote_addr or "unknown", "subject": attachment_id}
+        audit.record_look(desk().db, machine, "attachment", now=desk().now(), **where)
+    return response
 
 
 @blueprint.patch("/attachments/<public_id:attachment_id>/evidence")
@@ -376,8 +381,11 @@ def _rejected_files(rejected: Iterable[RejectedFile]) -> tuple[payloads.Rejected
 
 
 def _ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
+    """The whole ticket; without what people have written, if the key may change tickets and not read them."""
     with desk().db.read() as session:
-        return tickets.show_ticket(session, machine, tickets.load_ticket(session, machine, ticket_id), desk().taxonomy)
+        ticket = tickets.load_ticket(session, machine, ticket_id)
+        shown = tickets.show_ticket(session, machine, ticket, desk().taxonomy)
+    return shown if Scope.TICKETS_READ in machine.scopes else shown.without_words()
 
 
 def _field_values(given: Mapping[str, str | float | None]) -> dict[str, str]:

@@ -110,8 +110,7 @@ def note_for_audit(response: Response) -> Response:
 
 @blueprint.after_request
 def set_page_headers(response: Response) -> Response:
-    """Pages are private and never cached. Errors without panels of their own are shown in the notice area."""
-    response.headers.setdefault("Cache-Control", "no-store")
+    """Errors without panels of their own are shown in the notice area."""
     if request.headers.get("HX-Request") and response.status_code >= 400 and not g.get("has_panels"):
         response.headers["HX-Retarget"] = "#notice"
         response.headers["HX-Reswap"] = "innerHTML"
@@ -245,7 +244,8 @@ def attachment(attachment_id: str) -> Response:
     """Look at a photo or file as it was sent."""
     with desk().db.read() as session:
         found = access.access_attachment(session, auth.agent(), attachment_id)
-    return attachment_response(desk(), found, thumbnail=request.args.get("thumbnail") == "1")
+    is_small = request.args.get("thumbnail") == "1"
+    return attachment_response(desk(), found, thumbnail=is_small, is_kept=is_small)
 
 
 def _sign_in_first() -> BaseResponse:

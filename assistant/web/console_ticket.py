@@ -277,7 +277,8 @@ def file(ticket_id: str, file_id: str) -> Response:
     with desk().db.read() as session:
         row = access.access_ticket(session, auth.agent(), ticket_id)
         found = sending.file_of(session, auth.agent(), row, file_id)
-    return attachment_response(desk(), attached(found), thumbnail=request.args.get("thumbnail") == "1")
+    is_small = request.args.get("thumbnail") == "1"
+    return attachment_response(desk(), attached(found), thumbnail=is_small, is_kept=is_small)
 
 
 @blueprint.post("/files/<public_id:file_id>/remove")

@@ -12,6 +12,7 @@ from assistant.payloads import Passage, Relation
 from assistant.ports import HandoffReason, Mode
 from assistant.skills.priors import SourceKind
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
+from assistant.text.addresses import web_address
 from assistant.text.units import Kind, cells_of, plain, units_of
 from assistant.wording import LANGUAGES, english_name
 
@@ -145,7 +146,7 @@ _FATES = {
 def insertable(passage: Passage) -> dict[str, Any]:
     """A passage as it is put into a reply: its text, or a list of steps in it, with where it is from below."""
     title, url = passage.article_title, passage.url or ""
-    is_linked = url.startswith(("https://", "http://")) and not set("[]()").intersection(title + url)
+    is_linked = bool(url) and not set("[]()").intersection(title + url)
     source = f"— [{title}]({url})" if is_linked else f"— {title}"
     text = plain(passage.text)
     steps = [unit.text for unit in units_of(passage.text) if unit.kind is Kind.STEPS]
@@ -232,13 +233,12 @@ def cited(text: str, citations: Sequence[dict[str, Any]]) -> CitedText:
 
 
 def _source(number: int, citation: dict[str, Any]) -> Source:
-    url = citation["url"] or ""
     return Source(
         number=number,
         title=citation["article_title"],
         heading=citation["heading"],
         quote=citation["quote"],
-        url=url if url.startswith(("https://", "http://", "/")) else None,
+        url=web_address(citation["url"]),
         article_id=citation["article_id"],
         page=citation.get("page"),
         support=citation["support"],

@@ -16,6 +16,7 @@ from assistant.desk import links
 from assistant.desk.links import Purpose
 from assistant.errors import NotFound
 from assistant.text.folding import address
+from assistant.web import cookies
 from assistant.web.context import runtime
 
 _COOKIE = "known_browser"
@@ -39,10 +40,10 @@ def remember(email: str) -> None:
     @after_this_request
     def keep(response: Response) -> Response:
         response.set_cookie(
-            _COOKIE,
+            cookies.name_of(_COOKIE, path=_path()),
             signed,
             max_age=_LASTS,
-            path=f"{request.script_root}/console/sign-in",
+            path=_path(),
             secure=bool(current_app.config["SESSION_COOKIE_SECURE"]),
             httponly=True,
             samesite="Lax",
@@ -50,9 +51,16 @@ def remember(email: str) -> None:
         return response
 
 
+def _path() -> str:
+    return f"{request.script_root}/console/sign-in"
+
+
 def _read() -> list[str]:
+    """Also from a cookie of a version before, without a prefix."""
+    name = cookies.name_of(_COOKIE, path=_path())
+    signed = request.cookies.get(name) or request.cookies.get(_COOKIE, "")
     try:
-        return links.read(runtime().settings, Purpose.KNOWN_BROWSER, request.cookies.get(_COOKIE, "")).split(" ")
+        return links.read(runtime().settings, Purpose.KNOWN_BROWSER, signed).split(" ")
     except NotFound:
         return [""]
 

@@ -184,12 +184,18 @@ def _last_event_id(desk: Desk, conversation_id: int | None) -> int:
     return int(given)
 
 
-def attachment_response(desk: Desk, attachment: Attachment, *, thumbnail: bool = False) -> Response:
-    """An attachment's bytes. Photos are shown inline; anything else is only ever a download."""
+def attachment_response(
+    desk: Desk, attachment: Attachment, *, thumbnail: bool = False, is_kept: bool = False
+) -> Response:
+    """An attachment's bytes. Photos are shown inline; anything else is only ever a download.
+
+    ``is_kept``: by the browser, for a day, where a page shows the same small version again and again."""
     is_photo = attachment.kind is AttachmentKind.PHOTO
     data = read_file(desk, attachment, thumbnail=thumbnail)
     content_type = "image/jpeg" if data.startswith(_JPEG) else attachment.content_type
     response = _inert(data, content_type if is_photo else "application/octet-stream")
+    if not is_kept:
+        response.headers["Cache-Control"] = "no-store"
     response.headers["Content-Disposition"] = disposition("inline" if is_photo else "attachment", attachment.filename)
     return response
 

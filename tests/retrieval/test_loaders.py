@@ -47,6 +47,36 @@ def test_front_matter_says_title_product_language_visibility_and_url(tmp_path: P
     assert (article.visibility, article.url) == ("internal", "https://shop.example/a")
 
 
+NO_LINKS = (
+    "javascript:alert(1)",
+    " JavaScript:alert(document.domain)",
+    "java\tscript:alert(1)",
+    "data:text/html,<script>alert(1)</script>",
+    "vbscript:msgbox(1)",
+    "file:///etc/passwd",
+    "//shop.example/a",
+    "/help/reset",
+    "https://",
+    "mailto:help@shop.example",
+)
+
+
+@pytest.mark.parametrize("address", NO_LINKS)
+def test_an_address_that_is_no_link_is_refused_with_its_article_wherever_it_stands(
+    tmp_path: Path, address: str
+) -> None:
+    (tmp_path / "page.md").write_text(f"---\ntitle: A page\nurl: {address}\n---\nText.", encoding="utf-8")
+    _lines(tmp_path, {"id": "bad", "text": "Text.", "url": address}, {"id": "good", "text": "Text.", "url": ""})
+    (tmp_path / "table.csv").write_text(f"question,answer,link\nWhy?,So.,\"{address}\"\n", encoding="utf-8")
+    centre = {"articles": [{"id": 7, "title": "Seven", "body": "<p>Text.</p>", "html_url": address}]}
+    (tmp_path / "centre.json").write_text(json.dumps(centre), encoding="utf-8")
+    loaded = load(tmp_path)
+    assert [article.key for article in loaded.articles] == ["faq.jsonl#good"]
+    refused = dict(loaded.failed)
+    assert set(refused) == {"page.md", "faq.jsonl:1", "table.csv:2", "centre.json#7"}
+    assert all("has the url" in reason and "https:// or http://" in reason for reason in refused.values()), refused
+
+
 def test_the_title_is_the_first_heading_or_else_the_files_name(tmp_path: Path) -> None:
     assert _one(tmp_path, "a.md", "# Care of the kettle\n\nText.").title == "Care of the kettle"
     assert _one(tmp_path, "how-to_clean.md", "Text.").title == "how to clean"
@@ -171,7 +201,14 @@ def test_line_separators_within_a_row_do_not_end_it(tmp_path: Path) -> None:
 
 def test_the_hash_changes_with_everything_that_is_stored(tmp_path: Path) -> None:
     row = {"id": "a", "title": "T", "text": "Text."}
-    changes = [{}, {"text": "Other."}, {"title": "U"}, {"url": "u"}, {"product": "p"}, {"visibility": "internal"}]
+    changes = [
+        {},
+        {"text": "Other."},
+        {"title": "U"},
+        {"url": "https://u.example"},
+        {"product": "p"},
+        {"visibility": "internal"},
+    ]
     hashes = {load(_lines(tmp_path, {**row, **change})).articles[0].content_hash for change in changes}
     assert len(hashes) == len(changes)
 

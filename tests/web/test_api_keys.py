@@ -11,13 +11,15 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event, select, update
 
+from assistant import worker
 from assistant.db import Database, utcnow
 from assistant.desk import api_keys
+from assistant.desk.access import Scope
 from assistant.desk.api_keys import Limits
 from assistant.desk.desk import Desk
 from assistant.errors import Conflict, Invalid
 from assistant.models import APIKey
-from tests.factories import EVERY_SCOPE, Persona, bearer, make_inbox, make_ticket, make_upload
+from tests.factories import EVERY_SCOPE, Persona, bearer, make_inbox, make_key, make_ticket, make_upload
 from tests.web.test_console import submit
 
 TICKETS = "/api/v1/tickets"
@@ -178,3 +180,19 @@ def secret_on(page: str) -> str:
     found = re.search(r"ask_[\w-]+", page)
     assert found is not None, page
     return found[0]
+
+
+def test_a_key_that_only_writes_reads_nothing_of_what_was_written(client: FlaskClient, desk: Desk) -> None:
+    ticket = make_ticket(desk, "My machine shows E21")
+    worker.run_until_idle(desk)
+    writes, reads = (bearer(make_key(desk.db, *scopes)) for scopes in ((Scope.TICKETS_WRITE,), tuple(Scope)))
+    place = f"/api/v1/tickets/{ticket.public_id}"
+    whole = client.patch(place, headers=reads, json={}).json
+    assert whole["messages"]
+    assert whole["drafts"]
+    told = client.patch(place, headers=writes, json={"priority": "urgent"})
+    assert (told.status_code, told.json["priority"]) == (200, "urgent")
+    assert [told.json[name] for name in ("messages", "drafts", "prechat", "links", "rating")] == [[], [], [], [], None]
+    body = {"text": "E21 again", "requester": {"email": "rosa@example.org"}}
+    opened = client.post("/api/v1/tickets", headers=writes, json=body)
+    assert (opened.status_code, opened.json["messages"]) == (201, [])

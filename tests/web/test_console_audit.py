@@ -10,12 +10,13 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import DBAPIError
 
 from assistant.db import Database
-from assistant.desk import audit
+from assistant.desk import api_keys, audit
+from assistant.desk.access import Scope
 from assistant.desk.desk import Desk
 from assistant.models import AuditEntry, Customer
 from assistant.runtime import Runtime
 from assistant.web import console_roles
-from tests.factories import PASSWORD, Persona, make_ticket, make_upload
+from tests.factories import PASSWORD, Persona, bearer, make_key, make_ticket, make_upload
 from tests.web.test_console import photo_of, submit
 
 SignIn = Callable[[Persona], FlaskClient]
@@ -121,3 +122,22 @@ def test_looking_at_a_photo_as_it_was_sent_is_noted_once_a_day(
     for client in (one, one, other):
         assert client.get(photo).status_code == 200
     assert [(who, what) for who, what, _ in log(desk.db)] == [(alice.email, "attachment"), (bob.email, "attachment")]
+
+
+def test_a_key_that_gets_a_photo_as_it_was_sent_is_noted_once_a_day(
+    client: FlaskClient, sign_in: SignIn, desk: Desk, dora: Persona
+) -> None:
+    ticket = make_ticket(desk, uploads=[make_upload()])
+    photo = photo_of(desk.db, ticket).public_id
+    one, other = (bearer(make_key(desk.db, Scope.TICKETS_READ)) for _ in range(2))
+    assert client.get(f"/api/v1/attachments/{photo}?thumbnail=true", headers=one).status_code == 200
+    assert client.get(f"/api/v1/attachments/att_{'0' * 20}", headers=one).status_code == 404
+    assert log(desk.db) == []
+    for headers in (one, one, other):
+        assert client.get(f"/api/v1/attachments/{photo}", headers=headers).status_code == 200
+    with desk.db.read() as session:
+        keys = [key.public_id for key in reversed(api_keys.all_keys(session))][-2:]
+    assert log(desk.db) == [(key, "attachment", photo) for key in keys]
+    page = sign_in(dora).get(LOG, query_string={"who": keys[0]}).text
+    assert f"shop ({keys[0]})" in page
+    assert keys[1] not in page

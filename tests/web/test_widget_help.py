@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import select, text
 
+from assistant import worker
 from assistant.desk import inboxes
+from assistant.desk.access import Scope
 from assistant.desk.desk import Desk
-from assistant.models import Article
-from tests.factories import make_articles, make_figure, make_inbox
+from assistant.models import Article, Citation, Draft
+from tests.factories import Persona, bearer, make_articles, make_figure, make_inbox, make_key, make_ticket
 
 API = "/widget/v1"
 LAMP = """\
@@ -91,3 +94,32 @@ def test_articles_for_agents_are_neither_found_nor_read(client: FlaskClient, des
     for public_id in (article, "art_00000000000000000000"):
         gone = client.get(f"{API}/articles/{public_id}")
         assert (gone.status_code, gone.json["notice"]["code"]) == (404, "article_gone")
+
+
+def test_what_was_stored_as_an_address_and_runs_something_is_no_link_anywhere(
+    client: FlaskClient, sign_in: Callable[[Persona], FlaskClient], alice: Persona, desk: Desk, tmp_path: Path
+) -> None:
+    make_articles(desk, tmp_path / "help")
+    ticket = make_ticket(desk, "My coffee machine shows E21 and blinks red. What does E21 mean?", team="technical")
+    worker.run_until_idle(desk)
+    with desk.db.begin() as session:
+        for table in ("articles", "citations"):
+            session.execute(text(f"UPDATE {table} SET url = 'javascript:alert(1)'"))  # as versions before may have
+        assert session.scalars(select(Draft)).all()
+        assert set(session.scalars(select(Citation.url))) == {None}
+        article = session.scalars(select(Article.public_id)).first()
+    assert client.get(f"{API}/articles/{article}").json["url"] is None
+    key = bearer(make_key(desk.db, Scope.TICKETS_READ, Scope.KNOWLEDGE_READ))
+    [found, *_] = client.get("/api/v1/articles/search?query=E21", headers=key).json["passages"]
+    assert found["url"] is None
+    [draft] = client.get(f"/api/v1/tickets/{ticket.public_id}/drafts", headers=key).json["drafts"]
+    assert {citation["url"] for citation in draft["citations"]} == {None}
+    agent = sign_in(alice)
+    pages = (
+        "/console/knowledge?q=E21",
+        f"/console/knowledge/articles/{article}",
+        f"/console/tickets/{ticket.public_id}",
+    )
+    for page in pages:
+        answer = agent.get(page)
+        assert (answer.status_code, "E21" in answer.text, "javascript:" in answer.text) == (200, True, False), page

@@ -16,6 +16,7 @@ from urllib.parse import urljoin
 
 from assistant.errors import Invalid
 from assistant.retrieval.sources.coverage import Coverage, measure
+from assistant.text.addresses import web_address
 from assistant.text.clusters import beginning
 from assistant.text.languages import SURE, detect
 from assistant.text.readable import readable
@@ -25,6 +26,7 @@ MOST_HEADING = 200
 # Words of the text around a picture that are indexed with it.
 _NEARBY_WORDS = 30
 _MOST_PICTURES = 300
+_MOST_SHOWN = 100
 _VISIBILITIES = {"public", "internal"}
 # The address of a link in Markdown that is neither absolute nor within the page.
 _RELATIVE = re.compile(r"(?<=\]\()(?![a-zA-Z][\w+.-]*:|#)[^()\s]+(?=[^()]{0,200}\))")
@@ -154,11 +156,11 @@ def make_article(
     key: str, meta: Mapping[str, Any], title: str, reading: Reading, *, trail: tuple[str, ...] = ()
 ) -> ArticleSource:
     """An article with what a file says about itself: ``meta`` may have title (else it is ``title``), url, product,
-    language, visibility, inbox."""
+    language, visibility, inbox. Raises `Invalid` for a url that no link may lead to, and a visibility that is none."""
     visibility = str(meta.get("visibility") or "public").lower()
     if visibility not in _VISIBILITIES:
         raise Invalid(f"has the visibility {visibility!r}; use public or internal")
-    url = str(meta["url"]) if meta.get("url") else None
+    url = _address(meta)
     return ArticleSource(
         key=key,
         title=beginning(" ".join(readable(str(meta.get("title") or title)).split()), MOST_TITLE),
@@ -171,6 +173,14 @@ def make_article(
         trail=trail,
         coverage=reading.coverage,
     )
+
+
+def _address(meta: Mapping[str, Any]) -> str | None:
+    said = str(meta.get("url") or "").strip()
+    if said and web_address(said) is None:
+        shown = beginning(" ".join(readable(said).split()), _MOST_SHOWN)
+        raise Invalid(f"has the url {shown!r}; write a whole one, with https:// or http://, or none")
+    return said or None
 
 
 def _with_addresses(section: Section, url: str) -> Section:

@@ -67,7 +67,7 @@ def test_an_address_that_is_no_link_is_refused_with_its_article_wherever_it_stan
 ) -> None:
     (tmp_path / "page.md").write_text(f"---\ntitle: A page\nurl: {address}\n---\nText.", encoding="utf-8")
     _lines(tmp_path, {"id": "bad", "text": "Text.", "url": address}, {"id": "good", "text": "Text.", "url": ""})
-    (tmp_path / "table.csv").write_text(f"question,answer,link\nWhy?,So.,\"{address}\"\n", encoding="utf-8")
+    (tmp_path / "table.csv").write_text(f'question,answer,link\nWhy?,So.,"{address}"\n', encoding="utf-8")
     centre = {"articles": [{"id": 7, "title": "Seven", "body": "<p>Text.</p>", "html_url": address}]}
     (tmp_path / "centre.json").write_text(json.dumps(centre), encoding="utf-8")
     loaded = load(tmp_path)

@@ -8,6 +8,7 @@ makes room when there are too many, from one address or altogether: whoever come
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import selectors
 import socket
@@ -16,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
+from types import FrameType
 from typing import Any
 
 from gunicorn import http
@@ -103,11 +105,13 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
     """gunicorn's threaded worker, with another way from the socket to the thread.
 
     Configure before it runs: ``max_body`` and ``max_form`` in bytes, ``proxies`` whose connections have no limit.
+    ``has_begun``: there is something to end in order when it is told to stop; before, it need not finish loading.
     """
 
     max_body = 1_000_000
     max_form = 1_000_000
     proxies = Proxies()
+    has_begun = False
 
     def init_process(self) -> None:
         self._waiting: dict[Connection, None] = {}  # in the order in which they began to wait
@@ -116,6 +120,12 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         self._stops_at = float("inf")
         _allow_files(MAX_CONNECTIONS + _SPARE_FILES)
         super().init_process()
+
+    def handle_exit(self, number: int, frame: FrameType | None) -> None:
+        """On SIGTERM."""
+        if not self.has_begun:
+            os._exit(0)
+        super().handle_exit(number, frame)
 
     def accept(self, listener: socket.socket) -> None:
         try:

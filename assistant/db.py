@@ -14,7 +14,7 @@ import secrets
 import sqlite3
 import tempfile
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
@@ -48,6 +48,7 @@ NAMING_CONVENTION = {
 patience: ContextVar[float] = ContextVar("patience", default=30.0)
 
 _PROBE = 256_000  # bytes
+_PLACES = 1024  # among which topics are divided
 
 # Crockford's base 32 in lower case, which has no letters that are confused when read aloud.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -87,25 +88,34 @@ class Base(DeclarativeBase):
 
 
 class Changes:
-    """Wakes those waiting for a topic after a commit in this process. Other processes poll."""
+    """Wakes those waiting for a topic after a commit in this process. Other processes poll.
+
+    Each conversation is a topic, so there is no end of them. Those that share a place wake each other, which does no
+    harm: whoever is woken looks for what is new."""
 
     def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._counts: Counter[str] = Counter()
+        self._counts = [0] * _PLACES
+        self._changed = [threading.Condition() for _ in range(_PLACES)]
 
     def publish(self, topics: set[str]) -> None:
-        with self._condition:
-            self._counts.update(topics)
-            self._condition.notify_all()
+        for place in {_place(topic) for topic in topics}:
+            with self._changed[place]:
+                self._counts[place] += 1
+                self._changed[place].notify_all()
 
     def seen(self, topic: str) -> int:
-        return self._counts[topic]
+        return self._counts[_place(topic)]
 
     def wait(self, topic: str, *, seen: int, timeout: float) -> int:
         """The topic's count, once it differs from ``seen`` or after ``timeout`` seconds."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._counts[topic] != seen, timeout)
-            return self._counts[topic]
+        place = _place(topic)
+        with self._changed[place]:
+            self._changed[place].wait_for(lambda: self._counts[place] != seen, timeout)
+            return self._counts[place]
+
+
+def _place(topic: str) -> int:
+    return hash(topic) % _PLACES
 
 
 def take_turns(session: Session, name: str) -> None:

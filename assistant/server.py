@@ -23,7 +23,7 @@ import structlog
 from gunicorn.app.base import BaseApplication
 from sqlalchemy.engine import make_url
 
-from assistant import __version__, tracing
+from assistant import __version__, signals, tracing
 from assistant import runtime as wiring
 from assistant.app import create_app
 from assistant.connections import KEEP_ALIVE, MAX_CONNECTIONS, WaitingWorker
@@ -58,6 +58,7 @@ def serve(settings: Settings) -> None:
     chosen = {"HOST": settings.host, "PORT": str(settings.port), "COMPANY": settings.company}
     os.environ |= {f"{PREFIX}{name}": value for name, value in chosen.items()}
     sys.stdout.flush()
+    signals.hold_until_replaced()
     # -P: no module that lies in the working directory is taken for one of ours.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "assistant.server"])  # noqa: S606 - our own module, no shell
 
@@ -185,6 +186,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         worker.max_body, worker.max_form = bodies.limits(self._settings)
         worker.proxies = Proxies.of(self._settings)
         _warm_up(app.extensions[EXTENSION])
+        worker.has_begun = True
         desk = app.extensions[EXTENSION].desk
         count = self._settings.workers
         count = _default_workers(desk) if count is None else count
@@ -194,9 +196,9 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         self._pulse = Pulse(app.extensions[EXTENSION], role="web", threads=count)
         self._pulse.start()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            _prepend_handler(number, app.extensions[STOPPING].set)
+            signals.prepend_handler(number, app.extensions[STOPPING].set)
             if self._workers is not None:
-                _prepend_handler(number, self._workers.ask_to_stop)
+                signals.prepend_handler(number, self._workers.ask_to_stop)
 
     def _stop_workers(self, _server: Any, worker: Any) -> None:
         if self._workers is not None:
@@ -211,18 +213,6 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
                 # Everything is closed. Taking the interpreter and the models apart takes seconds that a restart waits.
                 logging.shutdown()
                 os._exit(0)
-
-
-def _prepend_handler(number: int, action: Any) -> None:
-    """On this signal, run ``action`` before the handler already installed."""
-    previous = signal.getsignal(number)
-
-    def handle(signal_number: int, frame: FrameType | None) -> None:
-        action()
-        if callable(previous):
-            previous(signal_number, frame)
-
-    signal.signal(number, handle)
 
 
 def hold(settings: Settings) -> IO[str] | None:
@@ -269,12 +259,13 @@ def check_address(host: str, port: int) -> None:
 def run(settings: Settings, build: Callable[[Settings], wiring.Runtime] = wiring.build) -> None:
     """Serve in this process, which must not have begun any thread: the end of `serve`. ``build``: in the process that
     answers."""
-    configure_logging(settings)
-    try:
-        _held = hold(settings)
-    except NotReady as error:
-        sys.exit(f"Error: {error.message}")
-    _Server(settings, build).run()
+    with signals.ended_when_told():
+        configure_logging(settings)
+        try:
+            _held = hold(settings)
+        except NotReady as error:
+            sys.exit(f"Error: {error.message}")
+        _Server(settings, build).run()
 
 
 if __name__ == "__main__":  # started by `serve`

@@ -24,6 +24,7 @@ from assistant.cli.time import assignment, automations, sla
 from assistant.cli.train import train
 from assistant.cli.widget import widget
 from assistant.errors import AssistantError
+from assistant.signals import ended_when_told
 
 if TYPE_CHECKING:
     from assistant.settings import Settings
@@ -69,13 +70,14 @@ for _command in (
 @click.option("--port", type=int, help="Port to listen on (default: ASSISTANT_PORT, 8000).")
 def serve(host: str | None, port: int | None) -> None:
     """Serve the widget, the API and the console, with workers, in one process."""
-    from assistant.server import serve as run
+    with ended_when_told():
+        from assistant.server import serve as run
 
-    settings = read_settings(host=host, port=port)
-    click.echo(f"Serving on {settings.base_url} (press Ctrl-C to stop)")
-    if link := _link_for_first_admin(settings):
-        click.echo(f"Nobody can sign in yet. Set it up in your browser, by this link of one day:\n{link}")
-    run(settings)
+        settings = read_settings(host=host, port=port)
+        click.echo(f"Serving on {settings.base_url} (press Ctrl-C to stop)")
+        if link := _link_for_first_admin(settings):
+            click.echo(f"Nobody can sign in yet. Set it up in your browser, by this link of one day:\n{link}")
+        run(settings)
 
 
 def _link_for_first_admin(settings: Settings) -> str | None:
@@ -97,9 +99,10 @@ def _link_for_first_admin(settings: Settings) -> str | None:
 @main.command()
 def worker() -> None:
     """Run the workers alone. Start `serve` with ASSISTANT_WORKERS=0 then."""
-    from assistant.server import work
+    with ended_when_told():
+        from assistant.server import work
 
-    work(read_settings())
+        work(read_settings())
 
 
 @main.command()

@@ -10,14 +10,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
 
-from assistant import server
-from assistant.errors import NotReady
+from assistant import server, signals
+from assistant.errors import AssistantError, NotReady
 from assistant.settings import PREFIX, Settings
 
 # Far longer than either takes, as the machine may be busy with other things.
@@ -60,10 +60,9 @@ class Server:
 
     def start(self) -> None:
         """Return once it answers."""
-        start = _Fork if self._at_once else _Fresh
-        self._process = start(self.command, self.environment, self._log)
+        self._begin(server.run)
         ends_at = time.monotonic() + STARTS_WITHIN
-        while time.monotonic() < ends_at and self._process.runs():
+        while time.monotonic() < ends_at and self.runs():
             try:
                 with urllib.request.urlopen(f"{self.url}/livez", timeout=5):  # noqa: S310 - our own address
                     return
@@ -71,6 +70,17 @@ class Server:
                 time.sleep(0.05)
         self.kill()
         raise NotReady(f"The server under test did not start. End of its log: {self.log()[-2000:]}")
+
+    def _begin(self, run: Callable[[Settings], None]) -> None:
+        """``run``: what the command becomes."""
+        if self._at_once:
+            self._process = _Fork(run, self.environment, self._log)
+        else:
+            self._process = _Fresh(self.command, self.environment, self._log)
+
+    def runs(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.runs()
 
     @property
     def pid(self) -> int:
@@ -111,19 +121,17 @@ class Server:
 class Worker(Server):
     """`assistant worker` beside a server, on the same data."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
-        super().__init__(folder, **settings)
+    def __init__(self, folder: Path, *, at_once: bool = False, **settings: Any) -> None:
+        super().__init__(folder, at_once=at_once, **settings)
         self.command = [sys.executable, "-m", "assistant", "worker"]
 
     def start(self) -> None:
         """Return at once."""
-        self._process = _Fresh(self.command, self.environment, self._log)
+        self._begin(server.work)
 
 
 class _Process(Protocol):
     """The first of a session, and so of a process group, of its own."""
-
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None: ...
 
     pid: int
 
@@ -149,8 +157,8 @@ class _Fresh:
 
 
 class _Fork:
-    def __init__(self, _command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        self._process = _FORKS.Process(target=_become_server, args=(dict(environment), log), daemon=True)
+    def __init__(self, run: Callable[[Settings], None], environment: Mapping[str, str], log: Path) -> None:
+        self._process = _FORKS.Process(target=_become, args=(run, dict(environment), log), daemon=True)
         self._process.start()
         assert self._process.pid is not None  # noqa: S101 - it has been started
         self.pid = self._process.pid
@@ -165,8 +173,8 @@ class _Fork:
         return self._process.exitcode
 
 
-def _become_server(environment: dict[str, str], log: Path) -> None:
-    """In a fork: what `python -m assistant.server` would begin with."""
+def _become(run: Callable[[Settings], None], environment: dict[str, str], log: Path) -> None:
+    """In a fork: what the command would begin with."""
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)
@@ -174,4 +182,8 @@ def _become_server(environment: dict[str, str], log: Path) -> None:
     for standard in (sys.stdout, sys.stderr):
         os.dup2(file, standard.fileno())
     os.close(file)
-    server.run(Settings())
+    with signals.ended_when_told():
+        try:
+            run(Settings())
+        except AssistantError as error:
+            sys.exit(f"Error: {error.message}")

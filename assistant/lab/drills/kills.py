@@ -24,13 +24,14 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from assistant.db import check, utcnow
-from assistant.desk import mail
+from assistant.desk import mail, processes
 from assistant.errors import NotReady
 from assistant.knowledge import sources
 from assistant.lab.drills.site import (
     PLAIN,
     SETTLES_WITHIN,
     Customer,
+    Failed,
     Mailbox,
     Site,
     Size,
@@ -144,15 +145,16 @@ def postgres_killed(folder: Path, size: Size, chance: random.Random) -> str:
         source_id = write_article(folder, database_url=postgres.url)
         settings = {"database_url": postgres.url, "workers": 0, **_mailed(mailbox)}
         site = parts.enter_context(closing(Site(folder / "var", **settings)))
-        workers = [parts.enter_context(closing(Worker(folder / "var", **PLAIN, **settings))) for _ in range(_WORKERS)]
-        processes: list[Server] = [site.server, *workers]
-        for one in processes:
+        worker = {"at_once": True, **PLAIN, **settings}
+        workers = [parts.enter_context(closing(Worker(folder / "var", **worker))) for _ in range(_WORKERS)]
+        parties: list[Server] = [site.server, *workers]
+        for one in parties:
             one.start()
         load = _Load(site, source_id, size.messages)
         for kill in range(size.kills):
             load.allow(_share(size.messages, kill, size.kills))
             time.sleep(chance.uniform(0.0, 1.0))
-            victim = chance.choice(processes)
+            victim = chance.choice(parties)
             victim.kill()
             if kill == size.kills // 2:
                 postgres.crash()
@@ -160,6 +162,7 @@ def postgres_killed(folder: Path, size: Size, chance: random.Random) -> str:
                 insist(lambda: _end_leases(site))
             victim.start()
         load.finish()
+        _wait_for(workers, site)
         postgres.make_read_only(True)
         refused = site.ticket("while it was read-only")
         require(refused.status_code == 503, f"Read-only, it answered {refused.status_code}.")
@@ -170,9 +173,25 @@ def postgres_killed(folder: Path, size: Size, chance: random.Random) -> str:
         load.acknowledged.append("while it was read-only")
         seen = _result(site, load, mailbox)
         for one in workers:
-            status = one.stop()  # one that has not finished starting ends by the signal itself
-            require(status in (0, -signal.SIGTERM), f"A worker ended with {status}.")
+            status = one.stop()
+            require(status == 0, f"A worker ended with {status}.")
         return f"{size.kills} kills of a server and {_WORKERS} workers, 1 of PostgreSQL, read-only told; {seen}"
+
+
+def _wait_for(workers: Sequence[Worker], site: Site) -> None:
+    """Until each is at work. One that found no database when it started has ended, and said so: as a supervisor does,
+    start it again."""
+    ends_at = time.monotonic() + SETTLES_WITHIN
+    while time.monotonic() < ends_at:
+        for one in workers:
+            if not one.runs():
+                one.start()
+        with site.db.read() as session:
+            at_work = {int(one.name.rpartition(":")[2]) for one in processes.states(session, now=utcnow())}
+        if at_work >= {one.pid for one in workers}:
+            return
+        time.sleep(0.2)
+    raise Failed("A worker never starts.")
 
 
 def _mailed(mailbox: Mailbox) -> dict[str, Any]:

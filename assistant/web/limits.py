@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
-from collections import Counter
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from ipaddress import ip_network
-from typing import Any
+from time import monotonic
+from typing import Any, ClassVar
 
 from flask import request
 from flask_limiter import ApplicationLimit, Limiter, RequestLimit
+from limits.storage import MemoryStorage
 
 from assistant.text.folding import address as folded
 from assistant.text.storable import storable
@@ -101,8 +102,65 @@ class OpenStreams:
                 del self._open[conversation_id]
 
 
+class Counts(MemoryStorage):
+    """When each was counted, by a clock that nobody sets. Thread-safe.
+
+    The library's own looks at the time of day: set back by an hour, it would refuse people for that hour. It also keeps
+    everybody whom it ever counted, and goes through all of them after each request."""
+
+    STORAGE_SCHEME: ClassVar[list[str]] = ["steady"]
+
+    def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **options: str) -> None:
+        super().__init__(uri, wrap_exceptions, **options)
+        # By seconds that count, then by key in the order in which they were counted last.
+        self._times: dict[int, OrderedDict[str, deque[float]]] = {}
+        self._lock = threading.Lock()
+
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        with self._lock:
+            now, times = monotonic(), self._counted(key, expiry)
+            if len(times) + amount > limit:
+                return False
+            times.extend([now] * amount)
+            known = self._times[expiry]
+            known[key] = times
+            known.move_to_end(key)
+            return True
+
+    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+        with self._lock:
+            times = self._counted(key, expiry)
+            return (times[0] if times else monotonic()), len(times)
+
+    def reset(self) -> int:
+        with self._lock:
+            self._times.clear()
+        return 0
+
+    def clear(self, key: str) -> None:
+        with self._lock:
+            for known in self._times.values():
+                known.pop(key, None)
+
+    @property
+    def known(self) -> int:
+        """How many keys are remembered."""
+        with self._lock:
+            return sum(len(known) for known in self._times.values())
+
+    def _counted(self, key: str, expiry: int) -> deque[float]:
+        """What still counts of a key, after all was forgotten that does not count any more."""
+        known, since = self._times.setdefault(expiry, OrderedDict()), monotonic() - expiry
+        while known and next(iter(known.values()))[-1] < since:
+            known.popitem(last=False)
+        times = known.get(key, deque())
+        while times and times[0] < since:
+            times.popleft()
+        return times
+
+
 def _refuse(limit: RequestLimit) -> None:
-    wait = limit.reset_at - time.time()
+    wait = limit.reset_at - monotonic()
     raise too_many_requests(min(max(1.0, wait), limit.limit.get_expiry()))
 
 
@@ -115,7 +173,7 @@ limiter = Limiter(
             exempt_when=lambda: not request.path.startswith(_COUNTED_PATHS) or request.endpoint in _UNCOUNTED,
         )
     ],
-    storage_uri="memory://",
+    storage_uri="steady://",
     strategy="moving-window",
     on_breach=_refuse,
 )

@@ -7,9 +7,13 @@ that a neighbouring host sets, or one that comes unencrypted.
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from flask import Flask, Request, Response, current_app, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
+from itsdangerous import SignatureExpired, TimestampSigner, URLSafeTimedSerializer
+
+from assistant.db import utcnow
 
 
 def name_of(cookie: str, *, path: str) -> str:
@@ -17,6 +21,18 @@ def name_of(cookie: str, *, path: str) -> str:
     if not current_app.config["SESSION_COOKIE_SECURE"]:
         return cookie
     return f"__Host-{cookie}" if path == "/" else f"__Secure-{cookie}"
+
+
+class Signer(TimestampSigner):
+    """What was signed before the clock was set back, or by a server whose clock is ahead, was signed just now."""
+
+    def unsign(self, signed_value: str | bytes, max_age: int | None = None, return_timestamp: bool = False) -> Any:  # type: ignore[override]
+        try:
+            return super().unsign(signed_value, max_age, return_timestamp)  # type: ignore[call-overload]
+        except SignatureExpired as error:
+            if error.date_signed is None or error.date_signed <= utcnow():
+                raise
+            return super().unsign(signed_value, None, return_timestamp)  # type: ignore[call-overload]
 
 
 class Sessions(SecureCookieSessionInterface):
@@ -30,6 +46,12 @@ class Sessions(SecureCookieSessionInterface):
     salt = "console session"
     digest_method = staticmethod(hashlib.sha256)
     _before = SecureCookieSessionInterface()
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        serializer = super().get_signing_serializer(app)
+        if serializer is not None:
+            serializer.signer = Signer
+        return serializer
 
     def get_cookie_path(self, app: Flask) -> str:
         return request.script_root or "/"

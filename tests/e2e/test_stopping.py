@@ -1,0 +1,70 @@
+"""Processes that are told to stop while they are still starting."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from assistant.lab.real_server import STARTS_WITHIN, Server
+from assistant.runtime import open_database
+from assistant.settings import Settings
+
+STOPS_WITHIN = 8.0  # seconds; gunicorn would give up after ten
+
+Moment = Callable[[Server, int], bool]
+
+
+def opens_the_database(server: Server, _pid: int) -> bool:
+    return (server.folder / "assistant.db").exists()
+
+
+def has_become_the_server(_server: Server, pid: int) -> bool:
+    return b"assistant.server" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def listens_but_loads(server: Server, _pid: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=5):
+        return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc, to see what a process has become")
+@pytest.mark.parametrize(
+    ("command", "moment"),
+    [
+        (["assistant", "worker"], opens_the_database),
+        (["assistant", "serve"], has_become_the_server),
+        (["assistant.server"], listens_but_loads),
+    ],
+    ids=["worker", "serve", "loading"],
+)
+def test_it_ends_at_once_with_status_zero_and_nothing_is_broken(
+    tmp_path: Path, command: list[str], moment: Moment
+) -> None:
+    server = Server(tmp_path / "var", ocr="off", model="none")
+    with (tmp_path / "log").open("wb") as log:
+        begun = [sys.executable, "-m", *command]
+        process = subprocess.Popen(begun, env=server.environment, stdout=log, stderr=log)
+    try:
+        ends_at = time.monotonic() + STARTS_WITHIN
+        while not moment(server, process.pid):
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < ends_at, "it never starts"
+            time.sleep(0.02)
+        told_at = time.monotonic()
+        process.terminate()
+        assert process.wait(60) == 0, (tmp_path / "log").read_text()
+        assert time.monotonic() - told_at < STOPS_WITHIN
+    finally:
+        process.kill()
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    open_database(Settings(data_dir=server.folder)).close()

@@ -1,4 +1,4 @@
-"""The server's clock is set by an hour: nobody is signed out, nothing is done twice, and nothing waits for that hour."""
+"""The clock is set by an hour: nobody is signed out, nothing is done twice, and nothing waits for that hour."""
 
 from __future__ import annotations
 

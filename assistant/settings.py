@@ -79,7 +79,7 @@ class Settings(BaseSettings):
         None,
         description="Where customers turn while the widget cannot be reached: an e-mail address, or the address of a page.",
     )
-    threads: int = Field(128, ge=4, le=512, description="Web threads. Each open live stream occupies one.")
+    threads: int = Field(128, ge=4, le=2000, description="Web threads. Each open live stream occupies one.")
     workers: int | None = Field(
         None,
         ge=0,

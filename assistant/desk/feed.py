@@ -5,8 +5,12 @@ So an event, its change and the jobs that follow are stored together or not at a
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from time import monotonic
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.orm import Session
@@ -21,6 +25,7 @@ KEEP = timedelta(days=30)
 _SIGNAL_HOLDS = timedelta(seconds=TYPING_SECONDS)
 # How long a change made by another process may go unseen, in seconds.
 POLL = 1.0
+_AT_ONCE = 1000
 _EVENT_LOCK = 20261124
 
 
@@ -83,16 +88,68 @@ def follow(db: Database, last_id: int, *, conversation_id: int | None, audience:
     Holds no transaction while it waits. Never ends by itself: the caller closes it.
     """
     topic = _topic(conversation_id)
-    while True:
-        # Before the query: a change that is committed while we read wakes the wait below at once.
-        seen = db.changes.seen(topic)
-        with db.read() as session:
-            batch = after(session, last_id, conversation_id=conversation_id, audience=audience)
-        if batch:
-            last_id = batch[-1].id
-        yield batch
-        if not batch:
-            db.changes.wait(topic, seen=seen, timeout=POLL)
+    with _watching(db) as watch:
+        while True:
+            # Before the query: a change that is committed while we read wakes the wait below at once.
+            seen = db.changes.seen(topic)
+            with db.read() as session:
+                batch = after(session, last_id, conversation_id=conversation_id, audience=audience)
+            if batch:
+                last_id = batch[-1].id
+            yield batch
+            while not batch and db.changes.wait(topic, seen=seen, timeout=POLL) == seen:
+                watch.look(db)
+                yield batch
+
+
+class _Watch:
+    """What other processes append, asked for once a second for all the streams of this one. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.streams = 0
+        self._last_id = 0
+        self._looked_at = 0.0
+        self._lock = threading.Lock()
+
+    def begin(self, db: Database) -> None:
+        """A stream begins, and looks for itself now. Nothing that the first one has not seen may be passed over."""
+        with self._lock:
+            if not self.streams:
+                with db.read() as session:
+                    self._last_id = last_event_id(session)
+            self.streams += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self.streams -= 1
+
+    def look(self, db: Database) -> None:
+        """Wake the streams for which there is something new, unless it was just done, or another does it now."""
+        if monotonic() - self._looked_at < POLL or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._looked_at = monotonic()
+            appended = select(Event.id, Event.conversation_id).where(Event.id > self._last_id)
+            with db.read() as session:
+                rows = session.execute(appended.order_by(Event.id).limit(_AT_ONCE)).all()
+            if rows:
+                self._last_id = rows[-1].id
+                db.changes.publish({_topic(None), *(_topic(row.conversation_id) for row in rows)})
+        finally:
+            self._lock.release()
+
+
+_watches: WeakKeyDictionary[Database, _Watch] = WeakKeyDictionary()
+
+
+@contextmanager
+def _watching(db: Database) -> Iterator[_Watch]:
+    watch = _watches.setdefault(db, _Watch())
+    watch.begin(db)
+    try:
+        yield watch
+    finally:
+        watch.end()
 
 
 def sweep(db: Database, *, now: datetime) -> int:

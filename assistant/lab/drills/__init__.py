@@ -29,7 +29,7 @@ QUICK = Size(
     kills=2, messages=6, locked_seconds=6, streams=10, pace=False, stops_within=10, listeners=30, crowd=8, photos=60
 )
 LONG = Size(
-    kills=50, messages=400, locked_seconds=30, streams=80, pace=True, stops_within=5, listeners=1000, crowd=200,
+    kills=200, messages=400, locked_seconds=30, streams=1000, pace=True, stops_within=5, listeners=1000, crowd=200,
     photos=2000,
 )  # fmt: skip
 DRILLS: dict[str, Callable[[Path, Size, random.Random], str]] = {

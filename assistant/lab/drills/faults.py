@@ -20,7 +20,20 @@ from assistant.db import utcnow
 from assistant.desk import api_keys, queue, tickets
 from assistant.desk.access import Scope
 from assistant.desk.tickets import NewTicket
-from assistant.lab.drills.site import PLAIN, Customer, Site, Size, Skipped, good, open_site, require, settle
+from assistant.lab.drills.site import (
+    PLAIN,
+    Customer,
+    Site,
+    Size,
+    Skipped,
+    allow_files,
+    good,
+    open_site,
+    processor_seconds,
+    require,
+    resident,
+    settle,
+)
 from assistant.lab.real_server import Server
 from assistant.models import (
     Attachment,
@@ -33,6 +46,8 @@ from assistant.settings import Settings
 from assistant.worker import Workers
 
 _DISK_MEGABYTES = 24
+_TABS = 4  # of one customer, each with a stream
+_WATCHED = 10.0  # seconds
 
 
 def second_server(folder: Path, _size: Size, _chance: random.Random) -> str:
@@ -58,20 +73,37 @@ def _serve(server: Server) -> subprocess.CompletedProcess[str]:
 
 
 def stopped(folder: Path, size: Size, _chance: random.Random) -> str:
-    """SIGTERM with open streams."""
-    with open_site(folder, workers=1) as site, ExitStack() as open_streams:
-        for number in range(size.streams):
+    """SIGTERM with open streams, and a job under way."""
+    threads = max(8, size.streams * 4 // 3 + 8)  # streams get three quarters
+    allow_files(2 * size.streams)
+    with open_site(folder, workers=1, threads=threads) as site, ExitStack() as open_streams:
+        for number in range(-(-size.streams // _TABS)):
             customer = open_streams.enter_context(closing(Customer(site.server.url, number)))
             customer.write(f"Hello {number}")
-            stream = customer.listen()
-            require(stream.status_code == 200, f"A stream was refused ({stream.status_code}).")
-            open_streams.callback(stream.close)
-        started = time.monotonic()
+            for _ in range(min(_TABS, size.streams - number * _TABS)):
+                stream = customer.listen()
+                require(stream.status_code == 200, f"A stream was refused ({stream.status_code}).")
+                open_streams.callback(stream.close)
+        settle(site.db)
+        has, load = resident(site.server.pid), _load_of(site.server.pid)
+        asked_at = time.monotonic()
+        good(site.ticket("while they are open"))
+        answered, started = time.monotonic() - asked_at, time.monotonic()
         status = site.server.stop()
         took = time.monotonic() - started
         require(status == 0, f"It ended with {status}.")
         require(took < size.stops_within, f"It took {took:.1f} s with {size.streams} streams.")
-        return f"{took:.1f} s with {size.streams} open streams"
+        return (
+            f"{took:.1f} s with {size.streams} open streams; before, with {threads} threads, they took {has:.0f} MB and "
+            f"{load:.0%} of a core, and a ticket with a photo {answered:.1f} s"
+        )
+
+
+def _load_of(pid: int) -> float:
+    """The share of a core that a process and its children take while nobody asks for anything."""
+    started, before = time.monotonic(), processor_seconds(pid)
+    time.sleep(_WATCHED)
+    return (processor_seconds(pid) - before) / (time.monotonic() - started)
 
 
 def locked(folder: Path, size: Size, _chance: random.Random) -> str:

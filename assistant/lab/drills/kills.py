@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from assistant.db import check, utcnow
-from assistant.desk import mail, processes
+from assistant.desk import learning, mail, processes
 from assistant.errors import NotReady
 from assistant.knowledge import sources
 from assistant.lab.drills.site import (
@@ -219,7 +219,7 @@ def _result(site: Site, load: _Load, mailbox: Mailbox) -> str:
     again = sum(mailbox.taken.values()) - len(mailbox.taken)
     return (
         f"{len(load.acknowledged)} acknowledged, 0 lost, 0 doubled, no job stuck or dead, {load.mails} mails sent, "
-        f"{again} of them again under the same Message-ID"
+        f"{again} of them again under the same Message-ID, heads fitted {_fits(site)} times"
     )
 
 
@@ -246,6 +246,12 @@ def _compare(site: Site, acknowledged: Sequence[str]) -> tuple[int, int]:
     require(all(storage.exists(one) for one in photos), "A file is lost.")
     require(not check(site.db), "The database is damaged.")
     return sum(not stored[text] for text in acknowledged), sum(count - 1 for count in stored.values())
+
+
+def _fits(site: Site) -> int:
+    with site.db.read() as session:
+        done = select(func.count()).where(Job.name == learning.LEARN, Job.status == JobStatus.DONE)
+        return session.scalar(done) or 0
 
 
 class _Postgres:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import resource
 import socketserver
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from PIL import Image, ImageDraw
 from sqlalchemy import func, select
 
@@ -174,6 +176,30 @@ def photo_of(text: str) -> bytes:
         image.save(file, "JPEG")
         file.seek(0)
         return bytes(file.read())
+
+
+def resident(pid: int) -> float:
+    """MB of memory that a process and its children have."""
+    return sum(one.memory_info().rss for one in _family(pid)) / 1e6
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process and its children have used."""
+    return sum(sum(one.cpu_times()[:2]) for one in _family(pid))
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    parent = psutil.Process(pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def allow_files(wanted: int) -> None:
+    """Let this process open so many, as far as it may. Raises `Skipped` if it may not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise Skipped(f"needs {wanted} open files (ulimit -n)")
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def require(holds: bool, otherwise: str) -> None:

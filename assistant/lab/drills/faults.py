@@ -94,7 +94,7 @@ def stopped(folder: Path, size: Size, _chance: random.Random) -> str:
         require(status == 0, f"It ended with {status}.")
         require(took < size.stops_within, f"It took {took:.1f} s with {size.streams} streams.")
         return (
-            f"{took:.1f} s with {size.streams} open streams; before, with {threads} threads, they took {has:.0f} MB and "
+            f"{took:.1f} s with {size.streams} open streams; before, {threads} threads took {has:.0f} MB and "
             f"{load:.0%} of a core, and a ticket with a photo {answered:.1f} s"
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from itsdangerous import BadSignature, SignatureExpired, TimestampSigner
 from sqlalchemy import func, select
 
 from assistant.web import cookies
@@ -37,7 +38,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
         ahead += by
 
     monkeypatch.setattr(database, "datetime", Shown)
-    monkeypatch.setattr(cookies.Signer, "get_timestamp", lambda _: int(utcnow().timestamp()))
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: int(utcnow().timestamp()))
     return set_it
 
 
@@ -73,14 +74,13 @@ def test_whoever_is_in_stays_in_and_what_is_sent_again_is_known(
     queue.set_right(db, now=desk.now())
     run_until_idle(desk)
     with db.read() as session:
-        counts = [session.scalar(select(func.count()).select_from(one)) for one in (Conversation, Ticket, TriageResult)]
+        assert session.scalar(select(func.count()).select_from(Conversation)) == 2
         ticket = session.scalars(select(Ticket).where(Ticket.public_id == opened.json["id"])).one()
-        waiting = session.scalars(select(Job.name).where(Job.status != JobStatus.DONE, Job.run_at < utcnow() + HOUR))
-        assert not waiting.all()
-    assert counts[0] == 2
-    assert counts[1] == counts[2]
+        assert len(session.scalars(select(TriageResult).where(TriageResult.ticket_id == ticket.id)).all()) == 1
+        waiting = select(Job.name).where(Job.status != JobStatus.DONE, Job.run_at < utcnow() + HOUR)
+        assert not session.scalars(waiting).all()
     assert ticket.due_at is not None
-    assert timedelta(hours=7, minutes=59) < ticket.due_at - ticket.created_at <= 8 * HOUR
+    assert abs(ticket.due_at - ticket.created_at - 8 * HOUR) < timedelta(minutes=1)
 
 
 def test_a_cookie_that_is_too_old_still_ends(client: FlaskClient, set_clock: Callable[[timedelta], None]) -> None:
@@ -88,7 +88,7 @@ def test_a_cookie_that_is_too_old_still_ends(client: FlaskClient, set_clock: Cal
     signed = signer.sign("session")
     set_clock(2 * HOUR)
     assert signer.unsign(signed, max_age=7201) == b"session"
-    with pytest.raises(application.SignatureExpired):
+    with pytest.raises(SignatureExpired):
         signer.unsign(signed, max_age=7199)
-    with pytest.raises(application.BadSignature):
+    with pytest.raises(BadSignature):
         signer.unsign(signed + b"x")

@@ -92,8 +92,9 @@ class Server:
     def kill(self) -> None:
         """``kill -9`` of the whole process group."""
         if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            for kill in (os.killpg, os.kill):  # it may not have a group of its own yet
+                with suppress(ProcessLookupError):
+                    kill(self._process.pid, signal.SIGKILL)
             self._process.wait(STOPS_WITHIN)
             self._process = None
 

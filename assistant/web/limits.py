@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from ipaddress import ip_network
 from time import monotonic
-from typing import Any, ClassVar
+from typing import Any
 
 from flask import request
 from flask_limiter import ApplicationLimit, Limiter, RequestLimit
@@ -108,7 +108,7 @@ class Counts(MemoryStorage):
     The library's own looks at the time of day: set back by an hour, it would refuse people for that hour. It also keeps
     everybody whom it ever counted, and goes through all of them after each request."""
 
-    STORAGE_SCHEME: ClassVar[list[str]] = ["steady"]
+    STORAGE_SCHEME = ["steady"]  # noqa: RUF012 - as the library declares it
 
     def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **options: str) -> None:
         super().__init__(uri, wrap_exceptions, **options)

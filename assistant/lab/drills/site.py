@@ -180,12 +180,13 @@ def photo_of(text: str) -> bytes:
 
 def resident(pid: int) -> float:
     """MB of memory that a process and its children have."""
-    return sum(one.memory_info().rss for one in _family(pid)) / 1e6
+    return float(sum(one.memory_info().rss for one in _family(pid))) / 1e6
 
 
 def processor_seconds(pid: int) -> float:
     """What a process and its children have used."""
-    return sum(sum(one.cpu_times()[:2]) for one in _family(pid))
+    times = [one.cpu_times() for one in _family(pid)]
+    return float(sum(one.user + one.system for one in times))
 
 
 def _family(pid: int) -> list[psutil.Process]:

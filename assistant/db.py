@@ -33,6 +33,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
+from assistant.changes import Changes
 from assistant.errors import Conflict, NotReady
 from assistant.faults import passing_fault, unavailable
 
@@ -48,7 +49,6 @@ NAMING_CONVENTION = {
 patience: ContextVar[float] = ContextVar("patience", default=30.0)
 
 _PROBE = 256_000  # bytes
-_PLACES = 1024  # among which topics are divided
 
 # Crockford's base 32 in lower case, which has no letters that are confused when read aloud.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -85,37 +85,6 @@ class UTCDateTime(TypeDecorator[datetime]):
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UTCDateTime}
-
-
-class Changes:
-    """Wakes those waiting for a topic after a commit in this process. Other processes poll.
-
-    Each conversation is a topic, so there is no end of them. Those that share a place wake each other, which does no
-    harm: whoever is woken looks for what is new."""
-
-    def __init__(self) -> None:
-        self._counts = [0] * _PLACES
-        self._changed = [threading.Condition() for _ in range(_PLACES)]
-
-    def publish(self, topics: set[str]) -> None:
-        for place in {_place(topic) for topic in topics}:
-            with self._changed[place]:
-                self._counts[place] += 1
-                self._changed[place].notify_all()
-
-    def seen(self, topic: str) -> int:
-        return self._counts[_place(topic)]
-
-    def wait(self, topic: str, *, seen: int, timeout: float) -> int:
-        """The topic's count, once it differs from ``seen`` or after ``timeout`` seconds."""
-        place = _place(topic)
-        with self._changed[place]:
-            self._changed[place].wait_for(lambda: self._counts[place] != seen, timeout)
-            return self._counts[place]
-
-
-def _place(topic: str) -> int:
-    return hash(topic) % _PLACES
 
 
 def take_turns(session: Session, name: str) -> None:

@@ -26,7 +26,7 @@ def name_of(cookie: str, *, path: str) -> str:
 class Signer(TimestampSigner):
     """What was signed before the clock was set back, or by a server whose clock is ahead, was signed just now."""
 
-    def unsign(self, signed_value: str | bytes, max_age: int | None = None, return_timestamp: bool = False) -> Any:  # type: ignore[override]
+    def unsign(self, signed_value: str | bytes, max_age: int | None = None, return_timestamp: bool = False) -> Any:
         try:
             return super().unsign(signed_value, max_age, return_timestamp)  # type: ignore[call-overload]
         except SignatureExpired as error:

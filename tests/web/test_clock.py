@@ -11,12 +11,12 @@ from flask.testing import FlaskClient
 from itsdangerous import BadSignature, SignatureExpired, TimestampSigner
 from sqlalchemy import func, select
 
-from assistant.web import cookies
 from assistant import db as database
 from assistant.db import Database, utcnow
 from assistant.desk import deadlines, queue
 from assistant.desk.desk import Desk
 from assistant.models import Conversation, Job, JobStatus, SLATarget, Ticket, TriageResult
+from assistant.web import cookies
 from assistant.worker import run_until_idle
 from tests.factories import PASSWORD, Browser, Persona
 

@@ -22,10 +22,11 @@ from playwright.sync_api import Browser, expect
 from assistant.app import templates_dir
 from assistant.deployment import render
 from assistant.lab.real_server import Server
-from assistant.runtime import open_database
+from assistant.runtime import build, open_database
 from assistant.settings import Settings
 from tests.e2e.conftest import Site
-from tests.factories import PASSWORD, make_agent
+from tests.factories import PASSWORD, make_agent, make_ticket
+from tests.fakes import fake_capabilities
 
 STARTS_WITHIN = 60.0
 PUBLIC = "https://shop.example/support"
@@ -129,8 +130,9 @@ def test_an_agent_works_under_tls_and_a_path(visitor: Callable[[str], httpx.Clie
     entered = agent.post(asked.headers["location"], data=form, headers=headers)
     assert entered.headers["location"] == "/support/console/?tab=mine"
     cookie = entered.headers["set-cookie"]
+    assert "__Secure-session=" in cookie
     assert "Path=/support;" in f"{cookie};"
-    assert "Secure" in cookie
+    assert "; Secure" in cookie
     page = agent.get(entered.headers["location"])
     assert page.status_code == 200
     addresses = re.findall(r'(?:href|src|action|hx-get|hx-post|sse-connect)="(/[^"]*)"', page.text)
@@ -139,6 +141,25 @@ def test_an_agent_works_under_tls_and_a_path(visitor: Callable[[str], httpx.Clie
     for address in addresses:
         if "/static/" in address:
             assert agent.get(address).status_code == 200
+
+
+def test_what_was_typed_is_there_after_going_back_although_no_cache_keeps_the_page(
+    browser: Browser, proxy: tuple[int, Path], server: Server
+) -> None:
+    runtime = build(Settings(data_dir=server.folder), capabilities=fake_capabilities())
+    ticket = make_ticket(runtime.desk)
+    runtime.close()
+    page = browser.new_context(ignore_https_errors=True).new_page()
+    page.on("dialog", lambda asks: asks.accept())  # whether to leave
+    page.goto(f"https://127.0.0.1:{proxy[0]}/support/console/tickets/{ticket.public_id}")
+    page.get_by_label("E-mail address").fill("dora@example.org")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.locator("#reply-text").fill("It is on its way")
+    page.get_by_role("link", name="Tickets", exact=True).first.click()
+    expect(page.locator("#rows")).to_be_visible()
+    page.go_back()
+    expect(page.locator("#reply-text")).to_have_value("It is on its way")
 
 
 def test_a_customer_writes_and_listens(visitor: Callable[[str], httpx.Client]) -> None:

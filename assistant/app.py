@@ -10,7 +10,7 @@ from typing import Any
 from wsgiref.types import StartResponse
 
 from apiflask import APIBlueprint, APIFlask
-from flask import Response, g, render_template, request
+from flask import Response, g, redirect, render_template, request, url_for
 from flask_wtf import CSRFProtect
 from werkzeug.routing import BaseConverter
 
@@ -86,6 +86,7 @@ def create_app(runtime: Runtime) -> APIFlask:
         # APIFlask reads this attribute of every blueprint with before_request functions, including plain Flask ones.
         if not isinstance(registered, APIBlueprint):
             registered.enable_openapi = False  # type: ignore[attr-defined]
+    app.add_url_rule("/", "start", lambda: redirect(url_for("console.queue")))
     register_problems(app, page=_error_page)
     app.before_request(_make_nonce)
     app.before_request(_be_impatient)

@@ -46,14 +46,14 @@ def _describe_model(settings: Settings) -> Iterator[Check]:
     if chosen is None:
         advice = "" if settings.model == NO_MODEL else "Use a GPU with at least 4 GB free, or set ASSISTANT_MODEL."
         yield Check("model", "warn", "none: OCR reads photos, answers are quoted from articles", advice)
-        yield Check("device", "ok", _device(settings))
+        yield _refuse_device(settings) or Check("device", "ok", _device(settings))
         return
     if checkpoint.files(chosen) is None:
         advice = "The first request downloads it, which takes a while. Or download it to a folder beforehand."
         yield Check("model", "warn", f"{chosen.revision} is not on this machine yet", advice)
     else:
         yield from _describe_files(chosen, settings)
-    yield _describe_memory(chosen, settings)
+    yield _refuse_device(settings) or _describe_memory(chosen, settings)
 
 
 def _describe_server(settings: Settings) -> Check:
@@ -133,6 +133,14 @@ def _describe_memory(chosen: Checkpoint, settings: Settings) -> Check:
         advice = "Choose a smaller model in ASSISTANT_MODEL, or quantize this one (ASSISTANT_QUANTIZE=nf4)."
         return Check("device", "fail", detail, advice)
     return Check("device", "ok", detail)
+
+
+def _refuse_device(settings: Settings) -> Check | None:
+    """None if there is the device that is set."""
+    if not settings.device.startswith("cuda") or is_gpu(settings.device):
+        return None
+    detail = f"ASSISTANT_DEVICE is {settings.device}, and torch finds no such GPU"
+    return Check("device", "fail", detail, "Install its driver and PyTorch with CUDA, or set it to auto or cpu.")
 
 
 def _device(settings: Settings) -> str:

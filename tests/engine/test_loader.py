@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.engine import checkpoint, describe, loader
+from assistant.engine import checkpoint, describe, device, loader
 from assistant.engine.checkpoint import BUNDLED, Checkpoint, choose_default
 from assistant.engine.installation import choose_model
 from assistant.engine.loader import LoadedModel
@@ -106,6 +106,14 @@ def test_the_doctor_says_whether_several_are_answered_at_once(
 ) -> None:
     facts = {fact.name: fact for fact in describe(cpu_settings(checkpoints(architecture)))}
     assert facts["batching"].status == ("ok" if architecture in tiny.ARCHITECTURES else "warn")
+
+
+@pytest.mark.parametrize("model", ["auto", "none"])
+def test_the_doctor_misses_a_gpu_that_is_set_and_not_there(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    monkeypatch.setattr(device, "gpu_count", lambda: 0)
+    facts = {fact.name: fact for fact in describe(Settings(model=model, device="cuda:1"))}
+    assert (facts["device"].status, "ASSISTANT_DEVICE is cuda:1" in facts["device"].detail) == ("fail", True)
+    assert "auto or cpu" in facts["device"].advice
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"model_type": "bert"}'])

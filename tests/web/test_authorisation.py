@@ -36,6 +36,7 @@ SCOPES = {
 SCOPE_OF = {f"api.{endpoint}": scope for scope, endpoints in SCOPES.items() for endpoint in endpoints}
 # Pages and files that anybody may ask for, and the doors at which one says who one is.
 OPEN = {
+    "start",
     "static", "api.openapi", "api.docs", "embedding.get_loader", "embedding.get_shell", "embedding.get_types",
     "embedding.show_documentation", "embedding.get_pinned", "widget.show_widget", "widget.get_logo",
     "widget.get_picture", "widget.get_words", "widget.show_demo", "widget.get_figure", "widget.get_document",

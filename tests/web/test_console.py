@@ -985,6 +985,14 @@ def test_cited_text_is_the_text_again_with_each_source_numbered_once() -> None:
     assert parts.sources[0].table == ()
 
 
+@pytest.mark.parametrize("path", ["", "/help"])
+def test_the_bare_address_leads_to_the_console(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask], path: str
+) -> None:
+    given = {"public_url": f"https://shop.example{path}", "trusted_proxies": ("127.0.0.1",)}
+    assert make_app(make_runtime(**given)).test_client().get(f"{path}/").location == f"{path}/console/"
+
+
 # What the tests look with
 
 

@@ -133,18 +133,22 @@ def eval_cues(
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Measure each n-th row only.")
 @click.option("--show", default=0, show_default=True, help="Print so many false alarms and misses of each set.")
+@click.option(
+    "--names", type=click.Path(exists=True, path_type=Path), help="Count rows with no first name of Faker's wheel here."
+)
 @json_option
-def eval_masking(paths: tuple[Path, ...], every: int, show: int, as_json: bool) -> None:
+def eval_masking(paths: tuple[Path, ...], every: int, show: int, names: Path | None, as_json: bool) -> None:
     """Measure which names and addresses are masked, and how often something else is.
 
     PATHS are JSONL files or folders of them, with text. Rows with spans (type PERSON or STREET_ADDRESS, start, end)
     give recall and precision; others are taken for support talk without people: the share of them in which a name or
     address is masked. Without PATHS: our own example messages, by language.
     """
-    from assistant.lab.evaluation.masking import evaluate_masking
+    from assistant.lab.evaluation.masking import evaluate_masking, first_names
 
+    known = first_names(names) if names is not None else None
     with progress_bar(quiet=as_json) as progress:
-        report = evaluate_masking(paths, every=every, progress=progress)
+        report = evaluate_masking(paths, every=every, first_names=known, progress=progress)
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render(show))
 
 
@@ -153,11 +157,8 @@ def eval_masking(paths: tuple[Path, ...], every: int, show: int, as_json: bool) 
 @click.option("--show", default=0, show_default=True, help="Print so many of each kind that were judged wrongly.")
 @json_option
 def eval_grounding(paths: tuple[Path, ...], show: int, as_json: bool) -> None:
-    """Measure which sentences of a model would be said: right ones, and others made of an article's own words.
-
-    The claims are ours, about the sample company's articles. PATHS are folders as for `eval retrieval`, with reference
-    answers (answer): each of their sentences is held against the right articles, and against another one.
-    """
+    """Measure which sentences would be said: our claims about the sample company's articles, right and wrong ones, and
+    the reference answers in PATHS (folders as for `eval retrieval`)."""
     from assistant.lab.evaluation.grounding import evaluate_grounding
 
     report = evaluate_grounding(paths)

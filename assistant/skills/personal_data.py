@@ -62,10 +62,10 @@ _IP = re.compile(
 _ANNOUNCED = re.compile(
     r"(?:\b(?:my|his|her|their|full|the|customer(?:'s)?)\s+name\s+is|\bname\s*[:=]|\bmein\s+name\s+ist|"
     r"\bich\s+hei(?:ß|ss)e|\bje\s+m'appelle|\bme\s+llamo|\bmi\s+chiamo|\bthis\s+is|\bi\s+am|\bi'm|"
-    r"\b(?:dear|hi|hello|hey|hallo|guten\s+tag|bonjour|hola|ciao|cher|chère|thanks|thank\s+you|danke)|"
+    r"(?P<greeting>\b(?:dear|hi|hello|hey|hallo|guten\s+tag|bonjour|hola|ciao|cher|chère|thanks|thank\s+you|danke)|"
     r"\b(?:(?:kind|best|warm)\s+)?(?:regards|wishes)[,.]?|\bsincerely[,.]?|\byours[,.]?|\bcheers[,.]?|"
     r"\bgr(?:ü|ue)(?:ß|ss)en?[,.]?|"
-    r"\bcordialement[,.]?|\bsaludos[,.]?)"
+    r"\bcordialement[,.]?|\bsaludos[,.]?))"
     rf"\s+(?:(?:mr|mrs|ms|miss|dr|prof|sir|herrn?|frau)\.?\s+)*(?P<name>{_NAMES})",
     re.IGNORECASE,
 )
@@ -88,6 +88,8 @@ _STREET = re.compile(
     r"|\bp\.?\s?o\.?\s+box\s+\d+",
     re.IGNORECASE,
 )
+# Teams and shops are greeted, too: whom a text greets or thanks must look a little like a name, by `people`.
+_GREETED = (1.0, 0.4, 1.0)
 # Words that may be capitalised where a name could be, and are not names.
 _NO_NAMES = frozenset(
     "i the a an it this that we you they he she my your our there here is are was do does did can could please thanks "
@@ -185,8 +187,14 @@ def _matches(pattern: re.Pattern[str], text: str, kind: Kind) -> Iterator[Span]:
 def _names_after_cues(text: str) -> Iterator[Span]:
     if text.isupper():  # a capital says nothing there
         return
+    looks: list[people.Found] | None = None
     for pattern in (_ANNOUNCED, _TITLED):
         for match in pattern.finditer(text):
+            if match.groupdict().get("greeting") is not None:
+                looks = people.spot(text, sure=_GREETED) if looks is None else looks
+                start, end = match.span("name")
+                if not any(one.kind == people.NAME and one.start < end and start < one.end for one in looks):
+                    continue
             words = match["name"].split()
             plain = (re.split("['’]", word.strip(".,"))[0].lower() for word in words)
             count = next((number for number, word in enumerate(plain) if word in _NO_NAMES), len(words))

@@ -2,11 +2,13 @@
 
 Rows with ``spans`` (type, start, end) say what there is to find: `PERSON` and `STREET_ADDRESS`. Of rows without,
 nothing is told but how many have anything masked as a name or address; in support talk without people those are false
-alarms.
+alarms. Some support talk does name people: with lists of first names, rows are counted apart in which something is
+masked that has none of them, whatever the set says of itself.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ from assistant.skills.personal_data import Kind, Span, find
 
 _WANTED = {Kind.NAME: "PERSON", Kind.ADDRESS: "STREET_ADDRESS"}
 _TEXTS = ("text", "question", "body", "subject")
+_WORD = re.compile(r"\w+")
 _LANGUAGES = ("lang", "language")
 
 
@@ -35,6 +38,7 @@ class Counts:
     seconds: float = 0.0
     alarmed: Counter[Kind] = field(default_factory=Counter)
     alarmed_rows: int = 0
+    nameless_rows: int | None = None  # of those, the ones with anything that has no known first name
     real: Counter[Kind] = field(default_factory=Counter)
     whole: Counter[Kind] = field(default_factory=Counter)
     half: Counter[Kind] = field(default_factory=Counter)
@@ -49,9 +53,10 @@ class Counts:
             cells += [_share(self.whole[kind], self.real[kind]), _share(self.half[kind], self.real[kind])]
             cells += [_share(self.right[kind], self.told[kind]) if self.real else None]
         if self.real:
-            cells += [None, None, None]
+            cells += [None, None, None, None]
         else:
             cells += [self.alarmed[kind] / self.rows for kind in _WANTED] + [self.alarmed_rows / self.rows]
+            cells += [None if self.nameless_rows is None else self.nameless_rows / self.rows]
         return [*cells, f"{1000 * self.seconds / self.rows:.2f}"]
 
     def to_json(self) -> dict[str, Any]:
@@ -60,13 +65,14 @@ class Counts:
         }
         told = {kind.value: {"right": self.right[kind], "of": self.told[kind]} for kind in _WANTED}
         alarms = {kind.value: self.alarmed[kind] for kind in _WANTED} | {"either": self.alarmed_rows}
+        alarms |= {} if self.nameless_rows is None else {"without a first name": self.nameless_rows}
         found = {"recall": shares, "precision": told} if self.real else {"alarmed_rows": alarms}
         return {"set": self.name.strip(), "rows": self.rows, **found, "ms": 1000 * self.seconds / max(1, self.rows)}
 
 
 _COLUMNS = (
     "set", "rows", "names: whole", "half", "precision", "addresses: whole", "half", "precision",
-    "alarms: names", "addresses", "either", "ms",
+    "alarms: names", "addresses", "either", "no first name", "ms",
 )  # fmt: skip
 
 
@@ -85,15 +91,21 @@ class Report:
         return "\n".join(lines)
 
 
-def evaluate_masking(paths: Sequence[Path], *, every: int = 1, progress: Progress = no_progress) -> Report:
+def evaluate_masking(
+    paths: Sequence[Path],
+    *,
+    every: int = 1,
+    first_names: frozenset[str] | None = None,
+    progress: Progress = no_progress,
+) -> Report:
     """Each of ``paths`` is JSONL, or a folder of it; without any, our own messages, by language. ``every``: measure
-    each n-th row only."""
+    each n-th row only. ``first_names``: in small letters."""
     sets: list[Counts] = []
     for path in paths:
-        sets += _measure(path.stem, list(_rows(path))[::every], progress)
+        sets += _measure(path.stem, list(_rows(path))[::every], first_names, progress)
     if not paths:
         own = [({"text": one.text, "lang": one.language}, one.text) for one in examples()]
-        sets += _measure("our own messages", own[::every], progress)
+        sets += _measure("our own messages", own[::every], first_names, progress)
     return Report(sets)
 
 
@@ -108,7 +120,16 @@ def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
         raise Invalid(f"{path} has no rows with any of these fields: {', '.join(_TEXTS)}.")
 
 
-def _measure(name: str, rows: Sequence[tuple[dict[str, Any], str]], progress: Progress) -> list[Counts]:
+def first_names(folder: Path) -> frozenset[str]:
+    """Those in the packages that `training.people_lists` names, in small letters."""
+    from assistant.lab.training.people_lists import read_countries
+
+    return frozenset(name.lower() for country in read_countries(folder) for name in country.firsts)
+
+
+def _measure(
+    name: str, rows: Sequence[tuple[dict[str, Any], str]], known: frozenset[str] | None, progress: Progress
+) -> list[Counts]:
     """All rows, then those of each language if the rows name one."""
     whole, languages = Counts(name), dict[str, Counts]()
     for number, (values, text) in enumerate(rows, start=1):
@@ -120,17 +141,26 @@ def _measure(name: str, rows: Sequence[tuple[dict[str, Any], str]], progress: Pr
         for one in counted:
             one.rows += 1
             one.seconds += seconds
-            _count(one, text, spans, values.get("spans"))
+            _count(one, text, spans, values.get("spans"), known)
         progress(number, len(rows), name)
     return [whole, *(languages[key] for key in sorted(languages))]
 
 
-def _count(counts: Counts, text: str, spans: Sequence[Span], marked: list[dict[str, Any]] | None) -> None:
+def _count(
+    counts: Counts,
+    text: str,
+    spans: Sequence[Span],
+    marked: list[dict[str, Any]] | None,
+    known: frozenset[str] | None,
+) -> None:
     masked = {place for span in spans for place in range(span.start, span.end)}
     kinds = {span.kind for span in spans if span.kind in _WANTED}
     if marked is None:
         counts.alarmed.update(kinds)
         counts.alarmed_rows += bool(kinds)
+        if known is not None:
+            told = [span for span in spans if span.kind in _WANTED]
+            counts.nameless_rows = (counts.nameless_rows or 0) + any(not _is_named(text, one, known) for one in told)
         counts.alarms += [
             f"{span.kind}: {text[span.start : span.end]!r} in {text[:150]!r}" for span in spans if span.kind in _WANTED
         ]
@@ -148,6 +178,11 @@ def _count(counts: Counts, text: str, spans: Sequence[Span], marked: list[dict[s
             counts.half[kind] += share >= 0.5
             if share < 1:
                 counts.missed.append(f"missed {kind}, {share:.0%} masked: {text[start:end]!r} in {text[:150]!r}")
+
+
+def _is_named(text: str, span: Span, known: frozenset[str]) -> bool:
+    words = _WORD.findall(text[span.start : span.end].lower())
+    return span.kind is Kind.NAME and not known.isdisjoint(words)
 
 
 def _share(part: int, whole: int) -> float | None:

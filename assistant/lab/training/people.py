@@ -3,7 +3,7 @@
     python -m assistant.lab.training.people FOLDER_OF_PACKAGES
 
 The folder holds the wheels of Faker, Mimesis and pyspellchecker, and those that `translations` names. One core takes
-two minutes.
+five minutes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from assistant.lab.training.people_texts import Author, Marked
 from assistant.text import people
 from assistant.text.people import ADDRESS, BITS, DILATIONS, NAME, REACH, TRAITS, describe, spot, tokenize
 
-_WIDTH, _HIDDEN, _TEXTS, _ROUNDS, _BATCH, _RATE = 12, 40, 36_000, 3, 64, 0.01
+_WIDTH, _HIDDEN, _TEXTS, _ROUNDS, _BATCH, _RATE = 12, 40, 100_000, 3, 64, 0.01
 _LONGEST = 64  # tokens of a text
 _DROPPED = 0.1
 _GAP = REACH * max(DILATIONS)  # so many empty rows keep texts apart

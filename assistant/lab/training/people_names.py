@@ -27,6 +27,8 @@ _BRANDS = (
 _LINES = (
     "Pro Max Plus Mini Air Ultra Home Office Lite Classic One Go X SE Duo Kit Hub Cloud Premium Family Enterprise"
 ).split()
+_ONSETS = "b c d f g h j k l m n p r s t v w x z bl br cl cr dr fl gr pl pr qu sh sk sl sp st tr th".split()
+_CODAS = ("", "", "", "l", "m", "n", "r", "s", "t", "x", "sk", "rk", "ft", "ly", "ify", "io", "base", "hub", "soft")
 _COMPANIES = (
     "GmbH Inc Inc. Ltd LLC AG Bank Group Airlines Express Systems Software Store Market University Hotel Insurance "
     "Energy Telecom"
@@ -153,12 +155,18 @@ class Names:
         return self._random.choice(self.country(language).cities or ["Berlin"])
 
     def product(self) -> str:
-        brand = self._random.choice(_BRANDS) + self._random.choice(_BRANDS)
+        brand = self._invented() if self._random.random() < 0.4 else "".join(self._random.choices(_BRANDS, k=2))
         brand = self._random.choice((brand.title(), brand.upper(), brand[:4].title() + brand[4:].title()))
         model = f"{self._random.choice('ABEHPRSTWX')}{self._random.randint(1, 999)}"
         number = self._random.choice(("", str(self._random.randint(2, 9_000)), model))
         parts = self._random.sample((brand, self._random.choice(_LINES), number), self._random.randint(1, 3))
         return " ".join(part for part in parts if part) or brand
+
+    def _invented(self) -> str:
+        """A word that nobody has heard, as products and programs are called."""
+        count = self._random.randint(2, 3)
+        syllables = (self._random.choice(_ONSETS) + self._random.choice("aeiou") for _ in range(count))
+        return "".join(syllables) + self._random.choice(_CODAS)
 
     def company(self, language: str) -> str:
         draw = self._random.random()

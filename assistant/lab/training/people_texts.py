@@ -75,12 +75,12 @@ class Author:
         }
 
     def write(self) -> Marked:
-        """A text with people or without, half of each."""
+        """A text with people or without, more of these."""
         language, draw = self._language(self.plain), self._random.random()
-        if draw < 0.3:
+        if draw < 0.32:
             written = Marked.all(self._words(language), NOTHING)
-        elif draw < 0.7:
-            written = self._spliced(language, self._someone(language) if draw < 0.5 else self._nobody(language))
+        elif draw < 0.75:
+            written = self._spliced(language, self._someone(language) if draw < 0.48 else self._nobody(language))
         else:
             language = self._language(self._frames)
             written = self._fill(self._random.choice(self._frames[language]), language)
@@ -104,7 +104,7 @@ class Author:
         if draw < 0.65:
             some = self.talk.get(language) or some
         text = self._random.choice(some)
-        while len(text) < 120 and self._random.random() < 0.25:
+        while len(text) < 300 and self._random.random() < 0.3:
             text = f"{text} {self._random.choice(some)}"
         return text
 
@@ -132,11 +132,14 @@ class Author:
         return Marked.join([*parts[:-1], Marked.all(before_last, NOTHING), Marked.all(last, NAME)])
 
     def _nobody(self, language: str) -> Marked:
-        if self._random.random() < 0.8:
+        """What has capitals and is no one: places, products and the like, or words that are written like a title."""
+        if self._random.random() < 0.55:
             return Marked.all(self._names.look_alike(language), NOTHING)
-        words = self._words("en" if self._random.random() < 0.5 else language).split() or ["Order"]
+        spoken = "en" if self._random.random() < 0.5 else language
+        words = self._usual.get(spoken) if self._random.random() < 0.4 else None
+        words = words or self._words(spoken).split() or ["Order"]
         start = self._random.randrange(len(words))
-        picked = words[start : start + self._random.randint(1, 3)]
+        picked = words[start : start + self._random.choice((1, 1, 2, 2, 3, 4))]
         return Marked.all(" ".join(word.capitalize() for word in picked), NOTHING)
 
     def _spliced(self, language: str, put: Marked) -> Marked:

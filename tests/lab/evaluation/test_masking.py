@@ -36,6 +36,14 @@ def test_recall_precision_and_false_alarms_are_told_apart(tmp_path: Path) -> Non
     assert "0.500" in evaluate_masking([talk]).render(show=1)
 
 
+def test_rows_that_name_somebody_by_a_first_name_are_counted_apart(tmp_path: Path) -> None:
+    talk = write(tmp_path / "talk.jsonl", *({"text": f"My name is {one}."} for one in ("Rosa", "Rosa Lumo", "Lumo")))
+    [counts] = evaluate_masking([talk], first_names=frozenset({"rosa"})).sets
+    assert (counts.alarmed_rows, counts.nameless_rows) == (3, 1)
+    [counts] = evaluate_masking([talk]).sets
+    assert counts.nameless_rows is None
+
+
 def test_rows_without_any_text_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="no rows with any of these fields"):
         evaluate_masking([write(tmp_path / "empty.jsonl", {"label": "x"})])

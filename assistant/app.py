@@ -20,6 +20,7 @@ from assistant.runtime import Runtime
 from assistant.settings import Settings
 from assistant.web import (
     api,
+    api_events,
     auth,
     bodies,
     console,
@@ -64,6 +65,7 @@ def create_app(runtime: Runtime) -> APIFlask:
     app.extensions[health.PROBES] = health.Probes(runtime.desk)
     app.extensions[console_live.STREAMS] = console_live.AgentStreams()
     app.extensions[limits.STREAMS] = limits.OpenStreams()
+    app.extensions[api_events.STREAMS] = limits.OpenStreams()
     app.config.update(_configuration(settings))
     app.url_map.converters["public_id"] = _PublicId
     app.spec_processor(openapi.complete)

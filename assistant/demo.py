@@ -17,6 +17,7 @@ from sqlalchemy import select
 from assistant import sample, worker
 from assistant.desk import api_keys, credentials, people, tickets
 from assistant.desk.access import MachinePrincipal, Scope
+from assistant.desk.idempotency import Once
 from assistant.desk.tickets import NewTicket
 from assistant.knowledge import sources
 from assistant.knowledge.imports import ImportReport
@@ -119,7 +120,8 @@ def _open_and_process(
         requester_email=example.requester_email,
         uploads=tuple(Upload(path.name, None, path.read_bytes()) for path in example.photos),
     )
-    opened: Ticket = tickets.open_ticket(runtime.desk, machine, new, idempotency_key=f"demo-{number}").ticket
+    once = Once(machine.key_id, f"demo-{number}", new.fingerprint())
+    opened: Ticket = tickets.open_ticket(runtime.desk, machine, new, once=once).ticket
     worker.run_until_idle(runtime.desk)
     with runtime.desk.db.read() as session:
         ticket = tickets.load_ticket(session, machine, opened.public_id)

@@ -29,11 +29,13 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 @dataclass(frozen=True)
 class Request:
-    """``headers`` in addition to those that every request has; ``limit``: most bytes of the unpacked body."""
+    """``headers`` in addition to those that every request has; ``limit``: most bytes of the reply's unpacked body,
+    None: it is not read. ``body``: is posted; None: the address is got."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    limit: int = 10_000_000
+    limit: int | None = 10_000_000
+    body: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,13 @@ class Reply:
 Fetch = Callable[[Request], Reply]
 
 
-def fetcher(*, user_agent: str, private: bool = False, timeout: float = 30.0) -> Fetch:
-    """``private``: also fetch from addresses of the private network and this machine. ``timeout``: seconds for a whole
-    request."""
-    return partial(_fetch, user_agent=user_agent, private=private, timeout=timeout)
+def fetcher(*, user_agent: str, allowed_by: str, private: bool = False, timeout: float = 30.0) -> Fetch:
+    """``private``: also ask addresses of the private network and this machine; ``allowed_by``: the setting that says
+    so. ``timeout``: seconds for a whole request."""
+    return partial(_fetch, user_agent=user_agent, private=private, allowed_by=allowed_by, timeout=timeout)
 
 
-def _fetch(request: Request, *, user_agent: str, private: bool, timeout: float) -> Reply:
+def _fetch(request: Request, *, user_agent: str, private: bool, allowed_by: str, timeout: float) -> Reply:
     url = _parse(request.url)
     target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
     headers = {
@@ -65,19 +67,29 @@ def _fetch(request: Request, *, user_agent: str, private: bool, timeout: float) 
         "Connection": "close",
         **request.headers,
     }
-    network = _CheckedNetwork(private=private, ends_at=time.monotonic() + timeout)
+    method = "GET"
+    if request.body is not None:
+        method, headers["Content-Length"] = "POST", str(len(request.body))
+    network = _CheckedNetwork(private=private, allowed_by=allowed_by, ends_at=time.monotonic() + timeout)
     try:
         with (
             httpcore.ConnectionPool(_tls(), network_backend=network) as pool,
-            pool.stream("GET", target, headers=list(headers.items())) as response,
+            pool.stream(method, target, headers=list(headers.items()), content=request.body) as response,
         ):
             named = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+            if request.limit is None:
+                return Reply(response.status, named, b"")
             chunks = response.iter_stream()
             return Reply(response.status, named, _body(chunks, named.get("content-encoding", ""), limit=request.limit))
     except httpcore.TimeoutException as error:
         raise NotReady("does not respond in time") from error
     except (httpcore.NetworkError, httpcore.ProtocolError) as error:
         raise NotReady(f"cannot be reached: {type(error).__name__}") from error
+
+
+def check_address(address: str) -> None:
+    """Raises `Invalid`, which says what is wrong with it, unless it can be an address of another site."""
+    _parse(address)
 
 
 def _parse(address: str) -> httpx.URL:
@@ -112,8 +124,8 @@ def _body(chunks: Iterable[bytes], encoding: str, *, limit: int) -> bytes:
 class _CheckedNetwork(httpcore.NetworkBackend):
     """Connects to public addresses only, unless ``private``, and lets no read or write go on after ``ends_at``."""
 
-    def __init__(self, *, private: bool, ends_at: float) -> None:
-        self._private = private
+    def __init__(self, *, private: bool, allowed_by: str, ends_at: float) -> None:
+        self._check = partial(_checked_addresses, private=private, allowed_by=allowed_by)
         self._ends_at = ends_at
         self._sockets = httpcore.SyncBackend()
 
@@ -127,7 +139,7 @@ class _CheckedNetwork(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """The certificate is still checked against the name: only the socket knows the address."""
         refusal = httpcore.ConnectError("the name has no address")
-        for address in _checked_addresses(host, port, private=self._private):
+        for address in self._check(host, port):
             try:
                 stream = self._sockets.connect_tcp(address, port, _remaining(self._ends_at), None, socket_options)
                 return _TimedStream(stream, self._ends_at)
@@ -175,7 +187,7 @@ def _remaining(ends_at: float) -> float:
     return left
 
 
-def _checked_addresses(host: str, port: int, *, private: bool) -> list[str]:
+def _checked_addresses(host: str, port: int, *, private: bool, allowed_by: str) -> list[str]:
     """The addresses of the host. None of its addresses may be private: whoever controls a name controls all of them."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -183,10 +195,7 @@ def _checked_addresses(host: str, port: int, *, private: bool) -> list[str]:
         raise NotReady(f"cannot be reached: there is no host {host[:100]}") from error
     addresses = [str(entry[4][0]) for entry in found]
     if not private and not all(is_public(address) for address in addresses):
-        raise Invalid(
-            f"is not fetched: {host[:100]} is in a private network. "
-            "If that is intended, set ASSISTANT_KB_PRIVATE_ADDRESSES=true"
-        )
+        raise Invalid(f"is not asked: {host[:100]} is in a private network. If that is intended, set {allowed_by}=true")
     return addresses
 
 

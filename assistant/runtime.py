@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from assistant.db import Database, migrate, utcnow
-from assistant.desk import erasure, people
+from assistant.desk import erasure, people, webhooks
 from assistant.desk.desk import Desk
 from assistant.desk.retention import Retention
 from assistant.desk.taxonomies import Taxonomies
@@ -53,7 +53,7 @@ def build(
     now: Callable[[], datetime] = utcnow,
     fetch: Fetch | None = None,
 ) -> Runtime:
-    """Open and upgrade the database; open storage, taxonomy and models.
+    """Open and upgrade the database; open storage, taxonomy and models. ``fetch``: in place of requests to websites.
 
     Raises `NotReady` if a part is missing or broken, and says what to do.
     """
@@ -86,7 +86,16 @@ def build(
         now=now,
         scanner=Clamd(settings.scanner) if settings.scanner else NoScanner(),
         mailer=open_mailer(settings.smtp_url.get_secret_value() if settings.smtp_url is not None else None),
-        fetch=fetch or fetcher(user_agent=USER_AGENT, private=settings.kb_private_addresses),
+        fetch=fetch
+        or fetcher(
+            user_agent=USER_AGENT, private=settings.kb_private_addresses, allowed_by="ASSISTANT_KB_PRIVATE_ADDRESSES"
+        ),
+        post=fetcher(
+            user_agent=USER_AGENT,
+            private=settings.webhook_private_addresses,
+            allowed_by="ASSISTANT_WEBHOOK_PRIVATE_ADDRESSES",
+            timeout=webhooks.TIMEOUT,
+        ),
     )
     erasure.repeat(db, desk.storage, settings.data_dir)
     Retention(db, desk.storage, settings.data_dir, desk.taxonomy).repeat(now=now())

@@ -163,6 +163,9 @@ class Settings(BaseSettings):
     kb_private_addresses: bool = Field(
         False, description="Allow importing websites from the private network or this machine."
     )
+    webhook_private_addresses: bool = Field(
+        False, description="Allow webhooks in the private network or on this machine, and those without TLS."
+    )
     kb_pause: float = Field(
         1.0,
         ge=0,

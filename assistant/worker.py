@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -37,6 +37,7 @@ from assistant.desk import (
     sweeping,
     tickets,
     turns,
+    webhooks,
 )
 from assistant.desk.desk import Desk
 from assistant.desk.queue import ClaimedJob
@@ -69,6 +70,7 @@ HANDLERS: dict[str, Handler] = {
     ),
     subscribers.MAIL_UNREAD: lambda desk, payload: notifications.mail_unread(desk, payload["conversation_id"]),
     mail.DELIVER: lambda desk, payload: mail.deliver(desk, payload["mail_id"]),
+    subscribers.TELL_WEBHOOK: lambda desk, payload: webhooks.deliver(desk, **payload),
     subscribers.ALERT: lambda desk, payload: alerts.tell(desk, payload["message_id"]),
     sending.SEND: lambda desk, payload: sending.send_held(desk, payload["held_id"]),
     subscribers.WAKE: lambda desk, payload: tickets.wake(desk, payload["ticket_id"]),
@@ -85,6 +87,10 @@ HANDLERS: dict[str, Handler] = {
     embedding.EMBED: lambda desk, _payload: embedding.embed_job(desk),
     gaps.LOOK: lambda desk, _payload: gaps.look_job(desk),
 }
+# Jobs that wait for machines of others, which may take their time: they have threads of their own, so that no customer
+# waits behind them.
+OUTWARD = frozenset({mail.DELIVER, subscribers.TELL_WEBHOOK})
+OUTWARD_THREADS = 2
 # The jobs that follow once one has failed for good.
 LAST_RESORTS = {subscribers.PROCESS_MESSAGE: turns.GIVE_UP}
 
@@ -95,11 +101,14 @@ def run_once(
     running: RunningJobs | None = None,
     take_over: bool = True,
     stopping: threading.Event | None = None,
+    only: Collection[str] = (),
+    but: Collection[str] = (),
 ) -> bool:
-    """Run the most urgent due job. Returns whether there was one. A failing job does not raise.
+    """Run the most urgent due job, ``only`` or ``but`` of some names. Returns whether there was one. A failing job does
+    not raise.
 
     Its outcome is recorded as soon as the database can be written, unless ``stopping`` is set meanwhile."""
-    job = queue.claim(desk.db, now=desk.now(), last_resorts=LAST_RESORTS, take_over=take_over)
+    job = queue.claim(desk.db, now=desk.now(), last_resorts=LAST_RESORTS, take_over=take_over, only=only, but=but)
     if job is None:
         return False
     running = running or RunningJobs()
@@ -190,7 +199,7 @@ class Workers:
         self._running = RunningJobs()
         self._stopping = threading.Event()
         self._clock = Clock(desk.now)
-        targets = [self._work] * count + [self._maintain]
+        targets = [self._work] * count + [self._work_outward] * OUTWARD_THREADS + [self._maintain]
         if desk.settings.backup_hours:
             targets.append(self._back_up)
         self._threads = [threading.Thread(target=target, name=target.__name__, daemon=True) for target in targets]
@@ -221,12 +230,20 @@ class Workers:
             pass
 
     def _work(self) -> None:
+        self._work_on(but=OUTWARD)
+
+    def _work_outward(self) -> None:
+        self._work_on(only=OUTWARD)
+
+    def _work_on(self, **share: Collection[str]) -> None:
         changes = self._desk.db.changes
         while not self._stopping.is_set():
             seen = changes.seen(queue.TOPIC)
             try:
                 take_over = not self._clock.has_jumped()
-                busy = run_once(self._desk, running=self._running, take_over=take_over, stopping=self._stopping)
+                busy = run_once(
+                    self._desk, running=self._running, take_over=take_over, stopping=self._stopping, **share
+                )
             except Exception as error:
                 # The queue itself failed (disk full, database gone): log it and retry more slowly.
                 _log_trouble("worker.queue_unavailable", error)

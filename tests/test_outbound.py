@@ -103,7 +103,7 @@ def site() -> Iterator[str]:
 
 
 def _fetch(url: str, *, limit: int = 1_000_000, timeout: float = 5.0) -> Reply:
-    return fetcher(user_agent="tests", private=True, timeout=timeout)(Request(url, limit=limit))
+    return fetcher(user_agent="tests", allowed_by="PRIVATE", private=True, timeout=timeout)(Request(url, limit=limit))
 
 
 def test_a_page_is_fetched_with_its_headers(site: str) -> None:
@@ -179,7 +179,7 @@ def test_a_certificate_is_asked_for_by_name_and_checked(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_private_addresses_are_refused_in_every_spelling(host: str) -> None:
     with pytest.raises(AssistantError) as refused:
-        fetcher(user_agent="tests")(Request(f"http://{host}/"))
+        fetcher(user_agent="tests", allowed_by="PRIVATE")(Request(f"http://{host}/"))
     assert "private network" in refused.value.message or "no host" in refused.value.message
 
 

@@ -36,6 +36,7 @@ class Scope(StrEnum):
     TICKETS_WRITE = "tickets:write"
     TRIAGE = "triage"
     KNOWLEDGE_READ = "knowledge:read"
+    WEBHOOKS = "webhooks"
     METRICS = "metrics"
 
 

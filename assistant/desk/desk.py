@@ -36,6 +36,7 @@ class Desk:
     index: Index
     now: Callable[[], datetime]
     fetch: Fetch  # pages of websites
+    post: Fetch  # to webhooks
     scanner: Scanner = field(default_factory=NoScanner)
     mailer: Mailer = field(default_factory=NoMailer)
     # This process, and what it counts.

@@ -69,6 +69,7 @@ APART: Mapping[str, str] = {
     "unit_vectors": "of articles",
     "upload_counts": "addresses with numbers, for a day",
     "vectors": "of articles",
+    "webhooks": "of machines",
     "written_articles": "written by agents, for all",
     "written_pictures": "of articles",
 }

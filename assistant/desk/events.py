@@ -25,9 +25,9 @@
 | `evidence.corrected` | agents | the same, after an agent corrected it |
 
 Agents also see what customers see. Messages, conversations, tickets, triage, drafts and evidence are the objects of
-HTTP responses (`assistant.payloads`). A client that loads once and then applies events has what it would get by loading
-again, except queue positions and jobs ahead, which other conversations move: clients poll them. `typing` is for whoever
-is there, and not kept.
+HTTP responses (`assistant.payloads`). Other systems are told what is in `TOLD`. A client that loads once and then
+applies events has what it would get by loading again, except queue positions and jobs ahead, which other conversations
+move: clients poll them. `typing` is for whoever is there, and not kept.
 
 `feed` stores and streams events; `subscribers` says what work follows them.
 """
@@ -81,6 +81,19 @@ class EventKind(StrEnum):
     REPLY_HELD = "reply.held"
     EVIDENCE_READ = "evidence.read"
     EVIDENCE_CORRECTED = "evidence.corrected"
+
+
+# Of the moment: for whoever has the conversation open. Other systems are told everything else.
+_OF_THE_MOMENT = frozenset(
+    {
+        EventKind.TYPING,
+        EventKind.ANSWER_STARTED,
+        EventKind.ANSWER_DELTA,
+        EventKind.ANSWER_DROPPED,
+        EventKind.REPLY_HELD,
+    }
+)
+TOLD = tuple(kind for kind in EventKind if kind not in _OF_THE_MOMENT)
 
 
 class Audience(StrEnum):

@@ -6,20 +6,23 @@ So an event, its change and the jobs that follow are stored together or not at a
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from time import monotonic
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy import Select, and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
+from assistant import payloads
 from assistant.db import Database, announce, utcnow
 from assistant.desk import queue, search
-from assistant.desk.events import TYPING_SECONDS, Audience, DeskEvent, EventKind, Recorded
+from assistant.desk.access import MachinePrincipal, visible_tickets
+from assistant.desk.events import TOLD, TYPING_SECONDS, Audience, DeskEvent, EventKind, Recorded
 from assistant.desk.subscribers import SUBSCRIBERS
-from assistant.models import Event
+from assistant.models import Event, Ticket
 
 KEEP = timedelta(days=30)
 _SIGNAL_HOLDS = timedelta(seconds=TYPING_SECONDS)
@@ -27,6 +30,7 @@ _SIGNAL_HOLDS = timedelta(seconds=TYPING_SECONDS)
 POLL = 1.0
 _AT_ONCE = 1000
 _EVENT_LOCK = 20261124
+Batch = TypeVar("Batch", bound=Sequence[Any])
 
 
 def append(session: Session, conversation_id: int, event: DeskEvent) -> None:
@@ -87,19 +91,61 @@ def follow(db: Database, last_id: int, *, conversation_id: int | None, audience:
 
     Holds no transaction while it waits. Never ends by itself: the caller closes it.
     """
-    topic = _topic(conversation_id)
+
+    def read(session: Session, last_id: int) -> tuple[Sequence[Event], int]:
+        batch = after(session, last_id, conversation_id=conversation_id, audience=audience)
+        return batch, batch[-1].id if batch else last_id
+
+    for batch, _ in _follow(db, last_id, read, topic=_topic(conversation_id)):
+        yield batch
+
+
+def told(
+    session: Session,
+    machine: MachinePrincipal,
+    last_id: int,
+    *,
+    kinds: Collection[EventKind] = (),
+    ticket_id: str | None = None,
+    limit: int = 100,
+) -> tuple[list[payloads.Event], int]:
+    """What other systems are told of the tickets that this one may see: what happened after the event ``last_id``,
+    oldest first, and the id of the last event that was looked at, from where it goes on."""
+    newest = last_event_id(session)
+    tickets = visible_tickets(machine)
+    if ticket_id is not None:
+        tickets = tickets.where(Ticket.public_id == ticket_id)
+    query = with_tickets(tickets).where(Event.id > last_id, Event.kind.in_(kinds or TOLD)).order_by(Event.id)
+    rows = session.execute(query.limit(limit)).all()
+    last = rows[-1][0].id if len(rows) == limit else max(newest, last_id)
+    return [payloads.Event.of(event, ticket) for event, ticket in rows], last
+
+
+def follow_told(
+    db: Database, machine: MachinePrincipal, last_id: int, **which: Any
+) -> Iterator[tuple[list[payloads.Event], int]]:
+    """As `follow`, of what `told` returns."""
+    return _follow(db, last_id, lambda session, last: told(session, machine, last, **which), topic=_topic(None))
+
+
+def with_tickets(tickets: Select[Ticket]) -> Select[Event, Ticket]:
+    """The events of these tickets, with them."""
+    return tickets.join(Event, Event.conversation_id == Ticket.conversation_id).with_only_columns(Event, Ticket)
+
+
+def _follow(
+    db: Database, last_id: int, read: Callable[[Session, int], tuple[Batch, int]], *, topic: str
+) -> Iterator[tuple[Batch, int]]:
     with _watching(db) as watch:
         while True:
             # Before the query: a change that is committed while we read wakes the wait below at once.
             seen = db.changes.seen(topic)
             with db.read() as session:
-                batch = after(session, last_id, conversation_id=conversation_id, audience=audience)
-            if batch:
-                last_id = batch[-1].id
-            yield batch
+                batch, last_id = read(session, last_id)
+            yield batch, last_id
             while not batch and db.changes.wait(topic, seen=seen, timeout=POLL) == seen:
                 watch.look(db)
-                yield batch
+                yield batch, last_id
 
 
 class _Watch:

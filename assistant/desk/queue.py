@@ -11,7 +11,7 @@ message that crashes whatever reads it takes nothing else down with it twice, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -107,13 +107,17 @@ def claim(
     lease: timedelta = LEASE,
     last_resorts: Mapping[str, str] = NO_LAST_RESORTS,
     take_over: bool = True,
+    only: Collection[str] = (),
+    but: Collection[str] = (),
 ) -> ClaimedJob | None:
-    """Claim the most urgent job that is due, or whose lease has expired if ``take_over``; None if there is none.
+    """Claim the most urgent job that is due, or whose lease has expired if ``take_over``; None if there is none. Of
+    those of the names ``only``, if any are given, and of none of those of ``but``.
 
     Jobs that crashed for the last time are dead instead. ``last_resorts``: names of jobs to names of what follows their
     death, with the same payload."""
     abandoned = and_(Job.status == JobStatus.RUNNING, Job.leased_until < now, true() if take_over else false())
-    due = or_(and_(Job.status == JobStatus.QUEUED, Job.run_at <= now), abandoned)
+    named = and_(Job.name.in_(only) if only else true(), Job.name.not_in(but) if but else true())
+    due = and_(or_(and_(Job.status == JobStatus.QUEUED, Job.run_at <= now), abandoned), named)
     is_suspect = or_(Job.crashes > 0, abandoned)
     held = aliased(Job)
     suspect_runs = exists().where(held.status == JobStatus.RUNNING, held.leased_until >= now, held.crashes > 0)

@@ -18,14 +18,16 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import InstrumentedAttribute
 
 from assistant.errors import NotReady
-from assistant.models import Agent, Inbox
+from assistant.models import Agent, Inbox, Webhook
 from assistant.settings import Settings
 
 # Every column that holds them.
-_COLUMNS: tuple[tuple[type[Any], InstrumentedAttribute[str | None]], ...] = (
+_COLUMNS: tuple[tuple[type[Any], InstrumentedAttribute[Any]], ...] = (
     (Inbox, Inbox.secret),
     (Inbox, Inbox.previous_secret),
     (Agent, Agent.totp_secret),
+    (Webhook, Webhook.secret),
+    (Webhook, Webhook.previous_secret),
 )
 _MARK = "sealed:"  # what lacks it was stored before secrets were encrypted
 

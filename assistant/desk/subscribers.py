@@ -16,6 +16,7 @@ from assistant.db import utcnow
 from assistant.desk import learning
 from assistant.desk.courtesy import last_request
 from assistant.desk.events import (
+    TOLD,
     ConversationMoved,
     EventKind,
     EvidenceCorrected,
@@ -38,6 +39,7 @@ from assistant.models import (
     TicketFollower,
     TriageResult,
     Trigger,
+    Webhook,
 )
 from assistant.ports import WorkPriority
 
@@ -48,6 +50,7 @@ ALERT = "alert"  # handled by `alerts`
 WAKE = "wake"  # handled by `tickets`
 ASSIGN = "assign_waiting"  # handled by `assigning`
 AUTOMATE = "automate"  # handled by `automations`
+TELL_WEBHOOK = "tell_webhook"  # handled by `webhooks`
 CHAIN = "automations"  # in a session's info: the automations that have led to what it changes, the first one first
 LONGEST_CHAIN = 5
 # Whoever is there has seen a reply by then, and nothing more is to be done.
@@ -198,6 +201,21 @@ def _triggers(session: Session, recorded: Recorded) -> Iterable[Trigger]:
             yield _TRIGGERS[event.kind]
 
 
+def tell_webhooks(session: Session, recorded: Recorded) -> Iterable[NewJob]:
+    """Tell other systems. What they have not been told yet follows from the feed: one job a ticket does for all."""
+    if recorded.event.kind not in TOLD:
+        return
+    for webhook in session.scalars(select(Webhook).where(Webhook.disabled_at.is_(None))):
+        if recorded.event.kind in webhook.kinds:
+            yield webhook_job(webhook.id, recorded.conversation_id)
+
+
+def webhook_job(webhook_id: int, conversation_id: int) -> NewJob:
+    """Of a ticket's conversation and a webhook there is never more than one that waits."""
+    lane = {"webhook_id": webhook_id, "conversation_id": conversation_id}
+    return NewJob(TELL_WEBHOOK, lane, key=f"{TELL_WEBHOOK}:{webhook_id}:{conversation_id}")
+
+
 def _triages(session: Session, conversation_id: int) -> int:
     """How many of the ticket there are, up to two."""
     found = select(TriageResult.id).join(TriageResult.ticket).where(Ticket.conversation_id == conversation_id)
@@ -223,5 +241,6 @@ SUBSCRIBERS: tuple[Subscriber, ...] = (
     assign_waiting,
     automate,
     automate_untriaged,
+    tell_webhooks,
     learning.learn_after_decision,
 )

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import ColumnElement, and_, delete, select
 
 from assistant.db import Base, Database, drop_copies
-from assistant.desk import agent_sessions, attention, feed, files, proofs, queue, sessions, usage
+from assistant.desk import agent_sessions, attention, feed, files, idempotency, proofs, queue, sessions, usage, webhooks
 from assistant.desk.desk import Desk
 from assistant.models import Alert, Generation, Mail, MailState
 
@@ -37,6 +37,8 @@ def sweep(desk: Desk, *, now: datetime) -> None:
     agent_sessions.sweep(db, desk.settings, now=now)
     proofs.sweep(db, now=now)
     feed.sweep(db, now=now)
+    webhooks.sweep(db, now=now)
+    idempotency.sweep(db, now=now)
     drop_copies(db, before=now - KEEP_COPIES)
     _sweep(db, Generation, Generation.created_at < now - KEEP_GENERATIONS)
     _sweep(db, Alert, Alert.read_at < now - KEEP_ALERTS)

@@ -11,15 +11,27 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from assistant import payloads
-from assistant.desk import alerts, conversations, custom_fields, deadlines, inboxes, queue, related, search, state
+from assistant.desk import (
+    alerts,
+    conversations,
+    custom_fields,
+    deadlines,
+    idempotency,
+    inboxes,
+    queue,
+    related,
+    search,
+    state,
+)
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, out_of_sight, visible_tickets
 from assistant.desk.attachments import RejectedFile, check_files, prepare_files
 from assistant.desk.desk import Desk
 from assistant.desk.evidence import contradictions_of, evidence_of, photos_of
+from assistant.desk.idempotency import Once
 from assistant.desk.people import find_agent, find_or_add_customer
 from assistant.desk.state import DONE, TicketChanges
 from assistant.desk.subscribers import WAKE
-from assistant.errors import Conflict, Invalid
+from assistant.errors import Invalid
 from assistant.media.files import Upload
 from assistant.models import (
     DEFAULT_INBOX,
@@ -28,7 +40,6 @@ from assistant.models import (
     ConversationState,
     Customer,
     Draft,
-    IdempotencyKey,
     Inbox,
     Message,
     Priority,
@@ -56,7 +67,7 @@ class NewTicket:
     fields: Mapping[str, str] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        """Identifies the request: an Idempotency-Key reused with another fingerprint is a conflict."""
+        """Tells whether another is the same."""
         digest = hashlib.sha256()
         parts = (self.subject, self.text, self.requester_name, self.requester_email, self.requester_external_id)
         for part in parts if self.inbox == DEFAULT_INBOX else (*parts, self.inbox):
@@ -70,7 +81,7 @@ class NewTicket:
 
 @dataclass(frozen=True)
 class Opened:
-    """The ticket and the files that were refused. ``repeated``: the Idempotency-Key had already opened it."""
+    """The ticket and the files that were refused. ``repeated``: the same request had already opened it."""
 
     ticket: Ticket
     rejected: tuple[RejectedFile, ...] = ()
@@ -101,15 +112,14 @@ class Page:
     cursor: str | None = None
 
 
-def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, idempotency_key: str | None = None) -> Opened:
-    """Open a ticket and queue its triage and draft. With a key, repeating the request opens it only once.
+def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, once: Once | None = None) -> Opened:
+    """Open a ticket and queue its triage and draft. With ``once``, repeating the request opens it only once.
 
-    Raises `Conflict` if the key was used for a different request, `Invalid` if there is no such inbox,
-    `NotAllowed` if the machine's key is not for it.
+    Raises `Invalid` if there is no such inbox, or something else was done by the key of the request, `NotAllowed` if
+    the machine's key is not for the inbox.
     """
-    fingerprint = new.fingerprint()
-    if idempotency_key is not None:
-        repeated = _find_replay(desk, machine, idempotency_key, fingerprint)
+    if once is not None:
+        repeated = _find_replay(desk, once)
         if repeated is not None:
             # A client that missed the first answer must still learn which files were refused: the same ones.
             return Opened(repeated, check_files(desk, new.uploads).rejected, repeated=True)
@@ -133,15 +143,11 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, idempo
             ).one()
             if new.fields:
                 set_fields(session, ticket, new.fields)
-            if idempotency_key is not None:
-                session.add(
-                    IdempotencyKey(
-                        api_key_id=machine.key_id, key=idempotency_key, request_hash=fingerprint, ticket_id=ticket.id
-                    )
-                )
+            if once is not None:
+                idempotency.note(session, once, ticket_id=ticket.id)
     except IntegrityError:
         # The same request arrived twice at once, and the other one was first.
-        repeated = _find_replay(desk, machine, idempotency_key, fingerprint) if idempotency_key else None
+        repeated = _find_replay(desk, once) if once is not None else None
         if repeated is None:
             raise
         return Opened(repeated, files.rejected, repeated=True)
@@ -307,16 +313,12 @@ def recount_deadlines(desk: Desk, after_id: int) -> None:
             inboxes.recount(session, after_id=some[-1].id)
 
 
-def _find_replay(desk: Desk, machine: MachinePrincipal, key: str, fingerprint: str) -> Ticket | None:
+def _find_replay(desk: Desk, once: Once) -> Ticket | None:
     with desk.db.read() as session:
-        used = session.scalar(
-            select(IdempotencyKey).where(IdempotencyKey.api_key_id == machine.key_id, IdempotencyKey.key == key)
-        )
-        if used is None:
+        note = idempotency.find(session, once)
+        if note is None:
             return None
-        if used.request_hash != fingerprint:
-            raise Conflict("This Idempotency-Key was used for a different request. Use a new key for each ticket.")
-        return session.scalars(_with_relations(select(Ticket).where(Ticket.id == used.ticket_id))).one()
+        return session.scalars(_with_relations(select(Ticket).where(Ticket.id == note.ticket_id))).one()
 
 
 def _apply_filters(query: Select[Ticket], filters: TicketFilters) -> Select[Ticket]:

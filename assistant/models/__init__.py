@@ -88,6 +88,7 @@ from assistant.models.tickets import (
     TriageHead,
     TriageResult,
 )
+from assistant.models.webhooks import DeliveryState, Webhook, WebhookDelivery
 from assistant.models.widget import AddressCode, WidgetSession
 
 __all__ = [
@@ -116,6 +117,7 @@ __all__ = [
     "Customer",
     "CustomerMerge",
     "CustomerNote",
+    "DeliveryState",
     "Draft",
     "DraftStatus",
     "EmbeddingModel",
@@ -188,6 +190,8 @@ __all__ = [
     "VectorKind",
     "VerifiedBy",
     "Visibility",
+    "Webhook",
+    "WebhookDelivery",
     "WidgetSession",
     "WrittenArticle",
     "WrittenPicture",

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Index, Text, UniqueConstraint
+from sqlalchemy import Index, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from assistant.db import Base, utcnow
@@ -68,7 +68,9 @@ class Event(Base):
 
 
 class IdempotencyKey(Base):
-    """The ticket opened by a request with an Idempotency-Key, so that a retry gets the same one."""
+    """A request with an Idempotency-Key that has been carried out, with its answer for as long as it may be repeated.
+
+    ``made``: public id of what it has made, if that is no ticket."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (UniqueConstraint("api_key_id", "key"),)
@@ -77,5 +79,9 @@ class IdempotencyKey(Base):
     api_key_id: Mapped[int] = reference("api_keys", ondelete="CASCADE")
     key: Mapped[str] = mapped_column(Text)
     request_hash: Mapped[str] = mapped_column(Text)
-    ticket_id: Mapped[int] = reference("tickets", ondelete="CASCADE")
-    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    ticket_id: Mapped[int | None] = reference("tickets", ondelete="CASCADE", nullable=True)
+    made: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[int | None]
+    headers: Mapped[dict[str, str] | None] = mapped_column(JSONType)
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow, index=True)

@@ -14,6 +14,7 @@ from assistant.payloads.conversations import (
     Rating,
     RejectedFile,
 )
+from assistant.payloads.events import Event, TicketReference
 from assistant.payloads.knowledge import Article, ArticleSection, FoundArticle, Passage
 from assistant.payloads.payload import Payload
 from assistant.payloads.photos import Evidence, Reading, TextLine
@@ -51,6 +52,7 @@ __all__ = [
     "Contradiction",
     "Conversation",
     "Draft",
+    "Event",
     "Evidence",
     "Figure",
     "Figures",
@@ -74,6 +76,7 @@ __all__ = [
     "TicketAttachment",
     "TicketLink",
     "TicketMessage",
+    "TicketReference",
     "TicketSummary",
     "Triage",
     "TriageField",

@@ -27,6 +27,7 @@ from assistant.desk import (
 from assistant.desk.access import CustomerPrincipal, MachinePrincipal, Scope
 from assistant.desk.assess import assess
 from assistant.desk.attachments import RejectedFile
+from assistant.desk.idempotency import Once
 from assistant.desk.tickets import NewTicket, TicketFilters
 from assistant.errors import Invalid, NotFound
 from assistant.knowledge import articles as knowledge
@@ -34,12 +35,13 @@ from assistant.knowledge import figures
 from assistant.media.files import Upload
 from assistant.skills.triage_fields import FIELDS, allowed_values
 from assistant.text.folding import address
-from assistant.web import schemas
+from assistant.web import repeats, schemas
 from assistant.web.context import desk
 from assistant.web.operations import Operation
 from assistant.web.responses import attachment_response, figure_response
 
 blueprint = APIBlueprint("api", __name__, url_prefix="/api/v1")
+blueprint.after_request(repeats.keep)
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _KINDS = ("image/jpeg", "image/png", "application/octet-stream")
@@ -48,16 +50,16 @@ _BYTES: dict[int | str, Any] = {200: {"description": "The bytes", "content": dic
 
 @blueprint.post("/tickets")
 @blueprint.output(schemas.OpenedTicket, status_code=201)
-@Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.NewTicket, files=True, idempotent=True, repeatable=True)
+@Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.NewTicket, files=True, makes=True)
 def open_ticket(
-    machine: MachinePrincipal, body: schemas.NewTicket, uploads: Sequence[Upload], idempotency_key: str | None
-) -> Any:
+    machine: MachinePrincipal, body: schemas.NewTicket, uploads: Sequence[Upload], once: Once | None
+) -> schemas.OpenedTicket:
     """Open a ticket.
 
     Send JSON, or multipart/form-data with the same fields (`requester_name` for `requester.name`) and `photos`.
 
     Triage and a draft follow within seconds. Files that are not accepted are listed in `rejected_files`; the ticket is
-    opened without them. With an `Idempotency-Key`, repeating the request returns the first ticket with status 200.
+    opened without them.
     """
     new = NewTicket(
         subject=body.subject,
@@ -69,10 +71,9 @@ def open_ticket(
         inbox=body.inbox,
         fields=_field_values(body.fields),
     )
-    opened = tickets.open_ticket(desk(), machine, new, idempotency_key=idempotency_key)
+    opened = tickets.open_ticket(desk(), machine, new, once=once)
     ticket = _ticket(machine, opened.ticket.public_id)
-    answer = schemas.OpenedTicket(**dict(ticket), rejected_files=_rejected_files(opened.rejected))
-    return (answer, 200, {"Idempotent-Replayed": "true"}) if opened.repeated else answer
+    return schemas.OpenedTicket(**dict(ticket), rejected_files=_rejected_files(opened.rejected))
 
 
 @blueprint.get("/tickets")
@@ -126,8 +127,10 @@ def update_ticket(machine: MachinePrincipal, body: schemas.TicketUpdate, ticket_
 
 @blueprint.post("/tickets/<public_id:ticket_id>/messages")
 @blueprint.output(schemas.PostedMessage, status_code=201)
-@Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.NewMessage, files=True, repeatable=True)
-def add_message(machine: MachinePrincipal, body: schemas.NewMessage, uploads: Sequence[Upload], ticket_id: str) -> Any:
+@Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.NewMessage, files=True, makes=True, repeatable=True)
+def add_message(
+    machine: MachinePrincipal, body: schemas.NewMessage, uploads: Sequence[Upload], once: Once | None, ticket_id: str
+) -> Any:
     """Add a message from the customer.
 
     Send JSON, or multipart/form-data with the same fields and `photos`. Repeating a `client_id` returns the first
@@ -135,7 +138,8 @@ def add_message(machine: MachinePrincipal, body: schemas.NewMessage, uploads: Se
     """
     with desk().db.read() as session:
         customer = CustomerPrincipal(access.access_ticket(session, machine, ticket_id).conversation_id)
-    posted = conversations.post_message(desk(), customer, text=body.text, uploads=uploads, client_id=body.client_id)
+    client_id = body.client_id or (f"idempotency:{once.key}" if once is not None else None)
+    posted = conversations.post_message(desk(), customer, text=body.text, uploads=uploads, client_id=client_id)
     message = payloads.Message.of(posted.message)
     answer = schemas.PostedMessage(message=message, rejected_files=_rejected_files(posted.rejected))
     return (answer, 200) if posted.repeated else answer
@@ -290,7 +294,7 @@ def correct_evidence(
 
 @blueprint.post("/triage")
 @blueprint.output(payloads.Assessment)
-@Operation("Triage", Scope.TRIAGE, body=schemas.TicketText, files=True, runs_model=True)
+@Operation("Triage", Scope.TRIAGE, body=schemas.TicketText, files=True, runs_model=True, stores=False)
 def assess_ticket(
     machine: MachinePrincipal, body: schemas.TicketText, uploads: Sequence[Upload]
 ) -> payloads.Assessment:

@@ -15,6 +15,7 @@ from assistant.web import (
     console_people,
     console_rules,
     console_taxonomy,
+    console_webhooks,
 )
 from assistant.web.console_pages import blueprint
 
@@ -29,6 +30,7 @@ SECTIONS = (
     console_fields,
     console_rules,
     console_keys,
+    console_webhooks,
     console_machine,
     console_mail,
 )

@@ -21,6 +21,7 @@ SCOPES = {
     Scope.TICKETS_WRITE: "Open and change tickets",
     Scope.TRIAGE: "Triage without a ticket",
     Scope.KNOWLEDGE_READ: "Search articles",
+    Scope.WEBHOOKS: "Set up webhooks, which are told of every ticket",
     Scope.METRICS: "Metrics",
 }
 _TAGS = {"active": "decided"}

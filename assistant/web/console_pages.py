@@ -29,6 +29,7 @@ PAGES = {
     "console.admin.policies": "Deadlines",
     "console.admin.automation_list": "Automations",
     "console.admin.keys": "API keys",
+    "console.admin.webhook_list": "Webhooks",
     "console.admin.heads": "Learned heads",
     "console.admin.mail_settings": "Mail",
     "console.admin.audit_log": "Audit log",

@@ -87,19 +87,20 @@ class OpenStreams:
         self._open: Counter[int] = Counter()
         self._lock = threading.Lock()
 
-    def enter(self, conversation_id: int, *, each: int, together: int) -> bool:
-        """Count one more and return True, unless the conversation has ``each`` or all together have ``together``."""
+    def enter(self, owner_id: int, *, each: int, together: int) -> bool:
+        """Count one more and return True, unless the owner (a conversation, or a key) has ``each`` or all together have
+        ``together``."""
         with self._lock:
-            if self._open[conversation_id] >= each or self._open.total() >= together:
+            if self._open[owner_id] >= each or self._open.total() >= together:
                 return False
-            self._open[conversation_id] += 1
+            self._open[owner_id] += 1
             return True
 
-    def leave(self, conversation_id: int) -> None:
+    def leave(self, owner_id: int) -> None:
         with self._lock:
-            self._open[conversation_id] -= 1
-            if self._open[conversation_id] <= 0:
-                del self._open[conversation_id]
+            self._open[owner_id] -= 1
+            if self._open[owner_id] <= 0:
+                del self._open[owner_id]
 
 
 class Counts(MemoryStorage):

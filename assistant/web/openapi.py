@@ -9,8 +9,8 @@ from typing import Any
 from flask import current_app
 from pydantic import BaseModel
 
-from assistant.desk.access import Scope
 from assistant.web.operations import IDEMPOTENCY_KEY, Operation, operation_of
+from assistant.web.repeats import REPLAYED
 from assistant.web.schemas import Problem
 
 _ABOUT = (
@@ -23,6 +23,8 @@ _TAGS = {
     "Triage": "What the assistant proposes for a ticket's fields, with probabilities.",
     "Drafts": "Proposed replies with citations, waiting to be sent.",
     "Knowledge": "The articles that answers are based on.",
+    "Events": "What happens to tickets, for whoever asks.",
+    "Webhooks": "What happens to tickets, sent to whoever wants to be told.",
     "Health": "For monitoring.",
 }
 _PROBLEMS = {
@@ -96,15 +98,16 @@ def _complete_operation(
     for parameter in parameters:
         if parameter["name"].endswith("_id"):
             parameter["schema"] = _PUBLIC_ID
-    parameters.extend(_parameters(declared, models))
+    parameters.extend(_parameters(declared, method, models))
     if declared.body is not None:
         described["requestBody"] = _request_body(declared.body, models, files=declared.files)
     responses = described["responses"]
     if declared.repeatable:
         responses["200"] = {**responses["201"], "description": "A repetition: what was done before."}
-    if declared.idempotent:
+    if declared.is_repeatable(method):
         replayed = {"schema": {"type": "string", "const": "true"}, "description": "The request was sent before."}
-        responses["200"]["headers"] = {"Idempotent-Replayed": replayed}
+        for status in responses.keys() & {"200", "201", "202", "204"}:
+            responses[status].setdefault("headers", {})[REPLAYED] = replayed
     for status in _problem_statuses(declared, path, method):
         responses[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
 
@@ -114,9 +117,9 @@ def _problem_statuses(declared: Operation, path: str, method: str) -> list[int]:
         401: declared.scope is not None,
         403: declared.scope is not None,
         404: "{" in path,
-        409: declared.scope is Scope.TICKETS_WRITE,
+        409: declared.is_repeatable(method),
         410: "/attachments/" in path or "/figures/" in path,
-        422: declared.body is not None or declared.query is not None,
+        422: declared.is_repeatable(method) or declared.body is not None or declared.query is not None,
         429: path.startswith("/api/"),
         503: declared.scope is not None or declared.unavailable,
         504: declared.runs_model,
@@ -167,7 +170,7 @@ def _without_null(definition: dict[str, Any]) -> dict[str, Any]:
     return {**outer, **options[0]} if options else outer
 
 
-def _parameters(declared: Operation, models: dict[str, Any]) -> list[dict[str, Any]]:
+def _parameters(declared: Operation, method: str, models: dict[str, Any]) -> list[dict[str, Any]]:
     schema = _schema_of(declared.query, models) if declared.query is not None else {"properties": {}}
     parameters: list[dict[str, Any]] = []
     for name, definition in schema["properties"].items():
@@ -176,8 +179,11 @@ def _parameters(declared: Operation, models: dict[str, Any]) -> list[dict[str, A
         parameter = {"name": name, "in": "query", "required": required, "description": text, "schema": shape}
         commas = {"style": "form", "explode": False} if shape.get("type") == "array" else {}
         parameters.append(parameter | commas)
-    if declared.idempotent:
-        text = "A key of your own for this request: however often it is sent with the same key, it is done once."
+    if declared.is_repeatable(method):
+        text = (
+            "A key of your own for this request: however often it is sent with it within 24 hours, it is done once and "
+            "answered as the first time. Later, 409 tells the `id` of what was made."
+        )
         shape = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"}
         header = {"name": IDEMPOTENCY_KEY, "in": "header", "required": False, "description": text, "schema": shape}
         parameters.append(header)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Literal, TypeVar
@@ -11,10 +12,12 @@ from typing import Any, Literal, TypeVar
 from flask import request
 from pydantic import BaseModel, ValidationError
 
+from assistant.desk import idempotency
 from assistant.desk.access import Scope
+from assistant.desk.idempotency import Once
 from assistant.errors import Invalid, Unsupported
 from assistant.media.files import Upload
-from assistant.web import auth, bodies
+from assistant.web import auth, bodies, repeats
 
 Model = TypeVar("Model", bound=BaseModel)
 View = Callable[..., Any]
@@ -31,18 +34,20 @@ class Operation:
     * ``optional_key``: the view itself decides whether a key is needed.
     * ``body``, ``query``: the view gets one of these models.
     * ``files``: the body may be a form, and the view gets its ``uploads``.
-    * ``idempotent``: the view gets the ``idempotency_key``, or None.
+    * ``makes``: the view makes something, and gets what it must note in the same transaction: ``once``, or None.
+    * ``stores``: whether it stores anything. What does so may be sent again with the same Idempotency-Key.
     * ``repeatable``: a repetition is answered with 200 instead of 201.
     * ``runs_model``: a model runs while the caller waits.
     * ``unavailable``: may answer 503 although it needs no key.
     """
 
-    tag: Literal["Tickets", "Triage", "Drafts", "Knowledge", "Health"]
+    tag: Literal["Tickets", "Triage", "Drafts", "Knowledge", "Events", "Webhooks", "Health"]
     scope: Scope | None = None
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     files: bool = False
-    idempotent: bool = False
+    makes: bool = False
+    stores: bool = True
     repeatable: bool = False
     runs_model: bool = False
     optional_key: bool = False
@@ -51,7 +56,15 @@ class Operation:
     def __call__(self, view: View) -> View:
         @wraps(view)
         def run(**path: str) -> Any:
-            return view(**self._arguments(), **path)
+            arguments = self._arguments()
+            once = self._once(arguments)
+            if once is not None:
+                answer = repeats.answer_of(once, path)
+                if answer is not None:
+                    return answer
+            if self.makes:
+                arguments["once"] = once
+            return view(**arguments, **path)
 
         vars(run)["operation"] = self
         return run
@@ -67,9 +80,21 @@ class Operation:
             arguments["body"] = _read_body(self.body, files=self.files)
         if self.files:
             arguments["uploads"] = _read_uploads()
-        if self.idempotent:
-            arguments["idempotency_key"] = _read_idempotency_key()
         return arguments
+
+    def is_repeatable(self, method: str) -> bool:
+        """Whether it heeds an Idempotency-Key."""
+        return self.scope is not None and self.stores and method.upper() in ("POST", "PATCH", "DELETE")
+
+    def _once(self, arguments: Mapping[str, Any]) -> Once | None:
+        """What makes this request the same as another. None if its client does not care."""
+        if not self.is_repeatable(request.method) or (key := _read_idempotency_key()) is None:
+            return None
+        body: BaseModel | None = arguments.get("body")
+        uploads: Sequence[Upload] = arguments.get("uploads", ())
+        files = ((one.filename, hashlib.sha256(one.data).digest()) for one in uploads)
+        parts = (request.method, request.path, body.model_dump_json() if body is not None else None, *files)
+        return Once(arguments["machine"].key_id, key, idempotency.fingerprint(parts))
 
 
 def operation_of(view: View) -> Operation | None:

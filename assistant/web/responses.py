@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 # What a page of the console returns.
 Reply = str | BaseResponse | tuple[str, int]
+# Of a stream: an event's id, name and data.
+Frame = tuple[int, str, Any]
 
 _JPEG = b"\xff\xd8"
 PING_EVERY = 12.0
@@ -138,8 +140,27 @@ def event_stream(
     happened: for streams of conversations that the reader may not see. ``ended`` is polled about once a second.
     ``ping``: what is sent while nothing happens, by default a comment, which scripts do not see.
     """
-    start = _last_event_id(desk, conversation_id)
+    start = last_event_id(desk, conversation_id)
     named = name or (lambda event: event.kind)
+
+    def frames(batch: Sequence[Event]) -> list[Frame]:
+        found = ((event.id, named(event), event.payload if with_payload else {}) for event in batch)
+        return [(event_id, kind, data) for event_id, kind, data in found if kind is not None]
+
+    batches = feed.follow(desk.db, start, conversation_id=conversation_id, audience=audience)
+    return stream(start, map(frames, batches), ended=ended, ping_every=ping_every, ping=ping)
+
+
+def stream(
+    start: int,
+    batches: Iterator[Sequence[Frame]],
+    *,
+    ended: Callable[[], bool] | None = None,
+    ping_every: float = PING_EVERY,
+    ping: str = ": ping\n\n",
+) -> Response:
+    """Server-sent events after the one with the id ``start``: of ``batches``, an empty one of which comes about once a
+    second. See `event_stream`."""
     stop = stopping()
 
     def frames() -> Iterator[str]:
@@ -153,10 +174,11 @@ def event_stream(
 
     def _follow() -> Iterator[str]:
         ends_at, pinged_at = monotonic() + STREAM_FOR, monotonic()
-        for batch in feed.follow(desk.db, start, conversation_id=conversation_id, audience=audience):
+        for batch in batches:
             if stop.is_set() or monotonic() > ends_at or (ended is not None and ended()):
                 return
-            yield from _frames(batch, named, with_payload=with_payload)
+            for event_id, kind, data in batch:  # JSON escapes line ends: one line of data
+                yield f"id: {event_id}\nevent: {kind}\ndata: {json.dumps(data)}\n\n"
             if batch:
                 pinged_at = monotonic()
             elif monotonic() - pinged_at > ping_every:
@@ -167,14 +189,8 @@ def event_stream(
     return Response(stream_with_context(frames()), mimetype="text/event-stream", headers=headers)
 
 
-def _frames(batch: Sequence[Event], name: Callable[[Event], str | None], *, with_payload: bool) -> Iterator[str]:
-    for event in batch:
-        kind = name(event)
-        if kind is not None:  # JSON escapes line ends: one line of data
-            yield f"id: {event.id}\nevent: {kind}\ndata: {json.dumps(event.payload if with_payload else {})}\n\n"
-
-
-def _last_event_id(desk: Desk, conversation_id: int | None) -> int:
+def last_event_id(desk: Desk, conversation_id: int | None = None) -> int:
+    """Where the client stopped, else where the feed is."""
     given = request.headers.get("Last-Event-ID") or request.args.get("last_event_id")
     if given is None:
         with desk.db.read() as session:

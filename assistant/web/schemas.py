@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -15,10 +16,12 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StrictStr,
+    WithJsonSchema,
 )
 
 from assistant import payloads
-from assistant.models import ConversationState, FieldKind, Priority, TicketStatus
+from assistant.desk.events import TOLD, EventKind
+from assistant.models import ConversationState, DeliveryState, FieldKind, Priority, TicketStatus
 from assistant.payloads import Payload
 from assistant.ports import Mode
 from assistant.skills.read_photo import FIELDS as EVIDENCE_FIELDS
@@ -48,6 +51,15 @@ def _list_of(kind: type[Choice]) -> Any:
     return BeforeValidator(split)
 
 
+def _is_told(kind: EventKind) -> EventKind:
+    if kind not in TOLD:
+        raise ValueError(f"choose from {', '.join(TOLD)}")
+    return kind
+
+
+EventType = Annotated[
+    EventKind, AfterValidator(_is_told), WithJsonSchema({"type": "string", "enum": [kind.value for kind in TOLD]})
+]
 _Value = Annotated[StrictStr, AfterValidator(_without_null_characters)] | StrictInt | StrictFloat
 _FIELDS = "Custom fields, by key: a text, a number, a choice or a day like 2026-12-01"
 
@@ -150,6 +162,41 @@ class ArticleQuery(_Request):
     limit: int = Field(8, ge=1, le=50)
 
 
+class EventQuery(_Request):
+    cursor: Annotated[Short, Field(pattern=r"^evt_\d{1,18}(@\d{1,12})?$")] | None = Field(
+        None, description="`next_cursor` of the answer before, or the id of an event; else what happens from now on."
+    )
+    type: Annotated[tuple[EventType, ...], _list_of(EventKind)] = Field((), description="Only these.")
+    ticket_id: Short | None = Field(None, description="Only of this ticket.")
+    limit: int = Field(100, ge=1, le=500)
+    wait: int = Field(0, ge=0, le=25, description="Seconds to wait for the first event if there is none yet.")
+
+
+class EventStreamQuery(_Request):
+    type: Annotated[tuple[EventType, ...], _list_of(EventKind)] = Field((), description="Only these.")
+
+
+class NewWebhook(_Request):
+    url: Annotated[Text, Field(max_length=2000)] = Field(description="With https.")
+    types: tuple[EventType, ...] = Field((), description="Of events that it is told; empty: all that there are now.")
+    inboxes: tuple[Short, ...] = Field((), description="Keys of the inboxes that it is for; empty: every one.")
+
+
+class WebhookUpdate(_Request):
+    """What is left out stays as it is."""
+
+    url: Annotated[Text, Field(max_length=2000)] | None = None
+    types: tuple[EventType, ...] | None = None
+    inboxes: tuple[Short, ...] | None = None
+    enabled: bool | None = Field(None, description="It is told nothing of what happens while it is disabled.")
+
+
+class DeliveryQuery(_Request):
+    state: Annotated[tuple[DeliveryState, ...], _list_of(DeliveryState)] = ()
+    cursor: Short | None = Field(None, description="`next_cursor` of the previous page.")
+    limit: int = Field(50, ge=1, le=100)
+
+
 class FileQuery(_Request):
     thumbnail: bool = Field(False, description="A small JPEG instead of the photo.")
 
@@ -194,6 +241,52 @@ class PostedMessage(Payload):
 
     message: payloads.Message
     rejected_files: tuple[payloads.RejectedFile, ...]
+
+
+class EventPage(Payload):
+    events: tuple[payloads.Event, ...] = Field(description="Oldest first.")
+    next_cursor: str = Field(description="`cursor` of the next request, now or later: events are kept for 30 days.")
+
+
+class Webhook(Payload):
+    id: str
+    url: str
+    types: tuple[EventType, ...]
+    inboxes: tuple[str, ...] = Field(description="Empty: every one.")
+    enabled: bool = Field(description="False also after the receiver has answered 410.")
+    created_at: datetime
+    previous_secret_until: datetime | None = Field(description="Until then, what is sent is signed with both secrets.")
+    pending: int = Field(description="Deliveries that have not been taken yet.")
+    given_up: int = Field(description="Those that were not taken for 24 hours, in the last 30 days.")
+
+
+class NewlySecret(Webhook):
+    """A webhook with its secret, which is not shown again."""
+
+    secret: str = Field(description="`whsec_` and base64, as Standard Webhooks has it.")
+
+
+class Webhooks(Payload):
+    webhooks: tuple[Webhook, ...]
+
+
+class WebhookDelivery(Payload):
+    id: str
+    event: str = Field(description="The event's id, which the receiver gets as `webhook-id`.")
+    type: EventType
+    ticket_id: str
+    state: DeliveryState
+    tries: int
+    status: int | None = Field(description="What the receiver answered last, by HTTP.")
+    problem: str | None = Field(description="Why there was no answer.")
+    created_at: datetime
+    due_at: datetime | None = Field(description="When it is tried next; null once it is over.")
+    finished_at: datetime | None
+
+
+class WebhookDeliveries(Payload):
+    deliveries: tuple[WebhookDelivery, ...] = Field(description="Newest first.")
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
 
 
 class Passages(Payload):

@@ -25,6 +25,7 @@ from tests.factories import Browser, Persona, bearer, make_agent, make_articles,
 SCOPES = {
     Scope.TICKETS_READ: (
         "list_tickets", "get_ticket", "get_triage", "list_drafts", "get_draft", "get_attachment", "list_fields",
+        "list_events", "stream_events",
     ),
     Scope.TICKETS_WRITE: (
         "open_ticket", "update_ticket", "add_message", "give_back", "triage_ticket", "decide_triage_field",
@@ -32,6 +33,10 @@ SCOPES = {
     ),
     Scope.TRIAGE: ("assess_ticket", "get_taxonomy"),
     Scope.KNOWLEDGE_READ: ("search_articles", "get_figure"),
+    Scope.WEBHOOKS: (
+        "list_webhooks", "add_webhook", "get_webhook", "update_webhook", "remove_webhook", "rotate_webhook_secret",
+        "list_webhook_deliveries", "replay_webhook_delivery",
+    ),
 }  # fmt: skip
 SCOPE_OF = {f"api.{endpoint}": scope for scope, endpoints in SCOPES.items() for endpoint in endpoints}
 # Pages and files that anybody may ask for, and the doors at which one says who one is.

@@ -182,8 +182,8 @@ def test_a_repeated_request_with_other_fields_is_another_one(client: FlaskClient
     headers = {**key, "Idempotency-Key": "one"}
     first = client.post(API, json={"text": "Hi", "fields": {"paid": 1}}, headers=headers)
     again = client.post(API, json={"text": "Hi", "fields": {"paid": 1}}, headers=headers)
-    assert (again.status_code, again.json["id"]) == (200, first.json["id"])
-    assert client.post(API, json={"text": "Hi", "fields": {"paid": 2}}, headers=headers).status_code == 409
+    assert (again.status_code, again.json["id"]) == (201, first.json["id"])
+    assert client.post(API, json={"text": "Hi", "fields": {"paid": 2}}, headers=headers).status_code == 422
 
 
 def test_the_command_line_manages_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

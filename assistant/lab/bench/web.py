@@ -159,6 +159,7 @@ def measure(
             workers=workers,
             rate_limit="1000000 per minute",
             log_level="error",
+            access_log=False,
         )
         _require_empty(settings)
         runtime = build(settings)

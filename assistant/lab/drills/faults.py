@@ -77,6 +77,7 @@ def stopped(folder: Path, size: Size, _chance: random.Random) -> str:
     threads = max(8, size.streams * 4 // 3 + 8)  # streams get three quarters
     allow_files(2 * size.streams)
     with open_site(folder, workers=1, threads=threads) as site, ExitStack() as open_streams:
+        good(site.ticket("the first one, for which everything is loaded"))
         for number in range(-(-size.streams // _TABS)):
             customer = open_streams.enter_context(closing(Customer(site.server.url, number)))
             customer.write(f"Hello {number}")

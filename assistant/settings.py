@@ -166,6 +166,10 @@ class Settings(BaseSettings):
     webhook_private_addresses: bool = Field(
         False, description="Allow webhooks in the private network or on this machine, and those without TLS."
     )
+    kb_screening: bool = Field(
+        True,
+        description="Leave out of imported public articles what diverts the model that writes answers: orders to an AI.",
+    )
     kb_pause: float = Field(
         1.0,
         ge=0,

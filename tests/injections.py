@@ -282,6 +282,8 @@ class Obedient(ScriptedChatModel):
         prompt = "\n".join(str(message.text) for message in messages)
         orders = orders_in(prompt)
         self._obeyed.extend(orders)
+        if wanted := re.search(r"Write the word (\w+) and nothing else", prompt):
+            return " ".join(say for attack in orders for say in attack.says) or wanted[1], None
         if '"caption"' in prompt:
             caption = " ".join(say for attack in orders for say in attack.says) or "A coffee machine."
             return json.dumps({"caption": caption[:300]}), None

@@ -115,6 +115,8 @@ def kb_status(as_json: bool) -> None:
             click.echo(f"{'':<4}skipped      {failure['key']}: {failure['reason']}")
         for low in (state["report"] or {}).get("incomplete", [])[:5]:
             click.echo(f"{'':<4}incomplete   {low['key']}: {low['reason']}")
+        for order in (state["report"] or {}).get("screened", [])[:5]:
+            click.echo(f"{'':<4}left out     {order['key']}: gives an AI orders: {order['text']}")
 
 
 @kb.command("embed")
@@ -246,6 +248,8 @@ def _show_reports(reports: list[Any], lines: list[str], *, as_json: bool, single
             click.echo(f"skipped  {failure['key']}: {failure['reason']}", err=True)
         for low in report.get("incomplete", ()):
             click.echo(f"incomplete  {low['key']}: {low['reason']}", err=True)
+        for order in report.get("screened", ()):
+            click.echo(f"left out  {order['key']}: gives an AI orders: {order['text']}", err=True)
 
 
 def _articles(count: int) -> str:

@@ -24,12 +24,14 @@ from assistant.db import Database
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
 from assistant.knowledge.indexing import NotServed, in_batches, known_vectors, to_bytes
 from assistant.knowledge.replacing import FigureRow, KeptPicture, Prepared, save
-from assistant.models import Article, EmbeddingModel, Inbox
+from assistant.models import Article, EmbeddingModel, Inbox, Visibility
 from assistant.ports import Embedder
 from assistant.progress import Progress, no_progress
 from assistant.retrieval.loaders import ArticleSource, Found, Listing, Picture, list_articles
 from assistant.retrieval.sources.coverage import Coverage
 from assistant.retrieval.splitting import REVISION, FigureText, cut
+from assistant.skills import screening
+from assistant.skills.screening import Screen
 from assistant.skills.taxonomy import Taxonomy
 
 # Passages that are collected and sorted by length before they are embedded. With this many, an import is as fast as
@@ -48,8 +50,9 @@ Stored = Callable[[str, ArticleSource | None], None]
 
 @dataclass(frozen=True)
 class ImportReport:
-    """How many articles were added, updated, unchanged and removed; what could not be read, and why; and how much of
-    each file's (or page's) text is in its articles, as far as that was measured."""
+    """How many articles were added, updated, unchanged and removed; what could not be read, and why; how much of
+    each file's (or page's) text is in its articles, as far as that was measured; and what was left out of each article
+    because it is addressed to an assistant."""
 
     source: str
     added: int = 0
@@ -60,6 +63,7 @@ class ImportReport:
     figures: int = 0
     failed: tuple[tuple[str, str], ...] = ()
     files: Mapping[str, Coverage] = field(default_factory=dict)
+    screened: Mapping[str, Sequence[str]] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -77,6 +81,8 @@ class ImportReport:
         figures = f", figures: {self.figures}" if self.figures else ""
         whole = sum(self.files.values(), Coverage())
         kept = f" Text kept: {whole.share:.1%}." if self.files else ""
+        if self.screened:
+            kept += f" With {screening.LEFT_OUT}, which were left out: {len(self.screened)}."
         return (
             f"Articles of {self.source!r}: {self.added} added, {self.updated} updated, {self.unchanged} unchanged, "
             f"{self.removed} removed{failed}.{kept} "
@@ -95,6 +101,7 @@ class ImportReport:
             "failed": [{"key": key, "reason": reason} for key, reason in self.failed],
             "characters": _coverage_json(sum(self.files.values(), Coverage())),
             "files": [{"key": name, **_coverage_json(coverage)} for name, coverage in self.files.items()],
+            "screened": [{"key": key, "text": text} for key, texts in self.screened.items() for text in texts],
             "incomplete": [{"key": name, "reason": coverage.describe()} for name, coverage in self.incomplete.items()],
             "seconds": round(self.seconds, 2),
         }
@@ -124,7 +131,9 @@ class Importer:
     """One import of one source. ``embedder``: the one that is served; if another takes its place in the meantime,
     ``reopen`` opens it. ``second``: an embedder whose vectors are stored beside those. ``taxonomy``: if an article
     states no product, the one named in its title or opening is used. ``keep_picture``: without it, pictures are left
-    out. ``inbox_id``: the inbox whose customers alone may read articles that name none themselves; None: all."""
+    out. ``screens``: what diverts the model that answers is left out; ``screen`` tries that, and without one, articles
+    wait for an import that has one. ``inbox_id``: the inbox whose customers alone may read articles that name none
+    themselves; None: all."""
 
     db: Database
     source: str
@@ -135,6 +144,8 @@ class Importer:
     keep_picture: KeepPicture | None = None
     progress: Progress = no_progress
     stored: Stored | None = None
+    screens: bool = True
+    screen: Screen | None = None
     inbox_id: int | None = None
     _inboxes: dict[str, int] = field(default_factory=dict, init=False)  # key to id
     _known: dict[str, str] = field(default_factory=dict, init=False)  # key to the stored digest
@@ -160,7 +171,7 @@ class Importer:
         changed = [
             found
             for found in listing.found
-            if found.content_hash is None or self._known.get(found.key) != self._digest(found.content_hash)
+            if found.content_hash is None or not self._is_known(found.key, found.content_hash)
         ]
         self._unchanged = len(listing.found) - len(changed)
         self._flushed_at = monotonic()
@@ -188,6 +199,7 @@ class Importer:
             figures=self._figures,
             failed=tuple(listing.failed),
             files=self._files(listing),
+            screened=self._screened(),
             seconds=perf_counter() - started,
         )
 
@@ -206,12 +218,25 @@ class Importer:
             files[name] = files.get(name, Coverage()) + Coverage(found=lost)
         return files
 
-    def _digest(self, content_hash: str) -> str:
-        """Changes when the article does, and when it would now be cut into other passages or get another product or
-        inbox."""
+    def _screened(self) -> dict[str, Sequence[str]]:
+        """What was left out of each article, now or before."""
+        with self.db.read() as session:
+            query = select(Article.source_key, Article.screened).where(Article.source == self.source)
+            rows = session.execute(query.order_by(Article.source_key)).all()
+        return {key: texts for key, texts in rows if texts}
+
+    def _is_known(self, key: str, content_hash: str) -> bool:
+        """Whether the article is stored as it is, and as it would be now."""
+        ways = {self.screens and self.screen is not None, self.screens}
+        return self._known.get(key) in {self._digest(content_hash, is_screened=one) for one in ways}
+
+    def _digest(self, content_hash: str, *, is_screened: bool) -> str:
+        """Changes when the article does, and when it would now be screened otherwise, cut into other passages or get
+        another product or inbox."""
         products = f"-{self.taxonomy.products_hash}" if self.taxonomy is not None else ""
         inbox = f"@{self.inbox_id}" if self.inbox_id is not None else ""
-        return f"{REVISION}{'+' if self.keep_picture is not None else ''}{products}{inbox}:{content_hash}"
+        screened = f"!{screening.REVISION}" if is_screened else ""
+        return f"{REVISION}{'+' if self.keep_picture is not None else ''}{screened}{products}{inbox}:{content_hash}"
 
     def _take(self, found: Found, listing: Listing, gone: set[str]) -> None:
         """Read an article with its pictures, unless it turns out to be unchanged."""
@@ -226,13 +251,13 @@ class Importer:
             listing.fail(found.key, error.message, doubtful=found.key)
             self._count_done()
         else:
-            digest = self._digest(found.content_hash or (article.content_hash if article is not None else ""))
-            if article is None or self._known.get(found.key) == digest:
+            content_hash = found.content_hash or (article.content_hash if article is not None else "")
+            if article is None or self._is_known(found.key, content_hash):
                 self._unchanged += 1
                 self._report_stored(found.key, article)
                 self._count_done()
             else:
-                self._waiting.append(self._prepare(article, digest, inbox_id, listing))
+                self._waiting.append(self._prepare(article, content_hash, inbox_id, listing))
 
     def _report_stored(self, key: str, article: ArticleSource | None) -> None:
         if self.stored is not None:
@@ -250,7 +275,15 @@ class Importer:
             raise Invalid(f"is for the inbox {article.inbox!r}, which does not exist")
         return self._inboxes[article.inbox]
 
-    def _prepare(self, article: ArticleSource, digest: str, inbox_id: int | None, listing: Listing) -> Prepared:
+    def _prepare(self, article: ArticleSource, content_hash: str, inbox_id: int | None, listing: Listing) -> Prepared:
+        screen = self.screen if self.screens else None
+        orders: tuple[str, ...] = ()
+        if screen is not None:
+            try:
+                article, orders = screen.article(article)
+            except AssistantError as error:  # the next import tries again
+                screen = None
+                listing.failed.append((article.key, f"was not tried on the model: {error.message}"))
         article = self._with_product(article)
         pieces = cut(article)
         passages = list(pieces.passages)
@@ -259,11 +292,15 @@ class Importer:
             kept = self._keep_picture(figure, article, listing)
             if kept is None:
                 continue
+            if screen is not None and kept.read:
+                read, more = screen.text(kept.read) if article.visibility == Visibility.PUBLIC else (kept.read, ())
+                kept, orders = replace(kept, read=read), (*orders, *more)
             own = figure.passages(kept.read)
             beside = [figure.beside] if 0 <= figure.beside < len(pieces.passages) else []
             figures.append(FigureRow(figure, kept, (*beside, *range(len(passages), len(passages) + len(own)))))
             passages += own
-        return Prepared(article, digest, inbox_id, tuple(passages), tuple(figures))
+        digest = self._digest(content_hash, is_screened=screen is not None)
+        return Prepared(article, digest, inbox_id, tuple(passages), tuple(figures), orders)
 
     def _with_product(self, article: ArticleSource) -> ArticleSource:
         if article.product is not None or self.taxonomy is None:

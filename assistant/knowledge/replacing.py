@@ -14,6 +14,10 @@ from assistant.models import Article, Figure, Passage, PassageFigure, VectorKind
 from assistant.ports import Embedder
 from assistant.retrieval.loaders import ArticleSource
 from assistant.retrieval.splitting import FigureText, PassageText
+from assistant.text.clusters import beginning
+
+# Characters of a text that was left out, which are kept to be shown.
+_SHOWN = 500
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,14 @@ class FigureRow:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An article waiting to be embedded and stored."""
+    """An article waiting to be embedded and stored. ``screened``: what was left out of it as orders to an AI."""
 
     article: ArticleSource
     digest: str
     inbox_id: int | None
     passages: tuple[PassageText, ...]
     figures: tuple[FigureRow, ...]
+    screened: tuple[str, ...] = ()
 
 
 def save(
@@ -70,6 +75,7 @@ def save(
         # The index tells by the time what has changed, so it is set even if nothing else differs.
         row.content_hash, row.updated_at = new.digest, utcnow()
         row.coverage = vars(article.coverage) if article.coverage is not None else None
+        row.screened = [beginning(text, _SHOWN) for text in new.screened] or None
         session.flush()
         for name, known in vectors.items():
             own = {passage.content_hash: known[passage.content_hash] for passage in new.passages}

@@ -34,6 +34,7 @@ from assistant.ports import WorkPriority
 from assistant.progress import Progress, both, no_progress, throttled
 from assistant.retrieval.loaders import SUFFIXES, ArticleSource, Listing, list_articles
 from assistant.retrieval.sources.website import list_website
+from assistant.skills import screening
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +43,8 @@ SOLVED_NAME = "solved-tickets"
 LEAST_MINUTES = 5
 _MOST_FILES = 2_000
 _MOST_FILE_BYTES = 100_000_000
-# Failures, files and incomplete files of one import that are stored for display.
+# What is listed of one import, and how much of each is stored for display.
+_LISTED = ("failed", "files", "incomplete", "screened")
 _MOST_SHOWN = 200
 _SAVE_EVERY = 2.0  # seconds
 # How long after its start a killed visit to a website is resumed; later, its first pages are out of date.
@@ -259,6 +261,8 @@ def sync(desk: Desk, source_id: int, *, progress: Progress = no_progress) -> Imp
                 taxonomy=desk.taxonomy,
                 keep_picture=partial(figures.keep_picture, desk),
                 progress=both(progress, throttled(partial(_save_progress, desk, source_id), seconds=_SAVE_EVERY)),
+                screens=desk.settings.kb_screening,
+                screen=screening.screen_by(desk.capabilities),
                 inbox_id=source.inbox_id,
                 stored=partial(_note_page, desk, source) if source.kind is SourceKind.WEBSITE else None,
             )
@@ -307,8 +311,8 @@ def _end(desk: Desk, source_id: int, *, report: ImportReport | None = None, erro
         source.finished_at, source.error = desk.now(), error
         if report is not None:
             shown = report.to_json()
-            shown |= {f"{name}_count": len(shown[name]) for name in ("failed", "files", "incomplete")}
-            shown |= {name: shown[name][:_MOST_SHOWN] for name in ("failed", "files", "incomplete")}
+            shown |= {f"{name}_count": len(shown[name]) for name in _LISTED}
+            shown |= {name: shown[name][:_MOST_SHOWN] for name in _LISTED}
             source.report = shown
         _schedule(session, source, desk.now())
 

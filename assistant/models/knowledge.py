@@ -39,6 +39,8 @@ class Article(Base):
     content_hash: Mapped[str] = mapped_column(Text)
     # Letters and digits found in its file, kept, and left out on purpose: `retrieval.sources.coverage.Coverage`.
     coverage: Mapped[dict[str, Any] | None] = mapped_column(JSONType)
+    # Texts that were left out because they give an AI orders, each by its beginning: `skills.screening`.
+    screened: Mapped[list[str] | None] = mapped_column(JSONType)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
     passages: Mapped[list[Passage]] = relationship(

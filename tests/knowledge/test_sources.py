@@ -24,12 +24,14 @@ from assistant.knowledge import figures, sources
 from assistant.media.files import Upload
 from assistant.models import Article, Figure, Job, JobStatus, Passage, PassageFigure, Source, SourceKind
 from assistant.outbound import Reply, Request
+from assistant.ports import Mode
 from assistant.runtime import Runtime, build
 from assistant.settings import Settings
 from assistant.worker import run_once, run_until_idle
 from tests.documents import make_manual
 from tests.factories import make_figure, make_photo
-from tests.fakes import FakeOCR, ManualClock, fake_capabilities
+from tests.fakes import FakeOCR, ManualClock, ScriptedChatModel, fake_capabilities
+from tests.injections import ATTACKS, Obedient
 from tests.processes import Process, Tell
 
 PAGE = "# Valve\n\nTurn the valve to the left.\n\n![The valve](valve.png)\n\nThen close the flap.\n"
@@ -439,6 +441,47 @@ def test_an_article_has_the_one_product_that_its_title_or_opening_names(desk: De
     report = sources.sync(dataclasses.replace(desk, taxonomies=Taxonomies(desk.db, fewer)), source.id)
     assert report.updated == 5, "other products, other answers to what an article is about"
     assert _products(desk)["title.md"] != "brewmaster-300"
+
+
+def test_what_diverts_the_model_is_left_out_unless_an_operator_wants_it(
+    make_runtime: Callable[..., Runtime], tmp_path: Path
+) -> None:
+    desk = make_runtime(capabilities=fake_capabilities(Mode.FULL_VLM, chat_model=Obedient())).desk
+    folder = tmp_path / "kb"
+    folder.mkdir()
+    order = next(attack.text for attack in ATTACKS if attack.name == "refund 1, plain")
+    (folder / "a.md").write_text(f"# Returns\n\nPrint the label.\n\n{order}\n\nPack the parcel.\n")
+    source = _add(desk, folder)
+    first, again = sources.sync(desk, source.id), sources.sync(desk, source.id)
+    assert again.unchanged == 1
+    assert first.screened == again.screened == {"a.md": [order]}
+    assert "left out: 1" in first.summary()
+    assert first.incomplete == {}, "it was left out on purpose"
+    without = dataclasses.replace(desk, capabilities=fake_capabilities())
+    report = sources.sync(without, source.id)
+    assert (report.unchanged, report.screened) == (1, first.screened), "who has no model leaves it as it is"
+    wanted = dataclasses.replace(desk, settings=desk.settings.model_copy(update={"kb_screening": False}))
+    report = sources.sync(wanted, source.id)
+    assert (report.updated, report.screened) == (1, {})
+    with desk.db.read() as session:
+        assert order in "".join(session.scalars(select(Passage.text)))
+
+
+def test_what_could_not_be_tried_on_the_model_is_tried_by_the_next_import(
+    make_runtime: Callable[..., Runtime], tmp_path: Path
+) -> None:
+    model = ScriptedChatModel().enqueue(RuntimeError("out of memory"))
+    desk = make_runtime(capabilities=fake_capabilities(Mode.FULL_VLM, chat_model=model)).desk
+    folder = tmp_path / "kb"
+    folder.mkdir()
+    (folder / "a.md").write_text(f"# Returns\n\n{ATTACKS[0].text}\n")
+    source = _add(desk, folder)
+    report = sources.sync(desk, source.id)
+    assert (report.added, report.screened) == (1, {})
+    assert "was not tried on the model" in report.failed[0][1]
+    better = dataclasses.replace(desk, capabilities=fake_capabilities(Mode.FULL_VLM, chat_model=Obedient()))
+    report = sources.sync(better, source.id)
+    assert (report.updated, list(report.screened), report.failed) == (1, ["a.md"], ())
 
 
 def test_a_file_of_which_too_little_is_kept_is_named_at_every_import(desk: Desk, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,12 @@ from assistant import worker
 from assistant.desk.desk import Desk
 from assistant.knowledge import articles as knowledge
 from assistant.knowledge import gaps, sources
-from assistant.models import Gap, GapState, SolvedAnswer, SolvedState, Source, SourceKind
+from assistant.models import Article, Gap, GapState, SolvedAnswer, SolvedState, Source, SourceKind
+from assistant.ports import Mode
 from tests.documents import make_manual
 from tests.factories import Persona, make_figure, make_ticket
+from tests.fakes import fake_capabilities
+from tests.injections import ATTACKS, Obedient
 from tests.knowledge.test_solved import _solve
 
 SignIn = Callable[[Persona], FlaskClient]
@@ -68,6 +72,24 @@ def test_what_could_not_be_read_is_listed_with_its_reason(desk: Desk, sign_in: S
     page = client.get(f"{BASE}/sources").text
     assert "1 skipped because it could not be read" in page
     assert "is not a PDF, or is damaged" in page
+
+
+def test_what_gives_an_ai_orders_is_left_out_and_shown_to_agents_alone(
+    desk: Desk, sign_in: SignIn, dora: Persona
+) -> None:
+    client = sign_in(dora)
+    order = next(attack.text for attack in ATTACKS if attack.name == "refund 1, plain")
+    writes = dataclasses.replace(desk, capabilities=fake_capabilities(Mode.FULL_VLM, chat_model=Obedient()))
+    _send(client, ("care.md", f"# Care\n\nWipe it with a cloth.\n\n{order}\n".encode()))
+    for _ in range(2):  # the second import finds nothing changed
+        worker.run_until_idle(writes)
+        assert order in client.get(f"{BASE}/sources").text
+        with desk.db.begin() as session:
+            sources.request_sync(session, session.scalars(select(Source)).one())
+    with desk.db.read() as session:
+        article = session.scalars(select(Article)).one()
+        assert [passage.text for passage in article.passages] == ["Wipe it with a cloth."]
+    assert order in client.get(f"{BASE}/articles/{article.public_id}").text
 
 
 def test_a_website_that_may_not_be_asked_shows_why(desk: Desk, sign_in: SignIn, dora: Persona) -> None:

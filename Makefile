@@ -9,7 +9,7 @@ npm = @if command -v npm >/dev/null; then { [ -d node_modules ] || npm ci --sile
 # The tests start dozens of processes: each would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: check test fast format lock
+.PHONY: check test fast format client lock
 
 check:  ## Style, types, import layers; the JavaScript's too where npm is installed
 	ruff check .
@@ -28,6 +28,10 @@ fast:  ## Tests not marked slow: under a minute on two cores
 format:
 	ruff check --fix .
 	ruff format .
+
+client:  ## What assistant.client knows of the API's answers, after they have changed
+	assistant openapi | python -m assistant.lab.shapes > shapes.py && mv shapes.py assistant/client/shapes.py
+	ruff format assistant/client/shapes.py
 
 # For every platform and Python at once, with the sums of all files. What PyTorch is and brings stands apart: its build
 # for CPUs is another one, which its own index has.

@@ -88,7 +88,7 @@ def create_app(runtime: Runtime) -> APIFlask:
         # APIFlask reads this attribute of every blueprint with before_request functions, including plain Flask ones.
         if not isinstance(registered, APIBlueprint):
             registered.enable_openapi = False  # type: ignore[attr-defined]
-    app.add_url_rule("/", "start", lambda: redirect(url_for("console.queue")))
+    app.add_url_rule("/", "start", app.doc(hide=True)(lambda: redirect(url_for("console.queue"))))
     register_problems(app, page=_error_page)
     app.before_request(_make_nonce)
     app.before_request(_be_impatient)

@@ -22,7 +22,7 @@ from assistant.db import Database, utcnow
 from assistant.desk import inboxes
 from assistant.desk.access import MachinePrincipal, Scope
 from assistant.errors import Conflict, Invalid, NotFound, Unauthenticated
-from assistant.models import APIKey, Inbox
+from assistant.models import APIKey
 
 PREFIX = "ask_"
 GRACE = timedelta(hours=24)
@@ -84,7 +84,7 @@ def find(session: Session, public_id: str) -> APIKey:
 
 def inbox_keys(session: Session, key: APIKey) -> list[str]:
     """Of the inboxes that it is for; none: every one."""
-    return list(session.scalars(select(Inbox.key).where(Inbox.id.in_(key.inbox_ids)).order_by(Inbox.key)))
+    return inboxes.keys_of(session, key.inbox_ids)
 
 
 def state_of(key: APIKey) -> str:

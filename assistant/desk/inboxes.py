@@ -170,6 +170,11 @@ def for_machine(session: Session, machine: MachinePrincipal, key: str) -> Inbox:
     return named(session, key)
 
 
+def keys_of(session: Session, ids: Collection[int] | None) -> list[str]:
+    """Their keys, in alphabetical order."""
+    return list(session.scalars(select(Inbox.key).where(Inbox.id.in_(ids or ())).order_by(Inbox.key)))
+
+
 def default(session: Session) -> Inbox:
     """The inbox of pages that name none, and of tickets from elsewhere."""
     return session.scalars(select(Inbox).where(Inbox.key == DEFAULT_INBOX)).one()

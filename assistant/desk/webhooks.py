@@ -34,7 +34,7 @@ from assistant.desk.desk import Desk
 from assistant.desk.events import TOLD
 from assistant.desk.subscribers import webhook_job
 from assistant.errors import AssistantError, Conflict, Invalid, NotAllowed, NotFound
-from assistant.models import Conversation, DeliveryState, Event, Inbox, Ticket, Webhook, WebhookDelivery
+from assistant.models import Conversation, DeliveryState, Event, Ticket, Webhook, WebhookDelivery
 from assistant.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -149,7 +149,7 @@ def _is_for(machine: MachinePrincipal, webhook: Webhook) -> bool:
 
 def inbox_keys(session: Session, webhook: Webhook) -> list[str]:
     """Of the inboxes that it is for; none: every one."""
-    return list(session.scalars(select(Inbox.key).where(Inbox.id.in_(webhook.inbox_ids)).order_by(Inbox.key)))
+    return inboxes.keys_of(session, webhook.inbox_ids)
 
 
 def remove(session: Session, webhook: Webhook) -> None:

@@ -361,6 +361,19 @@ def list_fields(machine: MachinePrincipal) -> schemas.CustomFields:
     )
 
 
+@blueprint.get("/key")
+@blueprint.output(schemas.Key)
+@Operation("Keys", any_key=True)
+def get_key(machine: MachinePrincipal) -> schemas.Key:
+    """Get what your key may do.
+
+    Any key that is accepted may ask.
+    """
+    with desk().db.read() as session:
+        keys = inboxes.keys_of(session, machine.inbox_ids)
+    return schemas.Key(name=machine.name, scopes=tuple(sorted(machine.scopes)), inboxes=tuple(keys))
+
+
 @blueprint.get("/openapi.json")
 @blueprint.doc(hide=True)
 def openapi() -> Response:

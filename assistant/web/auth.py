@@ -27,10 +27,11 @@ def caller() -> str | None:
         return None
 
 
-def machine(scope: Scope) -> MachinePrincipal:
-    """The machine behind ``Authorization: Bearer``; its key must have the scope."""
+def machine(scope: Scope | None) -> MachinePrincipal:
+    """The machine behind ``Authorization: Bearer``; its key must have the scope, if one is needed."""
     principal = _machine()
-    principal.require(scope)
+    if scope is not None:
+        principal.require(scope)
     return principal
 
 

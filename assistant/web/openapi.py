@@ -25,6 +25,7 @@ _TAGS = {
     "Knowledge": "The articles that answers are based on.",
     "Events": "What happens to tickets, for whoever asks.",
     "Webhooks": "What happens to tickets, sent to whoever wants to be told.",
+    "Keys": "What a key may do.",
     "Health": "For monitoring.",
 }
 _PROBLEMS = {
@@ -92,7 +93,7 @@ def _complete_operation(
     described["tags"] = [declared.tag]
     if declared.scope is not None:
         described["description"] = f"{described.get('description', '')}\n\nScope: `{declared.scope}`.".strip()
-    if declared.optional_key or declared.scope is None:
+    if declared.optional_key or not declared.needs_key:
         described["security"] = [{}, {"key": []}] if declared.optional_key else []
     parameters = described.setdefault("parameters", [])
     for parameter in parameters:
@@ -114,14 +115,14 @@ def _complete_operation(
 
 def _problem_statuses(declared: Operation, path: str, method: str) -> list[int]:
     possible = {
-        401: declared.scope is not None,
+        401: declared.needs_key,
         403: declared.scope is not None,
         404: "{" in path,
         409: declared.is_repeatable(method),
         410: "/attachments/" in path or "/figures/" in path,
         422: declared.is_repeatable(method) or declared.body is not None or declared.query is not None,
         429: path.startswith("/api/"),
-        503: declared.scope is not None or declared.unavailable,
+        503: declared.needs_key or declared.unavailable,
         504: declared.runs_model,
     }
     possible |= dict.fromkeys((400, 413, 415), declared.body is not None)
@@ -150,7 +151,7 @@ def _form_schema(model: type[BaseModel]) -> dict[str, Any]:
     patterns: dict[str, Any] = {}
     for name, definition in schema["properties"].items():
         if name == "requester":
-            requester = schema["$defs"]["Requester"]["properties"]
+            requester = schema["$defs"]["NewRequester"]["properties"]
             fields |= {f"requester_{part}": _without_null(inner) for part, inner in requester.items()}
         elif name == "fields":
             patterns[r"^fields\.[a-z][a-z0-9_]{0,39}$"] = {"type": "string", "description": definition["description"]}
@@ -200,5 +201,7 @@ def _schema_of(model: type[BaseModel], models: dict[str, Any]) -> dict[str, Any]
     """A model's schema; what it refers to is put under components."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     for name, definition in schema.pop("$defs", {}).items():
-        models.setdefault(name, definition)
+        known = models.setdefault(name, definition)
+        if known.get("properties", {}).keys() != definition.get("properties", {}).keys():
+            raise ValueError(f"two models are called {name}: one would be described by the other's fields")
     return schema

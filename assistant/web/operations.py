@@ -31,6 +31,7 @@ class Operation:
     """A decorator for views, which get what it declares as keyword arguments.
 
     * ``scope``: the view gets the ``machine`` whose key has it; None: no key is needed.
+    * ``any_key``: the view gets the ``machine``, whatever scopes its key has.
     * ``optional_key``: the view itself decides whether a key is needed.
     * ``body``, ``query``: the view gets one of these models.
     * ``files``: the body may be a form, and the view gets its ``uploads``.
@@ -41,8 +42,9 @@ class Operation:
     * ``unavailable``: may answer 503 although it needs no key.
     """
 
-    tag: Literal["Tickets", "Triage", "Drafts", "Knowledge", "Events", "Webhooks", "Health"]
+    tag: Literal["Tickets", "Triage", "Drafts", "Knowledge", "Events", "Webhooks", "Keys", "Health"]
     scope: Scope | None = None
+    any_key: bool = False
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     files: bool = False
@@ -72,7 +74,7 @@ class Operation:
     def _arguments(self) -> dict[str, Any]:
         """The key is checked first: a caller without the scope learns nothing else."""
         arguments: dict[str, Any] = {}
-        if self.scope is not None and not self.optional_key:
+        if self.needs_key and not self.optional_key:
             arguments["machine"] = auth.machine(self.scope)
         if self.query is not None:
             arguments["query"] = _validate(self.query, request.args.to_dict())
@@ -81,6 +83,10 @@ class Operation:
         if self.files:
             arguments["uploads"] = _read_uploads()
         return arguments
+
+    @property
+    def needs_key(self) -> bool:
+        return self.scope is not None or self.any_key
 
     def is_repeatable(self, method: str) -> bool:
         """Whether it heeds an Idempotency-Key."""

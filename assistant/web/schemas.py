@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from assistant import payloads
+from assistant.desk.access import Scope
 from assistant.desk.events import TOLD, EventKind
 from assistant.models import ConversationState, DeliveryState, FieldKind, Priority, TicketStatus
 from assistant.payloads import Payload
@@ -68,7 +69,7 @@ class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
 
-class Requester(_Request):
+class NewRequester(_Request):
     """The customer. Tickets with the same `external_id` belong to one customer; without one, those with the same e-mail
     address."""
 
@@ -80,7 +81,7 @@ class Requester(_Request):
 class NewTicket(_Request):
     subject: Short = ""
     text: Text = Field("", description="What the customer wrote.")
-    requester: Requester = Field(default_factory=Requester)
+    requester: NewRequester = Field(default_factory=NewRequester)
     inbox: Short = Field("default", description="Key of the inbox that it came to.")
     fields: dict[Short, _Value] = Field(default_factory=dict, description=f"{_FIELDS}.")
 
@@ -293,6 +294,14 @@ class Passages(Payload):
     model: str = Field(description="The embedding model that compared query and passages.")
     mode: Mode
     passages: tuple[payloads.Passage, ...]
+
+
+class Key(Payload):
+    """What the key that was sent may do."""
+
+    name: str
+    scopes: tuple[Scope, ...] = Field(description="In alphabetical order.")
+    inboxes: tuple[str, ...] = Field(description="Keys of the inboxes that it is for; empty: every one.")
 
 
 class CustomField(Payload):

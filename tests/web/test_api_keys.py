@@ -38,6 +38,15 @@ def set_all(db: Database, **values: Any) -> None:
         session.execute(update(APIKey).values(**values))
 
 
+def test_a_key_is_told_what_it_may_do(client: FlaskClient, db: Database) -> None:
+    make_inbox(db, "outdoor")
+    shown = client.get("/api/v1/key", headers=limited(db, inboxes=["outdoor"])).json
+    assert shown == {"name": "shop", "scopes": sorted(EVERY_SCOPE), "inboxes": ["outdoor"]}
+    few = client.get("/api/v1/key", headers=bearer(make_key(db, Scope.METRICS))).json
+    assert (few["scopes"], few["inboxes"]) == (["metrics"], [])
+    assert client.get("/api/v1/key").status_code == 401
+
+
 @pytest.mark.parametrize(
     "change",
     [

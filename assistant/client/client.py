@@ -1,0 +1,283 @@
+"""What a program may ask of the API, one method for each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypedDict, Unpack, cast
+
+import httpx
+
+from assistant.client import shapes
+from assistant.client.calls import Calls, user_agent
+from assistant.client.photos import GivenPhoto, as_files
+
+# Photos are read and models run while a client waits for a triage.
+TIMEOUT = httpx.Timeout(120.0, connect=10.0)
+ATTEMPTS = 5
+_WAIT = 20  # seconds that the server waits for an event before it says that there is none
+_POLL, _POLL_AT_MOST = 0.25, 2.0
+
+FieldValue = str | int | float
+
+
+class NewRequester(TypedDict, total=False):
+    """The customer. ``external_id``: your own id of them."""
+
+    name: str
+    email: str
+    external_id: str
+
+
+class TicketsWanted(TypedDict, total=False):
+    """What is left out does not matter. ``q``: words of the ticket."""
+
+    status: Sequence[shapes.TicketStatus]
+    priority: Sequence[shapes.Priority]
+    conversation_state: Sequence[shapes.ConversationState]
+    category: str
+    product: str
+    team: str
+    inbox: str
+    assignee_id: str
+    unassigned: bool
+    requester_email: str
+    q: str
+
+
+class TicketChanges(TypedDict, total=False):
+    """What is left out stays as it is; None takes it away. ``tags``: all of them."""
+
+    status: shapes.TicketStatus
+    priority: shapes.Priority
+    assignee_id: str | None
+    team: str | None
+    tags: Sequence[str]
+    snoozed_until: str | None
+    fields: Mapping[str, FieldValue | None]
+
+
+class Events:
+    """What happens, in order, without end; see `Client.events`. ``cursor``: where to go on, another day or in another
+    process, after what was got so far."""
+
+    def __init__(self, calls: Calls, query: dict[str, Any], *, cursor: str | None, follow: bool) -> None:
+        self._calls, self._query, self._follow = calls, query, follow
+        self.cursor = cursor
+
+    def __iter__(self) -> Iterator[shapes.Event]:
+        wait = _WAIT if self._follow else 0
+        while True:
+            query = {**self._query, "cursor": self.cursor, "wait": wait}
+            page = cast("shapes.EventPage", self._calls.get("/events", query, waits=wait))
+            for event in page["events"]:
+                self.cursor = event["id"]
+                yield event
+            self.cursor = page["next_cursor"]
+            if not page["events"] and not self._follow:
+                return
+
+
+class Client:
+    """Talks to one installation with one key, over connections that it keeps; use it as a context manager, or close it.
+
+    What the API refuses raises `Problem`; without an answer it is an `httpx.TransportError`. Both only after
+    ``attempts``, if it might pass by itself. Requests that change something are done once, however often they are sent;
+    give an ``idempotency_key`` of your own to one that your program may send again after it was restarted.
+
+    ``transport``: of httpx, for tests and special networks."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        timeout: httpx.Timeout | float = TIMEOUT,
+        attempts: int = ATTEMPTS,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        headers = {"Authorization": f"Bearer {key}", "User-Agent": user_agent()}
+        self._http = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=timeout, transport=transport)
+        self._calls = Calls(self._http, attempts=attempts)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def key(self) -> shapes.Key:
+        """What this key may do."""
+        return cast("shapes.Key", self._calls.get("/key"))
+
+    # Tickets
+
+    def open_ticket(
+        self,
+        text: str = "",
+        *,
+        subject: str = "",
+        requester: NewRequester | None = None,
+        inbox: str | None = None,
+        fields: Mapping[str, FieldValue] | None = None,
+        photos: Iterable[GivenPhoto] = (),
+        idempotency_key: str | None = None,
+    ) -> shapes.OpenedTicket:
+        """A worker triages it within seconds; see `wait_for_triage`. Photos that are not accepted are listed in
+        `rejected_files`."""
+        body = _without_none({"subject": subject, "text": text, "inbox": inbox})
+        body |= {"requester": dict(requester or {}), "fields": dict(fields or {})}
+        answer = self._post("/tickets", body, photos=photos, idempotency_key=idempotency_key)
+        return cast("shapes.OpenedTicket", answer)
+
+    def get_ticket(self, ticket_id: str) -> shapes.Ticket:
+        return cast("shapes.Ticket", self._calls.get(f"/tickets/{ticket_id}"))
+
+    def list_tickets(self, **wanted: Unpack[TicketsWanted]) -> Iterator[shapes.TicketSummary]:
+        """All of them, the newest first, a page at a time."""
+        query: dict[str, Any] = {**wanted, "limit": 100}
+        while True:
+            page = cast("shapes.TicketPage", self._calls.get("/tickets", query))
+            yield from page["tickets"]
+            if page["next_cursor"] is None:
+                return
+            query["cursor"] = page["next_cursor"]
+
+    def update_ticket(
+        self, ticket_id: str, *, idempotency_key: str | None = None, **changes: Unpack[TicketChanges]
+    ) -> shapes.Ticket:
+        answer = self._calls.send("PATCH", f"/tickets/{ticket_id}", changes, idempotency_key=idempotency_key)
+        return cast("shapes.Ticket", answer)
+
+    def add_message(
+        self,
+        ticket_id: str,
+        text: str = "",
+        *,
+        photos: Iterable[GivenPhoto] = (),
+        client_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> shapes.PostedMessage:
+        """A message from the customer. ``client_id``: your own id of it; twice with the same one, it is stored once."""
+        body = _without_none({"text": text, "client_id": client_id})
+        path = f"/tickets/{ticket_id}/messages"
+        answer = self._post(path, body, photos=photos, idempotency_key=idempotency_key)
+        return cast("shapes.PostedMessage", answer)
+
+    def get_attachment(self, attachment_id: str) -> bytes:
+        return self._calls.get_bytes(f"/attachments/{attachment_id}")
+
+    # Triage and drafts
+
+    def triage(
+        self, text: str = "", *, subject: str = "", inbox: str | None = None, photos: Iterable[GivenPhoto] = ()
+    ) -> shapes.Assessment:
+        """Evidence, triage, passages and a draft of what is not stored."""
+        body = _without_none({"subject": subject, "text": text, "inbox": inbox})
+        return cast("shapes.Assessment", self._post("/triage", body, photos=photos))
+
+    def triage_ticket(self, ticket_id: str) -> shapes.Triage:
+        """Triage a stored ticket now, unless that has been done, and wait for it."""
+        return cast("shapes.Triage", self._calls.send("POST", f"/tickets/{ticket_id}/triage"))
+
+    def wait_for_triage(self, ticket_id: str, *, timeout: float = 120.0) -> shapes.Ticket:
+        """The ticket, once a worker has triaged it. Raises `TimeoutError` after ``timeout`` seconds."""
+        ends_at, pause = time.monotonic() + timeout, _POLL
+        while (ticket := self.get_ticket(ticket_id))["triage"] is None:
+            if time.monotonic() + pause > ends_at:
+                raise TimeoutError(f"Ticket {ticket_id} was not triaged within {timeout:.0f} seconds.")
+            time.sleep(pause)
+            pause = min(2 * pause, _POLL_AT_MOST)
+        return ticket
+
+    def decide(self, ticket_id: str, field: str, value: str | None = None) -> shapes.Triage:
+        """Accept what was proposed for a field, or say what is right; the assistant learns from it."""
+        answer = self._calls.send("PATCH", f"/tickets/{ticket_id}/triage/{field}", _without_none({"value": value}))
+        return cast("shapes.Triage", answer)
+
+    def send_draft(self, ticket_id: str, draft_id: str, *, text: str | None = None) -> shapes.SentDraft:
+        """To the customer, as it is or with another ``text``."""
+        path = f"/tickets/{ticket_id}/drafts/{draft_id}/send"
+        return cast("shapes.SentDraft", self._calls.send("POST", path, _without_none({"text": text})))
+
+    def discard_draft(self, ticket_id: str, draft_id: str) -> shapes.Draft:
+        return cast("shapes.Draft", self._calls.send("POST", f"/tickets/{ticket_id}/drafts/{draft_id}/discard"))
+
+    # Articles
+
+    def search_articles(
+        self, query: str, *, product: str | None = None, inbox: str | None = None, limit: int = 8
+    ) -> list[shapes.Passage]:
+        """Passages of public articles, the best first."""
+        wanted = {"query": query, "product": product, "inbox": inbox, "limit": limit}
+        return cast("shapes.Passages", self._calls.get("/articles/search", wanted))["passages"]
+
+    # What happens
+
+    def events(
+        self,
+        cursor: str | None = None,
+        *,
+        types: Sequence[str] = (),
+        ticket_id: str | None = None,
+        follow: bool = True,
+    ) -> Events:
+        """What happens after ``cursor`` (None: from now on), for a `for` loop. With ``follow`` it waits for what is to
+        come; else it ends with the newest. Keep `cursor` of what is returned to go on where you were."""
+        query = {"type": tuple(types) or None, "ticket_id": ticket_id, "limit": 100}
+        return Events(self._calls, query, cursor=cursor, follow=follow)
+
+    def add_webhook(
+        self,
+        url: str,
+        *,
+        types: Sequence[str] = (),
+        inboxes: Sequence[str] = (),
+        idempotency_key: str | None = None,
+    ) -> shapes.NewlySecret:
+        """Have events sent to ``url``. Keep the `secret`, with which `verify` checks them: it is not shown again."""
+        body = {"url": url, "types": list(types), "inboxes": list(inboxes)}
+        return cast("shapes.NewlySecret", self._post("/webhooks", body, idempotency_key=idempotency_key))
+
+    def list_webhooks(self) -> list[shapes.Webhook]:
+        return cast("shapes.Webhooks", self._calls.get("/webhooks"))["webhooks"]
+
+    def remove_webhook(self, webhook_id: str) -> None:
+        self._calls.send("DELETE", f"/webhooks/{webhook_id}")
+
+    def request(
+        self, method: Literal["GET", "POST", "PATCH", "DELETE"], path: str, body: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Anything else that the API offers: ``path`` is what follows `/api/v1`; of GET, ``body`` is the query."""
+        return self._calls.get(path, body) if method == "GET" else self._calls.send(method, path, body)
+
+    def _post(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        photos: Iterable[GivenPhoto] = (),
+        idempotency_key: str | None = None,
+    ) -> Any:
+        files = as_files(photos)
+        sent = _as_form(body) if files else body
+        return self._calls.send("POST", path, sent, files=files, idempotency_key=idempotency_key)
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _as_form(body: Mapping[str, Any]) -> dict[str, str]:
+    """``requester.name`` is `requester_name`, and a custom field's value `fields.KEY`."""
+    form: dict[str, str] = {}
+    for name, value in body.items():
+        if isinstance(value, Mapping):
+            mark = "." if name == "fields" else "_"
+            form |= {f"{name}{mark}{part}": str(inner) for part, inner in value.items()}
+        else:
+            form[name] = str(value)
+    return form

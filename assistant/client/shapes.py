@@ -1,0 +1,492 @@
+"""What the API answers, as plain dictionaries: written from its OpenAPI document by `make client`.
+
+Times are texts as ISO 8601 has them, in UTC; `datetime.fromisoformat` reads them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+AttachmentKind = Literal["photo", "file"]
+Author = Literal["customer", "agent", "assistant", "system"]
+ConversationState = Literal["assistant", "handed_off", "agent", "closed"]
+DeliveryState = Literal["pending", "delivered", "given_up"]
+DraftStatus = Literal["proposed", "sent", "edited", "discarded", "replaced", "withdrawn"]
+EvidenceState = Literal["read", "corrected"]
+FieldKind = Literal["text", "number", "choice", "date"]
+FileCondition = Literal["ready", "unscanned", "infected", "missing", "damaged", "removed"]
+HandoffReason = Literal[
+    "customer_asked",
+    "missing_knowledge",
+    "nothing_new",
+    "unsupported_answer",
+    "never_said",
+    "needs_human",
+    "engine_down",
+]
+MessageVisibility = Literal["public", "internal"]
+Mode = Literal["no_vlm", "small_vlm", "full_vlm", "remote"]
+Priority = Literal["low", "normal", "high", "urgent"]
+Relation = Literal["related", "split_from", "split_into", "merged_into", "merged_from"]
+SLATarget = Literal["first_response", "next_response", "resolution"]
+Scope = Literal["tickets:read", "tickets:write", "triage", "knowledge:read", "webhooks", "metrics"]
+SourceKind = Literal["words", "photo", "similarity", "trained", "learned", "model"]
+TicketStatus = Literal["new", "open", "pending", "on_hold", "solved", "closed"]
+TicketType = Literal["question", "incident", "problem", "task"]
+TriageFieldState = Literal["proposed", "abstained", "accepted", "overridden"]
+VerifiedBy = Literal["site", "code", "api"]
+Visibility = Literal["public", "internal"]
+
+
+class CustomFields(TypedDict):
+    fields: list[CustomField]
+
+
+class Drafts(TypedDict):
+    drafts: list[Draft]
+
+
+class Webhooks(TypedDict):
+    webhooks: list[Webhook]
+
+
+class Alternative(TypedDict):
+    value: str
+    probability: float
+
+
+class EventPage(TypedDict):
+    events: list[Event]
+    next_cursor: str
+
+
+class MessagePart(TypedDict):
+    text: str
+    quoted: bool
+
+
+class Notice(TypedDict):
+    code: str
+    params: dict[str, str | int | float]
+
+
+class Person(TypedDict):
+    id: str
+    name: str
+
+
+class PostedMessage(TypedDict):
+    message: Message
+    rejected_files: list[RejectedFile]
+
+
+class PrechatAnswer(TypedDict):
+    question: str
+    answer: str
+
+
+class SentDraft(TypedDict):
+    message: Message
+    draft: Draft
+
+
+class Team(TypedDict):
+    key: str
+    name: str
+
+
+class TicketPage(TypedDict):
+    tickets: list[TicketSummary]
+    next_cursor: str | None
+
+
+class TicketReference(TypedDict):
+    id: str
+    number: int
+
+
+class TriageSource(TypedDict):
+    kind: SourceKind
+    decisions: int
+
+
+class WebhookDeliveries(TypedDict):
+    deliveries: list[WebhookDelivery]
+    next_cursor: str | None
+
+
+class Withheld(TypedDict):
+    text: str
+    phrase: str
+
+
+class Contradiction(TypedDict):
+    about: Literal["product", "code", "lights"]
+    written: str
+    shown: str
+
+
+class Key(TypedDict):
+    name: str
+    scopes: list[Scope]
+    inboxes: list[str]
+
+
+class Passages(TypedDict):
+    model: str
+    mode: Mode
+    passages: list[Passage]
+
+
+class Requester(TypedDict):
+    id: str
+    name: str
+    verified_by: VerifiedBy | None
+
+
+class TaxonomyLabel(TypedDict):
+    key: str
+    name: str
+    description: str
+
+
+class TextLine(TypedDict):
+    text: str
+    confidence: float
+    region: list[float]
+
+
+class CustomField(TypedDict):
+    key: str
+    name: str
+    kind: FieldKind
+    choices: list[str]
+
+
+class Figure(TypedDict):
+    id: str
+    alt: str
+    width: int
+    height: int
+
+
+class Rating(TypedDict):
+    score: int
+    comment: str
+    rated_at: str
+    changeable_until: str
+
+
+class TaxonomyValues(TypedDict):
+    categories: list[TaxonomyLabel]
+    teams: list[TaxonomyLabel]
+    products: list[TaxonomyLabel]
+    allowed_values: dict[str, list[str]]
+
+
+class TicketLink(TypedDict):
+    relation: Relation
+    id: str
+    number: int
+    subject: str
+
+
+class Triage(TypedDict):
+    triage_model: str
+    triage_mode: Mode
+    triaged_at: str
+    triage: list[TriageField]
+
+
+class Event(TypedDict):
+    id: str
+    type: str
+    timestamp: str
+    ticket: TicketReference
+    data: dict[str, Any]
+
+
+class Reading(TypedDict):
+    value: str
+    confidence: float
+    region: list[float] | None
+    regions: list[list[float]]
+    heatmap: list[str]
+
+
+class RejectedFile(TypedDict):
+    filename: str
+    status: int
+    code: str
+    detail: str
+    notice: Notice | None
+
+
+class SLAClock(TypedDict):
+    policy: str
+    target: SLATarget
+    paused: bool
+    due_at: str | None
+    ended_at: str | None
+    breached_at: str | None
+
+
+class Assessment(TypedDict):
+    model: str
+    mode: Mode
+    evidence: list[Evidence]
+    triage: list[TriageField]
+    passages: list[Passage]
+    draft: Draft
+    rejected_files: list[RejectedFile]
+
+
+class TriageField(TypedDict):
+    name: str
+    value: str
+    probability: float
+    sources: list[TriageSource]
+    abstained: bool
+    alternatives: list[Alternative]
+    status: TriageFieldState
+    corrected_value: str | None
+
+
+class Webhook(TypedDict):
+    id: str
+    url: str
+    types: list[
+        Literal[
+            "message.created",
+            "note.created",
+            "message.updated",
+            "message.rated",
+            "conversation.updated",
+            "conversation.read",
+            "conversation.rated",
+            "ticket.created",
+            "ticket.updated",
+            "ticket.linked",
+            "ticket.triaged",
+            "ticket.breached",
+            "triage.decided",
+            "draft.updated",
+            "evidence.read",
+            "evidence.corrected",
+        ]
+    ]
+    inboxes: list[str]
+    enabled: bool
+    created_at: str
+    previous_secret_until: str | None
+    pending: int
+    given_up: int
+
+
+class Attachment(TypedDict):
+    id: str
+    kind: AttachmentKind
+    filename: str
+    content_type: str
+    size: int
+    width: int | None
+    height: int | None
+    condition: FileCondition
+    removed_at: str | None
+    risk: str | None
+
+
+class NewlySecret(Webhook):
+    secret: str
+
+
+class Citation(TypedDict):
+    sentence_index: int
+    sentence: str
+    article_id: str
+    article_title: str
+    heading: str
+    quote: str
+    url: str | None
+    page: int | None
+    support: float
+    passage_id: str | None
+    figures: list[Figure]
+
+
+class TicketAttachment(Attachment):
+    evidence: Evidence | None
+
+
+class WebhookDelivery(TypedDict):
+    id: str
+    event: str
+    type: Literal[
+        "message.created",
+        "note.created",
+        "message.updated",
+        "message.rated",
+        "conversation.updated",
+        "conversation.read",
+        "conversation.rated",
+        "ticket.created",
+        "ticket.updated",
+        "ticket.linked",
+        "ticket.triaged",
+        "ticket.breached",
+        "triage.decided",
+        "draft.updated",
+        "evidence.read",
+        "evidence.corrected",
+    ]
+    ticket_id: str
+    state: DeliveryState
+    tries: int
+    status: int | None
+    problem: str | None
+    created_at: str
+    due_at: str | None
+    finished_at: str | None
+
+
+class Draft(TypedDict):
+    id: str | None
+    status: DraftStatus
+    text: str
+    sent_text: str | None
+    handoff_reason: HandoffReason | None
+    confidence: float | None
+    helpful: bool | None
+    model: str
+    mode: Mode
+    created_at: str
+    citations: list[Citation]
+    withheld: list[Withheld]
+
+
+class ReadEvidence(TypedDict):
+    filename: str
+    caption: Reading
+    product: Reading
+    lights: Reading | None
+    condition: Reading
+    total: Reading | None
+    date: Reading | None
+    order: Reading | None
+    quality: Reading
+    orientation: Reading | None
+    frames: Reading | None
+    visible_text: list[TextLine]
+    status: EvidenceState
+    model: str
+    mode: Mode
+
+
+class Message(TypedDict):
+    id: str
+    client_id: str | None
+    author: Author
+    author_name: str | None
+    author_picture: str | None
+    visibility: MessageVisibility
+    text: str
+    new_text: str
+    parts: list[MessagePart]
+    notices: list[Notice]
+    helpful: bool | None
+    feedback: str | None
+    failed: bool
+    created_at: str
+    attachments: list[Attachment]
+    citations: list[Citation]
+
+
+class Passage(TypedDict):
+    id: str
+    article_id: str
+    article_title: str
+    heading: str
+    url: str | None
+    page: int | None
+    product: str | None
+    language: str
+    visibility: Visibility
+    text: str
+    score: float
+    similarity: float | None
+    matched_words: list[str]
+    matched_codes: list[str]
+    photo_similarity: float | None
+    unsupported_language: str | None
+
+
+class Evidence(ReadEvidence):
+    corrected_for: Literal["ticket", "everywhere"] | None
+    original: ReadEvidence | None
+
+
+class TicketMessage(TypedDict):
+    id: str
+    client_id: str | None
+    author: Author
+    author_name: str | None
+    author_picture: str | None
+    visibility: MessageVisibility
+    text: str
+    new_text: str
+    parts: list[MessagePart]
+    notices: list[Notice]
+    helpful: bool | None
+    feedback: str | None
+    failed: bool
+    created_at: str
+    attachments: list[TicketAttachment]
+    citations: list[Citation]
+    contradictions: list[Contradiction]
+    confidence: float | None
+
+
+class TicketSummary(TypedDict):
+    id: str
+    number: int
+    subject: str
+    status: TicketStatus
+    priority: Priority
+    type: TicketType | None
+    category: str | None
+    sentiment: str | None
+    language: str | None
+    product: str | None
+    conversation_state: ConversationState
+    handoff_reason: HandoffReason | None
+    channel: str
+    requester: Requester
+    inbox: str
+    team: Team | None
+    assignee: Person | None
+    tags: list[str]
+    fields: dict[str, str | int | float]
+    snoozed_until: str | None
+    due_at: str | None
+    breached_at: str | None
+    created_at: str
+    updated_at: str
+    solved_at: str | None
+    triage_model: str | None
+    triage_mode: Mode | None
+    triaged_at: str | None
+
+
+class Ticket(TicketSummary):
+    prechat: list[PrechatAnswer]
+    jobs_ahead: int | None
+    messages: list[TicketMessage]
+    triage: list[TriageField] | None
+    drafts: list[Draft]
+    rating: Rating | None
+    sla: list[SLAClock]
+    links: list[TicketLink]
+
+
+class OpenedTicket(Ticket):
+    rejected_files: list[RejectedFile]

@@ -1,0 +1,266 @@
+"""`assistant.client` against the application, and what it does where nobody answers."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from apiflask import APIFlask
+from sqlalchemy import func, select
+
+from assistant.client import Client, Problem, shapes
+from assistant.client import calls as sending
+from assistant.db import Database
+from assistant.desk import custom_fields
+from assistant.desk.access import Scope
+from assistant.desk.desk import Desk
+from assistant.lab.shapes import render
+from assistant.models import Ticket
+from assistant.web.api import openapi_document
+from assistant.worker import run_until_idle
+from tests.factories import make_articles, make_key, make_photo
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def connect(app: APIFlask, db: Database) -> Iterator[Callable[..., Client]]:
+    """``connect(Scope.TRIAGE)``: a client whose key has these scopes, or all."""
+    opened: list[Client] = []
+
+    def make(*scopes: Scope) -> Client:
+        transport = httpx.WSGITransport(app=app)  # type: ignore[arg-type]
+        opened.append(Client("http://localhost", make_key(db, *scopes), transport=transport))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+def test_importing_it_loads_nothing_heavy() -> None:
+    heavy = "{'torch', 'transformers', 'flask', 'sqlalchemy', 'numpy', 'langchain_core', 'pydantic', 'PIL'}"
+    script = f"import sys, assistant.client\nloaded = {heavy} & set(sys.modules)\nassert not loaded, loaded"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-1000:]
+
+
+def test_its_types_are_those_of_the_openapi_document(app: APIFlask) -> None:
+    with app.app_context():
+        said = ast.dump(ast.parse(render(openapi_document())))
+    assert said == ast.dump(ast.parse(Path(shapes.__file__).read_text(encoding="utf-8"))), "run `make client`"
+
+
+def test_a_ticket_from_opening_to_the_answer(connect: Callable[..., Client], desk: Desk, tmp_path: Path) -> None:
+    make_articles(desk, tmp_path / "articles")
+    with desk.db.begin() as session:
+        custom_fields.add(session, "Order", "text")
+    (tmp_path / "display.png").write_bytes(make_photo("E21", kind="PNG"))
+    client = connect()
+    ticket = client.open_ticket(
+        "My coffee machine shows E21, what should I do?",
+        subject="Coffee machine",
+        requester={"name": "Rosa", "email": "rosa@example.org", "external_id": "c-17"},
+        fields={"order": "A-17"},
+        photos=[tmp_path / "display.png", ("bad.gif", b"no photo")],
+    )
+    assert (ticket["subject"], ticket["fields"]) == ("Coffee machine", {"order": "A-17"})
+    assert [one["filename"] for one in ticket["rejected_files"]] == ["bad.gif"]
+    (attachment,) = ticket["messages"][0]["attachments"]
+    assert client.get_attachment(attachment["id"])
+    with pytest.raises(TimeoutError):
+        client.wait_for_triage(ticket["id"], timeout=0)
+    run_until_idle(desk)
+    done = client.wait_for_triage(ticket["id"], timeout=0)
+    assert done["drafts"]
+    assert {one["name"] for one in client.triage_ticket(ticket["id"])["triage"]} >= {"priority", "category"}
+    assert client.decide(ticket["id"], "priority", "high")["triage"]
+    sent = client.send_draft(ticket["id"], done["drafts"][-1]["id"] or "", text="Descale it.")
+    assert sent["draft"]["status"] == "edited"
+    changed = client.update_ticket(ticket["id"], status="solved", tags=["pump"], fields={"order": None})
+    assert (changed["status"], changed["tags"], changed["fields"]) == ("solved", ["pump"], {})
+    posted = client.add_message(ticket["id"], "It does it again.", photos=[("b.png", make_photo("b", kind="PNG"))])
+    assert len(posted["message"]["attachments"]) == 1
+    assert client.get_ticket(ticket["id"])["status"] == "open"
+
+
+def test_what_is_not_stored_is_triaged_and_articles_are_found(
+    connect: Callable[..., Client], desk: Desk, tmp_path: Path
+) -> None:
+    make_articles(desk, tmp_path / "articles")
+    client = connect(Scope.TRIAGE, Scope.KNOWLEDGE_READ)
+    assert client.key()["scopes"] == ["knowledge:read", "triage"]
+    assessment = client.triage("My coffee machine shows E21.", photos=[("a.png", make_photo("a", kind="PNG"))])
+    assert [one["filename"] for one in assessment["evidence"]] == ["a.png"]
+    assert client.search_articles("coffee machine", limit=1)[0]["text"]
+    with pytest.raises(Problem) as refused:
+        next(client.list_tickets())
+    assert (refused.value.status, refused.value.code) == (403, "forbidden")
+
+
+def test_lists_go_over_all_pages(connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> None:
+    client = connect()
+    ids = [client.open_ticket(f"It leaks {number}.", subject=f"Leak {number}")["id"] for number in range(5)]
+    get = sending.Calls.get
+
+    def few(self: sending.Calls, path: str, query: Any = None, **rest: Any) -> Any:
+        return get(self, path, {**query, "limit": 2}, **rest)
+
+    monkeypatch.setattr(sending.Calls, "get", few)
+    assert [one["id"] for one in client.list_tickets(status=["new", "open"], unassigned=True)] == ids[::-1]
+    assert list(client.list_tickets(status=["closed", "solved"])) == []
+
+
+def test_events_go_on_where_the_program_was(connect: Callable[..., Client], desk: Desk) -> None:
+    client = connect()
+    start = client.events(follow=False)
+    assert list(start) == []
+    ticket = client.open_ticket("It leaks.")
+    run_until_idle(desk)
+    events = client.events(start.cursor, follow=False)
+    first = next(iter(events))
+    assert (first["type"], first["ticket"]["id"]) == ("ticket.created", ticket["id"])
+    rest = list(client.events(events.cursor, follow=False))
+    assert rest
+    assert first["id"] not in {one["id"] for one in rest}
+    other = threading.Timer(0.2, client.open_ticket, ("It leaks, too.",))
+    other.start()
+    waited = next(iter(client.events(rest[-1]["id"], types=["ticket.created"])))
+    other.join()
+    assert waited["ticket"]["id"] != ticket["id"]
+
+
+def test_what_is_wrong_is_said(connect: Callable[..., Client]) -> None:
+    client = connect()
+    with pytest.raises(Problem) as wrong:
+        client.open_ticket("Hello", requester={"email": "nonsense"})
+    assert (wrong.value.status, wrong.value.code, wrong.value.field) == (422, "invalid", "requester.email")
+    assert "422 invalid" in str(wrong.value)
+    with pytest.raises(Problem) as missing:
+        client.get_ticket("tic_" + "0" * 20)
+    assert missing.value.status == 404
+    assert client.request("GET", "/fields") == {"fields": []}
+
+
+# A server that fails
+
+
+class Flaky:
+    """Answers as it is told, then as the application; ``seen``: method, path and Idempotency-Key of each request."""
+
+    def __init__(self, app: APIFlask | None, *troubles: str) -> None:
+        self.troubles, self.seen = list(troubles), list[tuple[str, str, str | None]]()
+        self._forward = httpx.Client(transport=httpx.WSGITransport(app=app)) if app is not None else None  # type: ignore[arg-type]
+
+    def handle(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        self.seen.append((request.command, request.path, request.headers.get("Idempotency-Key")))
+        trouble = self.troubles.pop(0) if self.troubles else ""
+        answer = None
+        if not trouble or trouble == "lost":
+            assert self._forward is not None
+            url = f"http://localhost{request.path}"
+            answer = self._forward.request(request.command, url, content=body, headers=dict(request.headers.items()))
+        if trouble in ("lost", "cut"):
+            request.connection.close()
+            return
+        status = int(trouble.partition(" ")[0]) if trouble else answer.status_code  # type: ignore[union-attr]
+        request.send_response(status)
+        if retry_after := trouble.partition(" ")[2]:
+            request.send_header("Retry-After", retry_after)
+        request.send_header("Content-Type", answer.headers["Content-Type"] if answer is not None else "text/html")
+        content = answer.content if answer is not None else b"<h1>Trouble</h1>"
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content)
+
+
+@contextmanager
+def serving(flaky: Flaky) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def handle_one_request(self) -> None:
+            self.raw_requestline = self.rfile.readline(65537)
+            if not self.raw_requestline or not self.parse_request():
+                self.close_connection = True
+                return
+            self.close_connection = True
+            flaky.handle(self)
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Those that the client makes, without making them."""
+    made: list[float] = []
+    monkeypatch.setattr("tenacity.nap.time.sleep", made.append)
+    return made
+
+
+def test_a_write_whose_answer_is_lost_is_done_once(app: APIFlask, db: Database, pauses: list[float]) -> None:
+    flaky = Flaky(app, "503", "lost", "cut", "429 7")
+    with serving(flaky) as url, Client(url, make_key(db)) as client:
+        client.open_ticket("It leaks.", photos=[("a.png", make_photo("a", kind="PNG"))])
+    assert len(flaky.seen) == 5
+    assert len(set(flaky.seen)) == 1  # the same key each time
+    assert flaky.seen[0][2]
+    with db.read() as session:
+        assert session.scalar(select(func.count()).select_from(Ticket)) == 1
+    assert pauses[-1] >= 7
+
+
+def test_it_gives_up_after_some_attempts_and_at_once_where_waiting_does_not_help(
+    db: Database, pauses: list[float]
+) -> None:
+    flaky = Flaky(None, "503", "503", "503 9999", "404", "200")
+    with serving(flaky) as url, Client(url, make_key(db), attempts=2) as client:
+        for calls in (2, 3, 4):
+            with pytest.raises(Problem) as refused:
+                client.key()
+            assert len(flaky.seen) == calls
+        assert (refused.value.status, refused.value.code) == (404, "")
+        with pytest.raises(Problem, match="no JSON"):
+            client.key()
+    with Client(url, "ask_x", attempts=2) as client, pytest.raises(httpx.ConnectError):
+        client.key()
+    assert len(pauses) == 2
+
+
+def test_the_example_of_the_readme_runs(
+    app: APIFlask, db: Database, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = (one for one in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "assistant.client" in one)
+    (tmp_path / "display.jpg").write_bytes(make_photo("E21"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEY", make_key(db))
+    with serving(Flaky(app)) as url:
+        ended = threading.Event()
+        work = threading.Thread(target=lambda: [run_until_idle(desk) for _ in iter(lambda: ended.wait(0.1), True)])
+        work.start()
+        try:
+            exec(example.replace("https://support.example.org", url), {"print": lambda *_: None})
+        finally:
+            ended.set()
+            work.join()
+    with db.read() as session:
+        assert session.scalars(select(Ticket)).one().status == "pending"

@@ -10,15 +10,18 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic, sleep
 from types import FrameType
 from typing import IO, Any, TextIO, cast
 
+import psutil
 import structlog
 from gunicorn.app.base import BaseApplication
 from sqlalchemy.engine import make_url
@@ -217,7 +220,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 
 def hold(settings: Settings) -> IO[str] | None:
     """Be the only server of a SQLite database, until the file that is returned is closed or the process ends, however
-    it does. None for PostgreSQL, which serves several. Raises `NotReady` if there is one, and says which."""
+    it does. None for PostgreSQL, which serves several. Raises `NotReady` if there is one, and says which. What a killed
+    one has started is waited for: it ends, too, and has the address until then."""
     url = make_url(settings.sqlalchemy_url)
     if url.get_backend_name() != "sqlite":
         return None
@@ -229,18 +233,32 @@ def hold(settings: Settings) -> IO[str] | None:
         fault = passing_fault(error)
         reason = advice(fault) if fault is not None else f"The data folder cannot be used: {error.strerror}."
         raise NotReady(reason) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        who = file.read().strip() or "unknown"
-        file.close()
-        otherwise = "Stop it, or choose another ASSISTANT_DATA_DIR. More machines need PostgreSQL."
-        raise NotReady(f"Another server uses this database already: {who}. {otherwise}") from error
+    ends_at = monotonic() + 2 * GRACE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError as error:
+            file.seek(0)
+            who = file.read().strip() or "unknown"
+            if monotonic() < ends_at and _has_ended(who):
+                sleep(0.1)
+                continue
+            file.close()
+            otherwise = "Stop it, or choose another ASSISTANT_DATA_DIR. More machines need PostgreSQL."
+            raise NotReady(f"Another server uses this database already: {who}. {otherwise}") from error
+    file.seek(0)
     file.truncate()
     since = f"{utcnow():%Y-%m-%d %H:%M} UTC"
     file.write(f"process {os.getpid()} on {socket.gethostname()}, {settings.base_url}, since {since}")
     file.flush()
     return file
+
+
+def _has_ended(who: str) -> bool:
+    """Whether a process that `hold` has noted is one of this machine's that runs no more."""
+    noted = re.match(rf"process (\d+) on {re.escape(socket.gethostname())},", who)
+    return noted is not None and not psutil.pid_exists(int(noted[1]))
 
 
 def check_address(host: str, port: int) -> None:

@@ -1,10 +1,12 @@
-"""Processes that are told to stop while they are still starting."""
+"""Processes that are told to stop while they are still starting, and what comes after one that was killed."""
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,8 +15,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from assistant import server
+from assistant.errors import NotReady
 from assistant.lab.real_server import STARTS_WITHIN, Server
 from assistant.runtime import open_database
+from assistant.server import hold
 from assistant.settings import Settings
 
 STOPS_WITHIN = 8.0  # seconds; gunicorn would give up after ten
@@ -50,13 +55,13 @@ def listens_but_loads(server: Server, _pid: int) -> bool:
 def test_it_ends_at_once_with_status_zero_and_nothing_is_broken(
     tmp_path: Path, command: list[str], moment: Moment
 ) -> None:
-    server = Server(tmp_path / "var", ocr="off", model="none")
+    its = Server(tmp_path / "var", ocr="off", model="none")
     with (tmp_path / "log").open("wb") as log:
         begun = [sys.executable, "-m", *command]
-        process = subprocess.Popen(begun, env=server.environment, stdout=log, stderr=log)
+        process = subprocess.Popen(begun, env=its.environment, stdout=log, stderr=log)
     try:
         ends_at = time.monotonic() + STARTS_WITHIN
-        while not moment(server, process.pid):
+        while not moment(its, process.pid):
             assert process.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < ends_at, "it never starts"
             time.sleep(0.02)
@@ -67,4 +72,24 @@ def test_it_ends_at_once_with_status_zero_and_nothing_is_broken(
     finally:
         process.kill()
     assert "Traceback" not in (tmp_path / "log").read_text()
-    open_database(Settings(data_dir=server.folder)).close()
+    open_database(Settings(data_dir=its.folder)).close()
+
+
+def test_who_comes_after_a_killed_server_waits_for_what_that_has_started(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    before = hold(settings) or pytest.fail("not held")
+    with pytest.raises(NotReady, match=f"process {os.getpid()} on"):
+        hold(settings)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    noted = tmp_path / "assistant.db.serving"
+    noted.write_text(noted.read_text().replace(f"process {os.getpid()}", f"process {gone.pid}"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "GRACE", 0)
+        with pytest.raises(NotReady):
+            hold(settings)
+    threading.Timer(0.5, before.close).start()
+    after = hold(settings) or pytest.fail("not held")
+    assert f"process {os.getpid()} on" in noted.read_text()
+    assert str(gone.pid) not in noted.read_text()
+    after.close()

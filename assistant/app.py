@@ -21,6 +21,7 @@ from assistant.settings import Settings
 from assistant.web import (
     api,
     api_events,
+    api_people,
     auth,
     bodies,
     console,
@@ -40,6 +41,8 @@ from assistant.web.context import CHECKS, EXTENSION, STOPPING
 from assistant.web.proxies import Proxies
 from assistant.web.responses import register_problems
 
+# They add their routes to the API's blueprint.
+API_SECTIONS = (api_events, api_people)
 # Seconds that a request waits for the database's lock.
 _PATIENCE = 5.0
 

@@ -7,6 +7,7 @@
     +- NotFound 404           does not exist, or is not yours: deliberately not told apart
     |  +- Gone 410         a file that existed: missing, damaged or withdrawn; ``condition`` says which
     +- Conflict 409           the object is not in a state that allows this
+    +- PreconditionFailed 412 it has been changed since it was read
     +- TooLarge 413           over a limit; ``limit`` is its value
     +- Unsupported 415        a content type or file format that is not accepted
     +- Undeliverable 422      a mail that its server will never take
@@ -85,6 +86,11 @@ class Gone(NotFound):
 class Conflict(AssistantError):
     code = "conflict"
     status = 409
+
+
+class PreconditionFailed(AssistantError):
+    code = "precondition_failed"
+    status = 412
 
 
 class TooLarge(AssistantError):

@@ -47,6 +47,10 @@ class MachinePrincipal:
     scopes: frozenset[Scope]
     inbox_ids: frozenset[int] | None = None  # None: every inbox
 
+    @property
+    def sees_every_ticket(self) -> bool:
+        return self.inbox_ids is None
+
     def require(self, scope: Scope) -> None:
         if scope not in self.scopes:
             raise NotAllowed(

@@ -15,7 +15,7 @@ from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from assistant.desk import search, sessions, state
-from assistant.desk.access import AgentPrincipal, visible_tickets
+from assistant.desk.access import AgentPrincipal, Staff, visible_tickets
 from assistant.desk.evidence import evidence_of
 from assistant.errors import Conflict, Invalid, NotAllowed, NotFound
 from assistant.models import (
@@ -68,14 +68,22 @@ class Known:
 
 
 def listed(
-    session: Session, principal: AgentPrincipal, *, query: str = "", before: str | None = None, limit: int = 50
+    session: Session,
+    principal: Staff,
+    *,
+    query: str = "",
+    before: str | None = None,
+    limit: int = 50,
+    **exactly: str | None,
 ) -> list[Listed]:
     """Customers with their newest tickets, the newest customers first, below the one with the id ``before``. With a
-    ``query``: those who have all its words, or what begins like the last, in name, address or id."""
+    ``query``: those who have all its words, or what begins like the last, in name, address or id. ``exactly``: values
+    of columns."""
     mine = _tickets_of(principal)
     found = select(Customer).where(mine.where(Ticket.requester_id == Customer.id).exists()).order_by(Customer.id.desc())
     if before is not None:
         found = found.where(Customer.id < select(Customer.id).where(Customer.public_id == before).scalar_subquery())
+    found = found.where(*(getattr(Customer, name) == value for name, value in exactly.items() if value is not None))
     if query.strip():
         found = found.where(Customer.id.in_(_meant(session, principal, query)))
     customers = session.scalars(found.limit(limit)).all()
@@ -88,7 +96,7 @@ def listed(
     return [Listed(one, of[one.id][0], last[of[one.id][1]]) for one in customers if one.id in of]
 
 
-def find(session: Session, principal: AgentPrincipal, public_id: str) -> Customer:
+def find(session: Session, principal: Staff, public_id: str) -> Customer:
     """Raises `NotFound` for one of whom the agent may see no ticket, unless they see all."""
     customer = session.scalar(select(Customer).where(Customer.public_id == public_id))
     if customer is None or not (
@@ -240,11 +248,11 @@ def _merges() -> Select[Any]:
     return select(CustomerMerge).options(*loads)
 
 
-def _tickets_of(principal: AgentPrincipal) -> Select[Any]:
+def _tickets_of(principal: Staff) -> Select[Any]:
     return visible_tickets(principal).with_only_columns(Ticket.id)
 
 
-def _meant(session: Session, principal: AgentPrincipal, query: str) -> list[int]:
+def _meant(session: Session, principal: Staff, query: str) -> list[int]:
     """Ids of customers whose own words are those of the query. Tickets know the words of their customers."""
     ids = search.newest(session, query, visible_tickets(principal), before=None, limit=_LOOKED_AT)
     wanted = search.words_in([query])

@@ -78,11 +78,13 @@ def after(
     return session.scalars(query).all()
 
 
-def last_event_id(session: Session, *, conversation_id: int | None = None) -> int:
-    """Where a stream starts that wants only what is new."""
+def last_event_id(session: Session, *, conversation_id: int | None = None, kinds: Collection[EventKind] = ()) -> int:
+    """Where a stream starts that wants only what is new; 0 if nothing has happened. Of some ``kinds``, or any."""
     query = select(func.coalesce(func.max(Event.id), 0))
     if conversation_id is not None:
         query = query.where(Event.conversation_id == conversation_id)
+    if kinds:
+        query = query.where(Event.kind.in_(kinds))
     return session.execute(query).scalar_one()
 
 

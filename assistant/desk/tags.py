@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -67,10 +67,12 @@ def remove(session: Session, ticket: Ticket, name: str) -> None:
     put(session, ticket, [one for one in _names(session, ticket) if fold(one) != fold(name)])
 
 
-def known(session: Session, *, limit: int = 200) -> list[str]:
-    """Names of tags, those on most tickets first."""
+def known(session: Session, *, on: Select[Ticket] | None = None, limit: int = 200) -> list[str]:
+    """Names of tags, those on most tickets first. ``on``: only of those that some of these tickets have."""
     used = func.count(TicketTag.ticket_id)
     query = select(Tag.name).outerjoin(TicketTag).group_by(Tag.id).order_by(used.desc(), Tag.key).limit(limit)
+    if on is not None:
+        query = query.where(TicketTag.ticket_id.in_(on.with_only_columns(Ticket.id)))
     return list(session.scalars(query))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
@@ -16,6 +17,7 @@ from assistant.desk import (
     conversations,
     custom_fields,
     deadlines,
+    feed,
     idempotency,
     inboxes,
     queue,
@@ -26,12 +28,13 @@ from assistant.desk import (
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, out_of_sight, visible_tickets
 from assistant.desk.attachments import RejectedFile, check_files, prepare_files
 from assistant.desk.desk import Desk
+from assistant.desk.events import TOLD
 from assistant.desk.evidence import contradictions_of, evidence_of, photos_of
 from assistant.desk.idempotency import Once
 from assistant.desk.people import find_agent, find_or_add_customer
 from assistant.desk.state import DONE, TicketChanges
 from assistant.desk.subscribers import WAKE
-from assistant.errors import Invalid
+from assistant.errors import Invalid, PreconditionFailed
 from assistant.media.files import Upload
 from assistant.models import (
     DEFAULT_INBOX,
@@ -102,6 +105,7 @@ class TicketFilters:
     requester_email: str | None = None
     requester: str | None = None  # a customer's public id
     text: str | None = None  # words of the ticket, see `search`
+    updated_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -162,12 +166,16 @@ def list_tickets(
     cursor: str | None = None,
     limit: int = 50,
     with_fields: bool = True,
+    changed_last: bool = False,
 ) -> Page:
     """Newest first, in a constant number of statements however many tickets there are.
 
-    ``with_fields``: also the triage's fields, not only which model triaged.
+    ``with_fields``: also the triage's fields, not only which model triaged. ``changed_last``: those come last that were
+    changed last, so that whoever follows the pages sees each change that is made meanwhile.
     """
     query = _apply_filters(visible_tickets(principal), filters)
+    if changed_last:
+        return _by_change(session, query, filters, cursor=cursor, limit=limit, with_fields=with_fields)
     last_id = None
     if cursor is not None:
         last_id = session.scalar(select(Ticket.id).where(Ticket.public_id == cursor))
@@ -184,6 +192,54 @@ def list_tickets(
     tickets = session.scalars(page.order_by(Ticket.id.desc())).all()
     more = len(tickets) > limit
     return Page(tickets[:limit], tickets[limit - 1].public_id if more else None)
+
+
+def _by_change(
+    session: Session,
+    query: Select[Ticket],
+    filters: TicketFilters,
+    *,
+    cursor: str | None,
+    limit: int,
+    with_fields: bool,
+) -> Page:
+    """A cursor is where the page ends, not a ticket: that may be changed, and elsewhere, when the next page is read."""
+    if filters.text:
+        raise Invalid("What is searched for comes newest first. Leave out `q` or `sort`.", field="sort")
+    order = (Ticket.updated_at, Ticket.id)
+    if cursor is not None:
+        query = query.where(tuple_(*order) > tuple_(*_place(cursor)))
+    ids = session.scalars(query.with_only_columns(Ticket.id).order_by(*order).limit(limit + 1)).all()
+    page = _with_relations(select(Ticket).where(Ticket.id.in_(ids[:limit])), with_fields=with_fields)
+    tickets = session.scalars(page.order_by(*order)).all()
+    last = tickets[-1] if len(ids) > limit else None
+    return Page(tickets, f"{last.updated_at.isoformat()}~{last.id}" if last is not None else None)
+
+
+def _place(cursor: str) -> tuple[datetime, int]:
+    at, _, last_id = cursor.partition("~")
+    try:
+        place = datetime.fromisoformat(at), int(last_id)
+    except ValueError as error:
+        raise Invalid("This cursor is unknown. Start again without it.", field="cursor") from error
+    if place[0].tzinfo is None or place[1] > 2**62:
+        raise Invalid("This cursor is unknown. Start again without it.", field="cursor")
+    return place
+
+
+def version(session: Session, ticket: Ticket) -> str:
+    """Another one after every change: the last event that tells of one."""
+    return str(feed.last_event_id(session, conversation_id=ticket.conversation_id, kinds=TOLD))
+
+
+def require_version(session: Session, ticket: Ticket, expected: str | None) -> None:
+    """Raises `PreconditionFailed` if the ticket is not as it was in the version ``expected``; None: however it is.
+    Others who change it wait until the transaction is over."""
+    if expected is None:
+        return
+    state.lock_conversation(session, ticket.conversation_id)
+    if version(session, ticket) != expected:
+        raise PreconditionFailed("The ticket has been changed since. Read it again, and decide anew.")
 
 
 def count_tickets(session: Session, principal: Staff, filters: TicketFilters) -> int:
@@ -336,6 +392,7 @@ def _apply_filters(query: Select[Ticket], filters: TicketFilters) -> Select[Tick
             Ticket.requester_id == _ids(Customer, Customer.public_id == filters.requester).scalar_subquery()
         ),
         "requester_email": lambda: Ticket.requester_id.in_(_ids(Customer, Customer.email == filters.requester_email)),
+        "updated_since": lambda: Ticket.updated_at >= filters.updated_since,
     }
     return query.where(*(condition() for name, condition in conditions.items() if getattr(filters, name)))
 

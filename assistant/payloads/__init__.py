@@ -17,6 +17,7 @@ from assistant.payloads.conversations import (
 from assistant.payloads.events import Event, TicketReference
 from assistant.payloads.knowledge import Article, ArticleSection, FoundArticle, Passage
 from assistant.payloads.payload import Payload
+from assistant.payloads.people import Agent, Customer, Inbox
 from assistant.payloads.photos import Evidence, Reading, TextLine
 from assistant.payloads.tickets import (
     Alternative,
@@ -42,6 +43,7 @@ from assistant.payloads.tickets import (
 from assistant.payloads.widget import OwnConversation, WidgetCustomer, WidgetSession
 
 __all__ = [
+    "Agent",
     "Alternative",
     "Article",
     "ArticleSection",
@@ -51,12 +53,14 @@ __all__ = [
     "Citation",
     "Contradiction",
     "Conversation",
+    "Customer",
     "Draft",
     "Event",
     "Evidence",
     "Figure",
     "Figures",
     "FoundArticle",
+    "Inbox",
     "LearnedHead",
     "Message",
     "MessagePart",

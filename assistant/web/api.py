@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from apiflask import APIBlueprint
-from flask import Response, current_app, has_request_context, render_template, request
+from flask import Response, current_app, has_request_context, render_template, request, url_for
 
 from assistant import payloads
 from assistant.desk import (
@@ -35,12 +35,14 @@ from assistant.knowledge import figures
 from assistant.media.files import Upload
 from assistant.skills.triage_fields import FIELDS, allowed_values
 from assistant.text.folding import address
-from assistant.web import repeats, schemas
+from assistant.web import limits, repeats, schemas
 from assistant.web.context import desk
 from assistant.web.operations import Operation
-from assistant.web.responses import attachment_response, figure_response
+from assistant.web.responses import attachment_response, compressed, figure_response
 
 blueprint = APIBlueprint("api", __name__, url_prefix="/api/v1")
+blueprint.after_request(limits.tell)
+blueprint.after_request(compressed)  # the last one that is named is the first to run
 blueprint.after_request(repeats.keep)
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -53,7 +55,7 @@ _BYTES: dict[int | str, Any] = {200: {"description": "The bytes", "content": dic
 @Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.NewTicket, files=True, makes=True)
 def open_ticket(
     machine: MachinePrincipal, body: schemas.NewTicket, uploads: Sequence[Upload], once: Once | None
-) -> schemas.OpenedTicket:
+) -> Any:
     """Open a ticket.
 
     Send JSON, or multipart/form-data with the same fields (`requester_name` for `requester.name`) and `photos`.
@@ -72,15 +74,16 @@ def open_ticket(
         fields=_field_values(body.fields),
     )
     opened = tickets.open_ticket(desk(), machine, new, once=once)
-    ticket = _ticket(machine, opened.ticket.public_id)
-    return schemas.OpenedTicket(**dict(ticket), rejected_files=_rejected_files(opened.rejected))
+    ticket, _, headers = _ticket_with_version(machine, opened.ticket.public_id)
+    answer = schemas.OpenedTicket(**dict(ticket), rejected_files=_rejected_files(opened.rejected))
+    return answer, 201, {**headers, "Location": url_for(".get_ticket", ticket_id=ticket.id)}
 
 
 @blueprint.get("/tickets")
 @blueprint.output(schemas.TicketPage)
 @Operation("Tickets", Scope.TICKETS_READ, query=schemas.TicketQuery)
 def list_tickets(machine: MachinePrincipal, query: schemas.TicketQuery) -> schemas.TicketPage:
-    """List tickets, newest first."""
+    """List tickets, newest first, or as they were changed."""
     filters = TicketFilters(
         status=query.status,
         priority=query.priority,
@@ -93,10 +96,17 @@ def list_tickets(machine: MachinePrincipal, query: schemas.TicketQuery) -> schem
         unassigned=query.unassigned,
         requester_email=address(query.requester_email) if query.requester_email else None,
         text=query.q,
+        updated_since=query.updated_since,
     )
     with desk().db.read() as session:
         page = tickets.list_tickets(
-            session, machine, filters, cursor=query.cursor, limit=query.limit, with_fields=False
+            session,
+            machine,
+            filters,
+            cursor=query.cursor,
+            limit=query.limit,
+            with_fields=False,
+            changed_last=query.sort == "changed",
         )
         summaries = tuple(payloads.TicketSummary.of(ticket) for ticket in page.tickets)
         return schemas.TicketPage(tickets=summaries, next_cursor=page.cursor)
@@ -105,24 +115,28 @@ def list_tickets(machine: MachinePrincipal, query: schemas.TicketQuery) -> schem
 @blueprint.get("/tickets/<public_id:ticket_id>")
 @blueprint.output(payloads.Ticket)
 @Operation("Tickets", Scope.TICKETS_READ)
-def get_ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
-    """Get a ticket with its messages, evidence, triage and drafts."""
-    return _ticket(machine, ticket_id)
+def get_ticket(machine: MachinePrincipal, ticket_id: str) -> Any:
+    """Get a ticket with its messages, evidence, triage and drafts.
+
+    Send its `ETag` as `If-Match` with what changes it, and nobody's change is lost to another's.
+    """
+    return _ticket_with_version(machine, ticket_id)
 
 
 @blueprint.patch("/tickets/<public_id:ticket_id>")
 @blueprint.output(payloads.Ticket)
-@Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.TicketUpdate)
-def update_ticket(machine: MachinePrincipal, body: schemas.TicketUpdate, ticket_id: str) -> payloads.Ticket:
+@Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.TicketUpdate, versioned=True)
+def update_ticket(machine: MachinePrincipal, body: schemas.TicketUpdate, expected: str | None, ticket_id: str) -> Any:
     """Change a ticket's status, priority, assignee, team, tags or custom fields, or snooze it."""
     with desk().db.begin() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
+        tickets.require_version(session, ticket, expected)
         actions.apply(session, ticket, actions.parse(session, _changes(body)), machine)
         if body.tags is not None:
             tags.put(session, ticket, body.tags)
         if body.fields:
             tickets.set_fields(session, ticket, _field_values(body.fields))
-    return _ticket(machine, ticket_id)
+    return _ticket_with_version(machine, ticket_id)
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/messages")
@@ -185,15 +199,16 @@ def triage_ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Triage:
 
 @blueprint.patch("/tickets/<public_id:ticket_id>/triage/<field>")
 @blueprint.output(payloads.Triage)
-@Operation("Triage", Scope.TICKETS_WRITE, body=schemas.FieldDecision)
+@Operation("Triage", Scope.TICKETS_WRITE, body=schemas.FieldDecision, versioned=True)
 def decide_triage_field(
-    machine: MachinePrincipal, body: schemas.FieldDecision, ticket_id: str, field: str
+    machine: MachinePrincipal, body: schemas.FieldDecision, expected: str | None, ticket_id: str, field: str
 ) -> payloads.Triage:
     """Accept or override a triage field."""
     if field not in FIELDS:
         raise NotFound(f"There is no triage field of that name. Choose from: {', '.join(FIELDS)}.")
     with desk().db.begin() as session:
         ticket = tickets.load_ticket(session, machine, ticket_id)
+        tickets.require_version(session, ticket, expected)
         triage.decide_field(session, machine, ticket, field, taxonomy=desk().taxonomy, value=body.value)
     return _triage(machine, ticket_id)
 
@@ -222,9 +237,9 @@ def get_draft(machine: MachinePrincipal, ticket_id: str, draft_id: str) -> paylo
 
 @blueprint.post("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>/send")
 @blueprint.output(schemas.SentDraft)
-@Operation("Drafts", Scope.TICKETS_WRITE, body=schemas.DraftToSend)
+@Operation("Drafts", Scope.TICKETS_WRITE, body=schemas.DraftToSend, versioned=True)
 def send_draft(
-    machine: MachinePrincipal, body: schemas.DraftToSend, ticket_id: str, draft_id: str
+    machine: MachinePrincipal, body: schemas.DraftToSend, expected: str | None, ticket_id: str, draft_id: str
 ) -> schemas.SentDraft:
     """Send a draft to the customer, unchanged or edited.
 
@@ -233,6 +248,7 @@ def send_draft(
     conversations.check_text(desk(), body.text or "")
     with desk().db.begin() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
+        tickets.require_version(session, ticket, expected)
         draft = drafts.access_draft(session, ticket, draft_id)
         message = drafts.send_draft(session, machine, ticket, draft, text=body.text)
         return schemas.SentDraft(message=payloads.Message.of(message), draft=payloads.Draft.of(draft))
@@ -398,11 +414,16 @@ def _rejected_files(rejected: Iterable[RejectedFile]) -> tuple[payloads.Rejected
 
 
 def _ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
+    return _ticket_with_version(machine, ticket_id)[0]
+
+
+def _ticket_with_version(machine: MachinePrincipal, ticket_id: str) -> tuple[payloads.Ticket, int, dict[str, str]]:
     """The whole ticket; without what people have written, if the key may change tickets and not read them."""
     with desk().db.read() as session:
         ticket = tickets.load_ticket(session, machine, ticket_id)
         shown = tickets.show_ticket(session, machine, ticket, desk().taxonomy)
-    return shown if Scope.TICKETS_READ in machine.scopes else shown.without_words()
+        headers = {"ETag": f'"{tickets.version(session, ticket)}"'}
+    return (shown if Scope.TICKETS_READ in machine.scopes else shown.without_words()), 200, headers
 
 
 def _field_values(given: Mapping[str, str | float | None]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
-from flask import Response, current_app
+from flask import Response, current_app, url_for
 
 from assistant import models, payloads
 from assistant.desk import feed, idempotency, webhooks
@@ -90,7 +90,7 @@ def list_webhooks(machine: MachinePrincipal) -> schemas.Webhooks:
 @blueprint.post("/webhooks")
 @blueprint.output(schemas.NewlySecret, status_code=201)
 @Operation("Webhooks", Scope.WEBHOOKS, body=schemas.NewWebhook, makes=True)
-def add_webhook(machine: MachinePrincipal, body: schemas.NewWebhook, once: Once | None) -> schemas.NewlySecret:
+def add_webhook(machine: MachinePrincipal, body: schemas.NewWebhook, once: Once | None) -> Any:
     """Be told of events at an address of yours.
 
     Each is posted as JSON, as in the list of events, with the headers of Standard Webhooks: `webhook-id`,
@@ -104,7 +104,8 @@ def add_webhook(machine: MachinePrincipal, body: schemas.NewWebhook, once: Once 
         )
         if once is not None:
             idempotency.note(session, once, made=webhook.public_id)
-        return schemas.NewlySecret(**dict(_webhook(session, webhook)), secret=secret)
+        answer = schemas.NewlySecret(**dict(_webhook(session, webhook)), secret=secret)
+    return answer, 201, {"Location": url_for(".get_webhook", webhook_id=answer.id)}
 
 
 @blueprint.get("/webhooks/<public_id:webhook_id>")

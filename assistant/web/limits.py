@@ -14,7 +14,7 @@ from ipaddress import ip_network
 from time import monotonic
 from typing import Any
 
-from flask import request
+from flask import Response, request
 from flask_limiter import ApplicationLimit, Limiter, RequestLimit
 from limits.storage import MemoryStorage
 
@@ -178,3 +178,13 @@ limiter = Limiter(
     strategy="moving-window",
     on_breach=_refuse,
 )
+
+
+def tell(response: Response) -> Response:
+    """What is left of the limit, so that a client can slow down before it is refused. ``Reset`` is in seconds."""
+    limit = limiter.current_limit
+    if limit is not None:
+        response.headers["RateLimit-Limit"] = str(limit.limit.amount)
+        response.headers["RateLimit-Remaining"] = str(limit.remaining)
+        response.headers["RateLimit-Reset"] = str(max(0, round(limit.reset_at - monotonic())))
+    return response

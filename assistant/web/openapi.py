@@ -9,7 +9,7 @@ from typing import Any
 from flask import current_app
 from pydantic import BaseModel
 
-from assistant.web.operations import IDEMPOTENCY_KEY, Operation, operation_of
+from assistant.web.operations import IDEMPOTENCY_KEY, IF_MATCH, Operation, operation_of
 from assistant.web.repeats import REPLAYED
 from assistant.web.schemas import Problem
 
@@ -23,6 +23,7 @@ _TAGS = {
     "Triage": "What the assistant proposes for a ticket's fields, with probabilities.",
     "Drafts": "Proposed replies with citations, waiting to be sent.",
     "Knowledge": "The articles that answers are based on.",
+    "People": "Customers, agents, and what tickets are sorted by.",
     "Events": "What happens to tickets, for whoever asks.",
     "Webhooks": "What happens to tickets, sent to whoever wants to be told.",
     "Keys": "What a key may do.",
@@ -36,6 +37,7 @@ _PROBLEMS = {
     405: "This path does not support the method; `Allow` lists those it supports.",
     409: "It is no longer in the state this requires, or the Idempotency-Key was used for a different request.",
     410: "The file existed, but is lost, withdrawn or removed; `condition` says which.",
+    412: "It has been changed since it was read.",
     413: "A file or the whole request is too large.",
     415: "The content type or image format is not supported.",
     422: "A value is invalid; `field` names it.",
@@ -120,6 +122,7 @@ def _problem_statuses(declared: Operation, path: str, method: str) -> list[int]:
         404: "{" in path,
         409: declared.is_repeatable(method),
         410: "/attachments/" in path or "/figures/" in path,
+        412: declared.versioned,
         422: declared.is_repeatable(method) or declared.body is not None or declared.query is not None,
         429: path.startswith("/api/"),
         503: declared.needs_key or declared.unavailable,
@@ -188,6 +191,10 @@ def _parameters(declared: Operation, method: str, models: dict[str, Any]) -> lis
         shape = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"}
         header = {"name": IDEMPOTENCY_KEY, "in": "header", "required": False, "description": text, "schema": shape}
         parameters.append(header)
+    if declared.versioned:
+        text = "The `ETag` with which you read the ticket: 412 if it has been changed since."
+        shape = {"type": "string", "pattern": r'^("\d{1,19}"|\*)$'}
+        parameters.append({"name": IF_MATCH, "in": "header", "required": False, "description": text, "schema": shape})
     return parameters
 
 

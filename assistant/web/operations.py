@@ -23,6 +23,8 @@ Model = TypeVar("Model", bound=BaseModel)
 View = Callable[..., Any]
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
+IF_MATCH = "If-Match"
+_VERSION = re.compile(r'"\d{1,19}"')
 _KEY = re.compile(r"[!-~]{1,200}")
 
 
@@ -38,11 +40,12 @@ class Operation:
     * ``makes``: the view makes something, and gets what it must note in the same transaction: ``once``, or None.
     * ``stores``: whether it stores anything. What does so may be sent again with the same Idempotency-Key.
     * ``repeatable``: a repetition is answered with 200 instead of 201.
+    * ``versioned``: the view gets the ``expected`` version of what it changes, or None.
     * ``runs_model``: a model runs while the caller waits.
     * ``unavailable``: may answer 503 although it needs no key.
     """
 
-    tag: Literal["Tickets", "Triage", "Drafts", "Knowledge", "Events", "Webhooks", "Keys", "Health"]
+    tag: Literal["Tickets", "Triage", "Drafts", "Knowledge", "People", "Events", "Webhooks", "Keys", "Health"]
     scope: Scope | None = None
     any_key: bool = False
     body: type[BaseModel] | None = None
@@ -51,6 +54,7 @@ class Operation:
     makes: bool = False
     stores: bool = True
     repeatable: bool = False
+    versioned: bool = False
     runs_model: bool = False
     optional_key: bool = False
     unavailable: bool = False
@@ -82,6 +86,8 @@ class Operation:
             arguments["body"] = _read_body(self.body, files=self.files)
         if self.files:
             arguments["uploads"] = _read_uploads()
+        if self.versioned:
+            arguments["expected"] = _read_version()
         return arguments
 
     @property
@@ -136,6 +142,15 @@ def _read_uploads() -> tuple[Upload, ...]:
         Upload(file.filename or "photo", file.mimetype or None, file.read())
         for _, file in request.files.items(multi=True)
     )
+
+
+def _read_version() -> str | None:
+    given = request.headers.get(IF_MATCH)
+    if given is None or given.strip() == "*":
+        return None
+    if not _VERSION.fullmatch(given.strip()):
+        raise Invalid(f"{IF_MATCH} must be the ETag that came with the ticket.", field=IF_MATCH)
+    return given.strip().strip('"')
 
 
 def _read_idempotency_key() -> str | None:

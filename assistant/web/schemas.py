@@ -152,6 +152,22 @@ class TicketQuery(_Request):
         description="Words of the ticket: of its number, subject, requester, messages, notes, photos, tags. All must "
         "occur, the last at least as a beginning. Capitals and accents do not matter.",
     )
+    updated_since: AwareDatetime | None = Field(
+        None,
+        description="Only those that were changed then or later. Transactions end late: ask again from a minute "
+        "before, or follow the events.",
+    )
+    sort: Literal["newest", "changed"] = Field(
+        "newest", description="`changed`: those that were changed last come last, for a copy that follows."
+    )
+    cursor: Short | None = Field(None, description="`next_cursor` of the previous page.")
+    limit: int = Field(50, ge=1, le=100)
+
+
+class CustomerQuery(_Request):
+    external_id: Short | None = Field(None, description="Your own id.")
+    email: Short | None = None
+    q: Short | None = Field(None, description="Words of name, address or id, the last at least as a beginning.")
     cursor: Short | None = Field(None, description="`next_cursor` of the previous page.")
     limit: int = Field(50, ge=1, le=100)
 
@@ -235,6 +251,27 @@ class OpenedTicket(payloads.Ticket):
 class TicketPage(Payload):
     tickets: tuple[payloads.TicketSummary, ...]
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
+
+
+class CustomerPage(Payload):
+    customers: tuple[payloads.Customer, ...]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
+
+
+class Agents(Payload):
+    agents: tuple[payloads.Agent, ...]
+
+
+class Teams(Payload):
+    teams: tuple[payloads.Team, ...]
+
+
+class Inboxes(Payload):
+    inboxes: tuple[payloads.Inbox, ...]
+
+
+class Tags(Payload):
+    tags: tuple[str, ...]
 
 
 class PostedMessage(Payload):

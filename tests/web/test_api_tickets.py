@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import threading
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from assistant.db import Database, utcnow
 from assistant.desk import idempotency, state
 from assistant.desk.desk import Desk
 from assistant.models import Attachment, Customer, Evidence, IdempotencyKey, Job, JobStatus, Message, Priority, Ticket
+from assistant.runtime import Runtime
 from assistant.worker import run_once, run_until_idle
 from tests.factories import Persona, make_articles, make_inbox, make_noise, make_photo, make_ticket, make_upload
 
@@ -596,3 +598,77 @@ def test_an_attachment_is_not_shown_without_a_key(
     assert count(db, Attachment) == 2
     assert client.get(url).status_code == 401
     assert sign_in(alice).get(url).status_code == 401  # the session of an agent opens no API
+
+
+# Keeping a copy
+
+
+def test_whoever_follows_by_change_sees_every_change(client: FlaskClient, key: Key, desk: Desk) -> None:
+    made = [make_ticket(desk, f"Ticket {number}") for number in range(5)]
+    run_until_idle(desk)
+    url = f"{TICKETS}/{made[0].public_id}"
+    page = client.get(TICKETS, query_string={"sort": "changed", "limit": 2}, headers=key).json
+    seen = [one["id"] for one in page["tickets"]]
+    client.patch(url, json={"tags": ["late"]}, headers=key)  # one that has been read already
+    while page["next_cursor"]:
+        query = {"sort": "changed", "limit": 2, "cursor": page["next_cursor"]}
+        page = client.get(TICKETS, query_string=query, headers=key).json
+        seen += [one["id"] for one in page["tickets"]]
+    assert set(seen) == {one.public_id for one in made}
+    assert seen[-1] == made[0].public_id
+    assert seen.count(made[0].public_id) == 2
+
+
+def test_only_what_has_changed_since_is_listed(client: FlaskClient, key: Key, desk: Desk) -> None:
+    make_ticket(desk, "before")
+    run_until_idle(desk)
+    moment = utcnow()
+    changed = make_ticket(desk, "after")
+    query = {"updated_since": moment.isoformat(), "sort": "changed"}
+    assert [one["id"] for one in client.get(TICKETS, query_string=query, headers=key).json["tickets"]] == [
+        changed.public_id
+    ]
+    for wrong in ({"updated_since": "yesterday"}, {"sort": "changed", "cursor": "x"}, {"sort": "changed", "q": "x"}):
+        assert client.get(TICKETS, query_string=wrong, headers=key).status_code == 422
+
+
+def test_a_change_of_what_has_changed_meanwhile_is_refused(client: FlaskClient, key: Key, desk: Desk) -> None:
+    url = f"{TICKETS}/{make_ticket(desk).public_id}"
+    read = client.get(url, headers=key).headers["ETag"]
+    first = client.patch(url, json={"tags": ["mine"]}, headers={**key, "If-Match": read})
+    assert first.status_code == 200
+    late = client.patch(url, json={"tags": ["theirs"]}, headers={**key, "If-Match": read})
+    assert (late.status_code, late.json["code"]) == (412, "precondition_failed")
+    assert client.get(url, headers=key).json["tags"] == ["mine"]
+    again = client.patch(url, json={"tags": ["both"]}, headers={**key, "If-Match": first.headers["ETag"]})
+    assert again.status_code == 200
+    assert client.patch(url, json={"tags": []}, headers={**key, "If-Match": "*"}).status_code == 200
+    assert client.patch(url, json={"tags": []}, headers={**key, "If-Match": "x"}).status_code == 422
+
+
+# How it answers
+
+
+def test_what_is_new_has_an_address(client: FlaskClient, key: Key) -> None:
+    made = client.post(TICKETS, json={"text": "Hello"}, headers=key)
+    assert client.get(made.headers["Location"], headers=key).json["id"] == made.json["id"]
+
+
+def test_long_answers_are_compressed_for_those_who_take_that(client: FlaskClient, key: Key, desk: Desk) -> None:
+    url = f"{TICKETS}/{make_ticket(desk).public_id}"
+    plain = client.get(url, headers=key)
+    assert "Content-Encoding" not in plain.headers
+    packed = client.get(url, headers={**key, "Accept-Encoding": "br, gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.data) == plain.data
+    assert "Accept-Encoding" in packed.headers["Vary"]
+    assert "Content-Encoding" not in client.get(url, headers={**key, "Accept-Encoding": "gzip;q=0"}).headers
+
+
+def test_answers_tell_what_is_left_of_the_limit(make_app: Callable[..., APIFlask], runtime: Runtime, key: Key) -> None:
+    client = make_app(runtime, limited=True).test_client()
+    first, second = (client.get(TICKETS, headers=key).headers for _ in range(2))
+    assert int(second["RateLimit-Remaining"]) == int(first["RateLimit-Remaining"]) - 1
+    assert int(first["RateLimit-Limit"]) > 0
+    assert 0 <= int(first["RateLimit-Reset"]) <= 60
+    assert "Retry-After" not in first

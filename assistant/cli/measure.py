@@ -134,7 +134,9 @@ def eval_cues(
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Measure each n-th row only.")
 @click.option("--show", default=0, show_default=True, help="Print so many false alarms and misses of each set.")
 @click.option(
-    "--names", type=click.Path(exists=True, path_type=Path), help="Count rows with no first name of Faker's wheel here."
+    "--names",
+    type=click.Path(exists=True, path_type=Path),
+    help="Folder of Faker's and Mimesis' wheels: whose names count.",
 )
 @json_option
 def eval_masking(paths: tuple[Path, ...], every: int, show: int, names: Path | None, as_json: bool) -> None:
@@ -142,7 +144,8 @@ def eval_masking(paths: tuple[Path, ...], every: int, show: int, names: Path | N
 
     PATHS are JSONL files or folders of them, with text. Rows with spans (type PERSON or STREET_ADDRESS, start, end)
     give recall and precision; others are taken for support talk without people: the share of them in which a name or
-    address is masked. Without PATHS: our own example messages, by language.
+    address is masked; with --names, also that of rows in which something is masked that has no first name on their
+    lists. Without PATHS: our own example messages, by language.
     """
     from assistant.lab.evaluation.masking import evaluate_masking, first_names
 

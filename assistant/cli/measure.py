@@ -133,11 +133,7 @@ def eval_cues(
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Measure each n-th row only.")
 @click.option("--show", default=0, show_default=True, help="Print so many false alarms and misses of each set.")
-@click.option(
-    "--names",
-    type=click.Path(exists=True, path_type=Path),
-    help="Folder of Faker's and Mimesis' wheels: whose names count.",
-)
+@click.option("--names", type=click.Path(exists=True, path_type=Path), help="Folder of Faker's and Mimesis' wheels.")
 @json_option
 def eval_masking(paths: tuple[Path, ...], every: int, show: int, names: Path | None, as_json: bool) -> None:
     """Measure which names and addresses are masked, and how often something else is.

@@ -36,7 +36,7 @@ client:  ## What assistant.client knows of the API's answers, after they have ch
 # For every platform and Python at once, with the sums of all files. What PyTorch is and brings stands apart: its build
 # for CPUs is another one, which its own index has.
 lock:  ## What releases are installed with, by `pip install uv`
-	uv pip compile pyproject.toml --extra demo --extra oidc --extra otel --extra postgres --universal \
+	uv pip compile pyproject.toml --extra demo --extra mcp --extra oidc --extra otel --extra postgres --universal \
 	  --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade --output-file all.lock
 	rm -f requirements.lock requirements-torch.lock
 	awk '/^[a-z]/ { to = /^(torch|triton|nvidia-|cuda-)/ ? "requirements-torch.lock" : "requirements.lock" } { print > to }' all.lock

@@ -32,6 +32,7 @@ from assistant.errors import NotReady
 
 PREFIX = "ASSISTANT_"
 CONFIG_VARIABLE = "ASSISTANT_CONFIG"
+KEY_VARIABLE = "ASSISTANT_API_KEY"  # of `assistant mcp`, which asks an installation elsewhere
 DEFAULT_CONFIG = "assistant.toml"
 _SHORTEST_SECRET = 16
 _PORTS = {"http": 80, "https": 443}
@@ -500,7 +501,7 @@ def origin_of(text: str) -> str:
 
 def unknown_settings() -> list[str]:
     """Names in the environment and the settings file that look like settings but are not: almost always typos."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE, KEY_VARIABLE}
     variables = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
     file = config_file()
     in_file = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}

@@ -67,7 +67,7 @@ def declared(*extras: str) -> set[str]:
 
 
 def test_everything_imported_is_declared() -> None:
-    known = declared("demo", "oidc", "otel", "train", "postgres")
+    known = declared("demo", "mcp", "oidc", "otel", "train", "postgres")
     missing = {
         module: str(path)
         for module, path in imported("assistant", "migrations").items()
@@ -84,8 +84,8 @@ def test_everything_the_tests_import_is_declared() -> None:
 
 def test_everything_declared_is_imported() -> None:
     used = {name for module in imported("assistant", "migrations") for name in distributions(module)}
-    assert declared("demo", "oidc", "otel", "train", "postgres") - used - set(NOT_IMPORTED) == set()
-    assert set(NOT_IMPORTED) <= declared("demo", "oidc", "otel", "train", "postgres") - used
+    assert declared("demo", "mcp", "oidc", "otel", "train", "postgres") - used - set(NOT_IMPORTED) == set()
+    assert set(NOT_IMPORTED) <= declared("demo", "mcp", "oidc", "otel", "train", "postgres") - used
 
 
 def locked() -> list[Requirement]:
@@ -109,7 +109,7 @@ def test_what_releases_are_installed_with_satisfies_what_is_declared() -> None:
         versions.setdefault(canonicalize_name(one.name), []).append(pin.version)
     lines = [
         *PROJECT["dependencies"],
-        *(line for extra in ("demo", "oidc", "otel", "postgres") for line in EXTRAS[extra]),
+        *(line for extra in ("demo", "mcp", "oidc", "otel", "postgres") for line in EXTRAS[extra]),
     ]
     for wanted in map(Requirement, lines):
         pinned = versions.get(canonicalize_name(wanted.name), [])

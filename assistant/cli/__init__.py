@@ -19,6 +19,7 @@ from assistant.cli.customers import customers
 from assistant.cli.fields import fields
 from assistant.cli.inboxes import inboxes
 from assistant.cli.knowledge import kb
+from assistant.cli.mcp import mcp
 from assistant.cli.measure import bench, evaluate, lab
 from assistant.cli.time import assignment, automations, sla
 from assistant.cli.train import train
@@ -58,6 +59,7 @@ for _command in (
     lab,
     train,
     widget,
+    mcp,
     sla,
     automations,
     assignment,

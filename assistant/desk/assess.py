@@ -63,6 +63,15 @@ def assess(
     )
 
 
+def read_evidence(desk: Desk, upload: Upload) -> payloads.Evidence:
+    """What is read in one photo, without storing it. Raises `Unsupported` or what `normalise` raises."""
+    names, photos, rejected = _photos(desk, [upload])
+    if rejected:
+        raise rejected[0].error
+    read = read_photo(photos[0], capabilities=desk.capabilities, taxonomy=desk.taxonomy)
+    return _evidence(desk, read, names[0])
+
+
 def _photos(desk: Desk, uploads: Sequence[Upload]) -> tuple[list[str], list[bytes], list[RejectedFile]]:
     """The photos' names and normalised bytes, and the files that were rejected."""
     names: list[str] = []

@@ -25,9 +25,9 @@ from assistant.lab.drills.site import (
     Size,
     good,
     open_site,
+    own_memory,
     photo_of,
     require,
-    resident,
     settle,
     write_article,
 )
@@ -219,7 +219,7 @@ def remembered(folder: Path, size: Size, _chance: random.Random) -> str:
             good(site.ticket(f"Ticket {number} shows E21"))
             if number % max(1, size.photos // _SAMPLES) == 0:
                 settle(site.db)
-                samples.append((number, resident(site.server.pid)))
+                samples.append((number, own_memory(site.server.pid)))
         late = samples[len(samples) // 2 :]
         per_message = _slope(late)
         growth = per_message * (late[-1][0] - late[0][0]) / late[0][1]

@@ -29,9 +29,9 @@ from assistant.lab.drills.site import (
     allow_files,
     good,
     open_site,
+    own_memory,
     processor_seconds,
     require,
-    resident,
     settle,
 )
 from assistant.lab.real_server import Server
@@ -86,7 +86,7 @@ def stopped(folder: Path, size: Size, _chance: random.Random) -> str:
                 require(stream.status_code == 200, f"A stream was refused ({stream.status_code}).")
                 open_streams.callback(stream.close)
         settle(site.db)
-        has, load = resident(site.server.pid), _load_of(site.server.pid)
+        has, load = own_memory(site.server.pid), _load_of(site.server.pid)
         asked_at = time.monotonic()
         good(site.ticket("while they are open"))
         answered, started = time.monotonic() - asked_at, time.monotonic()

@@ -178,9 +178,11 @@ def photo_of(text: str) -> bytes:
         return bytes(file.read())
 
 
-def resident(pid: int) -> float:
-    """MB of memory that a process and its children have."""
-    return float(sum(one.memory_info().rss for one in _family(pid))) / 1e6
+def own_memory(pid: int) -> float:
+    """MB that a process and its children have for themselves. Pages of files that they have mapped, such as models', are
+    left out: the system drops them as it needs, and they grow with each word that a model meets for the first time."""
+    used = [one.memory_info() for one in _family(pid)]
+    return float(sum(one.rss - getattr(one, "shared", 0) for one in used)) / 1e6
 
 
 def processor_seconds(pid: int) -> float:

@@ -179,8 +179,8 @@ def photo_of(text: str) -> bytes:
 
 
 def own_memory(pid: int) -> float:
-    """MB that a process and its children have for themselves. Pages of files that they have mapped, such as models', are
-    left out: the system drops them as it needs, and they grow with each word that a model meets for the first time."""
+    """MB that a process and its children have for themselves. Pages of files that they have mapped are left out: there
+    are more with each word that a model meets for the first time, and the system drops them as it needs."""
     used = [one.memory_info() for one in _family(pid)]
     return float(sum(one.rss - getattr(one, "shared", 0) for one in used)) / 1e6
 

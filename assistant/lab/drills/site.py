@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,10 @@ class _Receiver(socketserver.StreamRequestHandler):
     timeout = ANSWERS_WITHIN
 
     def handle(self) -> None:
+        with suppress(ConnectionError):  # whoever sends may be killed
+            self._talk()
+
+    def _talk(self) -> None:
         self.wfile.write(b"220 drill\r\n")
         while command := self.rfile.readline()[:4].strip().upper():
             if command == b"DATA":

@@ -476,7 +476,7 @@ def lab() -> None:
 
 @lab.command("drills")
 @click.argument("names", nargs=-1)
-@click.option("--quick", is_flag=True, help="Fewer kills and shorter faults: about a minute instead of half an hour.")
+@click.option("--quick", is_flag=True, help="Fewer kills and shorter faults: about a minute each instead of an hour.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the moments of the kills.")
 @json_option
 def lab_drills(names: tuple[str, ...], quick: bool, seed: int, as_json: bool) -> None:

@@ -20,6 +20,7 @@ from assistant.runtime import Runtime
 from assistant.settings import Settings
 from assistant.web import (
     api,
+    api_batches,
     api_events,
     api_people,
     auth,
@@ -42,7 +43,7 @@ from assistant.web.proxies import Proxies
 from assistant.web.responses import register_problems
 
 # They add their routes to the API's blueprint.
-API_SECTIONS = (api_events, api_people)
+API_SECTIONS = (api_batches, api_events, api_people)
 # Seconds that a request waits for the database's lock.
 _PATIENCE = 5.0
 

@@ -28,10 +28,16 @@ from assistant.text.mail import own_words
 
 
 def assess(
-    desk: Desk, *, subject: str = "", text: str, uploads: Sequence[Upload] = (), inbox: str = DEFAULT_INBOX
+    desk: Desk,
+    *,
+    subject: str = "",
+    text: str,
+    uploads: Sequence[Upload] = (),
+    inbox: str = DEFAULT_INBOX,
+    with_draft: bool = True,
 ) -> payloads.Assessment:
-    """Read the photos, triage, find passages and draft an answer, as for a ticket of ``inbox`` (its key). Rejected
-    files are reported, not fatal.
+    """Read the photos, triage, find passages and, ``with_draft``, draft an answer, as for a ticket of ``inbox`` (its
+    key). Rejected files are reported, not fatal.
 
     Raises `Invalid` if there is nothing to assess or no such inbox, or the only file's error if it was rejected.
     """
@@ -47,19 +53,24 @@ def assess(
         where = inboxes.named(session, inbox)
     text = own_words(text)
     fields = run_triage(desk, f"{text}\n{subject}".strip(), evidence=read, photos=photos, heads=heads)
+    now, by = desk.now(), triaged_by(fields, desk.capabilities)
+    assessed = {
+        "model": by.model,
+        "mode": by.mode,
+        "evidence": tuple(_evidence(desk, one, name) for one, name in zip(read, names, strict=True)),
+        "triage": tuple(payloads.TriageField.proposed(field) for field in fields),
+        "rejected_files": tuple(payloads.RejectedFile.of(file.filename, file.error) for file in rejected),
+    }
+    if not with_draft:
+        return payloads.Assessment(**assessed, passages=(), draft=None)
     field = next(field for field in fields if field.name == "product")
     product = None if field.abstained or field.value == NO_PRODUCT else field.value
     request = AnswerRequest(text=text, evidence=tuple(read), photos=tuple(photos), subject=subject, product=product)
     answer = answer_skill(desk, where).invoke(request)
-    now, by = desk.now(), triaged_by(fields, desk.capabilities)
     return payloads.Assessment(
-        model=by.model,
-        mode=by.mode,
-        evidence=tuple(_evidence(desk, one, name) for one, name in zip(read, names, strict=True)),
-        triage=tuple(payloads.TriageField.proposed(field) for field in fields),
+        **assessed,
         passages=tuple(payloads.Passage.of(document) for document in answer.passages),
         draft=payloads.Draft.proposed(answer, desk.capabilities, created_at=now),
-        rejected_files=tuple(payloads.RejectedFile.of(file.filename, file.error) for file in rejected),
     )
 
 

@@ -42,6 +42,8 @@ APART: Mapping[str, str] = {
     "articles": "for all",
     "audit_entries": "what agents did, with random ids",
     "automations": "rules",
+    "batch_items": "texts that a machine sent without saying whose, for a day",
+    "batches": "of machines",
     "custom_fields": "settings",
     "embedding_models": "of search",
     "figures": "pictures of articles",

@@ -12,7 +12,19 @@ import structlog
 from sqlalchemy import ColumnElement, and_, delete, select
 
 from assistant.db import Base, Database, drop_copies
-from assistant.desk import agent_sessions, attention, feed, files, idempotency, proofs, queue, sessions, usage, webhooks
+from assistant.desk import (
+    agent_sessions,
+    attention,
+    batches,
+    feed,
+    files,
+    idempotency,
+    proofs,
+    queue,
+    sessions,
+    usage,
+    webhooks,
+)
 from assistant.desk.desk import Desk
 from assistant.models import Alert, Generation, Mail, MailState
 
@@ -38,6 +50,7 @@ def sweep(desk: Desk, *, now: datetime) -> None:
     proofs.sweep(db, now=now)
     feed.sweep(db, now=now)
     webhooks.sweep(db, now=now)
+    batches.sweep(db, now=now)
     idempotency.sweep(db, now=now)
     drop_copies(db, before=now - KEEP_COPIES)
     _sweep(db, Generation, Generation.created_at < now - KEEP_GENERATIONS)

@@ -4,6 +4,7 @@ from assistant.models.alerts import Alert, AlertKind
 from assistant.models.attention import Attention, MailRefusal, Presence
 from assistant.models.audit import AuditEntry
 from assistant.models.automations import Automation, AutomationRun, RunOutcome, Trigger
+from assistant.models.batches import Batch, BatchItem
 from assistant.models.conversations import (
     Attachment,
     AttachmentKind,
@@ -110,6 +111,8 @@ __all__ = [
     "Author",
     "Automation",
     "AutomationRun",
+    "Batch",
+    "BatchItem",
     "Citation",
     "Conversation",
     "ConversationState",

@@ -225,8 +225,8 @@ class Assessment(Payload):
     mode: Mode
     evidence: tuple[Evidence, ...] = Field(description="One for each photo, in order.")
     triage: tuple[TriageField, ...]
-    passages: tuple[Passage, ...]
-    draft: Draft
+    passages: tuple[Passage, ...] = Field(description="What the draft stands on; empty without one.")
+    draft: Draft | None = Field(description="Null if none was asked for.")
     rejected_files: tuple[RejectedFile, ...]
 
 

@@ -310,17 +310,17 @@ def correct_evidence(
 
 @blueprint.post("/triage")
 @blueprint.output(payloads.Assessment)
-@Operation("Triage", Scope.TRIAGE, body=schemas.TicketText, files=True, runs_model=True, stores=False)
-def assess_ticket(
-    machine: MachinePrincipal, body: schemas.TicketText, uploads: Sequence[Upload]
-) -> payloads.Assessment:
+@Operation("Triage", Scope.TRIAGE, body=schemas.Assessing, files=True, runs_model=True, stores=False)
+def assess_ticket(machine: MachinePrincipal, body: schemas.Assessing, uploads: Sequence[Upload]) -> payloads.Assessment:
     """Read a ticket without storing it: evidence, triage, passages and a draft.
 
     Send JSON, or multipart/form-data with the same fields and `photos`.
     """
     with desk().db.read() as session:
         inboxes.for_machine(session, machine, body.inbox)
-    return assess(desk(), subject=body.subject, text=body.text, uploads=uploads, inbox=body.inbox)
+    return assess(
+        desk(), subject=body.subject, text=body.text, uploads=uploads, inbox=body.inbox, with_draft=body.with_draft
+    )
 
 
 @blueprint.get("/articles/search")

@@ -48,7 +48,7 @@ def list_events(machine: MachinePrincipal, query: schemas.EventQuery) -> schemas
         with desk().db.read() as session:
             found, last = feed.told(session, machine, start, **which)
         return _page(found, last)
-    with _a_thread_of_its_own(machine):
+    with waiting(machine):
         ends_at = time.monotonic() + query.wait
         for found, last in feed.follow_told(desk().db, machine, start, **which):
             if found or time.monotonic() >= ends_at or stopping().is_set():
@@ -215,7 +215,7 @@ def _frames(found: Sequence[payloads.Event]) -> list[Frame]:
 
 
 @contextmanager
-def _a_thread_of_its_own(machine: MachinePrincipal) -> Iterator[None]:
+def waiting(machine: MachinePrincipal) -> Iterator[None]:
     leave = _enter(machine)
     try:
         yield
@@ -225,11 +225,11 @@ def _a_thread_of_its_own(machine: MachinePrincipal) -> Iterator[None]:
 
 def _enter(machine: MachinePrincipal) -> Any:
     """Count one who waits; returns what to call when they do not any more."""
-    waiting = cast("OpenStreams", current_app.extensions[STREAMS])
+    open_ones = cast("OpenStreams", current_app.extensions[STREAMS])
     together = max(2, runtime().settings.threads // _SHARE)
-    if not waiting.enter(machine.key_id, each=_EACH, together=together):
+    if not open_ones.enter(machine.key_id, each=_EACH, together=together):
         raise too_many_requests(_RETRY_AFTER)
-    return lambda: waiting.leave(machine.key_id)
+    return lambda: open_ones.leave(machine.key_id)
 
 
 def _webhook(session: Any, row: models.Webhook) -> schemas.Webhook:

@@ -99,6 +99,31 @@ class TicketText(_Request):
     inbox: Short = Field("default", description="Key of the inbox that it came to: its articles are used.")
 
 
+class Assessing(TicketText):
+    with_draft: bool = Field(True, description="False: triage and evidence alone, which is sooner.")
+
+
+class BatchTicket(_Request):
+    reference: Short | None = Field(None, description="Your own id of it, which comes back with the result.")
+    subject: Short = ""
+    text: Text = Field(description="What the customer wrote.")
+
+
+class NewBatch(_Request):
+    tickets: Annotated[tuple[BatchTicket, ...], Field(min_length=1, max_length=500)]
+    inbox: Short = Field("default", description="Key of the inbox that they came to: its articles are used.")
+    with_draft: bool = Field(True, description="False: triage alone, which is sooner.")
+
+
+class BatchQuery(_Request):
+    cursor: int = Field(-1, ge=-1, le=500, description="`next_cursor` of the previous page.")
+    limit: int = Field(100, ge=1, le=500)
+
+
+class Waiting(_Request):
+    wait: int = Field(0, ge=0, le=25, description="Seconds to wait until it is done.")
+
+
 class TicketUpdate(_Request):
     """What is left out stays as it is."""
 
@@ -279,6 +304,33 @@ class PostedMessage(Payload):
 
     message: payloads.Message
     rejected_files: tuple[payloads.RejectedFile, ...]
+
+
+class BatchStatus(Payload):
+    id: str
+    total: int
+    done: int = Field(description="Failed ones included.")
+    failed: int
+    created_at: datetime
+    finished_at: datetime | None = Field(description="Null until all are done. A day later, the batch is removed.")
+
+
+class ItemError(Payload):
+    code: str
+    status: int
+    detail: str
+
+
+class BatchResult(Payload):
+    position: int = Field(description="Its place in what was sent, from 0.")
+    reference: str | None
+    result: payloads.Assessment | None = Field(description="As if it had been sent alone; null if it failed.")
+    error: ItemError | None
+
+
+class BatchResults(Payload):
+    results: tuple[BatchResult, ...] = Field(description="Those that are done, in the order in which they were sent.")
+    next_cursor: int | None = Field(description="`cursor` of the next page; null if there is no more for now.")
 
 
 class EventPage(Payload):

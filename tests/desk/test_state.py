@@ -42,6 +42,7 @@ OWNED = {
 # What else has attributes of these names, mostly rows of other tables, by the names that their modules call it.
 OTHERS = {
     "cli/inboxes.py": {"inbox"},
+    "desk/batches.py": {"row"},
     "desk/deadlines.py": {"clock"},
     "desk/inboxes.py": {"inbox"},
     "desk/learning.py": {"head"},

@@ -32,7 +32,7 @@ SCOPES = {
         "open_ticket", "update_ticket", "add_message", "give_back", "triage_ticket", "decide_triage_field",
         "send_draft", "discard_draft", "correct_evidence",
     ),
-    Scope.TRIAGE: ("assess_ticket", "get_taxonomy"),
+    Scope.TRIAGE: ("assess_ticket", "get_taxonomy", "add_batch", "get_batch", "list_batch_results", "remove_batch"),
     Scope.KNOWLEDGE_READ: ("search_articles", "get_figure"),
     Scope.WEBHOOKS: (
         "list_webhooks", "add_webhook", "get_webhook", "update_webhook", "remove_webhook", "rotate_webhook_secret",

@@ -18,9 +18,11 @@ from hypothesis.errors import Unsatisfiable
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis.checks import CHECKS
 from schemathesis.generation.modes import GenerationMode
+from sqlalchemy import delete
 
 from assistant.desk import custom_fields, webhooks
 from assistant.desk.desk import Desk
+from assistant.models import Batch
 from assistant.web.context import STOPPING
 from assistant.worker import run_until_idle
 from tests.factories import Browser, make_articles, make_figure, make_photo, make_ticket, make_upload
@@ -140,6 +142,7 @@ def known(client: FlaskClient, key: dict[str, str], desk: Desk, tmp_path: Path) 
 
 def make_known(client: FlaskClient, key: dict[str, str], desk: Desk) -> dict[str, str]:
     with desk.db.begin() as session:
+        session.execute(delete(Batch))
         for one in webhooks.all_webhooks(session):
             webhooks.remove(session, one)
         webhook_id = webhooks.add(session, desk.settings, url="https://127.0.0.1:9", kinds=["ticket.created"])[
@@ -155,6 +158,7 @@ def make_known(client: FlaskClient, key: dict[str, str], desk: Desk) -> dict[str
         "attachment_id": shown["messages"][0]["attachments"][0]["id"],
         "field": "priority",
         "webhook_id": webhook_id,
+        "batch_id": client.post("/api/v1/triage/batch", json={"tickets": [{"text": "x"}]}, headers=key).json["id"],
         "customer_id": shown["requester"]["id"],
         "delivery_id": deliveries[0]["id"],
     }

@@ -16,6 +16,7 @@ from langchain_core.embeddings import Embeddings
 
 from assistant.engine.models import pretrained
 from assistant.engine.models.pretrained import OnFirstUse
+from assistant.engine.models.remembered import Remembered
 from assistant.errors import NotReady
 from assistant.ports import Embedder, Scale
 
@@ -40,7 +41,7 @@ class SentenceEmbeddings(Embeddings):
 
     @property
     def embedder(self) -> Embedder:
-        return Embedder(self, self.name, self._source, self.languages, self.scale)
+        return Embedder(Remembered(self), self.name, self._source, self.languages, self.scale)
 
     @property
     def languages(self) -> tuple[str, ...]:

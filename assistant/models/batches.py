@@ -1,0 +1,43 @@
+"""Many tickets to be assessed at once, none of which is stored as a ticket."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from assistant.db import Base, utcnow
+from assistant.models.columns import JSONType, public_id, reference
+
+
+class Batch(Base):
+    """``inbox``: key of the one whose articles are used. Removed with all that it says a day after it is done."""
+
+    __tablename__ = "batches"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = public_id("bat")
+    api_key_id: Mapped[int] = reference("api_keys", ondelete="CASCADE")
+    inbox: Mapped[str] = mapped_column(Text)
+    with_draft: Mapped[bool]
+    total: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    finished_at: Mapped[datetime | None]
+
+
+class BatchItem(Base):
+    """``result`` or ``error``: what came of it, once it was its turn."""
+
+    __tablename__ = "batch_items"
+    __table_args__ = (UniqueConstraint("batch_id", "position"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    batch_id: Mapped[int] = reference("batches", ondelete="CASCADE")
+    position: Mapped[int]
+    reference: Mapped[str | None] = mapped_column(Text)  # the caller's own id
+    subject: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSONType)
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSONType)

@@ -1,0 +1,126 @@
+"""Many tickets read at once through the API: the same as one at a time, with failures of their own."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import select
+
+from assistant.db import Database, utcnow
+from assistant.desk import batches
+from assistant.desk.desk import Desk
+from assistant.models import Batch, BatchItem, Job
+from assistant.ports import WorkPriority
+from assistant.worker import run_until_idle
+from tests.factories import bearer, make_articles, make_key
+
+TRIAGE, BATCH, BATCHES = "/api/v1/triage", "/api/v1/triage/batch", "/api/v1/triage/batches"
+TEXTS = ["My coffee machine shows E21", "Where is my parcel?", "There is smoke coming out of it!", "Danke, alles gut."]
+Key = dict[str, str]
+
+
+def sent(client: FlaskClient, key: Key, texts: list[str] = TEXTS, **more: Any) -> str:
+    tickets = [{"text": text, "reference": f"own-{number}"} for number, text in enumerate(texts)]
+    response = client.post(BATCH, json={"tickets": tickets, **more}, headers=key)
+    assert response.status_code == 202, response.text
+    assert client.get(response.headers["Location"], headers=key).json == response.json
+    return str(response.json["id"])
+
+
+@pytest.mark.parametrize("with_draft", [True, False])
+def test_a_batch_says_of_each_what_it_would_say_of_it_alone(
+    client: FlaskClient, key: Key, desk: Desk, tmp_path: Any, with_draft: bool
+) -> None:
+    make_articles(desk, tmp_path / "articles")
+    batch = sent(client, key, with_draft=with_draft)
+    assert client.get(f"{BATCHES}/{batch}", headers=key).json["done"] == 0
+    run_until_idle(desk)
+    status = client.get(f"{BATCHES}/{batch}", headers=key).json
+    assert (status["total"], status["done"], status["failed"]) == (4, 4, 0)
+    assert status["finished_at"] is not None
+    results = client.get(f"{BATCHES}/{batch}/results", headers=key).json["results"]
+    assert [(one["position"], one["reference"]) for one in results] == [(n, f"own-{n}") for n in range(4)]
+    for text, one in zip(TEXTS, results, strict=True):
+        alone = client.post(TRIAGE, json={"text": text, "with_draft": with_draft}, headers=key).json
+        for assessed in (alone, one["result"]):
+            assert (assessed["draft"] is not None) == with_draft
+            (assessed["draft"] or {}).pop("created_at", None)
+        assert one["result"] == alone
+
+
+def test_one_that_fails_says_why_and_the_others_go_on(client: FlaskClient, key: Key, desk: Desk) -> None:
+    batch = sent(client, key, ["Where is my parcel?", "   ", "x" * 50_000, "It leaks"])
+    run_until_idle(desk)
+    first = client.get(f"{BATCHES}/{batch}/results", query_string={"limit": 2}, headers=key).json
+    rest = client.get(f"{BATCHES}/{batch}/results", query_string={"cursor": first["next_cursor"]}, headers=key).json
+    results = [*first["results"], *rest["results"]]
+    assert [one["error"] and one["error"]["status"] for one in results] == [None, 422, 422, None]
+    assert all((one["result"] is None) == (one["error"] is not None) for one in results)
+    assert "nothing to assess" in results[1]["error"]["detail"]
+    assert client.get(f"{BATCHES}/{batch}", headers=key).json["failed"] == 2
+
+
+def test_a_batch_waits_behind_those_for_whom_somebody_waits(client: FlaskClient, key: Key, db: Database) -> None:
+    sent(client, key)
+    with db.read() as session:
+        assert session.scalars(select(Job.priority)).one() == WorkPriority.BATCH
+
+
+def test_what_is_done_when_a_process_dies_is_not_done_again(
+    client: FlaskClient, key: Key, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, calls, assess = sent(client, key), [], batches.assess
+
+    def counted(*args: Any, **more: Any) -> Any:
+        calls.append(more["text"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return assess(*args, **more)
+
+    monkeypatch.setattr(batches, "assess", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run_until_idle(desk)
+    with desk.db.begin() as session:
+        session.execute(Job.__table__.update().values(leased_until=utcnow() - timedelta(minutes=1)))
+    run_until_idle(desk)
+    assert calls == [*TEXTS[:3], *TEXTS[2:]]
+    assert client.get(f"{BATCHES}/{batch}", headers=key).json["done"] == 4
+
+
+def test_a_batch_is_its_keys_alone_and_goes_after_a_day(client: FlaskClient, key: Key, desk: Desk) -> None:
+    batch = sent(client, key)
+    other = bearer(make_key(desk.db))
+    assert client.get(f"{BATCHES}/{batch}", headers=other).status_code == 404
+    run_until_idle(desk)
+    batches.sweep(desk.db, now=utcnow())
+    assert client.get(f"{BATCHES}/{batch}", headers=key).status_code == 200
+    batches.sweep(desk.db, now=utcnow() + timedelta(days=1, minutes=1))
+    assert client.get(f"{BATCHES}/{batch}", headers=key).status_code == 404
+    with desk.db.read() as session:
+        assert session.scalars(select(BatchItem)).all() == []
+
+
+def test_a_batch_can_be_removed_before_it_is_done(client: FlaskClient, key: Key, desk: Desk) -> None:
+    batch = sent(client, key)
+    assert client.delete(f"{BATCHES}/{batch}", headers=key).status_code == 204
+    run_until_idle(desk)
+    with desk.db.read() as session:
+        assert session.scalars(select(Batch)).all() == []
+
+
+def test_too_much_is_refused(client: FlaskClient, key: Key, desk: Desk) -> None:
+    for tickets in ([], [{"text": "x"}] * 501, [{"text": ""}, {"photo": "x"}]):
+        assert client.post(BATCH, json={"tickets": tickets}, headers=key).status_code == 422
+    for _ in range(batches.MOST_BATCHES):
+        sent(client, key, ["x"])
+    assert client.post(BATCH, json={"tickets": [{"text": "x"}]}, headers=key).status_code == 409
+
+
+def test_who_waits_is_told_when_it_is_done(client: FlaskClient, key: Key, desk: Desk) -> None:
+    batch = sent(client, key)
+    assert client.get(f"{BATCHES}/{batch}", query_string={"wait": 1}, headers=key).json["finished_at"] is None
+    run_until_idle(desk)
+    assert client.get(f"{BATCHES}/{batch}", query_string={"wait": 20}, headers=key).json["finished_at"] is not None

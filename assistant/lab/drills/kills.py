@@ -75,7 +75,7 @@ class _Load:
         self.mails = 0
         self._site, self._source_id, self._messages = site, source_id, messages
         self._allowed, self._problems = threading.Semaphore(0), list[str]()
-        self._tickets: list[str] = []
+        self._triaged = self._prepare(messages // 3)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -98,18 +98,26 @@ class _Load:
                 else:
                     insist(lambda text=text, photo=number % 3 == 1: self._open(text, photo=photo))  # type: ignore[misc]
                 self.acknowledged.append(text)
+                if number % 3 == 2:
+                    decided = self._triaged.pop(), "high" if number % 2 else "low"
+                    insist(lambda decided=decided: self._decide(*decided))  # type: ignore[misc]
                 if number % _MAIL_EVERY == 0:
                     insist(lambda number=number: self._mail(number))  # type: ignore[misc]
                 if number % _IMPORT_EVERY == 0:
                     insist(self._import)
 
     def _open(self, text: str, *, photo: bool) -> None:
-        opened = good(self._site.ticket(text, photo=photo)).json()
-        if opened["id"] not in self._tickets:
-            self._tickets.append(opened["id"])
-        for earlier in self._tickets[-6:-5]:  # its triage is there by now, or nobody decides
-            url = f"{self._site.server.url}/api/v1/tickets/{earlier}/triage/priority"
-            httpx.patch(url, json={"value": "high"}, headers=self._site.headers, timeout=30)
+        good(self._site.ticket(text, photo=photo))
+
+    def _prepare(self, tickets: int) -> list[str]:
+        """Tickets to decide on later: while processes die, triage comes too late for that."""
+        opened = [good(self._site.ticket(f"Earlier {number}: E21.", photo=False)).json() for number in range(tickets)]
+        settle(self._site.db)
+        return [one["id"] for one in opened]
+
+    def _decide(self, ticket_id: str, value: str) -> None:
+        url = f"{self._site.server.url}/api/v1/tickets/{ticket_id}/triage/priority"
+        good(httpx.patch(url, json={"value": value}, headers=self._site.headers, timeout=30))
 
     def _mail(self, number: int) -> None:
         letter = Letter(f"Mail {number}", (Paragraph("Your machine shows E21."),), "en")
@@ -126,9 +134,11 @@ def killed(folder: Path, size: Size, chance: random.Random) -> str:
     """``kill -9`` at any moment while tickets, photos, chat, mail, imports and training go on."""
     source_id = write_article(folder)
     with closing(Mailbox()) as mailbox, closing(Site(folder / "var", **_mailed(mailbox))) as site:
+        site.server.start()
         load = _Load(site, source_id, size.messages)
         for kill in range(size.kills):
-            site.server.start()
+            if kill:
+                site.server.start()
             load.allow(_share(size.messages, kill, size.kills))
             time.sleep(chance.uniform(0.0, 1.0))
             site.server.kill()

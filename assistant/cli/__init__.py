@@ -14,13 +14,14 @@ from assistant import __version__
 from assistant.cli.access import agents, keys, secrets
 from assistant.cli.administer import db, heads, jobs, mail
 from assistant.cli.backup import backup
+from assistant.cli.bench import bench, lab
 from assistant.cli.common import Commands, json_option, photo_option, progress_bar, read_settings, running
 from assistant.cli.customers import customers
 from assistant.cli.fields import fields
 from assistant.cli.inboxes import inboxes
 from assistant.cli.knowledge import kb
 from assistant.cli.mcp import mcp
-from assistant.cli.measure import bench, evaluate, lab
+from assistant.cli.measure import evaluate
 from assistant.cli.time import assignment, automations, sla
 from assistant.cli.train import train
 from assistant.cli.widget import widget

@@ -9,7 +9,7 @@ the fields are then compared with the descriptions and examples of their options
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -113,22 +113,10 @@ class Cues:
 
 def read(text: str, capabilities: Capabilities | None = None) -> Cues:
     """``capabilities``: for an embedder that the heads were fitted for; without one they see letters alone."""
-    return _read(text, _embedder_of(capabilities))
-
-
-def foresee(texts: Sequence[str], capabilities: Capabilities) -> None:
-    """See `triage.foresee`."""
-    embedder = _embedder_of(capabilities)
-    if embedder is not None:
-        embedder.embeddings.embed_documents([piece for text in texts for piece in cue_heads.pieces_of(text)])
-
-
-def _embedder_of(capabilities: Capabilities | None) -> Embedder | None:
-    """That the heads were fitted for."""
-    if capabilities is None:
-        return None
-    own = (capabilities.embedder, capabilities.second_embedder)
-    return next((one for one in own if one is not None and one.name in cue_heads.load()), None)
+    for embedder in (capabilities.embedder, capabilities.second_embedder) if capabilities is not None else ():
+        if embedder is not None and embedder.name in cue_heads.load():
+            return _read(text, embedder)
+    return _read(text, None)
 
 
 @lru_cache(_REMEMBERED)  # one message is asked about several times in a turn, and again by each field that is learned

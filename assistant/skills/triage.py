@@ -96,14 +96,6 @@ def triage(
     return [found[name] for name in FIELDS]
 
 
-def foresee(texts: Sequence[str], capabilities: Capabilities) -> None:
-    """Embed what `triage` will ask for of several tickets, for embedders that remember it (`Remembered`): together, it
-    takes them half the time."""
-    pieces = [piece for text in texts for piece in _pieces(text, text)]
-    capabilities.embedder.embeddings.embed_documents(pieces)
-    cues.foresee(texts, capabilities)
-
-
 def triaged_by(fields: Sequence[TriagedField], capabilities: Capabilities) -> Capabilities:
     """What has made these proposals: all that is installed, or what remained while the model failed."""
     was_asked = capabilities.decisions is not None and capabilities.triages
@@ -134,13 +126,10 @@ class _Ticket:
         text = text.strip() or "(no text)"
         seen = "\n".join(item.as_text() for item in evidence if item.visible_text)
         whole = f"{text}\n{seen}".strip()
-        vectors = np.asarray(embedder.embeddings.embed_documents(_pieces(text, whole)), dtype=np.float32)
+        # The embedder would truncate a long ticket anyway, and what matters usually comes first.
+        texts = [whole[:2000], *sentences(text)[:_SENTENCES]]
+        vectors = np.asarray(embedder.embeddings.embed_documents(texts), dtype=np.float32)
         return cls(text, whole, vectors[0], vectors[1:], embedder, shown, readable)
-
-
-def _pieces(text: str, whole: str) -> list[str]:
-    """What is embedded of a ticket. The embedder would cut a long one anyway, and what matters usually comes first."""
-    return [whole[:2000], *sentences(text)[:_SENTENCES]]
 
 
 def _embedder_for(spoken: tuple[str, float], capabilities: Capabilities) -> tuple[Embedder, bool]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from apiflask import APIFlask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
@@ -13,9 +16,11 @@ from assistant.db import Database, utcnow
 from assistant.desk import batches
 from assistant.desk.desk import Desk
 from assistant.models import Batch, BatchItem, Job
-from assistant.ports import WorkPriority
+from assistant.ports import Mode, WorkPriority, current_priority
+from assistant.runtime import Runtime
 from assistant.worker import run_until_idle
 from tests.factories import bearer, make_articles, make_key
+from tests.fakes import FakeDecisions, fake_capabilities
 
 TRIAGE, BATCH, BATCHES = "/api/v1/triage", "/api/v1/triage/batch", "/api/v1/triage/batches"
 TEXTS = ["My coffee machine shows E21", "Where is my parcel?", "There is smoke coming out of it!", "Danke, alles gut."]
@@ -124,3 +129,23 @@ def test_who_waits_is_told_when_it_is_done(client: FlaskClient, key: Key, desk: 
     assert client.get(f"{BATCHES}/{batch}", query_string={"wait": 1}, headers=key).json["finished_at"] is None
     run_until_idle(desk)
     assert client.get(f"{BATCHES}/{batch}", query_string={"wait": 20}, headers=key).json["finished_at"] is not None
+
+
+def test_where_a_model_takes_part_several_are_asked_of_it_at_once(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask]
+) -> None:
+    meeting = threading.Barrier(4, timeout=20)
+
+    class Together(FakeDecisions):
+        def decide(self, *args: Any, **more: Any) -> Any:
+            meeting.wait()
+            assert current_priority() is WorkPriority.BATCH
+            return super().decide(*args, **more)
+
+    runtime = make_runtime(capabilities=fake_capabilities(Mode.FULL_VLM, decisions=Together()))
+    client, key = make_app(runtime).test_client(), bearer(make_key(runtime.desk.db))
+    batch = sent(client, key, with_draft=False)
+    run_until_idle(runtime.desk)
+    status = client.get(f"{BATCHES}/{batch}", headers=key).json
+    assert (status["done"], status["failed"]) == (4, 0)
+    assert not meeting.broken

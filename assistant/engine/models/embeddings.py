@@ -16,7 +16,6 @@ from langchain_core.embeddings import Embeddings
 
 from assistant.engine.models import pretrained
 from assistant.engine.models.pretrained import OnFirstUse
-from assistant.engine.models.remembered import Remembered
 from assistant.errors import NotReady
 from assistant.ports import Embedder, Scale
 
@@ -41,7 +40,7 @@ class SentenceEmbeddings(Embeddings):
 
     @property
     def embedder(self) -> Embedder:
-        return Embedder(Remembered(self), self.name, self._source, self.languages, self.scale)
+        return Embedder(self, self.name, self._source, self.languages, self.scale)
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -21,7 +21,6 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from assistant.engine.models.pretrained import OnFirstUse
-from assistant.engine.models.remembered import Remembered
 from assistant.errors import NotReady
 from assistant.ports import Embedder
 
@@ -87,7 +86,7 @@ class MultilingualEmbeddings(Embeddings):
 
 def offline_multilingual() -> Embedder | None:
     """None if its package is not installed. Loads nothing."""
-    return Embedder(Remembered(MultilingualEmbeddings()), NAME, languages=LANGUAGES) if _file() is not None else None
+    return Embedder(MultilingualEmbeddings(), NAME, languages=LANGUAGES) if _file() is not None else None
 
 
 def _file() -> Path | None:

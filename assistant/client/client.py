@@ -30,7 +30,7 @@ class NewRequester(TypedDict, total=False):
 
 
 class TicketsWanted(TypedDict, total=False):
-    """What is left out does not matter. ``q``: words of the ticket."""
+    """What is left out does not matter. ``q``: words of the ticket. ``updated_since``: a time as ISO 8601 has it."""
 
     status: Sequence[shapes.TicketStatus]
     priority: Sequence[shapes.Priority]
@@ -43,6 +43,8 @@ class TicketsWanted(TypedDict, total=False):
     unassigned: bool
     requester_email: str
     q: str
+    updated_since: str
+    sort: Literal["newest", "changed"]
 
 
 class TicketChanges(TypedDict, total=False):
@@ -137,7 +139,7 @@ class Client:
         return cast("shapes.Ticket", self._calls.get(f"/tickets/{ticket_id}"))
 
     def list_tickets(self, **wanted: Unpack[TicketsWanted]) -> Iterator[shapes.TicketSummary]:
-        """All of them, the newest first, a page at a time."""
+        """All of them, the newest first unless sorted otherwise, a page at a time."""
         query: dict[str, Any] = {**wanted, "limit": 100}
         while True:
             page = cast("shapes.TicketPage", self._calls.get("/tickets", query))

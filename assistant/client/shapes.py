@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
+AgentRole = Literal["viewer", "agent", "lead", "admin"]
 AttachmentKind = Literal["photo", "file"]
 Author = Literal["customer", "agent", "assistant", "system"]
 ConversationState = Literal["assistant", "handed_off", "agent", "closed"]
@@ -38,12 +39,28 @@ VerifiedBy = Literal["site", "code", "api"]
 Visibility = Literal["public", "internal"]
 
 
+class Agents(TypedDict):
+    agents: list[Agent]
+
+
 class CustomFields(TypedDict):
     fields: list[CustomField]
 
 
 class Drafts(TypedDict):
     drafts: list[Draft]
+
+
+class Inboxes(TypedDict):
+    inboxes: list[Inbox]
+
+
+class Tags(TypedDict):
+    tags: list[str]
+
+
+class Teams(TypedDict):
+    teams: list[Team]
 
 
 class Webhooks(TypedDict):
@@ -53,6 +70,11 @@ class Webhooks(TypedDict):
 class Alternative(TypedDict):
     value: str
     probability: float
+
+
+class CustomerPage(TypedDict):
+    customers: list[Customer]
+    next_cursor: str | None
 
 
 class EventPage(TypedDict):
@@ -124,6 +146,12 @@ class Contradiction(TypedDict):
     about: Literal["product", "code", "lights"]
     written: str
     shown: str
+
+
+class Inbox(TypedDict):
+    key: str
+    name: str
+    archived_at: str | None
 
 
 class Key(TypedDict):
@@ -220,6 +248,24 @@ class RejectedFile(TypedDict):
     code: str
     detail: str
     notice: Notice | None
+
+
+class Agent(TypedDict):
+    id: str
+    name: str
+    email: str
+    role: AgentRole
+    team: str | None
+    away_since: str | None
+
+
+class Customer(TypedDict):
+    id: str
+    external_id: str | None
+    name: str | None
+    email: str | None
+    verified_by: VerifiedBy | None
+    created_at: str
 
 
 class SLAClock(TypedDict):

@@ -9,6 +9,7 @@ from typing import Any
 from flask import current_app
 from pydantic import BaseModel
 
+from assistant.web import samples
 from assistant.web.operations import IDEMPOTENCY_KEY, IF_MATCH, Operation, operation_of
 from assistant.web.repeats import REPLAYED
 from assistant.web.schemas import Problem
@@ -113,6 +114,7 @@ def _complete_operation(
             responses[status].setdefault("headers", {})[REPLAYED] = replayed
     for status in _problem_statuses(declared, path, method):
         responses[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
+    described["x-codeSamples"] = [{"lang": "Shell", "source": samples.curl(declared, path, method, responses)}]
 
 
 def _problem_statuses(declared: Operation, path: str, method: str) -> list[int]:

@@ -80,14 +80,14 @@ class NewRequester(_Request):
 
 class NewTicket(_Request):
     subject: Short = ""
-    text: Text = Field("", description="What the customer wrote.")
-    requester: NewRequester = Field(default_factory=NewRequester)
+    text: Text = Field("", description="What the customer wrote.", examples=["The display shows this."])
+    requester: NewRequester = Field(default_factory=NewRequester, examples=[{"email": "rosa@example.org"}])
     inbox: Short = Field("default", description="Key of the inbox that it came to.")
     fields: dict[Short, _Value] = Field(default_factory=dict, description=f"{_FIELDS}.")
 
 
 class NewMessage(_Request):
-    text: Text = ""
+    text: Text = Field("", examples=["Now it is off."])
     client_id: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(
         None, description="Your own id of this message; sent again with the same id, it is stored once."
     )
@@ -95,7 +95,7 @@ class NewMessage(_Request):
 
 class TicketText(_Request):
     subject: Short = ""
-    text: Text = Field("", description="What the customer wrote.")
+    text: Text = Field("", description="What the customer wrote.", examples=["It leaks."])
     inbox: Short = Field("default", description="Key of the inbox that it came to: its articles are used.")
 
 
@@ -129,9 +129,11 @@ class TicketUpdate(_Request):
 
     status: TicketStatus | None = None
     assignee_id: Short | None = Field(None, description="An agent's id; null unassigns the ticket.")
-    priority: Priority | None = None
+    priority: Priority | None = Field(None, examples=["high"])
     team: Short | None = Field(None, description="A team's key; null takes it from its team.")
-    tags: tuple[Short, ...] | None = Field(None, description="All of its tags: those left out are removed.")
+    tags: tuple[Short, ...] | None = Field(
+        None, description="All of its tags: those left out are removed.", examples=[["returns"]]
+    )
     snoozed_until: AwareDatetime | None = Field(None, description="A time to come; null wakes it.")
     fields: dict[Short, _Value | None] = Field(
         default_factory=dict, description=f"{_FIELDS}; null takes the value away. Those left out stay as they are."
@@ -139,7 +141,9 @@ class TicketUpdate(_Request):
 
 
 class FieldDecision(_Request):
-    value: Short | None = Field(None, description="The correct value; leave it out to accept the proposed one.")
+    value: Short | None = Field(
+        None, description="The correct value; leave it out to accept the proposed one.", examples=["high"]
+    )
 
 
 class LineCorrection(_Request):
@@ -151,14 +155,18 @@ class EvidenceCorrection(_Request):
     """What is left out stays as it was read."""
 
     fields: dict[str, Short] = Field(
-        default_factory=dict, description=f"New values by field: {', '.join(EVIDENCE_FIELDS)}."
+        default_factory=dict,
+        description=f"New values by field: {', '.join(EVIDENCE_FIELDS)}.",
+        examples=[{"condition": "damaged"}],
     )
     lines: tuple[LineCorrection, ...] = ()
     everywhere: bool = Field(False, description="Whether it also counts for the same photo in other tickets.")
 
 
 class DraftToSend(_Request):
-    text: Text | None = Field(None, description="The edited text; leave it out to send the draft unchanged.")
+    text: Text | None = Field(
+        None, description="The edited text; leave it out to send the draft unchanged.", examples=["Please descale it."]
+    )
 
 
 class TicketQuery(_Request):
@@ -198,7 +206,7 @@ class CustomerQuery(_Request):
 
 
 class ArticleQuery(_Request):
-    query: Annotated[Text, Field(min_length=1, max_length=2000)]
+    query: Annotated[Text, Field(min_length=1, max_length=2000, examples=["E-21 pump"])]
     product: Short | None = Field(None, description="A product's key; passages about it come first.")
     inbox: Short | None = Field(None, description="Key of an inbox: only what its customers may read.")
     limit: int = Field(8, ge=1, le=50)
@@ -208,7 +216,9 @@ class EventQuery(_Request):
     cursor: Annotated[Short, Field(pattern=r"^evt_\d{1,18}(@\d{1,12})?$")] | None = Field(
         None, description="`next_cursor` of the answer before, or the id of an event; else what happens from now on."
     )
-    type: Annotated[tuple[EventType, ...], _list_of(EventKind)] = Field((), description="Only these.")
+    type: Annotated[tuple[EventType, ...], _list_of(EventKind)] = Field(
+        (), description="Only these.", examples=[["ticket.created", "ticket.triaged"]]
+    )
     ticket_id: Short | None = Field(None, description="Only of this ticket.")
     limit: int = Field(100, ge=1, le=500)
     wait: int = Field(0, ge=0, le=25, description="Seconds to wait for the first event if there is none yet.")
@@ -219,8 +229,12 @@ class EventStreamQuery(_Request):
 
 
 class NewWebhook(_Request):
-    url: Annotated[Text, Field(max_length=2000)] = Field(description="With https.")
-    types: tuple[EventType, ...] = Field((), description="Of events that it is told; empty: all that there are now.")
+    url: Annotated[Text, Field(max_length=2000)] = Field(
+        description="With https.", examples=["https://shop.example/hook"]
+    )
+    types: tuple[EventType, ...] = Field(
+        (), description="Of events that it is told; empty: all that there are now.", examples=[["ticket.triaged"]]
+    )
     inboxes: tuple[Short, ...] = Field((), description="Keys of the inboxes that it is for; empty: every one.")
 
 
@@ -230,7 +244,9 @@ class WebhookUpdate(_Request):
     url: Annotated[Text, Field(max_length=2000)] | None = None
     types: tuple[EventType, ...] | None = None
     inboxes: tuple[Short, ...] | None = None
-    enabled: bool | None = Field(None, description="It is told nothing of what happens while it is disabled.")
+    enabled: bool | None = Field(
+        None, description="It is told nothing of what happens while it is disabled.", examples=[False]
+    )
 
 
 class DeliveryQuery(_Request):

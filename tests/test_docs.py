@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 from pathlib import Path
 
 import click
 import pytest
+from apiflask import APIFlask
 
 from assistant.cli import main
+from assistant.client import shapes
+from assistant.lab.shapes import render
 from assistant.settings import PREFIX, Settings, settings_table
+from assistant.web.api import openapi_document
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,6 +30,12 @@ def test_the_settings_table_is_that_of_the_settings() -> None:
 def test_every_setting_that_is_spoken_of_exists() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {"ASSISTANT_CONFIG", "ASSISTANT_API_KEY"}
     assert set(re.findall(r"ASSISTANT_[A-Z_]+[A-Z]", README + INSIDE)) <= known
+
+
+def test_the_client_knows_what_the_api_answers(app: APIFlask) -> None:
+    with app.app_context():
+        said = ast.dump(ast.parse(render(openapi_document())))
+    assert said == ast.dump(ast.parse(Path(shapes.__file__).read_text(encoding="utf-8"))), "run `make client`"
 
 
 def commands(group: click.Group, before: str = "assistant") -> dict[str, click.Command]:

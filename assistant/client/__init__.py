@@ -9,12 +9,13 @@ with Client("https://support.example.org", key="ask_…") as client:
 
 from assistant.client import shapes
 from assistant.client.calls import Problem
-from assistant.client.client import Client, Events, NewRequester, TicketChanges, TicketsWanted
+from assistant.client.client import BatchTicket, Client, Events, NewRequester, TicketChanges, TicketsWanted
 from assistant.client.photos import GivenPhoto
 from assistant.client.signatures import BadSignature, verify
 
 __all__ = [
     "BadSignature",
+    "BatchTicket",
     "Client",
     "Events",
     "GivenPhoto",

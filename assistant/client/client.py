@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypedDict, Unpack, cast
+from typing import Any, Literal, NotRequired, TypedDict, Unpack, cast
 
 import httpx
 
@@ -15,7 +15,7 @@ from assistant.client.photos import GivenPhoto, as_files
 # Photos are read and models run while a client waits for a triage.
 TIMEOUT = httpx.Timeout(120.0, connect=10.0)
 ATTEMPTS = 5
-_WAIT = 20  # seconds that the server waits for an event before it says that there is none
+_WAIT = 20  # seconds that the server waits for what has not happened yet
 _POLL, _POLL_AT_MOST = 0.25, 2.0
 
 FieldValue = str | int | float
@@ -27,6 +27,14 @@ class NewRequester(TypedDict, total=False):
     name: str
     email: str
     external_id: str
+
+
+class BatchTicket(TypedDict):
+    """``reference``: your own id of it, which comes back with the result."""
+
+    text: str
+    subject: NotRequired[str]
+    reference: NotRequired[str]
 
 
 class TicketsWanted(TypedDict, total=False):
@@ -180,6 +188,37 @@ class Client:
         """Evidence, triage, passages and a draft of what is not stored."""
         body = _without_none({"subject": subject, "text": text, "inbox": inbox})
         return cast("shapes.Assessment", self._post("/triage", body, photos=photos))
+
+    def triage_batch(
+        self,
+        tickets: Sequence[BatchTicket],
+        *,
+        inbox: str | None = None,
+        with_draft: bool = True,
+        idempotency_key: str | None = None,
+    ) -> shapes.BatchStatus:
+        """As `triage`, for up to 500 at once; see `batch_results`. It returns before they are done."""
+        body = _without_none({"tickets": list(tickets), "inbox": inbox, "with_draft": with_draft})
+        return cast("shapes.BatchStatus", self._post("/triage/batch", body, idempotency_key=idempotency_key))
+
+    def batch_results(self, batch_id: str, *, timeout: float = 3600.0) -> Iterator[shapes.BatchResult]:
+        """Wait until all of a batch are done, then go through them in the order in which they were sent. Raises
+        `TimeoutError` after ``timeout`` seconds; ask again then."""
+        path, ends_at = f"/triage/batches/{batch_id}", time.monotonic() + timeout
+        while True:
+            wait = max(0, min(_WAIT, int(ends_at - time.monotonic())))
+            status = cast("shapes.BatchStatus", self._calls.get(path, {"wait": wait}, waits=wait))
+            if status["finished_at"] is not None:
+                break
+            if time.monotonic() > ends_at:
+                raise TimeoutError(f"{status['done']} of {status['total']} of batch {batch_id} are done.")
+        query: dict[str, Any] = {}
+        while True:
+            page = cast("shapes.BatchResults", self._calls.get(f"{path}/results", query))
+            yield from page["results"]
+            if page["next_cursor"] is None:
+                return
+            query = {"cursor": page["next_cursor"]}
 
     def triage_ticket(self, ticket_id: str) -> shapes.Triage:
         """Triage a stored ticket now, unless that has been done, and wait for it."""

@@ -72,6 +72,11 @@ class Alternative(TypedDict):
     probability: float
 
 
+class BatchResults(TypedDict):
+    results: list[BatchResult]
+    next_cursor: int | None
+
+
 class CustomerPage(TypedDict):
     customers: list[Customer]
     next_cursor: str | None
@@ -154,6 +159,12 @@ class Inbox(TypedDict):
     archived_at: str | None
 
 
+class ItemError(TypedDict):
+    code: str
+    status: int
+    detail: str
+
+
 class Key(TypedDict):
     name: str
     scopes: list[Scope]
@@ -182,6 +193,13 @@ class TextLine(TypedDict):
     text: str
     confidence: float
     region: list[float]
+
+
+class BatchResult(TypedDict):
+    position: int
+    reference: str | None
+    result: Assessment | None
+    error: ItemError | None
 
 
 class CustomField(TypedDict):
@@ -259,6 +277,15 @@ class Agent(TypedDict):
     away_since: str | None
 
 
+class BatchStatus(TypedDict):
+    id: str
+    total: int
+    done: int
+    failed: int
+    created_at: str
+    finished_at: str | None
+
+
 class Customer(TypedDict):
     id: str
     external_id: str | None
@@ -283,7 +310,7 @@ class Assessment(TypedDict):
     evidence: list[Evidence]
     triage: list[TriageField]
     passages: list[Passage]
-    draft: Draft
+    draft: Draft | None
     rejected_files: list[RejectedFile]
 
 

@@ -14,7 +14,7 @@ def assessment(answer: Answer) -> dict[str, Any]:
     return {
         "triage": triage(answer["triage"]),
         "photos": [evidence(one) for one in answer["evidence"]],
-        "answer": draft(answer["draft"]),
+        "answer": draft(answer["draft"]) if answer["draft"] is not None else None,
         "passages": passages(answer["passages"]),
         "rejected_files": rejected(answer),
         "model": answer["model"],

@@ -110,7 +110,9 @@ class BatchTicket(_Request):
 
 
 class NewBatch(_Request):
-    tickets: Annotated[tuple[BatchTicket, ...], Field(min_length=1, max_length=500)]
+    tickets: Annotated[tuple[BatchTicket, ...], Field(min_length=1, max_length=500)] = Field(
+        examples=[[{"reference": "17", "text": "It leaks."}]]
+    )
     inbox: Short = Field("default", description="Key of the inbox that they came to: its articles are used.")
     with_draft: bool = Field(True, description="False: triage alone, which is sooner.")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
@@ -18,15 +17,13 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import func, select
 
-from assistant.client import Client, Problem, shapes
+from assistant.client import Client, Problem
 from assistant.client import calls as sending
 from assistant.db import Database
 from assistant.desk import custom_fields
 from assistant.desk.access import Scope
 from assistant.desk.desk import Desk
-from assistant.lab.shapes import render
 from assistant.models import Ticket
-from assistant.web.api import openapi_document
 from assistant.worker import run_until_idle
 from tests.factories import make_articles, make_key, make_photo
 
@@ -53,12 +50,6 @@ def test_importing_it_loads_nothing_heavy() -> None:
     script = f"import sys, assistant.client\nloaded = {heavy} & set(sys.modules)\nassert not loaded, loaded"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-1000:]
-
-
-def test_its_types_are_those_of_the_openapi_document(app: APIFlask) -> None:
-    with app.app_context():
-        said = ast.dump(ast.parse(render(openapi_document())))
-    assert said == ast.dump(ast.parse(Path(shapes.__file__).read_text(encoding="utf-8"))), "run `make client`"
 
 
 def test_a_ticket_from_opening_to_the_answer(connect: Callable[..., Client], desk: Desk, tmp_path: Path) -> None:
@@ -106,6 +97,19 @@ def test_what_is_not_stored_is_triaged_and_articles_are_found(
     with pytest.raises(Problem) as refused:
         next(client.list_tickets())
     assert (refused.value.status, refused.value.code) == (403, "forbidden")
+
+
+def test_a_batch_is_waited_for(connect: Callable[..., Client], desk: Desk) -> None:
+    client = connect()
+    batch = client.triage_batch([{"text": "It leaks.", "reference": "a"}, {"text": " "}], with_draft=False)
+    assert batch["total"] == 2
+    with pytest.raises(TimeoutError, match="0 of 2"):
+        list(client.batch_results(batch["id"], timeout=0))
+    run_until_idle(desk)
+    first, second = client.batch_results(batch["id"])
+    assert first["result"] is not None
+    assert (first["reference"], first["result"]["draft"]) == ("a", None)
+    assert second["error"] is not None
 
 
 def test_lists_go_over_all_pages(connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ class Delivery:
     """A row with the ticket that it is about."""
 
     row: WebhookDelivery
-    ticket_id: str
+    ticket: Ticket
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def deliveries(
 ) -> list[Delivery]:
     """The newest first; ``before``: those older than this one. Raises `Invalid` if there is none of that id."""
     query = (
-        select(WebhookDelivery, Ticket.public_id)
+        select(WebhookDelivery, Ticket)
         .join(Ticket, Ticket.conversation_id == WebhookDelivery.conversation_id)
         .where(WebhookDelivery.webhook_id == webhook.id)
         .order_by(WebhookDelivery.id.desc())
@@ -188,7 +188,7 @@ def deliveries(
         if last is None:
             raise Invalid("This cursor is unknown. Start again without it.", field="cursor")
         query = query.where(WebhookDelivery.id < last)
-    return [Delivery(row, ticket_id) for row, ticket_id in session.execute(query.limit(limit))]
+    return [Delivery(row, ticket) for row, ticket in session.execute(query.limit(limit))]
 
 
 def counts(session: Session, webhook: Webhook) -> dict[DeliveryState, int]:
@@ -218,8 +218,7 @@ def replay(session: Session, webhook: Webhook, delivery_id: str) -> Delivery:
         row.state, row.tries, row.finished_at, row.expires_at = DeliveryState.PENDING, 0, None, now + KEEP_TRYING
     row.due_at = now
     _enqueue(session, row, now)
-    ticket_id = session.scalars(select(Ticket.public_id).where(Ticket.conversation_id == row.conversation_id)).one()
-    return Delivery(row, ticket_id)
+    return Delivery(row, session.scalars(select(Ticket).where(Ticket.conversation_id == row.conversation_id)).one())
 
 
 def deliver(desk: Desk, webhook_id: int, conversation_id: int) -> None:

@@ -176,7 +176,7 @@ def list_webhook_deliveries(
         found = webhooks.deliveries(session, webhook, states=query.state, before=query.cursor, limit=query.limit + 1)
     page, more = found[: query.limit], len(found) > query.limit
     return schemas.WebhookDeliveries(
-        deliveries=tuple(_delivery(one.row, one.ticket_id) for one in page),
+        deliveries=tuple(_delivery(one.row, one.ticket.public_id) for one in page),
         next_cursor=page[-1].row.public_id if more else None,
     )
 
@@ -188,7 +188,7 @@ def replay_webhook_delivery(machine: MachinePrincipal, webhook_id: str, delivery
     """Deliver an event once more, with the same id."""
     with desk().db.begin() as session:
         delivery = webhooks.replay(session, webhooks.find(session, webhook_id, machine), delivery_id)
-    return _delivery(delivery.row, delivery.ticket_id)
+    return _delivery(delivery.row, delivery.ticket.public_id)
 
 
 def _start(cursor: str | None) -> int:

@@ -149,7 +149,7 @@ def _delivery_row(webhook_id: str, delivery: webhooks.Delivery) -> Row:
     return Row(
         row.kind,
         (
-            Cell(delivery.ticket_id),
+            Cell(f"#{delivery.ticket.number}"),
             Cell(at=row.created_at.isoformat()),
             Cell(str(row.tries)),
             Cell(_answer(row)),

@@ -35,6 +35,7 @@ from assistant.web import (
     metrics,
     observing,
     openapi,
+    waiting,
     widget,
 )
 from assistant.web.assets import assets
@@ -69,7 +70,7 @@ def create_app(runtime: Runtime) -> APIFlask:
     app.extensions[health.PROBES] = health.Probes(runtime.desk)
     app.extensions[console_live.STREAMS] = console_live.AgentStreams()
     app.extensions[limits.STREAMS] = limits.OpenStreams()
-    app.extensions[api_events.STREAMS] = limits.OpenStreams()
+    app.extensions[waiting.STREAMS] = limits.OpenStreams()
     app.config.update(_configuration(settings))
     app.url_map.converters["public_id"] = _PublicId
     app.spec_processor(openapi.complete)

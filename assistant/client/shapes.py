@@ -308,6 +308,7 @@ class Assessment(TypedDict):
     model: str
     mode: Mode
     evidence: list[Evidence]
+    contradictions: list[Contradiction]
     triage: list[TriageField]
     passages: list[Passage]
     draft: Draft | None
@@ -319,6 +320,7 @@ class TriageField(TypedDict):
     value: str
     probability: float
     sources: list[TriageSource]
+    threshold: float
     abstained: bool
     alternatives: list[Alternative]
     status: TriageFieldState

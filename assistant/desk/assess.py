@@ -21,6 +21,7 @@ from assistant.media.files import Upload, safe_filename
 from assistant.media.photo import Photo, normalise
 from assistant.models import DEFAULT_INBOX, EvidenceState
 from assistant.skills.answer_request import AnswerRequest
+from assistant.skills.contradictions import contradictions
 from assistant.skills.read_photo import PhotoEvidence, read_photo
 from assistant.skills.taxonomy import NO_PRODUCT
 from assistant.skills.triage import triaged_by
@@ -58,6 +59,7 @@ def assess(
         "model": by.model,
         "mode": by.mode,
         "evidence": tuple(_evidence(desk, one, name) for one, name in zip(read, names, strict=True)),
+        "contradictions": tuple(map(payloads.Contradiction.of, contradictions(text, read, desk.taxonomy))),
         "triage": tuple(payloads.TriageField.proposed(field) for field in fields),
         "rejected_files": tuple(payloads.RejectedFile.of(file.filename, file.error) for file in rejected),
     }

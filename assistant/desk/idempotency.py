@@ -25,6 +25,10 @@ ANSWERED_FOR = timedelta(hours=24)
 KNOWN_FOR = timedelta(days=30)
 
 
+class AlreadyDone(Conflict):
+    """By another request with the same key, at the same moment."""
+
+
 @dataclass(frozen=True)
 class Once:
     """A request that is to be done once: the key that the machine gave it, and what it asked for."""
@@ -61,12 +65,16 @@ def find(session: Session, once: Once, *, lock: bool = False) -> IdempotencyKey 
 
 
 def note(session: Session, once: Once, *, made: str | None = None, ticket_id: int | None = None) -> IdempotencyKey:
-    """In the transaction of what is done, which fails with an `IntegrityError` if another does the same meanwhile.
+    """In the transaction of what is done. Raises `AlreadyDone` if another has done the same meanwhile.
     ``made``: the public id of what was made; ``ticket_id``: whose row the answer tells of."""
     row = IdempotencyKey(
         api_key_id=once.api_key_id, key=once.key, request_hash=once.fingerprint, made=made, ticket_id=ticket_id
     )
     session.add(row)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise AlreadyDone("The same request has just been carried out. Send it again for its answer.") from error
     return row
 
 
@@ -92,7 +100,7 @@ def keep(db: Database, once: Once, answer: Answer, *, path: Mapping[str, str]) -
     tells of, with which it is erased."""
     try:
         return _keep(db, once, answer, path)
-    except IntegrityError:  # another has noted it meanwhile
+    except AlreadyDone:
         return _keep(db, once, answer, path)
 
 
@@ -101,7 +109,6 @@ def _keep(db: Database, once: Once, answer: Answer, path: Mapping[str, str]) -> 
         row = find(session, once, lock=True)
         if row is None:
             row = note(session, once, ticket_id=_ticket_in(session, path))
-            session.flush()
         if row.status is not None and row.body is not None:
             return Answer(row.status, row.headers or {}, row.body)
         row.status, row.headers, row.body = answer.status, dict(answer.headers), answer.body

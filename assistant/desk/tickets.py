@@ -30,7 +30,7 @@ from assistant.desk.attachments import RejectedFile, check_files, prepare_files
 from assistant.desk.desk import Desk
 from assistant.desk.events import TOLD
 from assistant.desk.evidence import contradictions_of, evidence_of, photos_of
-from assistant.desk.idempotency import Once
+from assistant.desk.idempotency import AlreadyDone, Once
 from assistant.desk.people import find_agent, find_or_add_customer
 from assistant.desk.state import DONE, TicketChanges
 from assistant.desk.subscribers import WAKE
@@ -149,7 +149,7 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, once: 
                 set_fields(session, ticket, new.fields)
             if once is not None:
                 idempotency.note(session, once, ticket_id=ticket.id)
-    except IntegrityError:
+    except (AlreadyDone, IntegrityError):
         # The same request arrived twice at once, and the other one was first.
         repeated = _find_replay(desk, once) if once is not None else None
         if repeated is None:

@@ -29,7 +29,7 @@ from assistant.payloads.photos import Evidence
 from assistant.ports import Capabilities, HandoffReason, Mode
 from assistant.skills.answer import Answer
 from assistant.skills.contradictions import Contradiction as FoundContradiction
-from assistant.skills.triage import SourceKind, TriagedField
+from assistant.skills.triage import THRESHOLDS, SourceKind, TriagedField
 
 ALTERNATIVES = 12  # of a hundred languages or products only the likeliest are shown
 
@@ -59,6 +59,10 @@ class TriageField(Payload):
     sources: tuple[TriageSource, ...] = Field(
         description="What decided, the weightiest first. Empty for tickets triaged before this was recorded."
     )
+    threshold: Score = Field(
+        description="The least probability that sets the ticket's field. More is asked where no embedder reads "
+        "its language; danger sets it at any."
+    )
     abstained: bool = Field(description="Not sure enough to set the ticket's field.")
     alternatives: tuple[Alternative, ...] = Field(
         description=f"The {ALTERNATIVES} likeliest values, `value` included, the likeliest first."
@@ -73,6 +77,7 @@ class TriageField(Payload):
             value=field.value,
             probability=field.probability,
             sources=tuple(TriageSource.model_validate(source) for source in field.sources),
+            threshold=THRESHOLDS[field.name],
             abstained=field.state is TriageFieldState.ABSTAINED,
             alternatives=likeliest(field.probabilities),
             status=field.state,
@@ -86,6 +91,7 @@ class TriageField(Payload):
             value=field.value,
             probability=field.probability,
             sources=tuple(TriageSource.model_validate(asdict(source)) for source in field.sources),
+            threshold=THRESHOLDS[field.name],
             abstained=field.abstained,
             alternatives=likeliest(field.probabilities),
             status=TriageFieldState.ABSTAINED if field.abstained else TriageFieldState.PROPOSED,
@@ -218,12 +224,25 @@ class Draft(Payload):
         )
 
 
+class Contradiction(Payload):
+    """Where a customer's words and photo disagree."""
+
+    about: Literal["product", "code", "lights"]
+    written: str = Field(description="What the customer writes.")
+    shown: str = Field(description="What the photo shows.")
+
+    @classmethod
+    def of(cls, found: FoundContradiction) -> Self:
+        return cls(about=found.about, written=found.written, shown=found.shown)
+
+
 class Assessment(Payload):
     """A ticket read without storing it."""
 
     model: str
     mode: Mode
     evidence: tuple[Evidence, ...] = Field(description="One for each photo, in order.")
+    contradictions: tuple[Contradiction, ...] = Field(description="Where words and photos disagree.")
     triage: tuple[TriageField, ...]
     passages: tuple[Passage, ...] = Field(description="What the draft stands on; empty without one.")
     draft: Draft | None = Field(description="Null if none was asked for.")
@@ -239,18 +258,6 @@ class TicketAttachment(Attachment):
     def read(cls, attachment: models.Attachment, evidence: models.Evidence | None) -> Self:
         shown = Evidence.stored(evidence, filename=attachment.filename) if evidence is not None else None
         return cls(**dict(Attachment.of(attachment)), evidence=shown)
-
-
-class Contradiction(Payload):
-    """Where a customer's words and photo disagree."""
-
-    about: Literal["product", "code", "lights"]
-    written: str = Field(description="What the customer writes.")
-    shown: str = Field(description="What the photo shows.")
-
-    @classmethod
-    def of(cls, found: FoundContradiction) -> Self:
-        return cls(about=found.about, written=found.written, shown=found.shown)
 
 
 class TicketMessage(Message):

@@ -18,6 +18,7 @@ from assistant.desk import (
     corrections,
     custom_fields,
     drafts,
+    idempotency,
     inboxes,
     state,
     tags,
@@ -33,12 +34,14 @@ from assistant.errors import Invalid, NotFound
 from assistant.knowledge import articles as knowledge
 from assistant.knowledge import figures
 from assistant.media.files import Upload
+from assistant.models import TriageResult
 from assistant.skills.triage_fields import FIELDS, allowed_values
 from assistant.text.folding import address
 from assistant.web import limits, repeats, schemas
 from assistant.web.context import desk
 from assistant.web.operations import Operation
 from assistant.web.responses import attachment_response, compressed, figure_response
+from assistant.web.waiting import until
 
 blueprint = APIBlueprint("api", __name__, url_prefix="/api/v1")
 blueprint.after_request(limits.tell)
@@ -176,13 +179,31 @@ def give_back(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
 
 @blueprint.get("/tickets/<public_id:ticket_id>/triage")
 @blueprint.output(payloads.Triage)
-@Operation("Triage", Scope.TICKETS_READ)
-def get_triage(machine: MachinePrincipal, ticket_id: str) -> payloads.Triage:
+@Operation("Triage", Scope.TICKETS_READ, query=schemas.Waiting)
+def get_triage(machine: MachinePrincipal, query: schemas.Waiting, ticket_id: str) -> payloads.Triage:
     """Get the ticket's triage.
 
-    404 until the ticket has been triaged, usually within seconds.
+    404 until the ticket has been triaged, usually within seconds: `wait` for it.
     """
-    return _triage(machine, ticket_id)
+
+    def look() -> TriageResult | None:
+        with desk().db.read() as session:
+            return tickets.load_ticket(session, machine, ticket_id).current_triage
+
+    return _shown(until(machine, query.wait, look, lambda found: found is not None))
+
+
+@blueprint.post("/tickets/<public_id:ticket_id>/notes")
+@blueprint.output(payloads.Message, status_code=201)
+@Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.NewNote, makes=True)
+def add_note(machine: MachinePrincipal, body: schemas.NewNote, once: Once | None, ticket_id: str) -> payloads.Message:
+    """Add a note for agents, which the customer does not see."""
+    with desk().db.begin() as session:
+        ticket = access.access_ticket(session, machine, ticket_id)
+        note = drafts.add_note(session, machine, ticket, body.text)
+        if once is not None:
+            idempotency.note(session, once, made=note.public_id, ticket_id=ticket.id)
+        return payloads.Message.of(note)
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/triage")
@@ -451,6 +472,10 @@ def _changes(body: schemas.TicketUpdate) -> list[dict[str, Any]]:
 def _triage(machine: MachinePrincipal, ticket_id: str) -> payloads.Triage:
     with desk().db.read() as session:
         result = tickets.load_ticket(session, machine, ticket_id).current_triage
+    return _shown(result)
+
+
+def _shown(result: TriageResult | None) -> payloads.Triage:
     if result is None:
         raise NotFound("This ticket has not been triaged yet. Try again in a moment.")
     return payloads.Triage.of(result)

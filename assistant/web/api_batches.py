@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from flask import Response, url_for
@@ -13,9 +12,9 @@ from assistant.desk.access import MachinePrincipal, Scope
 from assistant.desk.idempotency import Once
 from assistant.web import schemas
 from assistant.web.api import blueprint
-from assistant.web.api_events import waiting
-from assistant.web.context import desk, stopping
+from assistant.web.context import desk
 from assistant.web.operations import Operation
+from assistant.web.waiting import until
 
 
 @blueprint.post("/triage/batch")
@@ -41,13 +40,7 @@ def add_batch(machine: MachinePrincipal, body: schemas.NewBatch, once: Once | No
 @Operation("Triage", Scope.TRIAGE, query=schemas.Waiting)
 def get_batch(machine: MachinePrincipal, query: schemas.Waiting, batch_id: str) -> schemas.BatchStatus:
     """Get how far a batch is."""
-    status = _found(machine, batch_id)
-    if query.wait and status.finished_at is None:
-        with waiting(machine):
-            ends_at = time.monotonic() + query.wait
-            while status.finished_at is None and time.monotonic() < ends_at and not stopping().wait(0.2):
-                status = _found(machine, batch_id)
-    return status
+    return until(machine, query.wait, lambda: _found(machine, batch_id), lambda seen: seen.finished_at is not None)
 
 
 @blueprint.get("/triage/batches/<public_id:batch_id>/results")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
-from flask import Response, current_app, url_for
+from flask import Response, url_for
 
 from assistant import models, payloads
 from assistant.desk import feed, idempotency, webhooks
@@ -18,19 +17,14 @@ from assistant.errors import Gone
 from assistant.models import DeliveryState
 from assistant.web import schemas
 from assistant.web.api import blueprint
-from assistant.web.context import desk, runtime, stopping
-from assistant.web.limits import OpenStreams
+from assistant.web.context import desk, stopping
 from assistant.web.operations import Operation
-from assistant.web.responses import Frame, last_event_id, stream, too_many_requests
+from assistant.web.responses import Frame, last_event_id, stream
+from assistant.web.waiting import enter, waiting
 
-STREAMS = "assistant.event_streams"
 _STREAM: dict[int | str, Any] = {
     200: {"description": "Server-sent events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 }
-# Of all keys together, so that those who wait leave threads to those who ask.
-_SHARE = 5
-_EACH = 4
-_RETRY_AFTER = 15.0
 
 
 @blueprint.get("/events")
@@ -66,7 +60,7 @@ def stream_events(machine: MachinePrincipal, query: schemas.EventStreamQuery) ->
     browsers' and other clients do by themselves.
     """
     start = last_event_id(desk())
-    leave = _enter(machine)
+    leave = enter(machine)
     try:
         batches = feed.follow_told(desk().db, machine, start, kinds=query.type)
         response = stream(start, (_frames(found) for found, _ in batches))
@@ -212,24 +206,6 @@ def _page(found: Sequence[payloads.Event], last: int) -> schemas.EventPage:
 
 def _frames(found: Sequence[payloads.Event]) -> list[Frame]:
     return [(int(one.id.removeprefix(payloads.events.PREFIX)), one.type, one.to_json()) for one in found]
-
-
-@contextmanager
-def waiting(machine: MachinePrincipal) -> Iterator[None]:
-    leave = _enter(machine)
-    try:
-        yield
-    finally:
-        leave()
-
-
-def _enter(machine: MachinePrincipal) -> Any:
-    """Count one who waits; returns what to call when they do not any more."""
-    open_ones = cast("OpenStreams", current_app.extensions[STREAMS])
-    together = max(2, runtime().settings.threads // _SHARE)
-    if not open_ones.enter(machine.key_id, each=_EACH, together=together):
-        raise too_many_requests(_RETRY_AFTER)
-    return lambda: open_ones.leave(machine.key_id)
 
 
 def _webhook(session: Any, row: models.Webhook) -> schemas.Webhook:

@@ -186,5 +186,5 @@ def tell(response: Response) -> Response:
     if limit is not None:
         response.headers["RateLimit-Limit"] = str(limit.limit.amount)
         response.headers["RateLimit-Remaining"] = str(limit.remaining)
-        response.headers["RateLimit-Reset"] = str(max(0, round(limit.reset_at - monotonic())))
+        response.headers["RateLimit-Reset"] = str(max(0, int(limit.reset_at - monotonic())))
     return response

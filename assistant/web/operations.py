@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from assistant.desk import idempotency
 from assistant.desk.access import Scope
-from assistant.desk.idempotency import Once
+from assistant.desk.idempotency import AlreadyDone, Once
 from assistant.errors import Invalid, Unsupported
 from assistant.media.files import Upload
 from assistant.web import auth, bodies, repeats
@@ -70,7 +70,12 @@ class Operation:
                     return answer
             if self.makes:
                 arguments["once"] = once
-            return view(**arguments, **path)
+            try:
+                return view(**arguments, **path)
+            except AlreadyDone:
+                if once is None or (answer := repeats.awaited(once, path)) is None:
+                    raise
+                return answer
 
         vars(run)["operation"] = self
         return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from flask import Response, g
@@ -12,6 +13,7 @@ from assistant.faults import passing_fault
 from assistant.web.context import desk
 
 REPLAYED = "Idempotent-Replayed"
+_ANSWERED_WITHIN = 5.0  # seconds: all that is left to do is to write the answer
 _HEADERS = ("Content-Type", "Location", "ETag")
 
 
@@ -23,6 +25,15 @@ def answer_of(once: Once, path: Mapping[str, str]) -> Response | None:
         g.once, g.path = once, path
         return None
     return _replayed(answer)
+
+
+def awaited(once: Once, path: Mapping[str, str]) -> Response | None:
+    """The answer of another request that does the same at this moment; None if it takes too long to answer."""
+    ends_at = time.monotonic() + _ANSWERED_WITHIN
+    while (answer := answer_of(once, path)) is None and time.monotonic() < ends_at:
+        time.sleep(0.02)
+    g.pop("once", None)
+    return answer
 
 
 def keep(response: Response) -> Response:

@@ -99,6 +99,10 @@ class TicketText(_Request):
     inbox: Short = Field("default", description="Key of the inbox that it came to: its articles are used.")
 
 
+class NewNote(_Request):
+    text: Annotated[Text, Field(min_length=1)]
+
+
 class Assessing(TicketText):
     with_draft: bool = Field(True, description="False: triage and evidence alone, which is sooner.")
 

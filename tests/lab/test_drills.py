@@ -14,7 +14,7 @@ from tests.conftest import LONG
 
 TESTED_ELSEWHERE = {"database locked", "storage away", "disk full", "clock jumps"}
 MEASURED = {"crowd", "memory", "slow clients"}  # their short forms tell little
-LENGTHY = {"PostgreSQL"}  # its three workers load their models again and again
+LENGTHY = {"PostgreSQL", "webhooks"}  # three workers load their models again and again; leases are waited for
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,25 @@ def db_answers_lost(db: Database) -> None:
         session.execute(update(IdempotencyKey).values(status=None, headers=None, body=None))
 
 
+def test_notes_are_for_agents_and_made_once_also_by_many_at_once(app: APIFlask, key: Key, desk: Desk) -> None:
+    url = f"{TICKETS}/{make_ticket(desk).public_id}"
+    headers, start, answers = {**key, "Idempotency-Key": "note-1"}, threading.Barrier(4), []
+
+    def send() -> None:
+        client = app.test_client()
+        start.wait()
+        answers.append(client.post(f"{url}/notes", json={"text": "Paid by card"}, headers=headers))
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {(answer.status_code, answer.data) for answer in answers} == {(201, answers[0].data)}
+    messages = app.test_client().get(url, headers=key).json["messages"]
+    assert [one["visibility"] for one in messages if one["text"] == "Paid by card"] == ["internal"]
+
+
 def test_an_answer_that_was_lost_is_made_anew(client: FlaskClient, key: Key, db: Database) -> None:
     headers = {**key, "Idempotency-Key": "order-17"}
     first = client.post(TICKETS, json={"text": "Hello"}, headers=headers)

@@ -351,3 +351,26 @@ def test_the_taxonomy_names_every_value_that_triage_may_give(client: FlaskClient
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_triage_of_a_ticket_that_is_not_there_is_a_404(client: FlaskClient, key: Key, method: str) -> None:
     assert getattr(client, method)(f"/api/v1/tickets/{MISSING}/triage", headers=key).status_code == 404
+
+
+def test_whoever_waits_gets_the_triage_once_it_is_done(client: FlaskClient, key: Key, desk: Desk) -> None:
+    url = f"/api/v1/tickets/{make_ticket(desk, QUESTION).public_id}/triage"
+    assert client.get(url, query_string={"wait": 1}, headers=key).status_code == 404
+    threading.Timer(0.3, run_until_idle, (desk,)).start()
+    assert client.get(url, query_string={"wait": 20}, headers=key).status_code == 200
+
+
+def test_fields_say_what_they_need_and_a_ticket_that_is_not_stored_where_words_and_photo_disagree(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask]
+) -> None:
+    runtime = make_runtime(capabilities=fake_capabilities(ocr=FakeOCR("Nordwind BrewMaster 300", "E27")))
+    client, key = make_app(runtime).test_client(), bearer(make_key(runtime.desk.db))
+    data = {"text": "My BrewMaster 300 shows E21.", "photos": (io.BytesIO(make_photo("E27")), "a.jpg")}
+    assessed = client.post("/api/v1/triage", data=data, headers=key).json
+    assert [(one["about"], one["written"], one["shown"]) for one in assessed["contradictions"]] == [
+        ("code", "E21", "E27")
+    ]
+    for field in assessed["triage"]:
+        assert 0 < field["threshold"] < 1
+        if not field["abstained"] and field["name"] in ("category", "type", "sentiment"):
+            assert field["probability"] >= field["threshold"]

@@ -30,7 +30,7 @@ SCOPES = {
     ),
     Scope.TICKETS_WRITE: (
         "open_ticket", "update_ticket", "add_message", "give_back", "triage_ticket", "decide_triage_field",
-        "send_draft", "discard_draft", "correct_evidence",
+        "send_draft", "discard_draft", "correct_evidence", "add_note",
     ),
     Scope.TRIAGE: ("assess_ticket", "get_taxonomy", "add_batch", "get_batch", "list_batch_results", "remove_batch"),
     Scope.KNOWLEDGE_READ: ("search_articles", "get_figure"),

@@ -64,6 +64,7 @@ class Size:
     listeners: int  # who follow their conversations at once, far more than there are threads
     crowd: int  # customers who send a photo at once
     photos: int  # of a long day
+    deliveries: int  # by webhooks
 
 
 class Site:

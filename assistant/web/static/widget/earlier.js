@@ -26,7 +26,10 @@ export class Earlier {
     const { list, status } = this.#elements;
     const found = this.#api.token ? await this.#api.conversations().catch(() => null) : { conversations: [] };
     const all = found?.conversations ?? [];
+    const focused = list.contains(document.activeElement) ? document.activeElement.value : null;
     list.replaceChildren(...all.map((one) => this.#row(one)));
+    // Whoever was in the list of before, which has been here until now, stays where they were.
+    if (focused) [...list.querySelectorAll("button")].find((row) => row.value === focused)?.focus();
     status.textContent = all.length ? "" : t(found ? "earlier_none" : "help_failed");
   }
 
@@ -43,6 +46,7 @@ export class Earlier {
       type: "button",
       onclick: () => this.#onOpen(one.id),
       "aria-current": isCurrent ? "true" : null,
+      value: one.id,
     };
     return make("li", {}, make("button.result", properties, state, words, unread, icon("chevron")));
   }

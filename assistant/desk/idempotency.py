@@ -1,8 +1,9 @@
 """Requests of machines that may be sent again: nothing is done twice, and the answer is that of the first time.
 
 What makes something notes its key in the transaction that makes it, so that of two at once one finds the other's note
-in its way, and a process that dies loses both or neither. The answer is kept with the note once it is known, and
-whoever comes second gets it byte for byte. An answer that was lost with its process is made anew.
+in its way, and a process that dies loses both or neither. The answer is kept with the note once it is known, sealed,
+as it may hold a secret that is told once, and whoever comes second gets it byte for byte. Where an answer was lost with
+its process, that of a ticket or message is made anew, and of anything else its id is told.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assistant.db import Database
+from assistant.desk import sealing
 from assistant.errors import Conflict, Invalid
 from assistant.models import Attachment, IdempotencyKey, Message, Ticket
+from assistant.settings import Settings
 
 # How long a request may be sent again, and how long its key is known.
 ANSWERED_FOR = timedelta(hours=24)
@@ -78,40 +81,54 @@ def note(session: Session, once: Once, *, made: str | None = None, ticket_id: in
     return row
 
 
-def answer_of(session: Session, once: Once, *, now: datetime) -> Answer | None:
+def answer_of(session: Session, settings: Settings, once: Once, *, now: datetime) -> Answer | None:
     """How it was answered the first time; None if it was not. Raises `Conflict` after a day, and as `find` does."""
     found = find(session, once)
     if found is None:
         return None
     if now - found.created_at > ANSWERED_FOR:
-        made = found.made or session.scalar(select(Ticket.public_id).where(Ticket.id == found.ticket_id))
-        raise Conflict(
-            f"This Idempotency-Key was used on {found.created_at:%Y-%m-%d}, and answers are kept for a day. "
-            + (f"What was made then is {made}." if made is not None else "The request was carried out then."),
-            id=made,
-        )
-    if found.status is None or found.body is None:
+        raise _without_answer(session, found, "and answers are kept for a day")
+    return _kept(settings, found)
+
+
+def lost(session: Session, once: Once) -> Conflict:
+    """What to say of a request that was carried out by a process that has died before it answered."""
+    found = find(session, once)
+    if found is None:
+        return AlreadyDone("This request met another one with its key. Send it again.")
+    return _without_answer(session, found, "and its answer was lost")
+
+
+def _without_answer(session: Session, found: IdempotencyKey, why: str) -> Conflict:
+    made = found.made or session.scalar(select(Ticket.public_id).where(Ticket.id == found.ticket_id))
+    what = f"What was made then is {made}." if made is not None else "The request was carried out then."
+    return Conflict(f"This Idempotency-Key was used on {found.created_at:%Y-%m-%d}, {why}. {what}", id=made)
+
+
+def _kept(settings: Settings, row: IdempotencyKey) -> Answer | None:
+    if row.status is None or row.body is None:
         return None
-    return Answer(found.status, found.headers or {}, found.body)
+    return Answer(row.status, row.headers or {}, sealing.unseal(settings, row.body.decode()).encode())
 
 
-def keep(db: Database, once: Once, answer: Answer, *, path: Mapping[str, str]) -> Answer:
+def keep(db: Database, settings: Settings, once: Once, answer: Answer, *, path: Mapping[str, str]) -> Answer:
     """Keep the answer, unless there is one: returns the one that is kept. ``path``: names and public ids of what it
     tells of, with which it is erased."""
     try:
-        return _keep(db, once, answer, path)
+        return _keep(db, settings, once, answer, path)
     except AlreadyDone:
-        return _keep(db, once, answer, path)
+        return _keep(db, settings, once, answer, path)
 
 
-def _keep(db: Database, once: Once, answer: Answer, path: Mapping[str, str]) -> Answer:
+def _keep(db: Database, settings: Settings, once: Once, answer: Answer, path: Mapping[str, str]) -> Answer:
     with db.begin() as session:
         row = find(session, once, lock=True)
         if row is None:
             row = note(session, once, ticket_id=_ticket_in(session, path))
-        if row.status is not None and row.body is not None:
-            return Answer(row.status, row.headers or {}, row.body)
-        row.status, row.headers, row.body = answer.status, dict(answer.headers), answer.body
+        if (kept := _kept(settings, row)) is not None:
+            return kept
+        row.status, row.headers = answer.status, dict(answer.headers)
+        row.body = sealing.seal(settings, answer.body.decode()).encode()
         return answer
 
 

@@ -21,7 +21,7 @@ from assistant.errors import NotReady
 from assistant.models import Agent, Inbox, Webhook
 from assistant.settings import Settings
 
-# Every column that holds them.
+# Every column that holds them for longer than a day: `idempotency` seals answers, which are then over.
 _COLUMNS: tuple[tuple[type[Any], InstrumentedAttribute[Any]], ...] = (
     (Inbox, Inbox.secret),
     (Inbox, Inbox.previous_secret),

@@ -73,9 +73,9 @@ class Operation:
             try:
                 return view(**arguments, **path)
             except AlreadyDone:
-                if once is None or (answer := repeats.awaited(once, path)) is None:
+                if once is None:
                     raise
-                return answer
+                return repeats.awaited(once, path)
 
         vars(run)["operation"] = self
         return run

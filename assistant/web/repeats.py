@@ -20,19 +20,23 @@ _HEADERS = ("Content-Type", "Location", "ETag")
 def answer_of(once: Once, path: Mapping[str, str]) -> Response | None:
     """How the request was answered before; else, what `keep` needs is noted."""
     with desk().db.read() as session:
-        answer = idempotency.answer_of(session, once, now=desk().now())
+        answer = idempotency.answer_of(session, desk().settings, once, now=desk().now())
     if answer is None:
         g.once, g.path = once, path
         return None
     return _replayed(answer)
 
 
-def awaited(once: Once, path: Mapping[str, str]) -> Response | None:
-    """The answer of another request that does the same at this moment; None if it takes too long to answer."""
+def awaited(once: Once, path: Mapping[str, str]) -> Response:
+    """The answer of another request that does the same at this moment. Raises `Conflict` that tells what it has made,
+    if that takes too long: its process may have died."""
     ends_at = time.monotonic() + _ANSWERED_WITHIN
     while (answer := answer_of(once, path)) is None and time.monotonic() < ends_at:
         time.sleep(0.02)
     g.pop("once", None)
+    if answer is None:
+        with desk().db.read() as session:
+            raise idempotency.lost(session, once)
     return answer
 
 
@@ -45,7 +49,7 @@ def keep(response: Response) -> Response:
     headers = {name: response.headers[name] for name in _HEADERS if name in response.headers}
     answer = Answer(response.status_code, headers, response.get_data())
     try:
-        kept = idempotency.keep(desk().db, once, answer, path=g.path)
+        kept = idempotency.keep(desk().db, desk().settings, once, answer, path=g.path)
     except Exception as error:
         if passing_fault(error) is None:
             raise

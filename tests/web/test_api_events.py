@@ -12,7 +12,8 @@ from flask.testing import FlaskClient
 from assistant.desk import api_keys, feed, webhooks
 from assistant.desk.access import Scope
 from assistant.desk.desk import Desk
-from assistant.models import DeliveryState, WebhookDelivery
+from assistant.models import DeliveryState, IdempotencyKey, WebhookDelivery
+from assistant.web import repeats
 from assistant.web.limits import OpenStreams
 from assistant.worker import run_until_idle
 from tests.factories import bearer, make_inbox, make_key, make_ticket
@@ -122,6 +123,22 @@ def test_a_webhook_is_added_changed_rotated_and_removed(client: FlaskClient, key
     assert rotated["previous_secret_until"] is not None
     assert client.delete(one, headers=key).status_code == 204
     assert client.get(one, headers=key).status_code == 404
+
+
+def test_a_webhook_is_added_once_and_its_secret_is_stored_sealed_alone(
+    client: FlaskClient, key: Key, desk: Desk, monkeypatch: Any
+) -> None:
+    headers, body = {**key, "Idempotency-Key": "hook-1"}, {"url": "https://shop.example/hook"}
+    first, again = (client.post(WEBHOOKS, json=body, headers=headers) for _ in range(2))
+    assert (again.status_code, again.data) == (201, first.data)
+    with desk.db.begin() as session:
+        kept = session.query(IdempotencyKey).one()
+        assert first.json["secret"].encode() not in (kept.body or b"")
+        kept.status = kept.body = None  # as if the process had died before it answered
+    monkeypatch.setattr(repeats, "_ANSWERED_WITHIN", 0.1)
+    lost = client.post(WEBHOOKS, json=body, headers=headers)
+    assert (lost.status_code, lost.json["id"]) == (409, first.json["id"])
+    assert len(client.get(WEBHOOKS, headers=key).json["webhooks"]) == 1
 
 
 def test_wrong_webhooks_are_refused_with_the_reason(client: FlaskClient, key: Key) -> None:

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from jinja2 import BytecodeCache, FileSystemBytecodeCache
 from pytest_socket import socket_allow_hosts
 from sqlalchemy import create_engine, event, make_url
 from werkzeug.routing import Rule
+from werkzeug.serving import make_server
 
 from assistant.app import create_app
 from assistant.db import Database, migrate
@@ -304,3 +306,14 @@ def _hurry(db: Database) -> None:
     if db.is_sqlite:
         event.listen(db.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
         db.engine.dispose()
+
+
+@pytest.fixture
+def url(app: APIFlask) -> Iterator[str]:
+    """The application behind a real socket."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()

@@ -10,15 +10,13 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from apiflask import APIFlask
-from werkzeug.serving import make_server
 
 from assistant.db import Database
 from assistant.web.api import openapi_document
@@ -95,16 +93,6 @@ def test_the_python_client_does_what_curl_does(
     assert generated("api.webhooks.remove_webhook").sync_detailed(added.id, client=client).status_code == 204
     wrong = call("webhooks.add_webhook", body=models.NewWebhook(url="nonsense"))
     assert (wrong.status, wrong.field) == (422, "url")
-
-
-@pytest.fixture
-def url(app: APIFlask) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
 
 
 def test_the_typescript_client_does_what_curl_does(url: str, db: Database, document: Path, tmp_path: Path) -> None:

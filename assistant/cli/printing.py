@@ -49,7 +49,7 @@ def print_addresses(settings: Settings, access: Access) -> None:
 def print_assessment(assessment: dict[str, Any]) -> None:
     """``assessment``: the JSON of `payloads.Assessment`."""
     console = Console(highlight=False)
-    parts: list[Any] = [*_evidence_lines(assessment["evidence"]), _triage_table(assessment["triage"])]
+    parts: list[Any] = [*_evidence_lines(assessment["evidence"]), _triage_table(assessment["triage"]["fields"])]
     parts += [Text("Passages", style="bold"), *_passage_lines(assessment["passages"])]
     parts += _draft_lines(assessment["draft"])
     console.print(Group(*parts))
@@ -98,7 +98,7 @@ def _ticket_panel(ticket: dict[str, Any]) -> Panel:
         parts.append(Text(customer["text"], style="italic"))
         parts += _evidence_lines(one["evidence"] for one in customer["attachments"] if one["evidence"])
     if ticket["triage"]:
-        parts.append(_triage_table(ticket["triage"]))
+        parts.append(_triage_table(ticket["triage"]["fields"]))
     for draft in ticket["drafts"][-1:]:
         parts += _draft_lines(draft)
     return Panel(Group(*parts), title=ticket["subject"], title_align="left")

@@ -183,10 +183,19 @@ class Client:
     # Triage and drafts
 
     def triage(
-        self, text: str = "", *, subject: str = "", inbox: str | None = None, photos: Iterable[GivenPhoto] = ()
+        self,
+        text: str = "",
+        *,
+        subject: str = "",
+        inbox: str | None = None,
+        photos: Iterable[GivenPhoto] = (),
+        with_draft: bool = True,
+        explain: bool = False,
     ) -> shapes.Assessment:
-        """Evidence, triage, passages and a draft of what is not stored."""
-        body = _without_none({"subject": subject, "text": text, "inbox": inbox})
+        """Evidence, triage, passages and a draft of what is not stored. ``explain``: with the words and photos that
+        each field depends on, which takes longer."""
+        options = {"with_draft": with_draft, "explain": explain}
+        body = _without_none({"subject": subject, "text": text, "inbox": inbox, **options})
         return cast("shapes.Assessment", self._post("/triage", body, photos=photos))
 
     def triage_batch(
@@ -223,6 +232,14 @@ class Client:
     def triage_ticket(self, ticket_id: str) -> shapes.Triage:
         """Triage a stored ticket now, unless that has been done, and wait for it."""
         return cast("shapes.Triage", self._calls.send("POST", f"/tickets/{ticket_id}/triage"))
+
+    def get_triage(self, ticket_id: str, *, explain: bool = False) -> shapes.Triage:
+        """``explain``: with the words and photos that each field depends on, which takes longer."""
+        return cast("shapes.Triage", self._calls.get(f"/tickets/{ticket_id}/triage", {"explain": str(explain).lower()}))
+
+    def get_similar(self, ticket_id: str) -> shapes.Similar:
+        """What a ticket has in common with others: the fault, photos that look alike, an outbreak."""
+        return cast("shapes.Similar", self._calls.get(f"/tickets/{ticket_id}/similar"))
 
     def wait_for_triage(self, ticket_id: str, *, timeout: float = 120.0) -> shapes.Ticket:
         """The ticket, once a worker has triaged it. Raises `TimeoutError` after ``timeout`` seconds."""

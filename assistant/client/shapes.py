@@ -132,11 +132,6 @@ class TicketReference(TypedDict):
     number: int
 
 
-class TriageSource(TypedDict):
-    kind: SourceKind
-    decisions: int
-
-
 class WebhookDeliveries(TypedDict):
     deliveries: list[WebhookDelivery]
     next_cursor: str | None
@@ -145,6 +140,12 @@ class WebhookDeliveries(TypedDict):
 class Withheld(TypedDict):
     text: str
     phrase: str
+
+
+class AlikePhoto(TypedDict):
+    ticket: TicketReference
+    attachment_id: str
+    same: bool
 
 
 class Contradiction(TypedDict):
@@ -171,10 +172,28 @@ class Key(TypedDict):
     inboxes: list[str]
 
 
+class NearestTicket(TypedDict):
+    ticket: TicketReference
+    value: str
+    similarity: float
+
+
+class Outbreak(TypedDict):
+    recent: int
+    usual: float
+    chance: float
+
+
 class Passages(TypedDict):
     model: str
     mode: Mode
     passages: list[Passage]
+
+
+class Place(TypedDict):
+    text: str
+    start: int
+    end: int
 
 
 class Requester(TypedDict):
@@ -195,6 +214,12 @@ class TextLine(TypedDict):
     region: list[float]
 
 
+class Timing(TypedDict):
+    photos: float
+    triage: float
+    draft: float | None
+
+
 class BatchResult(TypedDict):
     position: int
     reference: str | None
@@ -207,6 +232,13 @@ class CustomField(TypedDict):
     name: str
     kind: FieldKind
     choices: list[str]
+
+
+class Fault(TypedDict):
+    product: str
+    codes: list[str]
+    category: str | None
+    query: str
 
 
 class Figure(TypedDict):
@@ -223,6 +255,13 @@ class Rating(TypedDict):
     changeable_until: str
 
 
+class ShownIn(TypedDict):
+    photo: int
+    attachment_id: str | None
+    field: str
+    region: list[float] | None
+
+
 class TaxonomyValues(TypedDict):
     categories: list[TaxonomyLabel]
     teams: list[TaxonomyLabel]
@@ -235,13 +274,6 @@ class TicketLink(TypedDict):
     id: str
     number: int
     subject: str
-
-
-class Triage(TypedDict):
-    triage_model: str
-    triage_mode: Mode
-    triaged_at: str
-    triage: list[TriageField]
 
 
 class Event(TypedDict):
@@ -266,6 +298,22 @@ class RejectedFile(TypedDict):
     code: str
     detail: str
     notice: Notice | None
+
+
+class Similar(TypedDict):
+    fault: Fault | None
+    tickets: int
+    newest: list[TicketReference]
+    photos: list[AlikePhoto]
+    outbreak: Outbreak | None
+
+
+class TriageSource(TypedDict):
+    kind: SourceKind
+    decisions: int
+    words: list[Place]
+    shown: list[ShownIn]
+    nearest: list[NearestTicket]
 
 
 class Agent(TypedDict):
@@ -295,6 +343,15 @@ class Customer(TypedDict):
     created_at: str
 
 
+class Influence(TypedDict):
+    change: float
+    words: Place | None
+    photo: int | None
+    field: str | None
+    value: str | None
+    region: list[float] | None
+
+
 class SLAClock(TypedDict):
     policy: str
     target: SLATarget
@@ -304,27 +361,25 @@ class SLAClock(TypedDict):
     breached_at: str | None
 
 
-class Assessment(TypedDict):
+class Triage(TypedDict):
     model: str
     mode: Mode
+    revision: str | None
+    created_at: str
+    seconds: float | None
+    text: str
+    fields: list[TriageField]
+
+
+class Assessment(TypedDict):
     evidence: list[Evidence]
     contradictions: list[Contradiction]
-    triage: list[TriageField]
+    triage: Triage
+    similar: Similar | None
     passages: list[Passage]
     draft: Draft | None
     rejected_files: list[RejectedFile]
-
-
-class TriageField(TypedDict):
-    name: str
-    value: str
-    probability: float
-    sources: list[TriageSource]
-    threshold: float
-    abstained: bool
-    alternatives: list[Alternative]
-    status: TriageFieldState
-    corrected_value: str | None
+    timing: Timing
 
 
 class Webhook(TypedDict):
@@ -373,6 +428,19 @@ class Attachment(TypedDict):
 
 class NewlySecret(Webhook):
     secret: str
+
+
+class TriageField(TypedDict):
+    name: str
+    value: str
+    probability: float
+    sources: list[TriageSource]
+    threshold: float
+    abstained: bool
+    alternatives: list[Alternative]
+    status: TriageFieldState
+    corrected_value: str | None
+    influences: list[Influence] | None
 
 
 class Citation(TypedDict):
@@ -547,8 +615,6 @@ class TicketSummary(TypedDict):
     created_at: str
     updated_at: str
     solved_at: str | None
-    triage_model: str | None
-    triage_mode: Mode | None
     triaged_at: str | None
 
 
@@ -556,7 +622,7 @@ class Ticket(TicketSummary):
     prechat: list[PrechatAnswer]
     jobs_ahead: int | None
     messages: list[TicketMessage]
-    triage: list[TriageField] | None
+    triage: Triage | None
     drafts: list[Draft]
     rating: Rating | None
     sla: list[SLAClock]

@@ -5,26 +5,33 @@ Used by the stateless triage API and ``assistant triage``, with the same skills 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from datetime import datetime
+from time import perf_counter
 
 from assistant import payloads
-from assistant.desk import inboxes
+from assistant.desk import inboxes, outbreaks
+from assistant.desk.access import MachinePrincipal, Scope, Staff
 from assistant.desk.answers import answer_skill
 from assistant.desk.attachments import RejectedFile
+from assistant.desk.conditions import Asking
 from assistant.desk.conversations import check_text
 from assistant.desk.desk import Desk
 from assistant.desk.evidence import reader_of
 from assistant.desk.learning import current_heads
-from assistant.desk.triage import run_triage
+from assistant.desk.similar import Compared
+from assistant.desk.triage import Asked, Proposed, influences, run_triage, told_of
 from assistant.errors import AssistantError, Invalid, TooLarge, Unsupported
 from assistant.media.files import Upload, safe_filename
+from assistant.media.likeness import hash_of
 from assistant.media.photo import Photo, normalise
 from assistant.models import DEFAULT_INBOX, EvidenceState
 from assistant.skills.answer_request import AnswerRequest
 from assistant.skills.contradictions import contradictions
+from assistant.skills.explain import Ticket as Whole
 from assistant.skills.read_photo import PhotoEvidence, read_photo
 from assistant.skills.taxonomy import NO_PRODUCT
-from assistant.skills.triage import triaged_by
 from assistant.text.mail import own_words
 
 
@@ -36,9 +43,12 @@ def assess(
     uploads: Sequence[Upload] = (),
     inbox: str = DEFAULT_INBOX,
     with_draft: bool = True,
+    with_influences: bool = False,
+    by: Staff | None = None,
 ) -> payloads.Assessment:
     """Read the photos, triage, find passages and, ``with_draft``, draft an answer, as for a ticket of ``inbox`` (its
-    key). Rejected files are reported, not fatal.
+    key). Rejected files are reported, not fatal. ``with_influences``: with what each proposal depends on, which takes
+    longer. ``by``: who may be told of other tickets; None: nobody.
 
     Raises `Invalid` if there is nothing to assess or no such inbox, or the only file's error if it was rejected.
     """
@@ -48,24 +58,29 @@ def assess(
         if rejected:
             raise rejected[0].error
         raise Invalid("There is nothing to assess. Send text or a photo.", field="text")
+    started = perf_counter()
     read = [read_photo(photo, capabilities=desk.capabilities, taxonomy=desk.taxonomy) for photo in photos]
+    seconds = {"photos": round(perf_counter() - started, 3)}
     with desk.db.read() as session:
         heads = current_heads(session, desk)
         where = inboxes.named(session, inbox)
     text = own_words(text)
-    fields = run_triage(desk, f"{text}\n{subject}".strip(), evidence=read, photos=photos, heads=heads)
-    now, by = desk.now(), triaged_by(fields, desk.capabilities)
+    ticket = Whole(f"{text}\n{subject}".strip(), tuple(read), tuple(photos))
+    asked = Asked(ticket, heads, desk.taxonomy.of_inbox(inbox))
+    proposed, now = run_triage(desk, asked), desk.now()
+    seconds["triage"] = round(proposed.seconds, 3)
     assessed = {
-        "model": by.model,
-        "mode": by.mode,
         "evidence": tuple(_evidence(desk, one, name) for one, name in zip(read, names, strict=True)),
         "contradictions": tuple(map(payloads.Contradiction.of, contradictions(text, read, desk.taxonomy))),
-        "triage": tuple(payloads.TriageField.proposed(field) for field in fields),
+        "similar": _similar(desk, asked.ticket, proposed, by) if by is not None else None,
+        "triage": _shown(desk, asked, proposed, by=by, created_at=now, with_influences=with_influences),
         "rejected_files": tuple(payloads.RejectedFile.of(file.filename, file.error) for file in rejected),
     }
     if not with_draft:
-        return payloads.Assessment(**assessed, passages=(), draft=None)
-    field = next(field for field in fields if field.name == "product")
+        timing = payloads.Timing(**seconds, draft=None)
+        return payloads.Assessment(**assessed, passages=(), draft=None, timing=timing)
+    started = perf_counter()
+    field = next(field for field in proposed.fields if field.name == "product")
     product = None if field.abstained or field.value == NO_PRODUCT else field.value
     request = AnswerRequest(text=text, evidence=tuple(read), photos=tuple(photos), subject=subject, product=product)
     answer = answer_skill(desk, where).invoke(request)
@@ -73,6 +88,7 @@ def assess(
         **assessed,
         passages=tuple(payloads.Passage.of(document) for document in answer.passages),
         draft=payloads.Draft.proposed(answer, desk.capabilities, created_at=now),
+        timing=payloads.Timing(**seconds, draft=round(perf_counter() - started, 3)),
     )
 
 
@@ -83,6 +99,40 @@ def read_evidence(desk: Desk, upload: Upload) -> payloads.Evidence:
         raise rejected[0].error
     read = read_photo(photos[0], capabilities=desk.capabilities, taxonomy=desk.taxonomy)
     return _evidence(desk, read, names[0])
+
+
+def _shown(
+    desk: Desk, asked: Asked, proposed: Proposed, *, by: Staff | None, created_at: datetime, with_influences: bool
+) -> payloads.Triage:
+    with desk.db.read() as session:
+        tickets = told_of(session, by, proposed.fields) if by is not None else {}
+    shown = payloads.Triage(
+        model=proposed.by.model,
+        mode=proposed.by.mode,
+        revision=proposed.revision,
+        created_at=created_at,
+        seconds=round(proposed.seconds, 3),
+        text=asked.ticket.text,
+        fields=tuple(payloads.TriageField.proposed(field, tickets) for field in proposed.fields),
+    )
+    return shown.explained(influences(desk, asked), asked.ticket.evidence) if with_influences else shown
+
+
+def _similar(desk: Desk, ticket: Whole, proposed: Proposed, by: Staff) -> payloads.Similar | None:
+    """What it has in common with tickets that ``by`` may read."""
+    if isinstance(by, MachinePrincipal) and Scope.TICKETS_READ not in by.scopes:
+        return None
+    known = {field.name: field.value for field in proposed.fields if not field.abstained}
+    hashes = [value for photo in ticket.photos if (value := hash_of(photo)) is not None]
+    compared = Compared(
+        product=known.get("product"),
+        category=known.get("category"),
+        texts=[ticket.text, *(one.text for one in ticket.evidence)],
+        digests=frozenset(hashlib.sha256(photo).hexdigest() for photo in ticket.photos),
+        hashes=hashes,
+    )
+    with desk.db.read() as session:
+        return outbreaks.show_similar(session, compared, Asking(by, desk.taxonomy, desk.now()))
 
 
 def _photos(desk: Desk, uploads: Sequence[Upload]) -> tuple[list[str], list[bytes], list[RejectedFile]]:

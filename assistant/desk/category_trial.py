@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from assistant.desk import learning, triage
 from assistant.desk.desk import Desk
+from assistant.desk.triage import Asked
 from assistant.models import Ticket, TriageResult
+from assistant.skills.explain import Ticket as Whole
 from assistant.skills.taxonomy import Label
 
 TRIED_ON = 100  # of the newest tickets
@@ -47,7 +49,7 @@ def try_out(desk: Desk, categories: Sequence[Label]) -> Trial:
     for row in rows:
         told = []
         for taxonomy in (desk.taxonomy, then):
-            fields = triage.run_triage(plain, row.text, evidence=(), photos=(), heads=heads, taxonomy=taxonomy)
+            fields = triage.run_triage(plain, Asked(Whole(row.text), heads, taxonomy)).fields
             field = next(one for one in fields if one.name == "category")
             told.append(None if field.abstained else field.value)
         if told[0] != told[1]:

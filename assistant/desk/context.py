@@ -119,10 +119,14 @@ class Context:
         return counting
 
     @property
+    def read_photos(self) -> list[Attachment]:
+        """The counting photos that have been read."""
+        return [photo for photo in self.counting_photos if photo.sha256 in self.evidence]
+
+    @property
     def counting_evidence(self) -> tuple[PhotoEvidence, ...]:
-        return tuple(
-            to_value(self.evidence[photo.sha256]) for photo in self.counting_photos if photo.sha256 in self.evidence
-        )
+        """Of `read_photos`."""
+        return tuple(to_value(self.evidence[photo.sha256]) for photo in self.read_photos)
 
     def _words(self, message: Message) -> str:
         """The message's new text, with the subject if it opened the ticket."""

@@ -280,7 +280,7 @@ class TicketTriaged(DeskEvent):
     result: TriageResult
 
     def payload(self) -> dict[str, Any]:
-        return {"ticket": _summary(self.ticket), **payloads.Triage.of(self.result).to_json()}
+        return {"ticket": _summary(self.ticket), "triage": payloads.Triage.of(self.result).to_json()}
 
 
 @dataclass(frozen=True)

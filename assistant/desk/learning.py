@@ -40,6 +40,7 @@ _KEPT = 5  # newest heads of a field, beside what serves and what a person rolle
 class _Decision:
     text: str
     label: str
+    ticket_id: int
     decided_at: datetime
 
 
@@ -111,7 +112,8 @@ def _is_due(heads: Sequence[TriageHead], decisions: int, embedding_model: str) -
 
 def _learn_field(desk: Desk, name: str, decisions: Sequence[_Decision]) -> None:
     texts, labels = [decision.text for decision in decisions], [decision.label for decision in decisions]
-    lesson = learn_field(name, texts, labels, capabilities=desk.capabilities, taxonomy=desk.taxonomy)
+    ids = [decision.ticket_id for decision in decisions]
+    lesson = learn_field(name, texts, labels, ids=ids, capabilities=desk.capabilities, taxonomy=desk.taxonomy)
     with desk.db.read() as session:
         serving = _serving(_heads_of(session, name))
         usable = serving is not None and serving.embedding_model == desk.capabilities.embedding_model
@@ -197,7 +199,7 @@ def _parsed(session: Session, desk: Desk, head_id: int) -> Heads:
 def _decisions(session: Session, name: str, allowed: Sequence[str]) -> list[_Decision]:
     """The newest that agents made about a field, for values that it still has."""
     query = (
-        select(TriageField, TriageResult.text)
+        select(TriageField, TriageResult.text, TriageResult.ticket_id)
         .join(TriageField.result)
         .where(
             TriageField.name == name,
@@ -209,7 +211,7 @@ def _decisions(session: Session, name: str, allowed: Sequence[str]) -> list[_Dec
     )
     found = session.execute(query)
     return [
-        _Decision(text, label, row.decided_at or utcnow())
-        for row, text in found
+        _Decision(text, label, ticket_id, row.decided_at or utcnow())
+        for row, text, ticket_id in found
         if (label := row.label) is not None and label in allowed
     ]

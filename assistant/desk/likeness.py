@@ -61,13 +61,18 @@ def hash_job(desk: Desk) -> None:
             request(session)
 
 
-def alike(session: Session, photos: Iterable[Attachment]) -> dict[str, int]:
-    """The digests of photos that look like one of these, themselves included, with how many bits are different."""
+def hashes_of(session: Session, photos: Iterable[Attachment]) -> list[int]:
+    """Of the few newest that have been hashed."""
     digests = {photo.sha256 for photo in photos}
     hashed = select(PhotoHash.value).where(PhotoHash.sha256.in_(digests), PhotoHash.value.is_not(None))
-    own = [value for value in session.scalars(hashed.order_by(PhotoHash.id.desc()).limit(_FEW)) if value is not None]
+    return [value for value in session.scalars(hashed.order_by(PhotoHash.id.desc()).limit(_FEW)) if value is not None]
+
+
+def alike(session: Session, own: Sequence[int]) -> dict[str, int]:
+    """The digests of stored photos that look like one of those with these hashes, with how many bits are different."""
     if not own:
         return {}
+    own = own[:_FEW]
     near_ones = select(PhotoHash).where(or_(*map(_shares_a_part, own))).order_by(PhotoHash.id.desc()).limit(_MOST)
     bits = {
         one.sha256: min(distance(one.value, value) for value in own)

@@ -16,15 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from math import exp, lgamma, log
 
 from sqlalchemy.orm import Session
 
-from assistant.desk import reports
+from assistant import payloads
+from assistant.desk import counting, reports
+from assistant.desk.access import MachinePrincipal
+from assistant.desk.conditions import Asking
 from assistant.desk.counting import Measure
 from assistant.desk.reports import Asked
-from assistant.desk.similar import WITHIN, Fault
+from assistant.desk.similar import WITHIN, Compared, Fault, similar_to
 
 RECENT = WITHIN.days
 BEFORE = 28
@@ -71,6 +74,47 @@ def find(session: Session, *, today: date) -> list[Outbreak]:
             found.append(Outbreak(_fault_of(key), series, before * share / (1 - share), chance))
     found.sort(key=lambda one: (one.chance, -one.recent))
     return [one for one in found if not _is_explained(one, found)]
+
+
+def about(session: Session, fault: Fault, *, now: datetime) -> Outbreak | None:
+    """The outbreak of this fault, if there is one now."""
+    for one in find(session, today=today_of(session, now)):
+        same = set(one.fault.codes) & set(fault.codes) if fault.codes else one.fault.category == fault.category
+        if one.fault.product == fault.product and same:
+            return one
+    return None
+
+
+def show_similar(session: Session, compared: Compared, asking: Asking) -> payloads.Similar:
+    """What something has in common with tickets, as a client sees it."""
+    found = similar_to(session, compared, asking)
+    fault, sees_all = found.fault, not isinstance(asking.by, MachinePrincipal) or asking.by.inbox_ids is None
+    outbreak = None
+    if fault is not None and sees_all and found.count >= FEWEST - 1:
+        outbreak = about(session, fault, now=asking.now)
+    return payloads.Similar(
+        fault=payloads.Fault(product=fault.product, codes=fault.codes, category=fault.category, query=fault.query)
+        if fault is not None
+        else None,
+        tickets=found.count,
+        newest=tuple(payloads.TicketReference(id=one.public_id, number=one.number) for one in found.newest),
+        photos=tuple(
+            payloads.AlikePhoto(
+                ticket=payloads.TicketReference(id=one.ticket.public_id, number=one.ticket.number),
+                attachment_id=one.photo.public_id,
+                same=one.is_same,
+            )
+            for one in found.photos
+        ),
+        outbreak=payloads.Outbreak(recent=outbreak.recent, usual=round(outbreak.usual, 2), chance=outbreak.chance)
+        if outbreak is not None
+        else None,
+    )
+
+
+def today_of(session: Session, now: datetime) -> date:
+    """As reports count days."""
+    return counting.day_of(now, reports.progress(session)[2])
 
 
 def tail(at_least: int, of: int, share: float) -> float:

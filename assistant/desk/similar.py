@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, joinedload
 
 from assistant.desk import conditions, likeness, search
-from assistant.desk.access import AgentPrincipal, visible_tickets
+from assistant.desk.access import visible_tickets
 from assistant.desk.conditions import Asking, Condition, Operator
 from assistant.desk.evidence import evidence_of, photos_of, to_value
 from assistant.models import Attachment, Author, Message, MessageVisibility, Ticket
@@ -68,16 +68,44 @@ class Similar:
         return self.count >= _COUNTED
 
 
-def similar_to(session: Session, agent: AgentPrincipal, ticket: Ticket, asking: Asking) -> Similar:
-    """Only tickets that the agent may see."""
-    messages = session.scalars(_said(ticket)).all()
-    photos = photos_of(session, [one.id for one in messages])
-    photos_alike = _alike(session, agent, ticket, photos)
-    fault = _fault(session, ticket, messages, photos, asking.taxonomy)
+@dataclass(frozen=True)
+class Compared:
+    """What is compared with tickets, of one of them or not. ``texts`` and ``digests`` and ``hashes`` of its photos;
+    ``ticket_id``: of the one that it is itself."""
+
+    product: str | None
+    category: str | None
+    texts: Sequence[str]
+    digests: frozenset[str]
+    hashes: Sequence[int]
+    ticket_id: int | None = None
+
+    @classmethod
+    def of(cls, session: Session, ticket: Ticket) -> Compared:
+        messages = session.scalars(_said(ticket)).all()
+        photos = photos_of(session, [one.id for one in messages])
+        read = [to_value(row).text for row in evidence_of(session, photos).values()]
+        texts = [ticket.subject, *(one.new_text for one in messages), *read]
+        digests = frozenset(photo.sha256 for photo in photos)
+        hashes = likeness.hashes_of(session, photos)
+        return cls(ticket.product, ticket.category, texts, digests, hashes, ticket.id)
+
+    def fault(self, taxonomy: Taxonomy) -> Fault | None:
+        if self.product is None or self.product == NO_PRODUCT:
+            return None
+        codes = taxonomy.codes_in(self.texts)
+        return Fault(self.product, tuple(codes), self.category) if codes or self.category is not None else None
+
+
+def similar_to(session: Session, compared: Compared, asking: Asking) -> Similar:
+    """Only tickets that who asks may see."""
+    others = visible_tickets(asking.by).where(Ticket.id != (compared.ticket_id or 0))
+    photos_alike = _alike(session, others, compared)
+    fault = compared.fault(asking.taxonomy)
     if fault is None:
         return Similar(photos=photos_alike)
     held = [one for one in fault.conditions if one.field != "code"]
-    same = visible_tickets(agent).where(Ticket.id != ticket.id, *conditions.compiled(session, held, asking))
+    same = others.where(*conditions.compiled(session, held, asking))
     if fault.codes:
         recent = select(Ticket.id).where(Ticket.created_at > asking.now - WITHIN).order_by(Ticket.created_at)
         first = session.scalar(recent.limit(1))
@@ -96,25 +124,12 @@ def _said(ticket: Ticket) -> Any:
     return said.order_by(Message.id.desc()).limit(_READ)
 
 
-def _fault(
-    session: Session, ticket: Ticket, messages: Sequence[Message], photos: Sequence[Attachment], taxonomy: Taxonomy
-) -> Fault | None:
-    if ticket.product in (None, NO_PRODUCT):
-        return None
-    read = [to_value(row) for row in evidence_of(session, photos).values()]
-    texts = [ticket.subject, *(one.new_text for one in messages), *(one.text for one in read)]
-    codes = taxonomy.codes_in(texts)
-    if not codes and ticket.category is None:
-        return None
-    return Fault(ticket.product, tuple(codes), ticket.category)
-
-
-def _alike(session: Session, agent: AgentPrincipal, ticket: Ticket, photos: Sequence[Attachment]) -> list[AlikePhoto]:
+def _alike(session: Session, others: Select[Ticket], compared: Compared) -> list[AlikePhoto]:
     """Photos of other tickets, the most alike first, one of each."""
-    bits = likeness.alike(session, photos)
+    bits = likeness.alike(session, compared.hashes)
     if not bits:
         return []
-    seen = visible_tickets(agent).where(Ticket.id != ticket.id, Ticket.conversation_id == Message.conversation_id)
+    seen = others.where(Ticket.conversation_id == Message.conversation_id)
     found = (
         select(Attachment)
         .join(Attachment.message)
@@ -129,5 +144,4 @@ def _alike(session: Session, agent: AgentPrincipal, ticket: Ticket, photos: Sequ
     chosen = dict(list(best.items())[:_PHOTOS])
     rows = session.scalars(select(Ticket).where(Ticket.conversation_id.in_(chosen)))
     tickets = {row.conversation_id: row for row in rows}
-    own = {photo.sha256 for photo in photos}
-    return [AlikePhoto(tickets[one], photo, photo.sha256 in own) for one, photo in chosen.items()]
+    return [AlikePhoto(tickets[one], photo, photo.sha256 in compared.digests) for one, photo in chosen.items()]

@@ -34,6 +34,7 @@ from assistant.desk.idempotency import AlreadyDone, Once
 from assistant.desk.people import find_agent, find_or_add_customer
 from assistant.desk.state import DONE, TicketChanges
 from assistant.desk.subscribers import WAKE
+from assistant.desk.triage import told_of
 from assistant.errors import Invalid, PreconditionFailed
 from assistant.media.files import Upload
 from assistant.models import (
@@ -286,6 +287,7 @@ def show_ticket(session: Session, principal: Staff, ticket: Ticket, taxonomy: Ta
         jobs_ahead=conversations.jobs_ahead(session, ticket.conversation),
         sla=show_sla(session, ticket),
         links=[payloads.TicketLink.of(one.ticket, one.relation) for one in related.shown(session, principal, ticket)],
+        tickets=told_of(session, principal, ticket.current_triage.fields) if ticket.current_triage is not None else {},
     )
 
 
@@ -416,10 +418,10 @@ def _ids(
 
 
 def _with_relations(query: Select[Ticket], *, with_fields: bool = True) -> Select[Ticket]:
-    # Of each ticket the triage that counts: others are history. The triaged text is only needed for learning, and long.
+    # Of each ticket the triage that counts: others are history. The triaged text is long, and no list shows it.
     later = aliased(TriageResult)
     newest = select(func.max(later.id)).where(later.ticket_id == TriageResult.ticket_id).scalar_subquery()
-    triaged = selectinload(Ticket.triage_results.and_(TriageResult.id == newest)).defer(TriageResult.text)
+    triaged = selectinload(Ticket.triage_results.and_(TriageResult.id == newest))
     return query.options(
         joinedload(Ticket.conversation).joinedload(Conversation.inbox),
         joinedload(Ticket.requester),
@@ -427,5 +429,5 @@ def _with_relations(query: Select[Ticket], *, with_fields: bool = True) -> Selec
         joinedload(Ticket.agent),
         selectinload(Ticket.tags),
         selectinload(Ticket.field_values),
-        triaged.selectinload(TriageResult.fields) if with_fields else triaged,
+        triaged.selectinload(TriageResult.fields) if with_fields else triaged.defer(TriageResult.text),
     ).execution_options(populate_existing=True)

@@ -6,17 +6,18 @@ what agents decided.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from assistant import payloads
 from assistant.db import utcnow
 from assistant.desk import access, people, reports, state
-from assistant.desk.access import AgentPrincipal, Staff
+from assistant.desk.access import AgentPrincipal, MachinePrincipal, Scope, Staff, visible_tickets
 from assistant.desk.attachments import read_files
 from assistant.desk.context import Context, context_of
 from assistant.desk.courtesy import last_request
@@ -35,10 +36,64 @@ from assistant.models import (
     TriageFieldState,
     TriageResult,
 )
-from assistant.skills.read_photo import PhotoEvidence
+from assistant.ports import Capabilities
+from assistant.skills.explain import Influence, Remembering, explain
+from assistant.skills.explain import Ticket as Whole
+from assistant.skills.priors import Neighbour, Source
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
-from assistant.skills.triage import Heads, TriagedField, triage, triaged_by
+from assistant.skills.triage import Heads, TriagedField, revision, triage, triaged_by
 from assistant.skills.triage_fields import allowed_values
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What triage gets of a ticket, stored or not. ``products``: those that count, of the ones that are named; None:
+    all. ``browser``: the language of the customer's page or browser."""
+
+    ticket: Whole
+    heads: Mapping[str, Heads]
+    taxonomy: Taxonomy
+    products: Sequence[str] | None = None
+    browser: str | None = None
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """``by``: what made the proposals; ``seconds``: how long it took."""
+
+    fields: Sequence[TriagedField]
+    by: Capabilities
+    revision: str
+    seconds: float
+
+
+def run_triage(desk: Desk, asked: Asked) -> Proposed:
+    """Run the triage skill with this desk's models. Stores nothing."""
+    started = perf_counter()
+    fields = _run(desk.capabilities, asked, asked.ticket)
+    by = triaged_by(fields, desk.capabilities)
+    return Proposed(fields, by, revision(by, asked.taxonomy, asked.heads), perf_counter() - started)
+
+
+def influences(desk: Desk, asked: Asked) -> dict[str, tuple[Influence, ...]]:
+    """What each proposal depends on most. Takes as long as some dozens of runs; a model that decides is asked about
+    sentences and photos alone."""
+    remembering = replace(desk.capabilities, embeddings=Remembering(desk.capabilities.embeddings))
+    slow = desk.capabilities.decisions is not None and desk.capabilities.triages
+    return explain(asked.ticket, lambda ticket: _run(remembering, asked, ticket), by_words=not slow)
+
+
+def _run(capabilities: Capabilities, asked: Asked, ticket: Whole) -> list[TriagedField]:
+    return triage(
+        ticket.text,
+        evidence=ticket.evidence,
+        photos=ticket.photos,
+        products=asked.products,
+        capabilities=capabilities,
+        taxonomy=asked.taxonomy,
+        heads=asked.heads,
+        browser=asked.browser,
+    )
 
 
 def triage_message(desk: Desk, message_id: int) -> None:
@@ -47,27 +102,64 @@ def triage_message(desk: Desk, message_id: int) -> None:
         with desk.db.read() as session:
             if current_result(session, message_id) is not None:
                 return
-            message = session.get_one(Message, message_id)
-            taxonomy = desk.taxonomy.of_inbox(message.conversation.inbox.key)
-            context = context_of(session, message, taxonomy)
-            text, photos = context.text, context.counting_photos
-            heads = current_heads(session, desk)
-            browser = context.message.conversation.language
-        started = perf_counter()
-        fields = run_triage(
-            desk,
-            text,
-            evidence=context.counting_evidence,
-            products=context.products,
-            photos=read_files(desk, photos) if desk.capabilities.decisions else [],
-            heads=heads,
-            browser=browser,
-            taxonomy=taxonomy,
-        )
-        seconds = perf_counter() - started
+            context, asked = _asked(session, desk, session.get_one(Message, message_id))
+        asked = _with_photos(desk, context, asked)
+        proposed = run_triage(desk, asked)
         with desk.db.begin() as session:
-            if _save(session, desk, context, text=text, fields=fields, seconds=seconds):
+            if _save(session, desk, context, asked.ticket.text, proposed):
                 return
+
+
+def explain_ticket(desk: Desk, by: Staff, public_id: str) -> payloads.Triage:
+    """The ticket's triage with what each proposal depends on. Where it would not be the same now, because something
+    has been learned or corrected since, that is explained which it would be. Raises `NotFound` before it is triaged."""
+    with desk.db.read() as session:
+        ticket = access.access_ticket(session, by, public_id)
+        shown = show_triage(session, by, ticket)
+        context, asked = _asked(session, desk, session.get_one(Message, _result_of(ticket).message_id))
+    asked = _with_photos(desk, context, asked)
+    return shown.explained(influences(desk, asked), asked.ticket.evidence)
+
+
+def show_triage(session: Session, by: Staff, ticket: Ticket) -> payloads.Triage:
+    """The ticket's triage as a client sees it. Raises `NotFound` before it is triaged."""
+    result = _result_of(ticket)
+    return payloads.Triage.of(result, told_of(session, by, result.fields))
+
+
+def _result_of(ticket: Ticket) -> TriageResult:
+    if ticket.current_triage is None:
+        raise NotFound("This ticket has not been triaged yet. Try again in a moment.")
+    return ticket.current_triage
+
+
+def told_of(session: Session, by: Staff, fields: Iterable[TriageField | TriagedField]) -> dict[int, Ticket]:
+    """The tickets nearest to one, as far as ``by`` may read them, by their ids in the database."""
+    if isinstance(by, MachinePrincipal) and Scope.TICKETS_READ not in by.scopes:
+        return {}
+    sources = [source for field in fields for source in field.sources]
+    nearest = (one.nearest if isinstance(one, Source) else one.get("nearest", ()) for one in sources)
+    ids = {one.ticket if isinstance(one, Neighbour) else one["ticket"] for those in nearest for one in those}
+    if not ids:
+        return {}
+    return {ticket.id: ticket for ticket in session.scalars(visible_tickets(by).where(Ticket.id.in_(ids)))}
+
+
+def _asked(session: Session, desk: Desk, message: Message) -> tuple[Context, Asked]:
+    """Without the photos themselves."""
+    taxonomy = desk.taxonomy.of_inbox(message.conversation.inbox.key)
+    context = context_of(session, message, taxonomy)
+    ticket = Whole(context.text.strip(), context.counting_evidence)
+    heads, language = current_heads(session, desk), message.conversation.language
+    return context, Asked(ticket, heads, taxonomy, products=context.products, browser=language)
+
+
+def _with_photos(desk: Desk, context: Context, asked: Asked) -> Asked:
+    """With the photos that have been read, if a model decides by them."""
+    if desk.capabilities.decisions is None:
+        return asked
+    photos = tuple(read_files(desk, context.read_photos))
+    return replace(asked, ticket=replace(asked.ticket, photos=photos))
 
 
 def triage_ticket(desk: Desk, by: Staff, public_id: str) -> None:
@@ -86,30 +178,6 @@ def triage_ticket(desk: Desk, by: Staff, public_id: str) -> None:
         except IntegrityError:  # a worker did the same at the same moment; its result is stored now
             if attempt == 2:
                 raise
-
-
-def run_triage(
-    desk: Desk,
-    text: str,
-    *,
-    evidence: Sequence[PhotoEvidence],
-    photos: Sequence[bytes],
-    heads: Mapping[str, Heads],
-    products: Sequence[str] | None = None,
-    browser: str | None = None,
-    taxonomy: Taxonomy | None = None,
-) -> list[TriagedField]:
-    """Run the triage skill with this desk's models and taxonomy, or that of an inbox. Stores nothing."""
-    return triage(
-        text,
-        evidence=evidence,
-        photos=photos,
-        products=products,
-        capabilities=desk.capabilities,
-        taxonomy=taxonomy or desk.taxonomy,
-        heads=heads,
-        browser=browser,
-    )
 
 
 def current_result(session: Session, message_id: int) -> TriageResult | None:
@@ -172,11 +240,9 @@ def _changes(session: Session, values: Mapping[str, str]) -> TicketChanges:
     return changes
 
 
-def _save(
-    session: Session, desk: Desk, context: Context, *, text: str, fields: Sequence[TriagedField], seconds: float
-) -> bool:
+def _save(session: Session, desk: Desk, context: Context, text: str, proposed: Proposed) -> bool:
     """Store a triage, unless another worker was faster. False if evidence was corrected meanwhile."""
-    message_id, capabilities = context.message.id, triaged_by(fields, desk.capabilities)
+    message_id = context.message.id
     state.lock_conversation(session, context.message.conversation_id)
     if current_result(session, message_id) is not None:
         return True
@@ -186,31 +252,35 @@ def _save(
         return False
     ticket = _ticket_of(session, message)
     decided = _decided_fields(session, ticket)
+    photos = [photo.public_id for photo in context.read_photos]
     result = TriageResult(
         ticket=ticket,
         message_id=message_id,
         text=text,
-        model=capabilities.model,
-        mode=capabilities.mode.value,
-        fields=[_row(field, decided.get(field.name)) for field in fields],
+        model=proposed.by.model,
+        mode=proposed.by.mode.value,
+        revision=proposed.revision,
+        seconds=round(proposed.seconds, 3),
+        fields=[_row(field, decided.get(field.name), photos) for field in proposed.fields],
     )
     session.add(result)
     reports.record_generation(
-        session, desk, "triage", capabilities, conversation_id=ticket.conversation_id, seconds=seconds
+        session, desk, "triage", proposed.by, conversation_id=ticket.conversation_id, seconds=proposed.seconds
     )
-    proposed = {field.name: field.value for field in fields if not field.abstained and field.name not in decided}
-    state.record_triage(session, ticket, result, _changes(session, proposed))
+    sure = {one.name: one.value for one in proposed.fields if not one.abstained and one.name not in decided}
+    state.record_triage(session, ticket, result, _changes(session, sure))
     return True
 
 
-def _row(field: TriagedField, decided: TriageField | None) -> TriageField:
-    """What an agent decided on an earlier message of the ticket stays decided."""
+def _row(field: TriagedField, decided: TriageField | None, photos: Sequence[str]) -> TriageField:
+    """What an agent decided on an earlier message of the ticket stays decided. ``photos``: ids of those that were
+    read."""
     row = TriageField(
         name=field.name,
         value=field.value,
         probability=field.probability,
         probabilities=dict(field.probabilities),
-        sources=[asdict(source) for source in field.sources],
+        sources=[payloads.source_as_stored(source, photos) for source in field.sources],
         state=TriageFieldState.ABSTAINED if field.abstained else TriageFieldState.PROPOSED,
     )
     if decided is not None:

@@ -233,6 +233,8 @@ class TriageResult(Base):
     text: Mapped[str] = mapped_column(Text)
     model: Mapped[str] = mapped_column(Text)
     mode: Mapped[str] = mapped_column(Text)
+    revision: Mapped[str | None] = mapped_column(Text)  # of all that proposals depend on
+    seconds: Mapped[float | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     fields: Mapped[list[TriageField]] = relationship(order_by="TriageField.id", back_populates="result")
 
@@ -253,7 +255,7 @@ class TriageField(Base):
     value: Mapped[str] = mapped_column(Text)
     probability: Mapped[float]
     probabilities: Mapped[dict[str, float]] = mapped_column(JSONType)
-    # What decided it, the weightiest first: kind, and decisions if it was learned. Empty before this was recorded.
+    # What decided it, the weightiest first, as `payloads.source_as_stored` has it. Empty before this was recorded.
     sources: Mapped[list[dict[str, Any]]] = mapped_column(JSONType, default=list, server_default="[]")
     state: Mapped[TriageFieldState] = mapped_column(
         enum_type(TriageFieldState, "state"), default=TriageFieldState.PROPOSED, index=True

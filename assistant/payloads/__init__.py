@@ -14,36 +14,44 @@ from assistant.payloads.conversations import (
     Rating,
     RejectedFile,
 )
-from assistant.payloads.events import Event, TicketReference
+from assistant.payloads.events import Event
 from assistant.payloads.knowledge import Article, ArticleSection, FoundArticle, Passage
 from assistant.payloads.payload import Payload
 from assistant.payloads.people import Agent, Customer, Inbox
 from assistant.payloads.photos import Evidence, Reading, TextLine
 from assistant.payloads.tickets import (
+    AlikePhoto,
     Alternative,
     Assessment,
     Contradiction,
     Draft,
+    Fault,
     Figures,
     LearnedHead,
+    Outbreak,
     Person,
     Relation,
     Requester,
+    Similar,
     SLAClock,
     Team,
     Ticket,
     TicketAttachment,
     TicketLink,
     TicketMessage,
+    TicketReference,
     TicketSummary,
+    Timing,
     Triage,
     TriageField,
     Trial,
+    source_as_stored,
 )
 from assistant.payloads.widget import OwnConversation, WidgetCustomer, WidgetSession
 
 __all__ = [
     "Agent",
+    "AlikePhoto",
     "Alternative",
     "Article",
     "ArticleSection",
@@ -57,6 +65,7 @@ __all__ = [
     "Draft",
     "Event",
     "Evidence",
+    "Fault",
     "Figure",
     "Figures",
     "FoundArticle",
@@ -64,6 +73,7 @@ __all__ = [
     "LearnedHead",
     "Message",
     "MessagePart",
+    "Outbreak",
     "OwnConversation",
     "Passage",
     "Payload",
@@ -74,6 +84,7 @@ __all__ = [
     "Relation",
     "Requester",
     "SLAClock",
+    "Similar",
     "Team",
     "TextLine",
     "Ticket",
@@ -82,9 +93,11 @@ __all__ = [
     "TicketMessage",
     "TicketReference",
     "TicketSummary",
+    "Timing",
     "Triage",
     "TriageField",
     "Trial",
     "WidgetCustomer",
     "WidgetSession",
+    "source_as_stored",
 ]

@@ -10,13 +10,9 @@ from pydantic import Field
 
 from assistant import models
 from assistant.payloads.payload import Payload
+from assistant.payloads.tickets import TicketReference
 
 PREFIX = "evt_"
-
-
-class TicketReference(Payload):
-    id: str
-    number: int
 
 
 class Event(Payload):

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from assistant.ports import Embedder
+from assistant.ports import Box, Embedder
 from assistant.skills.scorer import Tickets
 from assistant.skills.taxonomy import Label
 
@@ -38,11 +38,43 @@ class SourceKind(StrEnum):
 
 
 @dataclass(frozen=True)
+class Place:
+    """Characters ``start`` to ``end`` of the text that was triaged, which are ``text``."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What was read in a photo: a ``field`` of its evidence. ``photo``: which of them, from 0."""
+
+    photo: int
+    field: str
+    region: Box | None = None
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A ticket that agents have decided. ``ticket``: its id in the database; ``similarity``: cosine, -1 to 1."""
+
+    ticket: int
+    value: str
+    similarity: float
+
+
+@dataclass(frozen=True)
 class Source:
-    """``decisions``: of agents, that it was learned from; 0 unless ``kind`` is `SourceKind.LEARNED`."""
+    """``words``: those that name the value, of `SourceKind.WORDS`; ``shown``: where photos show it, of
+    `SourceKind.PHOTO`; ``decisions``: of agents, that it was learned from, and the ``nearest`` of them, of
+    `SourceKind.LEARNED`."""
 
     kind: SourceKind
     decisions: int = 0
+    words: tuple[Place, ...] = ()
+    shown: tuple[Shown, ...] = ()
+    nearest: tuple[Neighbour, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,8 +172,8 @@ def misread(options: Sequence[Label], embedder: Embedder) -> list[tuple[str, str
 def examples(options: Sequence[Label], embedder: Embedder) -> Tickets:
     """The options' descriptions and example sentences, labelled with their option."""
     rows = [(text, label.key) for label in options for text in _sentences(label)]
-    texts, labels = (np.array(column, dtype=object) for column in zip(*rows, strict=True))
-    return Tickets(texts, np.concatenate(_prototypes(options, embedder)), labels)
+    texts, labels = zip(*rows, strict=True)
+    return Tickets.of(texts, np.concatenate(_prototypes(options, embedder)), labels)
 
 
 _DANGER = (

@@ -149,6 +149,18 @@ def read_photo(photo: bytes, *, capabilities: Capabilities, taxonomy: Taxonomy) 
         return replace(evidence, whole=False)
 
 
+def without_line(evidence: PhotoEvidence, number: int) -> PhotoEvidence:
+    """What would have been read if one line of the visible text were not in the photo."""
+    line = evidence.visible_text[number]
+    lines = tuple(one for place, one in enumerate(evidence.visible_text) if place != number)
+    caption, product = evidence.caption, evidence.product
+    if caption == _caption_from(evidence.visible_text, ""):
+        caption = _caption_from(lines, "")
+    if product.region == line.box:  # it is named there
+        product = Reading(CANNOT_TELL, 1.0)
+    return replace(evidence, visible_text=lines, caption=caption, product=product)
+
+
 def product_question(taxonomy: Taxonomy) -> Question:
     """Which of the company's products the photo shows, with "none of these" as an option."""
     keys = (*(product.key for product in taxonomy.products), NO_PRODUCT)

@@ -20,14 +20,22 @@ _MOST_WORDS, _MOST_PARTS = 60_000, 90_000
 
 @dataclass(frozen=True)
 class Tickets:
-    """texts (n,), vectors (n, d) of unit length, labels (n,)."""
+    """texts (n,), vectors (n, d) of unit length, labels (n,); ids (n,) of those that are in the database, else 0."""
 
     texts: np.ndarray
     vectors: np.ndarray
     labels: np.ndarray
+    ids: np.ndarray
+
+    @classmethod
+    def of(
+        cls, texts: Sequence[str], vectors: np.ndarray, labels: Sequence[str], ids: Sequence[int] | None = None
+    ) -> Tickets:
+        known = np.zeros(len(texts), np.int64) if ids is None else np.array(ids, np.int64)
+        return cls(np.array(texts, dtype=object), np.asarray(vectors), np.array(labels, dtype=object), known)
 
     def __getitem__(self, rows: np.ndarray) -> Tickets:
-        return Tickets(self.texts[rows], self.vectors[rows], self.labels[rows])
+        return Tickets(self.texts[rows], self.vectors[rows], self.labels[rows], self.ids[rows])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,6 +45,7 @@ class Tickets:
             np.concatenate([self.texts, other.texts]),
             np.concatenate([self.vectors, other.vectors]),
             np.concatenate([self.labels, other.labels]),
+            np.concatenate([self.ids, other.ids]),
         )
 
 

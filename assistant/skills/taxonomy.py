@@ -64,6 +64,10 @@ class Taxonomy:
         """Keys of the products named in the text, the longest name first."""
         return list(self._names.find(text).keys)
 
+    def places_of(self, product: str, text: str) -> list[tuple[int, int]]:
+        """Where the text names the product with this key: (start, end) in characters."""
+        return [(start, end) for start, end, keys in self._names.find(text).places if product in keys]
+
     def without_products(self, text: str) -> str:
         """The text without names of products."""
         return self._names.find(text).rest
@@ -81,6 +85,11 @@ class Taxonomy:
         """The key of the only product in an article's title or, if the title has none, in its opening."""
         named = self.products_in(title) or self.products_in(opening)
         return named[0] if len(named) == 1 else None
+
+    @cached_property
+    def revision(self) -> str:
+        """Changes with anything that triage chooses from."""
+        return hashlib.sha256(repr((self.categories, self.teams, self.products)).encode()).hexdigest()[:12]
 
     @cached_property
     def products_hash(self) -> str:

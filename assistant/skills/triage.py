@@ -13,6 +13,7 @@ outside the field's options is impossible: every source is a distribution over e
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +21,11 @@ from operator import itemgetter
 
 import numpy as np
 
+from assistant import __version__
 from assistant.errors import AssistantError
 from assistant.ports import Capabilities, Embedder
 from assistant.skills import cues
-from assistant.skills.priors import Prior, Source, SourceKind, by_similarity, danger, examples
+from assistant.skills.priors import Place, Prior, Shown, Source, SourceKind, by_similarity, danger, examples
 from assistant.skills.read_photo import PhotoEvidence
 from assistant.skills.scorer import Tickets
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
@@ -94,6 +96,15 @@ def triage(
         found[name] = _field(name, _prior(name, ticket, taxonomy), ticket, learned.get(name), decided.get(name))
     found["team"] = _team(found["category"], ticket, taxonomy, learned.get("team"))
     return [found[name] for name in FIELDS]
+
+
+def revision(by: Capabilities, taxonomy: Taxonomy, heads: Mapping[str, Heads]) -> str:
+    """Changes with what proposals depend on: the product, its models, the taxonomy and what was learned. The same
+    input and revision give the same proposals."""
+    second = by.second_embedder.name if by.second_embedder is not None else ""
+    learned = sorted((name, own.revision) for name, own in heads.items())
+    parts = __version__, by.model, by.revision, by.embedding_model, second, taxonomy.revision, learned
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
 def triaged_by(fields: Sequence[TriagedField], capabilities: Capabilities) -> Capabilities:
@@ -184,7 +195,7 @@ def _learned(prior: Prior, ticket: _Ticket, head: Head | None) -> tuple[Mapping[
     refined, foreign = head.refine(prior.probabilities, ticket.whole, ticket.vector)
     first, now = (max(shares, key=shares.__getitem__) for shares in (prior.probabilities, refined))
     lowered = now != first or refined[first] < prior.probabilities[first]
-    sources = [Source(SourceKind.LEARNED, head.decisions), prior.source]
+    sources = [Source(SourceKind.LEARNED, head.decisions, nearest=head.nearest(ticket.vector)), prior.source]
     if lowered and (ticket.shown.shows("dangerous") or first == prior.danger):
         settled = head.settled(ticket.whole)
         if settled is None or settled not in prior.probabilities:
@@ -247,8 +258,7 @@ def _product(
     written = [key for key in taxonomy.products_in(ticket.text) if key in eligible]
     shown = [item.product.value for item in evidence if item.product.value in eligible]
     named = list(dict.fromkeys([*written, *shown]))
-    kinds = [kind for kind, found in ((SourceKind.PHOTO, shown), (SourceKind.WORDS, written)) if found]
-    sources = [Source(kind) for kind in kinds]
+    sources = _namings(shown[0] if shown else next(iter(named), None), ticket.text, evidence, taxonomy)
     if len(named) == 1:
         return _triaged_field("product", _lean(_normalise(flat), named[0]), sources)
     if named:  # several: probably the one in the photo
@@ -260,6 +270,17 @@ def _product(
         return _triaged_field("product", _normalise(weights), [Source(SourceKind.MODEL)])
     weights = {key: 1.0 if key == NO_PRODUCT else 0.4 / max(1, len(keys) - 1) for key in keys}
     return _triaged_field("product", _normalise(weights), [Source(SourceKind.WORDS)], unsure=True)
+
+
+def _namings(product: str | None, text: str, evidence: Sequence[PhotoEvidence], taxonomy: Taxonomy) -> list[Source]:
+    """Where photos show a product, and where words name it."""
+    if product is None:
+        return []
+    readings = [(number, one.product) for number, one in enumerate(evidence) if one.product.value == product]
+    shown = tuple(Shown(number, "product", reading.region) for number, reading in readings)
+    words = tuple(Place(text[start:end], start, end) for start, end in taxonomy.places_of(product, text))
+    found = [Source(SourceKind.PHOTO, shown=shown)] if shown else []
+    return [*found, Source(SourceKind.WORDS, words=words)] if words else found
 
 
 def _team(category: TriagedField, ticket: _Ticket, taxonomy: Taxonomy, head: Head | None) -> TriagedField:
@@ -310,18 +331,25 @@ class Lesson:
 
 
 def learn_field(
-    name: str, texts: Sequence[str], labels: Sequence[str], *, capabilities: Capabilities, taxonomy: Taxonomy
+    name: str,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    ids: Sequence[int] | None = None,
+    capabilities: Capabilities,
+    taxonomy: Taxonomy,
 ) -> Lesson:
-    """Fit heads for one of `LEARNED_FIELDS` on labels that the taxonomy has, the newest first. `Invalid` if all labels
-    are the same."""
+    """Fit heads for one of `LEARNED_FIELDS` on labels that the taxonomy has, the newest first. ``ids``: of the tickets,
+    which are told where a similar one comes. `Invalid` if all labels are the same."""
+    owners = [0] * len(texts) if ids is None else ids
     own, second = capabilities.embedder, capabilities.second_embedder
     known = capabilities if name in cues.FIELDS else None
     shown = [cues.read(text, known) for text in texts]
-    lesson = _learn(name, texts, labels, own, taxonomy, shown)
+    lesson = _learn(name, texts, labels, owners, own, taxonomy, shown)
     if second is None or second.name == own.name or not own.languages:
         return lesson
     newest = slice(0, _MOST_ABROAD)
-    abroad = _learn(name, texts[newest], labels[newest], second, taxonomy, shown[newest])
+    abroad = _learn(name, texts[newest], labels[newest], owners[newest], second, taxonomy, shown[newest])
     return replace(lesson, heads=Heads(lesson.heads | abroad.heads))
 
 
@@ -329,6 +357,7 @@ def _learn(
     name: str,
     texts: Sequence[str],
     labels: Sequence[str],
+    ids: Sequence[int],
     embedder: Embedder,
     taxonomy: Taxonomy,
     shown: Sequence[cues.Cues],
@@ -337,11 +366,8 @@ def _learn(
     keys = sorted(label.key for label in described)
     tickets = [_Ticket.of(text, (), embedder, seen) for text, seen in zip(texts, shown, strict=True)]
     priors = [_prior(name, ticket, taxonomy).probabilities for ticket in tickets]
-    known = Tickets(
-        np.array([ticket.whole for ticket in tickets], dtype=object),
-        np.array([ticket.vector for ticket in tickets]),
-        np.array(labels, dtype=object),
-    )
+    vectors = np.array([ticket.vector for ticket in tickets])
+    known = Tickets.of([ticket.whole for ticket in tickets], vectors, labels, ids)
     shares = np.array([[prior[key] for key in keys] for prior in priors])
     fitted = fit_head(known, priors=shares, examples=examples(described, embedder))
     return Lesson(known, shares, fitted, Heads({embedder.name: fitted.head}))

@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from assistant.errors import Invalid
+from assistant.skills.priors import Neighbour
 from assistant.skills.scorer import Scorer, Tickets
 from assistant.text.folding import fold
 
@@ -82,6 +83,8 @@ class Head:
     pool: Pool
     decisions: int  # of agents, that it was fitted on
     neighbours: np.ndarray  # (n, d) float16, unit length: the known tickets
+    owners: np.ndarray  # (n,) their ids in the database; 0 of what is no ticket
+    decided: np.ndarray  # (n,) their labels, as places in `classes`
     typical_novelty: float  # exceeded by only 2 % of tickets that belong to the options
     agreed: Mapping[str, str]  # label of each text that was decided several times and never otherwise, by its digest
 
@@ -105,6 +108,19 @@ class Head:
         """(n,) bool: more novel than 98 % of the tickets that belong to the classes."""
         foreign: np.ndarray = self.novelty(probabilities, vectors) > self.typical_novelty
         return foreign
+
+    def nearest(self, vector: np.ndarray, *, count: int = 3) -> tuple[Neighbour, ...]:
+        """Of the decided tickets, those with the most similar meaning to a vector (d,) of unit length."""
+        tickets = np.flatnonzero(self.owners)
+        similarities = self.neighbours[tickets].astype(np.float32) @ np.asarray(vector, dtype=np.float32)
+        found: dict[int, Neighbour] = {}
+        for place in np.argsort(-similarities, kind="stable"):
+            row = tickets[place]
+            owner, value = int(self.owners[row]), self.classes[self.decided[row]]
+            found.setdefault(owner, Neighbour(owner, value, float(similarities[place])))
+            if len(found) == count:
+                break
+        return tuple(found.values())
 
     def settled(self, text: str) -> str | None:
         """The option that agents decided `SEVERAL` times for these very words, whatever the numbers in them, and never
@@ -138,7 +154,8 @@ class Head:
             "typical_novelty": self.typical_novelty,
             "agreed": self.agreed,
         }
-        arrays = {"neighbours": self.neighbours, "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
+        arrays = {name: getattr(self, name) for name in ("neighbours", "owners", "decided")}
+        arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays, **self.scorer.to_arrays())
         return buffer.getvalue()
@@ -149,12 +166,19 @@ class Head:
             meta = json.loads(arrays["meta"].tobytes())
             pool = Pool(tuple(meta["blend"]), meta["prior_weight"], meta["temperature"], np.array(meta["starts"]))
             scorer = Scorer.from_arrays(arrays)
-            agreed = meta.get("agreed", {})  # heads of before 0.3 have none
-            return cls(scorer, pool, meta["decisions"], arrays["neighbours"], meta["typical_novelty"], agreed)
+            agreed = meta.get("agreed", {})  # heads of before 0.3 have none, nor do they know their tickets
+            known = arrays["neighbours"]
+            owners, decided = (
+                arrays[name] if name in arrays else np.zeros(len(known), np.int64) for name in ("owners", "decided")
+            )
+            novelty = meta["typical_novelty"]
+            return cls(scorer, pool, meta["decisions"], known, owners, decided, novelty, agreed)
 
 
 class Heads(dict[str, Head]):
-    """One field's heads, by the name of the embedder whose vectors they take."""
+    """One field's heads, by the name of the embedder whose vectors they take. ``revision``: of stored ones."""
+
+    revision = ""
 
     def to_bytes(self) -> bytes:
         """A NumPy archive without pickles."""
@@ -166,7 +190,9 @@ class Heads(dict[str, Head]):
     @classmethod
     def from_bytes(cls, data: bytes) -> Heads:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return cls({name.removeprefix("head_"): Head.from_bytes(arrays[name].tobytes()) for name in arrays})
+            heads = cls({name.removeprefix("head_"): Head.from_bytes(arrays[name].tobytes()) for name in arrays})
+        heads.revision = hashlib.blake2b(data, digest_size=8).hexdigest()
+        return heads
 
 
 @dataclass(frozen=True)
@@ -211,6 +237,8 @@ def fit_head(
         pool=pool,
         decisions=len(tickets),
         neighbours=neighbours,
+        owners=known.ids,
+        decided=np.searchsorted(classes, known.labels.astype(str)),
         typical_novelty=float(np.quantile(_novelty(held_back, nearness), _NOVELTY_QUANTILE)),
         agreed=_agreed(tickets),
     )

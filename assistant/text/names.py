@@ -28,10 +28,12 @@ _DIGITS_END = "\0"
 
 @dataclass(frozen=True)
 class Named:
-    """``keys``: what the names stand for, those of longer names first. ``rest``: the text without the names."""
+    """``keys``: what the names stand for, those of longer names first. ``rest``: the text without the names.
+    ``places``: (start, end, keys) of each name, in characters of the text, in its order."""
 
     keys: tuple[str, ...]
     rest: str
+    places: tuple[tuple[int, int, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Names:
             return Named((), text)
         tokens = _tokens(text)
         found: list[tuple[int, str]] = []
+        places: list[tuple[int, int, tuple[str, ...]]] = []
         rest: list[str] = []
         done = place = 0
         while place < len(tokens):
@@ -70,11 +73,12 @@ class Names:
                 place += 1
                 continue
             found.append((-len(name), name))
+            places.append((tokens[place].start, tokens[last].end, tuple(self._keys[name])))
             rest.append(text[done : tokens[place].start])
             done, place = tokens[last].end, last + 1
         longest = [name for _, name in sorted(found, key=lambda one: one[0])]
         keys = dict.fromkeys(key for name in longest for key in self._keys[name])
-        return Named(tuple(keys), " ".join([*rest, text[done:]]))
+        return Named(tuple(keys), " ".join([*rest, text[done:]]), tuple(places))
 
     def _longest(self, text: str, tokens: list[_Token], first: int) -> tuple[int | None, str]:
         """The index of the last token of the longest name that begins at ``first``, and the name; None without one."""

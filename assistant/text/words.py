@@ -37,6 +37,11 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower()) if text.isascii() else list(_pieces(text, single=True))
 
 
+def places_of_words(text: str) -> list[tuple[int, int]]:
+    """(start, end) of each word, in characters."""
+    return [match.span() for match in _WORD.finditer(text)]
+
+
 def count_words(text: str) -> int:
     """How many words a text has; two characters of a script without blanks count as one."""
     pieces = _PIECE.finditer(text)

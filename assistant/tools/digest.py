@@ -12,13 +12,13 @@ Answer = Mapping[str, Any]
 
 def assessment(answer: Answer) -> dict[str, Any]:
     return {
-        "triage": triage(answer["triage"]),
+        "triage": triage(answer["triage"]["fields"]),
         "photos": [evidence(one) for one in answer["evidence"]],
         "answer": draft(answer["draft"]) if answer["draft"] is not None else None,
         "passages": passages(answer["passages"]),
         "rejected_files": rejected(answer),
-        "model": answer["model"],
-        "mode": answer["mode"],
+        "model": answer["triage"]["model"],
+        "mode": answer["triage"]["mode"],
     }
 
 
@@ -88,7 +88,7 @@ def ticket(whole: Answer) -> dict[str, Any]:
     return {
         **summary(whole),
         "messages": [_message(one) for one in whole["messages"]],
-        "triage": triage(whole["triage"] or ()),
+        "triage": triage(whole["triage"]["fields"] if whole["triage"] is not None else ()),
         "drafts": [{"status": one["status"], **draft(one)} for one in whole["drafts"]],
     }
 

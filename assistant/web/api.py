@@ -20,6 +20,7 @@ from assistant.desk import (
     drafts,
     idempotency,
     inboxes,
+    outbreaks,
     state,
     tags,
     tickets,
@@ -28,13 +29,14 @@ from assistant.desk import (
 from assistant.desk.access import CustomerPrincipal, MachinePrincipal, Scope
 from assistant.desk.assess import assess
 from assistant.desk.attachments import RejectedFile
+from assistant.desk.conditions import Asking
 from assistant.desk.idempotency import Once
+from assistant.desk.similar import Compared
 from assistant.desk.tickets import NewTicket, TicketFilters
 from assistant.errors import Invalid, NotFound
 from assistant.knowledge import articles as knowledge
 from assistant.knowledge import figures
 from assistant.media.files import Upload
-from assistant.models import TriageResult
 from assistant.skills.triage_fields import FIELDS, allowed_values
 from assistant.text.folding import address
 from assistant.web import limits, repeats, schemas
@@ -179,18 +181,29 @@ def give_back(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
 
 @blueprint.get("/tickets/<public_id:ticket_id>/triage")
 @blueprint.output(payloads.Triage)
-@Operation("Triage", Scope.TICKETS_READ, query=schemas.Waiting)
-def get_triage(machine: MachinePrincipal, query: schemas.Waiting, ticket_id: str) -> payloads.Triage:
+@Operation("Triage", Scope.TICKETS_READ, query=schemas.TriageQuery, runs_model=True)
+def get_triage(machine: MachinePrincipal, query: schemas.TriageQuery, ticket_id: str) -> payloads.Triage:
     """Get the ticket's triage.
 
     404 until the ticket has been triaged, usually within seconds: `wait` for it.
     """
 
-    def look() -> TriageResult | None:
+    def look() -> bool:
         with desk().db.read() as session:
-            return tickets.load_ticket(session, machine, ticket_id).current_triage
+            return tickets.load_ticket(session, machine, ticket_id).current_triage is not None
 
-    return _shown(until(machine, query.wait, look, lambda found: found is not None))
+    until(machine, query.wait, look, bool)
+    return triage.explain_ticket(desk(), machine, ticket_id) if query.explain else _triage(machine, ticket_id)
+
+
+@blueprint.get("/tickets/<public_id:ticket_id>/similar")
+@blueprint.output(payloads.Similar)
+@Operation("Triage", Scope.TICKETS_READ)
+def get_similar(machine: MachinePrincipal, ticket_id: str) -> payloads.Similar:
+    """Get what the ticket has in common with others: the fault, photos that look alike, an outbreak."""
+    with desk().db.read() as session:
+        compared = Compared.of(session, access.access_ticket(session, machine, ticket_id))
+        return outbreaks.show_similar(session, compared, Asking(machine, desk().taxonomy, desk().now()))
 
 
 @blueprint.post("/tickets/<public_id:ticket_id>/notes")
@@ -340,7 +353,14 @@ def assess_ticket(machine: MachinePrincipal, body: schemas.Assessing, uploads: S
     with desk().db.read() as session:
         inboxes.for_machine(session, machine, body.inbox)
     return assess(
-        desk(), subject=body.subject, text=body.text, uploads=uploads, inbox=body.inbox, with_draft=body.with_draft
+        desk(),
+        subject=body.subject,
+        text=body.text,
+        uploads=uploads,
+        inbox=body.inbox,
+        with_draft=body.with_draft,
+        with_influences=body.explain,
+        by=machine,
     )
 
 
@@ -470,12 +490,7 @@ def _changes(body: schemas.TicketUpdate) -> list[dict[str, Any]]:
 
 
 def _triage(machine: MachinePrincipal, ticket_id: str) -> payloads.Triage:
+    """Without what people have written, if the key may change tickets and not read them."""
     with desk().db.read() as session:
-        result = tickets.load_ticket(session, machine, ticket_id).current_triage
-    return _shown(result)
-
-
-def _shown(result: TriageResult | None) -> payloads.Triage:
-    if result is None:
-        raise NotFound("This ticket has not been triaged yet. Try again in a moment.")
-    return payloads.Triage.of(result)
+        shown = triage.show_triage(session, machine, tickets.load_ticket(session, machine, ticket_id))
+    return shown if Scope.TICKETS_READ in machine.scopes else shown.without_words()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from assistant.desk import counting, outbreaks, reports
+from assistant.desk import outbreaks
 from assistant.desk.outbreaks import BEFORE, RECENT, Outbreak
 from assistant.desk.reports import Asked
 from assistant.desk.similar import Fault
@@ -30,13 +30,13 @@ class ShownOutbreak:
 
 
 def shown(session: Any) -> list[ShownOutbreak]:
-    today = _today(session)
+    today = outbreaks.today_of(session, desk().now())
     return [_shown(found, today) for found in outbreaks.find(session, today=today)]
 
 
 def top(session: Any) -> Figure:
     """What stands out now, whatever the report's period."""
-    found = outbreaks.find(session, today=_today(session))[:_TOP]
+    found = outbreaks.find(session, today=outbreaks.today_of(session, desk().now()))[:_TOP]
     return Figure(
         "outbreaks",
         "Top outbreaks",
@@ -46,10 +46,6 @@ def top(session: Any) -> Figure:
         f"Now, against the {BEFORE} days before, all inboxes and teams together.",
         "Nothing comes up much more often than usual now.",
     )
-
-
-def _today(session: Any) -> date:
-    return counting.day_of(desk().now(), reports.progress(session)[2])
 
 
 def _shown(found: Outbreak, today: date) -> ShownOutbreak:

@@ -27,6 +27,7 @@ from assistant.desk import (
 )
 from assistant.desk.conditions import Asking
 from assistant.desk.feed import last_event_id
+from assistant.desk.similar import Compared
 from assistant.desk.tickets import TicketFilters
 from assistant.models import ConversationState, Ticket, TicketStatus
 from assistant.skills.read_photo import CANNOT_TELL
@@ -97,9 +98,9 @@ def _thread(session: Any, row: Ticket) -> Shown:
 
 def _triage(session: Any, row: Ticket) -> Shown:
     """The triage fields, each with all its allowed values, likeliest first."""
-    triage = payloads.Triage.of(row.current_triage).to_json()["triage"] if row.current_triage is not None else []
+    shown = payloads.Triage.of(row.current_triage).to_json()["fields"] if row.current_triage is not None else []
     chosen = []
-    for field in triage:
+    for field in shown:
         likely = {one["value"]: one["probability"] for one in field["alternatives"]}
         options = sorted(allowed_values(desk().taxonomy, field["name"]), key=lambda key: -likely.get(key, 0.0))
         now = field["corrected_value"] if field["status"] == "overridden" else field["value"]
@@ -170,7 +171,10 @@ def _fields(session: Any, row: Ticket) -> Shown:
 
 def _similar(session: Any, row: Ticket) -> Shown:
     asking = Asking(auth.agent(), desk().taxonomy, desk().now())
-    return {"similar": similar.similar_to(session, auth.agent(), row, asking), "within_days": similar.WITHIN.days}
+    return {
+        "similar": similar.similar_to(session, Compared.of(session, row), asking),
+        "within_days": similar.WITHIN.days,
+    }
 
 
 def _other_tickets(session: Any, row: Ticket) -> list[Ticket]:

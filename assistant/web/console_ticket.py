@@ -51,6 +51,9 @@ Action = Callable[[Any, Ticket], None]
 # Actions that are one press or one choice, with their argument.
 _ARGUMENTS = {"transfer": "team", "snooze": "until", "follow": "agent", "unfollow": "agent"}
 # The name under which an event reaches the page, which is the panel it mainly changes. Panels choose their names.
+# In probability: what changes less is not shown as a reason.
+_LEAST_INFLUENCE = 0.03
+
 _NEWS: dict[str, str] = {
     EventKind.MESSAGE_CREATED: "thread",
     EventKind.MESSAGE_UPDATED: "thread",
@@ -81,6 +84,14 @@ def panel(ticket_id: str, name: str) -> Reply:
     """One panel; of the conversation with ``before``, only the messages before that one."""
     part = "earlier" if name == "thread" and "before" in request.args else name
     return render_template(f"console/_{part}.html", **console_panels.show(name, ticket_id))
+
+
+@blueprint.get("/why")
+def explain(ticket_id: str) -> Reply:
+    """What the proposed triage depends on most."""
+    shown = triage.explain_ticket(desk(), auth.agent(), ticket_id).to_json()["fields"]
+    reasons = [field for field in shown if field["status"] != "overridden"]
+    return render_template("console/_why.html", reasons=reasons, least=_LEAST_INFLUENCE)
 
 
 @blueprint.get("/events")

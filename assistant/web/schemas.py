@@ -105,6 +105,9 @@ class NewNote(_Request):
 
 class Assessing(TicketText):
     with_draft: bool = Field(True, description="False: triage and evidence alone, which is sooner.")
+    explain: bool = Field(
+        False, description="Also what each field depends on: the `influences`. Takes some seconds more."
+    )
 
 
 class BatchTicket(_Request):
@@ -128,6 +131,14 @@ class BatchQuery(_Request):
 
 class Waiting(_Request):
     wait: int = Field(0, ge=0, le=25, description="Seconds to wait until it is done.")
+
+
+class TriageQuery(Waiting):
+    explain: bool = Field(
+        False,
+        description="Also what each field depends on now: the `influences`. It is found out anew, which takes some "
+        "seconds.",
+    )
 
 
 class TicketUpdate(_Request):

@@ -32,7 +32,7 @@ assert(size !== undefined && size > 0, "the photo was sent");
 
 const triaged = await client.POST("/api/v1/tickets/{ticket_id}/triage", { params: { path: { ticket_id } } });
 assert(triaged.data, JSON.stringify(triaged.error));
-const likely: number | undefined = triaged.data.triage.find((field) => field.name === "priority")?.probability;
+const likely: number | undefined = triaged.data.fields.find((field) => field.name === "priority")?.probability;
 assert(likely !== undefined && likely > 0, "priority has a probability");
 
 const found = await client.GET("/api/v1/tickets", { params: { query: { status: ["new", "open"], limit: 5 } } });

@@ -74,8 +74,9 @@ def test_a_ticket_from_opening_to_the_answer(connect: Callable[..., Client], des
     run_until_idle(desk)
     done = client.wait_for_triage(ticket["id"], timeout=0)
     assert done["drafts"]
-    assert {one["name"] for one in client.triage_ticket(ticket["id"])["triage"]} >= {"priority", "category"}
-    assert client.decide(ticket["id"], "priority", "high")["triage"]
+    assert {one["name"] for one in client.triage_ticket(ticket["id"])["fields"]} >= {"priority", "category"}
+    assert client.decide(ticket["id"], "priority", "high")["fields"]
+    assert client.get_triage(ticket["id"], explain=True)["fields"][0]["influences"] is not None
     sent = client.send_draft(ticket["id"], done["drafts"][-1]["id"] or "", text="Descale it.")
     assert sent["draft"]["status"] == "edited"
     changed = client.update_ticket(ticket["id"], status="solved", tags=["pump"], fields={"order": None})
@@ -93,6 +94,9 @@ def test_what_is_not_stored_is_triaged_and_articles_are_found(
     assert client.key()["scopes"] == ["knowledge:read", "triage"]
     assessment = client.triage("My coffee machine shows E21.", photos=[("a.png", make_photo("a", kind="PNG"))])
     assert [one["filename"] for one in assessment["evidence"]] == ["a.png"]
+    explained = client.triage("My coffee machine is on fire.", with_draft=False, explain=True)
+    assert (explained["draft"], explained["timing"]["draft"]) == (None, None)
+    assert any(one["influences"] for one in explained["triage"]["fields"])
     assert client.search_articles("coffee machine", limit=1)[0]["text"]
     with pytest.raises(Problem) as refused:
         next(client.list_tickets())

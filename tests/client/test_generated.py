@@ -84,7 +84,7 @@ def test_the_python_client_does_what_curl_does(
     asked = models.NewTicket(text="It leaks.", requester=models.NewRequester(external_id="c-17"))
     assert call("tickets.open_ticket", body=asked).requester.verified_by == "api"
     triaged = call("triage.triage_ticket", opened.id)
-    assert {field.name: field.probability for field in triaged.triage}["priority"] > 0
+    assert {field.name: field.probability for field in triaged.fields}["priority"] > 0
     found = call("tickets.list_tickets", status=[models.TicketStatus.NEW, models.TicketStatus.OPEN], limit=5)
     assert opened.id in {ticket.id for ticket in found.tickets}
     added = call("webhooks.add_webhook", body=models.NewWebhook(url="https://shop.example/hook"))

@@ -127,7 +127,7 @@ def load(session: Session, conversation_id: int, audience: Audience) -> dict[str
             if photo.sha256 in read
         },
         "drafts": [payloads.Draft.of(draft).to_json() for draft in (ticket.drafts if ticket is not None else [])],
-        "triage": payloads.Triage.of(current).to_json()["triage"] if current is not None else None,
+        "triage": payloads.Triage.of(current).to_json() if current is not None else None,
     }
 
 

@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from assistant.db import utcnow
-from assistant.desk import learning
+from assistant.db import Database, utcnow
+from assistant.desk import access, learning
+from assistant.desk.access import Scope
+from assistant.desk.assess import assess
 from assistant.desk.desk import Desk
 from assistant.errors import Conflict
 from assistant.models import HeadState, Message, TriageField, TriageFieldState, TriageHead, TriageResult
 from assistant.payloads import LearnedHead
 from assistant.runtime import Runtime
 from assistant.skills.triage import TriagedField, learn_field, triage
-from tests.factories import make_ticket
+from tests.factories import make_inbox, make_machine, make_ticket
 
 TOPICS = {"delivery": "parcel courier tracking shipped", "how_to": "clean filter setting button"}
 
@@ -89,6 +91,33 @@ def test_what_was_learned_decides_and_says_from_how_many_decisions(desk: Desk) -
     assert field.value == "delivery"
     assert [(source.kind, source.decisions) for source in field.sources] == [("learned", 20), ("similarity", 0)]
     assert set(field.probabilities) == {label.key for label in desk.taxonomy.categories}
+
+
+def test_the_nearest_decided_tickets_are_named_to_whoever_may_read_them(desk: Desk, db: Database) -> None:
+    decide_everyday(desk, 20)
+    before = assess(desk, text="courier tracking parcel 4", with_draft=False).triage.revision
+    learning.learn(desk)
+    reader, other = make_machine(db), make_inbox(db, "other")
+    askers = {
+        "reads": reader,
+        "may not read": replace(reader, scopes=frozenset({Scope.TRIAGE})),
+        "for another inbox": replace(reader, inbox_ids=frozenset({other.id})),
+        "nobody": None,
+    }
+    told, revisions = {}, set()
+    for name, by in askers.items():
+        found = assess(desk, text="courier tracking parcel 4", with_draft=False, by=by).triage
+        told[name] = found.fields[0].sources[0].nearest
+        revisions.add(found.revision)
+    assert [bool(nearest) for nearest in told.values()] == [True, False, False, False]
+    assert {one.value for one in told["reads"]} == {"delivery"}
+    similarities = [one.similarity for one in told["reads"]]
+    assert similarities == sorted(similarities, reverse=True)
+    with db.read() as session:
+        nearest = access.access_ticket(session, reader, told["reads"][0].ticket.id)
+        assert nearest.number == told["reads"][0].ticket.number
+    assert len(revisions) == 1
+    assert revisions != {before}, "what was learned changes what is said"
 
 
 @pytest.mark.parametrize("text", ["Smoke comes out of the filter.", "The parcel with the courier is on fire"])

@@ -35,7 +35,7 @@ def vectors(texts: list[str]) -> np.ndarray:
 
 
 def labelled(texts: list[str], labels: list[str]) -> Tickets:
-    return Tickets(np.array(texts, dtype=object), vectors(texts), np.array(labels, dtype=object))
+    return Tickets.of(texts, vectors(texts), labels)
 
 
 @pytest.fixture(scope="module")
@@ -174,4 +174,4 @@ def test_nothing_is_learned_from_one_ticket_of_each_label_without_examples() -> 
 @pytest.mark.parametrize("labels", [["a", "a"], ["a"], []])
 def test_tickets_that_all_have_one_label_are_refused(labels: list[str]) -> None:
     with pytest.raises(Invalid, match="two different labels"):
-        fit_head(Tickets(np.array(labels, dtype=object), np.zeros((len(labels), 64)), np.array(labels, dtype=object)))
+        fit_head(Tickets.of(labels, np.zeros((len(labels), 64)), labels))

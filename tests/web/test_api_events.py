@@ -40,7 +40,8 @@ def test_events_go_on_from_the_cursor_and_leave_nothing_out(client: FlaskClient,
     assert [one["id"] for one in got] == list(dict.fromkeys(one["id"] for one in got))
     assert {one["ticket"]["id"] for one in got} == {first.public_id, second.public_id}
     triaged = next(one for one in got if one["type"] == "ticket.triaged")
-    assert triaged["data"]["triage"]
+    told = client.get(f"/api/v1/tickets/{triaged['ticket']['id']}/triage", headers=key).json
+    assert triaged["data"]["triage"] == told
     again = client.get(EVENTS, query_string={"cursor": got[0]["id"]}, headers=key).json["events"]
     assert again == got[1:]
 

@@ -318,15 +318,14 @@ def test_a_worked_ticket_shows_evidence_triage_and_a_cited_draft(
     (attachment,) = shown["messages"][0]["attachments"]
     assert attachment["evidence"]["quality"]["confidence"] > 0
     assert attachment["evidence"]["status"] == "read"
-    assert {"category", "priority", "product", "team", "needs_human"} <= {f["name"] for f in shown["triage"]}
-    for field in shown["triage"]:
+    assert {"category", "priority", "product", "team", "needs_human"} <= {f["name"] for f in shown["triage"]["fields"]}
+    for field in shown["triage"]["fields"]:
         assert 0 <= field["probability"] <= 1
         assert field["alternatives"][0] == {"value": field["value"], "probability": field["probability"]}
     (draft,) = shown["drafts"]
     assert draft["status"] == "proposed"
     assert any(citation["article_title"] == "BrewMaster 300: error codes" for citation in draft["citations"])
-    assert (shown["triage_model"], shown["triage_mode"]) == ("none", "no_vlm")
-    for said in (draft, attachment["evidence"]):
+    for said in (shown["triage"], draft, attachment["evidence"]):
         assert (said["model"], said["mode"]) == ("none", "no_vlm")
 
 

@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
 from assistant.db import Database
+from assistant.desk.access import Scope
 from assistant.desk.desk import Desk
 from assistant.models import Article, Conversation, Draft, Evidence, Message, Ticket, TriageField, TriageResult
 from assistant.ports import Mode
@@ -60,7 +61,7 @@ def test_triage_is_404_until_done_and_can_be_asked_for_now(
 
     now = client.post(url, headers=key)
     assert now.status_code == 200
-    assert (now.json["triage_model"], now.json["triage_mode"]) == ("none", "no_vlm")
+    assert (now.json["model"], now.json["mode"]) == ("none", "no_vlm")
     assert count(db, Evidence) == 1  # the photo was read for it
     assert client.get(url, headers=key).json == now.json
 
@@ -71,17 +72,113 @@ def test_triage_is_404_until_done_and_can_be_asked_for_now(
 
 
 def test_every_field_says_what_decided_it(client: FlaskClient, key: Key, ticket: str) -> None:
-    fields = {field["name"]: field["sources"] for field in client.get(f"{ticket}/triage", headers=key).json["triage"]}
-    assert fields["product"] == [{"kind": "words", "decisions": 0}]
-    assert fields["category"] == [{"kind": "similarity", "decisions": 0}] == fields["team"]
+    triage = client.get(f"{ticket}/triage", headers=key).json
+    fields = {field["name"]: field["sources"] for field in triage["fields"]}
+    nothing = {"decisions": 0, "words": [], "shown": [], "nearest": []}
+    start = triage["text"].index("BrewMaster 300")
+    place = {"text": "BrewMaster 300", "start": start, "end": start + len("BrewMaster 300")}
+    assert fields["product"] == [{**nothing, "kind": "words", "words": [place]}]
+    assert fields["category"] == [{**nothing, "kind": "similarity"}] == fields["team"]
     assert all(fields.values())
+
+
+def test_a_photo_that_names_the_product_is_named_with_the_place(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask]
+) -> None:
+    runtime = make_runtime(capabilities=fake_capabilities(ocr=FakeOCR("Nordwind", "BrewMaster 300")))
+    client, key = make_app(runtime).test_client(), bearer(make_key(runtime.desk.db))
+    ticket = make_ticket(runtime.desk, "It drips.", uploads=[make_upload("a.jpg"), make_upload("b.jpg")])
+    stored = client.post(f"/api/v1/tickets/{ticket.public_id}/triage", headers=key).json
+    shown = client.get(f"/api/v1/tickets/{ticket.public_id}", headers=key).json["messages"][0]["attachments"]
+
+    def places(triage: Any) -> list[Any]:
+        product = next(one for one in triage["fields"] if one["name"] == "product")
+        assert [source["kind"] for source in product["sources"]] == ["photo"]
+        return [
+            (one["photo"], one["attachment_id"], one["field"], one["region"]) for one in product["sources"][0]["shown"]
+        ]
+
+    region = shown[0]["evidence"]["product"]["region"]
+    assert region is not None
+    assert places(stored) == [(number, photo["id"], "product", region) for number, photo in enumerate(shown)]
+    data = {"text": "It drips.", "photos": (io.BytesIO(make_photo("a")), "a.jpg")}
+    assessed = client.post("/api/v1/triage", data=data, headers=key).json
+    assert places(assessed["triage"]) == [(0, None, "product", region)]
+
+
+def test_what_a_field_depends_on_is_what_it_loses_without_it(client: FlaskClient, key: Key, articles: None) -> None:
+    def triage(text: str, *, explain: bool = False) -> dict[str, Any]:
+        body = {"text": text, "with_draft": False, "explain": explain}
+        fields = client.post("/api/v1/triage", json=body, headers=key).json["triage"]["fields"]
+        return {field["name"]: field for field in fields}
+
+    text = "Hello all. My BrewMaster 300 shows E21 and leaks on the table. Thanks!"
+    explained = triage(text, explain=True)
+    assert explained["product"]["influences"][0]["words"]["text"] in ("BrewMaster", "300")
+    assert any(field["influences"] for name, field in explained.items() if name != "product")
+    for name, field in explained.items():
+        for one in field["influences"]:
+            start, end = one["words"]["start"], one["words"]["end"]
+            assert text[start:end] == one["words"]["text"]
+            left = {
+                other["value"]: other["probability"]
+                for other in triage(text[:start] + text[end:])[name]["alternatives"]
+            }
+            assert one["change"] == pytest.approx(field["probability"] - left[field["value"]], abs=0.001)
+    assert all(field["influences"] is None for field in triage(text).values())
+
+
+def test_other_tickets_with_the_fault_and_photos_that_look_alike_are_told_to_whoever_may_read_them(
+    client: FlaskClient, key: Key, desk: Desk, db: Database
+) -> None:
+    photo = make_photo("a")
+    first = make_ticket(desk, QUESTION, uploads=[make_upload("a.jpg", photo)])
+    make_ticket(desk, "Where is my parcel?")
+    run_until_idle(desk)
+    seen = {"id": first.public_id, "number": first.number}
+
+    def asked(key: Key) -> Any:
+        data = {"text": QUESTION, "photos": (io.BytesIO(photo), "mine.jpg"), "with_draft": "false"}
+        return client.post("/api/v1/triage", data=data, headers=key).json["similar"]
+
+    found = asked(key)
+    assert (found["fault"]["product"], found["fault"]["codes"]) == ("brewmaster-300", ["E21"])
+    assert (found["tickets"], found["newest"], found["outbreak"]) == (1, [seen], None)
+    assert [(one["ticket"], one["same"]) for one in found["photos"]] == [(seen, True)]
+    assert asked(bearer(make_key(db, Scope.TRIAGE))) is None
+    second = make_ticket(desk, QUESTION)
+    own = client.get(f"/api/v1/tickets/{second.public_id}/similar", headers=key).json
+    assert (own["fault"], own["photos"]) == (None, [])  # it has not been triaged
+    client.post(f"/api/v1/tickets/{second.public_id}/triage", headers=key)
+    own = client.get(f"/api/v1/tickets/{second.public_id}/similar", headers=key).json
+    assert own["newest"] == [seen]
+
+
+def test_a_stored_ticket_is_explained_with_its_photos(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask]
+) -> None:
+    runtime = make_runtime(capabilities=fake_capabilities(ocr=FakeOCR("Nordwind", "BrewMaster 300")))
+    client, key = make_app(runtime).test_client(), bearer(make_key(runtime.desk.db))
+    ticket = make_ticket(runtime.desk, "It drips.", uploads=[make_upload("a.jpg")])
+    url = f"/api/v1/tickets/{ticket.public_id}/triage"
+    assert client.get(url, query_string={"explain": "true"}, headers=key).status_code == 404
+    client.post(url, headers=key)
+    fields = client.get(url, query_string={"explain": "true"}, headers=key).json["fields"]
+    product = next(field for field in fields if field["name"] == "product")
+    (first, *_) = product["influences"]
+    assert (first["photo"], first["field"], first["value"]) in (
+        (0, "product", "brewmaster-300"),
+        (0, "visible_text", "BrewMaster 300"),
+    )
+    assert first["region"] is not None
+    assert first["change"] > 0.5
 
 
 def test_a_further_message_is_triaged_anew(client: FlaskClient, key: Key, ticket: str, db: Database) -> None:
     client.post(f"{ticket}/messages", json={"text": "Also: where is my refund for order 17?"}, headers=key)
     first = client.get(f"{ticket}/triage", headers=key).json
     second = client.post(f"{ticket}/triage", headers=key).json
-    assert first["triaged_at"] < second["triaged_at"]
+    assert first["created_at"] < second["created_at"]
     assert count(db, TriageResult) == 2
 
 
@@ -105,15 +202,15 @@ def test_triage_now_and_the_worker_at_once_leave_one_result(app: APIFlask, key: 
 
 
 def test_a_field_is_accepted_and_overridden(client: FlaskClient, key: Key, ticket: str, db: Database) -> None:
-    proposed = {f["name"]: f for f in client.get(f"{ticket}/triage", headers=key).json["triage"]}
+    proposed = {f["name"]: f for f in client.get(f"{ticket}/triage", headers=key).json["fields"]}
 
     accepted = client.patch(f"{ticket}/triage/category", headers=key)
     assert accepted.status_code == 200
-    field = next(f for f in accepted.json["triage"] if f["name"] == "category")
+    field = next(f for f in accepted.json["fields"] if f["name"] == "category")
     assert (field["status"], field["value"]) == ("accepted", proposed["category"]["value"])
 
     overridden = client.patch(f"{ticket}/triage/priority", json={"value": "urgent"}, headers=key).json
-    field = next(f for f in overridden["triage"] if f["name"] == "priority")
+    field = next(f for f in overridden["fields"] if f["name"] == "priority")
     assert (field["status"], field["corrected_value"]) == ("overridden", "urgent")
     shown = client.get(ticket, headers=key).json
     assert (shown["priority"], shown["category"]) == ("urgent", proposed["category"]["value"])
@@ -232,13 +329,13 @@ def test_an_assessment_has_everything_and_stores_nothing(
 
     assert response.status_code == 200
     found = response.json
-    assert (found["model"], found["mode"]) == ("none", "no_vlm")
+    assert (found["triage"]["model"], found["triage"]["mode"]) == ("none", "no_vlm")
     assert [(e["filename"], [line["text"] for line in e["visible_text"]]) for e in found["evidence"]] == [
         ("display.jpg", ["E21", "ADD WATER"])
     ]
     assert "E21" in found["passages"][0]["matched_codes"] or "e21" in str(found["passages"][0]["matched_codes"]).lower()
     assert found["passages"][0]["article_title"] == "BrewMaster 300: error codes"
-    assert {f["name"] for f in found["triage"]} >= {"category", "priority", "needs_human"}
+    assert {f["name"] for f in found["triage"]["fields"]} >= {"category", "priority", "needs_human"}
     assert [file["filename"] for file in found["rejected_files"]] == ["broken.jpg"]
     for kind in (Ticket, Conversation, Message, Evidence, Draft):
         assert count(runtime.desk.db, kind) == 0
@@ -261,7 +358,7 @@ def test_an_assessment_and_a_stored_ticket_show_the_same_objects(client: FlaskCl
 
     assert shape(found["triage"]) == shape(stored["triage"])
     assert shape(found["evidence"][0]) == shape(stored["messages"][0]["attachments"][0]["evidence"])
-    for field in stored["triage"]:
+    for field in stored["triage"]["fields"]:
         shares = [one["probability"] for one in field["alternatives"]]
         assert shares == sorted(shares, reverse=True)
 
@@ -306,10 +403,10 @@ def test_with_a_full_model_the_draft_is_written_and_says_by_which(
 
     found = client.post("/api/v1/triage", json={"text": QUESTION}, headers=key).json
 
-    assert (found["model"], found["mode"]) == ("scripted-8b", "full_vlm")
+    assert (found["triage"]["model"], found["triage"]["mode"]) == ("scripted-8b", "full_vlm")
     assert found["draft"]["text"].startswith("E21 means that the pump draws no water")
     assert found["draft"]["citations"][0]["article_title"] == "BrewMaster 300: error codes"
-    category = next(field for field in found["triage"] if field["name"] == "category")
+    category = next(field for field in found["triage"]["fields"] if field["name"] == "category")
     assert category["value"] == "device_fault"
 
 
@@ -344,7 +441,7 @@ def test_a_search_takes_any_text(client: FlaskClient, key: Key, articles: None, 
 def test_the_taxonomy_names_every_value_that_triage_may_give(client: FlaskClient, key: Key, ticket: str) -> None:
     taxonomy = client.get("/api/v1/taxonomy", headers=key).json
     assert {label["key"] for label in taxonomy["teams"]} >= {"technical", "orders"}
-    for field in client.get(f"{ticket}/triage", headers=key).json["triage"]:
+    for field in client.get(f"{ticket}/triage", headers=key).json["fields"]:
         assert {one["value"] for one in field["alternatives"]} <= set(taxonomy["allowed_values"][field["name"]])
 
 
@@ -370,7 +467,7 @@ def test_fields_say_what_they_need_and_a_ticket_that_is_not_stored_where_words_a
     assert [(one["about"], one["written"], one["shown"]) for one in assessed["contradictions"]] == [
         ("code", "E21", "E27")
     ]
-    for field in assessed["triage"]:
+    for field in assessed["triage"]["fields"]:
         assert 0 < field["threshold"] < 1
         if not field["abstained"] and field["name"] in ("category", "type", "sentiment"):
             assert field["probability"] >= field["threshold"]

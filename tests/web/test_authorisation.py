@@ -24,9 +24,9 @@ from tests.factories import Browser, Persona, bearer, make_agent, make_articles,
 # What each route of the API needs; `console_roles` says the same of the console, and is not asked here.
 SCOPES = {
     Scope.TICKETS_READ: (
-        "list_tickets", "get_ticket", "get_triage", "list_drafts", "get_draft", "get_attachment", "list_fields",
-        "list_events", "stream_events", "list_customers", "get_customer", "list_agents", "list_teams", "list_inboxes",
-        "list_tags",
+        "list_tickets", "get_ticket", "get_triage", "get_similar", "list_drafts", "get_draft", "get_attachment",
+        "list_fields", "list_events", "stream_events", "list_customers", "get_customer", "list_agents", "list_teams",
+        "list_inboxes", "list_tags",
     ),
     Scope.TICKETS_WRITE: (
         "open_ticket", "update_ticket", "add_message", "give_back", "triage_ticket", "decide_triage_field",

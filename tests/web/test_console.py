@@ -466,6 +466,24 @@ def test_options_of_a_field_come_likeliest_first_and_only_from_the_taxonomy(
     assert shown == sorted(shown, key=lambda key: -field.probabilities[key])
 
 
+def test_why_a_field_has_its_value_is_told_on_demand(
+    sign_in: SignIn, alice: Persona, charlie: Persona, desk: Desk
+) -> None:
+    opened = make_ticket(desk, "<b>My</b> BrewMaster 300 leaks. Hello.", uploads=[make_upload()], team="technical")
+    page = f"/console/tickets/{opened.public_id}"
+    client = sign_in(alice)
+    assert "Why?" not in client.get(page).text
+    assert client.get(f"{page}/why").status_code == 404
+    worker.run_until_idle(desk)
+    assert f'hx-get="{page}/why"' in client.get(page).text
+    html = client.get(f"{page}/why").text
+    reasons = dict(re.findall(r"<b>([^<]+)</b>(.*?)</p>", html, re.DOTALL))
+    assert "BrewMaster" in reasons["Product"]
+    assert "loses without it" in html
+    assert "<b>My" not in html
+    assert sign_in(charlie).get(f"{page}/why").status_code == 404
+
+
 def test_photo_is_for_those_who_may_see_the_ticket_and_never_runs(
     sign_in: SignIn, alice: Persona, bob: Persona, db: Database, ticket: Ticket
 ) -> None:

@@ -139,7 +139,10 @@ def _alone(
 
 
 def _said(assessed: dict[str, Any] | None) -> dict[str, Any]:
-    """Of an assessment, all but when it was made and the ids of articles, which differ from one database to another."""
-    said = {name: (assessed or {}).get(name) for name in ("model", "mode", "evidence", "triage")}
-    draft = (assessed or {}).get("draft")
+    """Of an assessment, all but when it was made, how long it took, and the ids of articles, which differ from one
+    database to another."""
+    if not assessed:
+        return {}
+    triage, draft = assessed["triage"], assessed["draft"]
+    said = {**{name: triage[name] for name in ("model", "revision", "fields")}, "evidence": assessed["evidence"]}
     return {**said, **({name: draft[name] for name in ("text", "handoff_reason", "confidence")} if draft else {})}

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from langchain_core.embeddings import Embeddings
 
 from assistant.errors import Invalid
 from assistant.lab import statistics
@@ -21,6 +20,7 @@ from assistant.lab.evaluation.triage import BINS, read_tickets
 from assistant.lab.tables import Cell, table
 from assistant.ports import Capabilities
 from assistant.progress import Progress, no_progress
+from assistant.skills.explain import Remembering
 from assistant.skills.taxonomy import Label, Taxonomy, load_taxonomy
 from assistant.skills.triage import learn_field, triage
 from assistant.skills.triage_head import Heads, fit_head
@@ -172,7 +172,7 @@ def _simulate(
     progress: Progress,
 ) -> Report:
     # One embedder: the tickets are in one language.
-    capabilities = replace(capabilities, embeddings=_Remembered(capabilities.embeddings), second_embedder=None)
+    capabilities = replace(capabilities, embeddings=Remembering(capabilities.embeddings), second_embedder=None)
     scores = []
     enough = [count for count in counts if all(count <= len(part.decided) for part in parts)]
     for number, count in enumerate(enough):
@@ -242,20 +242,3 @@ def _score(method: str, decisions: int, said: Sequence[_Said]) -> Score:
 
 def _labels(part: _Part) -> list[str]:
     return [label.key for label in part.taxonomy.categories]
-
-
-class _Remembered(Embeddings):
-    """Embeds every text once."""
-
-    def __init__(self, embeddings: Embeddings) -> None:
-        self._embeddings = embeddings
-        self._known: dict[str, list[float]] = {}
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if new:
-            self._known |= zip(new, self._embeddings.embed_documents(new), strict=True)
-        return [self._known[text] for text in texts]
-
-    def embed_query(self, text: str) -> list[float]:
-        return self.embed_documents([text])[0]

@@ -126,7 +126,7 @@ def evaluate_triage(
         some = texts[start : start + _EMBED_AT_ONCE]
         vectors.append(np.asarray(embedder.embeddings.embed_documents(some), dtype=np.float32))
         progress(start + len(some), len(texts), "Embedding")
-    tickets = Tickets(np.array(texts, dtype=object), np.concatenate(vectors), np.array(labels, dtype=object))
+    tickets = Tickets.of(texts, np.concatenate(vectors), labels)
     return measure(
         tickets,
         path=path.name,

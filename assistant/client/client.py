@@ -30,11 +30,12 @@ class NewRequester(TypedDict, total=False):
 
 
 class BatchTicket(TypedDict):
-    """``reference``: your own id of it, which comes back with the result."""
+    """``reference``: your own id of it, which comes back with the result. ``attachments``: ids from `Client.upload`."""
 
-    text: str
+    text: NotRequired[str]
     subject: NotRequired[str]
     reference: NotRequired[str]
+    attachments: NotRequired[Sequence[str]]
 
 
 class TicketsWanted(TypedDict, total=False):
@@ -134,11 +135,12 @@ class Client:
         inbox: str | None = None,
         fields: Mapping[str, FieldValue] | None = None,
         photos: Iterable[GivenPhoto] = (),
+        attachments: Sequence[str] = (),
         idempotency_key: str | None = None,
     ) -> shapes.OpenedTicket:
         """A worker triages it within seconds; see `wait_for_triage`. Photos that are not accepted are listed in
-        `rejected_files`."""
-        body = _without_none({"subject": subject, "text": text, "inbox": inbox})
+        `rejected_files`. ``attachments``: ids from `upload`."""
+        body = _without_none({"subject": subject, "text": text, "inbox": inbox, "attachments": list(attachments)})
         body |= {"requester": dict(requester or {}), "fields": dict(fields or {})}
         answer = self._post("/tickets", body, photos=photos, idempotency_key=idempotency_key)
         return cast("shapes.OpenedTicket", answer)
@@ -168,17 +170,29 @@ class Client:
         text: str = "",
         *,
         photos: Iterable[GivenPhoto] = (),
+        attachments: Sequence[str] = (),
         client_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> shapes.PostedMessage:
         """A message from the customer. ``client_id``: your own id of it; twice with the same one, it is stored once."""
-        body = _without_none({"text": text, "client_id": client_id})
+        body = _without_none({"text": text, "client_id": client_id, "attachments": list(attachments)})
         path = f"/tickets/{ticket_id}/messages"
         answer = self._post(path, body, photos=photos, idempotency_key=idempotency_key)
         return cast("shapes.PostedMessage", answer)
 
+    def upload(self, files: Iterable[GivenPhoto], *, idempotency_key: str | None = None) -> shapes.UploadedFiles:
+        """Files to be named later, by their ids, as ``attachments``: a ticket or message takes them, triage only reads
+        them. Those that are not used within 24 hours are removed."""
+        answer = self._calls.send("POST", "/attachments", files=as_files(files), idempotency_key=idempotency_key)
+        return cast("shapes.UploadedFiles", answer)
+
     def get_attachment(self, attachment_id: str) -> bytes:
+        """Of a ticket, or an upload of this key."""
         return self._calls.get_bytes(f"/attachments/{attachment_id}")
+
+    def remove_upload(self, attachment_id: str) -> None:
+        """Of this key, and not used."""
+        self._calls.send("DELETE", f"/attachments/{attachment_id}")
 
     # Triage and drafts
 
@@ -189,13 +203,14 @@ class Client:
         subject: str = "",
         inbox: str | None = None,
         photos: Iterable[GivenPhoto] = (),
+        attachments: Sequence[str] = (),
         with_draft: bool = True,
         explain: bool = False,
     ) -> shapes.Assessment:
         """Evidence, triage, passages and a draft of what is not stored. ``explain``: with the words and photos that
         each field depends on, which takes longer."""
-        options = {"with_draft": with_draft, "explain": explain}
-        body = _without_none({"subject": subject, "text": text, "inbox": inbox, **options})
+        body = _without_none({"subject": subject, "text": text, "inbox": inbox, "attachments": list(attachments)})
+        body |= {"with_draft": with_draft, "explain": explain}
         return cast("shapes.Assessment", self._post("/triage", body, photos=photos))
 
     def triage_batch(
@@ -329,13 +344,13 @@ def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _as_form(body: Mapping[str, Any]) -> dict[str, str]:
-    """``requester.name`` is `requester_name`, and a custom field's value `fields.KEY`."""
-    form: dict[str, str] = {}
+def _as_form(body: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    """``requester.name`` is `requester_name`, a custom field's value `fields.KEY`, a list as many fields."""
+    form: dict[str, str | list[str]] = {}
     for name, value in body.items():
         if isinstance(value, Mapping):
             mark = "." if name == "fields" else "_"
             form |= {f"{name}{mark}{part}": str(inner) for part, inner in value.items()}
         else:
-            form[name] = str(value)
+            form[name] = value if isinstance(value, list) else str(value)
     return form

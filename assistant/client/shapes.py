@@ -132,6 +132,11 @@ class TicketReference(TypedDict):
     number: int
 
 
+class UploadedFiles(TypedDict):
+    attachments: list[UploadedAttachment]
+    rejected_files: list[RejectedFile]
+
+
 class WebhookDeliveries(TypedDict):
     deliveries: list[WebhookDelivery]
     next_cursor: str | None
@@ -459,6 +464,10 @@ class Citation(TypedDict):
 
 class TicketAttachment(Attachment):
     evidence: Evidence | None
+
+
+class UploadedAttachment(Attachment):
+    expires_at: str
 
 
 class WebhookDelivery(TypedDict):

@@ -51,10 +51,12 @@ class MachinePrincipal:
     def sees_every_ticket(self) -> bool:
         return self.inbox_ids is None
 
-    def require(self, scope: Scope) -> None:
-        if scope not in self.scopes:
+    def require(self, *scopes: Scope) -> None:
+        """Raises `NotAllowed` unless the key has one of them."""
+        if not self.scopes & set(scopes):
+            names = " or ".join(scope.value for scope in scopes)
             raise NotAllowed(
-                f"This key lacks the scope {scope.value}. Make one with: assistant keys add --scope {scope.value}"
+                f"This key lacks the scope {names}. Make one with: assistant keys add --scope {scopes[0].value}"
             )
 
 

@@ -22,11 +22,11 @@ from assistant.desk.evidence import reader_of
 from assistant.desk.learning import current_heads
 from assistant.desk.similar import Compared
 from assistant.desk.triage import Asked, Proposed, influences, run_triage, told_of
-from assistant.errors import AssistantError, Invalid, TooLarge, Unsupported
+from assistant.errors import AssistantError, Invalid, NotReady, TooLarge, Unsupported
 from assistant.media.files import Upload, safe_filename
 from assistant.media.likeness import hash_of
 from assistant.media.photo import Photo, normalise
-from assistant.models import DEFAULT_INBOX, EvidenceState
+from assistant.models import DEFAULT_INBOX, AttachmentKind, BatchFile, EvidenceState, UploadedFile
 from assistant.skills.answer_request import AnswerRequest
 from assistant.skills.contradictions import contradictions
 from assistant.skills.explain import Ticket as Whole
@@ -34,21 +34,23 @@ from assistant.skills.read_photo import PhotoEvidence, read_photo
 from assistant.skills.taxonomy import NO_PRODUCT
 from assistant.text.mail import own_words
 
+Given = Upload | UploadedFile | BatchFile  # as it was sent, or in storage
+
 
 def assess(
     desk: Desk,
     *,
     subject: str = "",
     text: str,
-    uploads: Sequence[Upload] = (),
+    uploads: Sequence[Given] = (),
     inbox: str = DEFAULT_INBOX,
     with_draft: bool = True,
     with_influences: bool = False,
     by: Staff | None = None,
 ) -> payloads.Assessment:
     """Read the photos, triage, find passages and, ``with_draft``, draft an answer, as for a ticket of ``inbox`` (its
-    key). Rejected files are reported, not fatal. ``with_influences``: with what each proposal depends on, which takes
-    longer. ``by``: who may be told of other tickets; None: nobody.
+    key). ``uploads``: also files that are in storage. Rejected files are reported, not fatal. ``with_influences``: with
+    what each proposal depends on, which takes longer. ``by``: who may be told of other tickets; None: nobody.
 
     Raises `Invalid` if there is nothing to assess or no such inbox, or the only file's error if it was rejected.
     """
@@ -135,26 +137,36 @@ def _similar(desk: Desk, ticket: Whole, proposed: Proposed, by: Staff) -> payloa
         return outbreaks.show_similar(session, compared, Asking(by, desk.taxonomy, desk.now()))
 
 
-def _photos(desk: Desk, uploads: Sequence[Upload]) -> tuple[list[str], list[bytes], list[RejectedFile]]:
+def _photos(desk: Desk, files: Sequence[Given]) -> tuple[list[str], list[bytes], list[RejectedFile]]:
     """The photos' names and normalised bytes, and the files that were rejected."""
     names: list[str] = []
     photos: list[bytes] = []
     rejected: list[RejectedFile] = []
-    for upload in uploads:
-        name = safe_filename(upload.filename)
+    for given in files:
+        name = safe_filename(given.filename)
         try:
             if len(photos) >= desk.settings.photos_per_message:
                 limit = desk.settings.photos_per_message
                 raise TooLarge(f"At most {limit} photos can be assessed at once. Leave out {name}.", limit=limit)
-            file = normalise(upload, desk.photo_limits)
-            if not isinstance(file, Photo):
+            photo = _photo(desk, given)
+            if photo is None:
                 raise Unsupported(f"{name} is not a photo. Only text and photos can be assessed.")
+        except NotReady:
+            raise
         except AssistantError as error:
             rejected.append(RejectedFile(name, error))
             continue
         names.append(name)
-        photos.append(file.data)
+        photos.append(photo)
     return names, photos, rejected
+
+
+def _photo(desk: Desk, given: Given) -> bytes | None:
+    """Its normalised bytes, in which form an uploaded one is stored. None for any other file."""
+    if isinstance(given, Upload):
+        file = normalise(given, desk.photo_limits)
+        return file.data if isinstance(file, Photo) else None
+    return desk.storage.get(given.sha256) if given.kind is AttachmentKind.PHOTO else None
 
 
 def _evidence(desk: Desk, read: PhotoEvidence, filename: str) -> payloads.Evidence:

@@ -25,7 +25,7 @@ from assistant.media.files import StoredFile, Upload, safe_filename
 from assistant.media.formats import sniff
 from assistant.media.kinds import DEFAULT_EXTENSIONS, Risk, risk_of
 from assistant.media.photo import Limits, Photo, normalise
-from assistant.models import Attachment, AttachmentKind, FileCondition, ReplyFile
+from assistant.models import Attachment, AttachmentKind, FileCondition, ReplyFile, UploadedFile
 from assistant.settings import Settings
 from assistant.wording import Notice
 
@@ -72,28 +72,31 @@ class CheckedFiles:
 
 @dataclass(frozen=True)
 class PreparedFiles:
-    """Attachments that belong to no message yet, their bytes already stored, and the refused files."""
+    """Attachments that belong to no message yet, their bytes already stored, and the refused files. ``used``: ids of
+    the uploads among them, which `uploads.use` takes in the message's transaction."""
 
     attachments: tuple[Attachment, ...] = ()
     rejected: tuple[RejectedFile, ...] = ()
+    used: tuple[str, ...] = ()
 
 
-def attached(file: Attachment | ReplyFile, position: int = 0) -> Attachment:
-    """The same file, on another message."""
-    return Attachment(position=position, **{name: getattr(file, name) for name in FILE})
+def attached(file: Attachment | ReplyFile | UploadedFile, position: int = 0) -> Attachment:
+    """The same file, on another message. An uploaded one keeps its id."""
+    same = {"public_id": file.public_id} if isinstance(file, UploadedFile) else {}
+    return Attachment(position=position, **same, **{name: getattr(file, name) for name in FILE})
 
 
-def check_files(desk: Desk, uploads: Sequence[Upload]) -> CheckedFiles:
-    """Normalise uploads and judge their risks. Stores nothing: for a repeated message this is all.
+def check_files(desk: Desk, uploads: Sequence[Upload], *, besides: int = 0) -> CheckedFiles:
+    """Normalise uploads and judge their risks. Stores nothing: for a repeated message this is all. ``besides``: how
+    many files there are already.
 
     Raises `NotReady` if a good file cannot be read now."""
     files: list[CheckedFile] = []
     rejected: list[RejectedFile] = []
     for upload in uploads:
         try:
-            if len(files) >= desk.settings.photos_per_message:
-                limit = desk.settings.photos_per_message
-                raise TooLarge(Notice("files_too_many", {"n": limit}), limit=limit)
+            if besides + len(files) >= desk.settings.photos_per_message:
+                raise _too_many(desk)
             files.append(_check(desk.settings, upload, desk.photo_limits))
         except NotReady:
             raise
@@ -103,14 +106,21 @@ def check_files(desk: Desk, uploads: Sequence[Upload]) -> CheckedFiles:
 
 
 def prepare_files(
-    desk: Desk, uploads: Sequence[Upload], *, conversation_id: int | None = None, visitor: str | None = None
+    desk: Desk,
+    uploads: Sequence[Upload],
+    *,
+    uploaded: Sequence[UploadedFile] = (),
+    conversation_id: int | None = None,
+    visitor: str | None = None,
 ) -> PreparedFiles:
-    """Check, scan and store uploads, within the limits of conversation and ``visitor``. What no row names in the end is
-    swept later (`files`).
+    """Check, scan and store uploads, after those that were ``uploaded`` before, within the limits of conversation and
+    ``visitor``. What no row names in the end is swept later (`files`).
 
     Raises `NotReady` if a good file cannot be read or stored now."""
-    checked = check_files(desk, uploads)
-    refused = list(checked.rejected)
+    most = desk.settings.photos_per_message
+    known = uploaded[:most]
+    checked = check_files(desk, uploads, besides=len(known))
+    refused = [RejectedFile(one.filename, _too_many(desk)) for one in uploaded[most:]] + list(checked.rejected)
     scanned = [(file, _scan(desk, file)) for file in checked.files]
     infected = [file for file, condition in scanned if condition is FileCondition.INFECTED]
     refused += [
@@ -118,13 +128,20 @@ def prepare_files(
         for file in infected
     ]
     clean = [(file, condition) for file, condition in scanned if condition is not FileCondition.INFECTED]
-    within = usage.admit(desk, [file.size for file, _ in clean], conversation_id=conversation_id, visitor=visitor)
-    refused += [
-        RejectedFile(file.filename, error) for (file, _), error in zip(clean, within, strict=True) if error is not None
-    ]
-    good = [pair for pair, error in zip(clean, within, strict=True) if error is None]
-    stored = [_store(desk, file, condition, position=place) for place, (file, condition) in enumerate(good)]
-    return PreparedFiles(tuple(stored), tuple(refused))
+    sizes = [*(one.byte_size for one in known), *(file.size for file, _ in clean)]
+    within = usage.admit(desk, sizes, conversation_id=conversation_id, visitor=visitor, stored=len(known))
+    names = [*(one.filename for one in known), *(file.filename for file, _ in clean)]
+    refused += [RejectedFile(name, error) for name, error in zip(names, within, strict=True) if error is not None]
+    used = [one for one, error in zip(known, within, strict=False) if error is None]
+    good = [pair for pair, error in zip(clean, within[len(known) :], strict=True) if error is None]
+    attachments = [attached(one, place) for place, one in enumerate(used)]
+    attachments += [_store(desk, *pair, position=place) for place, pair in enumerate(good, len(used))]
+    return PreparedFiles(tuple(attachments), tuple(refused), tuple(one.public_id for one in used))
+
+
+def _too_many(desk: Desk) -> TooLarge:
+    limit = desk.settings.photos_per_message
+    return TooLarge(Notice("files_too_many", {"n": limit}), limit=limit)
 
 
 def accepted_extensions(settings: Settings) -> list[str]:

@@ -15,16 +15,16 @@ from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import delete, func, null, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
-from assistant.db import Database
-from assistant.desk import inboxes, queue
+from assistant.db import Database, utcnow
+from assistant.desk import inboxes, queue, uploads
 from assistant.desk.access import MachinePrincipal
 from assistant.desk.assess import assess
 from assistant.desk.desk import Desk
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
 from assistant.faults import passing_fault
-from assistant.models import Batch, BatchItem
+from assistant.models import Batch, BatchFile, BatchItem
 from assistant.ports import WorkPriority, at_priority
 
 log = structlog.get_logger(__name__)
@@ -40,11 +40,13 @@ _TURN = timedelta(seconds=10)
 
 @dataclass(frozen=True)
 class Item:
-    """``reference``: the caller's own id of it, which comes back with the result."""
+    """``reference``: the caller's own id of it, which comes back with the result. ``attachments``: ids of uploads,
+    whose files are kept until they have been read."""
 
     text: str
     subject: str = ""
     reference: str | None = None
+    attachments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class Progress:
 def add(
     session: Session, machine: MachinePrincipal, items: Sequence[Item], *, inbox: str, with_draft: bool = True
 ) -> Batch:
-    """Raises `Invalid` for too many items or none, `Conflict` while too many batches of the key are not done."""
+    """Raises `Invalid` for too many items or none, or an upload that there is not, `Conflict` while too many batches of
+    the key are not done."""
     if not 0 < len(items) <= MOST_ITEMS:
         raise Invalid(f"A batch has 1 to {MOST_ITEMS} tickets.", field="tickets")
     inboxes.for_machine(session, machine, inbox)
@@ -67,9 +70,17 @@ def add(
     batch = Batch(api_key_id=machine.key_id, inbox=inbox, with_draft=with_draft, total=len(items))
     session.add(batch)
     session.flush()
+    files = uploads.find_each(session, machine, [one.attachments for one in items], now=utcnow(), lock=True)
     session.add_all(
-        BatchItem(batch_id=batch.id, position=number, reference=one.reference, subject=one.subject, text=one.text)
-        for number, one in enumerate(items)
+        BatchItem(
+            batch_id=batch.id,
+            position=number,
+            reference=one.reference,
+            subject=one.subject,
+            text=one.text,
+            files=[BatchFile(kind=file.kind, sha256=file.sha256, filename=file.filename) for file in its],
+        )
+        for number, (one, its) in enumerate(zip(items, files, strict=True))
     )
     _enqueue(session, batch.id)
     return batch
@@ -126,7 +137,8 @@ def _next(desk: Desk, batch_id: int) -> Sequence[BatchItem]:
         BatchItem.batch_id == batch_id, BatchItem.result.is_(None), BatchItem.error.is_(None)
     )
     with desk.db.read() as session:
-        return session.scalars(waiting.order_by(BatchItem.position).limit(_TOGETHER)).all()
+        query = waiting.options(selectinload(BatchItem.files)).order_by(BatchItem.position)
+        return session.scalars(query.limit(_TOGETHER)).all()
 
 
 def _assess_all(desk: Desk, batch_id: int, items: Sequence[BatchItem]) -> None:
@@ -148,7 +160,12 @@ def _assess(desk: Desk, batch_id: int, item: BatchItem) -> None:
     result, error = None, None
     try:
         result = assess(
-            desk, subject=item.subject, text=item.text, inbox=batch.inbox, with_draft=batch.with_draft
+            desk,
+            subject=item.subject,
+            text=item.text,
+            uploads=item.files,
+            inbox=batch.inbox,
+            with_draft=batch.with_draft,
         ).to_json()
     except AssistantError as refused:
         if passing_fault(refused) is not None:
@@ -158,6 +175,7 @@ def _assess(desk: Desk, batch_id: int, item: BatchItem) -> None:
         row = session.get(BatchItem, item.id)
         if row is not None:
             row.result, row.error = result if result is not None else null(), error if error is not None else null()
+            session.execute(delete(BatchFile).where(BatchFile.item_id == item.id))
 
 
 def _enqueue(session: Session, batch_id: int) -> None:

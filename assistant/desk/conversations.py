@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from assistant.db import take_turns, utcnow
 from assistant.desk import evidence, feed, inboxes, queue, state
+from assistant.desk import uploads as uploaded_files
 from assistant.desk.access import (
     AgentPrincipal,
     CustomerPrincipal,
@@ -26,6 +27,7 @@ from assistant.desk.courtesy import is_courtesy
 from assistant.desk.desk import Desk
 from assistant.desk.events import MessageRated, MessageUpdated
 from assistant.desk.subscribers import PROCESS_MESSAGE
+from assistant.desk.uploads import Named, NoUpload
 from assistant.errors import Conflict, Invalid, NotFound, Unauthenticated
 from assistant.media.files import Upload
 from assistant.models import (
@@ -38,6 +40,7 @@ from assistant.models import (
     Inbox,
     Message,
     MessageVisibility,
+    UploadedFile,
 )
 from assistant.ports import HandoffReason
 from assistant.skills import language
@@ -135,21 +138,37 @@ def post_message(
     client_id: str | None,
     visitor: str | None = None,
     site_context: Mapping[str, str] | None = None,
+    named: Named | None = None,
 ) -> Posted:
     """Accept a customer's message. One sent again with the same ``client_id``, also in another conversation of theirs,
     is stored once. ``visitor``: for whom files are counted, e.g. an address. ``site_context``: what the customer's page
-    said with it.
+    said with it. ``named``: what was uploaded for it.
 
-    Raises `Conflict` if another message has that ``client_id``: this one would be lost.
+    Raises `Conflict` if another message has that ``client_id``: this one would be lost; `NoUpload` for an upload that
+    there is not.
     """
     check_text(desk, text)
-    with desk.db.read() as session:
-        repeated = _find_message(session, customer.conversation_id, client_id)
-    if repeated is not None:
+    ids = named.ids[: desk.settings.photos_per_message] if named is not None else ()
+
+    def known() -> Posted | None:
+        with desk.db.read() as session:
+            repeated = _find_message(session, customer.conversation_id, client_id)
+        if repeated is None:
+            return None
         _require_same_text(repeated, text)
-        checked = check_files(desk, uploads)
-        return _acknowledge_repeat(repeated, {file.content.sha256 for file in checked.files}, checked.rejected)
-    files = prepare_files(desk, uploads, conversation_id=customer.conversation_id, visitor=visitor)
+        checked = check_files(desk, uploads, besides=len(ids))
+        sent = {*ids, *(file.content.sha256 for file in checked.files)}
+        return _acknowledge_repeat(repeated, sent, checked.rejected)
+
+    if (posted := known()) is not None:
+        return posted
+    try:
+        uploaded = _uploaded(desk, named)
+    except NoUpload:
+        if (posted := known()) is not None:  # it was stored meanwhile, and has taken them
+            return posted
+        raise
+    files = prepare_files(desk, uploads, uploaded=uploaded, conversation_id=customer.conversation_id, visitor=visitor)
     require_content(text, files)
     courtesy = _is_courtesy(desk, customer, text) if not files.attachments else False
     with desk.db.begin() as session:
@@ -159,7 +178,8 @@ def post_message(
         repeated = _find_message(session, conversation.id, client_id)
         if repeated is not None:
             _require_same_text(repeated, text)
-            return _acknowledge_repeat(repeated, {one.sha256 for one in files.attachments}, files.rejected)
+            stored = {one.sha256 for one in files.attachments[len(files.used) :]}
+            return _acknowledge_repeat(repeated, {*ids, *stored}, files.rejected)
         message = add_customer_message(
             session,
             conversation,
@@ -170,6 +190,13 @@ def post_message(
             site_context=site_context,
         )
     return Posted(message, files.rejected)
+
+
+def _uploaded(desk: Desk, named: Named | None) -> Sequence[UploadedFile]:
+    if named is None or not named.ids:
+        return ()
+    with desk.db.read() as session:
+        return uploaded_files.find(session, named.machine, named.ids, now=desk.now())
 
 
 def _is_courtesy(desk: Desk, customer: CustomerPrincipal, text: str) -> bool:
@@ -186,8 +213,9 @@ def _require_same_text(message: Message, text: str) -> None:
 
 
 def _acknowledge_repeat(message: Message, sent: set[str], rejected: tuple[RejectedFile, ...]) -> Posted:
+    """``sent``: its files, by their digests or ids."""
     # Left out after they had arrived, files are stored: what is shown says so. More of them would be lost.
-    if not sent <= {one.sha256 for one in message.attachments}:
+    if not sent <= {name for one in message.attachments for name in (one.public_id, one.sha256)}:
         raise Conflict(_USED_ID)
     return Posted(message, rejected, repeated=True)
 
@@ -226,6 +254,7 @@ def add_customer_message(
         attachments=list(files.attachments),
         courtesy=courtesy,
     )
+    uploaded_files.use(session, files.used)
     message.courtesy = polite = is_courtesy(message)
     state.receive(
         session,

@@ -15,7 +15,18 @@ from assistant.db import Database
 from assistant.errors import Gone, Unavailable, Unsupported
 from assistant.media.files import Upload
 from assistant.media.photo import Limits, Photo, normalise
-from assistant.models import Agent, Attachment, Figure, Inbox, ReplyFile, Source, SourceFile, WrittenPicture
+from assistant.models import (
+    Agent,
+    Attachment,
+    BatchFile,
+    Figure,
+    Inbox,
+    ReplyFile,
+    Source,
+    SourceFile,
+    UploadedFile,
+    WrittenPicture,
+)
 from assistant.settings import Settings
 from assistant.storage import Storage
 
@@ -32,6 +43,9 @@ NAMED_IN: tuple[Named, ...] = (
     Attachment.thumbnail_sha256,
     ReplyFile.sha256,
     ReplyFile.thumbnail_sha256,
+    UploadedFile.sha256,
+    UploadedFile.thumbnail_sha256,
+    BatchFile.sha256,
     Figure.sha256,
     Figure.thumbnail_sha256,
     SourceFile.sha256,
@@ -124,6 +138,9 @@ def _digests_with_names(session: Session) -> set[tuple[str, str]]:
         *rows(Attachment.thumbnail_sha256, thumbnail, Attachment.public_id, Attachment.filename),
         *rows(ReplyFile.sha256, literal("File for a reply"), ReplyFile.public_id, ReplyFile.filename),
         *rows(ReplyFile.thumbnail_sha256, literal("The small version of file"), ReplyFile.public_id),
+        *rows(UploadedFile.sha256, literal("Uploaded file"), UploadedFile.public_id, UploadedFile.filename),
+        *rows(UploadedFile.thumbnail_sha256, literal("The small version of uploaded file"), UploadedFile.public_id),
+        *rows(BatchFile.sha256, literal("File of a batch"), BatchFile.filename),
         *rows(Figure.sha256, literal("Figure"), Figure.public_id),
         *rows(Figure.thumbnail_sha256, literal("The small version of figure"), Figure.public_id),
         *rows(SourceFile.sha256, literal("File"), SourceFile.name, literal("of source"), source),

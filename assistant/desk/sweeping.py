@@ -22,6 +22,7 @@ from assistant.desk import (
     proofs,
     queue,
     sessions,
+    uploads,
     usage,
     webhooks,
 )
@@ -41,6 +42,8 @@ def sweep(desk: Desk, *, now: datetime) -> None:
     """Remove what nobody needs any more."""
     db = desk.db
     queue.sweep(db, now=now)
+    uploads.sweep(db, now=now)  # before their files
+    batches.sweep(db, now=now)
     if swept := files.sweep(db, desk.storage, now=now):
         log.info("storage.swept", files=swept)
     usage.sweep(db, now=now)
@@ -50,7 +53,6 @@ def sweep(desk: Desk, *, now: datetime) -> None:
     proofs.sweep(db, now=now)
     feed.sweep(db, now=now)
     webhooks.sweep(db, now=now)
-    batches.sweep(db, now=now)
     idempotency.sweep(db, now=now)
     drop_copies(db, before=now - KEEP_COPIES)
     _sweep(db, Generation, Generation.created_at < now - KEEP_GENERATIONS)

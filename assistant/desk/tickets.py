@@ -24,6 +24,7 @@ from assistant.desk import (
     related,
     search,
     state,
+    uploads,
 )
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, out_of_sight, visible_tickets
 from assistant.desk.attachments import RejectedFile, check_files, prepare_files
@@ -35,6 +36,7 @@ from assistant.desk.people import find_agent, find_or_add_customer
 from assistant.desk.state import DONE, TicketChanges
 from assistant.desk.subscribers import WAKE
 from assistant.desk.triage import told_of
+from assistant.desk.uploads import NoUpload
 from assistant.errors import Invalid, PreconditionFailed
 from assistant.media.files import Upload
 from assistant.models import (
@@ -59,7 +61,8 @@ _SOME = 50
 
 @dataclass(frozen=True)
 class NewTicket:
-    """What a ticket is opened with. ``uploads`` are the files as received, ``fields`` values of custom fields."""
+    """What a ticket is opened with. ``uploads`` are the files as received, ``attachments`` ids of files that were
+    uploaded before, ``fields`` values of custom fields."""
 
     subject: str = ""
     text: str = ""
@@ -67,6 +70,7 @@ class NewTicket:
     requester_email: str | None = None
     requester_external_id: str | None = None
     uploads: tuple[Upload, ...] = ()
+    attachments: tuple[str, ...] = ()
     inbox: str = DEFAULT_INBOX
     fields: Mapping[str, str] = field(default_factory=dict)
 
@@ -120,8 +124,8 @@ class Page:
 def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, once: Once | None = None) -> Opened:
     """Open a ticket and queue its triage and draft. With ``once``, repeating the request opens it only once.
 
-    Raises `Invalid` if there is no such inbox, or something else was done by the key of the request, `NotAllowed` if
-    the machine's key is not for the inbox.
+    Raises `Invalid` if there is no such inbox or upload, or something else was done by the key of the request,
+    `NotAllowed` if the machine's key is not for the inbox.
     """
     if once is not None:
         repeated = _find_replay(desk, once)
@@ -131,9 +135,13 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, once: 
     conversations.check_text(desk, new.text)
     if len(new.subject) > 300:
         raise Invalid("The subject is longer than 300 characters. Please shorten it.", field="subject")
-    files = prepare_files(desk, new.uploads)
-    conversations.require_content(new.text or new.subject, files)
+    rejected: tuple[RejectedFile, ...] = ()
     try:
+        with desk.db.read() as session:
+            uploaded = uploads.find(session, machine, new.attachments, now=desk.now())
+        files = prepare_files(desk, new.uploads, uploaded=uploaded)
+        rejected = files.rejected
+        conversations.require_content(new.text or new.subject, files)
         with desk.db.begin() as session:
             customer = find_or_add_customer(
                 session, name=new.requester_name, email=new.requester_email, external_id=new.requester_external_id
@@ -150,12 +158,12 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, once: 
                 set_fields(session, ticket, new.fields)
             if once is not None:
                 idempotency.note(session, once, ticket_id=ticket.id)
-    except (AlreadyDone, IntegrityError):
+    except (AlreadyDone, NoUpload, IntegrityError):
         # The same request arrived twice at once, and the other one was first.
         repeated = _find_replay(desk, once) if once is not None else None
         if repeated is None:
             raise
-        return Opened(repeated, files.rejected, repeated=True)
+        return Opened(repeated, rejected, repeated=True)
     return Opened(ticket, files.rejected)
 
 

@@ -24,15 +24,17 @@ KEEP = timedelta(days=2)
 
 
 def admit(
-    desk: Desk, sizes: Sequence[int], *, conversation_id: int | None, visitor: str | None
+    desk: Desk, sizes: Sequence[int], *, conversation_id: int | None, visitor: str | None, stored: int = 0
 ) -> list[AssistantError | None]:
-    """For each file of so many bytes, None if it may be stored, which is then counted, or the reason why not.
+    """For each file of so many bytes, None if it may be stored, which is then counted, or the reason why not. The
+    first ``stored`` are in storage.
 
     Raises `Unavailable` if too little of the disk would be left: whoever sent the files keeps them and tries again."""
     if not sizes:
         return []
-    free = desk.storage.free_bytes()
-    if free is not None and free - sum(sizes) < desk.settings.disk_reserve:
+    needed = sum(sizes[stored:])
+    free = desk.storage.free_bytes() if needed else None
+    if free is not None and free - needed < desk.settings.disk_reserve:
         raise Unavailable(
             Notice("storage_low"),
             cause="disk_low",

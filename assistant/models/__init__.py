@@ -4,7 +4,7 @@ from assistant.models.alerts import Alert, AlertKind
 from assistant.models.attention import Attention, MailRefusal, Presence
 from assistant.models.audit import AuditEntry
 from assistant.models.automations import Automation, AutomationRun, RunOutcome, Trigger
-from assistant.models.batches import Batch, BatchItem
+from assistant.models.batches import Batch, BatchFile, BatchItem
 from assistant.models.conversations import (
     Attachment,
     AttachmentKind,
@@ -89,6 +89,7 @@ from assistant.models.tickets import (
     TriageHead,
     TriageResult,
 )
+from assistant.models.uploads import UploadedFile
 from assistant.models.webhooks import DeliveryState, Webhook, WebhookDelivery
 from assistant.models.widget import AddressCode, WidgetSession
 
@@ -112,6 +113,7 @@ __all__ = [
     "Automation",
     "AutomationRun",
     "Batch",
+    "BatchFile",
     "BatchItem",
     "Citation",
     "Conversation",
@@ -189,6 +191,7 @@ __all__ = [
     "Trigger",
     "UnitVectors",
     "UploadCount",
+    "UploadedFile",
     "Vector",
     "VectorKind",
     "VerifiedBy",

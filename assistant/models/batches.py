@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Text, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from assistant.db import Base, utcnow
-from assistant.models.columns import JSONType, public_id, reference
+from assistant.models.columns import JSONType, enum_type, public_id, reference
+from assistant.models.conversations import AttachmentKind
 
 
 class Batch(Base):
@@ -41,3 +42,16 @@ class BatchItem(Base):
     text: Mapped[str] = mapped_column(Text)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSONType)
     error: Mapped[dict[str, Any] | None] = mapped_column(JSONType)
+    files: Mapped[list[BatchFile]] = relationship(order_by="BatchFile.id")
+
+
+class BatchFile(Base):
+    """A file that was uploaded for an item, until it is the item's turn: the upload may be used or over by then."""
+
+    __tablename__ = "batch_files"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    item_id: Mapped[int] = reference("batch_items", ondelete="CASCADE")
+    kind: Mapped[AttachmentKind] = mapped_column(enum_type(AttachmentKind, "kind"))
+    sha256: Mapped[str] = mapped_column(Text, index=True)
+    filename: Mapped[str] = mapped_column(Text)

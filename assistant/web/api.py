@@ -25,14 +25,16 @@ from assistant.desk import (
     tags,
     tickets,
     triage,
+    uploads,
 )
 from assistant.desk.access import CustomerPrincipal, MachinePrincipal, Scope
 from assistant.desk.assess import assess
-from assistant.desk.attachments import RejectedFile
+from assistant.desk.attachments import RejectedFile, attached
 from assistant.desk.conditions import Asking
 from assistant.desk.idempotency import Once
 from assistant.desk.similar import Compared
 from assistant.desk.tickets import NewTicket, TicketFilters
+from assistant.desk.uploads import Named
 from assistant.errors import Invalid, NotFound
 from assistant.knowledge import articles as knowledge
 from assistant.knowledge import figures
@@ -58,12 +60,11 @@ _BYTES: dict[int | str, Any] = {200: {"description": "The bytes", "content": dic
 @blueprint.post("/tickets")
 @blueprint.output(schemas.OpenedTicket, status_code=201)
 @Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.NewTicket, files=True, makes=True)
-def open_ticket(
-    machine: MachinePrincipal, body: schemas.NewTicket, uploads: Sequence[Upload], once: Once | None
-) -> Any:
+def open_ticket(machine: MachinePrincipal, body: schemas.NewTicket, files: Sequence[Upload], once: Once | None) -> Any:
     """Open a ticket.
 
-    Send JSON, or multipart/form-data with the same fields (`requester_name` for `requester.name`) and `photos`.
+    Send JSON, or multipart/form-data with the same fields (`requester_name` for `requester.name`) and `photos`. Files
+    that were uploaded before are named as `attachments`; both together count for the limits of a message.
 
     Triage and a draft follow within seconds. Files that are not accepted are listed in `rejected_files`; the ticket is
     opened without them.
@@ -74,7 +75,8 @@ def open_ticket(
         requester_name=body.requester.name,
         requester_email=body.requester.email,
         requester_external_id=body.requester.external_id,
-        uploads=tuple(uploads),
+        uploads=tuple(files),
+        attachments=body.attachments,
         inbox=body.inbox,
         fields=_field_values(body.fields),
     )
@@ -148,17 +150,24 @@ def update_ticket(machine: MachinePrincipal, body: schemas.TicketUpdate, expecte
 @blueprint.output(schemas.PostedMessage, status_code=201)
 @Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.NewMessage, files=True, makes=True, repeatable=True)
 def add_message(
-    machine: MachinePrincipal, body: schemas.NewMessage, uploads: Sequence[Upload], once: Once | None, ticket_id: str
+    machine: MachinePrincipal, body: schemas.NewMessage, files: Sequence[Upload], once: Once | None, ticket_id: str
 ) -> Any:
     """Add a message from the customer.
 
-    Send JSON, or multipart/form-data with the same fields and `photos`. Repeating a `client_id` returns the first
-    message with status 200.
+    Send JSON, or multipart/form-data with the same fields and `photos`. Files that were uploaded before are named as
+    `attachments`. Repeating a `client_id` returns the first message with status 200.
     """
     with desk().db.read() as session:
         customer = CustomerPrincipal(access.access_ticket(session, machine, ticket_id).conversation_id)
     client_id = body.client_id or (f"idempotency:{once.key}" if once is not None else None)
-    posted = conversations.post_message(desk(), customer, text=body.text, uploads=uploads, client_id=client_id)
+    posted = conversations.post_message(
+        desk(),
+        customer,
+        text=body.text,
+        uploads=files,
+        client_id=client_id,
+        named=Named(machine, body.attachments),
+    )
     message = payloads.Message.of(posted.message)
     answer = schemas.PostedMessage(message=message, rejected_files=_rejected_files(posted.rejected))
     return (answer, 200) if posted.repeated else answer
@@ -300,21 +309,54 @@ def discard_draft(machine: MachinePrincipal, ticket_id: str, draft_id: str) -> p
         return payloads.Draft.of(draft)
 
 
+@blueprint.post("/attachments")
+@blueprint.output(schemas.UploadedFiles, status_code=201)
+@Operation("Tickets", (Scope.TICKETS_WRITE, Scope.TRIAGE), files=True, makes=True)
+def upload_attachments(machine: MachinePrincipal, files: Sequence[Upload], once: Once | None) -> schemas.UploadedFiles:
+    """Upload files, to be named later as `attachments` of a ticket, a message or a triage.
+
+    Send multipart/form-data with as many files as a message may have. Those that are not accepted are listed in
+    `rejected_files`; if none is, the request is refused. Only your key sees them, for 24 hours. A ticket or message
+    takes them, so each can be attached once; triage only reads them.
+    """
+    kept, rejected = uploads.keep(desk(), machine, files, once=once)
+    return schemas.UploadedFiles(
+        attachments=tuple(map(schemas.UploadedAttachment.kept, kept)), rejected_files=_rejected_files(rejected)
+    )
+
+
 @blueprint.get("/attachments/<public_id:attachment_id>")
 @blueprint.doc(responses=_BYTES)
-@Operation("Tickets", Scope.TICKETS_READ, query=schemas.FileQuery)
+@Operation("Tickets", (Scope.TICKETS_READ, Scope.TICKETS_WRITE, Scope.TRIAGE), query=schemas.FileQuery)
 def get_attachment(machine: MachinePrincipal, query: schemas.FileQuery, attachment_id: str) -> Response:
     """Get an attachment's bytes.
 
     Photos are JPEG or PNG; other files are sent as a download. The audit log tells, once a day, which key got what.
+    Those of a ticket need `tickets:read`, those that your key has uploaded and not used any scope that may upload.
     """
     with desk().db.read() as session:
-        attachment = access.access_attachment(session, machine, attachment_id)
+        upload = uploads.own(session, machine, attachment_id, now=desk().now())
+        if upload is None:
+            machine.require(Scope.TICKETS_READ)
+        attachment = attached(upload) if upload else access.access_attachment(session, machine, attachment_id)
     response = attachment_response(desk(), attachment, thumbnail=query.thumbnail)
-    if not query.thumbnail:
+    if upload is None and not query.thumbnail:
         where = {"address": request.remote_addr or "unknown", "subject": attachment_id}
         audit.record_look(desk().db, machine, "attachment", now=desk().now(), **where)
     return response
+
+
+@blueprint.delete("/attachments/<public_id:attachment_id>")
+@blueprint.output({}, status_code=204)
+@Operation("Tickets", (Scope.TICKETS_WRITE, Scope.TRIAGE))
+def remove_attachment(machine: MachinePrincipal, attachment_id: str) -> Response:
+    """Remove a file that your key has uploaded and not used."""
+    with desk().db.read() as session:
+        upload = uploads.own(session, machine, attachment_id, now=desk().now())
+    if upload is None:
+        raise NotFound("Your key has uploaded no such file, or a ticket or message has taken it.")
+    uploads.remove(desk(), upload)
+    return Response(status=204)
 
 
 @blueprint.patch("/attachments/<public_id:attachment_id>/evidence")
@@ -345,18 +387,20 @@ def correct_evidence(
 @blueprint.post("/triage")
 @blueprint.output(payloads.Assessment)
 @Operation("Triage", Scope.TRIAGE, body=schemas.Assessing, files=True, runs_model=True, stores=False)
-def assess_ticket(machine: MachinePrincipal, body: schemas.Assessing, uploads: Sequence[Upload]) -> payloads.Assessment:
+def assess_ticket(machine: MachinePrincipal, body: schemas.Assessing, files: Sequence[Upload]) -> payloads.Assessment:
     """Read a ticket without storing it: evidence, triage, passages and a draft.
 
-    Send JSON, or multipart/form-data with the same fields and `photos`.
+    Send JSON, or multipart/form-data with the same fields and `photos`. Photos that were uploaded before are named as
+    `attachments`.
     """
     with desk().db.read() as session:
         inboxes.for_machine(session, machine, body.inbox)
+        uploaded = uploads.find(session, machine, body.attachments, now=desk().now())
     return assess(
         desk(),
         subject=body.subject,
         text=body.text,
-        uploads=uploads,
+        uploads=[*uploaded, *files],
         inbox=body.inbox,
         with_draft=body.with_draft,
         with_influences=body.explain,

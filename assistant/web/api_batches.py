@@ -23,10 +23,14 @@ from assistant.web.waiting import until
 def add_batch(machine: MachinePrincipal, body: schemas.NewBatch, once: Once | None) -> Any:
     """Read up to 500 tickets without storing them, when nobody waits for an answer.
 
-    Each is read as if it had been sent alone; one that fails says why. Ask for progress with `wait`. What was sent and
-    what came of it is removed a day after it is done, or by you.
+    Each is read as if it had been sent alone; one that fails says why. Photos are uploaded first, and named as
+    `attachments`. Ask for progress with `wait`. What was sent and what came of it is removed a day after it is done, or
+    by you.
     """
-    items = [batches.Item(text=one.text, subject=one.subject, reference=one.reference) for one in body.tickets]
+    items = [
+        batches.Item(text=one.text, subject=one.subject, reference=one.reference, attachments=one.attachments)
+        for one in body.tickets
+    ]
     with desk().db.begin() as session:
         batch = batches.add(session, machine, items, inbox=body.inbox, with_draft=body.with_draft)
         if once is not None:

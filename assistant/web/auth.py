@@ -27,11 +27,11 @@ def caller() -> str | None:
         return None
 
 
-def machine(scope: Scope | None) -> MachinePrincipal:
-    """The machine behind ``Authorization: Bearer``; its key must have the scope, if one is needed."""
+def machine(*scopes: Scope) -> MachinePrincipal:
+    """The machine behind ``Authorization: Bearer``; its key must have one of the scopes, if any is needed."""
     principal = _machine()
-    if scope is not None:
-        principal.require(scope)
+    if scopes:
+        principal.require(*scopes)
     return principal
 
 

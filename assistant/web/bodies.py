@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import IO, Any, NoReturn, cast
 
 import flask
@@ -75,19 +76,24 @@ class FormParser(FormDataParser):
             raise BadRequest("The form is malformed: the Content-Type has no boundary.")
         fields: list[tuple[str, str]] = []
         files: list[tuple[str, FileStorage]] = []
-        try:
-            for part, content in self._parts(stream, boundary.encode(), content_length):
-                if isinstance(part, Field):
-                    fields.append((part.name, _decode(content.read(), part.headers)))
-                else:
-                    files.append((part.name, FileStorage(content, part.filename, part.name, headers=part.headers)))
-        except (ValueError, AttributeError) as error:  # werkzeug's decoder: AttributeError if a part has no line end
-            reason = "a part has no Content-Disposition" if "Disposition" in str(error) else "it ends too early"
-            raise BadRequest(f"The form is malformed: {reason}.") from error
+        with ExitStack() as opened:
+            try:
+                for part, content in self._parts(stream, boundary.encode(), content_length, opened):
+                    if isinstance(part, Field):
+                        fields.append((part.name, _decode(content.read(), part.headers)))
+                    else:
+                        files.append((part.name, FileStorage(content, part.filename, part.name, headers=part.headers)))
+            except (
+                ValueError,
+                AttributeError,
+            ) as error:  # werkzeug's decoder: AttributeError if a part has no line end
+                reason = "a part has no Content-Disposition" if "Disposition" in str(error) else "it ends too early"
+                raise BadRequest(f"The form is malformed: {reason}.") from error
+            opened.pop_all()  # they are closed with the request
         return stream, self.cls(fields), cast("MultiDict[str, FileStorage]", self.cls(files))
 
     def _parts(
-        self, stream: IO[bytes], boundary: bytes, content_length: int | None
+        self, stream: IO[bytes], boundary: bytes, content_length: int | None, opened: ExitStack
     ) -> Iterator[tuple[Field | File, IO[bytes]]]:
         decoder = _Decoder(boundary, self.max_form_memory_size, max_parts=self.max_form_parts)
         text_left = self.max_form_memory_size
@@ -104,7 +110,7 @@ class FormParser(FormDataParser):
                     content = io.BytesIO()
                 else:
                     kind = event.headers.get("content-type")
-                    content = self.stream_factory(content_length, kind, event.filename, None)
+                    content = opened.enter_context(self.stream_factory(content_length, kind, event.filename, None))
             elif isinstance(event, Data) and part is not None and content is not None:
                 if isinstance(part, Field) and text_left is not None:
                     text_left -= len(event.data)

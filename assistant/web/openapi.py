@@ -47,6 +47,7 @@ _PROBLEMS = {
     504: "The model did not answer in time.",
 }
 _METHODS = ("get", "post", "put", "patch", "delete")
+_FILES = {"type": "array", "items": {"type": "string", "format": "binary"}}
 _PUBLIC_ID = {"type": "string", "pattern": "^[a-z]{3,4}_[0-9a-z]{20}$"}
 
 
@@ -95,7 +96,8 @@ def _complete_operation(
 ) -> None:
     described["tags"] = [declared.tag]
     if declared.scope is not None:
-        described["description"] = f"{described.get('description', '')}\n\nScope: `{declared.scope}`.".strip()
+        scopes = " or ".join(f"`{scope}`" for scope in declared.scopes)
+        described["description"] = f"{described.get('description', '')}\n\nScope: {scopes}.".strip()
     if declared.optional_key or not declared.needs_key:
         described["security"] = [{}, {"key": []}] if declared.optional_key else []
     parameters = described.setdefault("parameters", [])
@@ -103,7 +105,7 @@ def _complete_operation(
         if parameter["name"].endswith("_id"):
             parameter["schema"] = _PUBLIC_ID
     parameters.extend(_parameters(declared, method, models))
-    if declared.body is not None:
+    if declared.takes_body:
         described["requestBody"] = _request_body(declared.body, models, files=declared.files)
     responses = described["responses"]
     if declared.repeatable:
@@ -125,12 +127,12 @@ def _problem_statuses(declared: Operation, path: str, method: str) -> list[int]:
         409: declared.is_repeatable(method),
         410: "/attachments/" in path or "/figures/" in path,
         412: declared.versioned,
-        422: declared.is_repeatable(method) or declared.body is not None or declared.query is not None,
+        422: declared.is_repeatable(method) or declared.takes_body or declared.query is not None,
         429: path.startswith("/api/"),
         503: declared.needs_key or declared.unavailable,
         504: declared.runs_model,
     }
-    possible |= dict.fromkeys((400, 413, 415), declared.body is not None)
+    possible |= dict.fromkeys((400, 413, 415), declared.takes_body)
     return sorted(status for status, applies in possible.items() if applies)
 
 
@@ -142,7 +144,10 @@ def _problem(status: int, description: str) -> dict[str, Any]:
     return response
 
 
-def _request_body(model: type[BaseModel], models: dict[str, Any], *, files: bool) -> dict[str, Any]:
+def _request_body(model: type[BaseModel] | None, models: dict[str, Any], *, files: bool) -> dict[str, Any]:
+    if model is None:
+        form = {"type": "object", "properties": {"files": _FILES}, "required": ["files"], "additionalProperties": False}
+        return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
     content: dict[str, Any] = {"application/json": {"schema": _add_schema(models, model)}}
     if files:
         content["multipart/form-data"] = {"schema": _form_schema(model)}
@@ -162,7 +167,7 @@ def _form_schema(model: type[BaseModel]) -> dict[str, Any]:
             patterns[r"^fields\.[a-z][a-z0-9_]{0,39}$"] = {"type": "string", "description": definition["description"]}
         else:
             fields[name] = _without_null(definition)
-    fields["photos"] = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    fields["photos"] = _FILES
     form: dict[str, Any] = {"type": "object", "properties": fields, "additionalProperties": False}
     if patterns:
         form["patternProperties"] = patterns

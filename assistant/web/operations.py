@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_origin
 
 from flask import request
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from assistant.desk import idempotency
 from assistant.desk.access import Scope
@@ -32,11 +33,11 @@ _KEY = re.compile(r"[!-~]{1,200}")
 class Operation:
     """A decorator for views, which get what it declares as keyword arguments.
 
-    * ``scope``: the view gets the ``machine`` whose key has it; None: no key is needed.
+    * ``scope``: the view gets the ``machine`` whose key has it, or one of several; None: no key is needed.
     * ``any_key``: the view gets the ``machine``, whatever scopes its key has.
     * ``optional_key``: the view itself decides whether a key is needed.
     * ``body``, ``query``: the view gets one of these models.
-    * ``files``: the body may be a form, and the view gets its ``uploads``.
+    * ``files``: the body may be a form, and the view gets its ``files``; without a ``body``, it must be one.
     * ``makes``: the view makes something, and gets what it must note in the same transaction: ``once``, or None.
     * ``stores``: whether it stores anything. What does so may be sent again with the same Idempotency-Key.
     * ``repeatable``: a repetition is answered with 200 instead of 201.
@@ -46,7 +47,7 @@ class Operation:
     """
 
     tag: Literal["Tickets", "Triage", "Drafts", "Knowledge", "People", "Events", "Webhooks", "Keys", "Health"]
-    scope: Scope | None = None
+    scope: Scope | tuple[Scope, ...] | None = None
     any_key: bool = False
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
@@ -84,20 +85,31 @@ class Operation:
         """The key is checked first: a caller without the scope learns nothing else."""
         arguments: dict[str, Any] = {}
         if self.needs_key and not self.optional_key:
-            arguments["machine"] = auth.machine(self.scope)
+            arguments["machine"] = auth.machine(*self.scopes)
         if self.query is not None:
             arguments["query"] = _validate(self.query, request.args.to_dict())
         if self.body is not None:
             arguments["body"] = _read_body(self.body, files=self.files)
         if self.files:
-            arguments["uploads"] = _read_uploads()
+            if self.body is None:
+                _require_form_of_files()
+            arguments["files"] = _read_uploads()
         if self.versioned:
             arguments["expected"] = _read_version()
         return arguments
 
     @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """The key needs one of them."""
+        return (self.scope,) if isinstance(self.scope, Scope) else self.scope or ()
+
+    @property
     def needs_key(self) -> bool:
         return self.scope is not None or self.any_key
+
+    @property
+    def takes_body(self) -> bool:
+        return self.body is not None or self.files
 
     def is_repeatable(self, method: str) -> bool:
         """Whether it heeds an Idempotency-Key."""
@@ -108,9 +120,11 @@ class Operation:
         if not self.is_repeatable(request.method) or (key := _read_idempotency_key()) is None:
             return None
         body: BaseModel | None = arguments.get("body")
-        uploads: Sequence[Upload] = arguments.get("uploads", ())
+        uploads: Sequence[Upload] = arguments.get("files", ())
         files = ((one.filename, hashlib.sha256(one.data).digest()) for one in uploads)
-        parts = (request.method, request.path, body.model_dump_json() if body is not None else None, *files)
+        # What is not given is left out, so that a field that a new version knows does not make it another request.
+        said = body.model_dump_json(exclude_defaults=True) if body is not None else None
+        parts = (request.method, request.path, said, *files)
         return Once(arguments["machine"].key_id, key, idempotency.fingerprint(parts))
 
 
@@ -124,21 +138,36 @@ def _read_body(model: type[Model], *, files: bool) -> Model:
         return _validate(model, bodies.read_json(or_form=files))
     if not files:
         raise Unsupported("Send application/json.")
-    return _validate(model, _read_form())
+    return _validate(model, _read_form(model))
 
 
-def _read_form() -> dict[str, Any]:
-    """The form's fields in the JSON's shape: ``requester_name`` is ``requester.name``; ``fields.paid`` as it says."""
+def _require_form_of_files() -> None:
+    if request.mimetype != bodies.FORM:
+        raise Unsupported(f"Send {bodies.FORM}.")
+    for name in request.form:
+        raise Invalid(f"{name}: only files are taken here.", field=name or None)
+
+
+def _read_form(model: type[BaseModel]) -> dict[str, Any]:
+    """The form's fields in the JSON's shape: ``requester_name`` is ``requester.name``; ``fields.paid`` as it says; a
+    list's values are as many fields of its name."""
     data: dict[str, Any] = {}
     for name, value in request.form.items():
         if not name:  # None where a part of the form has no name
             raise Invalid("Every part of the form needs a name.")
+        if name in model.model_fields and is_list(model.model_fields[name]):
+            data[name] = request.form.getlist(name)
+            continue
         owner, _, part = name.partition("." if name.startswith("fields.") else "_")
         if owner in ("requester", "fields"):
             data.setdefault(owner, {})[part] = value
         else:
             data[name] = value
     return data
+
+
+def is_list(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is tuple
 
 
 def _read_uploads() -> tuple[Upload, ...]:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from assistant.web.operations import Operation
 
 _FIELD = "priority"  # of a triage
-_PHOTO = "photos=@display.jpg"
+_FILE = "@display.jpg"
 _STREAM = "text/event-stream"
 
 
@@ -31,7 +31,9 @@ def curl(declared: Operation, path: str, method: str, responses: Mapping[str, An
         parts.append('-H "Authorization: Bearer $KEY"')
     if declared.body is not None:
         parts += _form(declared.body) if declared.files else _json(declared.body)
-    if method.upper() != ("POST" if declared.body is not None else "GET"):
+    elif declared.files:
+        parts.append(f"-F files={_FILE}")
+    if method.upper() != ("POST" if declared.takes_body else "GET"):
         parts[0] = parts[0].replace("curl ", f"curl -X {method.upper()} ", 1)
     return " \\\n     ".join(parts)
 
@@ -58,4 +60,4 @@ def _form(model: type[BaseModel]) -> list[str]:
         inner = value.items() if isinstance(value, Mapping) else [("", value)]
         mark = "." if name == "fields" else "_"
         parts += [f'-F "{name}{mark + part if part else ""}={one}"' for part, one in inner]
-    return [*parts, f"-F {_PHOTO}"]
+    return [*parts, f"-F photos={_FILE}"]

@@ -21,8 +21,9 @@ from pydantic import (
 
 from assistant import payloads
 from assistant.desk.access import Scope
+from assistant.desk.attachments import attached
 from assistant.desk.events import TOLD, EventKind
-from assistant.models import ConversationState, DeliveryState, FieldKind, Priority, TicketStatus
+from assistant.models import ConversationState, DeliveryState, FieldKind, Priority, TicketStatus, UploadedFile
 from assistant.payloads import Payload
 from assistant.ports import Mode
 from assistant.skills.read_photo import FIELDS as EVIDENCE_FIELDS
@@ -69,6 +70,14 @@ class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
 
+_TAKEN = "The message takes them, under the same ids: each is used once."
+_Attachments = Annotated[tuple[Short, ...], Field(max_length=50)]
+
+
+def _attachments(about: str) -> Any:
+    return Field((), description=f"Ids of files that this key has uploaded before. {about}")
+
+
 class NewRequester(_Request):
     """The customer. Tickets with the same `external_id` belong to one customer; without one, those with the same e-mail
     address."""
@@ -84,10 +93,12 @@ class NewTicket(_Request):
     requester: NewRequester = Field(default_factory=NewRequester, examples=[{"email": "rosa@example.org"}])
     inbox: Short = Field("default", description="Key of the inbox that it came to.")
     fields: dict[Short, _Value] = Field(default_factory=dict, description=f"{_FIELDS}.")
+    attachments: _Attachments = _attachments(_TAKEN)
 
 
 class NewMessage(_Request):
     text: Text = Field("", examples=["Now it is off."])
+    attachments: _Attachments = _attachments(_TAKEN)
     client_id: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(
         None, description="Your own id of this message; sent again with the same id, it is stored once."
     )
@@ -108,12 +119,14 @@ class Assessing(TicketText):
     explain: bool = Field(
         False, description="Also what each field depends on: the `influences`. Takes some seconds more."
     )
+    attachments: _Attachments = _attachments("They can be used again.")
 
 
 class BatchTicket(_Request):
     reference: Short | None = Field(None, description="Your own id of it, which comes back with the result.")
     subject: Short = ""
-    text: Text = Field(description="What the customer wrote.")
+    text: Text = Field("", description="What the customer wrote.")
+    attachments: _Attachments = _attachments("They can be used again; what this batch needs of them is kept for it.")
 
 
 class NewBatch(_Request):
@@ -336,6 +349,21 @@ class PostedMessage(Payload):
     """The message, and the files that were not accepted."""
 
     message: payloads.Message
+    rejected_files: tuple[payloads.RejectedFile, ...]
+
+
+class UploadedAttachment(payloads.Attachment):
+    """A file on no message yet."""
+
+    expires_at: datetime = Field(description="It is removed then, unless a ticket or message has taken it.")
+
+    @classmethod
+    def kept(cls, upload: UploadedFile) -> Self:
+        return cls(**dict(payloads.Attachment.of(attached(upload))), expires_at=upload.expires_at)
+
+
+class UploadedFiles(Payload):
+    attachments: tuple[UploadedAttachment, ...] = Field(description="In the order in which they were sent.")
     rejected_files: tuple[payloads.RejectedFile, ...]
 
 

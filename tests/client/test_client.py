@@ -17,7 +17,7 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import func, select
 
-from assistant.client import Client, Problem
+from assistant.client import BatchTicket, Client, Problem
 from assistant.client import calls as sending
 from assistant.db import Database
 from assistant.desk import custom_fields
@@ -81,8 +81,16 @@ def test_a_ticket_from_opening_to_the_answer(connect: Callable[..., Client], des
     assert sent["draft"]["status"] == "edited"
     changed = client.update_ticket(ticket["id"], status="solved", tags=["pump"], fields={"order": None})
     assert (changed["status"], changed["tags"], changed["fields"]) == ("solved", ["pump"], {})
-    posted = client.add_message(ticket["id"], "It does it again.", photos=[("b.png", make_photo("b", kind="PNG"))])
-    assert len(posted["message"]["attachments"]) == 1
+    uploaded = client.upload([("c.png", make_photo("c", kind="PNG")), ("bad.gif", b"no photo")])
+    assert [one["filename"] for one in uploaded["rejected_files"]] == ["bad.gif"]
+    (third,) = (one["id"] for one in uploaded["attachments"])
+    assert client.get_attachment(third)
+    assert client.triage("It does it again.", attachments=[third])["evidence"]
+    photos = [("b.png", make_photo("b", kind="PNG"))]
+    posted = client.add_message(ticket["id"], "It does it again.", photos=photos, attachments=[third])
+    assert [one["filename"] for one in posted["message"]["attachments"]] == ["c.png", "b.png"]
+    with pytest.raises(Problem):
+        client.remove_upload(third)
     assert client.get_ticket(ticket["id"])["status"] == "open"
 
 
@@ -105,14 +113,16 @@ def test_what_is_not_stored_is_triaged_and_articles_are_found(
 
 def test_a_batch_is_waited_for(connect: Callable[..., Client], desk: Desk) -> None:
     client = connect()
-    batch = client.triage_batch([{"text": "It leaks.", "reference": "a"}, {"text": " "}], with_draft=False)
+    (photo,) = client.upload([("a.png", make_photo("a", kind="PNG"))])["attachments"]
+    tickets: list[BatchTicket] = [{"text": "It leaks.", "reference": "a", "attachments": [photo["id"]]}, {"text": " "}]
+    batch = client.triage_batch(tickets, with_draft=False)
     assert batch["total"] == 2
     with pytest.raises(TimeoutError, match="0 of 2"):
         list(client.batch_results(batch["id"], timeout=0))
     run_until_idle(desk)
     first, second = client.batch_results(batch["id"])
     assert first["result"] is not None
-    assert (first["reference"], first["result"]["draft"]) == ("a", None)
+    assert (first["reference"], first["result"]["draft"], len(first["result"]["evidence"])) == ("a", None, 1)
     assert second["error"] is not None
 
 

@@ -22,6 +22,7 @@ from assistant.desk import (
     queue,
     sessions,
     sweeping,
+    uploads,
     usage,
 )
 from assistant.desk.desk import Desk
@@ -112,6 +113,7 @@ PERIODS = {
     "Codes by mail": proofs.KEEP,
     "What a visitor stored": usage.KEEP,
     "Files that nothing names": files.SWEEP_AFTER,
+    "Uploads of a machine": uploads.KEEP,
 }
 
 

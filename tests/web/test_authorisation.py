@@ -40,6 +40,7 @@ SCOPES = {
     ),
 }  # fmt: skip
 SCOPE_OF = {f"api.{endpoint}": scope for scope, endpoints in SCOPES.items() for endpoint in endpoints}
+UPLOADING = ("api.upload_attachments", "api.remove_attachment")  # what a ticket or a triage is made with
 ANY_KEY = {"api.get_key"}
 # Pages and files that anybody may ask for, and the doors at which one says who one is.
 OPEN = {
@@ -209,6 +210,8 @@ def refusals(caller: str, rule: Rule, method: str) -> tuple[int, ...]:
         return ()
     if endpoint in SCOPE_OF:
         return () if caller == f"key for {SCOPE_OF[endpoint]}" else REFUSED
+    if endpoint in UPLOADING:
+        return () if caller in (f"key for {Scope.TICKETS_WRITE}", f"key for {Scope.TRIAGE}") else REFUSED
     if endpoint in ANY_KEY:
         return () if caller.startswith("key for ") else REFUSED
     if endpoint.startswith("widget."):

@@ -38,6 +38,19 @@ _SHORTEST_SECRET = 16
 _PORTS = {"http": 80, "https": 443}
 
 
+def checked_rate_limit(text: str) -> str:
+    """What is like ``120 per minute; 2000 per hour``. Raises `ValueError`."""
+    from limits import parse_many
+
+    try:
+        allowed = min(limit.amount for limit in parse_many(text))
+    except ValueError:
+        allowed = 0
+    if allowed < 1:
+        raise ValueError(f"{text[:60]!r} is no limit; write for example: 120 per minute")
+    return text
+
+
 class Settings(BaseSettings):
     """One field, one environment variable: ``data_dir`` is ``ASSISTANT_DATA_DIR``. The environment wins over TOML."""
 
@@ -387,15 +400,7 @@ class Settings(BaseSettings):
     @field_validator("rate_limit")
     @classmethod
     def _limits(cls, value: str) -> str:
-        from limits import parse_many
-
-        try:
-            allowed = min(limit.amount for limit in parse_many(value))
-        except ValueError:
-            allowed = 0
-        if allowed < 1:
-            raise ValueError(f"{value!r} is no limit; write for example: 120 per minute")
-        return value
+        return checked_rate_limit(value)
 
     @field_validator("model", "embeddings", "photo_embeddings", "reranker")
     @classmethod

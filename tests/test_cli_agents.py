@@ -81,18 +81,32 @@ def test_keys_are_listed_and_revoked(run: Run, db: Database) -> None:
 
 
 def test_keys_are_limited_and_replaced(run: Run, db: Database) -> None:
-    limits = ("--expires", "2099-01-31", "--inbox", "default", "--network", "10.0.0.7/8")
+    limits = (
+        "--expires",
+        "2099-01-31",
+        "--inbox",
+        "default",
+        "--network",
+        "10.0.0.7/8",
+        "--rate-limit",
+        "600 per minute",
+    )
     secret = run("keys", "add", "shop", "--scope", "tickets:read", *limits).stdout.strip()
     key = listed(run, "keys")["shop"]
     assert (key["inboxes"], key["networks"], str(key["expires_at"])[:10]) == (["default"], ["10.0.0.0/8"], "2099-01-31")
-    assert "inbox default, from 10.0.0.0/8, until 2099-01-31" in run("keys", "list").stdout
+    assert key["rate_limit"] == "600 per minute"
+    assert "inbox default, from 10.0.0.0/8, until 2099-01-31, 600 per minute" in run("keys", "list").stdout
     new = run("keys", "rotate", str(key["id"]), "--grace", "1").stdout.strip()
     for one in (secret, new):
         assert api_keys.authenticate(db, one, address="10.1.2.3").name == "shop"
     assert run("keys", "set", str(key["id"]), "--unlimited", "--network", "192.0.2.1").exit_code == 0
     key = listed(run, "keys")["shop"]
     assert (key["inboxes"], key["networks"], key["expires_at"]) == ([], ["192.0.2.1/32"], None)
-    for wrong in (("--expires", "soon"), ("--expires", "2020-01-01"), ("--inbox", "nowhere"), ("--network", "office")):
+    assert key["rate_limit"] is None
+    for wrong in (
+        ("--expires", "soon"), ("--expires", "2020-01-01"), ("--inbox", "nowhere"), ("--network", "office"),
+        ("--rate-limit", "lots"), ("--rate-limit", "0 per minute"),
+    ):  # fmt: skip
         assert run("keys", "set", str(key["id"]), *wrong).exit_code != 0, wrong
 
 

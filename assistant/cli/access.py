@@ -199,6 +199,7 @@ def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--expires", metavar="DAY", help="Last day on which it is valid, like 2027-01-31, in UTC."),
             click.option("--inbox", "inboxes", multiple=True, help="Only tickets of this inbox. Repeat for several."),
             click.option("--network", "networks", multiple=True, help="Only from there: 192.0.2.7 or 10.0.0.0/8."),
+            click.option("--rate-limit", help='At most so many requests, e.g. "600 per minute".'),
         )
     ):
         command = option(command)
@@ -233,6 +234,7 @@ def keys_list(as_json: bool) -> None:
                 "scopes": " ".join(key.scopes),
                 "inboxes": api_keys.inbox_keys(session, key),
                 "networks": key.networks,
+                "rate_limit": key.rate_limit,
                 "expires_at": key.expires_at.isoformat() if key.expires_at else None,
                 "last_used_at": key.last_used_at.isoformat() if key.last_used_at else None,
                 "last_used_from": key.last_used_from,
@@ -248,6 +250,7 @@ def keys_list(as_json: bool) -> None:
         state = one["state"] if one["state"] != "active" else one["last_used_at"] or "never used"
         limits = [f"inbox {key}" for key in one["inboxes"]] + [f"from {network}" for network in one["networks"]]
         limits += [f"until {one['expires_at'][:10]}"] if one["expires_at"] else []
+        limits += [one["rate_limit"]] if one["rate_limit"] else []
         click.echo(f"{one['id']}  {one['name']:<20} {state:<34} {one['scopes']}  {', '.join(limits)}".rstrip())
 
 
@@ -260,7 +263,7 @@ def keys_set(key_id: str, unlimited: bool, **limits: Any) -> None:
     from assistant.desk import api_keys
     from assistant.desk.api_keys import Limits
 
-    none = Limits(expires_on=None, inboxes=(), networks=()) if unlimited else Limits()
+    none = Limits(expires_on=None, inboxes=(), networks=(), rate_limit=None) if unlimited else Limits()
     with migrated() as database, database.begin() as session:
         key = api_keys.find(session, key_id)
         api_keys.limit(session, key, {**none, **_limits(**limits)})
@@ -294,7 +297,9 @@ def keys_revoke(key_id: str) -> None:
     click.echo(f"The key {name} is revoked.")
 
 
-def _limits(*, expires: str | None, inboxes: tuple[str, ...], networks: tuple[str, ...]) -> Limits:
+def _limits(
+    *, expires: str | None, inboxes: tuple[str, ...], networks: tuple[str, ...], rate_limit: str | None
+) -> Limits:
     from datetime import date
 
     limits: Limits = {}
@@ -307,6 +312,8 @@ def _limits(*, expires: str | None, inboxes: tuple[str, ...], networks: tuple[st
         limits["inboxes"] = inboxes
     if networks:
         limits["networks"] = networks
+    if rate_limit is not None:
+        limits["rate_limit"] = rate_limit
     return limits
 
 

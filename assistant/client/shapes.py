@@ -171,12 +171,6 @@ class ItemError(TypedDict):
     detail: str
 
 
-class Key(TypedDict):
-    name: str
-    scopes: list[Scope]
-    inboxes: list[str]
-
-
 class NearestTicket(TypedDict):
     ticket: TicketReference
     value: str
@@ -251,6 +245,13 @@ class Figure(TypedDict):
     alt: str
     width: int
     height: int
+
+
+class Key(TypedDict):
+    name: str
+    scopes: list[Scope]
+    inboxes: list[str]
+    rate_limit: str
 
 
 class Rating(TypedDict):

@@ -46,6 +46,7 @@ class MachinePrincipal:
     name: str
     scopes: frozenset[Scope]
     inbox_ids: frozenset[int] | None = None  # None: every inbox
+    rate_limit: str | None = None  # None: as the settings say
 
     @property
     def sees_every_ticket(self) -> bool:

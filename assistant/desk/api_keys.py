@@ -1,6 +1,7 @@
 """Keys of machines: made, limited, replaced, revoked, and recognised. Each leads to a principal of `access`.
 
-A key may end on a day, be for some inboxes, and be accepted from some networks only. Whoever is refused is not told
+A key may end on a day, be for some inboxes, be accepted from some networks only, and make more or fewer requests than
+others. Whoever is refused is not told
 why: a stolen key says nothing about what it would need.
 """
 
@@ -23,6 +24,7 @@ from assistant.desk import inboxes
 from assistant.desk.access import MachinePrincipal, Scope
 from assistant.errors import Conflict, Invalid, NotFound, Unauthenticated
 from assistant.models import APIKey
+from assistant.settings import checked_rate_limit
 
 PREFIX = "ask_"
 GRACE = timedelta(hours=24)
@@ -40,6 +42,7 @@ class Limits(TypedDict, total=False):
     expires_on: date | None  # the last day, in UTC
     inboxes: Iterable[str]  # their keys; none: every inbox
     networks: Iterable[str]  # addresses or networks; none: every address
+    rate_limit: str | None  # like "600 per minute"; none: as the settings say for all
 
 
 def add(session: Session, *, name: str, scopes: Sequence[str], limits: Limits | None = None) -> tuple[APIKey, str]:
@@ -61,13 +64,15 @@ def add(session: Session, *, name: str, scopes: Sequence[str], limits: Limits | 
 
 
 def limit(session: Session, key: APIKey, limits: Limits) -> None:
-    """Raises `Invalid` for a day that is over, an inbox that does not exist, or what is no network."""
+    """Raises `Invalid` for a day that is over, an inbox that does not exist, or what is no network or rate."""
     if "expires_on" in limits:
         key.expires_at = _end_of(limits["expires_on"])
     if "inboxes" in limits:
         key.inbox_ids = sorted({inboxes.named(session, one).id for one in limits["inboxes"]})
     if "networks" in limits:
         key.networks = [_network(one) for one in limits["networks"]]
+    if "rate_limit" in limits:
+        key.rate_limit = _rate(limits["rate_limit"])
 
 
 def all_keys(session: Session) -> Sequence[APIKey]:
@@ -128,7 +133,7 @@ def authenticate(db: Database, secret: str, *, address: str | None = None) -> Ma
         with suppress(DBAPIError), db.begin() as session:  # an answer is worth more than the time of the question
             session.execute(update(APIKey).where(APIKey.id == key.id).values(**used))
     only = frozenset(key.inbox_ids) if key.inbox_ids else None
-    return MachinePrincipal(key.id, key.name, frozenset(map(Scope, key.scopes)), only)
+    return MachinePrincipal(key.id, key.name, frozenset(map(Scope, key.scopes)), only, key.rate_limit)
 
 
 def _end_of(day: date | None) -> datetime | None:
@@ -138,6 +143,15 @@ def _end_of(day: date | None) -> datetime | None:
     if end <= utcnow():
         raise Invalid("The last day of a key must be to come.", field="expires")
     return end
+
+
+def _rate(text: str | None) -> str | None:
+    if text is None or not text.strip():
+        return None
+    try:
+        return checked_rate_limit(text.strip())
+    except ValueError as error:
+        raise Invalid(f"{error}.", field="rate_limit") from error
 
 
 def _network(text: str) -> str:

@@ -171,6 +171,7 @@ class APIKey(Base):
     expires_at: Mapped[datetime | None]
     inbox_ids: Mapped[list[int]] = mapped_column(JSONType, default=list, server_default="[]")  # none: every inbox
     networks: Mapped[list[str]] = mapped_column(JSONType, default=list, server_default="[]")  # none: every address
+    rate_limit: Mapped[str | None] = mapped_column(Text)  # none: as the settings say
     last_used_at: Mapped[datetime | None]
     last_used_from: Mapped[str | None] = mapped_column(Text)
     # The key that this one replaced is valid until then.

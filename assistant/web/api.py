@@ -41,7 +41,7 @@ from assistant.knowledge import figures
 from assistant.media.files import Upload
 from assistant.skills.triage_fields import FIELDS, allowed_values
 from assistant.text.folding import address
-from assistant.web import limits, repeats, schemas
+from assistant.web import auth, limits, repeats, schemas
 from assistant.web.context import desk
 from assistant.web.operations import Operation
 from assistant.web.responses import attachment_response, compressed, figure_response
@@ -472,7 +472,12 @@ def get_key(machine: MachinePrincipal) -> schemas.Key:
     """
     with desk().db.read() as session:
         keys = inboxes.keys_of(session, machine.inbox_ids)
-    return schemas.Key(name=machine.name, scopes=tuple(sorted(machine.scopes)), inboxes=tuple(keys))
+    return schemas.Key(
+        name=machine.name,
+        scopes=tuple(sorted(machine.scopes)),
+        inboxes=tuple(keys),
+        rate_limit=auth.rate_limit(),
+    )
 
 
 @blueprint.get("/openapi.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import cast
 
 from flask import Flask, g, request, session
@@ -25,6 +26,15 @@ def caller() -> str | None:
         return f"key {_machine().key_id}" if request.path.startswith("/api/") else f"session {visitor().session_id}"
     except Unauthenticated:
         return None
+
+
+def rate_limit() -> str:
+    """How many requests whoever is asking may make: of a key its own limit, if it has one."""
+    own = None
+    if request.path.startswith("/api/"):
+        with suppress(Unauthenticated):
+            own = _machine().rate_limit
+    return own or runtime().settings.rate_limit
 
 
 def machine(*scopes: Scope) -> MachinePrincipal:

@@ -49,6 +49,7 @@ def _row(key: APIKey, only: Sequence[str]) -> Row:
         used = Cell(f"from {key.last_used_from or 'unknown'}", at=key.last_used_at.isoformat())
     limits = [*(f"inbox {one}" for one in only), *(f"from {one}" for one in key.networks)]
     limits += [f"until {key.expires_at:%Y-%m-%d}"] if key.expires_at is not None else []
+    limits += [key.rate_limit] if key.rate_limit is not None else []
     return Row(
         key.name,
         (
@@ -111,10 +112,12 @@ def _limit_fields(row: APIKey | None) -> Sequence[Field]:
         options = [(inbox.key, inboxes.brand(inbox, desk().settings)) for inbox in known if inbox.archived_at is None]
     until = f"{row.expires_at:%Y-%m-%d}" if row is not None and row.expires_at is not None else ""
     networks = "\n".join(row.networks) if row is not None else ""
+    rate = f"At most, e.g. 600 per minute. Empty: {desk().settings.rate_limit}, as for everybody."
     return (
         Field("expires", "Last day", until, "date", hint="In UTC. Empty: it does not expire."),
         Field("inbox", "Only tickets of", chosen, "checks", options, hint="None chosen: of every inbox."),
         Field("networks", "Only from", networks, "lines", hint="Addresses or networks, one a line. Empty: anywhere."),
+        Field("rate_limit", "Requests", (row.rate_limit or "") if row is not None else "", hint=rate),
     )
 
 
@@ -123,7 +126,12 @@ def _limits() -> Limits:
         last = date.fromisoformat(given("expires")) if given("expires") else None
     except ValueError as error:
         raise Invalid("Write the last day like 2027-01-31.", field="expires") from error
-    return {"expires_on": last, "inboxes": request.form.getlist("inbox"), "networks": given("networks").split()}
+    return {
+        "expires_on": last,
+        "inboxes": request.form.getlist("inbox"),
+        "networks": given("networks").split(),
+        "rate_limit": given("rate_limit"),
+    }
 
 
 @blueprint.route("/keys/<public_id:key_id>/rotate", methods=["GET", "POST"])

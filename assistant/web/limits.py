@@ -1,7 +1,7 @@
 """Rate limits per API key, per session of the widget or, without a genuine one, per address.
 
-`Settings.rate_limit` covers everything that a caller does under ``/api`` and ``/widget/v1``. Counts are kept in this
-process and start at zero with it.
+`Settings.rate_limit`, or a key's own limit, covers everything that a caller does under ``/api`` and ``/widget/v1``.
+Counts are kept in this process and start at zero with it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from limits.storage import MemoryStorage
 from assistant.text.folding import address as folded
 from assistant.text.storable import storable
 from assistant.web import auth, known_browsers
-from assistant.web.context import runtime
 from assistant.web.responses import too_many_requests
 
 # A conversation's photos and reconnecting streams come in bursts, which are not misuse.
@@ -170,7 +169,7 @@ limiter = Limiter(
     key_func=lambda: auth.caller() or address(),
     application_limits=[
         ApplicationLimit(
-            lambda: runtime().settings.rate_limit,
+            auth.rate_limit,
             exempt_when=lambda: not request.path.startswith(_COUNTED_PATHS) or request.endpoint in _UNCOUNTED,
         )
     ],

@@ -452,6 +452,7 @@ class Key(Payload):
     name: str
     scopes: tuple[Scope, ...] = Field(description="In alphabetical order.")
     inboxes: tuple[str, ...] = Field(description="Keys of the inboxes that it is for; empty: every one.")
+    rate_limit: str = Field(description="How many requests it may make, like `120 per minute; 2000 per hour`.")
 
 
 class CustomField(Payload):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from apiflask import APIFlask
 from flask.testing import FlaskClient
 from sqlalchemy import event, select, update
 
@@ -19,6 +20,7 @@ from assistant.desk.api_keys import Limits
 from assistant.desk.desk import Desk
 from assistant.errors import Conflict, Invalid
 from assistant.models import APIKey
+from assistant.runtime import Runtime
 from tests.factories import EVERY_SCOPE, Persona, bearer, make_inbox, make_key, make_ticket, make_upload
 from tests.web.test_console import submit
 
@@ -41,10 +43,24 @@ def set_all(db: Database, **values: Any) -> None:
 def test_a_key_is_told_what_it_may_do(client: FlaskClient, db: Database) -> None:
     make_inbox(db, "outdoor")
     shown = client.get("/api/v1/key", headers=limited(db, inboxes=["outdoor"])).json
-    assert shown == {"name": "shop", "scopes": sorted(EVERY_SCOPE), "inboxes": ["outdoor"]}
+    usual = "120 per minute"
+    assert shown == {"name": "shop", "scopes": sorted(EVERY_SCOPE), "inboxes": ["outdoor"], "rate_limit": usual}
     few = client.get("/api/v1/key", headers=bearer(make_key(db, Scope.METRICS))).json
     assert (few["scopes"], few["inboxes"]) == (["metrics"], [])
     assert client.get("/api/v1/key").status_code == 401
+
+
+def test_a_key_may_have_a_limit_of_its_own(runtime: Runtime, make_app: Callable[..., APIFlask], db: Database) -> None:
+    client = make_app(runtime, limited=True).test_client()
+    few, many = limited(db, rate_limit=" 3 per minute; 100 per hour "), limited(db, rate_limit="600 per minute")
+    assert client.get("/api/v1/key", headers=few).json["rate_limit"] == "3 per minute; 100 per hour"
+    seen = [client.get(TICKETS, headers=few) for _ in range(3)]
+    assert [one.status_code for one in seen] == [200, 200, 429]
+    assert [one.headers["RateLimit-Limit"] for one in seen[:2]] == ["3", "3"]
+    assert [one.headers["RateLimit-Remaining"] for one in seen[:2]] == ["1", "0"]
+    assert client.get(TICKETS, headers=many).headers["RateLimit-Limit"] == "600"
+    assert client.get(TICKETS, headers=limited(db)).headers["RateLimit-Limit"] == "120"
+    assert client.get("/api/v1/key", headers=bearer("ask_unknown")).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -167,14 +183,25 @@ def test_an_admin_limits_and_replaces_keys_in_the_console(
 ) -> None:
     make_inbox(db, "acme")
     admin = sign_in(dora)
-    form = {"name": "shop", "scope": ["tickets:read"], "inbox": ["acme"], "networks": "127.0.0.1\n10.0.0.0/8"}
+    form = {
+        "name": "shop",
+        "scope": ["tickets:read"],
+        "inbox": ["acme"],
+        "networks": "127.0.0.1\n10.0.0.0/8",
+        "rate_limit": "600 per minute",
+    }
     over = submit(admin, f"{LIST}/add", expires="2020-01-01", **form)
     assert (over.status_code, "must be to come" in over.text, "10.0.0.0/8" in over.text) == (422, True, True)
     made = submit(admin, f"{LIST}/add", expires=TODAY.isoformat(), **form)
     old = secret_on(made.text)
     assert client.get(TICKETS, headers=bearer(old)).status_code == 200
     listed = admin.get(LIST).text
-    for told in ("inbox acme, from 127.0.0.1/32, from 10.0.0.0/8, until", TODAY.isoformat(), "from 127.0.0.1<"):
+    for told in (
+        "inbox acme, from 127.0.0.1/32, from 10.0.0.0/8, until",
+        TODAY.isoformat(),
+        "from 127.0.0.1<",
+        "600 per minute",
+    ):
         assert told in listed, told
     with db.read() as session:
         page = f"{LIST}/{session.scalars(select(APIKey)).one().public_id}"

@@ -55,6 +55,30 @@ def eval_triage(path: Path, label_field: str, per_class: int, seed: int, plot: P
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
 
 
+@evaluate.command("calibration")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--held-back", type=click.IntRange(20), default=300, show_default=True, help="Tickets of each set to measure on."
+)
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write reliability diagrams (PNG).")
+@json_option
+def eval_calibration(folder: Path, held_back: int, plot: Path | None, as_json: bool) -> None:
+    """Measure whether triage is right as often as it says: every field, before any decision and after 300.
+
+    FOLDER holds public sets: tickets_multilang, it_urgency, airline_tweets, bitext_customer, it_tickets, xsid. Those
+    that are not there are left out.
+    """
+    from assistant.engine import install
+    from assistant.lab.evaluation import calibration
+
+    with progress_bar(quiet=as_json) as progress:
+        capabilities = install(read_settings()).capabilities
+        report = calibration.measure(folder, capabilities, held_back=held_back, progress=progress)
+    if plot is not None:
+        report.plot(plot)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
 @evaluate.command("learning")
 @click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option("--label", "label_field", default="label", show_default=True, help="Field that holds the label.")

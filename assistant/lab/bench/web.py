@@ -57,12 +57,16 @@ _LISTS = {
     "list 100, one status": "&status=open",
     "list 100, one team's": "&team={team}",
     "list 100, handed off": "&conversation_state=handed_off",
+    "list 100, changed in an hour": "&sort=changed&updated_since={hour}",
+    "list 100, changed in a year": "&sort=changed&updated_since={year}",
+    "list 100, one inbox, in a week": "&sort=changed&inbox=default&updated_since={week}",
     "search, a word of one ticket": "&q=ticket+77",
     "search, a word of all tickets": "&q=display",
     "search, two words, one status": "&q=display+pump&status=open",
     "search, a beginning": "&q=customer+1",
     "search, nothing": "&q=display+nowhere",
 }
+_SINCE = {"hour": timedelta(hours=1), "week": timedelta(days=7), "year": timedelta(days=365)}
 # What agents see of the queue, 50 tickets at a time.
 _VIEWS = {
     **{f"view {key}": f"tab={key}" for key in ("mine", "waiting", "urgent", "overdue", "unassigned", "assistant")},
@@ -199,8 +203,12 @@ class Asked:
 
     def __init__(self, runtime: Runtime) -> None:
         team = runtime.desk.taxonomy.teams[0].key
-        lists = {name: f"/api/v1/tickets?limit={LISTED}{query.format(team=team)}" for name, query in _LISTS.items()}
-        today = utcnow().date()
+        now = utcnow()
+        since = {name: f"{now - ago:%Y-%m-%dT%H:%M:%SZ}" for name, ago in _SINCE.items()}
+        lists = {
+            name: f"/api/v1/tickets?limit={LISTED}{query.format(team=team, **since)}" for name, query in _LISTS.items()
+        }
+        today = now.date()
         asked = {"ticket": _ticket_with_a_photo(runtime), "year": f"since={today - timedelta(days=365)}&until={today}"}
         self.paths = (
             lists

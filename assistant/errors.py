@@ -12,6 +12,7 @@
     +- Unsupported 415        a content type or file format that is not accepted
     +- Undeliverable 422      a mail that its server will never take
     +- RateLimited 429        too many requests; ``retry_after`` seconds
+    +- DeadlinePassed 503     it was not done by the time that whoever asked had set; ``retry_after`` seconds
     +- EngineError 503        the model cannot answer now
        +- EngineBusy 503      the queue is full; ``retry_after`` seconds
        +- EngineTimeout 504   the deadline passed
@@ -134,6 +135,16 @@ class Unavailable(NotReady):
         super().__init__(message, cause=cause, retry_after=retry_after)
         self.cause = cause
         self.retry_after = retry_after
+
+
+class DeadlinePassed(AssistantError):
+    """Whoever asked does not wait any longer."""
+
+    code = "deadline"
+    status = 503
+
+    def __init__(self, message: str, *, retry_after: float = 5.0) -> None:
+        super().__init__(message, retry_after=retry_after)
 
 
 class EngineError(AssistantError):

@@ -9,7 +9,7 @@ with Client("https://support.example.org", key="ask_…") as client:
 
 from assistant.client import shapes
 from assistant.client.calls import Problem
-from assistant.client.client import BatchTicket, Client, Events, NewRequester, TicketChanges, TicketsWanted
+from assistant.client.client import BatchTicket, Client, Events, HowSoon, NewRequester, TicketChanges, TicketsWanted
 from assistant.client.photos import GivenPhoto
 from assistant.client.signatures import BadSignature, verify
 
@@ -19,6 +19,7 @@ __all__ = [
     "Client",
     "Events",
     "GivenPhoto",
+    "HowSoon",
     "NewRequester",
     "Problem",
     "TicketChanges",

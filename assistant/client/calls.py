@@ -105,6 +105,8 @@ def user_agent() -> str:
 
 
 def _may_pass(error: BaseException) -> bool:
+    if isinstance(error, Problem) and error.code == "deadline":
+        return False  # who sets one does not wait longer
     if isinstance(error, Problem):
         return error.status in _PASSES and (error.retry_after or 0.0) <= _LONGEST_PAUSE
     return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)

@@ -38,6 +38,14 @@ class BatchTicket(TypedDict):
     attachments: NotRequired[Sequence[str]]
 
 
+class HowSoon(TypedDict, total=False):
+    """``priority``: whose work a model does first. ``deadline_seconds``: what is not done by then fails, with the code
+    `deadline`."""
+
+    priority: Literal["interactive", "normal", "batch"]
+    deadline_seconds: float
+
+
 class TicketsWanted(TypedDict, total=False):
     """What is left out does not matter. ``q``: words of the ticket. ``updated_since``: a time as ISO 8601 has it."""
 
@@ -206,11 +214,12 @@ class Client:
         attachments: Sequence[str] = (),
         with_draft: bool = True,
         explain: bool = False,
+        **how: Unpack[HowSoon],
     ) -> shapes.Assessment:
         """Evidence, triage, passages and a draft of what is not stored. ``explain``: with the words and photos that
         each field depends on, which takes longer."""
         body = _without_none({"subject": subject, "text": text, "inbox": inbox, "attachments": list(attachments)})
-        body |= {"with_draft": with_draft, "explain": explain}
+        body |= {"with_draft": with_draft, "explain": explain, **how}
         return cast("shapes.Assessment", self._post("/triage", body, photos=photos))
 
     def triage_batch(
@@ -220,9 +229,10 @@ class Client:
         inbox: str | None = None,
         with_draft: bool = True,
         idempotency_key: str | None = None,
+        **how: Unpack[HowSoon],
     ) -> shapes.BatchStatus:
         """As `triage`, for up to 500 at once; see `batch_results`. It returns before they are done."""
-        body = _without_none({"tickets": list(tickets), "inbox": inbox, "with_draft": with_draft})
+        body = _without_none({"tickets": list(tickets), "inbox": inbox, "with_draft": with_draft}) | how
         return cast("shapes.BatchStatus", self._post("/triage/batch", body, idempotency_key=idempotency_key))
 
     def batch_results(self, batch_id: str, *, timeout: float = 3600.0) -> Iterator[shapes.BatchResult]:

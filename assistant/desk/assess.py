@@ -27,6 +27,7 @@ from assistant.media.files import Upload, safe_filename
 from assistant.media.likeness import hash_of
 from assistant.media.photo import Photo, normalise
 from assistant.models import DEFAULT_INBOX, AttachmentKind, BatchFile, EvidenceState, UploadedFile
+from assistant.ports import check_time
 from assistant.skills.answer_request import AnswerRequest
 from assistant.skills.contradictions import contradictions
 from assistant.skills.explain import Ticket as Whole
@@ -52,7 +53,8 @@ def assess(
     key). ``uploads``: also files that are in storage. Rejected files are reported, not fatal. ``with_influences``: with
     what each proposal depends on, which takes longer. ``by``: who may be told of other tickets; None: nobody.
 
-    Raises `Invalid` if there is nothing to assess or no such inbox, or the only file's error if it was rejected.
+    Raises `Invalid` if there is nothing to assess or no such inbox, the only file's error if it was rejected, or
+    `DeadlinePassed` within a deadline (`ports.within`).
     """
     check_text(desk, text)
     names, photos, rejected = _photos(desk, uploads)
@@ -61,7 +63,7 @@ def assess(
             raise rejected[0].error
         raise Invalid("There is nothing to assess. Send text or a photo.", field="text")
     started = perf_counter()
-    read = [read_photo(photo, capabilities=desk.capabilities, taxonomy=desk.taxonomy) for photo in photos]
+    read = [_read(desk, photo) for photo in photos]
     seconds = {"photos": round(perf_counter() - started, 3)}
     with desk.db.read() as session:
         heads = current_heads(session, desk)
@@ -69,6 +71,7 @@ def assess(
     text = own_words(text)
     ticket = Whole(f"{text}\n{subject}".strip(), tuple(read), tuple(photos))
     asked = Asked(ticket, heads, desk.taxonomy.of_inbox(inbox))
+    check_time()
     proposed, now = run_triage(desk, asked), desk.now()
     seconds["triage"] = round(proposed.seconds, 3)
     assessed = {
@@ -85,6 +88,7 @@ def assess(
     field = next(field for field in proposed.fields if field.name == "product")
     product = None if field.abstained or field.value == NO_PRODUCT else field.value
     request = AnswerRequest(text=text, evidence=tuple(read), photos=tuple(photos), subject=subject, product=product)
+    check_time()
     answer = answer_skill(desk, where).invoke(request)
     return payloads.Assessment(
         **assessed,
@@ -99,8 +103,12 @@ def read_evidence(desk: Desk, upload: Upload) -> payloads.Evidence:
     names, photos, rejected = _photos(desk, [upload])
     if rejected:
         raise rejected[0].error
-    read = read_photo(photos[0], capabilities=desk.capabilities, taxonomy=desk.taxonomy)
-    return _evidence(desk, read, names[0])
+    return _evidence(desk, _read(desk, photos[0]), names[0])
+
+
+def _read(desk: Desk, photo: bytes) -> PhotoEvidence:
+    check_time()
+    return read_photo(photo, capabilities=desk.capabilities, taxonomy=desk.taxonomy)
 
 
 def _shown(
@@ -117,7 +125,10 @@ def _shown(
         text=asked.ticket.text,
         fields=tuple(payloads.TriageField.proposed(field, tickets) for field in proposed.fields),
     )
-    return shown.explained(influences(desk, asked), asked.ticket.evidence) if with_influences else shown
+    if not with_influences:
+        return shown
+    check_time()
+    return shown.explained(influences(desk, asked), asked.ticket.evidence)
 
 
 def _similar(desk: Desk, ticket: Whole, proposed: Proposed, by: Staff) -> payloads.Similar | None:

@@ -25,7 +25,7 @@ from assistant.desk.desk import Desk
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
 from assistant.faults import passing_fault
 from assistant.models import Batch, BatchFile, BatchItem
-from assistant.ports import WorkPriority, at_priority
+from assistant.ports import WorkPriority, at_priority, within
 
 log = structlog.get_logger(__name__)
 
@@ -57,9 +57,18 @@ class Progress:
 
 
 def add(
-    session: Session, machine: MachinePrincipal, items: Sequence[Item], *, inbox: str, with_draft: bool = True
+    session: Session,
+    machine: MachinePrincipal,
+    items: Sequence[Item],
+    *,
+    inbox: str,
+    with_draft: bool = True,
+    priority: WorkPriority = WorkPriority.BATCH,
+    deadline: timedelta | None = None,
 ) -> Batch:
-    """Raises `Invalid` for too many items or none, or an upload that there is not, `Conflict` while too many batches of
+    """``deadline``: what is not done so long from now fails.
+
+    Raises `Invalid` for too many items or none, or an upload that there is not, `Conflict` while too many batches of
     the key are not done."""
     if not 0 < len(items) <= MOST_ITEMS:
         raise Invalid(f"A batch has 1 to {MOST_ITEMS} tickets.", field="tickets")
@@ -67,7 +76,14 @@ def add(
     waiting = select(func.count(Batch.id)).where(Batch.api_key_id == machine.key_id, Batch.finished_at.is_(None))
     if session.scalars(waiting).one() >= MOST_BATCHES:
         raise Conflict(f"{MOST_BATCHES} batches of this key are not done yet. Wait for one of them.")
-    batch = Batch(api_key_id=machine.key_id, inbox=inbox, with_draft=with_draft, total=len(items))
+    batch = Batch(
+        api_key_id=machine.key_id,
+        inbox=inbox,
+        with_draft=with_draft,
+        total=len(items),
+        priority=priority,
+        deadline_at=utcnow() + deadline if deadline is not None else None,
+    )
     session.add(batch)
     session.flush()
     files = uploads.find_each(session, machine, [one.attachments for one in items], now=utcnow(), lock=True)
@@ -82,7 +98,7 @@ def add(
         )
         for number, (one, its) in enumerate(zip(items, files, strict=True))
     )
-    _enqueue(session, batch.id)
+    _enqueue(session, batch)
     return batch
 
 
@@ -113,11 +129,11 @@ def run(desk: Desk, batch_id: int) -> None:
     """Job: assess the next tickets of a batch; a job for the rest is enqueued."""
     ends_at = desk.now() + _TURN
     while some := _next(desk, batch_id):
-        with at_priority(WorkPriority.BATCH):
-            _assess_all(desk, batch_id, some)
+        _assess_all(desk, batch_id, some)
         if desk.now() >= ends_at:
             with desk.db.begin() as session:
-                _enqueue(session, batch_id)
+                if (batch := session.get(Batch, batch_id)) is not None:
+                    _enqueue(session, batch)
             return
     with desk.db.begin() as session:
         batch = session.get(Batch, batch_id)
@@ -158,15 +174,17 @@ def _assess(desk: Desk, batch_id: int, item: BatchItem) -> None:
     if batch is None:
         return
     result, error = None, None
+    left = (batch.deadline_at - desk.now()).total_seconds() if batch.deadline_at is not None else None
     try:
-        result = assess(
-            desk,
-            subject=item.subject,
-            text=item.text,
-            uploads=item.files,
-            inbox=batch.inbox,
-            with_draft=batch.with_draft,
-        ).to_json()
+        with at_priority(WorkPriority(batch.priority)), within(left):
+            result = assess(
+                desk,
+                subject=item.subject,
+                text=item.text,
+                uploads=item.files,
+                inbox=batch.inbox,
+                with_draft=batch.with_draft,
+            ).to_json()
     except AssistantError as refused:
         if passing_fault(refused) is not None:
             raise
@@ -178,5 +196,6 @@ def _assess(desk: Desk, batch_id: int, item: BatchItem) -> None:
             session.execute(delete(BatchFile).where(BatchFile.item_id == item.id))
 
 
-def _enqueue(session: Session, batch_id: int) -> None:
-    queue.enqueue(session, RUN, {"batch_id": batch_id}, key=f"{RUN}:{batch_id}", priority=WorkPriority.BATCH)
+def _enqueue(session: Session, batch: Batch) -> None:
+    priority = WorkPriority(batch.priority)
+    queue.enqueue(session, RUN, {"batch_id": batch.id}, key=f"{RUN}:{batch.id}", priority=priority)

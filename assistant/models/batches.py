@@ -11,10 +11,12 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from assistant.db import Base, utcnow
 from assistant.models.columns import JSONType, enum_type, public_id, reference
 from assistant.models.conversations import AttachmentKind
+from assistant.ports import WorkPriority
 
 
 class Batch(Base):
-    """``inbox``: key of the one whose articles are used. Removed with all that it says a day after it is done."""
+    """``inbox``: key of the one whose articles are used. ``deadline_at``: what is not done by then fails. Removed with
+    all that it says a day after it is done."""
 
     __tablename__ = "batches"
 
@@ -23,6 +25,8 @@ class Batch(Base):
     api_key_id: Mapped[int] = reference("api_keys", ondelete="CASCADE")
     inbox: Mapped[str] = mapped_column(Text)
     with_draft: Mapped[bool]
+    priority: Mapped[int] = mapped_column(default=int(WorkPriority.BATCH), server_default="2")
+    deadline_at: Mapped[datetime | None]
     total: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     finished_at: Mapped[datetime | None]

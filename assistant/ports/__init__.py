@@ -6,6 +6,7 @@ nothing of the product but errors; import their names from here.
 """
 
 from assistant.ports.capabilities import Capabilities, Mode, reading_revision
+from assistant.ports.deadline import check_time, seconds_left, within
 from assistant.ports.decisions import Decision, DecisionModel, Question, check_questions
 from assistant.ports.handoff import HandoffReason
 from assistant.ports.photos import OCR, Box, Found, Look, Seen, Sight, Sought, TextLine, image_block
@@ -47,7 +48,10 @@ __all__ = [
     "at_priority",
     "calibrate",
     "check_questions",
+    "check_time",
     "current_priority",
     "image_block",
     "reading_revision",
+    "seconds_left",
+    "within",
 ]

@@ -39,6 +39,7 @@ from assistant.errors import Invalid, NotFound
 from assistant.knowledge import articles as knowledge
 from assistant.knowledge import figures
 from assistant.media.files import Upload
+from assistant.ports import at_priority, within
 from assistant.skills.triage_fields import FIELDS, allowed_values
 from assistant.text.folding import address
 from assistant.web import auth, limits, repeats, schemas
@@ -391,21 +392,23 @@ def assess_ticket(machine: MachinePrincipal, body: schemas.Assessing, files: Seq
     """Read a ticket without storing it: evidence, triage, passages and a draft.
 
     Send JSON, or multipart/form-data with the same fields and `photos`. Photos that were uploaded before are named as
-    `attachments`.
+    `attachments`. With `deadline_seconds`, a late answer is none: 503 with the code `deadline`, at once where there is
+    no time left to begin.
     """
     with desk().db.read() as session:
         inboxes.for_machine(session, machine, body.inbox)
         uploaded = uploads.find(session, machine, body.attachments, now=desk().now())
-    return assess(
-        desk(),
-        subject=body.subject,
-        text=body.text,
-        uploads=[*uploaded, *files],
-        inbox=body.inbox,
-        with_draft=body.with_draft,
-        with_influences=body.explain,
-        by=machine,
-    )
+    with at_priority(body.priority.of_work), within(body.deadline_seconds):
+        return assess(
+            desk(),
+            subject=body.subject,
+            text=body.text,
+            uploads=[*uploaded, *files],
+            inbox=body.inbox,
+            with_draft=body.with_draft,
+            with_influences=body.explain,
+            by=machine,
+        )
 
 
 @blueprint.get("/articles/search")

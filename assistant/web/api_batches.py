@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from flask import Response, url_for
@@ -31,8 +32,17 @@ def add_batch(machine: MachinePrincipal, body: schemas.NewBatch, once: Once | No
         batches.Item(text=one.text, subject=one.subject, reference=one.reference, attachments=one.attachments)
         for one in body.tickets
     ]
+    deadline = timedelta(seconds=body.deadline_seconds) if body.deadline_seconds is not None else None
     with desk().db.begin() as session:
-        batch = batches.add(session, machine, items, inbox=body.inbox, with_draft=body.with_draft)
+        batch = batches.add(
+            session,
+            machine,
+            items,
+            inbox=body.inbox,
+            with_draft=body.with_draft,
+            priority=body.priority.of_work,
+            deadline=deadline,
+        )
         if once is not None:
             idempotency.note(session, once, made=batch.public_id)
         status = _status(batches.find(session, machine, batch.public_id))

@@ -25,7 +25,7 @@ from assistant.desk.attachments import attached
 from assistant.desk.events import TOLD, EventKind
 from assistant.models import ConversationState, DeliveryState, FieldKind, Priority, TicketStatus, UploadedFile
 from assistant.payloads import Payload
-from assistant.ports import Mode
+from assistant.ports import Mode, WorkPriority
 from assistant.skills.read_photo import FIELDS as EVIDENCE_FIELDS
 from assistant.skills.taxonomy import Label
 
@@ -114,7 +114,28 @@ class NewNote(_Request):
     text: Annotated[Text, Field(min_length=1)] = Field(examples=["Paid by card, says the shop."])
 
 
+class AssessPriority(StrEnum):
+    """Whose work a model does first."""
+
+    INTERACTIVE = "interactive"  # somebody waits for it
+    NORMAL = "normal"  # as for drafts that agents will look at
+    BATCH = "batch"  # when nobody else waits
+
+    @property
+    def of_work(self) -> WorkPriority:
+        return {"interactive": WorkPriority.INTERACTIVE, "normal": WorkPriority.DRAFT}.get(self, WorkPriority.BATCH)
+
+
+_PRIORITY = (
+    "Whose work a model does first: `interactive` work, `normal` as drafts for agents, `batch` when nobody waits."
+)
+
+
 class Assessing(TicketText):
+    priority: AssessPriority = Field(AssessPriority.INTERACTIVE, description=_PRIORITY)
+    deadline_seconds: float | None = Field(
+        None, gt=0, le=600, description="What is not done in so many seconds is not begun, or dropped: 503, `deadline`."
+    )
     with_draft: bool = Field(True, description="False: triage and evidence alone, which is sooner.")
     explain: bool = Field(
         False, description="Also what each field depends on: the `influences`. Takes some seconds more."
@@ -135,6 +156,13 @@ class NewBatch(_Request):
     )
     inbox: Short = Field("default", description="Key of the inbox that they came to: its articles are used.")
     with_draft: bool = Field(True, description="False: triage alone, which is sooner.")
+    priority: AssessPriority = Field(AssessPriority.BATCH, description=_PRIORITY)
+    deadline_seconds: float | None = Field(
+        None,
+        gt=0,
+        le=7 * 86400,
+        description="A ticket that is not done in so many seconds from now has the error `deadline`; the rest goes on.",
+    )
 
 
 class BatchQuery(_Request):

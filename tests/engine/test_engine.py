@@ -11,7 +11,8 @@ import pytest
 from assistant.engine.batching.engine import Engine, Generation
 from assistant.engine.batching.request import Done, TextDelta
 from assistant.engine.loader import LoadedModel
-from assistant.errors import EngineBusy, EngineFailed, EngineTimeout, NotReady
+from assistant.errors import DeadlinePassed, EngineBusy, EngineFailed, EngineTimeout, NotReady
+from assistant.ports import within
 from tests.engine.conftest import PATIENCE, asking, inputs_of, picture
 
 
@@ -46,6 +47,16 @@ def test_what_is_streamed_is_what_generate_would_say(engine: Engine, load: Calla
     said = "".join(item.text for item in items if isinstance(item, TextDelta))
     assert said == loaded.tokenizer.decode(tokens, skip_special_tokens=True)
     assert (done.input_tokens, done.output_tokens) == (inputs["input_ids"].shape[1], len(tokens))
+
+
+def test_whoever_sets_a_deadline_does_not_wait_longer(engine: Engine, held: Callable[[], None]) -> None:
+    with pytest.raises(DeadlinePassed), within(0.1):
+        engine.call(lambda _model: None)
+    with pytest.raises(EngineTimeout), within(PATIENCE):
+        engine.call(lambda _model: None, timeout=0.1)
+    held()
+    with within(PATIENCE):
+        assert engine.call(lambda _model: 1) == 1
 
 
 def test_two_readers_at_once_each_get_their_own_answer(engine: Engine) -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from assistant.db import Database, utcnow
 from assistant.desk import batches
 from assistant.desk.desk import Desk
 from assistant.models import Batch, BatchItem, Job
-from assistant.ports import Mode, WorkPriority, current_priority
+from assistant.ports import Mode, WorkPriority, current_priority, seconds_left
 from assistant.runtime import Runtime
 from assistant.worker import run_until_idle
 from tests.factories import bearer, make_articles, make_key
@@ -132,6 +133,46 @@ def test_who_waits_is_told_when_it_is_done(client: FlaskClient, key: Key, desk: 
     assert client.get(f"{BATCHES}/{batch}", query_string={"wait": 1}, headers=key).json["finished_at"] is None
     run_until_idle(desk)
     assert client.get(f"{BATCHES}/{batch}", query_string={"wait": 20}, headers=key).json["finished_at"] is not None
+
+
+def test_what_is_not_done_by_its_deadline_fails_alone(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask]
+) -> None:
+    seen: list[WorkPriority] = []
+
+    class Slow(FakeDecisions):
+        def decide(self, state: str, *args: Any, **more: Any) -> Any:
+            seen.append(current_priority())
+            while "slow" in state and (seconds_left() or 60) < 50:
+                time.sleep(0.01)
+            return super().decide(state, *args, **more)
+
+    runtime = make_runtime(capabilities=fake_capabilities(Mode.FULL_VLM, decisions=Slow()))
+    client, key = make_app(runtime).test_client(), bearer(make_key(runtime.desk.db))
+    late = client.post(TRIAGE, json={"text": "slow", "deadline_seconds": 0.2, "with_draft": False}, headers=key)
+    assert (late.status_code, late.json["code"], late.headers["Retry-After"]) == (503, "deadline", "5")
+    calm = {"text": "slow", "deadline_seconds": 60, "priority": "normal", "with_draft": False}
+    assert client.post(TRIAGE, json=calm, headers=key).status_code == 200
+    assert set(seen) == {WorkPriority.INTERACTIVE, WorkPriority.DRAFT}
+    assert client.post(TRIAGE, json={"text": "x", "deadline_seconds": 0}, headers=key).status_code == 422
+    assert client.post(TRIAGE, json={"text": "x", "priority": "urgent"}, headers=key).status_code == 422
+
+    batch = sent(client, key, ["quick", "slow"], with_draft=False, deadline_seconds=600, priority="interactive")
+    over = sent(client, key, ["quick"], with_draft=False, deadline_seconds=600)
+    with runtime.desk.db.begin() as session:
+        assert sorted(session.scalars(select(Job.priority))) == [WorkPriority.INTERACTIVE, WorkPriority.BATCH]
+        session.execute(update(Batch).where(Batch.public_id == batch).values(deadline_at=in_seconds(0.3)))
+        session.execute(update(Batch).where(Batch.public_id == over).values(deadline_at=in_seconds(-1)))
+    run_until_idle(runtime.desk)
+    results = client.get(f"{BATCHES}/{batch}/results", headers=key).json["results"]
+    assert results[1]["error"]["code"] == "deadline"
+    [gone] = client.get(f"{BATCHES}/{over}/results", headers=key).json["results"]
+    assert gone["error"]["code"] == "deadline"
+    assert client.get(f"{BATCHES}/{over}", headers=key).json["failed"] == 1
+
+
+def in_seconds(number: float) -> datetime:
+    return utcnow() + timedelta(seconds=number)
 
 
 def test_where_a_model_takes_part_several_are_asked_of_it_at_once(

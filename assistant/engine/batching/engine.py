@@ -31,7 +31,7 @@ from assistant.engine.batching.sequence import (
 from assistant.engine.batching.stats import Counters, EngineStats
 from assistant.engine.loader import LoadedModel
 from assistant.errors import AssistantError, EngineBusy, EngineFailed
-from assistant.ports import current_priority
+from assistant.ports import current_priority, seconds_left
 
 if TYPE_CHECKING:
     from assistant.engine.batching.batch import Batch
@@ -198,7 +198,8 @@ class Engine:
         return not thread.is_alive()
 
     def _deadline(self, timeout: float | None) -> float:
-        return monotonic() + (self._timeout if timeout is None else timeout)
+        seconds, left = self._timeout if timeout is None else timeout, seconds_left()
+        return monotonic() + (seconds if left is None else min(seconds, left))
 
     def _submit(self, request: QueuedRequest) -> None:
         self._check_open()

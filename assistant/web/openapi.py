@@ -150,18 +150,18 @@ def _request_body(model: type[BaseModel] | None, models: dict[str, Any], *, file
         return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
     content: dict[str, Any] = {"application/json": {"schema": _add_schema(models, model)}}
     if files:
-        content["multipart/form-data"] = {"schema": _form_schema(model)}
+        content["multipart/form-data"] = {"schema": _form_schema(model, models)}
     return {"required": bool(model.model_json_schema().get("required")), "content": content}
 
 
-def _form_schema(model: type[BaseModel]) -> dict[str, Any]:
+def _form_schema(model: type[BaseModel], models: dict[str, Any]) -> dict[str, Any]:
     """The fields as form fields; `requester.name` is `requester_name`, and custom fields are `fields.KEY`."""
-    schema = model.model_json_schema()
+    schema = _schema_of(model, models)
     fields: dict[str, Any] = {}
     patterns: dict[str, Any] = {}
     for name, definition in schema["properties"].items():
         if name == "requester":
-            requester = schema["$defs"]["NewRequester"]["properties"]
+            requester = models["NewRequester"]["properties"]
             fields |= {f"requester_{part}": _without_null(inner) for part, inner in requester.items()}
         elif name == "fields":
             patterns[r"^fields\.[a-z][a-z0-9_]{0,39}$"] = {"type": "string", "description": definition["description"]}

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,10 @@ def test_every_operation_has_a_name_and_every_model_one_component(
     assert "openTicket" in names
     assert {"Ticket", "Message", "Draft", "Triage", "Evidence"} <= set(document["components"]["schemas"])
     assert not [name for name in document["components"]["schemas"] if "." in name]
+    text = json.dumps(document)
+    for name in set(re.findall(r'"\$ref": "([^"]*)"', text)):
+        kind, _, model = name.removeprefix("#/components/").partition("/")
+        assert model in document["components"].get(kind, {}), name
 
 
 def test_refusals_are_problem_documents(document: Document) -> None:

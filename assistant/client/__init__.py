@@ -9,11 +9,21 @@ with Client("https://support.example.org", key="ask_…") as client:
 
 from assistant.client import shapes
 from assistant.client.calls import Problem
-from assistant.client.client import BatchTicket, Client, Events, HowSoon, NewRequester, TicketChanges, TicketsWanted
+from assistant.client.client import (
+    AboutTicket,
+    BatchTicket,
+    Client,
+    Events,
+    HowSoon,
+    NewRequester,
+    TicketChanges,
+    TicketsWanted,
+)
 from assistant.client.photos import GivenPhoto
 from assistant.client.signatures import BadSignature, verify
 
 __all__ = [
+    "AboutTicket",
     "BadSignature",
     "BatchTicket",
     "Client",

@@ -29,6 +29,16 @@ class NewRequester(TypedDict, total=False):
     external_id: str
 
 
+class AboutTicket(TypedDict, total=False):
+    """``external_id``: your own id of the ticket; a second one with it is refused, with the first one's `id` in the
+    `document`. ``context``: what agents see beside it. ``language``: that the customer speaks."""
+
+    external_id: str
+    tags: Sequence[str]
+    context: Mapping[str, str | int | float | bool]
+    language: str
+
+
 class BatchTicket(TypedDict):
     """``reference``: your own id of it, which comes back with the result. ``attachments``: ids from `Client.upload`."""
 
@@ -36,6 +46,7 @@ class BatchTicket(TypedDict):
     subject: NotRequired[str]
     reference: NotRequired[str]
     attachments: NotRequired[Sequence[str]]
+    language: NotRequired[str]
 
 
 class HowSoon(TypedDict, total=False):
@@ -59,6 +70,7 @@ class TicketsWanted(TypedDict, total=False):
     assignee_id: str
     unassigned: bool
     requester_email: str
+    external_id: str
     q: str
     updated_since: str
     sort: Literal["newest", "changed"]
@@ -145,10 +157,13 @@ class Client:
         photos: Iterable[GivenPhoto] = (),
         attachments: Sequence[str] = (),
         idempotency_key: str | None = None,
+        **more: Unpack[AboutTicket],
     ) -> shapes.OpenedTicket:
         """A worker triages it within seconds; see `wait_for_triage`. Photos that are not accepted are listed in
         `rejected_files`. ``attachments``: ids from `upload`."""
         body = _without_none({"subject": subject, "text": text, "inbox": inbox, "attachments": list(attachments)})
+        body |= more
+        body |= {"tags": list(more.get("tags", ())), "context": dict(more.get("context", {}))}
         body |= {"requester": dict(requester or {}), "fields": dict(fields or {})}
         answer = self._post("/tickets", body, photos=photos, idempotency_key=idempotency_key)
         return cast("shapes.OpenedTicket", answer)
@@ -212,14 +227,15 @@ class Client:
         inbox: str | None = None,
         photos: Iterable[GivenPhoto] = (),
         attachments: Sequence[str] = (),
+        language: str | None = None,
         with_draft: bool = True,
         explain: bool = False,
         **how: Unpack[HowSoon],
     ) -> shapes.Assessment:
-        """Evidence, triage, passages and a draft of what is not stored. ``explain``: with the words and photos that
-        each field depends on, which takes longer."""
-        body = _without_none({"subject": subject, "text": text, "inbox": inbox, "attachments": list(attachments)})
-        body |= {"with_draft": with_draft, "explain": explain, **how}
+        """Evidence, triage, passages and a draft of what is not stored. ``language``: that the customer speaks.
+        ``explain``: with the words and photos that each field depends on, which takes longer."""
+        body = _without_none({"subject": subject, "text": text, "inbox": inbox, "language": language})
+        body |= {"attachments": list(attachments), "with_draft": with_draft, "explain": explain, **how}
         return cast("shapes.Assessment", self._post("/triage", body, photos=photos))
 
     def triage_batch(
@@ -359,7 +375,7 @@ def _as_form(body: Mapping[str, Any]) -> dict[str, str | list[str]]:
     form: dict[str, str | list[str]] = {}
     for name, value in body.items():
         if isinstance(value, Mapping):
-            mark = "." if name == "fields" else "_"
+            mark = "_" if name == "requester" else "."
             form |= {f"{name}{mark}{part}": str(inner) for part, inner in value.items()}
         else:
             form[name] = value if isinstance(value, list) else str(value)

@@ -127,11 +127,6 @@ class TicketPage(TypedDict):
     next_cursor: str | None
 
 
-class TicketReference(TypedDict):
-    id: str
-    number: int
-
-
 class UploadedFiles(TypedDict):
     attachments: list[UploadedAttachment]
     rejected_files: list[RejectedFile]
@@ -211,6 +206,12 @@ class TextLine(TypedDict):
     text: str
     confidence: float
     region: list[float]
+
+
+class TicketReference(TypedDict):
+    id: str
+    number: int
+    external_id: str | None
 
 
 class Timing(TypedDict):
@@ -602,6 +603,7 @@ class TicketMessage(TypedDict):
 class TicketSummary(TypedDict):
     id: str
     number: int
+    external_id: str | None
     subject: str
     status: TicketStatus
     priority: Priority
@@ -630,6 +632,7 @@ class TicketSummary(TypedDict):
 
 class Ticket(TicketSummary):
     prechat: list[PrechatAnswer]
+    context: dict[str, str]
     jobs_ahead: int | None
     messages: list[TicketMessage]
     triage: Triage | None

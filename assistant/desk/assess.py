@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from time import perf_counter
+from typing import TypedDict, Unpack
 
 from assistant import payloads
 from assistant.desk import inboxes, outbreaks
@@ -38,6 +39,15 @@ from assistant.text.mail import own_words
 Given = Upload | UploadedFile | BatchFile  # as it was sent, or in storage
 
 
+class Wanted(TypedDict, total=False):
+    """``with_influences``: with what each proposal depends on, which takes longer. ``by``: who may be told of other
+    tickets; None: nobody."""
+
+    with_draft: bool
+    with_influences: bool
+    by: Staff | None
+
+
 def assess(
     desk: Desk,
     *,
@@ -45,17 +55,17 @@ def assess(
     text: str,
     uploads: Sequence[Given] = (),
     inbox: str = DEFAULT_INBOX,
-    with_draft: bool = True,
-    with_influences: bool = False,
-    by: Staff | None = None,
+    language: str | None = None,
+    **wanted: Unpack[Wanted],
 ) -> payloads.Assessment:
-    """Read the photos, triage, find passages and, ``with_draft``, draft an answer, as for a ticket of ``inbox`` (its
-    key). ``uploads``: also files that are in storage. Rejected files are reported, not fatal. ``with_influences``: with
-    what each proposal depends on, which takes longer. ``by``: who may be told of other tickets; None: nobody.
+    """Read the photos, triage, find passages and, unless not wanted, draft an answer, as for a ticket of ``inbox`` (its
+    key). ``uploads``: also files that are in storage. ``language``: that the customer is said to speak. Rejected files
+    are reported, not fatal.
 
     Raises `Invalid` if there is nothing to assess or no such inbox, the only file's error if it was rejected, or
     `DeadlinePassed` within a deadline (`ports.within`).
     """
+    by = wanted.get("by")
     check_text(desk, text)
     names, photos, rejected = _photos(desk, uploads)
     if not (text.strip() or subject.strip() or photos):
@@ -70,7 +80,7 @@ def assess(
         where = inboxes.named(session, inbox)
     text = own_words(text)
     ticket = Whole(f"{text}\n{subject}".strip(), tuple(read), tuple(photos))
-    asked = Asked(ticket, heads, desk.taxonomy.of_inbox(inbox))
+    asked = Asked(ticket, heads, desk.taxonomy.of_inbox(inbox), browser=language)
     check_time()
     proposed, now = run_triage(desk, asked), desk.now()
     seconds["triage"] = round(proposed.seconds, 3)
@@ -78,16 +88,25 @@ def assess(
         "evidence": tuple(_evidence(desk, one, name) for one, name in zip(read, names, strict=True)),
         "contradictions": tuple(map(payloads.Contradiction.of, contradictions(text, read, desk.taxonomy))),
         "similar": _similar(desk, asked.ticket, proposed, by) if by is not None else None,
-        "triage": _shown(desk, asked, proposed, by=by, created_at=now, with_influences=with_influences),
+        "triage": _shown(
+            desk, asked, proposed, by=by, created_at=now, with_influences=wanted.get("with_influences", False)
+        ),
         "rejected_files": tuple(payloads.RejectedFile.of(file.filename, file.error) for file in rejected),
     }
-    if not with_draft:
+    if not wanted.get("with_draft", True):
         timing = payloads.Timing(**seconds, draft=None)
         return payloads.Assessment(**assessed, passages=(), draft=None, timing=timing)
     started = perf_counter()
     field = next(field for field in proposed.fields if field.name == "product")
     product = None if field.abstained or field.value == NO_PRODUCT else field.value
-    request = AnswerRequest(text=text, evidence=tuple(read), photos=tuple(photos), subject=subject, product=product)
+    request = AnswerRequest(
+        text=text,
+        evidence=tuple(read),
+        photos=tuple(photos),
+        subject=subject,
+        product=product,
+        browser=language,
+    )
     check_time()
     answer = answer_skill(desk, where).invoke(request)
     return payloads.Assessment(

@@ -47,6 +47,7 @@ class Item:
     subject: str = ""
     reference: str | None = None
     attachments: tuple[str, ...] = ()
+    language: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def add(
             reference=one.reference,
             subject=one.subject,
             text=one.text,
+            language=one.language,
             files=[BatchFile(kind=file.kind, sha256=file.sha256, filename=file.filename) for file in its],
         )
         for number, (one, its) in enumerate(zip(items, files, strict=True))
@@ -183,6 +185,7 @@ def _assess(desk: Desk, batch_id: int, item: BatchItem) -> None:
                 text=item.text,
                 uploads=item.files,
                 inbox=batch.inbox,
+                language=item.language,
                 with_draft=batch.with_draft,
             ).to_json()
     except AssistantError as refused:

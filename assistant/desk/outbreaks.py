@@ -97,10 +97,10 @@ def show_similar(session: Session, compared: Compared, asking: Asking) -> payloa
         if fault is not None
         else None,
         tickets=found.count,
-        newest=tuple(payloads.TicketReference(id=one.public_id, number=one.number) for one in found.newest),
+        newest=tuple(map(payloads.TicketReference.of, found.newest)),
         photos=tuple(
             payloads.AlikePhoto(
-                ticket=payloads.TicketReference(id=one.ticket.public_id, number=one.ticket.number),
+                ticket=payloads.TicketReference.of(one.ticket),
                 attachment_id=one.photo.public_id,
                 same=one.is_same,
             )

@@ -1,7 +1,8 @@
-"""What a site's page says of the customer's visit, such as an order number or the page they are on.
+"""What a site's page says of the customer's visit, such as an order number or the page they are on; or a machine that
+opens a ticket.
 
-It comes with a message, from a browser: agents and triage take it as a hint, it proves nothing. What is no hint is left
-out rather than refused, because the message it comes with counts more.
+Of a page it comes with a message, from a browser: agents and triage take it as a hint, it proves nothing. What is no
+hint is left out rather than refused, because the message it comes with counts more. Machines are told (`checked`).
 """
 
 from __future__ import annotations
@@ -12,11 +13,26 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from assistant.errors import Invalid
 from assistant.text.storable import storable
 
 MAX_NAMES = 20
 MAX_LENGTH = 200  # characters of a value
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+NAME = r"[A-Za-z][A-Za-z0-9_]{0,39}"
+_NAME = re.compile(NAME)
+
+
+def checked(given: Mapping[str, str | bool | float]) -> dict[str, str]:
+    """What a machine says, as texts. Raises `Invalid` for what `read` leaves out or cuts; empty texts say nothing."""
+    for name, value in given.items():
+        if not _NAME.fullmatch(name):
+            raise Invalid("A name in `context` is a word of Latin letters, digits and _.", field=f"context.{name[:40]}")
+        if isinstance(value, str) and len(value) > MAX_LENGTH:
+            raise Invalid(f"A value in `context` has at most {MAX_LENGTH} characters.", field=f"context.{name}")
+    if len(given) > MAX_NAMES:
+        raise Invalid(f"`context` has at most {MAX_NAMES} values.", field="context")
+    said = {name: _said(value) for name, value in given.items()}
+    return {name: value for name, value in said.items() if value}
 
 
 def read(text: str | None) -> dict[str, str]:

@@ -24,6 +24,7 @@ from assistant.desk import (
     related,
     search,
     state,
+    tags,
     uploads,
 )
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, out_of_sight, visible_tickets
@@ -37,7 +38,7 @@ from assistant.desk.state import DONE, TicketChanges
 from assistant.desk.subscribers import WAKE
 from assistant.desk.triage import told_of
 from assistant.desk.uploads import NoUpload
-from assistant.errors import Invalid, PreconditionFailed
+from assistant.errors import Conflict, Invalid, PreconditionFailed
 from assistant.media.files import Upload
 from assistant.models import (
     DEFAULT_INBOX,
@@ -62,7 +63,8 @@ _SOME = 50
 @dataclass(frozen=True)
 class NewTicket:
     """What a ticket is opened with. ``uploads`` are the files as received, ``attachments`` ids of files that were
-    uploaded before, ``fields`` values of custom fields."""
+    uploaded before, ``fields`` values of custom fields, ``context`` as `site_context.checked` makes it. ``language``:
+    that the customer is said to speak. ``external_id``: what the sender calls it, once for each API key."""
 
     subject: str = ""
     text: str = ""
@@ -73,6 +75,10 @@ class NewTicket:
     attachments: tuple[str, ...] = ()
     inbox: str = DEFAULT_INBOX
     fields: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    context: Mapping[str, str] = field(default_factory=dict)
+    language: str | None = None
+    external_id: str | None = None
 
     def fingerprint(self) -> str:
         """Tells whether another is the same."""
@@ -109,6 +115,7 @@ class TicketFilters:
     unassigned: bool = False
     requester_email: str | None = None
     requester: str | None = None  # a customer's public id
+    external_id: str | None = None  # of whichever sender
     text: str | None = None  # words of the ticket, see `search`
     updated_since: datetime | None = None
 
@@ -125,7 +132,8 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, once: 
     """Open a ticket and queue its triage and draft. With ``once``, repeating the request opens it only once.
 
     Raises `Invalid` if there is no such inbox or upload, or something else was done by the key of the request,
-    `NotAllowed` if the machine's key is not for the inbox.
+    `NotAllowed` if the machine's key is not for the inbox, `Conflict` with the ``id`` of the ticket that this key has
+    opened under the same ``external_id``.
     """
     if once is not None:
         repeated = _find_replay(desk, once)
@@ -135,6 +143,7 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, once: 
     conversations.check_text(desk, new.text)
     if len(new.subject) > 300:
         raise Invalid("The subject is longer than 300 characters. Please shorten it.", field="subject")
+    _refuse_known(desk, machine, new)
     rejected: tuple[RejectedFile, ...] = ()
     try:
         with desk.db.read() as session:
@@ -147,24 +156,47 @@ def open_ticket(desk: Desk, machine: MachinePrincipal, new: NewTicket, *, once: 
                 session, name=new.requester_name, email=new.requester_email, external_id=new.requester_external_id
             )
             inbox = inboxes.for_machine(session, machine, new.inbox)
-            conversation = state.begin_conversation(session, customer, channel="api", inbox=inbox)
+            conversation = state.begin_conversation(
+                session, customer, channel="api", inbox=inbox, language=new.language
+            )
             conversations.add_customer_message(
-                session, conversation, text=new.text, files=files, subject=new.subject.strip() or None
+                session,
+                conversation,
+                text=new.text,
+                files=files,
+                subject=new.subject.strip() or None,
+                site_context=new.context,
             )
             ticket = session.scalars(
                 _with_relations(select(Ticket).where(Ticket.conversation_id == conversation.id))
             ).one()
+            if new.external_id is not None:
+                ticket.external_id, ticket.external_key_id = new.external_id, machine.key_id
+                session.flush()
             if new.fields:
                 set_fields(session, ticket, new.fields)
+            if new.tags:
+                tags.put(session, ticket, new.tags)
             if once is not None:
                 idempotency.note(session, once, ticket_id=ticket.id)
     except (AlreadyDone, NoUpload, IntegrityError):
         # The same request arrived twice at once, and the other one was first.
         repeated = _find_replay(desk, once) if once is not None else None
         if repeated is None:
+            _refuse_known(desk, machine, new)
             raise
         return Opened(repeated, rejected, repeated=True)
     return Opened(ticket, files.rejected)
+
+
+def _refuse_known(desk: Desk, machine: MachinePrincipal, new: NewTicket) -> None:
+    if new.external_id is None:
+        return
+    of_key = select(Ticket.public_id).where(Ticket.external_key_id == machine.key_id)
+    with desk.db.read() as session:
+        known = session.scalar(of_key.where(Ticket.external_id == new.external_id))
+    if known is not None:
+        raise Conflict(f"This key has opened a ticket with this external_id: {known}.", id=known)
 
 
 def list_tickets(
@@ -402,6 +434,7 @@ def _apply_filters(query: Select[Ticket], filters: TicketFilters) -> Select[Tick
             Ticket.requester_id == _ids(Customer, Customer.public_id == filters.requester).scalar_subquery()
         ),
         "requester_email": lambda: Ticket.requester_id.in_(_ids(Customer, Customer.email == filters.requester_email)),
+        "external_id": lambda: Ticket.external_id == filters.external_id,
         "updated_since": lambda: Ticket.updated_at >= filters.updated_since,
     }
     return query.where(*(condition() for name, condition in conditions.items() if getattr(filters, name)))

@@ -44,6 +44,7 @@ class BatchItem(Base):
     reference: Mapped[str | None] = mapped_column(Text)  # the caller's own id
     subject: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
+    language: Mapped[str | None] = mapped_column(Text)  # that the customer is said to speak
     result: Mapped[dict[str, Any] | None] = mapped_column(JSONType)
     error: Mapped[dict[str, Any] | None] = mapped_column(JSONType)
     files: Mapped[list[BatchFile]] = relationship(order_by="BatchFile.id")

@@ -104,6 +104,12 @@ class Ticket(Base):
         Index("ix_tickets_category_id", "category", "id"),
         Index("ix_tickets_product_id", "product", "id"),
         Index("ix_tickets_updated_at_id", "updated_at", "id"),
+        Index(
+            "uq_tickets_external_id",
+            *("external_id", "external_key_id"),
+            unique=True,
+            **_where("external_id IS NOT NULL"),
+        ),
         Index("ix_tickets_solved", "solved_at", "id", **_where("solved_at IS NOT NULL")),
         # The few that are unsolved, with all that views ask and order by: they are read from here without the rows.
         Index(
@@ -121,6 +127,9 @@ class Ticket(Base):
     conversation: Mapped[Conversation] = relationship()
     requester_id: Mapped[int] = reference("customers", ondelete="CASCADE")
     requester: Mapped[Customer] = relationship()
+    # What whoever opened it calls it, and by which API key: each may have an id of its own of that name.
+    external_id: Mapped[str | None] = mapped_column(Text)
+    external_key_id: Mapped[int | None]
     subject: Mapped[str] = mapped_column(Text)
     status: Mapped[TicketStatus] = mapped_column(enum_type(TicketStatus, "status"), default=TicketStatus.NEW)
     priority: Mapped[Priority] = mapped_column(enum_type(Priority, "priority"), default=Priority.NORMAL)

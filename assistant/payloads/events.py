@@ -26,11 +26,10 @@ class Event(Payload):
 
     @classmethod
     def of(cls, event: models.Event, ticket: models.Ticket) -> Self:
-        reference = TicketReference(id=ticket.public_id, number=ticket.number)
         return cls(
             id=f"{PREFIX}{event.id}",
             type=event.kind,
             timestamp=event.created_at,
-            ticket=reference,
+            ticket=TicketReference.of(ticket),
             data=event.payload,
         )

@@ -62,6 +62,11 @@ class ShownIn(Payload):
 class TicketReference(Payload):
     id: str
     number: int
+    external_id: str | None = Field(description="What the system that opened it calls it.")
+
+    @classmethod
+    def of(cls, ticket: models.Ticket) -> Self:
+        return cls(id=ticket.public_id, number=ticket.number, external_id=ticket.external_id)
 
 
 class NearestTicket(Payload):
@@ -92,7 +97,7 @@ class TriageSource(Payload):
         """``source`` as it is stored; ``tickets``: those that may be told of, by their ids in the database."""
         nearest = (
             NearestTicket(
-                ticket=TicketReference(id=ticket.public_id, number=ticket.number),
+                ticket=TicketReference.of(ticket),
                 value=one["value"],
                 similarity=round(one["similarity"], 4),
             )
@@ -494,6 +499,7 @@ class TicketSummary(Payload):
 
     id: str
     number: int = Field(description="Short, for people to say and to search for: #1042.")
+    external_id: str | None = Field(description="What the system that opened it calls it.")
     subject: str
     status: TicketStatus
     priority: Priority
@@ -533,6 +539,7 @@ class TicketSummary(Payload):
         return cls(
             id=ticket.public_id,
             number=ticket.number,
+            external_id=ticket.external_id,
             subject=ticket.subject,
             status=ticket.status,
             priority=ticket.priority,
@@ -620,9 +627,10 @@ class PrechatAnswer(Payload):
 
 class Ticket(TicketSummary):
     """A ticket with messages, evidence, triage and drafts. Answers to a key without the scope `tickets:read` have no
-    messages, drafts, answers before the first message, rating and links."""
+    messages, drafts, answers before the first message, context, rating and links."""
 
     prechat: tuple[PrechatAnswer, ...] = Field(description="What its customer answered before the first message.")
+    context: dict[str, str] = Field(description="What the site's page, or the system that opened it, said beside it.")
 
     jobs_ahead: int | None = Field(
         description="Jobs that run before the newest message is read, triaged and drafted; null once that has begun."
@@ -651,6 +659,7 @@ class Ticket(TicketSummary):
             **dict(TicketSummary.of(ticket)),
             rating=Rating.of(rating) if rating is not None else None,
             prechat=tuple(PrechatAnswer(**answer) for answer in ticket.conversation.prechat or ()),
+            context=ticket.conversation.site_context,
             jobs_ahead=jobs_ahead,
             sla=tuple(sla),
             links=tuple(links),
@@ -662,5 +671,12 @@ class Ticket(TicketSummary):
     def without_words(self) -> Self:
         """For whoever may change it and not read what its customer and agents wrote."""
         triage = self.triage.without_words() if self.triage is not None else None
-        hidden = {"messages": (), "drafts": (), "prechat": (), "links": (), "rating": None}
+        hidden: dict[str, object] = {
+            "messages": (),
+            "drafts": (),
+            "prechat": (),
+            "links": (),
+            "rating": None,
+            "context": {},
+        }
         return self.model_copy(update={**hidden, "triage": triage})

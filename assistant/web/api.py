@@ -21,6 +21,7 @@ from assistant.desk import (
     idempotency,
     inboxes,
     outbreaks,
+    site_context,
     state,
     tags,
     tickets,
@@ -80,6 +81,10 @@ def open_ticket(machine: MachinePrincipal, body: schemas.NewTicket, files: Seque
         attachments=body.attachments,
         inbox=body.inbox,
         fields=_field_values(body.fields),
+        tags=body.tags,
+        context=site_context.checked(body.context),
+        language=body.language,
+        external_id=body.external_id,
     )
     opened = tickets.open_ticket(desk(), machine, new, once=once)
     ticket, _, headers = _ticket_with_version(machine, opened.ticket.public_id)
@@ -103,6 +108,7 @@ def list_tickets(machine: MachinePrincipal, query: schemas.TicketQuery) -> schem
         assigned_to=query.assignee_id,
         unassigned=query.unassigned,
         requester_email=address(query.requester_email) if query.requester_email else None,
+        external_id=query.external_id,
         text=query.q,
         updated_since=query.updated_since,
     )
@@ -405,6 +411,7 @@ def assess_ticket(machine: MachinePrincipal, body: schemas.Assessing, files: Seq
             text=body.text,
             uploads=[*uploaded, *files],
             inbox=body.inbox,
+            language=body.language,
             with_draft=body.with_draft,
             with_influences=body.explain,
             by=machine,

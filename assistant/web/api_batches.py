@@ -28,10 +28,7 @@ def add_batch(machine: MachinePrincipal, body: schemas.NewBatch, once: Once | No
     `attachments`. Ask for progress with `wait`. What was sent and what came of it is removed a day after it is done, or
     by you.
     """
-    items = [
-        batches.Item(text=one.text, subject=one.subject, reference=one.reference, attachments=one.attachments)
-        for one in body.tickets
-    ]
+    items = [batches.Item(one.text, one.subject, one.reference, one.attachments, one.language) for one in body.tickets]
     deadline = timedelta(seconds=body.deadline_seconds) if body.deadline_seconds is not None else None
     with desk().db.begin() as session:
         batch = batches.add(

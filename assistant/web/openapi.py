@@ -9,6 +9,7 @@ from typing import Any
 from flask import current_app
 from pydantic import BaseModel
 
+from assistant.desk.site_context import NAME
 from assistant.web import samples
 from assistant.web.operations import IDEMPOTENCY_KEY, IF_MATCH, Operation, operation_of
 from assistant.web.repeats import REPLAYED
@@ -155,7 +156,8 @@ def _request_body(model: type[BaseModel] | None, models: dict[str, Any], *, file
 
 
 def _form_schema(model: type[BaseModel], models: dict[str, Any]) -> dict[str, Any]:
-    """The fields as form fields; `requester.name` is `requester_name`, and custom fields are `fields.KEY`."""
+    """The fields as form fields; `requester.name` is `requester_name`, custom fields are `fields.KEY`, context is
+    `context.NAME`."""
     schema = _schema_of(model, models)
     fields: dict[str, Any] = {}
     patterns: dict[str, Any] = {}
@@ -165,6 +167,8 @@ def _form_schema(model: type[BaseModel], models: dict[str, Any]) -> dict[str, An
             fields |= {f"requester_{part}": _without_null(inner) for part, inner in requester.items()}
         elif name == "fields":
             patterns[r"^fields\.[a-z][a-z0-9_]{0,39}$"] = {"type": "string", "description": definition["description"]}
+        elif name == "context":
+            patterns[rf"^context\.{NAME}$"] = {"type": "string", "description": definition["description"]}
         else:
             fields[name] = _without_null(definition)
     fields["photos"] = _FILES

@@ -26,6 +26,7 @@ View = Callable[..., Any]
 IDEMPOTENCY_KEY = "Idempotency-Key"
 IF_MATCH = "If-Match"
 _VERSION = re.compile(r'"\d{1,19}"')
+MAPS = ("fields.", "context.")  # what the names of parts of a form begin with
 _KEY = re.compile(r"[!-~]{1,200}")
 
 
@@ -149,8 +150,8 @@ def _require_form_of_files() -> None:
 
 
 def _read_form(model: type[BaseModel]) -> dict[str, Any]:
-    """The form's fields in the JSON's shape: ``requester_name`` is ``requester.name``; ``fields.paid`` as it says; a
-    list's values are as many fields of its name."""
+    """The form's fields in the JSON's shape: ``requester_name`` is ``requester.name``; ``fields.paid`` and
+    ``context.order`` as they say; a list's values are as many fields of its name."""
     data: dict[str, Any] = {}
     for name, value in request.form.items():
         if not name:  # None where a part of the form has no name
@@ -158,8 +159,8 @@ def _read_form(model: type[BaseModel]) -> dict[str, Any]:
         if name in model.model_fields and is_list(model.model_fields[name]):
             data[name] = request.form.getlist(name)
             continue
-        owner, _, part = name.partition("." if name.startswith("fields.") else "_")
-        if owner in ("requester", "fields"):
+        owner, _, part = name.partition("." if name.startswith(MAPS) else "_")
+        if part and owner in ("requester", "fields", "context"):
             data.setdefault(owner, {})[part] = value
         else:
             data[name] = value

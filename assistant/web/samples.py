@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel
 
-from assistant.web.operations import Operation
+from assistant.web.operations import MAPS, Operation
 
 _FIELD = "priority"  # of a triage
 _FILE = "@display.jpg"
@@ -58,6 +58,6 @@ def _form(model: type[BaseModel]) -> list[str]:
     parts: list[str] = []
     for name, value in _examples(model).items():
         inner = value.items() if isinstance(value, Mapping) else [("", value)]
-        mark = "." if name == "fields" else "_"
+        mark = "." if f"{name}." in MAPS else "_"
         parts += [f'-F "{name}{mark + part if part else ""}={one}"' for part, one in inner]
     return [*parts, f"-F photos={_FILE}"]

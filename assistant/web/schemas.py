@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StrictFloat,
     StrictInt,
     StrictStr,
@@ -23,6 +24,7 @@ from assistant import payloads
 from assistant.desk.access import Scope
 from assistant.desk.attachments import attached
 from assistant.desk.events import TOLD, EventKind
+from assistant.desk.site_context import MAX_LENGTH, MAX_NAMES, NAME
 from assistant.models import ConversationState, DeliveryState, FieldKind, Priority, TicketStatus, UploadedFile
 from assistant.payloads import Payload
 from assistant.ports import Mode, WorkPriority
@@ -71,6 +73,13 @@ class _Request(BaseModel):
 
 
 _TAKEN = "The message takes them, under the same ids: each is used once."
+_Said = (
+    Annotated[StrictStr, Field(max_length=MAX_LENGTH), AfterValidator(_without_null_characters)]
+    | StrictBool
+    | (StrictInt | StrictFloat)
+)
+Language = Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$")]
+_LANGUAGE = "What the customer speaks, as far as you know, like `de` or `pt-BR`: short texts do not tell."
 _Attachments = Annotated[tuple[Short, ...], Field(max_length=50)]
 
 
@@ -94,6 +103,18 @@ class NewTicket(_Request):
     inbox: Short = Field("default", description="Key of the inbox that it came to.")
     fields: dict[Short, _Value] = Field(default_factory=dict, description=f"{_FIELDS}.")
     attachments: _Attachments = _attachments(_TAKEN)
+    external_id: Annotated[Short, Field(min_length=1)] | None = Field(
+        None,
+        description="Your own id of this ticket. A second one with the same id is refused (409, `id`).",
+    )
+    tags: tuple[Short, ...] = Field((), max_length=30, description="Words to sort it by.")
+    language: Language | None = Field(None, description=_LANGUAGE)
+    context: dict[Annotated[str, Field(pattern=f"^{NAME}$")], _Said] = Field(
+        default_factory=dict,
+        max_length=MAX_NAMES,
+        description="What agents see, and triage reads, beside what the customer wrote: short values by name.",
+        examples=[{"order": "A-17", "page": "/cart"}],
+    )
 
 
 class NewMessage(_Request):
@@ -132,6 +153,7 @@ _PRIORITY = (
 
 
 class Assessing(TicketText):
+    language: Language | None = Field(None, description=_LANGUAGE)
     priority: AssessPriority = Field(AssessPriority.INTERACTIVE, description=_PRIORITY)
     deadline_seconds: float | None = Field(
         None, gt=0, le=600, description="What is not done in so many seconds is not begun, or dropped: 503, `deadline`."
@@ -147,6 +169,7 @@ class BatchTicket(_Request):
     reference: Short | None = Field(None, description="Your own id of it, which comes back with the result.")
     subject: Short = ""
     text: Text = Field("", description="What the customer wrote.")
+    language: Language | None = Field(None, description=_LANGUAGE)
     attachments: _Attachments = _attachments("They can be used again; what this batch needs of them is kept for it.")
 
 
@@ -238,6 +261,7 @@ class TicketQuery(_Request):
     assignee_id: Short | None = Field(None, description="An agent's id.")
     unassigned: bool = False
     requester_email: Short | None = None
+    external_id: Short | None = Field(None, description="Your own id of a ticket.")
     q: Short | None = Field(
         None,
         description="Words of the ticket: of its number, subject, requester, messages, notes, photos, tags. All must "

@@ -63,9 +63,18 @@ def test_a_ticket_from_opening_to_the_answer(connect: Callable[..., Client], des
         subject="Coffee machine",
         requester={"name": "Rosa", "email": "rosa@example.org", "external_id": "c-17"},
         fields={"order": "A-17"},
+        external_id="shop-17",
+        tags=["pump"],
+        context={"page": "/cart", "items": 2},
+        language="en",
         photos=[tmp_path / "display.png", ("bad.gif", b"no photo")],
     )
     assert (ticket["subject"], ticket["fields"]) == ("Coffee machine", {"order": "A-17"})
+    assert (ticket["tags"], ticket["context"]) == (["pump"], {"page": "/cart", "items": "2"})
+    assert [one["id"] for one in client.list_tickets(external_id="shop-17")] == [ticket["id"]]
+    with pytest.raises(Problem) as known:
+        client.open_ticket("Again", external_id="shop-17")
+    assert (known.value.status, known.value.document["id"]) == (409, ticket["id"])
     assert [one["filename"] for one in ticket["rejected_files"]] == ["bad.gif"]
     (attachment,) = ticket["messages"][0]["attachments"]
     assert client.get_attachment(attachment["id"])
@@ -100,7 +109,12 @@ def test_what_is_not_stored_is_triaged_and_articles_are_found(
     make_articles(desk, tmp_path / "articles")
     client = connect(Scope.TRIAGE, Scope.KNOWLEDGE_READ)
     assert client.key()["scopes"] == ["knowledge:read", "triage"]
-    assessment = client.triage("My coffee machine shows E21.", photos=[("a.png", make_photo("a", kind="PNG"))])
+    with pytest.raises(Problem) as late:
+        client.triage("It leaks", deadline_seconds=1e-6, priority="batch")
+    assert late.value.code == "deadline"
+    assessment = client.triage(
+        "My coffee machine shows E21.", language="en", photos=[("a.png", make_photo("a", kind="PNG"))]
+    )
     assert [one["filename"] for one in assessment["evidence"]] == ["a.png"]
     explained = client.triage("My coffee machine is on fire.", with_draft=False, explain=True)
     assert (explained["draft"], explained["timing"]["draft"]) == (None, None)

@@ -17,11 +17,22 @@ from sqlalchemy import event, func, select, update
 
 from assistant.db import Database, utcnow
 from assistant.desk import idempotency, state
+from assistant.desk.access import Scope
 from assistant.desk.desk import Desk
 from assistant.models import Attachment, Customer, Evidence, IdempotencyKey, Job, JobStatus, Message, Priority, Ticket
 from assistant.runtime import Runtime
 from assistant.worker import run_once, run_until_idle
-from tests.factories import Persona, make_articles, make_inbox, make_noise, make_photo, make_ticket, make_upload
+from tests.factories import (
+    Persona,
+    bearer,
+    make_articles,
+    make_inbox,
+    make_key,
+    make_noise,
+    make_photo,
+    make_ticket,
+    make_upload,
+)
 
 TICKETS = "/api/v1/tickets"
 Key = dict[str, str]
@@ -75,6 +86,79 @@ def test_a_ticket_comes_to_the_inbox_that_it_names(client: FlaskClient, key: Key
     for inbox, found in (("acme", 2), ("default", 1), ("acne", 0)):
         listed = client.get(TICKETS, headers=key, query_string={"inbox": inbox}).json["tickets"]
         assert [ticket["inbox"] for ticket in listed] == [inbox] * found
+
+
+def test_a_ticket_brings_its_senders_id_tags_context_and_language(
+    client: FlaskClient, key: Key, desk: Desk, db: Database, sign_in: Callable[[Persona], FlaskClient], dora: Persona
+) -> None:
+    context = {"order": "A-17", "items": 3, "member": True, "page": "/cart", "nothing": " "}
+    body = {
+        "text": "ok",
+        "external_id": "shop/17",
+        "tags": ["Returns", "returns"],
+        "context": context,
+        "language": "de",
+    }
+    opened = client.post(TICKETS, json=body, headers={**key, "Idempotency-Key": "1"})
+    ticket = opened.json
+    assert (opened.status_code, ticket["external_id"], ticket["tags"]) == (201, "shop/17", ["Returns"])
+    assert ticket["context"] == {"order": "A-17", "items": "3", "member": "yes", "page": "/cart"}
+    again = client.post(TICKETS, json={"text": "other", "external_id": "shop/17"}, headers=key)
+    assert (again.status_code, again.json["id"]) == (409, ticket["id"])
+    replayed = client.post(TICKETS, json=body, headers={**key, "Idempotency-Key": "1"})
+    assert (replayed.status_code, replayed.data) == (201, opened.data)
+    other = bearer(make_key(db))
+    form_fields = {"external_id": "shop/17", "context.order": "A-18", "language": "de-AT"}
+    second = client.post(TICKETS, headers=other, **form("x", **form_fields))
+    assert (second.status_code, second.json["context"]) == (201, {"order": "A-18"})
+    assert count(db, Ticket) == 2
+    short = client.post(TICKETS, json={"text": "4711", "language": "pt-BR"}, headers=key).json
+
+    run_until_idle(desk)
+    assert client.get(f"{TICKETS}/{short['id']}", headers=key).json["language"] == "pt"
+    listed = client.get(TICKETS, headers=key, query_string={"external_id": "shop/17"}).json["tickets"]
+    assert [one["id"] for one in listed] == [second.json["id"], ticket["id"]]
+    events = client.get("/api/v1/events", headers=key, query_string={"cursor": "evt_0"}).json["events"]
+    assert {one["ticket"]["external_id"] for one in events} == {"shop/17", None}
+    writing = bearer(make_key(db, Scope.TICKETS_WRITE))
+    changed = client.patch(f"{TICKETS}/{ticket['id']}", json={"tags": []}, headers=writing).json
+    assert (changed["external_id"], changed["context"]) == ("shop/17", {})
+    page = sign_in(dora).get(f"/console/tickets/{ticket['id']}").text
+    assert all(told in page for told in ("shop/17", "Sent with it", "A-17"))
+
+
+def test_an_id_that_a_sender_uses_twice_at_once_opens_one_ticket(app: APIFlask, key: Key, db: Database) -> None:
+    meeting, seen = threading.Barrier(5), []
+
+    def post() -> None:
+        meeting.wait()
+        response = app.test_client().post(TICKETS, json={"text": "x", "external_id": "17"}, headers=key)
+        seen.append((response.status_code, response.json["id"]))
+
+    threads = [threading.Thread(target=post) for _ in range(5)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert sorted(status for status, _ in seen) == [201, 409, 409, 409, 409]
+    assert len({ticket for _, ticket in seen}) == 1
+    assert count(db, Ticket) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"external_id": ""}, {"external_id": "x" * 301}, {"tags": ["a,b"]}, {"tags": ["x" * 41]}, {"tags": [""]},
+        {"tags": [str(n) for n in range(31)]}, {"language": "German please"}, {"language": "d"},
+        {"context": {"bad name": "x"}}, {"context": {"x": "y" * 201}}, {"context": {"x": None}},
+        {"context": {"x": ["y"]}}, {"context": {f"n{n}": "x" for n in range(21)}}, {"context": {"x": "\0"}},
+    ],
+)  # fmt: skip
+def test_what_a_ticket_cannot_bring_is_refused(client: FlaskClient, key: Key, db: Database, wrong: Any) -> None:
+    refused = client.post(TICKETS, json={"text": "x", **wrong}, headers=key)
+    assert refused.status_code == 422
+    assert refused.json["field"].split(".")[0].rstrip("s") in str(wrong)
+    assert count(db, Ticket) == 0
 
 
 def test_form_with_photos_opens_the_same_ticket_as_json(client: FlaskClient, key: Key, db: Database) -> None:

@@ -28,6 +28,22 @@ QUESTION = "My BrewMaster 300 shows E21, what does it mean?"
 MISSING = "tck_00000000000000000000"
 
 
+def test_a_short_text_is_in_the_language_that_it_is_said_to_be_in(client: FlaskClient, key: Key, desk: Desk) -> None:
+    def language(assessed: Any) -> str:
+        return next(str(one["value"]) for one in assessed["triage"]["fields"] if one["name"] == "language")
+
+    told = client.post("/api/v1/triage", json={"text": "4711", "language": "pt-BR", "with_draft": False}, headers=key)
+    assert language(told.json) == "pt"
+    tickets = [{"text": "4711", "language": "pt-BR"}, {"text": "4711", "language": "de"}]
+    body = {"tickets": tickets, "with_draft": False}
+    batch = client.post("/api/v1/triage/batch", json=body, headers=key).json["id"]
+    run_until_idle(desk)
+    results = client.get(f"/api/v1/triage/batches/{batch}/results", headers=key).json["results"]
+    assert [language(one["result"]) for one in results] == ["pt", "de"]
+    assert results[0]["result"]["triage"]["fields"] == told.json["triage"]["fields"]
+    assert client.post("/api/v1/triage", json={"text": "ok", "language": "?"}, headers=key).status_code == 422
+
+
 @pytest.fixture
 def articles(desk: Desk, tmp_path: Path) -> None:
     internal = "---\nvisibility: internal\n---\n# Goodwill\n\n## E21 goodwill\n\nE21: pay 50 euros of goodwill.\n"
@@ -135,7 +151,7 @@ def test_other_tickets_with_the_fault_and_photos_that_look_alike_are_told_to_who
     first = make_ticket(desk, QUESTION, uploads=[make_upload("a.jpg", photo)])
     make_ticket(desk, "Where is my parcel?")
     run_until_idle(desk)
-    seen = {"id": first.public_id, "number": first.number}
+    seen = {"id": first.public_id, "number": first.number, "external_id": None}
 
     def asked(key: Key) -> Any:
         data = {"text": QUESTION, "photos": (io.BytesIO(photo), "mine.jpg"), "with_draft": "false"}

@@ -291,7 +291,7 @@ def with_known_fields(body: dict[str, Any]) -> dict[str, Any]:
 
 def test_what_was_described_is_what_a_form_takes(client: FlaskClient, key: dict[str, str], document: Document) -> None:
     form = document["paths"]["/api/v1/tickets"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    values = {"requester_email": "rosa@example.org", "inbox": "default"}
+    values = {"requester_email": "rosa@example.org", "inbox": "default", "language": "de"}
     data: dict[str, Any] = {name: values.get(name, "x") for name in form["properties"]}
     data["attachments"] = []
     data["photos"] = [(io.BytesIO(make_photo("x")), "a.jpg")]

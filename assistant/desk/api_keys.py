@@ -132,6 +132,16 @@ def authenticate(db: Database, secret: str, *, address: str | None = None) -> Ma
         used = {"last_used_at": now, "last_used_from": address}
         with suppress(DBAPIError), db.begin() as session:  # an answer is worth more than the time of the question
             session.execute(update(APIKey).where(APIKey.id == key.id).values(**used))
+    return _principal(key)
+
+
+def machine_of(session: Session, key_id: int) -> MachinePrincipal | None:
+    """For work that it has asked for before. None if its key is not valid any more."""
+    key = session.get(APIKey, key_id)
+    return _principal(key) if key is not None and state_of(key) == "active" else None
+
+
+def _principal(key: APIKey) -> MachinePrincipal:
     only = frozenset(key.inbox_ids) if key.inbox_ids else None
     return MachinePrincipal(key.id, key.name, frozenset(map(Scope, key.scopes)), only, key.rate_limit)
 

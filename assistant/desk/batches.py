@@ -18,7 +18,7 @@ from sqlalchemy import delete, func, null, or_, select
 from sqlalchemy.orm import Session, selectinload
 
 from assistant.db import Database, utcnow
-from assistant.desk import inboxes, queue, uploads
+from assistant.desk import api_keys, inboxes, queue, uploads
 from assistant.desk.access import MachinePrincipal
 from assistant.desk.assess import assess
 from assistant.desk.desk import Desk
@@ -173,6 +173,7 @@ def _assess(desk: Desk, batch_id: int, item: BatchItem) -> None:
     """One that fails says why, and the others go on."""
     with desk.db.read() as session:
         batch = session.get(Batch, batch_id)
+        by = api_keys.machine_of(session, batch.api_key_id) if batch is not None else None
     if batch is None:
         return
     result, error = None, None
@@ -187,6 +188,7 @@ def _assess(desk: Desk, batch_id: int, item: BatchItem) -> None:
                 inbox=batch.inbox,
                 language=item.language,
                 with_draft=batch.with_draft,
+                by=by,
             ).to_json()
     except AssistantError as refused:
         if passing_fault(refused) is not None:

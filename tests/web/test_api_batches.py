@@ -20,7 +20,7 @@ from assistant.models import Batch, BatchItem, Job
 from assistant.ports import Mode, WorkPriority, current_priority, seconds_left
 from assistant.runtime import Runtime
 from assistant.worker import run_until_idle
-from tests.factories import bearer, make_articles, make_key
+from tests.factories import bearer, make_articles, make_key, make_ticket
 from tests.fakes import FakeDecisions, fake_capabilities
 
 TRIAGE, BATCH, BATCHES = "/api/v1/triage", "/api/v1/triage/batch", "/api/v1/triage/batches"
@@ -41,6 +41,9 @@ def test_a_batch_says_of_each_what_it_would_say_of_it_alone(
     client: FlaskClient, key: Key, desk: Desk, tmp_path: Any, with_draft: bool
 ) -> None:
     make_articles(desk, tmp_path / "articles")
+    for _ in range(2):
+        make_ticket(desk, "My coffee machine shows E21")
+    run_until_idle(desk)
     batch = sent(client, key, with_draft=with_draft)
     assert client.get(f"{BATCHES}/{batch}", headers=key).json["done"] == 0
     run_until_idle(desk)
@@ -56,7 +59,8 @@ def test_a_batch_says_of_each_what_it_would_say_of_it_alone(
             (assessed["draft"] or {}).pop("created_at", None)
             for when in ("created_at", "seconds"):
                 del assessed["triage"][when]
-            del assessed["timing"], assessed["similar"]
+            assert assessed["similar"]["tickets"] == (2 if text.startswith("My") else 0)
+            del assessed["timing"]
         assert one["result"] == alone
 
 

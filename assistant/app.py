@@ -20,9 +20,15 @@ from assistant.runtime import Runtime
 from assistant.settings import Settings
 from assistant.web import (
     api,
+    api_articles,
     api_batches,
+    api_decisions,
     api_events,
+    api_keys,
+    api_learning,
+    api_macros,
     api_people,
+    api_taxonomy,
     auth,
     bodies,
     console,
@@ -44,7 +50,17 @@ from assistant.web.proxies import Proxies
 from assistant.web.responses import register_problems
 
 # They add their routes to the API's blueprint.
-API_SECTIONS = (api_batches, api_events, api_people)
+API_SECTIONS = (
+    api_articles,
+    api_batches,
+    api_decisions,
+    api_events,
+    api_keys,
+    api_learning,
+    api_macros,
+    api_people,
+    api_taxonomy,
+)
 # Seconds that a request waits for the database's lock.
 _PATIENCE = 5.0
 

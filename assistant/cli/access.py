@@ -190,7 +190,10 @@ def keys() -> None:
     """Manage API keys."""
 
 
-_SCOPES = "tickets:read, tickets:write, triage, knowledge:read, webhooks or metrics. Repeat for several."
+_SCOPES = (
+    "tickets:read, tickets:write, triage, knowledge:read, knowledge:write, settings (categories, what triage has "
+    "learned), keys (that may do no more), webhooks or metrics. Repeat for several."
+)
 
 
 def _limit_options(command: Callable[..., None]) -> Callable[..., None]:

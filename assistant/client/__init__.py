@@ -8,6 +8,7 @@ with Client("https://support.example.org", key="ask_…") as client:
 """
 
 from assistant.client import shapes
+from assistant.client.administration import Administration, ArticleFields, KeyLimits, NewCategory
 from assistant.client.calls import Problem
 from assistant.client.client import (
     AboutTicket,
@@ -15,6 +16,7 @@ from assistant.client.client import (
     Client,
     Events,
     HowSoon,
+    NewDecision,
     NewRequester,
     TicketChanges,
     TicketsWanted,
@@ -24,12 +26,17 @@ from assistant.client.signatures import BadSignature, verify
 
 __all__ = [
     "AboutTicket",
+    "Administration",
+    "ArticleFields",
     "BadSignature",
     "BatchTicket",
     "Client",
     "Events",
     "GivenPhoto",
     "HowSoon",
+    "KeyLimits",
+    "NewCategory",
+    "NewDecision",
     "NewRequester",
     "Problem",
     "TicketChanges",

@@ -59,6 +59,10 @@ class Calls:
         given = {name: _in_query(value) for name, value in (query or {}).items() if value is not None}
         return _read(self._send("GET", path, waits=waits, params=given))
 
+    def get_with_etag(self, path: str) -> tuple[Any, str]:
+        response = self._send("GET", path)
+        return _read(response), response.headers.get("ETag", "")
+
     def get_bytes(self, path: str) -> bytes:
         return self._send("GET", path).content
 
@@ -72,12 +76,33 @@ class Calls:
         idempotency_key: str | None = None,
     ) -> Any:
         """The answer; None if it has no content. With ``files``, the body's fields are those of a form."""
+        response = self._write(method, path, body, files=files, idempotency_key=idempotency_key)
+        return _read(response) if response.content else None
+
+    def send_with_etag(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, if_match: str | None = None
+    ) -> tuple[Any, str]:
+        """The answer, and its ETag. ``if_match``: that of what is changed, as it was read."""
+        response = self._write(method, path, body, if_match=if_match)
+        return _read(response) if response.content else None, response.headers.get("ETag", "")
+
+    def _write(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        *,
+        files: Files | None = None,
+        idempotency_key: str | None = None,
+        if_match: str | None = None,
+    ) -> httpx.Response:
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        if if_match is not None:
+            headers["If-Match"] = if_match
         content: dict[str, Any] = {} if body is None else {"json": body}
         if files:
             content = {"data": body or {}, "files": files}
-        response = self._send(method, path, headers=headers, **content)
-        return _read(response) if response.content else None
+        return self._send(method, path, headers=headers, **content)
 
     def _send(self, method: str, path: str, *, waits: float = 0.0, **request: Any) -> httpx.Response:
         timeout = self._http.timeout

@@ -9,6 +9,7 @@ from typing import Any, Literal, NotRequired, TypedDict, Unpack, cast
 import httpx
 
 from assistant.client import shapes
+from assistant.client.administration import Administration
 from assistant.client.calls import Calls, user_agent
 from assistant.client.photos import GivenPhoto, as_files
 
@@ -55,6 +56,17 @@ class HowSoon(TypedDict, total=False):
 
     priority: Literal["interactive", "normal", "batch"]
     deadline_seconds: float
+
+
+class NewDecision(TypedDict):
+    """About a ticket, by its id or number. Without ``value``: what was proposed is right. ``if_match``: the ETag with
+    which the ticket was read."""
+
+    ticket_id: NotRequired[str]
+    number: NotRequired[int]
+    field: str
+    value: NotRequired[str]
+    if_match: NotRequired[str]
 
 
 class TicketsWanted(TypedDict, total=False):
@@ -130,6 +142,7 @@ class Client:
         headers = {"Authorization": f"Bearer {key}", "User-Agent": user_agent()}
         self._http = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=timeout, transport=transport)
         self._calls = Calls(self._http, attempts=attempts)
+        self.administration = Administration(self._calls)
 
     def __enter__(self) -> Client:
         return self
@@ -297,6 +310,13 @@ class Client:
         answer = self._calls.send("PATCH", f"/tickets/{ticket_id}/triage/{field}", _without_none({"value": value}))
         return cast("shapes.Triage", answer)
 
+    def decide_all(
+        self, decisions: Sequence[NewDecision], *, idempotency_key: str | None = None
+    ) -> list[shapes.DecisionResult]:
+        """As `decide`, for up to 500 fields. Each has a result, in order: one that failed says why in its `error`."""
+        answer = self._post("/triage/decisions", {"decisions": list(decisions)}, idempotency_key=idempotency_key)
+        return cast("shapes.DecisionResults", answer)["results"]
+
     def send_draft(self, ticket_id: str, draft_id: str, *, text: str | None = None) -> shapes.SentDraft:
         """To the customer, as it is or with another ``text``."""
         path = f"/tickets/{ticket_id}/drafts/{draft_id}/send"
@@ -313,6 +333,31 @@ class Client:
         """Passages of public articles, the best first."""
         wanted = {"query": query, "product": product, "inbox": inbox, "limit": limit}
         return cast("shapes.Passages", self._calls.get("/articles/search", wanted))["passages"]
+
+    def list_articles(
+        self, *, updated_since: str | None = None, inbox: str | None = None
+    ) -> Iterator[shapes.ArticleSummary]:
+        """Public articles, as they were changed, a page at a time."""
+        query: dict[str, Any] = {"updated_since": updated_since, "inbox": inbox, "limit": 100}
+        while True:
+            page = cast("shapes.ArticlePage", self._calls.get("/articles", query))
+            yield from page["articles"]
+            if page["next_cursor"] is None:
+                return
+            query["cursor"] = page["next_cursor"]
+
+    def get_article(self, article_id: str) -> shapes.Article:
+        return cast("shapes.Article", self._calls.get(f"/articles/{article_id}"))
+
+    # Macros
+
+    def list_macros(self) -> list[shapes.Macro]:
+        return cast("shapes.Macros", self._calls.get("/macros"))["macros"]
+
+    def apply_macro(self, ticket_id: str, macro_id: str) -> shapes.AppliedMacro:
+        """What it does is done; its text is not sent, but returned as it reads for the ticket."""
+        answer = self._calls.send("POST", f"/tickets/{ticket_id}/macros/{macro_id}/apply")
+        return cast("shapes.AppliedMacro", answer)
 
     # What happens
 
@@ -348,7 +393,7 @@ class Client:
         self._calls.send("DELETE", f"/webhooks/{webhook_id}")
 
     def request(
-        self, method: Literal["GET", "POST", "PATCH", "DELETE"], path: str, body: Mapping[str, Any] | None = None
+        self, method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"], path: str, body: Mapping[str, Any] | None = None
     ) -> Any:
         """Anything else that the API offers: ``path`` is what follows `/api/v1`; of GET, ``body`` is the query."""
         return self._calls.get(path, body) if method == "GET" else self._calls.send(method, path, body)

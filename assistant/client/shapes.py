@@ -25,18 +25,33 @@ HandoffReason = Literal[
     "needs_human",
     "engine_down",
 ]
+HeadState = Literal["served", "replaced", "waiting", "rolled_back"]
 MessageVisibility = Literal["public", "internal"]
 Mode = Literal["no_vlm", "small_vlm", "full_vlm", "remote"]
 Priority = Literal["low", "normal", "high", "urgent"]
 Relation = Literal["related", "split_from", "split_into", "merged_into", "merged_from"]
 SLATarget = Literal["first_response", "next_response", "resolution"]
-Scope = Literal["tickets:read", "tickets:write", "triage", "knowledge:read", "webhooks", "metrics"]
+Scope = Literal[
+    "tickets:read",
+    "tickets:write",
+    "triage",
+    "knowledge:read",
+    "knowledge:write",
+    "settings",
+    "keys",
+    "webhooks",
+    "metrics",
+]
 SourceKind = Literal["words", "photo", "similarity", "trained", "learned", "model"]
 TicketStatus = Literal["new", "open", "pending", "on_hold", "solved", "closed"]
 TicketType = Literal["question", "incident", "problem", "task"]
 TriageFieldState = Literal["proposed", "abstained", "accepted", "overridden"]
 VerifiedBy = Literal["site", "code", "api"]
 Visibility = Literal["public", "internal"]
+
+
+class APIKeys(TypedDict):
+    keys: list[APIKey]
 
 
 class Agents(TypedDict):
@@ -55,8 +70,16 @@ class Inboxes(TypedDict):
     inboxes: list[Inbox]
 
 
+class Macros(TypedDict):
+    macros: list[Macro]
+
+
 class Tags(TypedDict):
     tags: list[str]
+
+
+class TaxonomyVersions(TypedDict):
+    versions: list[TaxonomyVersion]
 
 
 class Teams(TypedDict):
@@ -72,9 +95,29 @@ class Alternative(TypedDict):
     probability: float
 
 
+class AppliedMacro(TypedDict):
+    text: str
+    ticket: Ticket
+
+
+class ArticlePage(TypedDict):
+    articles: list[ArticleSummary]
+    next_cursor: str | None
+
+
+class AssignedCategory(TypedDict):
+    category: str | None
+    probability: float
+
+
 class BatchResults(TypedDict):
     results: list[BatchResult]
     next_cursor: int | None
+
+
+class CorrectionResults(TypedDict):
+    failed: int
+    results: list[CorrectionResult]
 
 
 class CustomerPage(TypedDict):
@@ -82,9 +125,29 @@ class CustomerPage(TypedDict):
     next_cursor: str | None
 
 
+class DecisionResults(TypedDict):
+    failed: int
+    results: list[DecisionResult]
+
+
 class EventPage(TypedDict):
     events: list[Event]
     next_cursor: str
+
+
+class Figures(TypedDict):
+    accuracy: float
+    calibration_error: float
+
+
+class Learned(TypedDict):
+    fields: list[FieldDecisions]
+    heads: list[LearnedHead]
+
+
+class MacroAction(TypedDict):
+    name: str
+    arguments: dict[str, str]
 
 
 class MessagePart(TypedDict):
@@ -95,6 +158,11 @@ class MessagePart(TypedDict):
 class Notice(TypedDict):
     code: str
     params: dict[str, str | int | float]
+
+
+class Overlaps(TypedDict):
+    embedding_model: str
+    pairs: list[Overlap]
 
 
 class Person(TypedDict):
@@ -112,9 +180,19 @@ class PrechatAnswer(TypedDict):
     answer: str
 
 
+class ReadLike(TypedDict):
+    text: str
+    probability: float
+
+
 class SentDraft(TypedDict):
     message: Message
     draft: Draft
+
+
+class ServedHead(TypedDict):
+    field: str
+    head: LearnedHead | None
 
 
 class Team(TypedDict):
@@ -142,6 +220,11 @@ class Withheld(TypedDict):
     phrase: str
 
 
+class WrittenPage(TypedDict):
+    articles: list[WrittenSummary]
+    next_cursor: str | None
+
+
 class AlikePhoto(TypedDict):
     ticket: TicketReference
     attachment_id: str
@@ -154,6 +237,18 @@ class Contradiction(TypedDict):
     shown: str
 
 
+class CorrectionResult(TypedDict):
+    position: int
+    attachment_id: str
+    error: ItemError | None
+
+
+class Editor(TypedDict):
+    kind: Literal["agent", "key"]
+    id: str
+    name: str
+
+
 class Inbox(TypedDict):
     key: str
     name: str
@@ -164,6 +259,12 @@ class ItemError(TypedDict):
     code: str
     status: int
     detail: str
+
+
+class MovedTicket(TypedDict):
+    ticket: TicketReference
+    now: AssignedCategory
+    then: AssignedCategory
 
 
 class NearestTicket(TypedDict):
@@ -220,6 +321,13 @@ class Timing(TypedDict):
     draft: float | None
 
 
+class ArticleSection(TypedDict):
+    headings: list[str]
+    text: str
+    page: int | None
+    figures: list[Figure]
+
+
 class BatchResult(TypedDict):
     position: int
     reference: str | None
@@ -239,6 +347,13 @@ class Fault(TypedDict):
     codes: list[str]
     category: str | None
     query: str
+
+
+class FieldDecisions(TypedDict):
+    field: str
+    decisions: int
+    values: dict[str, int]
+    learned_again_at: int
 
 
 class Figure(TypedDict):
@@ -276,11 +391,33 @@ class TaxonomyValues(TypedDict):
     allowed_values: dict[str, list[str]]
 
 
+class TaxonomyVersion(TypedDict):
+    version: int
+    published_at: str | None
+    published_by: Editor | None
+    is_current: bool
+
+
 class TicketLink(TypedDict):
     relation: Relation
     id: str
     number: int
     subject: str
+
+
+class Trial(TypedDict):
+    decisions: int
+    head: Figures
+    before: Figures
+    worse: bool
+
+
+class Category(TypedDict):
+    key: str
+    name: str
+    description: str
+    examples: list[str]
+    team: str | None
 
 
 class Event(TypedDict):
@@ -315,6 +452,14 @@ class Similar(TypedDict):
     outbreak: Outbreak | None
 
 
+class TaxonomyVersionDetail(TypedDict):
+    version: int
+    published_at: str | None
+    published_by: Editor | None
+    is_current: bool
+    categories: list[Category]
+
+
 class TriageSource(TypedDict):
     kind: SourceKind
     decisions: int
@@ -330,6 +475,15 @@ class Agent(TypedDict):
     role: AgentRole
     team: str | None
     away_since: str | None
+
+
+class Article(TypedDict):
+    id: str
+    title: str
+    url: str | None
+    language: str
+    updated_at: str
+    sections: list[ArticleSection]
 
 
 class BatchStatus(TypedDict):
@@ -368,6 +522,56 @@ class SLAClock(TypedDict):
     breached_at: str | None
 
 
+class DecisionResult(TypedDict):
+    position: int
+    ticket_id: str | None
+    number: int | None
+    field: str
+    value: str | None
+    status: TriageFieldState | None
+    error: ItemError | None
+
+
+class Macro(TypedDict):
+    id: str
+    name: str
+    text: str
+    actions: list[MacroAction]
+    team: str | None
+    uses: int
+    updated_at: str
+
+
+class Overlap(TypedDict):
+    category: str
+    other: str
+    by_words: float | None
+    sentences: list[ReadLike]
+    by_agents: float | None
+    decided: int
+    proposed: int
+
+
+class TaxonomyDraft(TypedDict):
+    exists: bool
+    saved_at: str | None
+    saved_by: Editor | None
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+    categories: list[Category]
+
+
+class TaxonomyTrial(TypedDict):
+    tickets: int
+    moved: list[MovedTicket]
+    decided: int
+    right_now: int
+    right_then: int
+    accuracy_now: float | None
+    accuracy_then: float | None
+
+
 class Triage(TypedDict):
     model: str
     mode: Mode
@@ -387,6 +591,17 @@ class Assessment(TypedDict):
     draft: Draft | None
     rejected_files: list[RejectedFile]
     timing: Timing
+
+
+class LearnedHead(TypedDict):
+    id: int
+    field: str
+    state: HeadState
+    since: str
+    decisions: int
+    labels: dict[str, int]
+    embedding_model: str
+    trial: Trial
 
 
 class Webhook(TypedDict):
@@ -418,6 +633,19 @@ class Webhook(TypedDict):
     previous_secret_until: str | None
     pending: int
     given_up: int
+
+
+class ArticleSummary(TypedDict):
+    id: str
+    title: str
+    url: str | None
+    product: str | None
+    language: str
+    inbox: str | None
+    source: str
+    written_id: str | None
+    created_at: str
+    updated_at: str
 
 
 class Attachment(TypedDict):
@@ -503,6 +731,20 @@ class WebhookDelivery(TypedDict):
     finished_at: str | None
 
 
+class WrittenSummary(TypedDict):
+    id: str
+    version: int
+    published_version: int | None
+    article_id: str | None
+    title: str
+    product: str | None
+    language: str | None
+    visibility: Visibility
+    inbox: str | None
+    saved_at: str
+    saved_by: Editor | None
+
+
 class Draft(TypedDict):
     id: str | None
     status: DraftStatus
@@ -516,6 +758,31 @@ class Draft(TypedDict):
     created_at: str
     citations: list[Citation]
     withheld: list[Withheld]
+
+
+class APIKey(TypedDict):
+    id: str
+    name: str
+    scopes: list[str]
+    inboxes: list[str]
+    networks: list[str]
+    rate_limit: str | None
+    state: Literal["active", "expired", "revoked"]
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None
+    last_used_from: str | None
+    previous_until: str | None
+    revoked_at: str | None
+
+
+class WrittenArticle(WrittenSummary):
+    text: str
+    screened: list[str]
+
+
+class NewlyMadeKey(APIKey):
+    secret: str
 
 
 class ReadEvidence(TypedDict):

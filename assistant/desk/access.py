@@ -36,8 +36,15 @@ class Scope(StrEnum):
     TICKETS_WRITE = "tickets:write"
     TRIAGE = "triage"
     KNOWLEDGE_READ = "knowledge:read"
+    KNOWLEDGE_WRITE = "knowledge:write"
+    SETTINGS = "settings"
+    KEYS = "keys"
     WEBHOOKS = "webhooks"
     METRICS = "metrics"
+
+
+# What they are for concerns every inbox.
+_OF_EVERY_INBOX = {Scope.SETTINGS}
 
 
 @dataclass(frozen=True)
@@ -54,11 +61,14 @@ class MachinePrincipal:
 
     def require(self, *scopes: Scope) -> None:
         """Raises `NotAllowed` unless the key has one of them."""
-        if not self.scopes & set(scopes):
+        given = self.scopes & set(scopes)
+        if not given:
             names = " or ".join(scope.value for scope in scopes)
             raise NotAllowed(
                 f"This key lacks the scope {names}. Make one with: assistant keys add --scope {scopes[0].value}"
             )
+        if self.inbox_ids is not None and given <= _OF_EVERY_INBOX:
+            raise NotAllowed(f"This key is for some inboxes only, and {scopes[0].value} concern all of them.")
 
 
 @dataclass(frozen=True)

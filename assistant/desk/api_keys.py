@@ -11,9 +11,10 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from ipaddress import ip_address, ip_network
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from sqlalchemy import and_, or_, select, update
 from sqlalchemy.exc import DBAPIError
@@ -22,7 +23,7 @@ from sqlalchemy.orm import Session
 from assistant.db import Database, utcnow
 from assistant.desk import inboxes
 from assistant.desk.access import MachinePrincipal, Scope
-from assistant.errors import Conflict, Invalid, NotFound, Unauthenticated
+from assistant.errors import Conflict, Invalid, NotAllowed, NotFound, Unauthenticated
 from assistant.models import APIKey
 from assistant.settings import checked_rate_limit
 
@@ -75,6 +76,104 @@ def limit(session: Session, key: APIKey, limits: Limits) -> None:
         key.rate_limit = _rate(limits["rate_limit"])
 
 
+@dataclass(frozen=True)
+class Power:
+    """What a key may do, as far as another one may be given no more of it. Empty limits: none."""
+
+    scopes: frozenset[str]
+    inbox_ids: frozenset[int]
+    networks: tuple[str, ...]
+    expires_at: datetime | None
+
+    @classmethod
+    def of(cls, key: APIKey) -> Power:
+        return cls(frozenset(key.scopes), frozenset(key.inbox_ids), tuple(key.networks), key.expires_at)
+
+    def beyond(self, other: Power) -> str | None:
+        """What it may do that ``other`` may not, in words; None: nothing."""
+        if more := self.scopes - other.scopes:
+            return f"the scope {', '.join(sorted(more))}"
+        if other.inbox_ids and not (self.inbox_ids and self.inbox_ids <= other.inbox_ids):
+            return "other inboxes"
+        if other.networks and not (self.networks and all(_is_within(one, other.networks) for one in self.networks)):
+            return "other networks"
+        if other.expires_at is not None and (self.expires_at is None or self.expires_at > other.expires_at):
+            return f"a time after {other.expires_at:%Y-%m-%d}"
+        return None
+
+
+def _is_within(network: str, others: Iterable[str]) -> bool:
+    own = ip_network(network)
+    return any(own.version == (wide := ip_network(one)).version and own.subnet_of(wide) for one in others)  # type: ignore[arg-type]
+
+
+def power_of(session: Session, machine: MachinePrincipal) -> Power:
+    return Power.of(session.get_one(APIKey, machine.key_id))
+
+
+def add_for(
+    session: Session, machine: MachinePrincipal, *, name: str, scopes: Sequence[str], limits: Limits
+) -> tuple[APIKey, str]:
+    """A key that a machine makes: it may do no more than the machine's own, ends no later, and makes no keys itself.
+    Limits that are not given are the machine's."""
+    own = session.get_one(APIKey, machine.key_id)
+    power = Power.of(own)
+    if Scope.KEYS in scopes:
+        raise NotAllowed("A key for keys is made by a person only, in the console or with: assistant keys add")
+    _require_inboxes(session, machine, limits)
+    key, secret = add(session, name=name, scopes=scopes)
+    key.expires_at, key.inbox_ids, key.networks = own.expires_at, list(own.inbox_ids), list(own.networks)
+    key.rate_limit = own.rate_limit
+    limit(session, key, limits)
+    _require_within(key, power)
+    session.flush()
+    return key, secret
+
+
+def change_for(
+    session: Session, machine: MachinePrincipal, public_id: str, *, name: str | None, limits: Limits
+) -> APIKey:
+    """Raises `NotAllowed` if it could do more than the machine's own then, which may only limit itself."""
+    power = power_of(session, machine)
+    key = find_for(session, machine, public_id)
+    if name is not None:
+        key.name = name
+    _require_inboxes(session, machine, limits)
+    limit(session, key, limits)
+    _require_within(key, power)
+    return key
+
+
+def keys_for(session: Session, machine: MachinePrincipal) -> list[APIKey]:
+    """Those that a machine may manage, itself included, as `all_keys` sorts them."""
+    power = power_of(session, machine)
+    return [key for key in all_keys(session) if _is_managed(key, machine, power)]
+
+
+def find_for(session: Session, machine: MachinePrincipal, public_id: str) -> APIKey:
+    """A key that a machine may manage."""
+    key = find(session, public_id)
+    if not _is_managed(key, machine, power_of(session, machine)):
+        raise NotFound(f"There is no API key {public_id!r}.")
+    return key
+
+
+def _is_managed(key: APIKey, machine: MachinePrincipal, power: Power) -> bool:
+    is_peer = Scope.KEYS in key.scopes
+    return key.id == machine.key_id or (not is_peer and Power.of(key).beyond(power) is None)
+
+
+def _require_inboxes(session: Session, machine: MachinePrincipal, limits: Limits) -> None:
+    """Whether there are others than the machine's is not told."""
+    for inbox in limits.get("inboxes", ()):
+        inboxes.for_machine(session, machine, inbox)
+
+
+def _require_within(key: APIKey, power: Power) -> None:
+    if (more := Power.of(key).beyond(power)) is not None:
+        raise NotAllowed(f"A key gives no other more than it has: yours is not for {more}.")
+
+
 def all_keys(session: Session) -> Sequence[APIKey]:
     """The newest first, those that are valid before those that are not."""
     return session.scalars(select(APIKey).order_by(APIKey.revoked_at.is_not(None), APIKey.id.desc())).all()
@@ -92,7 +191,7 @@ def inbox_keys(session: Session, key: APIKey) -> list[str]:
     return inboxes.keys_of(session, key.inbox_ids)
 
 
-def state_of(key: APIKey) -> str:
+def state_of(key: APIKey) -> Literal["active", "expired", "revoked"]:
     now = utcnow()
     if key.revoked_at is not None:
         return "revoked"
@@ -151,7 +250,7 @@ def _end_of(day: date | None) -> datetime | None:
         return None
     end = datetime.combine(day, time(23, 59, 59), UTC)
     if end <= utcnow():
-        raise Invalid("The last day of a key must be to come.", field="expires")
+        raise Invalid("The last day of a key must be to come.", field="expires_on")
     return end
 
 

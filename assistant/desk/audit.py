@@ -9,14 +9,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from assistant.db import Database
-from assistant.desk.access import AgentPrincipal, MachinePrincipal
+from assistant.desk.access import AgentPrincipal, Staff
 from assistant.models import Agent, APIKey, AuditEntry
 from assistant.text.folding import address as folded
 
 
 def record(
     session: Session,
-    agent: AgentPrincipal,
+    who: Staff,
     action: str,
     *,
     address: str,
@@ -24,13 +24,11 @@ def record(
     fields: Sequence[str] = (),
 ) -> None:
     """Names of ``fields`` alone are kept: values may be secrets, or customers'."""
-    name = _name_of(session, agent)
+    name = _name_of(session, who)
     session.add(AuditEntry(agent=name, action=action, address=address, subject=subject, fields=sorted(fields)))
 
 
-def record_look(
-    db: Database, who: AgentPrincipal | MachinePrincipal, action: str, *, address: str, subject: str, now: datetime
-) -> None:
+def record_look(db: Database, who: Staff, action: str, *, address: str, subject: str, now: datetime) -> None:
     """Somebody, or a machine with a key, looks at what is not masked. Once a day for each of them and each subject."""
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     with db.read() as session:
@@ -43,7 +41,7 @@ def record_look(
         session.add(AuditEntry(agent=name, action=action, address=address, subject=subject))
 
 
-def _name_of(session: Session, who: AgentPrincipal | MachinePrincipal) -> str:
+def _name_of(session: Session, who: Staff) -> str:
     """An agent's address; of a key its public id, which stays when it is renamed or replaced."""
     if isinstance(who, AgentPrincipal):
         return session.get_one(Agent, who.agent_id).email

@@ -8,23 +8,30 @@ from dataclasses import dataclass, replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from assistant.desk import learning, triage
+from assistant.desk import learning
 from assistant.desk.desk import Desk
-from assistant.desk.triage import Asked
 from assistant.models import Ticket, TriageResult
-from assistant.skills.explain import Ticket as Whole
 from assistant.skills.taxonomy import Label
+from assistant.skills.triage import categorise
 
 TRIED_ON = 100  # of the newest tickets
 
 
 @dataclass(frozen=True)
+class Assigned:
+    """``category``: None where triage is not sure of the likeliest, of which ``probability`` is."""
+
+    category: str | None
+    probability: float
+
+
+@dataclass(frozen=True)
 class Moved:
-    """A ticket whose category would be another one; None where triage would not be sure."""
+    """A ticket whose category would be another one."""
 
     ticket: Ticket
-    now: str | None
-    then: str | None
+    now: Assigned
+    then: Assigned
 
 
 @dataclass(frozen=True)
@@ -38,39 +45,36 @@ class Trial:
     right: tuple[int, int]
 
 
-def try_out(desk: Desk, categories: Sequence[Label]) -> Trial:
+def try_out(desk: Desk, categories: Sequence[Label], *, tickets: int = TRIED_ON) -> Trial:
     """Triage the newest tickets by their text alone, as it is done now and as it would be. Stores nothing."""
     with desk.db.read() as session:
-        rows = _newest(session)
+        rows = _newest(session, tickets)
         heads = learning.current_heads(session, desk)
-    plain = replace(desk, capabilities=desk.capabilities.without_model)
-    then = replace(desk.taxonomy, categories=tuple(categories))
+    plain, now = desk.capabilities.without_model, desk.taxonomy
+    taxonomies = (now, replace(now, categories=tuple(categories)))
     moved, labels = [], []
     for row in rows:
-        told = []
-        for taxonomy in (desk.taxonomy, then):
-            fields = triage.run_triage(plain, Asked(Whole(row.text), heads, taxonomy)).fields
-            field = next(one for one in fields if one.name == "category")
-            told.append(None if field.abstained else field.value)
-        if told[0] != told[1]:
+        found = categorise(row.text, capabilities=plain, taxonomies=taxonomies, heads=heads)
+        told = [Assigned(None if field.abstained else field.value, field.probability) for field in found]
+        if told[0].category != told[1].category:
             moved.append(Moved(row.ticket, *told))
         decided = next((field.label for field in row.fields if field.name == "category"), None)
         if decided is not None:
-            labels.append((told[0] == decided, told[1] == decided))
+            labels.append((told[0].category == decided, told[1].category == decided))
     right = sum(before for before, _ in labels), sum(after for _, after in labels)
     return Trial(len(rows), moved, len(labels), right)
 
 
-def _newest(session: Session) -> Sequence[TriageResult]:
+def _newest(session: Session, count: int) -> Sequence[TriageResult]:
     """Of each of the newest tickets, its newest triage."""
     query = (
         select(TriageResult)
         .where(TriageResult.outdated.is_(False))
         .options(joinedload(TriageResult.ticket), selectinload(TriageResult.fields))
         .order_by(TriageResult.ticket_id.desc(), TriageResult.id.desc())
-        .limit(2 * TRIED_ON)
+        .limit(2 * count)
     )
     newest: dict[int, TriageResult] = {}
     for row in session.scalars(query):
         newest.setdefault(row.ticket_id, row)
-    return list(newest.values())[:TRIED_ON]
+    return list(newest.values())[:count]

@@ -71,6 +71,36 @@ def list_heads(session: Session) -> list[payloads.LearnedHead]:
     return [payloads.LearnedHead.of(head) for head in session.scalars(query)]
 
 
+def count_decisions(session: Session, desk: Desk) -> dict[str, payloads.FieldDecisions]:
+    """What agents decided of each field that is learned, and from how many decisions on it is fitted again."""
+    says = func.coalesce(TriageField.corrected_value, TriageField.value)
+    query = (
+        select(TriageField.name, says, func.count())
+        .join(TriageField.result)
+        .where(
+            TriageField.name.in_(LEARNED_FIELDS),
+            TriageField.state.in_(DECIDED),
+            TriageResult.outdated.is_(False),
+        )
+        .group_by(TriageField.name, says)
+    )
+    values: dict[str, dict[str, int]] = {name: {} for name in LEARNED_FIELDS}
+    for name, value, count in session.execute(query):
+        if value in allowed_values(desk.taxonomy, name):
+            values[name][value] = count
+    model = desk.capabilities.embedding_model
+    learned = {name: _learned_from(_heads_of(session, name), model) for name in LEARNED_FIELDS}
+    return {
+        name: payloads.FieldDecisions(
+            field=name,
+            decisions=sum(counts.values()),
+            values=dict(sorted(counts.items(), key=lambda pair: -pair[1])),
+            learned_again_at=learned[name] + _due_after(learned[name]),
+        )
+        for name, counts in values.items()
+    }
+
+
 def roll_back(session: Session, field: str) -> payloads.LearnedHead | None:
     """Stop serving the field's head. Returns the one before it, which serves instead; None: there is none, and the
     field is triaged as before its first decision."""
@@ -105,9 +135,18 @@ def learn_after_decision(session: Session, recorded: Recorded) -> Iterable[NewJo
 
 
 def _is_due(heads: Sequence[TriageHead], decisions: int, embedding_model: str) -> bool:
-    own = next((head for head in heads if head.embedding_model == embedding_model), None)
-    learned = own.label_count if own is not None else 0
-    return decisions - learned >= max(LEARN_EVERY, learned // 10)
+    learned = _learned_from(heads, embedding_model)
+    return decisions - learned >= _due_after(learned)
+
+
+def _learned_from(heads: Sequence[TriageHead], embedding_model: str) -> int:
+    """How many decisions the newest head for the embedder was fitted on."""
+    return next((head.label_count for head in heads if head.embedding_model == embedding_model), 0)
+
+
+def _due_after(learned: int) -> int:
+    """How many new decisions make a field be fitted again."""
+    return max(LEARN_EVERY, learned // 10)
 
 
 def _learn_field(desk: Desk, name: str, decisions: Sequence[_Decision]) -> None:

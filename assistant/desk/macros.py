@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from assistant.db import utcnow
 from assistant.desk import actions, placeholders
-from assistant.desk.access import AgentPrincipal
+from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff
 from assistant.errors import Invalid, NotAllowed, NotFound
 from assistant.models import Macro, Ticket
 
@@ -39,14 +39,14 @@ class MacroText:
     scope: Scope
 
 
-def usable(session: Session, agent: AgentPrincipal) -> list[Macro]:
-    """What an agent may use, the most used first."""
-    query = select(Macro).where(_is_for(agent)).options(joinedload(Macro.agent), joinedload(Macro.team))
+def usable(session: Session, by: Staff) -> list[Macro]:
+    """What an agent may use, the most used first; a machine what no agent has alone."""
+    query = select(Macro).where(_is_for(by)).options(joinedload(Macro.agent), joinedload(Macro.team))
     return list(session.scalars(query.order_by(Macro.uses.desc(), Macro.name)))
 
 
-def find(session: Session, agent: AgentPrincipal, public_id: str) -> Macro:
-    macro = session.scalar(select(Macro).where(Macro.public_id == public_id, _is_for(agent)))
+def find(session: Session, by: Staff, public_id: str) -> Macro:
+    macro = session.scalar(select(Macro).where(Macro.public_id == public_id, _is_for(by)))
     if macro is None:
         raise NotFound("There is no such macro.")
     return macro
@@ -85,15 +85,15 @@ def remove(session: Session, agent: AgentPrincipal, public_id: str) -> None:
     session.delete(_changeable(session, agent, public_id))
 
 
-def text_for(macro: Macro, ticket: Ticket, agent: AgentPrincipal) -> str:
+def text_for(macro: Macro, ticket: Ticket, by: Staff) -> str:
     """Its text as it reads for a ticket."""
-    return placeholders.fill(macro.text, ticket, writer=agent.name)
+    return placeholders.fill(macro.text, ticket, writer=by.name)
 
 
-def perform(session: Session, agent: AgentPrincipal, ticket: Ticket, macro: Macro) -> actions.Applied:
+def perform(session: Session, by: Staff, ticket: Ticket, macro: Macro) -> actions.Applied:
     """Do its actions, and count that it was used."""
     session.execute(update(Macro).where(Macro.id == macro.id).values(uses=Macro.uses + 1))
-    return actions.apply(session, ticket, actions.parse(session, macro.actions), agent)
+    return actions.apply(session, ticket, actions.parse(session, macro.actions), by)
 
 
 def _changeable(session: Session, agent: AgentPrincipal, public_id: str) -> Macro:
@@ -116,7 +116,9 @@ def _give_to(macro: Macro, agent: AgentPrincipal, scope: Scope) -> None:
         macro.agent_id, macro.team_id = None, (macro.team_id or agent.team_id) if scope is Scope.TEAM else None
 
 
-def _is_for(agent: AgentPrincipal) -> ColumnElement[bool]:
+def _is_for(agent: Staff) -> ColumnElement[bool]:
+    if isinstance(agent, MachinePrincipal):
+        return Macro.agent_id.is_(None)
     everybodys = and_(Macro.agent_id.is_(None), Macro.team_id.is_(None))
     teams = Macro.team_id == agent.team_id if agent.team_id is not None else Macro.id.is_(None)
     return or_(everybodys, teams, Macro.agent_id == agent.agent_id)

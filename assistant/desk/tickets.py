@@ -249,15 +249,21 @@ def _by_change(
         raise Invalid("What is searched for comes newest first. Leave out `q` or `sort`.", field="sort")
     order = (Ticket.updated_at, Ticket.id)
     if cursor is not None:
-        query = query.where(tuple_(*order) > tuple_(*_place(cursor)))
+        query = query.where(tuple_(*order) > tuple_(*place_of(cursor)))
     ids = session.scalars(query.with_only_columns(Ticket.id).order_by(*order).limit(limit + 1)).all()
     page = _with_relations(select(Ticket).where(Ticket.id.in_(ids[:limit])), with_fields=with_fields)
     tickets = session.scalars(page.order_by(*order)).all()
     last = tickets[-1] if len(ids) > limit else None
-    return Page(tickets, f"{last.updated_at.isoformat()}~{last.id}" if last is not None else None)
+    return Page(tickets, cursor_at(last.updated_at, last.id) if last is not None else None)
 
 
-def _place(cursor: str) -> tuple[datetime, int]:
+def cursor_at(changed_at: datetime, row_id: int) -> str:
+    """Of a page that ends with this row, in a list sorted by change."""
+    return f"{changed_at.isoformat()}~{row_id}"
+
+
+def place_of(cursor: str) -> tuple[datetime, int]:
+    """What `cursor_at` was given. Raises `Invalid` for anything else."""
     at, _, last_id = cursor.partition("~")
     try:
         place = datetime.fromisoformat(at), int(last_id)

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy.orm import Session, joinedload
 
 from assistant.desk.desk import Desk
 from assistant.errors import NotFound, Unsupported
@@ -90,6 +91,38 @@ class Section:
     text: str
     page: int | None
     figures: tuple[Figure, ...]
+
+
+def list_articles(
+    session: Session,
+    *,
+    inbox_ids: frozenset[int] | None = None,
+    updated_since: datetime | None = None,
+    after: tuple[datetime, int] | None = None,
+    limit: int = 50,
+) -> list[Article]:
+    """Public articles, those that were changed last come last; after the place ``after``. ``inbox_ids``: only what
+    customers of these may read."""
+    order = (Article.updated_at, Article.id)
+    query = select(Article).where(Article.visibility == Visibility.PUBLIC).order_by(*order).limit(limit)
+    if inbox_ids is not None:
+        query = query.where(or_(Article.inbox_id.is_(None), Article.inbox_id.in_(inbox_ids)))
+    if updated_since is not None:
+        query = query.where(Article.updated_at >= updated_since)
+    if after is not None:
+        query = query.where(tuple_(*order) > tuple_(*after))
+    return list(session.scalars(query.options(joinedload(Article.inbox))))
+
+
+def read_public_article(
+    session: Session, public_id: str, inbox_ids: frozenset[int] | None = None
+) -> tuple[Article, list[Section]]:
+    """A public article in reading order; ``inbox_ids``: only if customers of these may read it. Raises `NotFound`."""
+    article, sections = read_any_article(session, public_id)
+    is_theirs = inbox_ids is None or article.inbox_id is None or article.inbox_id in inbox_ids
+    if article.visibility is not Visibility.PUBLIC or not is_theirs:
+        raise NotFound("There is no such article.")
+    return article, sections
 
 
 def read_article(session: Session, public_id: str, *, inbox_id: int) -> tuple[Article, list[Section]]:

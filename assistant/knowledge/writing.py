@@ -1,4 +1,4 @@
-"""Articles that are written in the console: saved as versions, published, withdrawn, and tried before they are.
+"""Articles that are written here, by agents and machines: saved as versions, published, withdrawn, and tried before.
 
 What is published is a source of its own (`SourceKind.WRITTEN`), which the import reads like every other: so an article
 is served whole or not at all, its pictures are read, and no folder and no website can overwrite it. What was imported
@@ -14,17 +14,25 @@ from functools import partial
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
 from assistant.desk import inboxes
-from assistant.desk.access import AgentPrincipal
+from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff
 from assistant.desk.desk import Desk
-from assistant.errors import Conflict, Invalid, NotAllowed, NotFound, TooLarge, Unsupported
+from assistant.errors import (
+    Conflict,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    PreconditionFailed,
+    TooLarge,
+    Unsupported,
+)
 from assistant.knowledge import gaps
 from assistant.media.files import Upload
 from assistant.media.photo import Photo, normalise
-from assistant.models import Agent, Article, ArticleVersion, Gap, Visibility, WrittenArticle, WrittenPicture
+from assistant.models import Agent, APIKey, Article, ArticleVersion, Gap, Visibility, WrittenArticle, WrittenPicture
 from assistant.retrieval.loaders import ArticleSource, Listing, make_article
 from assistant.retrieval.sources.article import Picture
 from assistant.retrieval.sources.images import NamedPicture
@@ -86,9 +94,14 @@ def browse(session: Session, *, query: str = "", source: str = "", after: str | 
         .order_by(WrittenArticle.id.desc())
         .options(selectinload(WrittenArticle.versions))
     ).all()
-    written = {one.public_id: one.source_key.removesuffix(".md") for one in articles if one.source == SOURCE_NAME}
+    written = {one.public_id: its for one in articles if (its := written_id(one)) is not None}
     sources = session.scalars(select(Article.source).distinct().order_by(Article.source)).all()
     return Shelf(articles, drafts, sources, written)
+
+
+def written_id(article: Article) -> str | None:
+    """Of the `WrittenArticle` behind an article that is served; None if it comes from elsewhere."""
+    return article.source_key.removesuffix(".md") if article.source == SOURCE_NAME else None
 
 
 def find(session: Session, public_id: str) -> WrittenArticle:
@@ -102,11 +115,49 @@ def find(session: Session, public_id: str) -> WrittenArticle:
 def writers(session: Session, written: WrittenArticle) -> dict[int, str]:
     """Names of those who saved its versions, by the version's number."""
     rows = session.execute(
-        select(ArticleVersion.number, Agent.name)
-        .join(Agent, Agent.id == ArticleVersion.agent_id)
+        select(ArticleVersion.number, func.coalesce(Agent.name, APIKey.name))
+        .outerjoin(Agent, Agent.id == ArticleVersion.agent_id)
+        .outerjoin(APIKey, APIKey.id == ArticleVersion.api_key_id)
         .where(ArticleVersion.article_id == written.id)
     )
-    return dict(rows.all())
+    return {number: name for number, name in rows if name is not None}
+
+
+def written_for(
+    session: Session, machine: MachinePrincipal, *, after: str | None = None, limit: int = 50
+) -> list[WrittenArticle]:
+    """Those that a machine may change, drafts included, in the order in which they were begun, after the one with the
+    public id ``after``. Raises `Invalid` if there is none."""
+    query = select(WrittenArticle).order_by(WrittenArticle.id).options(selectinload(WrittenArticle.versions))
+    if after is not None:
+        last = session.scalar(select(WrittenArticle.id).where(WrittenArticle.public_id == after))
+        if last is None:
+            raise Invalid("This cursor is unknown. Start again without it.", field="cursor")
+        query = query.where(WrittenArticle.id > last)
+    if machine.inbox_ids is not None:
+        own = inboxes.keys_of(session, machine.inbox_ids)
+        newest = select(func.max(ArticleVersion.number)).where(ArticleVersion.article_id == WrittenArticle.id)
+        its = ArticleVersion.number == newest.correlate(WrittenArticle).scalar_subquery()
+        query = query.join(ArticleVersion, (ArticleVersion.article_id == WrittenArticle.id) & its)
+        query = query.where(ArticleVersion.inbox.in_(own))
+    return list(session.scalars(query.limit(limit)))
+
+
+def find_for(session: Session, machine: MachinePrincipal, public_id: str) -> WrittenArticle:
+    """One that a machine may change: those whose key is for some inboxes, what only those inboxes' customers read."""
+    written = find(session, public_id)
+    if machine.inbox_ids is not None and written.newest.inbox not in inboxes.keys_of(session, machine.inbox_ids):
+        raise NotFound("There is no such article.")
+    return written
+
+
+def require_version(session: Session, written: WrittenArticle, expected: str | None) -> None:
+    """Raises `PreconditionFailed` unless the version ``expected`` is the newest; None: whichever is. Other writers wait
+    until the transaction is over."""
+    _take_turns(session, written.public_id)
+    session.expire(written, ["versions"])  # others may have saved one before we had the lock
+    if expected is not None and str(written.newest.number) != expected:
+        raise PreconditionFailed("The article has been changed since. Read it again, and decide anew.")
 
 
 def compare(before: ArticleVersion | None, after: ArticleVersion) -> list[Line]:
@@ -132,7 +183,7 @@ def _lines(version: ArticleVersion) -> list[str]:
 
 def save(
     session: Session,
-    agent: AgentPrincipal,
+    by: Staff,
     content: Content,
     *,
     public_id: str | None = None,
@@ -149,14 +200,13 @@ def save(
         session.add(written)
         session.flush()
     else:
-        query = select(WrittenArticle).where(WrittenArticle.public_id == public_id).with_for_update()
-        session.scalar(query)  # writers to one article take turns
+        _take_turns(session, public_id)
         written = find(session, public_id)
     newest = written.versions[-1] if written.versions else None
-    if newest is not None and _content_of(newest) == content:
+    if newest is not None and content_of(newest) == content:
         return written
     if newest is not None and newest.number != based_on:
-        name = session.scalar(select(Agent.name).where(Agent.id == newest.agent_id)) or "Somebody"
+        name = writers(session, written).get(newest.number, "Somebody")
         raise Conflict(
             f"{name} has saved version {newest.number} meanwhile. What you typed is still here: compare, then save."
         )
@@ -169,34 +219,41 @@ def save(
         language=content.language or None,
         visibility=Visibility(content.visibility),
         inbox=content.inbox or None,
-        agent_id=agent.agent_id,
+        agent_id=by.agent_id if isinstance(by, AgentPrincipal) else None,
+        api_key_id=by.key_id if isinstance(by, MachinePrincipal) else None,
     )
     written.versions.append(version)
     session.flush()
     return written
 
 
-def publish(session: Session, agent: AgentPrincipal, written: WrittenArticle) -> None:
+def _take_turns(session: Session, public_id: str) -> None:
+    """Writers to one article wait for each other."""
+    query = select(WrittenArticle).where(WrittenArticle.public_id == public_id)
+    session.scalar(query.with_for_update().execution_options(populate_existing=True))
+
+
+def publish(session: Session, by: Staff, written: WrittenArticle) -> None:
     """Serve its newest version from the next import on, which the caller requests. Its gap is done."""
-    _require_lead(agent)
+    _require_lead(by)
     if not read_markdown(written.newest.text).has_text:
         raise Invalid("An article needs a text besides its title.", field="text")
     written.published = written.newest.number
     if written.gap_id is not None:
         gap = session.get(Gap, written.gap_id)
         if gap is not None:
-            gaps.finish_gap(session, gap.public_id, by=agent)
+            gaps.finish_gap(session, gap.public_id, by=by if isinstance(by, AgentPrincipal) else None)
 
 
-def withdraw(session: Session, agent: AgentPrincipal, written: WrittenArticle) -> None:
+def withdraw(session: Session, by: Staff, written: WrittenArticle) -> None:
     """Serve it no longer. It stays as a draft."""
-    _require_lead(agent)
+    _require_lead(by)
     written.published = None
 
 
-def remove(session: Session, agent: AgentPrincipal, written: WrittenArticle) -> None:
+def remove(session: Session, by: Staff, written: WrittenArticle) -> None:
     """Raises `Conflict` while it is published."""
-    _require_lead(agent)
+    _require_lead(by)
     if written.published is not None:
         raise Conflict("Withdraw it first.")
     session.delete(written)
@@ -276,7 +333,14 @@ def _checked(session: Session, content: Content) -> Content:
     return Content(title, text, content.product.strip(), language, content.visibility, content.inbox)
 
 
-def _content_of(version: ArticleVersion) -> Content:
+def author(session: Session, version: ArticleVersion) -> Agent | APIKey | None:
+    """Who saved it, as far as they are still known."""
+    if version.agent_id is not None:
+        return session.get(Agent, version.agent_id)
+    return session.get(APIKey, version.api_key_id) if version.api_key_id is not None else None
+
+
+def content_of(version: ArticleVersion) -> Content:
     return Content(
         version.title,
         version.text,
@@ -287,8 +351,9 @@ def _content_of(version: ArticleVersion) -> Content:
     )
 
 
-def _require_lead(agent: AgentPrincipal) -> None:
-    if not agent.leads:
+def _require_lead(by: Staff) -> None:
+    """Of machines, the scope decides."""
+    if isinstance(by, AgentPrincipal) and not by.leads:
         raise NotAllowed("Leads and admins publish articles. What you saved is kept as a draft.")
 
 

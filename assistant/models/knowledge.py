@@ -36,6 +36,7 @@ class Article(Base):
     visibility: Mapped[Visibility] = mapped_column(enum_type(Visibility, "visibility"), default=Visibility.PUBLIC)
     # The inbox whose customers alone may read it; null: all inboxes.
     inbox_id: Mapped[int | None] = reference("inboxes", ondelete="RESTRICT", nullable=True)
+    inbox: Mapped[Inbox | None] = relationship()
     content_hash: Mapped[str] = mapped_column(Text)
     # Letters and digits found in its file, kept, and left out on purpose: `retrieval.sources.coverage.Coverage`.
     coverage: Mapped[dict[str, Any] | None] = mapped_column(JSONType)
@@ -272,7 +273,7 @@ class WrittenArticle(Base):
 
 
 class ArticleVersion(Base):
-    """What an agent has saved, in Markdown. Versions are counted from 1 and never change."""
+    """What an agent or a machine has saved, in Markdown. Versions are counted from 1 and never change."""
 
     __tablename__ = "article_versions"
     __table_args__ = (UniqueConstraint("article_id", "number"),)
@@ -287,6 +288,7 @@ class ArticleVersion(Base):
     visibility: Mapped[Visibility] = mapped_column(enum_type(Visibility, "visibility"), default=Visibility.PUBLIC)
     inbox: Mapped[str | None] = mapped_column(Text)  # its key; None: all inboxes
     agent_id: Mapped[int | None] = reference("agents", ondelete="SET NULL", nullable=True)
+    api_key_id: Mapped[int | None] = reference("api_keys", ondelete="SET NULL", nullable=True)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 

@@ -15,10 +15,32 @@ from assistant.payloads.conversations import (
     RejectedFile,
 )
 from assistant.payloads.events import Event
-from assistant.payloads.knowledge import Article, ArticleSection, FoundArticle, Passage
+from assistant.payloads.knowledge import (
+    Article,
+    ArticleSection,
+    ArticleSummary,
+    FoundArticle,
+    Passage,
+    WrittenArticle,
+    WrittenSummary,
+)
+from assistant.payloads.learning import FieldDecisions, Learned, ServedHead
+from assistant.payloads.macros import Macro, MacroAction
 from assistant.payloads.payload import Payload
-from assistant.payloads.people import Agent, Customer, Inbox
+from assistant.payloads.people import Agent, APIKey, Customer, Editor, Inbox
 from assistant.payloads.photos import Evidence, Reading, TextLine
+from assistant.payloads.taxonomy import (
+    AssignedCategory,
+    Category,
+    MovedTicket,
+    Overlap,
+    Overlaps,
+    ReadLike,
+    TaxonomyDraft,
+    TaxonomyTrial,
+    TaxonomyVersion,
+    TaxonomyVersionDetail,
+)
 from assistant.payloads.tickets import (
     AlikePhoto,
     Alternative,
@@ -50,41 +72,59 @@ from assistant.payloads.tickets import (
 from assistant.payloads.widget import OwnConversation, WidgetCustomer, WidgetSession
 
 __all__ = [
+    "APIKey",
     "Agent",
     "AlikePhoto",
     "Alternative",
     "Article",
     "ArticleSection",
+    "ArticleSummary",
     "Assessment",
+    "AssignedCategory",
     "Attachment",
     "Attention",
+    "Category",
     "Citation",
     "Contradiction",
     "Conversation",
     "Customer",
     "Draft",
+    "Editor",
     "Event",
     "Evidence",
     "Fault",
+    "FieldDecisions",
     "Figure",
     "Figures",
     "FoundArticle",
     "Inbox",
+    "Learned",
     "LearnedHead",
+    "Macro",
+    "MacroAction",
     "Message",
     "MessagePart",
+    "MovedTicket",
     "Outbreak",
+    "Overlap",
+    "Overlaps",
     "OwnConversation",
     "Passage",
     "Payload",
     "Person",
     "Rating",
+    "ReadLike",
     "Reading",
     "RejectedFile",
     "Relation",
     "Requester",
     "SLAClock",
+    "ServedHead",
     "Similar",
+    "TaxonomyDraft",
+    "TaxonomyTrial",
+    "TaxonomyVersion",
+    "TaxonomyVersionDetail",
     "Team",
     "TextLine",
     "Ticket",
@@ -99,5 +139,7 @@ __all__ = [
     "Trial",
     "WidgetCustomer",
     "WidgetSession",
+    "WrittenArticle",
+    "WrittenSummary",
     "source_as_stored",
 ]

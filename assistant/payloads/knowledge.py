@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from langchain_core.documents import Document
 from pydantic import Field
@@ -13,6 +13,7 @@ from assistant import models
 from assistant.models import Visibility
 from assistant.payloads.conversations import Figure, at_page
 from assistant.payloads.payload import Payload, Score
+from assistant.payloads.people import Editor
 from assistant.text.clusters import shorten
 from assistant.text.units import units_of
 
@@ -70,6 +71,101 @@ class Article(Payload):
             updated_at=article.updated_at,
             sections=tuple(sections),
         )
+
+
+class ArticleSummary(Payload):
+    """A public article, without its text."""
+
+    id: str
+    title: str
+    url: str | None
+    product: str | None
+    language: str
+    inbox: str | None = Field(description="Key of the inbox whose customers alone may read it; null: all.")
+    source: str = Field(description="What it was imported from, by name.")
+    written_id: str | None = Field(description="Of what it was written as here, which can be changed; else null.")
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, article: models.Article, *, written_id: str | None) -> Self:
+        return cls(
+            id=article.public_id,
+            title=article.title,
+            url=article.url,
+            product=article.product,
+            language=article.language,
+            inbox=article.inbox.key if article.inbox is not None else None,
+            source=article.source,
+            written_id=written_id,
+            created_at=article.created_at,
+            updated_at=article.updated_at,
+        )
+
+
+class WrittenSummary(Payload):
+    """An article that is written here, as it was saved last, without its text."""
+
+    id: str
+    version: int = Field(description="Counted from 1. Its `ETag` is the same.")
+    published_version: int | None = Field(description="That is served; null: none.")
+    article_id: str | None = Field(description="Of what is served; null until an import has taken it up, and after.")
+    title: str
+    product: str | None
+    language: str | None = Field(description="Null: the one it is written in.")
+    visibility: Visibility
+    inbox: str | None
+    saved_at: datetime
+    saved_by: Editor | None
+
+    @classmethod
+    def of(
+        cls,
+        written: models.WrittenArticle,
+        *,
+        served: models.Article | None,
+        author: models.Agent | models.APIKey | None,
+    ) -> Self:
+        return cls(**cls._about(written, served, author))
+
+    @staticmethod
+    def _about(
+        written: models.WrittenArticle, served: models.Article | None, author: models.Agent | models.APIKey | None
+    ) -> dict[str, Any]:
+        newest = written.newest
+        return {
+            "id": written.public_id,
+            "version": newest.number,
+            "published_version": written.published,
+            "article_id": served.public_id if served is not None else None,
+            "title": newest.title,
+            "product": newest.product,
+            "language": newest.language,
+            "visibility": newest.visibility,
+            "inbox": newest.inbox,
+            "saved_at": newest.created_at,
+            "saved_by": Editor.of(author) if author is not None else None,
+        }
+
+
+class WrittenArticle(WrittenSummary):
+    """An article that is written here."""
+
+    text: str = Field(description="Markdown.")
+    screened: tuple[str, ...] = Field(
+        description="Beginnings of what was left out of what is served, because it gives an AI orders."
+    )
+
+    @classmethod
+    def of(
+        cls,
+        written: models.WrittenArticle,
+        *,
+        served: models.Article | None,
+        author: models.Agent | models.APIKey | None,
+    ) -> Self:
+        screened = tuple(served.screened or ()) if served is not None else ()
+        return cls(**cls._about(written, served, author), text=written.newest.text, screened=screened)
 
 
 class Passage(Payload):

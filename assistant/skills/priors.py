@@ -150,23 +150,50 @@ def _fit_temperature(sentences: Sequence[np.ndarray], spread: float) -> float:
     return float(TEMPERATURE * np.exp(minimize_scalar(loss, bounds=(-2.0, 2.0), method="bounded").x))
 
 
-def misread(options: Sequence[Label], embedder: Embedder) -> list[tuple[str, str, str]]:
-    """(sentence, key of its option, key of another): what would be taken for another option, were each description or
-    example a ticket. Of an option that has one sentence alone nothing can be said."""
+@dataclass(frozen=True)
+class Left:
+    """A description or example of the option ``key``, as if it were a ticket and no sentence of its option's.
+    ``shares``: how likely each option is for it, by key."""
+
+    text: str
+    key: str
+    shares: Mapping[str, float]
+
+    @property
+    def taken_for(self) -> str:
+        return max(self.shares, key=lambda key: self.shares[key])
+
+
+def left_out(options: Sequence[Label], embedder: Embedder) -> list[Left]:
+    """Each sentence of each option, left out and triaged by the others. Of an option that has one sentence alone
+    nothing can be said."""
     vectors = _prototypes(options, embedder)
+    owners = np.repeat(np.arange(len(options)), [len(own) for own in vectors])
     everything = np.concatenate(vectors)
-    texts = [(text, owner) for owner, label in enumerate(options) for text in _sentences(label)]
-    owners = np.array([owner for _, owner in texts])
-    found = []
-    for at, (text, owner) in enumerate(texts):
-        if len(vectors[owner]) > 1:
-            others = np.arange(len(texts)) != at
-            similar = everything @ everything[at]
-            nearest = [np.sort(similar[others & (owners == one)])[-2:].mean() for one in range(len(options))]
-            taken_for = int(np.argmax(nearest))
-            if taken_for != owner:
-                found.append((text, options[owner].key, options[taken_for].key))
+    pairs = everything @ everything.T
+    np.fill_diagonal(pairs, -np.inf)  # the lowest, and so outside of the nearest two of any that has others
+    similarities = np.stack([_of_nearest(pairs[:, owners == option]) for option in range(len(options))], axis=1)
+    asked = np.flatnonzero(np.bincount(owners)[owners] > 1)
+    shares = _shares(similarities[asked], options, embedder)
+    texts = [text for label in options for text in _sentences(label)]
+    keys = [label.key for label in options]
+    return [
+        Left(texts[at], keys[owners[at]], dict(zip(keys, map(float, row), strict=True)))
+        for at, row in zip(asked, shares, strict=True)
+    ]
+
+
+def _of_nearest(similarities: np.ndarray) -> np.ndarray:
+    """(n,): the mean of the greatest two of each row (n, m), as far as there are two that are not left out."""
+    nearest = np.sort(similarities, axis=1)[:, -2:]
+    is_there = np.isfinite(nearest)
+    found: np.ndarray = np.where(is_there, nearest, 0.0).sum(axis=1) / np.maximum(is_there.sum(axis=1), 1)
     return found
+
+
+def misread(options: Sequence[Label], embedder: Embedder) -> list[tuple[str, str, str]]:
+    """(sentence, key of its option, key of another): what would be taken for another option, were it a ticket."""
+    return [(one.text, one.key, one.taken_for) for one in left_out(options, embedder) if one.taken_for != one.key]
 
 
 def examples(options: Sequence[Label], embedder: Embedder) -> Tickets:

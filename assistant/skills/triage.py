@@ -84,9 +84,8 @@ def triage(
     a conversation goes from one product to another; None: all. ``browser``: the language of the customer's page or
     browser."""
     spoken = languages.distribution(text, languages.expected(browser))
-    embedder, readable = _embedder_for(max(spoken.items(), key=itemgetter(1)), capabilities)
-    ticket = _Ticket.of(text, evidence, embedder, cues.read(text, capabilities), readable=readable)
-    learned = {name: own[embedder.name] for name, own in (heads or {}).items() if embedder.name in own}
+    ticket = _read(text, evidence, spoken, capabilities)
+    learned = {name: own[ticket.embedder.name] for name, own in (heads or {}).items() if ticket.embedder.name in own}
     decided = _decide(ticket, photos, capabilities, taxonomy)
     found = {
         "language": _triaged_field("language", spoken, [Source(SourceKind.TRAINED)]),
@@ -105,6 +104,15 @@ def revision(by: Capabilities, taxonomy: Taxonomy, heads: Mapping[str, Heads]) -
     learned = sorted((name, own.revision) for name, own in heads.items())
     parts = __version__, by.model, by.revision, by.embedding_model, second, taxonomy.revision, learned
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+def categorise(
+    text: str, *, capabilities: Capabilities, taxonomies: Sequence[Taxonomy], heads: Mapping[str, Heads]
+) -> list[TriagedField]:
+    """The category by each of the taxonomies, as `triage` would find it by the text alone, which is read once."""
+    ticket = _read(text, (), languages.distribution(text, languages.expected(None)), capabilities)
+    learned = heads["category"].get(ticket.embedder.name) if "category" in heads else None
+    return [_field("category", _prior("category", ticket, one), ticket, learned, None) for one in taxonomies]
 
 
 def triaged_by(fields: Sequence[TriagedField], capabilities: Capabilities) -> Capabilities:
@@ -141,6 +149,14 @@ class _Ticket:
         texts = [whole[:2000], *sentences(text)[:_SENTENCES]]
         vectors = np.asarray(embedder.embeddings.embed_documents(texts), dtype=np.float32)
         return cls(text, whole, vectors[0], vectors[1:], embedder, shown, readable)
+
+
+def _read(
+    text: str, evidence: Sequence[PhotoEvidence], spoken: Mapping[str, float], capabilities: Capabilities
+) -> _Ticket:
+    """``spoken``: how likely the text is in each language."""
+    embedder, readable = _embedder_for(max(spoken.items(), key=itemgetter(1)), capabilities)
+    return _Ticket.of(text, evidence, embedder, cues.read(text, capabilities), readable=readable)
 
 
 def _embedder_for(spoken: tuple[str, float], capabilities: Capabilities) -> tuple[Embedder, bool]:

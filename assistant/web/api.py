@@ -192,7 +192,7 @@ def give_back(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
     with desk().db.begin() as session:
         ticket = access.access_ticket(session, machine, ticket_id)
         conversations.give_back(session, state.lock_conversation(session, ticket.conversation_id))
-    return _ticket(machine, ticket_id)
+    return shown_ticket(machine, ticket_id)
 
 
 @blueprint.get("/tickets/<public_id:ticket_id>/triage")
@@ -272,7 +272,7 @@ def list_drafts(machine: MachinePrincipal, ticket_id: str) -> schemas.Drafts:
     There is one for each customer message that needs a person, unless it was answered or overtaken before that was
     ready; none until the first is ready.
     """
-    return schemas.Drafts(drafts=_ticket(machine, ticket_id).drafts)
+    return schemas.Drafts(drafts=shown_ticket(machine, ticket_id).drafts)
 
 
 @blueprint.get("/tickets/<public_id:ticket_id>/drafts/<public_id:draft_id>")
@@ -513,7 +513,7 @@ def _rejected_files(rejected: Iterable[RejectedFile]) -> tuple[payloads.Rejected
     return tuple(payloads.RejectedFile.of(file.filename, file.error) for file in rejected)
 
 
-def _ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
+def shown_ticket(machine: MachinePrincipal, ticket_id: str) -> payloads.Ticket:
     return _ticket_with_version(machine, ticket_id)[0]
 
 

@@ -15,7 +15,7 @@ from assistant.desk.events import TOLD, EventKind
 from assistant.desk.idempotency import Once
 from assistant.errors import Gone
 from assistant.models import DeliveryState
-from assistant.web import schemas
+from assistant.web import auditing, schemas
 from assistant.web.api import blueprint
 from assistant.web.context import desk, stopping
 from assistant.web.operations import Operation
@@ -98,6 +98,7 @@ def add_webhook(machine: MachinePrincipal, body: schemas.NewWebhook, once: Once 
         )
         if once is not None:
             idempotency.note(session, once, made=webhook.public_id)
+        auditing.record(session, machine, body, made=webhook.public_id)
         answer = schemas.NewlySecret(**dict(_webhook(session, webhook)), secret=secret)
     return answer, 201, {"Location": url_for(".get_webhook", webhook_id=answer.id)}
 
@@ -131,6 +132,7 @@ def update_webhook(machine: MachinePrincipal, body: schemas.WebhookUpdate, webho
             enabled=body.enabled,
             machine=machine,
         )
+        auditing.record(session, machine, body)
         return _webhook(session, webhook)
 
 
@@ -141,6 +143,7 @@ def remove_webhook(machine: MachinePrincipal, webhook_id: str) -> Response:
     """Remove a webhook, with the log of its deliveries."""
     with desk().db.begin() as session:
         webhooks.remove(session, webhooks.find(session, webhook_id, machine))
+        auditing.record(session, machine)
     return Response(status=204)
 
 
@@ -155,6 +158,7 @@ def rotate_webhook_secret(machine: MachinePrincipal, webhook_id: str) -> schemas
     with desk().db.begin() as session:
         webhook = webhooks.find(session, webhook_id, machine)
         secret = webhooks.rotate(session, desk().settings, webhook)
+        auditing.record(session, machine)
         return schemas.NewlySecret(**dict(_webhook(session, webhook)), secret=secret)
 
 
@@ -182,6 +186,7 @@ def replay_webhook_delivery(machine: MachinePrincipal, webhook_id: str, delivery
     """Deliver an event once more, with the same id."""
     with desk().db.begin() as session:
         delivery = webhooks.replay(session, webhooks.find(session, webhook_id, machine), delivery_id)
+        auditing.record(session, machine)
     return _delivery(delivery.row, delivery.ticket.public_id)
 
 

@@ -57,8 +57,7 @@ def read(article_id: str) -> Reply:
     """An article as it is served."""
     with desk().db.read() as session:
         article, sections = knowledge.read_any_article(session, article_id)
-        is_written = article.source == writing.SOURCE_NAME
-        written = article.source_key.removesuffix(".md") if is_written else None
+        written = writing.written_id(article)
         brand = _brands(session, by_id=True).get(article.inbox_id)
     return render_template("console/article.html", article=article, sections=sections, written=written, brand=brand)
 

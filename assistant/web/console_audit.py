@@ -25,6 +25,7 @@ _KINDS = {
     "Photos and files": "attachment",
     "Retention": "retention",
     "Command line": "command",
+    "API": "api.",
 }
 _ABOUT = (
     "Who signed in, changed settings, exported, erased or merged customers, or looked at a photo or file as it was "
@@ -80,7 +81,7 @@ def audit_log() -> Reply:
 
 def _said(action: str) -> str:
     """An action in words: of a view, the first sentence of its docstring; of a command, its name."""
-    view = current_app.view_functions.get(f"console.{action}")
+    view = current_app.view_functions.get(action if action.startswith("api.") else f"console.{action}")
     if view is not None and view.__doc__:
         return view.__doc__.partition("\n")[0].partition(". ")[0].rstrip(".")
     if action.startswith("command "):

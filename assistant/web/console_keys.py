@@ -21,6 +21,9 @@ SCOPES = {
     Scope.TICKETS_WRITE: "Open and change tickets",
     Scope.TRIAGE: "Triage without a ticket",
     Scope.KNOWLEDGE_READ: "Search articles",
+    Scope.KNOWLEDGE_WRITE: "Write articles, publish and withdraw them",
+    Scope.SETTINGS: "Change categories, and what is served of what triage has learned",
+    Scope.KEYS: "Make, limit, replace and revoke keys that may do no more than this one",
     Scope.WEBHOOKS: "Set up webhooks, which are told of every ticket",
     Scope.METRICS: "Metrics",
 }

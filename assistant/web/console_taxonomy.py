@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flask import url_for
 
 from assistant.desk import category_trial, taxonomies
+from assistant.desk.overlap import Mistaken, overlap
 from assistant.skills import priors
 from assistant.skills.taxonomy import Label
 from assistant.web import auth, console_words
@@ -30,6 +31,8 @@ from assistant.web.responses import Reply
 
 # An option of whose sentences so many read like one other is too much like it.
 _OVERLAPS = 0.25
+_MOST_PAIRS = 50
+_OVERLAP = ("category_overlap", "Which are alike")
 _OF_DRAFT = (
     ("try_categories", "Try on past tickets"),
     ("publish_categories", "Publish…"),
@@ -50,7 +53,9 @@ def categories() -> Reply:
         add=To("Add a category", url_for("console.admin.add_category")),
         about=f"{about} Descriptions and examples are what it works from until it has learned from agents' decisions. "
         "Teams and products are in the taxonomy file (ASSISTANT_TAXONOMY).",
-        actions=[To(name, url_for(f"console.admin.{view}")) for view, name in _OF_DRAFT] if is_draft else (),
+        actions=[
+            To(name, url_for(f"console.admin.{view}")) for view, name in (_OVERLAP, *(_OF_DRAFT if is_draft else ()))
+        ],
         nothing="",
     )
 
@@ -59,7 +64,7 @@ def _categories() -> tuple[Sequence[Label], bool]:
     """Those of the draft, if there is one, else those that count."""
     with desk().db.read() as session:
         draft = taxonomies.draft(session, desk().taxonomies.file)
-    return (desk().taxonomy.categories, False) if draft is None else (draft, True)
+    return (desk().taxonomy.categories, False) if draft is None else (draft.categories, True)
 
 
 def _row(label: Label, check: tuple[str, str]) -> Row:
@@ -170,8 +175,8 @@ def try_categories() -> Reply:
             f"#{one.ticket.number}",
             (
                 Cell(one.ticket.subject),
-                Cell(names.get(one.now or "", "Not sure")),
-                Cell(names.get(one.then or "", "Not sure")),
+                Cell(names.get(one.now.category or "", "Not sure")),
+                Cell(names.get(one.then.category or "", "Not sure")),
             ),
             url=url_for("console.ticket.page", ticket_id=one.ticket.public_id),
         )
@@ -188,6 +193,36 @@ def try_categories() -> Reply:
         f"differently.{decided if trial.decided else ''} Nothing has been changed.",
         actions=[To("Back to the draft", url_for("console.admin.categories"))],
         nothing="All would be triaged as they are now.",
+    )
+
+
+@blueprint.get("/categories/overlap")
+def category_overlap() -> Reply:
+    known, is_draft = _categories()
+    names = {one.key: one.name for one in known}
+    with desk().db.read() as session:
+        found = overlap(session, known, desk().capabilities.embedder)[:_MOST_PAIRS]
+    return listed(
+        "categories",
+        "Categories that are alike",
+        ("Category", "Taken for", "By its words", "By agents' decisions"),
+        [_pair(one, names) for one in found],
+        about=f"How likely what belongs to one category {'of the draft ' if is_draft else ''}is taken for another: its "
+        "descriptions and examples, each triaged by all the rest, and tickets that agents decided otherwise than "
+        "triage had proposed. Hardest to tell apart first.",
+        actions=[To("Back", url_for("console.admin.categories"))],
+        nothing="",
+    )
+
+
+def _pair(one: Mistaken, names: Mapping[str, str]) -> Row:
+    by_words = "Too few sentences" if one.by_words is None else f"{one.by_words:.0%}"
+    by_agents = f"{one.by_agents:.0%} ({one.proposed} of {one.decided})" if one.by_agents is not None else "–"
+    return Row(
+        names[one.key],
+        (Cell(names[one.other]), Cell(by_words), Cell(by_agents)),
+        url=url_for("console.admin.category", key=one.key),
+        note=" ".join(f"“{text}”" for text, _ in one.sentences[:2]),
     )
 
 

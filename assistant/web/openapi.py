@@ -28,6 +28,7 @@ _TAGS = {
     "People": "Customers, agents, and what tickets are sorted by.",
     "Events": "What happens to tickets, for whoever asks.",
     "Webhooks": "What happens to tickets, sent to whoever wants to be told.",
+    "Settings": "What triage chooses from, and what it has learned.",
     "Keys": "What a key may do.",
     "Health": "For monitoring.",
 }
@@ -203,7 +204,7 @@ def _parameters(declared: Operation, method: str, models: dict[str, Any]) -> lis
         header = {"name": IDEMPOTENCY_KEY, "in": "header", "required": False, "description": text, "schema": shape}
         parameters.append(header)
     if declared.versioned:
-        text = "The `ETag` with which you read the ticket: 412 if it has been changed since."
+        text = "The `ETag` with which you read it: 412 if it has been changed since."
         shape = {"type": "string", "pattern": r'^("\d{1,19}"|\*)$'}
         parameters.append({"name": IF_MATCH, "in": "header", "required": False, "description": text, "schema": shape})
     return parameters

@@ -28,6 +28,12 @@ IF_MATCH = "If-Match"
 _VERSION = re.compile(r'"\d{1,19}"')
 MAPS = ("fields.", "context.")  # what the names of parts of a form begin with
 _KEY = re.compile(r"[!-~]{1,200}")
+# Kinds of errors in words of JSON instead of Python's.
+_SAID = {
+    "tuple_type": "Input should be a list",
+    "dict_type": "Input should be an object",
+    "model_type": "Input should be an object",
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,9 @@ class Operation:
     * ``unavailable``: may answer 503 although it needs no key.
     """
 
-    tag: Literal["Tickets", "Triage", "Drafts", "Knowledge", "People", "Events", "Webhooks", "Keys", "Health"]
+    tag: Literal[
+        "Tickets", "Triage", "Drafts", "Knowledge", "People", "Events", "Webhooks", "Settings", "Keys", "Health"
+    ]
     scope: Scope | tuple[Scope, ...] | None = None
     any_key: bool = False
     body: type[BaseModel] | None = None
@@ -114,7 +122,7 @@ class Operation:
 
     def is_repeatable(self, method: str) -> bool:
         """Whether it heeds an Idempotency-Key."""
-        return self.scope is not None and self.stores and method.upper() in ("POST", "PATCH", "DELETE")
+        return self.scope is not None and self.stores and method.upper() in ("POST", "PUT", "PATCH", "DELETE")
 
     def _once(self, arguments: Mapping[str, Any]) -> Once | None:
         """What makes this request the same as another. None if its client does not care."""
@@ -184,7 +192,7 @@ def _read_version() -> str | None:
     if given is None or given.strip() == "*":
         return None
     if not _VERSION.fullmatch(given.strip()):
-        raise Invalid(f"{IF_MATCH} must be the ETag that came with the ticket.", field=IF_MATCH)
+        raise Invalid(f"{IF_MATCH} must be the ETag that came with what you read.", field=IF_MATCH)
     return given.strip().strip('"')
 
 
@@ -201,5 +209,5 @@ def _validate(model: type[Model], data: dict[str, Any]) -> Model:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])[:100]
-        reason = first["msg"].removeprefix("Value error, ")
+        reason = _SAID.get(first["type"], first["msg"].removeprefix("Value error, "))
         raise Invalid(f"{field}: {reason}.", field=field or None) from error

@@ -87,6 +87,9 @@ def _attachments(about: str) -> Any:
     return Field((), description=f"Ids of files that this key has uploaded before. {about}")
 
 
+Asked = _Request  # for the modules beside this one
+
+
 class NewRequester(_Request):
     """The customer. Tickets with the same `external_id` belong to one customer; without one, those with the same e-mail
     address."""

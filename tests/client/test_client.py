@@ -86,6 +86,8 @@ def test_a_ticket_from_opening_to_the_answer(connect: Callable[..., Client], des
     assert {one["name"] for one in client.triage_ticket(ticket["id"])["fields"]} >= {"priority", "category"}
     assert client.decide(ticket["id"], "priority", "high")["fields"]
     assert client.get_triage(ticket["id"], explain=True)["fields"][0]["influences"] is not None
+    (decided,) = client.decide_all([{"number": ticket["number"], "field": "priority", "value": "low"}])
+    assert (decided["status"], decided["value"]) == ("overridden", "low")
     sent = client.send_draft(ticket["id"], done["drafts"][-1]["id"] or "", text="Descale it.")
     assert sent["draft"]["status"] == "edited"
     changed = client.update_ticket(ticket["id"], status="solved", tags=["pump"], fields={"order": None})
@@ -138,6 +140,50 @@ def test_a_batch_is_waited_for(connect: Callable[..., Client], desk: Desk) -> No
     assert first["result"] is not None
     assert (first["reference"], first["result"]["draft"], len(first["result"]["evidence"])) == ("a", None, 1)
     assert second["error"] is not None
+
+
+def test_categories_are_worked_on_and_published(connect: Callable[..., Client]) -> None:
+    admin = connect(Scope.SETTINGS).administration
+    draft, etag = admin.taxonomy_draft()
+    assert not draft["exists"]
+    first, *rest = draft["categories"]
+    _, newer = admin.put_taxonomy_draft([*rest, {"key": "boats", "name": "Boats", "description": "x"}], if_match=etag)
+    with pytest.raises(Problem) as late:
+        admin.publish_taxonomy_draft(if_match=etag)
+    assert late.value.status == 412
+    assert admin.try_taxonomy_draft(newest=5)["moved"] == []
+    assert admin.taxonomy_overlap(limit=1)[0]["by_words"]
+    published = admin.publish_taxonomy_draft(if_match=newer)
+    assert [one["version"] for one in admin.taxonomy_versions()] == [published["version"], 0]
+    assert admin.taxonomy_version(0)["categories"] == [first, *rest]
+    restored, last = admin.restore_taxonomy_version(0)
+    assert restored["removed"] == ["boats"]
+    admin.discard_taxonomy_draft(if_match=last)
+
+
+def test_keys_and_articles_are_made_changed_and_ended(connect: Callable[..., Client], desk: Desk) -> None:
+    client = connect()
+    admin = client.administration
+    made = admin.add_key("till", ["triage"], networks=["127.0.0.1"])
+    assert made["secret"] != admin.rotate_key(made["id"], grace_hours=0)["secret"]
+    assert admin.update_key(made["id"], name="till 2", networks=[])["networks"] == []
+    assert admin.revoke_key(made["id"])["state"] == "revoked"
+    assert {one["name"] for one in admin.list_keys()} >= {"till 2"}
+    assert admin.learned()["heads"] == []
+    with pytest.raises(Problem, match="No learned head serves"):
+        admin.roll_back_head("priority")
+    article = admin.write_article(title="Error E27", text="Close the lid.", publish=True)
+    run_until_idle(desk)
+    (served,) = client.list_articles()
+    assert client.get_article(served["id"])["sections"][0]["text"] == "Close the lid."
+    _, etag = admin.written_article(article["id"])
+    changed, newer = admin.update_article(article["id"], if_match=etag, text="Shut the lid.")
+    assert (changed["version"], changed["published_version"], newer) == (2, 1, '"2"')
+    assert admin.publish_article(article["id"], if_match=newer)["published_version"] == 2
+    assert admin.withdraw_article(article["id"])["published_version"] is None
+    admin.remove_article(article["id"])
+    assert list(admin.written_articles()) == []
+    assert client.list_macros() == []
 
 
 def test_lists_go_over_all_pages(connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> None:

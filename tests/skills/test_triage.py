@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from assistant.ports import Capabilities, Embedder
 from assistant.skills import cues
 from assistant.skills.priors import shares_by_similarity
 from assistant.skills.taxonomy import Taxonomy, load_taxonomy
-from assistant.skills.triage import SourceKind, TriagedField, triage
+from assistant.skills.triage import SourceKind, TriagedField, categorise, triage
 from assistant.skills.triage_fields import FIELDS, allowed_values
 from tests.fakes import FakeDecisions, HashEmbeddings, fake_capabilities
 
@@ -34,6 +35,13 @@ def run(text: str, *, taxonomy: Taxonomy = TAXONOMY, **parts: Any) -> dict[str, 
 def real() -> SentenceEmbeddings:
     """The offline sentence embeddings: where meaning is judged, the real thing is."""
     return SentenceEmbeddings("auto", device="cpu")
+
+
+def test_a_category_alone_is_that_of_a_whole_triage_by_each_taxonomy() -> None:
+    other = replace(TAXONOMY, categories=TAXONOMY.categories[:3])
+    for text in ("It shows E21", "Where is my parcel?", "", "Ich möchte es zurückgeben"):
+        whole = [run(text, taxonomy=taxonomy)["category"] for taxonomy in (TAXONOMY, other)]
+        assert categorise(text, capabilities=fake_capabilities(), taxonomies=(TAXONOMY, other), heads={}) == whole
 
 
 def check(fields: dict[str, TriagedField]) -> None:

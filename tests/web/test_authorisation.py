@@ -26,17 +26,28 @@ SCOPES = {
     Scope.TICKETS_READ: (
         "list_tickets", "get_ticket", "get_triage", "get_similar", "list_drafts", "get_draft", "get_attachment",
         "list_fields", "list_events", "stream_events", "list_customers", "get_customer", "list_agents", "list_teams",
-        "list_inboxes", "list_tags",
+        "list_inboxes", "list_tags", "list_macros", "get_macro",
     ),
     Scope.TICKETS_WRITE: (
         "open_ticket", "update_ticket", "add_message", "give_back", "triage_ticket", "decide_triage_field",
-        "send_draft", "discard_draft", "correct_evidence", "add_note",
+        "send_draft", "discard_draft", "correct_evidence", "add_note", "decide_triage_fields",
+        "correct_all_evidence", "apply_macro",
     ),
     Scope.TRIAGE: ("assess_ticket", "get_taxonomy", "add_batch", "get_batch", "list_batch_results", "remove_batch"),
-    Scope.KNOWLEDGE_READ: ("search_articles", "get_figure"),
+    Scope.KNOWLEDGE_READ: ("search_articles", "get_figure", "list_articles", "get_article"),
+    Scope.KNOWLEDGE_WRITE: (
+        "list_written_articles", "write_article", "get_written_article", "update_written_article",
+        "publish_written_article", "withdraw_written_article", "remove_written_article",
+    ),
     Scope.WEBHOOKS: (
         "list_webhooks", "add_webhook", "get_webhook", "update_webhook", "remove_webhook", "rotate_webhook_secret",
         "list_webhook_deliveries", "replay_webhook_delivery",
+    ),
+    Scope.KEYS: ("list_keys", "add_key", "get_managed_key", "update_key", "rotate_key", "revoke_key"),
+    Scope.SETTINGS: (
+        "list_taxonomy_versions", "get_taxonomy_version", "restore_taxonomy_version", "get_taxonomy_draft",
+        "put_taxonomy_draft", "discard_taxonomy_draft", "publish_taxonomy_draft", "try_taxonomy_draft",
+        "get_taxonomy_overlap", "list_heads", "roll_back_head", "serve_head",
     ),
 }  # fmt: skip
 SCOPE_OF = {f"api.{endpoint}": scope for scope, endpoints in SCOPES.items() for endpoint in endpoints}
@@ -117,7 +128,7 @@ def url_of(world: World, rule: Rule) -> str:
     """With ids of what exists where there is one; else of what does not: who may is told so."""
     fixed = {"number": "1", "name": "thread", "field": "category", "kind": "loader", "digest": "0" * 16}
     fixed |= {"inbox_key": "nonsense", "team_key": "nonsense", "field_key": "nonsense", "filename": "x", "sha256": "0"}
-    fixed |= {"version": "0" * 16}
+    fixed |= {"version": "0" * 16}  # of scripts; of categories, the file's
     values = {name: world.ids.get(name) or fixed.get(name, "tck_" + "a" * 20) for name in rule.arguments}
     return world.app.url_map.bind("localhost").build(rule.endpoint, values)
 

@@ -113,7 +113,7 @@ def test_a_draft_is_tried_on_past_tickets_without_changing_anything(admin: Flask
     with desk.db.read() as session:
         draft = taxonomies.draft(session, desk.taxonomies.file)
     assert draft is not None
-    assert [one.then for one in category_trial.try_out(desk, draft).moved] == ["boats"]
+    assert [one.then.category for one in category_trial.try_out(desk, draft.categories).moved] == ["boats"]
     assert submit(admin, f"{BASE}/discard").status_code == 302
     assert "Boats" not in admin.get(BASE).text
 
@@ -125,6 +125,10 @@ def test_categories_that_are_too_much_alike_and_examples_that_mislead_are_named(
     listed = admin.get(BASE).text
     assert "sentences read like Device fault" in listed
     assert "Few examples" in listed
+    pairs = admin.get(f"{BASE}/overlap").text
+    assert "Broken" in pairs
+    assert "“The device does not turn on any more.”" in pairs
+    assert "Too few sentences" not in pairs
     shown = admin.get(f"{BASE}/broken").text
     assert "“The device does not turn on any more.” reads like Device fault." in shown
 

@@ -161,6 +161,10 @@ class Settings(BaseSettings):
         None,
         description="CLIP- or SigLIP-class model for search by appearance: a hub id or folder (default: photos are searched by what is read in them).",
     )
+    photo_features: str | None = Field(
+        "auto",
+        description="Features by which own products are learned: `auto` (EfficientNet-Lite0, offline), `small` (the bundled model's tower), a DINO-, SigLIP- or CLIP-class hub id or a folder.",
+    )
     reranker: str | None = Field(
         None, description="Cross-encoder that reranks the best passages: a hub id or a folder (default: none)."
     )
@@ -402,7 +406,7 @@ class Settings(BaseSettings):
     def _limits(cls, value: str) -> str:
         return checked_rate_limit(value)
 
-    @field_validator("model", "embeddings", "photo_embeddings", "reranker")
+    @field_validator("model", "embeddings", "photo_embeddings", "photo_features", "reranker")
     @classmethod
     def _not_blank(cls, value: str | None) -> str | None:
         if value is not None and not value.strip():

@@ -24,7 +24,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
-from assistant.ports import Box, Capabilities, Decision, Found, Mode, Question, Scale, Seen, Sought, TextLine
+from assistant.ports import Box, Capabilities, Decision, Found, Looks, Mode, Question, Scale, Seen, Sought, TextLine
 
 
 @dataclass(frozen=True)
@@ -224,6 +224,23 @@ class FakeSight:
         self.sought.extend(sought)
         middle = Found(Box(0.4, 0.4, 0.6, 0.6), 0.8, ("09", "90"))
         return [middle for _ in sought]
+
+
+class ColourFeatures:
+    """`PhotoFeatures`: how much of each of 64 colours there is in a picture."""
+
+    name = "colours"
+
+    def look(self, pictures: Sequence[np.ndarray]) -> Looks:
+        places = np.stack([self._places(picture) for picture in pictures])
+        return Looks(np.sqrt(places.mean(axis=(1, 2))), places)
+
+    def _places(self, picture: np.ndarray) -> np.ndarray:
+        """(4, 4, 64): of each sixteenth."""
+        coded = (picture[::3, ::3].astype(int) // 64 * np.array([16, 4, 1])).sum(axis=2)
+        parts = [part for row in np.array_split(coded, 4) for part in np.array_split(row, 4, axis=1)]
+        counts = [np.bincount(part.ravel(), minlength=64) / max(1, part.size) for part in parts]
+        return np.array(counts, dtype=np.float32).reshape(4, 4, 64)
 
 
 @dataclass

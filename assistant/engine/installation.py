@@ -15,6 +15,7 @@ from assistant.engine.checkpoint import NO_MODEL, Checkpoint
 from assistant.engine.device import free_memory, is_gpu
 from assistant.engine.models import embeddings as sentence_embeddings
 from assistant.engine.models.embeddings import SentenceEmbeddings
+from assistant.engine.models.features import photo_features
 from assistant.engine.models.likeness import PhotoEmbeddings
 from assistant.engine.models.multilingual import offline_multilingual
 from assistant.engine.models.reranker import CrossEncoderReranker
@@ -114,6 +115,7 @@ def _without_model(settings: Settings, ocr: RapidOCR | None) -> Capabilities:
         ocr=ocr,
         photo_embedder=PhotoEmbeddings(photos, device=settings.device) if photos else None,
         reranker=CrossEncoderReranker(reranker, device=settings.device) if reranker else None,
+        photo_features=photo_features(settings.photo_features, device=settings.device),
     )
 
 

@@ -9,7 +9,21 @@ from assistant.ports.capabilities import Capabilities, Mode, reading_revision
 from assistant.ports.deadline import check_time, seconds_left, within
 from assistant.ports.decisions import Decision, DecisionModel, Question, check_questions
 from assistant.ports.handoff import HandoffReason
-from assistant.ports.photos import OCR, Box, Found, Look, Seen, Sight, Sought, TextLine, image_block
+from assistant.ports.photos import (
+    OCR,
+    Box,
+    Found,
+    Look,
+    Looks,
+    PhotoFeatures,
+    ProductRecogniser,
+    Recognised,
+    Seen,
+    Sight,
+    Sought,
+    TextLine,
+    image_block,
+)
 from assistant.ports.priority import WorkPriority, at_priority, current_priority
 from assistant.ports.search import (
     UNRELATED,
@@ -34,9 +48,13 @@ __all__ = [
     "Found",
     "HandoffReason",
     "Look",
+    "Looks",
     "Mode",
     "PhotoEmbedder",
+    "PhotoFeatures",
+    "ProductRecogniser",
     "Question",
+    "Recognised",
     "Reranker",
     "Scale",
     "Seen",

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from assistant.ports.decisions import DecisionModel
-from assistant.ports.photos import OCR, Sight
+from assistant.ports.photos import OCR, PhotoFeatures, ProductRecogniser, Sight
 from assistant.ports.search import Embedder, PhotoEmbedder, Reranker, Scale
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ class Capabilities:
     chat_model: BaseChatModel | None = None
     decisions: DecisionModel | None = None
     sight: Sight | None = None
+    # What an operator's own products are learned by, and who knows those that were learned.
+    photo_features: PhotoFeatures | None = None
+    products: ProductRecogniser | None = None
     # Whether its decisions about a ticket's text count; a model that only knows photos would add noise.
     triages: bool = True
     # Whether the model is given photos. One on another machine may be given what OCR reads alone.
@@ -82,6 +85,7 @@ class Capabilities:
             "ocr": self.ocr,
             "second_embedder": self.second_embedder,
             "photo_embedder": self.photo_embedder,
+            "photo_features": self.photo_features,
             "reranker": self.reranker,
         }
         return {"embedder": self.embedding_model} | {

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Box:
@@ -104,6 +106,55 @@ class Sight(Protocol):
     """A model that reports what it sees without writing text."""
 
     def look(self, photo: bytes) -> Look: ...
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Features of pictures: ``wholes`` (n, d), and ``places`` (n, h, w, e) of their places, both float32."""
+
+    wholes: np.ndarray
+    places: np.ndarray
+
+
+class PhotoFeatures(Protocol):
+    """Features that somebody else has trained: what looks alike has similar ones. Safe to call from several threads."""
+
+    @property
+    def name(self) -> str:
+        """Identity and revision: what is fitted to the features of one is nothing to those of another."""
+        ...
+
+    def look(self, pictures: Sequence[np.ndarray]) -> Looks:
+        """``pictures``: at least one, RGB, (height, width, 3) uint8, of any size."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A product of the operator's own, by its key and name, with the probability that it is what the photo shows.
+
+    ``reference``: sha256 of the reference photo that is most like it. ``box`` and ``heat``: where they are alike, as in
+    `Found`; None if nothing says where."""
+
+    product: str
+    name: str
+    probability: float
+    reference: str
+    box: Box | None = None
+    heat: tuple[str, ...] = ()
+
+
+class ProductRecogniser(Protocol):
+    """Knows an operator's own products from reference photos. Safe to call from several threads."""
+
+    @property
+    def name(self) -> str:
+        """Version: part of the revision that evidence is stored under."""
+        ...
+
+    def recognise(self, photo: bytes, lines: Sequence[TextLine]) -> Recognised | None:
+        """The product that the photo shows, by its look and its text; None if that cannot be told."""
+        ...
 
 
 def image_block(photo: bytes) -> dict[str, str]:

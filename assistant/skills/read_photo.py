@@ -161,6 +161,11 @@ def without_line(evidence: PhotoEvidence, number: int) -> PhotoEvidence:
     return replace(evidence, visible_text=lines, caption=caption, product=product)
 
 
+def confident_lines(photo: bytes, ocr: OCR | None) -> tuple[TextLine, ...]:
+    """The text of a photo that evidence keeps."""
+    return _confident(_lines(photo, ocr)[0])
+
+
 def product_question(taxonomy: Taxonomy) -> Question:
     """Which of the company's products the photo shows, with "none of these" as an option."""
     keys = (*(product.key for product in taxonomy.products), NO_PRODUCT)
@@ -170,7 +175,7 @@ def product_question(taxonomy: Taxonomy) -> Question:
 
 def _by_ocr(photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> PhotoEvidence:
     found, trouble = _lines(photo, capabilities.ocr)
-    lines = tuple(line for line in found if line.confidence >= _LEAST_CONFIDENCE)
+    lines = _confident(found)
     if any(not line.text for line in found):
         trouble = "Part of it could not be read."
     receipt = receipt_of(lines)
@@ -201,6 +206,10 @@ def _lines(photo: bytes, ocr: OCR | None) -> tuple[list[TextLine], str]:
     except Exception as error:
         log.warning("read_photo.ocr_failed", error=type(error).__name__)  # its message may quote the photo
         return [], "Its text could not be read."
+
+
+def _confident(lines: Sequence[TextLine]) -> tuple[TextLine, ...]:
+    return tuple(line for line in lines if line.confidence >= _LEAST_CONFIDENCE)
 
 
 def _printed(number: Printed | None) -> Reading | None:

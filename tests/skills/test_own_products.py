@@ -1,0 +1,122 @@
+"""Own products: told by look and text, silent about everything else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+
+from assistant.ports import Box, TextLine
+from assistant.skills.own_products import (
+    Catalogue,
+    OwnProducts,
+    Recogniser,
+    Reference,
+    Weights,
+    ask_about,
+    learn,
+    look_at,
+)
+from assistant.skills.own_products.recognition import fit
+from assistant.skills.own_products.views import ASKED, KNOWN, crops, opened, retake
+from assistant.skills.own_products.wording import Wording
+from tests.fakes import ColourFeatures
+from tests.products import PRODUCTS, shot
+
+FEATURES = ColourFeatures()
+
+
+def catalogue(photos: int, *, texts: bool = False) -> Catalogue:
+    """The first photos of each product; their sha256 is their name here."""
+    references = [
+        Reference(key, f"{key} {number}", look_at(shot(key, number), f"{name} no. {number}" if texts else "", FEATURES))
+        for key, (name, *_) in PRODUCTS.items()
+        for number in range(photos)
+    ]
+    return Catalogue({key: (name,) for key, (name, *_) in PRODUCTS.items()}, tuple(references))
+
+
+def photo_of(reference: Reference) -> bytes:
+    key, number = reference.sha256.rsplit(" ", 1)
+    return shot(key, int(number))
+
+
+def learned(photos: int) -> Recogniser:
+    return learn(catalogue(photos), FEATURES, photo_of=photo_of, others=[shot("nothing", n) for n in range(20)])
+
+
+def lines(*texts: str) -> list[TextLine]:
+    return [TextLine(text, 0.9, Box(0, 0, 1, 1)) for text in texts]
+
+
+@pytest.mark.parametrize(("photos", "told"), [(1, 8), (4, 16)])
+def test_products_are_told_from_a_few_photos_and_other_things_are_not(photos: int, told: int) -> None:
+    products = OwnProducts(learned(photos), FEATURES, name="products-1")
+    asked = [(key, number) for key in PRODUCTS for number in range(10, 14)]
+    found = [(key, products.recognise(shot(key, number), [])) for key, number in asked]
+    claims = [(key, one) for key, one in found if one is not None]
+    assert len(claims) >= told
+    for key, one in claims:
+        assert (one.product, one.name) == (key, PRODUCTS[key][0])
+        assert one.reference.rsplit(" ", 1)[0] == key
+        assert one.probability >= (0.5 if photos == 1 else 0.7)
+    assert [products.recognise(shot("nothing", number), []) for number in range(30, 40)] == [None] * 10
+
+
+def test_what_a_reference_photo_says_alone_does_not_speak_for_it() -> None:
+    """Held back, a photo is told by the others: `without` leaves out its look and its words."""
+    known = catalogue(2, texts=True)
+    one = known.references[0]
+    whole, left = known.case(one.views), known.case(one.views, without=0)
+    assert whole.look[0] == pytest.approx(1.0, abs=1e-2)
+    assert left.look[0] < whole.look[0]
+    single = catalogue(1).case(one.views, without=0)
+    assert single.look[0] == -np.inf
+    recogniser = fit(known)
+    assert recogniser.guess(one.views, without=0).nearest == 1
+
+
+def test_text_decides_between_products_that_look_the_same() -> None:
+    views = look_at(shot("tent", 0), "", FEATURES)
+    names = {"t2": ("Tent T2", "T2"), "t3": ("Tent T3", "T3")}
+    known = Catalogue(names, tuple(Reference(key, key, views) for key in names))
+    recogniser = learn(known, FEATURES, photo_of=lambda _one: shot("tent", 0))
+    told = [recogniser.guess(ask_about(shot("tent", 5), text, FEATURES)) for text in ("Model T3", "Tent", "")]
+    assert [known.keys[told[0].best], told[0].probability > 0.6] == ["t3", True]
+    assert [guess.probability == pytest.approx(0.5) for guess in told[1:]] == [True, True]
+
+
+def test_misread_words_count_and_words_of_all_products_do_not() -> None:
+    wording = Wording(
+        (("Lumora Camp Stove",), ("Lumora Head Lamp", "HL-40"), ("Lumora Bottle",)), ((2, "Insulated 24h"),)
+    )
+    assert wording.scores("LUMORA").tolist() == [0, 0, 0]
+    assert wording.scores("lnsulatod 24h").argmax() == 2
+    assert wording.scores("lnsulatod 24h", without=0).tolist() == [0, 0, 0]
+    assert wording.scores("hl 40").argmax() == 1
+    assert wording.scores("ソーラー充電").tolist() == [0, 0, 0]
+    assert Wording((("ソーラー",), ("ランプ",))).scores("これはソーラーです")[0] > 0
+
+
+def test_weights_are_the_same_after_they_were_stored() -> None:
+    recogniser = learned(1)
+    stored = Weights.from_json(recogniser.weights.to_json())
+    assert stored == recogniser.weights
+    views = ask_about(shot("bottle", 3), "", FEATURES)
+    again = Recogniser(recogniser.catalogue, replace(stored)).guess(views)
+    assert again.probability == recogniser.guess(views).probability
+
+
+def test_crops_cover_the_photo_and_a_retake_shows_the_thing_elsewhere() -> None:
+    photo = opened(shot("tent", 0))
+    assert len(crops(photo)) == 15
+    assert [crop.shape[:2] for crop in crops(photo, KNOWN[1:])] == [(240, 240)] * 5
+    assert [crop.shape[:2] for crop in crops(photo, ASKED[2:])] == [(160, 160)] * 9
+    green = [np.asarray(retake(photo, opened(shot("nothing", 1)), Random(seed))) for seed in (1, 2)]
+    assert green[0].shape == (448, 448, 3)
+    for scene in green:
+        red, greens, blue = scene.reshape(-1, 3).astype(int).T
+        assert 0.02 < ((greens > red + 25) & (greens > blue + 20)).mean() < 0.9
+    assert not np.array_equal(*green)

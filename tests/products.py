@@ -20,18 +20,37 @@ def shot(key: str, number: int) -> bytes:
     random = Random(f"{key} {number}")
     image = Image.new("RGB", (320, 320), _colour(random))
     draw = ImageDraw.Draw(image)
-    for _ in range(12):
+    for _ in range(6):
         x, y = random.randrange(320), random.randrange(320)
         draw.rectangle((x, y, x + random.randrange(90), y + random.randrange(90)), fill=_colour(random))
     if key in PRODUCTS:
-        _, body, detail = PRODUCTS[key]
         side = random.randrange(180, 280)
-        x, y = random.randrange(320 - side), random.randrange(320 - side)
-        draw.rounded_rectangle((x, y, x + side, y + side), side // 6, fill=body)
-        draw.rectangle((x + side // 4, y + side // 3, x + side // 2, y + 2 * side // 3), fill=detail)
+        _draw(draw, key, random.randrange(320 - side), random.randrange(320 - side), side)
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=90)
     return stream.getvalue()
+
+
+def _draw(draw: ImageDraw.ImageDraw, key: str, x: int, y: int, side: int) -> None:
+    _, body, detail = PRODUCTS[key]
+
+    def at(*shares: float) -> list[float]:
+        return [start + share * side for share, start in zip(shares, (x, y) * (len(shares) // 2), strict=True)]
+
+    draw.rounded_rectangle(at(0, 0, 1, 1), side // 6, fill=body)
+    match key:
+        case "tent":
+            draw.polygon(at(0.1, 0.9, 0.5, 0.1, 0.9, 0.9), fill=detail)
+            draw.polygon(at(0.4, 0.9, 0.5, 0.5, 0.6, 0.9), fill=body)
+        case "bottle":
+            draw.rounded_rectangle(at(0.35, 0.3, 0.65, 0.9), side // 10, fill=detail)
+            draw.rectangle(at(0.43, 0.1, 0.57, 0.3), fill=detail)
+        case "camp-stove":
+            draw.ellipse(at(0.1, 0.1, 0.9, 0.9), fill=detail)
+            draw.ellipse(at(0.3, 0.3, 0.7, 0.7), fill=body)
+        case _:
+            draw.rectangle(at(0.1, 0.4, 0.9, 0.6), fill=detail)
+            draw.rectangle(at(0.4, 0.1, 0.6, 0.9), fill=detail)
 
 
 def _colour(random: Random) -> tuple[int, int, int]:

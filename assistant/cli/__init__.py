@@ -22,6 +22,7 @@ from assistant.cli.inboxes import inboxes
 from assistant.cli.knowledge import kb
 from assistant.cli.mcp import mcp
 from assistant.cli.measure import evaluate
+from assistant.cli.products import products
 from assistant.cli.time import assignment, automations, sla
 from assistant.cli.train import train
 from assistant.cli.widget import widget
@@ -54,6 +55,7 @@ for _command in (
     secrets,
     jobs,
     heads,
+    products,
     mail,
     evaluate,
     bench,

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TypedDict, Unpack
 
 from assistant import payloads
-from assistant.desk import inboxes, outbreaks
+from assistant.desk import inboxes, outbreaks, products
 from assistant.desk.access import MachinePrincipal, Scope, Staff
 from assistant.desk.answers import answer_skill
 from assistant.desk.attachments import RejectedFile
@@ -127,7 +127,7 @@ def read_evidence(desk: Desk, upload: Upload) -> payloads.Evidence:
 
 def _read(desk: Desk, photo: bytes) -> PhotoEvidence:
     check_time()
-    return read_photo(photo, capabilities=desk.capabilities, taxonomy=desk.taxonomy)
+    return read_photo(photo, capabilities=products.reading(desk), taxonomy=desk.taxonomy)
 
 
 def _shown(

@@ -18,6 +18,7 @@ from assistant.ports.scanner import NoScanner, Scanner
 from assistant.retrieval.embedders import Embedders
 from assistant.retrieval.index import Index
 from assistant.settings import Settings
+from assistant.skills.own_products import Recogniser
 from assistant.skills.taxonomy import Taxonomy
 from assistant.skills.triage import Heads
 from assistant.storage import Storage
@@ -44,6 +45,8 @@ class Desk:
     measures: Measures = field(default_factory=Measures)
     # Learned triage heads by the id of their row, parsed: `learning` fills it.
     heads: dict[int, Heads] = field(default_factory=dict)
+    # The version of the products that serves, by its number: `products` fills it.
+    product_versions: dict[int, Recogniser] = field(default_factory=dict)
     # By inbox: when it was measured how long replies take, and how many minutes that was: `expectations` fills it.
     reply_minutes: dict[int, tuple[datetime, int | None]] = field(default_factory=dict)
 

@@ -13,7 +13,7 @@ from time import perf_counter
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, joinedload
 
-from assistant.desk import feed, likeness, queue, reports
+from assistant.desk import feed, likeness, products, queue, reports
 from assistant.desk.attachments import READ_AGAIN, read_file
 from assistant.desk.desk import Desk
 from assistant.desk.events import EvidenceRead
@@ -41,7 +41,8 @@ def read_again(desk: Desk, message_id: int, *, tries: int) -> None:
 
 
 def _read_photos(desk: Desk, message_id: int, *, tries: int) -> list[PhotoEvidence]:
-    revision = desk.capabilities.revision
+    capabilities = products.reading(desk)
+    revision = capabilities.revision
     with desk.db.read() as session:
         photos = photos_of(session, [message_id])
         known = evidence_of(session, photos, revision=revision)
@@ -49,7 +50,7 @@ def _read_photos(desk: Desk, message_id: int, *, tries: int) -> list[PhotoEviden
     for photo in photos:
         if photo.sha256 not in known:
             with suppress(Gone):
-                known[photo.sha256] = _read_and_store(desk, photo)
+                known[photo.sha256] = _read_and_store(desk, capabilities, photo)
     read = [known[photo.sha256] for photo in photos if photo.sha256 in known]
     if not all(_is_whole(row, revision) for row in read):
         _read_again_later(desk, message_id, tries=tries)
@@ -129,12 +130,12 @@ def contradictions_of(message: Message, rows: Mapping[str, Evidence], taxonomy: 
     return contradictions(message.new_text, read, taxonomy)
 
 
-def _read_and_store(desk: Desk, photo: Attachment) -> Evidence:
+def _read_and_store(desk: Desk, capabilities: Capabilities, photo: Attachment) -> Evidence:
     """Read a photo outside any transaction and store the result; if the model failed, as a reading by OCR alone."""
     started = perf_counter()
-    read = read_photo(read_file(desk, photo), capabilities=desk.capabilities, taxonomy=desk.taxonomy)
+    read = read_photo(read_file(desk, photo), capabilities=capabilities, taxonomy=desk.taxonomy)
     seconds = perf_counter() - started
-    reader = reader_of(read, desk.capabilities)
+    reader = reader_of(read, capabilities)
     with desk.db.begin() as session:
         stored = select(Evidence).where(Evidence.sha256 == photo.sha256, Evidence.revision == reader.revision)
         row = session.scalar(stored)

@@ -21,6 +21,7 @@ from assistant.models import (
     BatchFile,
     Figure,
     Inbox,
+    ProductPhoto,
     ReplyFile,
     Source,
     SourceFile,
@@ -50,6 +51,7 @@ NAMED_IN: tuple[Named, ...] = (
     Figure.thumbnail_sha256,
     SourceFile.sha256,
     WrittenPicture.sha256,
+    ProductPhoto.sha256,
     Inbox.logo_sha256,
     Agent.picture_sha256,
 )

@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import func, or_, select, tuple_
 from sqlalchemy.orm import Session, joinedload
 
+from assistant.desk import products as own_products
 from assistant.desk.desk import Desk
 from assistant.errors import NotFound, Unsupported
 from assistant.knowledge.figures import figures_beside
@@ -61,7 +62,8 @@ def search_by_photo(
         if not isinstance(photo, Photo):
             raise Unsupported(f"{upload.filename} is not a photo.")
         photos.append(photo.data)
-    read = tuple(read_photo(photo, capabilities=desk.capabilities, taxonomy=desk.taxonomy) for photo in photos)
+    capabilities = own_products.reading(desk)
+    read = tuple(read_photo(photo, capabilities=capabilities, taxonomy=desk.taxonomy) for photo in photos)
     request = AnswerRequest(query, evidence=read, photos=tuple(photos), product=product)
     visibilities = tuple(Visibility) if internal else (Visibility.PUBLIC,)
     products = (product,) if product else products_of(request, desk.index.products_in)

@@ -65,6 +65,7 @@ from assistant.models.people import (
     VerifiedBy,
 )
 from assistant.models.processes import Process
+from assistant.models.products import ProductHead, ProductHeadPhoto, ProductPhoto
 from assistant.models.reports import ReportCount, ReportState
 from assistant.models.sending import HeldReply, ReplyFile
 from assistant.models.sla import SLAClock, SLAPolicy, SLATarget
@@ -158,6 +159,9 @@ __all__ = [
     "Presence",
     "Priority",
     "Process",
+    "ProductHead",
+    "ProductHeadPhoto",
+    "ProductPhoto",
     "Rating",
     "RecoveryCode",
     "ReplyFile",

@@ -28,7 +28,7 @@ from assistant.payloads.learning import FieldDecisions, Learned, ServedHead
 from assistant.payloads.macros import Macro, MacroAction
 from assistant.payloads.payload import Payload
 from assistant.payloads.people import Agent, APIKey, Customer, Editor, Inbox
-from assistant.payloads.photos import Evidence, Reading, TextLine
+from assistant.payloads.photos import Evidence, ProductTrial, ProductVersion, Reading, TextLine
 from assistant.payloads.taxonomy import (
     AssignedCategory,
     Category,
@@ -112,6 +112,8 @@ __all__ = [
     "Passage",
     "Payload",
     "Person",
+    "ProductTrial",
+    "ProductVersion",
     "Rating",
     "ReadLike",
     "Reading",

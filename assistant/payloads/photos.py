@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import datetime
 from typing import Literal, Self
 
 from pydantic import Field
 
 from assistant import models
-from assistant.models import EvidenceState
+from assistant.models import EvidenceState, HeadState
 from assistant.payloads.payload import Payload, Region, Score
 from assistant.ports import Box, Mode
 from assistant.skills import read_photo
@@ -37,6 +39,39 @@ class Reading(Payload):
             region=region_of(reading.region) if reading.region is not None else None,
             regions=tuple(region_of(part) for part in reading.parts),
             heatmap=reading.heat,
+        )
+
+
+class ProductTrial(Payload):
+    """How a version of the products did on its own photos, each left out in turn; null where there are none to tell."""
+
+    photos: int
+    accuracy: Score | None
+    calibration_error: Score | None
+    silent: Score | None = Field(description="The share of which nothing was said if their product was unknown.")
+    worse: bool = Field(description="Whether they are less likely than by what served, by more than chance explains.")
+
+
+class ProductVersion(Payload):
+    """What is known of the operator's own products."""
+
+    version: int
+    state: HeadState
+    since: datetime = Field(description="Of the state.")
+    features: str
+    products: dict[str, int] = Field(description="Reference photos of each, by its key.")
+    trial: ProductTrial
+
+    @classmethod
+    def of(cls, head: models.ProductHead) -> Self:
+        counts = Counter(photo.product for photo in head.photos)
+        return cls(
+            version=head.id,
+            state=head.state,
+            since=head.state_since,
+            features=head.features,
+            products={key: counts[key] for key in head.names},
+            trial=ProductTrial.model_validate(head.trial),
         )
 
 

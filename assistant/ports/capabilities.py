@@ -30,6 +30,10 @@ def reading_revision(ocr: OCR | None) -> str:
     return ocr.name if ocr is not None else "no-ocr"
 
 
+def _also(revision: str, products: ProductRecogniser | None) -> str:
+    return revision if products is None else f"{revision}+{products.name}"
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What is installed. ``model`` and ``mode`` are part of every response and stored with every result.
@@ -70,13 +74,17 @@ class Capabilities:
             self,
             mode=Mode.NO_VLM,
             model=self.ocr.name if self.ocr is not None else "none",
-            revision=reading_revision(self.ocr),
+            revision=_also(reading_revision(self.ocr), self.products),
             chat_model=None,
             decisions=None,
             sight=None,
             triages=True,
             sees_photos=True,
         )
+
+    def with_products(self, products: ProductRecogniser) -> Capabilities:
+        """Knowing an operator's own products as well: photos may be read differently then."""
+        return replace(self, products=products, revision=_also(self.revision, products))
 
     @property
     def parts(self) -> dict[str, str]:

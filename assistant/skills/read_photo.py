@@ -57,13 +57,15 @@ _ORIENTATIONS = {90: "turned left", 180: "upside down", 270: "turned right"}
 @dataclass(frozen=True)
 class Reading:
     """One field of the evidence. ``region`` is its place in the photo, if known, and ``heat`` a map of attention: rows
-    of digits from 0 (none) to 9. ``parts`` has a region for each of several things, such as lights."""
+    of digits from 0 (none) to 9. ``parts`` has a region for each of several things, such as lights. ``reference``:
+    sha256 of the reference photo of a product that this one is most like."""
 
     value: str
     confidence: float
     region: Box | None = None
     heat: tuple[str, ...] = ()
     parts: tuple[Box, ...] = ()
+    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def _by_ocr(photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> Pho
     receipt = receipt_of(lines)
     return PhotoEvidence(
         caption=_caption_from(lines, trouble),
-        product=_product_from(lines, taxonomy),
+        product=_product_from(lines, taxonomy, photo, capabilities),
         condition=Reading(CANNOT_TELL, 1.0),
         quality=Reading(*assess_quality(photo)),
         visible_text=lines,
@@ -263,7 +265,22 @@ def _caption_from(lines: Sequence[TextLine], trouble: str) -> Reading:
     return Reading(f"{text} ({trouble})" if trouble else text, sum(line.confidence for line in lines) / len(lines))
 
 
-def _product_from(lines: Sequence[TextLine], taxonomy: Taxonomy) -> Reading:
+def _product_from(lines: Sequence[TextLine], taxonomy: Taxonomy, photo: bytes, capabilities: Capabilities) -> Reading:
+    """The product named in the visible text, else the operator's own that the photo looks like."""
+    named = _named_in(lines, taxonomy)
+    if named.value != CANNOT_TELL or capabilities.products is None:
+        return named
+    try:
+        found = capabilities.products.recognise(photo, lines)
+    except Exception as error:
+        log.warning("read_photo.products_failed", error=type(error).__name__)
+        return named
+    if found is None:
+        return named
+    return Reading(found.product, found.probability, found.box, found.heat, reference=found.reference)
+
+
+def _named_in(lines: Sequence[TextLine], taxonomy: Taxonomy) -> Reading:
     """The product named in the visible text; its region is the line that names it."""
     for line in lines:
         found = taxonomy.products_in(line.text)
@@ -426,12 +443,13 @@ def _reading_json(reading: Reading) -> dict[str, Any]:
     region = _region(reading.region) if reading.region is not None else None
     shown = {"value": reading.value, "confidence": round(reading.confidence, 4), "region": region}
     shown |= {"heat": list(reading.heat)} if reading.heat else {}
+    shown |= {"reference": reading.reference} if reading.reference else {}
     return shown | ({"parts": [_region(part) for part in reading.parts]} if reading.parts else {})
 
 
 def _reading(field: dict[str, Any]) -> Reading:
     heat, parts = tuple(field.get("heat", ())), tuple(Box(*part) for part in field.get("parts", ()))
-    return Reading(field["value"], field["confidence"], _box(field["region"]), heat, parts)
+    return Reading(field["value"], field["confidence"], _box(field["region"]), heat, parts, field.get("reference", ""))
 
 
 def _region(box: Box) -> list[float]:

@@ -173,16 +173,15 @@ class Recogniser:
         """``without``: as for `Catalogue.case`."""
         return self.judge(self.catalogue.case(views, without=without))
 
-    def trial(self) -> dict[tuple[str, str], tuple[float, float]]:
-        """Of each reference photo, by product and sha256, as if it were none: the probabilities of its own product and
-        of the likeliest one. Only of products that have others."""
+    def trial(self) -> dict[tuple[str, str], np.ndarray]:
+        """(products,) probabilities of each reference photo, by product and sha256, as if it were none. Only of
+        products that have others."""
         counts = np.bincount(self.catalogue.products)
-        found = {}
-        for number, one in enumerate(self.catalogue.references):
-            if counts[product := int(self.catalogue.products[number])] > 1:
-                guess = self.guess(one.views, without=number)
-                found[one.product, one.sha256] = float(guess.probabilities[product]), guess.probability
-        return found
+        return {
+            (one.product, one.sha256): self.guess(one.views, without=number).probabilities
+            for number, one in enumerate(self.catalogue.references)
+            if counts[self.catalogue.products[number]] > 1
+        }
 
     def related(self) -> list[Guess]:
         """What is said of each reference photo if its product is unknown; empty with one product."""

@@ -1,0 +1,131 @@
+"""``assistant products``: teach the assistant what your own products look like."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from assistant.cli.common import json_option, migrated, progress_bar, read_settings, running
+
+if TYPE_CHECKING:
+    from assistant.payloads import ProductVersion
+
+_PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".heic", ".heif"}
+
+
+@click.group()
+def products() -> None:
+    """Teach what your own products look like, from a few photos of each; no GPU, no training of a network."""
+
+
+@products.command("learn")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--afresh", is_flag=True, help="Forget the photos of before; else these are added to them.")
+@json_option
+def products_learn(folder: Path, afresh: bool, as_json: bool) -> None:
+    """Learn from the photos in FOLDER: one folder for each product, named by its key or name in the taxonomy.
+
+    Other names are products of their own. One photo of each will do, three to ten from several sides are better. Give
+    all products that look alike, so that one is not taken for another. The new version serves unless the one before
+    knows the same photos better.
+    """
+    from assistant.desk.products import NewPhoto, learn_products
+    from assistant.media.files import Upload
+
+    photos, names = [], {}
+    with running(read_settings(), noted=True) as runtime:
+        known = {
+            _key(name): product.key
+            for product in runtime.desk.taxonomy.products
+            for name in (product.name, *product.aliases, product.key)
+        }
+        for own in sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")):
+            key = known.get(_key(own.name), _key(own.name))
+            names[key] = own.name
+            files = [file for file in sorted(own.rglob("*")) if file.suffix.lower() in _PHOTOS]
+            photos += [NewPhoto(key, Upload(file.name, None, file.read_bytes())) for file in files]
+        with progress_bar(quiet=as_json) as progress:
+            version = learn_products(runtime.desk, photos, names, afresh=afresh, progress=progress)
+        strange = [key for key in version.products if key not in known.values()]
+    _print(version, as_json)
+    if strange and not as_json:
+        click.echo(f"Not in the taxonomy, so tickets are not sorted by them: {', '.join(strange)}")
+
+
+@products.command("list")
+@json_option
+def products_list(as_json: bool) -> None:
+    """Every version that is kept, the newest first."""
+    from assistant.desk.products import list_versions
+
+    with migrated() as database, database.read() as session:
+        versions = list_versions(session)
+    if as_json:
+        click.echo(json.dumps([one.to_json() for one in versions], ensure_ascii=False, indent=2))
+    for version in () if as_json else versions:
+        click.echo(_line(version))
+    if not versions and not as_json:
+        click.echo("No products have been learned. Begin with: assistant products learn FOLDER")
+
+
+@products.command("show")
+@click.argument("version", required=False, type=int)
+@json_option
+def products_show(version: int | None, as_json: bool) -> None:
+    """The version that serves, or VERSION: its products, and how it did on its photos, each left out in turn."""
+    from assistant.desk.products import show_version
+
+    with migrated() as database, database.read() as session:
+        found = show_version(session, version)
+    _print(found, as_json)
+
+
+@products.command("rollback")
+def products_rollback() -> None:
+    """Stop serving the version that serves: the one before it serves, or none."""
+    from assistant.desk.products import roll_back
+
+    with migrated() as database, database.begin() as session:
+        before = roll_back(session)
+    click.echo("No version serves now." if before is None else f"Version {before.version} serves now.")
+
+
+@products.command("promote")
+@click.argument("version", type=int)
+def products_promote(version: int) -> None:
+    """Serve VERSION, whatever its trial says."""
+    from assistant.desk.products import promote
+
+    with migrated() as database, database.begin() as session:
+        promote(session, version)
+    click.echo(f"Version {version} serves now.")
+
+
+def _print(version: ProductVersion, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(version.to_json(), ensure_ascii=False, indent=2))
+        return
+    click.echo(_line(version))
+    for key, count in version.products.items():
+        click.echo(f"  {key:<32} {count} {'photo' if count == 1 else 'photos'}")
+
+
+def _line(version: ProductVersion) -> str:
+    trial, photos = version.trial, sum(version.products.values())
+    parts = [f"version {version.version}: {version.state.value.replace('_', ' ')}"]
+    parts.append(f"{len(version.products)} products, {photos} photos, {version.features}")
+    if trial.accuracy is not None and trial.calibration_error is not None:
+        parts.append(
+            f"of {trial.photos} photos left out in turn {trial.accuracy:.0%} right, ECE {trial.calibration_error:.2f}"
+        )
+    if trial.silent is not None:
+        parts.append(f"“cannot tell” of {trial.silent:.0%} if their product is unknown")
+    return "; ".join(parts)
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "product"

@@ -1,0 +1,278 @@
+"""The operator's own products: learned from photos in versions, tried before they serve, and taken back.
+
+A version names its photos and holds what was fitted to them; the photos' bytes are in storage, what features say of
+them in their rows. It is tried on its own photos, each left out in turn, beside the version that serves; if that one
+knows the same photos better, by more than chance explains, the new one waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session, defer, selectinload
+
+from assistant import payloads, sample
+from assistant.db import utcnow
+from assistant.desk.desk import Desk
+from assistant.errors import Conflict, Invalid, NotFound, NotReady
+from assistant.media.files import Upload
+from assistant.media.photo import Photo, normalise
+from assistant.models import HeadState, ProductHead, ProductHeadPhoto, ProductPhoto
+from assistant.ports import Capabilities, PhotoFeatures
+from assistant.progress import Progress, no_progress
+from assistant.skills.calibration import calibration_error, reliability
+from assistant.skills.own_products import (
+    CROPS,
+    Catalogue,
+    OwnProducts,
+    Recogniser,
+    Reference,
+    Views,
+    Weights,
+    learn,
+    look_at,
+    text_of,
+)
+from assistant.skills.read_photo import confident_lines
+
+_KEPT = 5  # newest versions, beside what serves
+_MOST_PHOTOS = 5000
+
+
+@dataclass(frozen=True)
+class NewPhoto:
+    """A photo of the product with this key."""
+
+    product: str
+    upload: Upload
+
+
+def learn_products(
+    desk: Desk, photos: Sequence[NewPhoto], names: Mapping[str, str], *, afresh: bool = False,
+    progress: Progress = no_progress,
+) -> payloads.ProductVersion:  # fmt: skip
+    """Fit a version to these photos and, unless ``afresh``, to those of the version that serves.
+
+    ``names`` of products by their keys; products of the taxonomy keep the names that they have there. Raises `Invalid`
+    without photos, `NotReady` without features, and what `normalise` raises for a file that is no photo."""
+    features = _features(desk)
+    with desk.db.read() as session:
+        serving = _serving(session)
+        kept = [] if serving is None or afresh or serving.features != features.name else list(serving.photos)
+        known_names = {} if serving is None or afresh else serving.names
+        before = _parsed(desk, serving) if serving is not None and serving.features == features.name else None
+    rows = {(row.product, row.sha256): row for row in kept}
+    for done, photo in enumerate(photos, start=1):
+        row = _look(desk, features, photo)
+        rows[row.product, row.sha256] = row
+        progress(done, len(photos), "Looking at photos")
+    if not rows or len(rows) > _MOST_PHOTOS:
+        raise Invalid(f"There are {len(rows)} photos. Give between 1 and {_MOST_PHOTOS}.")
+    products = dict.fromkeys(sorted({row.product for row in rows.values()}))
+    all_names = {key: _names(desk, key, names, known_names) for key in products}
+    catalogue = _catalogue(list(rows.values()), all_names)
+    recogniser = learn(
+        catalogue, features, photo_of=lambda one: desk.storage.get(one.sha256), others=_others(desk), progress=progress
+    )
+    trial = _try(recogniser, before)
+    with desk.db.begin() as session:
+        head = ProductHead(
+            features=features.name,
+            names={key: list(own) for key, own in all_names.items()},
+            weights=recogniser.weights.to_json(),
+            state=HeadState.WAITING,
+            trial=trial.model_dump(),
+            photos=[session.merge(row) for row in rows.values()],
+        )
+        session.add(head)
+        session.flush()
+        if not trial.worse:
+            _serve(session, head)
+        _forget(session)
+        return payloads.ProductVersion.of(head)
+
+
+def list_versions(session: Session) -> list[payloads.ProductVersion]:
+    """The newest first."""
+    query = select(ProductHead).options(_WITHOUT_VIEWS).order_by(ProductHead.id.desc())
+    return [payloads.ProductVersion.of(head) for head in session.scalars(query)]
+
+
+def show_version(session: Session, number: int | None = None) -> payloads.ProductVersion:
+    """That with the number, or that which serves. Raises `NotFound`."""
+    head = _serving(session) if number is None else session.get(ProductHead, number)
+    if head is None:
+        raise NotFound("No version of the products serves." if number is None else f"There is no version {number}.")
+    return payloads.ProductVersion.of(head)
+
+
+def roll_back(session: Session) -> payloads.ProductVersion | None:
+    """Stop serving the version that serves. Returns the one before it, which serves instead; None if there is none."""
+    serving = _serving(session)
+    if serving is None:
+        raise Conflict("No version of the products serves.")
+    _move(serving, HeadState.ROLLED_BACK)
+    query = select(ProductHead).where(ProductHead.id < serving.id, ProductHead.state == HeadState.REPLACED)
+    before = session.scalar(query.order_by(ProductHead.id.desc()).limit(1))
+    if before is None:
+        return None
+    _move(before, HeadState.SERVED)
+    return payloads.ProductVersion.of(before)
+
+
+def promote(session: Session, number: int) -> payloads.ProductVersion:
+    """Serve a version, whatever its trial says."""
+    head = session.get(ProductHead, number)
+    if head is None:
+        raise NotFound(f"There is no version {number}.")
+    _serve(session, head)
+    return payloads.ProductVersion.of(head)
+
+
+def reading(desk: Desk) -> Capabilities:
+    """What photos are read with: what is installed, and the products that were learned."""
+    capabilities = desk.capabilities
+    if capabilities.photo_features is None:
+        return capabilities
+    with desk.db.read() as session:
+        query = select(ProductHead.id).where(
+            ProductHead.state == HeadState.SERVED, ProductHead.features == capabilities.photo_features.name
+        )
+        number = session.scalar(query)
+        if number is None:
+            return capabilities
+        if number not in desk.product_versions:
+            _parsed(desk, session.get_one(ProductHead, number))
+    products = OwnProducts(desk.product_versions[number], capabilities.photo_features, name=f"products-{number}")
+    return capabilities.with_products(products)
+
+
+_WITHOUT_VIEWS = selectinload(ProductHead.photos).options(defer(ProductPhoto.views))
+
+
+def _features(desk: Desk) -> PhotoFeatures:
+    if desk.capabilities.photo_features is None:
+        raise NotReady(
+            "No features of photos are installed. Run: pip install 'photo-support-assistant[demo]', or set "
+            "ASSISTANT_PHOTO_FEATURES."
+        )
+    return desk.capabilities.photo_features
+
+
+def _look(desk: Desk, features: PhotoFeatures, new: NewPhoto) -> ProductPhoto:
+    """The photo's row, which may be there already. Its bytes are stored before."""
+    photo = normalise(new.upload, desk.photo_limits)
+    if not isinstance(photo, Photo):
+        raise Invalid(f"{new.upload.filename} is not a photo.")
+    sha256 = desk.storage.put(photo.data)
+    with desk.db.read() as session:
+        same = (ProductPhoto.product == new.product, ProductPhoto.sha256 == sha256)
+        found = session.scalar(select(ProductPhoto).where(*same, ProductPhoto.features == features.name))
+    if found is not None:
+        return found
+    text = text_of(confident_lines(photo.data, desk.capabilities.ocr))
+    views = look_at(photo.data, text, features)
+    return ProductPhoto(
+        product=new.product,
+        sha256=sha256,
+        filename=new.upload.filename,
+        text=text,
+        features=features.name,
+        views=views.vectors.astype("<f2").tobytes(),
+    )
+
+
+def _names(desk: Desk, key: str, given: Mapping[str, str], known: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    for product in desk.taxonomy.products:
+        if product.key == key:
+            return (product.name, *product.aliases)
+    return (given[key],) if key in given else tuple(known.get(key, (key,)))
+
+
+def _catalogue(rows: Sequence[ProductPhoto], names: Mapping[str, Sequence[str]]) -> Catalogue:
+    references = tuple(
+        Reference(row.product, row.sha256, Views(_vectors(row), row.text))
+        for row in sorted(rows, key=lambda row: (row.product, row.sha256))
+    )
+    return Catalogue({key: tuple(own) for key, own in names.items()}, references)
+
+
+def _vectors(row: ProductPhoto) -> np.ndarray:
+    return np.frombuffer(row.views, dtype="<f2").reshape(CROPS, -1)
+
+
+def _others(desk: Desk) -> list[bytes]:
+    """Photos of other things: the sample company's, unless that is whose products are learned."""
+    if desk.settings.taxonomy is None:
+        return []
+    return [file.read_bytes() for file in sorted(sample.photos_dir().iterdir()) if file.suffix in (".jpg", ".png")]
+
+
+def _parsed(desk: Desk, head: ProductHead) -> Recogniser:
+    """Parsed once: a version never changes."""
+    found = desk.product_versions.get(head.id)
+    if found is None:
+        found = Recogniser(_catalogue(head.photos, head.names), Weights.from_json(head.weights))
+        desk.product_versions.clear()
+        desk.product_versions[head.id] = found
+    return found
+
+
+def _try(new: Recogniser, before: Recogniser | None) -> payloads.ProductTrial:
+    """On its photos, each left out in turn."""
+    mine, related = new.trial(), new.related()
+    keys = new.catalogue.keys
+    best = np.array([shares.max() for shares in mine.values()])
+    right = np.array([keys[shares.argmax()] == product for (product, _), shares in mine.items()], dtype=float)
+    return payloads.ProductTrial(
+        photos=len(mine),
+        accuracy=float(right.mean()) if mine else None,
+        calibration_error=calibration_error(reliability(best, right)) if mine else None,
+        silent=float(np.mean([not guess.claimed for guess in related])) if related else None,
+        worse=before is not None and _is_worse(new, before),
+    )
+
+
+def _is_worse(new: Recogniser, before: Recogniser) -> bool:
+    """Whether the photos of both are less likely, by more than chance explains, among the products of both."""
+    both = [key for key in new.catalogue.keys if key in before.catalogue.keys]
+    mine, theirs = (
+        {photo: _share(shares, one.catalogue.keys, photo[0], both) for photo, shares in one.trial().items()}
+        for one in (new, before)
+    )
+    gain = np.array([np.log(mine[photo] / theirs[photo]) for photo in mine if photo in theirs])
+    return len(gain) > 0 and bool(gain.mean() < -gain.std() / np.sqrt(len(gain)))
+
+
+def _share(shares: np.ndarray, keys: Sequence[str], product: str, among: Sequence[str]) -> float:
+    """The probability of a product among these, never 0."""
+    known = {key: max(float(share), 1e-6) for key, share in zip(keys, shares, strict=True) if key in among}
+    return known.get(product, 1e-6) / (sum(known.values()) or 1.0)
+
+
+def _serving(session: Session) -> ProductHead | None:
+    return session.scalar(select(ProductHead).where(ProductHead.state == HeadState.SERVED))
+
+
+def _serve(session: Session, chosen: ProductHead) -> None:
+    for head in session.scalars(select(ProductHead).where(ProductHead.state == HeadState.SERVED)):
+        _move(head, HeadState.REPLACED)
+    _move(chosen, HeadState.SERVED)
+    session.flush()
+
+
+def _move(head: ProductHead, state: HeadState) -> None:
+    head.state, head.state_since = state, utcnow()
+
+
+def _forget(session: Session) -> None:
+    """Old versions, and photos that none names any more."""
+    old = select(ProductHead.id).where(ProductHead.state != HeadState.SERVED).order_by(ProductHead.id.desc())
+    for number in session.scalars(old.offset(_KEPT)).all():
+        session.delete(session.get_one(ProductHead, number))
+    session.flush()
+    named = select(ProductHeadPhoto.photo_id)
+    session.execute(delete(ProductPhoto).where(ProductPhoto.id.not_in(named)))

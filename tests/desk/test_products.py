@@ -1,0 +1,166 @@
+"""Own products: learned in versions, tried before they serve, used where photos are read, taken back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import select
+
+from assistant import worker
+from assistant.cli import main
+from assistant.db import utcnow
+from assistant.desk import evidence, products
+from assistant.desk.assess import read_evidence
+from assistant.desk.desk import Desk
+from assistant.desk.files import sweep
+from assistant.desk.products import NewPhoto, learn_products
+from assistant.errors import Conflict, Invalid, NotFound, NotReady, Unsupported
+from assistant.media.files import Upload
+from assistant.models import Attachment, Evidence, HeadState, ProductHead, ProductPhoto
+from assistant.payloads import ProductVersion
+from assistant.runtime import Runtime
+from assistant.settings import PREFIX
+from assistant.skills.read_photo import CANNOT_TELL
+from tests.desk.test_turns import say
+from tests.fakes import ColourFeatures, fake_capabilities
+from tests.products import PRODUCTS, shot
+
+NAMES = {key: name for key, (name, *_) in PRODUCTS.items()}
+
+
+@pytest.fixture
+def desk(make_runtime: Callable[..., Runtime]) -> Desk:
+    return make_runtime(capabilities=fake_capabilities(photo_features=ColourFeatures())).desk
+
+
+def photos(*numbers: int, of: tuple[str, ...] = tuple(PRODUCTS), shown: str | None = None) -> list[NewPhoto]:
+    return [
+        NewPhoto(key, Upload(f"{number}.jpg", None, shot(shown or key, number))) for key in of for number in numbers
+    ]
+
+
+def learn(desk: Desk, new: list[NewPhoto], *, afresh: bool = False) -> ProductVersion:
+    return learn_products(desk, new, NAMES, afresh=afresh)
+
+
+def states(desk: Desk) -> list[HeadState]:
+    with desk.db.read() as session:
+        return list(session.scalars(select(ProductHead.state).order_by(ProductHead.id)))
+
+
+def product_in(desk: Desk, key: str, number: int) -> str:
+    return read_evidence(desk, Upload("photo.jpg", None, shot(key, number))).product.value
+
+
+def test_a_customers_photo_is_read_by_what_was_learned(desk: Desk) -> None:
+    say(desk, "Which one is this?", uploads=[Upload("photo.jpg", None, shot("tent", 20))])
+    worker.run_until_idle(desk)
+    first = learn(desk, photos(0, 1, 2))
+    assert first.state is HeadState.SERVED
+    assert first.products == dict.fromkeys(sorted(PRODUCTS), 3)
+    assert first.trial.photos == 12
+    assert first.trial.accuracy == 1.0
+    say(desk, "And this one?", uploads=[Upload("photo.jpg", None, shot("tent", 20))])
+    worker.run_until_idle(desk)
+    with desk.db.read() as session:
+        rows = session.scalars(select(Evidence).order_by(Evidence.id)).all()
+        before, after = map(evidence.to_value, rows)
+        assert rows[1].revision == f"{rows[0].revision}+products-{first.version}"
+        assert before.product.value == CANNOT_TELL
+        assert after.product.value == "tent"
+        assert after.product.confidence > 0.7
+        reference = session.scalars(select(ProductPhoto).where(ProductPhoto.sha256 == after.product.reference)).one()
+        assert (reference.product, reference.filename in ("0.jpg", "1.jpg", "2.jpg")) == ("tent", True)
+        sent = session.scalars(select(Attachment)).first()
+        assert sent is not None
+        assert evidence.to_value(evidence.evidence_of(session, [sent])[sent.sha256]).product.value == "tent"
+    assert desk.storage.exists(reference.sha256)
+
+
+def test_versions_add_up_are_tried_and_taken_back(desk: Desk) -> None:
+    few = ("tent", "bottle")
+    first = learn(desk, photos(0, 1, 2, of=few))
+    second = learn(desk, photos(0, 1, 2))
+    assert [first.products, second.products] == [dict.fromkeys(sorted(few), 3), dict.fromkeys(sorted(PRODUCTS), 3)]
+    assert states(desk) == [HeadState.REPLACED, HeadState.SERVED]
+    assert product_in(desk, "camp-stove", 20) == "camp-stove"
+    # Tents in the folder of bottles: the photos of before become less likely.
+    third = learn(desk, [*photos(0, 1, 2), *photos(5, 6, 7, of=("bottle",), shown="tent")])
+    assert (third.state, third.trial.worse) == (HeadState.WAITING, True)
+    assert product_in(desk, "tent", 20) == "tent"
+    with desk.db.begin() as session:
+        before = products.roll_back(session)
+    assert before is not None
+    assert before.version == first.version
+    assert product_in(desk, "camp-stove", 20) == CANNOT_TELL
+    with desk.db.begin() as session:
+        assert products.roll_back(session) is None
+    assert product_in(desk, "tent", 20) == CANNOT_TELL
+    with desk.db.begin() as session:
+        with pytest.raises(Conflict):
+            products.roll_back(session)
+        with pytest.raises(NotFound):
+            products.show_version(session)
+        products.promote(session, second.version)
+        assert products.show_version(session).version == second.version
+        assert [one.version for one in products.list_versions(session)] == [3, 2, 1]
+    assert product_in(desk, "camp-stove", 20) == "camp-stove"
+
+
+def test_photos_live_as_long_as_a_version_names_them(desk: Desk) -> None:
+    learn(desk, photos(0, of=("tent", "bottle")))
+    again = learn(desk, photos(1, of=("tent", "bottle")), afresh=True)
+    later = utcnow() + timedelta(days=2)
+    assert sweep(desk.db, desk.storage, now=later) == 0
+    for _ in range(7):
+        again = learn(desk, photos(1, of=("tent", "bottle")), afresh=True)
+    with desk.db.read() as session:
+        assert {photo.filename for photo in session.scalars(select(ProductPhoto))} == {"1.jpg"}
+        assert len(session.scalars(select(ProductHead)).all()) == 6
+    assert sweep(desk.db, desk.storage, now=later) == 2
+    assert again.products == {"bottle": 1, "tent": 1}
+
+
+def test_what_cannot_be_learned_says_why_and_changes_nothing(desk: Desk, make_runtime: Callable[..., Runtime]) -> None:
+    with pytest.raises(Invalid, match="0 photos"):
+        learn(desk, [])
+    with pytest.raises((Invalid, Unsupported)):
+        learn(desk, [NewPhoto("tent", Upload("tent.jpg", None, b"no photo"))])
+    assert states(desk) == []
+    with pytest.raises(NotReady, match="No features of photos"):
+        learn(make_runtime(capabilities=fake_capabilities()).desk, photos(0))
+
+
+@pytest.mark.slow
+def test_an_outdoor_shop_teaches_its_products_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the network that ships, from a folder to a recognised photo."""
+    for key, (name, *_) in PRODUCTS.items():
+        (tmp_path / "products" / name).mkdir(parents=True)
+        for number in range(5):
+            (tmp_path / "products" / name / f"{number}.jpg").write_bytes(shot(key, number))
+    for name in ("tent", "nothing"):
+        (tmp_path / f"{name}.jpg").write_bytes(shot(name, 20))
+    for name, value in {"DATA_DIR": str(tmp_path / "var"), "OCR": "off", "MODEL": "none"}.items():
+        monkeypatch.setenv(f"{PREFIX}{name}", value)
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(main, list(arguments))
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert run("products", "list").startswith("No products have been learned")
+    learned = run("products", "learn", str(tmp_path / "products"))
+    assert learned.startswith("version 1: served; 4 products, 20 photos, efficientnet-lite0@57934424")
+    assert "Not in the taxonomy, so tickets are not sorted by them: bottle" in learned
+    assert json.loads(run("products", "show", "--json"))["products"]["ridge-tent"] == 5
+    for name, product in (("tent", "ridge-tent"), ("nothing", CANNOT_TELL)):
+        read = json.loads(run("triage", "--text", "Broken", "--photo", str(tmp_path / f"{name}.jpg"), "--json"))
+        assert read["evidence"][0]["product"]["value"] == product
+    assert run("products", "rollback") == "No version serves now.\n"

@@ -63,7 +63,6 @@ def test_products_are_told_from_a_few_photos_and_other_things_are_not(photos: in
     for key, one in claims:
         assert (one.product, one.name) == (key, PRODUCTS[key][0])
         assert one.reference.rsplit(" ", 1)[0] == key
-        assert one.probability >= (0.5 if photos == 1 else 0.7)
     strange = [products.recognise(shot("nothing", number), []) for number in range(30, 50)]
     assert len([one for one in strange if one is not None]) <= 2  # colours alone are a crude look
 

@@ -113,17 +113,18 @@ def test_versions_add_up_are_tried_and_taken_back(desk: Desk) -> None:
 
 
 def test_photos_live_as_long_as_a_version_names_them(desk: Desk) -> None:
-    learn(desk, photos(0, of=("tent", "bottle")))
-    again = learn(desk, photos(1, of=("tent", "bottle")), afresh=True)
+    two = ("tent", "bottle")
+    learn(desk, photos(0, of=two))
+    again = learn(desk, photos(1, 2, of=two), afresh=True)
     later = utcnow() + timedelta(days=2)
     assert sweep(desk.db, desk.storage, now=later) == 0
     for _ in range(7):
-        again = learn(desk, photos(1, of=("tent", "bottle")), afresh=True)
+        again = learn(desk, photos(1, 2, of=two), afresh=True)
     with desk.db.read() as session:
-        assert {photo.filename for photo in session.scalars(select(ProductPhoto))} == {"1.jpg"}
+        assert {photo.filename for photo in session.scalars(select(ProductPhoto))} == {"1.jpg", "2.jpg"}
         assert len(session.scalars(select(ProductHead)).all()) == 6
     assert sweep(desk.db, desk.storage, now=later) == 2
-    assert again.products == {"bottle": 1, "tent": 1}
+    assert again.products == {"bottle": 2, "tent": 2}
 
 
 def test_what_cannot_be_learned_says_why_and_changes_nothing(desk: Desk, make_runtime: Callable[..., Runtime]) -> None:
@@ -153,7 +154,7 @@ def test_an_outdoor_shop_teaches_its_products_on_the_command_line(
     def run(*arguments: str) -> str:
         result = CliRunner().invoke(main, list(arguments))
         assert result.exit_code == 0, result.output
-        return result.output
+        return result.stdout
 
     assert run("products", "list").startswith("No products have been learned")
     learned = run("products", "learn", str(tmp_path / "products"))

@@ -27,7 +27,7 @@ _PAIRS = 4
 # how strongly they are held there: half the inverse variance of their logarithms.
 _USUAL, _CAUTION = (2.0, 1.0), (1.0, 2.0)
 # The share that may be claimed: of photos of products that were left out, which resemble the others; of other things.
-_RELATED, _FOREIGN = 0.1, 0.02
+_RELATED, _FOREIGN = 0.05, 0.02
 _SURE = 0.5
 # How alike photos of unlike things are on average, and how much that varies; as much as so many photos tell.
 _USUALLY, _SPREAD, _FEW = 0.5, 0.1, 3
@@ -258,6 +258,6 @@ def _factors(own: Sequence[Case], usual: np.ndarray, spread: float) -> tuple[flo
 
 
 def _bound(guesses: Sequence[Guess], share: float) -> float:
-    """The likeness above which at most this share of foreign photos is claimed; none of them if there are few."""
-    ordered = sorted((guess.likeness if guess.claimed else -1.0 for guess in guesses), reverse=True)
+    """The likeness that at most this share of foreign photos exceeds; none of them if there are few."""
+    ordered = sorted((guess.likeness for guess in guesses), reverse=True)
     return ordered[int(share * len(ordered))] if ordered else -1.0

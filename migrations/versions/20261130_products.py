@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "products"
-down_revision = "batch_deadlines"
+down_revision = "ids_of_senders"
 
 _STATES = ("served", "replaced", "waiting", "rolled_back")
 

@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "products"
-down_revision = "ids_of_senders"
+down_revision = "articles_of_machines"
 
 _STATES = ("served", "replaced", "waiting", "rolled_back")
 

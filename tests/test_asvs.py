@@ -37,7 +37,7 @@ SECTIONS = {
 @cache
 def named_tests(path: str) -> set[str]:
     tree = ast.parse((HERE / path).read_text(encoding="utf-8"))
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 def test_each_requirement_of_the_levels_stands_there_once() -> None:

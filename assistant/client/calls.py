@@ -74,9 +74,12 @@ class Calls:
         *,
         files: Files | None = None,
         idempotency_key: str | None = None,
+        version: str | None = None,
     ) -> Any:
-        """The answer; None if it has no content. With ``files``, the body's fields are those of a form."""
-        response = self._write(method, path, body, files=files, idempotency_key=idempotency_key)
+        """The answer; None if it has no content. With ``files``, the body's fields are those of a form. ``version``: of
+        what is changed, if it must still be that."""
+        etag = f'"{version}"' if version is not None else None
+        response = self._write(method, path, body, files=files, idempotency_key=idempotency_key, if_match=etag)
         return _read(response) if response.content else None
 
     def send_with_etag(

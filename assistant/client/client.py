@@ -195,10 +195,22 @@ class Client:
             query["cursor"] = page["next_cursor"]
 
     def update_ticket(
-        self, ticket_id: str, *, idempotency_key: str | None = None, **changes: Unpack[TicketChanges]
+        self,
+        ticket_id: str,
+        *,
+        version: str | None = None,
+        idempotency_key: str | None = None,
+        **changes: Unpack[TicketChanges],
     ) -> shapes.Ticket:
-        answer = self._calls.send("PATCH", f"/tickets/{ticket_id}", changes, idempotency_key=idempotency_key)
+        """``version`` of the ticket that you have read: if it has changed since, the `Problem` has the status 412."""
+        path = f"/tickets/{ticket_id}"
+        answer = self._calls.send("PATCH", path, changes, idempotency_key=idempotency_key, version=version)
         return cast("shapes.Ticket", answer)
+
+    def add_note(self, ticket_id: str, text: str, *, idempotency_key: str | None = None) -> shapes.Message:
+        """A note for agents, which the customer does not see."""
+        path = f"/tickets/{ticket_id}/notes"
+        return cast("shapes.Message", self._calls.send("POST", path, {"text": text}, idempotency_key=idempotency_key))
 
     def add_message(
         self,
@@ -305,10 +317,13 @@ class Client:
             pause = min(2 * pause, _POLL_AT_MOST)
         return ticket
 
-    def decide(self, ticket_id: str, field: str, value: str | None = None) -> shapes.Triage:
-        """Accept what was proposed for a field, or say what is right; the assistant learns from it."""
-        answer = self._calls.send("PATCH", f"/tickets/{ticket_id}/triage/{field}", _without_none({"value": value}))
-        return cast("shapes.Triage", answer)
+    def decide(
+        self, ticket_id: str, field: str, value: str | None = None, *, version: str | None = None
+    ) -> shapes.Triage:
+        """Accept what was proposed for a field, or say what is right; the assistant learns from it. ``version``: as for
+        `update_ticket`."""
+        path, body = f"/tickets/{ticket_id}/triage/{field}", _without_none({"value": value})
+        return cast("shapes.Triage", self._calls.send("PATCH", path, body, version=version))
 
     def decide_all(
         self, decisions: Sequence[NewDecision], *, idempotency_key: str | None = None
@@ -317,10 +332,12 @@ class Client:
         answer = self._post("/triage/decisions", {"decisions": list(decisions)}, idempotency_key=idempotency_key)
         return cast("shapes.DecisionResults", answer)["results"]
 
-    def send_draft(self, ticket_id: str, draft_id: str, *, text: str | None = None) -> shapes.SentDraft:
-        """To the customer, as it is or with another ``text``."""
-        path = f"/tickets/{ticket_id}/drafts/{draft_id}/send"
-        return cast("shapes.SentDraft", self._calls.send("POST", path, _without_none({"text": text})))
+    def send_draft(
+        self, ticket_id: str, draft_id: str, *, text: str | None = None, version: str | None = None
+    ) -> shapes.SentDraft:
+        """To the customer, as it is or with another ``text``. ``version``: as for `update_ticket`."""
+        path, body = f"/tickets/{ticket_id}/drafts/{draft_id}/send", _without_none({"text": text})
+        return cast("shapes.SentDraft", self._calls.send("POST", path, body, version=version))
 
     def discard_draft(self, ticket_id: str, draft_id: str) -> shapes.Draft:
         return cast("shapes.Draft", self._calls.send("POST", f"/tickets/{ticket_id}/drafts/{draft_id}/discard"))

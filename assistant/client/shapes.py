@@ -898,6 +898,7 @@ class TicketSummary(TypedDict):
 
 
 class Ticket(TicketSummary):
+    version: str
     prechat: list[PrechatAnswer]
     context: dict[str, str]
     jobs_ahead: int | None

@@ -329,6 +329,7 @@ def show_ticket(session: Session, principal: Staff, ticket: Ticket, taxonomy: Ta
     messages = conversations.all_messages(session, ticket.conversation_id)
     return payloads.Ticket.whole(
         ticket,
+        version=version(session, ticket),
         messages=show_messages(session, messages, taxonomy),
         jobs_ahead=conversations.jobs_ahead(session, ticket.conversation),
         sla=show_sla(session, ticket),

@@ -3,6 +3,14 @@
 A maker takes what is already loaded: no queries, no permissions. Whoever calls it has checked what the client may see.
 """
 
+from assistant.payloads.assessments import (
+    AlikePhoto,
+    Assessment,
+    Fault,
+    Outbreak,
+    Similar,
+    Timing,
+)
 from assistant.payloads.conversations import (
     Attachment,
     Attention,
@@ -24,7 +32,7 @@ from assistant.payloads.knowledge import (
     WrittenArticle,
     WrittenSummary,
 )
-from assistant.payloads.learning import FieldDecisions, Learned, ServedHead
+from assistant.payloads.learning import FieldDecisions, Figures, Learned, LearnedHead, ServedHead, Trial
 from assistant.payloads.macros import Macro, MacroAction
 from assistant.payloads.payload import Payload
 from assistant.payloads.people import Agent, APIKey, Customer, Editor, Inbox
@@ -42,33 +50,20 @@ from assistant.payloads.taxonomy import (
     TaxonomyVersionDetail,
 )
 from assistant.payloads.tickets import (
-    AlikePhoto,
-    Alternative,
-    Assessment,
     Contradiction,
     Draft,
-    Fault,
-    Figures,
-    LearnedHead,
-    Outbreak,
     Person,
     Relation,
     Requester,
-    Similar,
     SLAClock,
     Team,
     Ticket,
     TicketAttachment,
     TicketLink,
     TicketMessage,
-    TicketReference,
     TicketSummary,
-    Timing,
-    Triage,
-    TriageField,
-    Trial,
-    source_as_stored,
 )
+from assistant.payloads.triage import Alternative, TicketReference, Triage, TriageField, source_as_stored
 from assistant.payloads.widget import OwnConversation, WidgetCustomer, WidgetSession
 
 __all__ = [

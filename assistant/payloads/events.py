@@ -10,7 +10,7 @@ from pydantic import Field
 
 from assistant import models
 from assistant.payloads.payload import Payload
-from assistant.payloads.tickets import TicketReference
+from assistant.payloads.triage import TicketReference
 
 PREFIX = "evt_"
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from assistant import models
 from assistant.payloads.payload import Payload, Score
 from assistant.payloads.people import Editor
-from assistant.payloads.tickets import TicketReference
+from assistant.payloads.triage import TicketReference
 from assistant.skills.taxonomy import Label
 
 

@@ -522,7 +522,7 @@ def _ticket_with_version(machine: MachinePrincipal, ticket_id: str) -> tuple[pay
     with desk().db.read() as session:
         ticket = tickets.load_ticket(session, machine, ticket_id)
         shown = tickets.show_ticket(session, machine, ticket, desk().taxonomy)
-        headers = {"ETag": f'"{tickets.version(session, ticket)}"'}
+        headers = {"ETag": f'"{shown.version}"'}
     return (shown if Scope.TICKETS_READ in machine.scopes else shown.without_words()), 200, headers
 
 

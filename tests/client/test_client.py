@@ -90,7 +90,12 @@ def test_a_ticket_from_opening_to_the_answer(connect: Callable[..., Client], des
     assert (decided["status"], decided["value"]) == ("overridden", "low")
     sent = client.send_draft(ticket["id"], done["drafts"][-1]["id"] or "", text="Descale it.")
     assert sent["draft"]["status"] == "edited"
-    changed = client.update_ticket(ticket["id"], status="solved", tags=["pump"], fields={"order": None})
+    assert client.add_note(ticket["id"], "Paid by card.")["visibility"] == "internal"
+    with pytest.raises(Problem) as refused:
+        client.update_ticket(ticket["id"], version=ticket["version"], status="solved")
+    assert refused.value.status == 412
+    now = client.get_ticket(ticket["id"])["version"]
+    changed = client.update_ticket(ticket["id"], version=now, status="solved", tags=["pump"], fields={"order": None})
     assert (changed["status"], changed["tags"], changed["fields"]) == ("solved", ["pump"], {})
     uploaded = client.upload([("c.png", make_photo("c", kind="PNG")), ("bad.gif", b"no photo")])
     assert [one["filename"] for one in uploaded["rejected_files"]] == ["bad.gif"]

@@ -6,8 +6,11 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import re
 import shlex
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from string import Template
@@ -17,8 +20,8 @@ import pytest
 import schemathesis
 from apiflask import APIFlask
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
-from hypothesis.errors import Unsatisfiable
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import FlakyStrategyDefinition, Unsatisfiable
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis.checks import CHECKS
 from schemathesis.generation.modes import GenerationMode
@@ -362,11 +365,60 @@ def exercise(operation: Any, mode: GenerationMode, *, ids: dict[str, str], heade
     return seen
 
 
+@pytest.mark.slow
+def test_walks_through_the_api_meet_no_fault(
+    app: APIFlask, client: FlaskClient, key: dict[str, str], known: Callable[[], dict[str, str]]
+) -> None:
+    """What one answer names is asked for, changed and removed by the next requests. Ten minutes of it: LONG=1."""
+    app.extensions[STOPPING].set()
+    ids = known()
+    schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", app)
+    seen: Counter[tuple[str, int]] = Counter()
+
+    class Walk(schema.as_state_machine()):  # type: ignore[misc]
+        def before_call(self, case: schemathesis.Case) -> None:
+            for name in set(case.path_parameters or {}) & set(ids):
+                if not str(case.path_parameters[name]).startswith(ids[name][:4]):  # no answer has named it
+                    case.path_parameters[name] = ids[name]
+            if isinstance(case.body, dict):
+                case.body = with_known_fields(case.body)
+
+        def get_call_kwargs(self, case: schemathesis.Case) -> dict[str, Any]:
+            return {"headers": {**key, "Accept-Encoding": "identity"}}
+
+        def validate_response(self, response: Any, case: schemathesis.Case, **options: Any) -> None:
+            seen[case.operation.label, response.status_code] += 1
+            case.validate_response(response, checks=checks, transport_kwargs=options)
+
+    of_walks = ("use_after_free", "ensure_resource_availability")
+    # Whoever has no key is refused: that is tried above, where each request is made with and without.
+    checks = CHECKS.get_by_names((*(name for name in CHECKED if name != "ignored_auth"), *of_walks))
+    is_long = "LONG" in os.environ
+    walks = settings(
+        max_examples=20 if is_long else 4,
+        stateful_step_count=12,
+        deadline=None,
+        database=None,
+        derandomize=not is_long,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate,),
+    )
+    ends_at, begun = time.monotonic() + (600 if is_long else 0), 0
+    while begun == 0 or time.monotonic() < ends_at:
+        begun += 1
+        with contextlib.suppress(FlakyStrategyDefinition):  # where a walk can lead depends on what was made before
+            Walk.run(settings=walks)
+    reached = {label for label, status in seen if status < 300}
+    assert len(reached) > 10
+
+
 def with_known_fields(body: dict[str, Any]) -> dict[str, Any]:
     """Nobody could guess which custom fields, inboxes, uploads and teams there are, or an address for webhooks."""
     categories = [{"key": key, "name": key, "description": key, "team": "technical"} for key in ("a", "b")]
     known = {"url": "https://shop.example/hook", "inboxes": ["default"], "categories": categories}
-    body = {name: known.get(name, value) for name, value in body.items() if name != "attachments"}
+    # A deadline that is too short is a 503 on purpose.
+    left_out = ("attachments", "deadline_seconds")
+    body = {name: known.get(name, value) for name, value in body.items() if name not in left_out}
     if "tickets" in body:
         body["tickets"] = [{**one, "attachments": []} for one in body["tickets"]]
     guessed = {name: value for name, value in body.items() if not name.startswith("fields.")}

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import closing
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -24,7 +25,8 @@ _RESTARTS = 3
 _AWAY_SECONDS = 2.0
 _REFUSED, _SLOW = 0.15, 0.02  # shares of what it is told
 _SLOW_SECONDS = 0.5
-_EVENTS_OF_A_TICKET = 3  # at least: opened, written, triaged
+_CHANGES = 7  # of each ticket, by the API, while it is triaged
+_EVENTS_OF_A_TICKET = 3 + _CHANGES  # at least: opened, written, triaged, changed
 _DONE_WITHIN = 2400.0  # what is refused five times in a row waits for minutes
 
 
@@ -99,9 +101,16 @@ def delivered(folder: Path, size: Size, chance: random.Random) -> str:
                 site.server.start()
             if number in restart_at:
                 receiver.restart()
-            insist(lambda text=f"Ticket {number}: E21.": good(site.ticket(text, photo=False)))  # type: ignore[misc]
+            insist(partial(_work_on, site, f"Ticket {number}: E21."))
         _wait(site)
         return _seen(site, receiver)
+
+
+def _work_on(site: Site, text: str) -> None:
+    """Open a ticket and change it, as often as it takes: what has been done is not done again."""
+    ticket = good(site.ticket(text, photo=False)).json()["id"]
+    for number in range(_CHANGES):
+        good(site.change(ticket, {"tags": [f"step {number}"]}, once=f"{ticket}-{number}"))
 
 
 def _wait(site: Site) -> None:

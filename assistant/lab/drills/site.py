@@ -92,6 +92,12 @@ class Site:
         headers = {**self.headers, "Idempotency-Key": text.replace(" ", "-")}
         return httpx.post(f"{self.server.url}/api/v1/tickets", files=form, headers=headers, timeout=ANSWERS_WITHIN)
 
+    def change(self, ticket_id: str, changes: dict[str, Any], *, once: str) -> httpx.Response:
+        """``once``: the key under which it is asked for again."""
+        headers = {**self.headers, "Idempotency-Key": once}
+        url = f"{self.server.url}/api/v1/tickets/{ticket_id}"
+        return httpx.patch(url, json=changes, headers=headers, timeout=ANSWERS_WITHIN)
+
     def ready(self) -> dict[str, Any]:
         return dict(httpx.get(f"{self.server.url}/readyz", timeout=ANSWERS_WITHIN).json())
 

@@ -205,18 +205,24 @@ def _field(
 
 def _learned(prior: Prior, ticket: _Ticket, head: Head | None) -> tuple[Mapping[str, float], bool, list[Source]]:
     """(distribution, whether the ticket is foreign to all options, sources) of prior and head. Danger is never made
-    less likely by what agents decided about other tickets, only by several decisions about the same words."""
+    less likely by what agents decided about other tickets, only by several decisions about the same words: where it
+    is likely, or the prior cannot tell it from what is merely urgent, the prior stands; else it keeps its own share."""
     if head is None:
         return prior.probabilities, prior.foreign, [prior.source]
     refined, foreign = head.refine(prior.probabilities, ticket.whole, ticket.vector)
     first, now = (max(shares, key=shares.__getitem__) for shares in (prior.probabilities, refined))
     lowered = now != first or refined[first] < prior.probabilities[first]
     sources = [Source(SourceKind.LEARNED, head.decisions, nearest=head.nearest(ticket.vector)), prior.source]
-    if lowered and (ticket.shown.shows("dangerous") or first == prior.danger):
+    knows_danger = prior.source.kind is SourceKind.TRAINED
+    if lowered and (ticket.shown.shows("dangerous") or (first == prior.danger and not knows_danger)):
         settled = head.settled(ticket.whole)
         if settled is None or settled not in prior.probabilities:
             return prior.probabilities, prior.foreign, [prior.source]
         return _lean(refined, settled, max(refined[settled], _SETTLED)), False, sources
+    if knows_danger and prior.danger is not None:
+        least = min(prior.probabilities[prior.danger], ticket.shown.signals["dangerous"])
+        if refined[prior.danger] < least:
+            refined = _lean(refined, prior.danger, least)
     return refined, foreign and prior.foreign, sources
 
 

@@ -20,6 +20,7 @@ from assistant.errors import Conflict
 from assistant.models import HeadState, Message, TriageField, TriageFieldState, TriageHead, TriageResult
 from assistant.payloads import LearnedHead
 from assistant.runtime import Runtime
+from assistant.skills import cues
 from assistant.skills.triage import TriagedField, learn_field, triage
 from tests.factories import make_inbox, make_machine, make_ticket
 
@@ -131,6 +132,29 @@ def test_danger_is_not_made_less_likely_by_what_was_learned_elsewhere(desk: Desk
     )
     assert after.probabilities[before.value] >= before.probability
     assert after.abstained <= before.abstained
+
+
+@pytest.mark.parametrize(("danger", "least"), [(0.02, 0.02), (0.3, 0.3), (0.8, 0.8)])
+def test_what_is_merely_urgent_is_learned_to_be_less_so_and_danger_keeps_its_share(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, danger: float, least: float
+) -> None:
+    def read(text: str, *_: object) -> cues.Cues:
+        is_outage = "outage" in text
+        signals = {**dict.fromkeys(cues.SIGNALS, 0.01), "dangerous": danger if is_outage else 0.01}
+        urgent = 0.9 if is_outage else 0.1
+        shares = {"urgent": urgent, "high": 0.05, "normal": 0.9 - urgent, "low": 0.05}
+        fields = {name: dict.fromkeys(values, 1 / len(values)) for name, values in cues.FIELDS.items()}
+        return cues.Cues(signals, {**fields, "priority": shares}, trained=True)
+
+    monkeypatch.setattr(cues, "read", read)
+    kinds = [("weekly outage report number", "low"), ("invoice for order", "normal")]
+    texts = [f"{kinds[number % 2][0]} {number}" for number in range(60)]
+    labels = [kinds[number % 2][1] for number in range(60)]
+    known = {"capabilities": desk.capabilities, "taxonomy": desk.taxonomy}
+    heads = {"priority": learn_field("priority", texts, labels, **known).heads}
+    field = next(one for one in triage("weekly outage report", heads=heads, **known) if one.name == "priority")
+    assert field.probabilities["urgent"] >= least - 1e-6
+    assert (field.value == "low") == (danger < 0.5)
 
 
 def test_only_several_decisions_about_the_very_words_teach_that_something_is_no_danger(desk: Desk) -> None:

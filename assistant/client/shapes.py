@@ -428,14 +428,6 @@ class Event(TypedDict):
     data: dict[str, Any]
 
 
-class Reading(TypedDict):
-    value: str
-    confidence: float
-    region: list[float] | None
-    regions: list[list[float]]
-    heatmap: list[str]
-
-
 class RejectedFile(TypedDict):
     filename: str
     status: int
@@ -511,6 +503,15 @@ class Influence(TypedDict):
     field: str | None
     value: str | None
     region: list[float] | None
+
+
+class Reading(TypedDict):
+    value: str
+    confidence: float
+    region: list[float] | None
+    regions: list[list[float]]
+    heatmap: list[str]
+    reference: str | None
 
 
 class SLAClock(TypedDict):

@@ -150,6 +150,15 @@ def reading(desk: Desk) -> Capabilities:
     return capabilities.with_products(products)
 
 
+def reference_photo(desk: Desk, sha256: str) -> bytes:
+    """The bytes of a reference photo, a JPEG or PNG. Raises `NotFound`, or `Gone` if they are lost."""
+    with desk.db.read() as session:
+        known = session.scalar(select(ProductPhoto.id).where(ProductPhoto.sha256 == sha256).limit(1))
+    if known is None:
+        raise NotFound("There is no such reference photo: no version of the products names it any more.")
+    return desk.storage.get(sha256)
+
+
 _WITHOUT_VIEWS = selectinload(ProductHead.photos).options(defer(ProductPhoto.views))
 
 

@@ -30,6 +30,9 @@ class Reading(Payload):
     heatmap: tuple[str, ...] = Field(
         description="Where the model looked: rows of digits from 0 (not at all) to 9, top to bottom; empty if unknown."
     )
+    reference: str | None = Field(
+        description="Of an own product: SHA-256 of the reference photo that this one is most like (`product-photos`)."
+    )
 
     @classmethod
     def of(cls, reading: read_photo.Reading) -> Self:
@@ -39,6 +42,7 @@ class Reading(Payload):
             region=region_of(reading.region) if reading.region is not None else None,
             regions=tuple(region_of(part) for part in reading.parts),
             heatmap=reading.heat,
+            reference=reading.reference or None,
         )
 
 

@@ -21,6 +21,7 @@ from assistant.desk import (
     idempotency,
     inboxes,
     outbreaks,
+    products,
     site_context,
     state,
     tags,
@@ -46,7 +47,7 @@ from assistant.text.folding import address
 from assistant.web import auth, limits, repeats, schemas
 from assistant.web.context import desk
 from assistant.web.operations import Operation
-from assistant.web.responses import attachment_response, compressed, figure_response
+from assistant.web.responses import attachment_response, compressed, figure_response, photo_response
 from assistant.web.waiting import until
 
 blueprint = APIBlueprint("api", __name__, url_prefix="/api/v1")
@@ -442,6 +443,14 @@ def get_figure(machine: MachinePrincipal, query: schemas.FileQuery, figure_id: s
     with desk().db.read() as session:
         figure = figures.get_figure(session, figure_id)
     return figure_response(desk(), figure, thumbnail=query.thumbnail)
+
+
+@blueprint.get("/product-photos/<sha256>")
+@blueprint.doc(responses=_BYTES)
+@Operation("Knowledge", Scope.TICKETS_READ)
+def get_product_photo(machine: MachinePrincipal, sha256: str) -> Response:
+    """Get the bytes of a reference photo of an own product, as JPEG or PNG."""
+    return photo_response(products.reference_photo(desk(), sha256))
 
 
 @blueprint.get("/taxonomy")

@@ -14,7 +14,7 @@ from flask import Blueprint, Response, flash, g, redirect, render_template, requ
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
-from assistant.desk import access, agent_sessions, assigning, credentials, people, second_factor
+from assistant.desk import access, agent_sessions, assigning, credentials, people, products, second_factor
 from assistant.desk.access import AgentPrincipal
 from assistant.errors import AssistantError, Invalid, Unauthenticated
 from assistant.media.files import Upload
@@ -42,7 +42,7 @@ from assistant.web import (
     limits,
 )
 from assistant.web.context import desk, runtime
-from assistant.web.responses import Reply, attachment_response
+from assistant.web.responses import Reply, attachment_response, photo_response
 
 blueprint = Blueprint("console", __name__, url_prefix="/console")
 blueprint.add_url_rule("/", view_func=console_queue.queue)
@@ -246,6 +246,12 @@ def attachment(attachment_id: str) -> Response:
         found = access.access_attachment(session, auth.agent(), attachment_id)
     is_small = request.args.get("thumbnail") == "1"
     return attachment_response(desk(), found, thumbnail=is_small, is_kept=is_small)
+
+
+@blueprint.get("/product-photos/<sha256>")
+def product_photo(sha256: str) -> Response:
+    """Look at a reference photo of an own product."""
+    return photo_response(products.reference_photo(desk(), sha256))
 
 
 def _sign_in_first() -> BaseResponse:

@@ -258,6 +258,11 @@ def picture_response(desk: Desk, sha256: str | None) -> Response:
     return _inert(desk.storage.get(sha256), "image/jpeg")
 
 
+def photo_response(data: bytes) -> Response:
+    """A normalised photo."""
+    return _inert(data, "image/png" if data.startswith(b"\x89PNG") else "image/jpeg")
+
+
 def document_response(document: Upload) -> Response:
     """A PDF in the browser's own viewer, which a sandbox would turn off; scripts in it do not reach our pages."""
     response = Response(document.data, mimetype="application/pdf")

@@ -8,6 +8,7 @@ from random import Random
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from assistant.ports import Box, TextLine
 from assistant.skills.own_products import (
@@ -22,6 +23,7 @@ from assistant.skills.own_products import (
 )
 from assistant.skills.own_products.recognition import fit
 from assistant.skills.own_products.views import ASKED, KNOWN, crops, opened, retake
+from assistant.skills.own_products.where import where
 from assistant.skills.own_products.wording import Wording
 from tests.fakes import ColourFeatures
 from tests.products import PRODUCTS, shot
@@ -109,6 +111,28 @@ def test_weights_are_the_same_after_they_were_stored() -> None:
     views = ask_about(shot("bottle", 3), "", FEATURES)
     again = Recogniser(recogniser.catalogue, replace(stored)).guess(views)
     assert again.probability == recogniser.guess(views).probability
+
+
+def test_where_the_thing_is_shows_on_the_map() -> None:
+    """A red thing in the lower right quarter; what is said of places is their colour alone."""
+    picture = np.full((280, 280, 3), 40, np.uint8)
+    picture[160:260, 180:260] = (220, 30, 30)
+    places = np.stack([_grid(crop) for crop in crops(Image.fromarray(picture), ASKED)])
+    red = np.array([[220.0, 30.0, 30.0]], np.float32) / np.linalg.norm((220, 30, 30))
+    box, heat = where(places.mean(axis=(1, 2)), places, red)
+    assert box is not None
+    assert (box.left, box.top) == pytest.approx((180 / 280, 160 / 280), abs=0.11)
+    assert (box.right, box.bottom) == pytest.approx((260 / 280, 260 / 280), abs=0.11)
+    assert heat[0] == "0" * len(heat[0])
+    assert {len(row) for row in heat} == {len(heat)}
+    assert max("".join(heat)) == "9"
+    assert where(places.mean(axis=(1, 2))[:, ::-1], places, red) == (None, ())
+
+
+def _grid(picture: np.ndarray) -> np.ndarray:
+    """(7, 7, 3): mean colours."""
+    rows = [np.array_split(part, 7, axis=1) for part in np.array_split(picture, 7)]
+    return np.array([[part.reshape(-1, 3).mean(axis=0) for part in row] for row in rows], np.float32)
 
 
 def test_crops_cover_the_photo_and_a_retake_shows_the_thing_elsewhere() -> None:

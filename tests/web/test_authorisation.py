@@ -25,8 +25,8 @@ from tests.factories import Browser, Persona, bearer, make_agent, make_articles,
 SCOPES = {
     Scope.TICKETS_READ: (
         "list_tickets", "get_ticket", "get_triage", "get_similar", "list_drafts", "get_draft", "get_attachment",
-        "list_fields", "list_events", "stream_events", "list_customers", "get_customer", "list_agents", "list_teams",
-        "list_inboxes", "list_tags", "list_macros", "get_macro",
+        "get_product_photo", "list_fields", "list_events", "stream_events", "list_customers", "get_customer",
+        "list_agents", "list_teams", "list_inboxes", "list_tags", "list_macros", "get_macro",
     ),
     Scope.TICKETS_WRITE: (
         "open_ticket", "update_ticket", "add_message", "give_back", "triage_ticket", "decide_triage_field",

@@ -31,7 +31,7 @@ from assistant import payloads
 from assistant.db import new_public_id
 from assistant.desk import audit, custom_fields, macros, taxonomies, webhooks
 from assistant.desk.desk import Desk
-from assistant.models import Batch, HeadState, TriageHead
+from assistant.models import Batch, HeadState, ProductPhoto, TriageHead
 from assistant.skills.triage import Heads
 from assistant.web.context import STOPPING
 from assistant.worker import run_until_idle
@@ -259,9 +259,12 @@ def known(client: FlaskClient, key: dict[str, str], desk: Desk, tmp_path: Path) 
     """Makes a worked ticket and tells its ids: what is generated must also get past the 404s."""
     make_articles(desk, tmp_path / "articles")
     figure_id = make_figure(desk, tmp_path / "manual")
+    sha256 = desk.storage.put(make_photo("tent"))
     with desk.db.begin() as session:
         custom_fields.add(session, "Order", "text")
-    return lambda: {**make_known(client, key, desk), "figure_id": figure_id}
+        photo = {"product": "tent", "sha256": sha256, "filename": "tent.jpg", "features": "colours"}
+        session.add(ProductPhoto(**photo, text="", views=b""))
+    return lambda: {**make_known(client, key, desk), "figure_id": figure_id, "sha256": sha256}
 
 
 def make_known(client: FlaskClient, key: dict[str, str], desk: Desk) -> dict[str, str]:

@@ -12,6 +12,7 @@ from assistant.ports import PhotoFeatures, Recognised, TextLine
 from assistant.progress import Progress, no_progress
 from assistant.skills.own_products.recognition import Catalogue, Guess, Recogniser, Reference, Views, Weights, fit
 from assistant.skills.own_products.views import ASKED, CROPS, KNOWN, crops, opened, retake
+from assistant.skills.own_products.where import where
 
 __all__ = [
     "CROPS",
@@ -44,13 +45,14 @@ class OwnProducts:
         self.name = name
 
     def recognise(self, photo: bytes, lines: Sequence[TextLine]) -> Recognised | None:
-        guess = self._recogniser.guess(ask_about(photo, text_of(lines), self._features))
+        looks = self._features.look(crops(opened(photo), ASKED))
+        guess = self._recogniser.guess(Views(_unit(looks.wholes), text_of(lines)))
         if not guess.claimed:
             return None
         catalogue = self._recogniser.catalogue
-        key = catalogue.keys[guess.best]
-        name = catalogue.names[key][0]
-        return Recognised(key, name, guess.probability, catalogue.references[guess.nearest].sha256)
+        key, nearest = catalogue.keys[guess.best], catalogue.references[guess.nearest]
+        box, heat = where(looks.wholes, looks.places, nearest.views.vectors)
+        return Recognised(key, catalogue.names[key][0], guess.probability, nearest.sha256, box, heat)
 
 
 def text_of(lines: Sequence[TextLine]) -> str:

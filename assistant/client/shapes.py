@@ -478,15 +478,6 @@ class Article(TypedDict):
     sections: list[ArticleSection]
 
 
-class BatchStatus(TypedDict):
-    id: str
-    total: int
-    done: int
-    failed: int
-    created_at: str
-    finished_at: str | None
-
-
 class Customer(TypedDict):
     id: str
     external_id: str | None
@@ -521,6 +512,16 @@ class SLAClock(TypedDict):
     due_at: str | None
     ended_at: str | None
     breached_at: str | None
+
+
+class BatchStatus(TypedDict):
+    id: str
+    total: int
+    done: int
+    failed: int
+    jobs_ahead: int | None
+    created_at: str
+    finished_at: str | None
 
 
 class DecisionResult(TypedDict):

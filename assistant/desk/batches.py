@@ -55,6 +55,7 @@ class Progress:
     batch: Batch
     done: int
     failed: int
+    jobs_ahead: int | None  # None once it has been begun, and while it waits for its next turn
 
 
 def add(
@@ -111,7 +112,9 @@ def find(session: Session, machine: MachinePrincipal, public_id: str) -> Progres
         raise NotFound("There is no such batch. They are kept for a day once they are done.")
     over = select(func.count(BatchItem.id)).where(BatchItem.batch_id == batch.id)
     failed = session.scalars(over.where(BatchItem.error.is_not(None))).one()
-    return Progress(batch, failed + session.scalars(over.where(BatchItem.result.is_not(None))).one(), failed)
+    done = failed + session.scalars(over.where(BatchItem.result.is_not(None))).one()
+    ahead = queue.jobs_ahead(session, RUN, {"batch_id": batch.id}, now=utcnow()) if not done else None
+    return Progress(batch, done, failed, ahead)
 
 
 def results(session: Session, batch: Batch, *, after: int = -1, limit: int = 100) -> Sequence[BatchItem]:

@@ -97,6 +97,7 @@ def _status(progress: batches.Progress) -> schemas.BatchStatus:
         total=batch.total,
         done=progress.done,
         failed=progress.failed,
+        jobs_ahead=progress.jobs_ahead,
         created_at=batch.created_at,
         finished_at=batch.finished_at,
     )

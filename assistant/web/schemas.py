@@ -427,6 +427,7 @@ class BatchStatus(Payload):
     total: int
     done: int = Field(description="Failed ones included.")
     failed: int
+    jobs_ahead: int | None = Field(description="Jobs that run before it; null once it has been begun.")
     created_at: datetime
     finished_at: datetime | None = Field(description="Null until all are done. A day later, the batch is removed.")
 

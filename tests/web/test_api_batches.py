@@ -45,10 +45,13 @@ def test_a_batch_says_of_each_what_it_would_say_of_it_alone(
         make_ticket(desk, "My coffee machine shows E21")
     run_until_idle(desk)
     batch = sent(client, key, with_draft=with_draft)
-    assert client.get(f"{BATCHES}/{batch}", headers=key).json["done"] == 0
+    waiting = client.get(f"{BATCHES}/{batch}", headers=key).json
+    assert (waiting["done"], waiting["jobs_ahead"]) == (0, 0)
+    later = client.get(f"{BATCHES}/{sent(client, key)}", headers=key).json
+    assert later["jobs_ahead"] == 1
     run_until_idle(desk)
     status = client.get(f"{BATCHES}/{batch}", headers=key).json
-    assert (status["total"], status["done"], status["failed"]) == (4, 4, 0)
+    assert (status["total"], status["done"], status["failed"], status["jobs_ahead"]) == (4, 4, 0, None)
     assert status["finished_at"] is not None
     results = client.get(f"{BATCHES}/{batch}/results", headers=key).json["results"]
     assert [(one["position"], one["reference"]) for one in results] == [(n, f"own-{n}") for n in range(4)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,24 +32,20 @@ def products_learn(folder: Path, afresh: bool, as_json: bool) -> None:
     all products that look alike, so that one is not taken for another. The new version serves unless the one before
     knows the same photos better.
     """
-    from assistant.desk.products import NewPhoto, learn_products
+    from assistant.desk.products import NewPhoto, key_of, learn_products
     from assistant.media.files import Upload
 
     photos, names = [], {}
     with running(read_settings(), noted=True) as runtime:
-        known = {
-            _key(name): product.key
-            for product in runtime.desk.taxonomy.products
-            for name in (product.name, *product.aliases, product.key)
-        }
+        known = {product.key for product in runtime.desk.taxonomy.products}
         for own in sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")):
-            key = known.get(_key(own.name), _key(own.name))
+            key = key_of(own.name, runtime.desk.taxonomy)
             names[key] = own.name
             files = [file for file in sorted(own.rglob("*")) if file.suffix.lower() in _PHOTOS]
             photos += [NewPhoto(key, Upload(file.name, None, file.read_bytes())) for file in files]
         with progress_bar(quiet=as_json) as progress:
             version = learn_products(runtime.desk, photos, names, afresh=afresh, progress=progress)
-        strange = [key for key in version.products if key not in known.values()]
+        strange = [key for key in version.products if key not in known]
     _print(version, as_json)
     if strange and not as_json:
         click.echo(f"Not in the taxonomy, so tickets are not sorted by them: {', '.join(strange)}")
@@ -125,7 +120,3 @@ def _line(version: ProductVersion) -> str:
     if trial.silent is not None:
         parts.append(f"“cannot tell” of {trial.silent:.0%} if their product is unknown")
     return "; ".join(parts)
-
-
-def _key(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "product"

@@ -7,21 +7,25 @@ knows the same photos better, by more than chance explains, the new one waits.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session, defer, selectinload
 
 from assistant import payloads, sample
-from assistant.db import utcnow
+from assistant.db import new_public_id, utcnow
+from assistant.desk import queue
 from assistant.desk.desk import Desk
 from assistant.errors import Conflict, Invalid, NotFound, NotReady
-from assistant.media.files import Upload
+from assistant.media.files import Upload, safe_filename
 from assistant.media.photo import Photo, normalise
 from assistant.models import HeadState, ProductHead, ProductHeadPhoto, ProductPhoto
-from assistant.ports import Capabilities, PhotoFeatures
+from assistant.ports import Capabilities, PhotoFeatures, WorkPriority
 from assistant.progress import Progress, no_progress
 from assistant.skills.calibration import calibration_error, reliability
 from assistant.skills.own_products import (
@@ -37,9 +41,15 @@ from assistant.skills.own_products import (
     text_of,
 )
 from assistant.skills.read_photo import confident_lines
+from assistant.skills.taxonomy import Taxonomy
+from assistant.text.folding import fold
 
+LEARN = "learn_products"  # the job that learns from photos that were handed in
+WAITS = b""  # views of a photo that has not been looked at
+_WAITS_AT_MOST = timedelta(days=1)
 _KEPT = 5  # newest versions, beside what serves
 _MOST_PHOTOS = 5000
+_WORD = re.compile(r"[a-z0-9]+")
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,102 @@ def learn_products(
             _serve(session, head)
         _forget(session)
         return payloads.ProductVersion.of(head)
+
+
+def hand_in(session: Session, desk: Desk, product: str, name: str, uploads: Sequence[Upload]) -> int:
+    """Store photos of a product, which a job then learns from. Returns how many.
+
+    ``product``: its key; empty: that of the ``name``. Raises `Invalid` without name or photos, `NotReady` without
+    features, and what `normalise` raises for a file that is no photo: then none is stored."""
+    features, key = _features(desk), product or key_of(name, desk.taxonomy)
+    if not key:
+        raise Invalid("Say which product the photos show.", field="name")
+    if not uploads:
+        raise Invalid("Choose at least one photo.", field="photos")
+    photos = [(upload, normalise(upload, desk.photo_limits)) for upload in uploads]
+    for upload, photo in photos:
+        if not isinstance(photo, Photo):
+            raise Invalid(f"{upload.filename} is not a photo.", field="photos")
+    rows = [
+        ProductPhoto(
+            product=key,
+            sha256=desk.storage.put(photo.data),
+            filename=safe_filename(upload.filename),
+            text="",
+            features=f"{features.name} {new_public_id('new')}",  # twice the same photo may wait
+            views=WAITS,
+        )
+        for upload, photo in photos
+    ]
+    session.add_all(rows)
+    session.flush()
+    ids = [row.id for row in rows]
+    names = {} if product else {key: name}
+    queue.enqueue(session, LEARN, {"photos": ids, "names": names}, key=f"{LEARN}:{ids[0]}", priority=WorkPriority.BATCH)
+    return len(rows)
+
+
+def learn_job(desk: Desk, photo_ids: Sequence[int], names: Mapping[str, str]) -> None:
+    """The job: learn from photos that were handed in. Done once, it is a no-op."""
+    with desk.db.read() as session:
+        waiting = session.scalars(select(ProductPhoto).where(ProductPhoto.id.in_(photo_ids))).all()
+    new = [NewPhoto(row.product, Upload(row.filename, None, desk.storage.get(row.sha256))) for row in waiting]
+    if new:
+        learn_products(desk, new, names)
+        with desk.db.begin() as session:
+            session.execute(delete(ProductPhoto).where(ProductPhoto.id.in_(photo_ids)))
+
+
+def waiting(session: Session) -> int:
+    """Photos that were handed in and not learned from yet."""
+    return session.scalars(select(func.count(ProductPhoto.id)).where(ProductPhoto.views == WAITS)).one()
+
+
+def key_of(name: str, taxonomy: Taxonomy) -> str:
+    """Of the product that the taxonomy has under this name or key. Of any other: small letters and digits, joined by
+    hyphens, or a number where there are none, in another script. Empty for an empty name."""
+    if not name.strip():
+        return ""
+    for product in taxonomy.products:
+        if _joined(name) in map(_joined, (product.key, product.name, *product.aliases)):
+            return product.key
+    return _joined(name)
+
+
+def _joined(name: str) -> str:
+    joined = "-".join(_WORD.findall(fold(name)))[:60]
+    return joined or f"product-{hashlib.sha256(fold(name).encode()).hexdigest()[:6]}"
+
+
+@dataclass(frozen=True)
+class Mistaken:
+    """A reference photo that, left out, is taken for another product, with that one's probability."""
+
+    filename: str
+    sha256: str
+    taken_for: str
+    probability: float
+
+
+def mistaken(session: Session, desk: Desk, number: int) -> dict[str, list[Mistaken]]:
+    """By product, what the photos of a version are mistaken for: there, more photos help. Only of products that have
+    several. Raises `NotFound`, or `Conflict` if it was learned with other features."""
+    head = session.get(ProductHead, number)
+    if head is None:
+        raise NotFound(f"There is no version {number}.")
+    if head.features != _features(desk).name:
+        raise Conflict("This version was learned with other features of photos than those that are installed now.")
+    recogniser = desk.product_versions.get(head.id) or Recogniser(
+        _catalogue(head.photos, head.names), Weights.from_json(head.weights)
+    )
+    keys, files = recogniser.catalogue.keys, {(row.product, row.sha256): row.filename for row in head.photos}
+    found: dict[str, list[Mistaken]] = {}
+    for (product, sha256), shares in recogniser.trial().items():
+        best = keys[int(shares.argmax())]
+        if best != product:
+            one = Mistaken(files[product, sha256], sha256, best, float(shares.max()))
+            found.setdefault(product, []).append(one)
+    return found
 
 
 def list_versions(session: Session) -> list[payloads.ProductVersion]:
@@ -284,4 +390,5 @@ def _forget(session: Session) -> None:
         session.delete(session.get_one(ProductHead, number))
     session.flush()
     named = select(ProductHeadPhoto.photo_id)
-    session.execute(delete(ProductPhoto).where(ProductPhoto.id.not_in(named)))
+    is_over = or_(ProductPhoto.views != WAITS, ProductPhoto.created_at < utcnow() - _WAITS_AT_MOST)
+    session.execute(delete(ProductPhoto).where(ProductPhoto.id.not_in(named), is_over))

@@ -25,6 +25,7 @@ PAGES = {
     "console.admin.inbox_list": "Inboxes",
     "console.admin.guardrails": "Guardrails",
     "console.admin.categories": "Categories",
+    "console.admin.product_versions": "Products",
     "console.admin.field_list": "Ticket fields",
     "console.admin.policies": "Deadlines",
     "console.admin.automation_list": "Automations",
@@ -66,7 +67,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Field:
-    """``kind``: select, checks, lines, file, or a type of `<input>`. ``options``: value and text each."""
+    """``kind``: select, checks, lines, file, files, or a type of `<input>`. ``options``: value and text each."""
 
     name: str
     label: str

@@ -69,6 +69,18 @@ def test_products_are_told_from_a_few_photos_and_other_things_are_not(photos: in
     assert len([one for one in strange if one is not None]) <= 2  # colours alone are a crude look
 
 
+def test_of_one_product_alone_nothing_is_claimed_unless_other_things_were_seen() -> None:
+    names = {"tent": ("Tent",)}
+    references = tuple(Reference("tent", f"tent {n}", look_at(shot("tent", n), "", FEATURES)) for n in range(3))
+    known = Catalogue(names, references)
+    blind = OwnProducts(learn(known, FEATURES, photo_of=photo_of), FEATURES, name="products-1")
+    assert blind.recognise(shot("tent", 20), []) is None
+    others = [shot("nothing", number) for number in range(20)]
+    seeing = OwnProducts(learn(known, FEATURES, photo_of=photo_of, others=others), FEATURES, name="products-2")
+    assert seeing.recognise(shot("tent", 20), []) is not None
+    assert seeing.recognise(shot("nothing", 40), []) is None
+
+
 def test_what_a_reference_photo_says_alone_does_not_speak_for_it() -> None:
     """Held back, a photo is told by the others: `without` leaves out its look and its words."""
     known = catalogue(2, texts=True)

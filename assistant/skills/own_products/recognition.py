@@ -34,6 +34,7 @@ _USUALLY, _SPREAD, _FEW = 0.5, 0.1, 3
 
 
 NONE = -1
+_NEVER = 2.0  # no likeness is higher
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,8 @@ def fit(catalogue: Catalogue, *, retakes: Sequence[tuple[int, Views]] = (), othe
         _bound([blind.judge(case) for case in cases if np.isfinite(case.look).any()], share)
         for cases, share in ((related, _RELATED), (foreign, _FOREIGN))
     )
+    if not np.isfinite(bound):  # nothing else has been seen, so nobody knows how alike other things are
+        bound = _NEVER
     return Recogniser(catalogue, replace(blind.weights, bound=bound))
 
 
@@ -241,6 +244,8 @@ def _factors(own: Sequence[Case], usual: np.ndarray, spread: float) -> tuple[flo
     from scipy.optimize import minimize
     from scipy.special import logsumexp
 
+    if len(usual) == 1:  # there is nothing to choose from
+        return _USUAL
     wrong = 1 / (len(own) + 2)
 
     def loss(logs: np.ndarray) -> float:
@@ -260,4 +265,4 @@ def _factors(own: Sequence[Case], usual: np.ndarray, spread: float) -> tuple[flo
 def _bound(guesses: Sequence[Guess], share: float) -> float:
     """The likeness that at most this share of foreign photos exceeds; none of them if there are few."""
     ordered = sorted((guess.likeness for guess in guesses), reverse=True)
-    return ordered[int(share * len(ordered))] if ordered else -1.0
+    return ordered[int(share * len(ordered))] if ordered else -np.inf

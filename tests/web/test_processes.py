@@ -104,7 +104,7 @@ def test_what_is_assessed_while_the_model_fails_is_not_said_to_be_its_own(
     web = remote()
     key = bearer(make_key(web.desk.db, Scope.TRIAGE))
     assessed = make_app(web).test_client().post("/api/v1/triage", json={"text": "It leaks"}, headers=key).json
-    assert (assessed["model"], assessed["mode"]) == ("none", "no_vlm")
+    assert (assessed["triage"]["model"], assessed["triage"]["mode"]) == ("none", "no_vlm")
 
 
 def test_what_the_model_decides_is_said_to_be_its_own(
@@ -114,7 +114,7 @@ def test_what_the_model_decides_is_said_to_be_its_own(
     web = remote()
     key = bearer(make_key(web.desk.db, Scope.TRIAGE))
     assessed = make_app(web).test_client().post("/api/v1/triage", json={"text": "It leaks"}, headers=key).json
-    assert (assessed["model"], assessed["mode"]) == ("tiny", "remote")
+    assert (assessed["triage"]["model"], assessed["triage"]["mode"]) == ("tiny", "remote")
 
 
 def test_who_dies_is_missed_and_who_stops_is_not(

@@ -86,7 +86,7 @@ HANDLERS: dict[str, Handler] = {
     rollup.ROLL_UP: lambda desk, _payload: rollup.roll_up_job(desk),
     retention.RETAIN: lambda desk, _payload: retention.retain_job(desk),
     learning.LEARN: lambda desk, _payload: log.info("triage.learned", **learning.learn(desk)),
-    products.LEARN: lambda desk, payload: products.learn_job(desk, payload["photos"], payload["names"]),
+    products.LEARN: lambda desk, _payload: products.learn_job(desk),
     sources.SYNC: lambda desk, payload: sources.sync_job(desk, payload["source_id"]),
     embedding.EMBED: lambda desk, _payload: embedding.embed_job(desk),
     gaps.LOOK: lambda desk, _payload: gaps.look_job(desk),

@@ -69,16 +69,29 @@ def learn_products(
     ``names`` of products by their keys; products of the taxonomy keep the names that they have there. Raises `Invalid`
     without photos, `NotReady` without features, and what `normalise` raises for a file that is no photo."""
     features = _features(desk)
+    looked_at = []
+    for done, photo in enumerate(photos, start=1):
+        looked_at.append(_look(desk, features, photo))
+        progress(done, len(photos), "Looking at photos")
+    while True:
+        version = _learn(desk, features, looked_at, names, afresh=afresh, progress=progress)
+        if version is not None:
+            return version
+
+
+def _learn(
+    desk: Desk, features: PhotoFeatures, new: Sequence[ProductPhoto], names: Mapping[str, str], *, afresh: bool,
+    progress: Progress,
+) -> payloads.ProductVersion | None:  # fmt: skip
+    """None if another version has come to serve meanwhile: its photos would be left out."""
     with desk.db.read() as session:
         serving = _serving(session)
+        based_on = serving.id if serving is not None else None
         kept = [] if serving is None or afresh or serving.features != features.name else list(serving.photos)
         known_names = {} if serving is None or afresh else serving.names
         before = _parsed(desk, serving) if serving is not None and serving.features == features.name else None
     rows = {(row.product, row.sha256): row for row in kept}
-    for done, photo in enumerate(photos, start=1):
-        row = _look(desk, features, photo)
-        rows[row.product, row.sha256] = row
-        progress(done, len(photos), "Looking at photos")
+    rows |= {(row.product, row.sha256): row for row in new}
     if not rows or len(rows) > _MOST_PHOTOS:
         raise Invalid(f"There are {len(rows)} photos. Give between 1 and {_MOST_PHOTOS}.")
     products = dict.fromkeys(sorted({row.product for row in rows.values()}))
@@ -89,6 +102,9 @@ def learn_products(
     )
     trial = _try(recogniser, before)
     with desk.db.begin() as session:
+        now = _serving(session)
+        if (now.id if now is not None else None) != based_on:
+            return None
         head = ProductHead(
             features=features.name,
             names={key: list(own) for key, own in all_names.items()},
@@ -124,29 +140,26 @@ def hand_in(session: Session, desk: Desk, product: str, name: str, uploads: Sequ
             product=key,
             sha256=desk.storage.put(photo.data),
             filename=safe_filename(upload.filename),
-            text="",
+            text="" if product else name,
             features=f"{features.name} {new_public_id('new')}",  # twice the same photo may wait
             views=WAITS,
         )
         for upload, photo in photos
     ]
     session.add_all(rows)
-    session.flush()
-    ids = [row.id for row in rows]
-    names = {} if product else {key: name}
-    queue.enqueue(session, LEARN, {"photos": ids, "names": names}, key=f"{LEARN}:{ids[0]}", priority=WorkPriority.BATCH)
+    queue.enqueue(session, LEARN, {}, key=LEARN, priority=WorkPriority.BATCH)
     return len(rows)
 
 
-def learn_job(desk: Desk, photo_ids: Sequence[int], names: Mapping[str, str]) -> None:
-    """The job: learn from photos that were handed in. Done once, it is a no-op."""
+def learn_job(desk: Desk) -> None:
+    """The job: learn from all photos that wait. Without any it is a no-op."""
     with desk.db.read() as session:
-        waiting = session.scalars(select(ProductPhoto).where(ProductPhoto.id.in_(photo_ids))).all()
-    new = [NewPhoto(row.product, Upload(row.filename, None, desk.storage.get(row.sha256))) for row in waiting]
+        rows = session.scalars(select(ProductPhoto).where(ProductPhoto.views == WAITS)).all()
+    new = [NewPhoto(row.product, Upload(row.filename, None, desk.storage.get(row.sha256))) for row in rows]
     if new:
-        learn_products(desk, new, names)
+        learn_products(desk, new, {row.product: row.text for row in rows if row.text})
         with desk.db.begin() as session:
-            session.execute(delete(ProductPhoto).where(ProductPhoto.id.in_(photo_ids)))
+            session.execute(delete(ProductPhoto).where(ProductPhoto.id.in_([row.id for row in rows])))
 
 
 def waiting(session: Session) -> int:

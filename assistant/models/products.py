@@ -23,9 +23,9 @@ class ProductPhoto(Base):
     product: Mapped[str] = mapped_column(Text)  # its key
     sha256: Mapped[str] = mapped_column(Text)
     filename: Mapped[str] = mapped_column(Text)
-    text: Mapped[str] = mapped_column(Text)  # read in it
+    text: Mapped[str] = mapped_column(Text)  # read in it; of one that waits to be looked at: its product's name
     features: Mapped[str] = mapped_column(Text)
-    views: Mapped[bytes] = mapped_column(LargeBinary)  # (crops, d) float16
+    views: Mapped[bytes] = mapped_column(LargeBinary)  # (crops, d) float16; empty while it waits to be looked at
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 

@@ -276,7 +276,8 @@ def _product(
     """The product that the customer or a photo names, else the model's decision, else none."""
     keys = [label.key for label in options(taxonomy, "product")]
     flat = dict.fromkeys(keys, 1.0)
-    eligible = flat if products is None else products
+    # A photo may show a product of the operator's own that the taxonomy does not have.
+    eligible = flat if products is None else [key for key in products if key in flat]
     written = [key for key in taxonomy.products_in(ticket.text) if key in eligible]
     shown = [item.product.value for item in evidence if item.product.value in eligible]
     named = list(dict.fromkeys([*written, *shown]))

@@ -21,11 +21,20 @@ from assistant.desk.files import sweep
 from assistant.desk.products import NewPhoto, learn_products
 from assistant.errors import Conflict, Invalid, NotFound, NotReady, Unsupported
 from assistant.media.files import Upload
-from assistant.models import Attachment, Evidence, HeadState, ProductHead, ProductPhoto
+from assistant.models import (
+    Attachment,
+    Evidence,
+    HeadState,
+    ProductHead,
+    ProductPhoto,
+    TriageField,
+    TriageFieldState,
+)
 from assistant.payloads import ProductVersion
 from assistant.runtime import Runtime
 from assistant.settings import PREFIX
 from assistant.skills.read_photo import CANNOT_TELL
+from assistant.skills.taxonomy import NO_PRODUCT
 from tests.desk.test_turns import say
 from tests.fakes import ColourFeatures, fake_capabilities
 from tests.products import PRODUCTS, shot
@@ -74,6 +83,8 @@ def test_a_customers_photo_is_read_by_what_was_learned(desk: Desk) -> None:
         assert before.product.value == CANNOT_TELL
         assert after.product.value == "tent"
         assert after.product.confidence > 0.5
+        field = session.scalars(select(TriageField).where(TriageField.name == "product")).all()[-1]
+        assert (field.value, field.state) == (NO_PRODUCT, TriageFieldState.ABSTAINED)  # the taxonomy has no tent
         reference = session.scalars(select(ProductPhoto).where(ProductPhoto.sha256 == after.product.reference)).one()
         assert (reference.product, reference.filename in ("0.jpg", "1.jpg", "2.jpg")) == ("tent", True)
         sent = session.scalars(select(Attachment)).first()

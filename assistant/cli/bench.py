@@ -167,7 +167,7 @@ def lab_drills(names: tuple[str, ...], quick: bool, seed: int, as_json: bool) ->
     """Kill, lock, fill up, crowd and mislead a server, and see that nothing is lost. Exits with 1 if something is.
 
     NAMES: some of "kill -9", "PostgreSQL", "second server", "SIGTERM", "database locked", "storage away", "disk full",
-    "read-only", "clock jumps", "open streams", "slow clients", "crowd" and "memory"; without any, all.
+    "read-only", "clock jumps", "open streams", "slow clients", "crowd", "memory" and "webhooks"; without any, all.
     """
     from assistant.lab import drills
 

@@ -60,6 +60,7 @@ def serve(settings: Settings) -> None:
     check_address(settings.host, settings.port)
     chosen = {"HOST": settings.host, "PORT": str(settings.port), "COMPANY": settings.company}
     os.environ |= {f"{PREFIX}{name}": value for name, value in chosen.items()}
+    _let_threads_sleep()
     sys.stdout.flush()
     signals.hold_until_replaced()
     # -P: no module that lies in the working directory is taken for one of ours.
@@ -68,6 +69,7 @@ def serve(settings: Settings) -> None:
 
 def work(settings: Settings) -> None:
     """Run workers until SIGTERM or SIGINT."""
+    _let_threads_sleep()
     configure_logging(settings)
     wiring.preflight(settings)
     tracing.configure(settings.otel_endpoint, version=__version__)
@@ -88,6 +90,12 @@ def work(settings: Settings) -> None:
     pulse.stop()
     runtime.close()
     tracing.shut_down()
+
+
+def _let_threads_sleep() -> None:
+    """torch's threads wait for each other in a loop, which takes the cores from other requests and from OCR's process.
+    Said before torch is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _warm_up(runtime: wiring.Runtime) -> None:

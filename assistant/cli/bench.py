@@ -135,6 +135,22 @@ def bench_capacity(messages: int, threads: int, as_json: bool) -> None:
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
 
 
+@bench.command("photo")
+@click.option("--requests", default=24, show_default=True, type=click.IntRange(5, 1000), help="Photos, one by one.")
+@click.option("--at-once", default=10, show_default=True, type=click.IntRange(2, 50), help="Photos at the same moment.")
+@json_option
+def bench_photo(requests: int, at_once: int, as_json: bool) -> None:
+    """Time photos of 2 megapixels from request to evidence, triage and draft, through a server of its own.
+
+    Also the first one after a start, several at once, and, for comparison, rapidocr alone as its makers configure it.
+    """
+    from assistant.lab.bench.photo import measure
+
+    with progress_bar(quiet=as_json) as progress:
+        report = measure(read_settings(), requests=requests, at_once=at_once, progress=progress)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
 @bench.command("retrieval")
 @click.option(
     "--passages", default=100_000, show_default=True, type=click.IntRange(100), help="Synthetic passages in the index."

@@ -5,10 +5,14 @@ Nothing heavy is imported unless there is a GPU or a model, and nothing is loade
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
 
 from assistant.engine import checkpoint
 from assistant.engine.checkpoint import NO_MODEL, Checkpoint
@@ -20,6 +24,7 @@ from assistant.engine.models.likeness import PhotoEmbeddings
 from assistant.engine.models.multilingual import offline_multilingual
 from assistant.engine.models.reranker import CrossEncoderReranker
 from assistant.engine.ocr import RapidOCR, installed
+from assistant.engine.warming import Warming
 from assistant.errors import NotReady
 from assistant.ports import Capabilities, Mode, reading_revision
 from assistant.settings import Settings
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
 
 # A model with at least this many parameters is trusted to write answers (each sentence still has to be grounded).
 WRITES_FROM = 1_500_000_000
+# Seconds that loading a model may take, and what models are tried with once they are loaded.
+_PATIENCE, _WORDS = 3600.0, "It does not work."
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,12 @@ class Installed:
     model_state: Callable[[], str | None] = lambda: None
     # Counters of the engine for metrics; None if no engine runs in this process.
     stats: Callable[[], EngineStats | None] = lambda: None
-    # Called before there are threads: loads what they must not load at once, and starts what the first photo waits for.
+    # Called before there are threads: loads what they must not load at once, and begins to load all else.
     warm_up: Callable[[], object] = lambda: None
+    # What `warm_up` has not loaded yet.
+    loading: Callable[[], tuple[str, ...]] = tuple
+    # Loads the model, if it runs in this process.
+    load_model: Callable[[], object] | None = None
 
 
 def install(settings: Settings) -> Installed:
@@ -52,7 +63,10 @@ def install(settings: Settings) -> Installed:
     ocr = RapidOCR() if settings.ocr == "auto" and installed() else None
     models = _with_model(settings, _without_model(settings, ocr))
 
+    warming = Warming(_steps(models, ocr))
+
     def close() -> None:
+        warming.stop()
         models.close()
         if ocr is not None:
             ocr.close()
@@ -62,8 +76,39 @@ def install(settings: Settings) -> Installed:
             _import_torch()
         if ocr is not None:
             ocr.warm_up()
+        warming.start()
 
-    return replace(models, close=close, warm_up=warm_up)
+    return replace(models, close=close, warm_up=warm_up, loading=lambda: warming.left)
+
+
+def _steps(models: Installed, ocr: RapidOCR | None) -> dict[str, Callable[[], object]]:
+    """What loads each model, in the order in which a message with a photo needs them. The first time that one runs it
+    takes longer, too, so each runs once. Text recognition is loaded beside, in its own process."""
+    capabilities = models.capabilities
+    steps: dict[str, Callable[[], object]] = {}
+    if (sight := capabilities.sight) is not None:
+        steps["model"] = lambda: sight.look(_blank())
+    elif models.load_model is not None:
+        steps["model"] = models.load_model
+    steps["embeddings"] = lambda: capabilities.embeddings.embed_query(_WORDS)
+    if (features := capabilities.photo_features) is not None:
+        steps["photo features"] = lambda: features.look([np.zeros((32, 32, 3), np.uint8)])
+    if (reranker := capabilities.reranker) is not None:
+        steps["reranker"] = lambda: reranker.scores(_WORDS, [_WORDS], seconds=_PATIENCE)
+    if (photos := capabilities.photo_embedder) is not None:
+        steps["photo embeddings"] = lambda: photos.embed([_blank()])
+    if (second := capabilities.second_embedder) is not None:
+        steps["multilingual embeddings"] = lambda: second.embeddings.embed_query(_WORDS)
+    if ocr is not None:
+        steps["text recognition"] = ocr.start
+    return steps
+
+
+def _blank() -> bytes:
+    """A photo of nothing."""
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 64), "grey").save(stream, "JPEG")
+    return stream.getvalue()
 
 
 def _import_torch() -> None:
@@ -182,4 +227,5 @@ def _local(settings: Settings, chosen: Checkpoint, without_model: Capabilities) 
         trouble=engine.trouble,
         model_state=lambda: "loaded" if engine.stats().loaded else "not_loaded",
         stats=engine.stats,
+        load_model=lambda: engine.call(lambda _loaded: None, timeout=_PATIENCE),
     )

@@ -52,7 +52,7 @@ def readyz() -> Any:
     503 with the reasons in `failures` if the database or the storage cannot be read and written, or if jobs are waiting
     and no worker takes them. Without its model the product still answers, by quoting articles: 200, `degraded`. So it
     is if the model of a worker fails, on whatever machine, if no worker runs, and while no backup is as new as the
-    schedule wants.
+    schedule wants. After a start models are loaded in the background: 200, `loading`, and requests that need one wait.
     """
     failures: dict[str, str] = {}
     probes = cast("Probes", current_app.extensions[PROBES])
@@ -70,10 +70,12 @@ def readyz() -> Any:
     trouble = installed.trouble() if installed is not None else None
     backups = backup_schedule.state(runtime().settings, now=desk().now())
     trouble = trouble or processes.trouble(known)
+    loading = installed.loading() if installed is not None else ()
     if backups is not None and backups.problem is not None:
         trouble = trouble or backups.problem
     return Ready(
-        status="degraded" if trouble else "ok",
+        status="loading" if loading else "degraded" if trouble else "ok",
+        loading=loading,
         degraded_reason=trouble,
         model=desk().capabilities.model,
         mode=desk().capabilities.mode,

@@ -546,7 +546,8 @@ class Live(Payload):
 
 
 class Ready(Payload):
-    status: Literal["ok", "degraded"]
+    status: Literal["ok", "loading", "degraded"]
+    loading: tuple[str, ...] = Field(description="Models that this server has not loaded yet, the next one first.")
     degraded_reason: str | None = Field(
         description="Why answers are quoted instead of written for now, no worker runs, or there is no new backup."
     )

@@ -12,15 +12,19 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from typing import cast
 
 import numpy as np
 import psutil
 import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 
 from assistant.engine.ocr import RapidOCR, reading, seven_segments
 from assistant.engine.ocr.displays import with_displays
+from assistant.engine.ocr.finding import find_lines
+from assistant.engine.ocr.models import Models
 from assistant.engine.ocr.pieces import cut, fit
 from assistant.engine.ocr.reader import likely_turn
 from assistant.engine.ocr.seven_segments import write
@@ -130,6 +134,58 @@ def test_pieces_cover_a_long_picture_and_are_bounded(width: int, height: int) ->
     searched = [(one.right - one.left) * (one.bottom - one.top) * one.scale**2 for one in pieces]
     assert max(searched) < 3.1e6
     assert sum(searched) < 12e6
+
+
+class DarkPlaces:
+    """In place of `Models`: takes what is dark for lines, and keeps how many pixels each search had."""
+
+    def __init__(self) -> None:
+        self.searched: list[int] = []
+
+    def scale(self, _picture: np.ndarray) -> float:
+        return 1.0
+
+    def detect(self, picture: np.ndarray) -> np.ndarray:
+        return self.detect_at(picture, 1.0)[0]
+
+    def detect_at(self, picture: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        step = round(1 / scale)
+        dark = picture[::step, ::step, 0] < 128
+        self.searched.append(dark.size)
+        places = ndimage.find_objects(ndimage.label(dark)[0])
+        edges = [(across.start, down.start, across.stop, down.stop) for down, across in places]
+        lines = [[(left, top), (right, top), (right, low), (left, low)] for left, top, right, low in edges]
+        return np.array(lines, np.float32).reshape(-1, 4, 2) * step, dark.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("lines", "searched"),
+    [
+        ([(200, 300, 500, 60)], 0.25),  # large letters: left, top, width, height
+        ([(200, 300, 500, 60), (900, 700, 100, 12)], 0.35),
+        ([(200, 300, 500, 60), (200, 370, 100, 12)], 0.5),  # small ones beside them: both again
+        ([(100, top, 1400, 14) for top in range(40, 1100, 60)], 1.25),
+    ],
+)
+def test_a_picture_is_searched_as_finely_as_its_letters_are_small(
+    lines: list[tuple[int, int, int, int]], searched: float
+) -> None:
+    picture = np.full((1200, 1600, 3), 255, np.uint8)
+    for left, top, width, height in lines:
+        picture[top : top + height, left : left + width] = 0
+    models = DarkPlaces()
+    found = find_lines(cast("Models", models), picture)
+    assert {tuple(one.min(0).round().astype(int)) for one in found} == {(left, top) for left, top, _, _ in lines}
+    assert len(found) == len(lines)
+    assert sum(models.searched) <= searched * 1600 * 1200
+
+
+def test_small_print_is_read_beside_large_letters(ocr: RapidOCR) -> None:
+    page = written("ERROR E21", size=(1600, 1200), height=90)
+    ImageDraw.Draw(page).text((1200, 1100), "Serial 4711-0815", fill="black", font=ImageFont.load_default(20))
+    read = " ".join(line.text for line in ocr.read(png(page)))
+    assert "E21" in read
+    assert "4711-0815" in read
 
 
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
@@ -255,8 +311,8 @@ def test_the_reader_of_displays_computes_what_was_trained(tmp_path: Path, monkey
         expected = network(pictures)[:, 0].exp().numpy()
     write(network.folded(), tmp_path / "weights.safetensors")
     monkeypatch.setattr(seven_segments, "FILE", tmp_path / "weights.safetensors")
-    seven_segments._weights.cache_clear()
+    seven_segments._network.cache_clear()
     try:
         assert np.abs(seven_segments.scores(np.asarray(crop)) - expected).max() < 0.01
     finally:
-        seven_segments._weights.cache_clear()
+        seven_segments._network.cache_clear()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic, sleep
 
 from apiflask import APIFlask
 from flask.testing import FlaskClient
@@ -19,6 +21,7 @@ from assistant.desk.access import Scope
 from assistant.desk.desk import Desk
 from assistant.engine import Installed
 from assistant.engine.batching.stats import Counters, EngineStats
+from assistant.engine.warming import Warming
 from assistant.models import Job, JobStatus
 from assistant.runtime import Runtime
 from assistant.settings import Settings
@@ -113,6 +116,29 @@ def test_a_broken_engine_is_degraded_and_says_why(runtime: Runtime, make_app: Ca
     ready = make_app(replace(runtime, installed=broken)).test_client().get("/readyz")
     assert ready.status_code == 200  # answers are quoted meanwhile: it still serves
     assert (ready.json["status"], ready.json["degraded_reason"]) == ("degraded", "The GPU is out of memory.")
+
+
+def test_models_that_are_still_loaded_are_said(runtime: Runtime, make_app: Callable[..., APIFlask]) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def load() -> None:
+        begun.set()
+        go_on.wait(10)
+
+    warming = Warming({"model": load, "embeddings": lambda: 1 / 0, "text recognition": lambda: None})
+    installed = Installed(runtime.desk.capabilities, loading=lambda: warming.left)
+    client = make_app(replace(runtime, installed=installed)).test_client()
+    assert (client.get("/readyz").json["status"], client.get("/readyz").json["loading"]) == ("ok", [])
+    warming.start()
+    begun.wait(10)
+    ready = client.get("/readyz")
+    assert ready.status_code == 200  # requests wait for what they need
+    assert (ready.json["status"], ready.json["loading"]) == ("loading", ["model", "embeddings", "text recognition"])
+    go_on.set()
+    ends_at = monotonic() + 10
+    while client.get("/readyz").json["status"] == "loading":  # also after one has failed
+        assert monotonic() < ends_at
+        sleep(0.01)
 
 
 def test_metrics_tell_what_the_engine_counts(runtime: Runtime, make_app: Callable[..., APIFlask]) -> None:

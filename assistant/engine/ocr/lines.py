@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from assistant.engine.ocr.finding import find_lines
+from assistant.engine.ocr.models import Models
 from assistant.engine.ocr.pieces import Piece, cut, with_margins
 from assistant.ports import Box, TextLine
 
-# Lines are read so many at a time, as rapidocr does; fewer if they are long, since each batch is as wide as its longest
-# line, and every 8 pixels of it take a number for each of 18,000 characters.
-_BATCH, _MOST_WIDTH = 6, 600
+# Whether the time is up is asked after so many lines.
+_AT_ONCE = 6
 # In fewer pixels than that, nothing can be read.
 _LEAST_HEIGHT = 8
 # Of lines this sure, the direction counts, and so does what they say.
@@ -24,7 +24,7 @@ _UPRIGHT = 1.5
 _LONGEST = 30
 
 
-def read_lines(engine: Any, image: Image.Image, *, is_late: Callable[[], bool]) -> list[TextLine]:
+def read_lines(models: Models, image: Image.Image, *, is_late: Callable[[], bool]) -> list[TextLine]:
     """The lines in reading order; what is not read before ``is_late`` is a line without text and confidence: a box
     that was found, or the rest of the picture."""
     if min(image.size) < _LEAST_HEIGHT:
@@ -36,10 +36,10 @@ def read_lines(engine: Any, image: Image.Image, *, is_late: Callable[[], bool]) 
         if is_late():
             rest = np.array([[piece.left, piece.top], image.size], np.float32)
             return in_reading_order([*lines, _empty_line(rest, image.size)])
-        found = _join(cut_off, _find(engine, pixels, piece), pixels)
+        found = _join(cut_off, _find(models, pixels, piece), pixels)
         last = number == len(pieces) - 1
         whole = np.array([last or _is_before(corners, pieces[number + 1]) for corners in found], bool)
-        lines += _recognize(engine, pixels, found[whole], is_late=is_late)
+        lines += _recognize(models, pixels, found[whole], is_late=is_late)
         cut_off = found[~whole]
     return in_reading_order(lines)
 
@@ -78,17 +78,14 @@ def same_place(one: Box, other: Box) -> bool:
     return across > 0 and down > 0 and across * down > smaller / 3
 
 
-def _find(engine: Any, pixels: np.ndarray, piece: Piece) -> np.ndarray:
+def _find(models: Models, pixels: np.ndarray, piece: Piece) -> np.ndarray:
     """The corners of the lines in a piece, clockwise from the top left, in pixels of the picture; (n, 4, 2)."""
     part = pixels[piece.top : piece.bottom, piece.left : piece.right]
     if piece.scale < 1:
         size = (round(part.shape[1] * piece.scale), round(part.shape[0] * piece.scale))
         part = np.asarray(Image.fromarray(part).resize(size, Image.Resampling.HAMMING))
     part, margins = with_margins(part)
-    boxes = engine(part, use_det=True, use_cls=False, use_rec=False).boxes
-    if boxes is None:
-        return np.empty((0, 4, 2), np.float32)
-    return ((np.asarray(boxes) - margins) / piece.scale + (piece.left, piece.top)).astype(np.float32)
+    return ((find_lines(models, part) - margins) / piece.scale + (piece.left, piece.top)).astype(np.float32)
 
 
 def _is_before(corners: np.ndarray, piece: Piece) -> bool:
@@ -129,36 +126,24 @@ def _rectangle(points: np.ndarray) -> np.ndarray:
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
 
 
-def _recognize(engine: Any, pixels: np.ndarray, boxes: np.ndarray, *, is_late: Callable[[], bool]) -> list[TextLine]:
+def _recognize(models: Models, pixels: np.ndarray, boxes: np.ndarray, *, is_late: Callable[[], bool]) -> list[TextLine]:
     from rapidocr.utils.process_img import get_rotate_crop_image
 
     height, width = pixels.shape[:2]
     crops = [get_rotate_crop_image(pixels, corners.copy()) for corners in boxes]
     lines = []
-    for batch in _batches([crop.shape[1] / crop.shape[0] for crop in crops]):
+    for start in range(0, len(crops), _AT_ONCE):
         if is_late():
-            lines += [_empty_line(boxes[number], (width, height)) for number in batch]
-            continue
-        upright = engine.cls_and_rotate([crops[number] for number in batch])
-        texts = engine.recognize_txt(upright[0])
-        for number, (label, sure), text, score in zip(batch, upright[1].cls_res, texts.txts, texts.scores, strict=True):
-            if text.strip() and score >= _LEAST_CONFIDENCE:
-                flipped = "180" in label and sure > engine.cfg.Cls.cls_thresh
-                turn = (270 if _is_tall(boxes[number]) else 0) + (180 if flipped else 0)
-                lines.append(TextLine(text.strip(), float(score), box(boxes[number], width, height), turn % 360))
+            lines += [_empty_line(corners, (width, height)) for corners in boxes[start:]]
+            break
+        for corners, crop, flipped in zip(
+            boxes[start:], *models.upright(crops[start : start + _AT_ONCE]), strict=False
+        ):
+            text, confidence = models.read(crop)
+            if text.strip() and confidence >= _LEAST_CONFIDENCE:
+                turn = (270 if _is_tall(corners) else 0) + (180 if flipped else 0)
+                lines.append(TextLine(text.strip(), confidence, box(corners, width, height), turn % 360))
     return lines
-
-
-def _batches(widths: Sequence[float]) -> Iterable[list[int]]:
-    """The numbers of the lines to read together, narrow lines first. ``widths``: by their heights."""
-    batch: list[int] = []
-    for number in np.argsort(np.array(widths)).tolist():
-        if batch and (len(batch) == _BATCH or (len(batch) + 1) * widths[number] > _MOST_WIDTH):
-            yield batch
-            batch = []
-        batch.append(number)
-    if batch:
-        yield batch
 
 
 def _is_tall(corners: np.ndarray) -> bool:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, replace
 from time import monotonic, thread_time
-from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from assistant.engine.ocr.displays import with_displays
 from assistant.engine.ocr.lines import in_reading_order, legible, read_lines
+from assistant.engine.ocr.models import Models
 from assistant.engine.ocr.pieces import MOST_SIDE, fit
 from assistant.ports import TextLine
 
@@ -38,11 +36,7 @@ class Reader:
     """Loads the models; an instance reads a photo to JSON, a list of [text, confidence, box, turn]."""
 
     def __init__(self) -> None:
-        self._reader = _load()
-        # rapidocr loads each model when it is first used.
-        page, line = np.full((480, 480, 3), 255, np.uint8), np.full((48, 320, 3), 255, np.uint8)
-        self._reader(page, use_det=True, use_cls=False, use_rec=False)
-        self._reader(line, use_det=False, use_cls=True, use_rec=True)
+        self._models = Models()
 
     def __call__(self, photo: bytes) -> bytes:
         ends_at, latest = thread_time() + _SECONDS, monotonic() + _MOST_SECONDS
@@ -61,7 +55,7 @@ class Reader:
 
     def _read(self, image: Image.Image, is_late: Callable[[], bool]) -> list[TextLine]:
         """Displays count for the direction, too: upside down, their digits look like others."""
-        lines = read_lines(self._reader, image, is_late=is_late)
+        lines = read_lines(self._models, image, is_late=is_late)
         return lines if is_late() or max(image.size) > MOST_SIDE else with_displays(image, lines)
 
 
@@ -73,10 +67,3 @@ def likely_turn(lines: Sequence[TextLine]) -> int:
             votes[line.turn] += len(line.text)
     turn, most = max(votes.items(), key=lambda vote: vote[1], default=(0, 0))
     return turn if most > sum(votes.values()) / 2 else 0
-
-
-def _load() -> Any:
-    from rapidocr import RapidOCR
-
-    logging.getLogger("RapidOCR").setLevel(logging.ERROR)
-    return RapidOCR(params={"Global.log_level": "error"})

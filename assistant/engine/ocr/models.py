@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-# Sides of what the detector sees are multiples of that.
-_STEP = 32
 # What is recognised is at least so wide, in pixels, as rapidocr has it: narrower, short words are read worse. It also
 # takes six lines at a time, all as wide as the widest of them, which only costs: each pixel takes as long.
 _LEAST_WIDTH = 320
@@ -31,10 +31,10 @@ class Models:
 
         logging.getLogger("RapidOCR").setLevel(logging.ERROR)
         self._engine: Any = RapidOCR(params={"Global.log_level": "error"})
-        _open_sessions(self._engine.cfg)
-        self._detector = self._engine._load_det_model()
-        self._engine.cls_and_rotate([np.full((48, 320, 3), 255, np.uint8)])
-        self._engine.recognize_txt([np.full((48, 320, 3), 255, np.uint8)])
+        with _sessions():  # each is opened when it is first used
+            self._detector = self._engine._load_det_model()
+            self._engine.cls_and_rotate([np.full((48, 320, 3), 255, np.uint8)])
+            self._engine.recognize_txt([np.full((48, 320, 3), 255, np.uint8)])
         self._least_side = int(self._engine.cfg.Det.limit_side_len)
         self._surely_flipped = float(self._engine.cfg.Cls.cls_thresh)
 
@@ -48,13 +48,16 @@ class Models:
 
     def detect_at(self, picture: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         """What `detect` returns, at a scale, and how probably each place is text (h, w), at about that scale."""
-        import cv2
+        from rapidocr.ch_ppocr_det.utils import DetPreProcess
 
         height, width = picture.shape[:2]
-        size = tuple(max(_STEP, round(int(side * scale) / _STEP) * _STEP) for side in (width, height))
-        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        seen = cv2.dnn.blobFromImage(small, 1 / 127.5, mean=(127.5, 127.5, 127.5))
-        text = self._detector.session(seen)
+        seen = picture
+        if scale < 1:
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            seen = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+        sized = DetPreProcess(math.ceil(scale * min(height, width)), "min").resize(seen)
+        levels = (sized.astype(np.float32) - 127.5) / 127.5
+        text = self._detector.session(np.ascontiguousarray(levels.transpose(2, 0, 1)[None]))
         boxes, _ = self._detector.postprocess_op(text, (height, width))
         lines = self._detector.sorted_boxes(boxes) if len(boxes) else np.empty((0, 4, 2))
         return np.asarray(lines, np.float32), text[0, 0]
@@ -74,22 +77,21 @@ class Models:
         return str(text), float(confidence)
 
 
-def _open_sessions(config: Any) -> None:
-    """Give rapidocr sessions of ours, from its own files, verified by it."""
-    from omegaconf import flag_override
+@contextmanager
+def _sessions() -> Iterator[None]:
+    """Sessions that rapidocr opens meanwhile are set as ours. Its settings have no names for that."""
     from rapidocr.inference_engine.onnxruntime import OrtInferSession
 
-    class Session(OrtInferSession):  # type: ignore[misc]
-        @staticmethod
-        def _init_sess_opts(cfg: Any) -> Any:
-            options = OrtInferSession._init_sess_opts(cfg)
-            for name, value in SESSION_ENTRIES.items():
-                options.add_session_config_entry(name, value)
-            return options
+    made = OrtInferSession._init_sess_opts
 
-    for part in (config.Det, config.Cls, config.Rec):
-        part.engine_cfg = config.EngineConfig[part.engine_type.value]
-        part.model_root_dir = config.Global.model_root_dir
-        session = Session(part).session
-        with flag_override(part, "allow_objects", True):
-            part.session = session
+    def make(config: Any) -> Any:
+        options = made(config)
+        for name, value in SESSION_ENTRIES.items():
+            options.add_session_config_entry(name, value)
+        return options
+
+    OrtInferSession._init_sess_opts = staticmethod(make)
+    try:
+        yield
+    finally:
+        OrtInferSession._init_sess_opts = staticmethod(made)

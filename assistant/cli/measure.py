@@ -321,6 +321,36 @@ def eval_displays(photos: int, as_json: bool) -> None:
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
 
 
+@evaluate.command("questions")
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--show", default=0, show_default=True, help="Print so many wrong answers.")
+@click.option("--refit", "refitted", is_flag=True, help="First fit the head that ships to its examples anew.")
+@json_option
+def eval_questions(paths: tuple[Path, ...], show: int, refitted: bool, as_json: bool) -> None:
+    """Measure how questions about photos are understood and answered, and whether what nothing answers stays so.
+
+    PATHS are folders of JSON lines with image, question and answers (or answer, must_contain, product), or receipts
+    with image, total, date and company. Without PATHS: which of our own questions are understood.
+    """
+    from assistant.lab.evaluation import questions
+    from assistant.skills import photo_questions
+
+    with running(read_settings()) as runtime, progress_bar(quiet=as_json) as progress:
+        desk = runtime.desk
+        if refitted:
+            embedder = desk.capabilities.second_embedder or desk.capabilities.embedder
+            photo_questions.save(questions.refit(embedder))
+            photo_questions.load.cache_clear()
+        report = questions.evaluate_questions(
+            paths,
+            capabilities=desk.capabilities,
+            taxonomy=desk.taxonomy,
+            limits=desk.photo_limits,
+            progress=progress,
+        )
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render(show))
+
+
 @evaluate.command("photos")
 @click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal, TypedDict
 
 AgentRole = Literal["viewer", "agent", "lead", "admin"]
+AnsweredBy = Literal["text in the photo", "what was read", "own products", "model"]
 AttachmentKind = Literal["photo", "file"]
 Author = Literal["customer", "agent", "assistant", "system"]
 ConversationState = Literal["assistant", "handed_off", "agent", "closed"]
@@ -42,6 +43,7 @@ Scope = Literal[
     "webhooks",
     "metrics",
 ]
+Silence = Literal["needs_eyes", "not_there", "unsure", "orders", "failed"]
 SourceKind = Literal["words", "photo", "similarity", "trained", "learned", "model"]
 TicketStatus = Literal["new", "open", "pending", "on_hold", "solved", "closed"]
 TicketType = Literal["question", "incident", "problem", "task"]
@@ -72,6 +74,10 @@ class Inboxes(TypedDict):
 
 class Macros(TypedDict):
     macros: list[Macro]
+
+
+class PhotoQuestions(TypedDict):
+    questions: list[PhotoQuestion]
 
 
 class Tags(TypedDict):
@@ -627,6 +633,7 @@ class Webhook(TypedDict):
             "draft.updated",
             "evidence.read",
             "evidence.corrected",
+            "photo.asked",
         ]
     ]
     inboxes: list[str]
@@ -694,10 +701,6 @@ class Citation(TypedDict):
     figures: list[Figure]
 
 
-class TicketAttachment(Attachment):
-    evidence: Evidence | None
-
-
 class UploadedAttachment(Attachment):
     expires_at: str
 
@@ -722,6 +725,7 @@ class WebhookDelivery(TypedDict):
         "draft.updated",
         "evidence.read",
         "evidence.corrected",
+        "photo.asked",
     ]
     ticket_id: str
     state: DeliveryState
@@ -760,6 +764,26 @@ class Draft(TypedDict):
     created_at: str
     citations: list[Citation]
     withheld: list[Withheld]
+
+
+class PhotoQuestion(TypedDict):
+    id: str
+    question: str
+    answer: str
+    confidence: float
+    regions: list[list[float]]
+    answered_by: AnsweredBy | None
+    model: str | None
+    reason: Silence | None
+    asks: str
+    asked_by: str | None
+    asked_at: str
+    outdated: bool
+
+
+class TicketAttachment(Attachment):
+    evidence: Evidence | None
+    questions: list[PhotoQuestion]
 
 
 class APIKey(TypedDict):

@@ -23,6 +23,7 @@
 | `reply.held` | agents | `ticket`: its id; `by`: whose; `due_at`: when it leaves, null if it is gone; `problem` |
 | `evidence.read` | agents | `attachment`: its id; `evidence`: its current evidence |
 | `evidence.corrected` | agents | the same, after an agent corrected it |
+| `photo.asked` | agents | `attachment`: its id; `question`: what was asked about the photo, with the answer |
 
 Agents also see what customers see. Messages, conversations, tickets, triage, drafts and evidence are the objects of
 HTTP responses (`assistant.payloads`). Other systems are told what is in `TOLD`. A client that loads once and then
@@ -49,6 +50,7 @@ from assistant.models import (
     Evidence,
     HeldReply,
     Message,
+    PhotoQuestion,
     Rating,
     SLATarget,
     Ticket,
@@ -81,6 +83,7 @@ class EventKind(StrEnum):
     REPLY_HELD = "reply.held"
     EVIDENCE_READ = "evidence.read"
     EVIDENCE_CORRECTED = "evidence.corrected"
+    PHOTO_ASKED = "photo.asked"
 
 
 # Of the moment: for whoever has the conversation open. Other systems are told everything else.
@@ -327,6 +330,20 @@ class EvidenceRead(DeskEvent):
 @dataclass(frozen=True)
 class EvidenceCorrected(EvidenceRead):
     kind = EventKind.EVIDENCE_CORRECTED
+
+
+@dataclass(frozen=True)
+class PhotoAsked(DeskEvent):
+    """``evidence``: that which counts now."""
+
+    kind = EventKind.PHOTO_ASKED
+    attachment: Attachment
+    question: PhotoQuestion
+    evidence: Evidence
+
+    def payload(self) -> dict[str, Any]:
+        shown = payloads.PhotoQuestion.of(self.question, self.evidence)
+        return {"attachment": self.attachment.public_id, "question": shown.to_json()}
 
 
 @dataclass(frozen=True)

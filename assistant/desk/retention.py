@@ -25,7 +25,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from assistant.db import Database
-from assistant.desk import audit, erasure, feed, files, inboxes, queue, rollup, search
+from assistant.desk import audit, erasure, feed, files, inboxes, photo_questions, queue, rollup, search
 from assistant.desk.desk import Desk
 from assistant.desk.events import EventKind, MessageUpdated
 from assistant.desk.state import DONE
@@ -59,7 +59,7 @@ EVERY = timedelta(days=1)
 _AT_ONCE = 5
 _IN_A_JOB = 500
 T = TypeVar("T")
-_READING = (EventKind.EVIDENCE_READ.value, EventKind.EVIDENCE_CORRECTED.value)
+_READING = (EventKind.EVIDENCE_READ.value, EventKind.EVIDENCE_CORRECTED.value, EventKind.PHOTO_ASKED.value)
 
 
 class Kind(StrEnum):
@@ -287,6 +287,7 @@ def _let_go(
     for one in attachments:
         one.sha256, one.thumbnail_sha256 = "", None
         one.condition, one.removed_at = FileCondition.REMOVED, now
+    photo_questions.forget(session, [one.id for one in attachments])
     for unsent in beside:
         session.delete(unsent)
     session.flush()

@@ -34,6 +34,7 @@ from assistant.desk.events import TOLD
 from assistant.desk.evidence import contradictions_of, evidence_of, photos_of
 from assistant.desk.idempotency import AlreadyDone, Once
 from assistant.desk.people import find_agent, find_or_add_customer
+from assistant.desk.photo_questions import questions_of
 from assistant.desk.state import DONE, TicketChanges
 from assistant.desk.subscribers import WAKE
 from assistant.desk.triage import told_of
@@ -316,10 +317,12 @@ def load_summary(session: Session, principal: Staff, public_id: str) -> Ticket:
 
 
 def show_messages(session: Session, messages: Sequence[Message], taxonomy: Taxonomy) -> list[payloads.TicketMessage]:
-    """Messages of one conversation with what was read in their photos. As `conversations` loads them."""
-    evidence = evidence_of(session, photos_of(session, [message.id for message in messages]))
+    """Messages of one conversation with what was read in their photos and asked about them. As `conversations` loads
+    them."""
+    photos = photos_of(session, [message.id for message in messages])
+    evidence, asked = evidence_of(session, photos), questions_of(session, photos)
     return [
-        payloads.TicketMessage.read(message, evidence, contradictions_of(message, evidence, taxonomy))
+        payloads.TicketMessage.read(message, evidence, contradictions_of(message, evidence, taxonomy), asked)
         for message in messages
     ]
 

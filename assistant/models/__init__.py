@@ -64,6 +64,7 @@ from assistant.models.people import (
     Team,
     VerifiedBy,
 )
+from assistant.models.photo_questions import PhotoQuestion
 from assistant.models.processes import Process
 from assistant.models.products import ProductHead, ProductHeadPhoto, ProductPhoto
 from assistant.models.reports import ReportCount, ReportState
@@ -156,6 +157,7 @@ __all__ = [
     "Passage",
     "PassageFigure",
     "PhotoHash",
+    "PhotoQuestion",
     "Presence",
     "Priority",
     "Process",

@@ -36,7 +36,7 @@ from assistant.payloads.learning import FieldDecisions, Figures, Learned, Learne
 from assistant.payloads.macros import Macro, MacroAction
 from assistant.payloads.payload import Payload
 from assistant.payloads.people import Agent, APIKey, Customer, Editor, Inbox
-from assistant.payloads.photos import Evidence, ProductTrial, ProductVersion, Reading, TextLine
+from assistant.payloads.photos import Evidence, PhotoQuestion, ProductTrial, ProductVersion, Reading, TextLine
 from assistant.payloads.taxonomy import (
     AssignedCategory,
     Category,
@@ -107,6 +107,7 @@ __all__ = [
     "Passage",
     "Payload",
     "Person",
+    "PhotoQuestion",
     "ProductTrial",
     "ProductVersion",
     "Rating",

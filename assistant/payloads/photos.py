@@ -13,6 +13,7 @@ from assistant.models import EvidenceState, HeadState
 from assistant.payloads.payload import Payload, Region, Score
 from assistant.ports import Box, Mode
 from assistant.skills import read_photo
+from assistant.skills.ask_photo import AnsweredBy, Silence
 from assistant.skills.read_photo import PhotoEvidence
 
 
@@ -155,3 +156,43 @@ class Evidence(ReadEvidence):
         before = PhotoEvidence.from_json(was.fields, was.visible_text)
         original = ReadEvidence.of(before, filename=filename, status=was.state, model=was.model, mode=Mode(was.mode))
         return shown.model_copy(update={"corrected_for": scope, "original": original})
+
+
+class PhotoQuestion(Payload):
+    """What somebody asked about a photo, and the answer."""
+
+    id: str
+    question: str
+    answer: str = Field(description="`cannot tell` where nothing answers it: then there is a `reason`.")
+    confidence: Score = Field(description="The probability that it is right; 0 of what cannot be told.")
+    regions: tuple[Region, ...] = Field(description="Where in the photo the answer is; empty if that has no place.")
+    answered_by: AnsweredBy | None
+    model: str | None = Field(description="Which model looked, if it was one that answered.")
+    reason: Silence | None = Field(
+        description="Why it cannot be told: `needs_eyes` (only a look at the photo answers that, and no model that "
+        "looks is installed), `not_there` (nothing of the kind was read), `unsure`, `orders` (text in the photo gives "
+        "orders to a model) or `failed` (the model did)."
+    )
+    asks: str = Field(description="What the question was taken for, e.g. `lights`, `serial` or `something else`.")
+    asked_by: str | None = Field(description="Name of the agent or API key; null once they are gone.")
+    asked_at: datetime
+    outdated: bool = Field(description="Whether what was read has changed since: ask again.")
+
+    @classmethod
+    def of(cls, row: models.PhotoQuestion, evidence: models.Evidence | None) -> Self:
+        """``evidence``: that which counts now."""
+        said, asker = row.answer, row.agent or row.api_key
+        return cls(
+            id=row.public_id,
+            question=row.question,
+            answer=said["text"],
+            confidence=said["confidence"],
+            regions=tuple(tuple(region) for region in said["regions"]),
+            answered_by=said["by"],
+            model=said["model"] or None,
+            reason=said["silence"],
+            asks=said["asks"],
+            asked_by=asker.name if asker is not None else None,
+            asked_at=row.asked_at,
+            outdated=evidence is not None and evidence.id != row.evidence_id,
+        )

@@ -22,7 +22,7 @@ from assistant.models import (
 )
 from assistant.payloads.conversations import Attachment, Citation, Message, Rating
 from assistant.payloads.payload import Payload, Score
-from assistant.payloads.photos import Evidence
+from assistant.payloads.photos import Evidence, PhotoQuestion
 from assistant.payloads.triage import Triage
 from assistant.ports import Capabilities, HandoffReason, Mode
 from assistant.skills.answer import Answer
@@ -105,11 +105,18 @@ class TicketAttachment(Attachment):
     """An attachment with what was read in it."""
 
     evidence: Evidence | None = Field(description="Null until the photo has been read, and for other or lost files.")
+    questions: tuple[PhotoQuestion, ...] = Field(description="What was asked about the photo, oldest first.")
 
     @classmethod
-    def read(cls, attachment: models.Attachment, evidence: models.Evidence | None) -> Self:
+    def read(
+        cls,
+        attachment: models.Attachment,
+        evidence: models.Evidence | None,
+        questions: Sequence[models.PhotoQuestion] = (),
+    ) -> Self:
         shown = Evidence.stored(evidence, filename=attachment.filename) if evidence is not None else None
-        return cls(**dict(Attachment.of(attachment)), evidence=shown)
+        asked = tuple(PhotoQuestion.of(one, evidence) for one in questions)
+        return cls(**dict(Attachment.of(attachment)), evidence=shown, questions=asked)
 
 
 class TicketMessage(Message):
@@ -127,9 +134,13 @@ class TicketMessage(Message):
         message: models.Message,
         evidence: Mapping[str, models.Evidence],
         contradictions: Sequence[FoundContradiction],
+        questions: Mapping[int, Sequence[models.PhotoQuestion]],
     ) -> Self:
-        """``evidence`` by the photos' sha256."""
-        attachments = tuple(TicketAttachment.read(one, evidence.get(one.sha256)) for one in message.attachments)
+        """``evidence`` by the photos' sha256, ``questions`` about them by their ids in the database."""
+        attachments = tuple(
+            TicketAttachment.read(one, evidence.get(one.sha256), questions.get(one.id, ()))
+            for one in message.attachments
+        )
         found = tuple(Contradiction.of(one) for one in contradictions)
         own = {"attachments": attachments, "contradictions": found, "confidence": message.confidence}
         return cls(**{**dict(Message.of(message)), **own})

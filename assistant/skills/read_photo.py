@@ -379,7 +379,7 @@ def _keys(taxonomy: Taxonomy) -> set[str]:
 def _with_caption(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities) -> PhotoEvidence:
     """The evidence with the model's own caption, if that is usable."""
     prompt = prompts.render("caption.j2", visible_text=evidence.text)
-    caption = _json_of(_ask(prompt, photo, capabilities)).get("caption")
+    caption = json_of(ask_model(prompt, photo, capabilities, tokens=_CAPTION_TOKENS)).get("caption")
     if not isinstance(caption, str) or not 5 <= len(caption.strip()) <= 300:
         return evidence
     if not holds(caption, evidence.text):  # what a photo orders the model to write is no caption of it
@@ -387,14 +387,14 @@ def _with_caption(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilit
     return replace(evidence, caption=Reading(" ".join(caption.split()), 0.8))
 
 
-def _ask(prompt: str, photo: bytes, capabilities: Capabilities) -> str:
-    """The model's answer. Raises `EngineFailed` for any failure of the model."""
+def ask_model(prompt: str, photo: bytes, capabilities: Capabilities, *, tokens: int) -> str:
+    """The model's answer, of so many tokens at most. Raises `EngineFailed` for any failure of the model."""
     from langchain_core.messages import HumanMessage
 
     assert capabilities.chat_model is not None  # noqa: S101  (`writes_answers` implies one)
     blocks: list[str | dict[str, Any]] = [{"type": "text", "text": prompt}, image_block(photo)]
     try:
-        return str(capabilities.chat_model.invoke([HumanMessage(content=blocks)], max_tokens=_CAPTION_TOKENS).text)
+        return str(capabilities.chat_model.invoke([HumanMessage(content=blocks)], max_tokens=tokens).text)
     except Exception as error:
         raise EngineFailed("The model did not answer.") from error
 
@@ -430,7 +430,7 @@ def _sign_of(condition: str) -> Sought | None:
     return Sought("damage", condition) if condition in ("damaged", "leaking") else None
 
 
-def _json_of(text: str) -> dict[str, Any]:
+def json_of(text: str) -> dict[str, Any]:
     """The JSON object in the model's answer, or an empty one."""
     try:
         found = json.loads(text[text.find("{") : text.rfind("}") + 1])

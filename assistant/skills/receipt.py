@@ -61,7 +61,7 @@ _DOCUMENT = re.compile(
     r"|fis)\b|发票|領収|れしーと|فاتوره"
 )
 _NUMBER_WORD = re.compile(r"\b(?:no|nr|num\w*|id|ref\w*)\b|\bn[.°º]|nummer|[#:]|番号|号|رقم")
-_AMOUNT = re.compile(
+AMOUNT = re.compile(
     r"(?<![\w.,:/-])(?:[A-Z]{0,3}[$€£¥₺]?\s?)"
     r"(-?\d{1,3}(?:[.,' ]\d{3}){1,3}[.,]\d{2}|-?\d{1,9}\s?[.,]\s?\d{2}|-?[.,]\d{2})"
     r"(?![\d:/.,-]{0,20}\d|\s?%)",
@@ -71,7 +71,7 @@ _WHOLE = re.compile(
     r"[¥￥円元₺]\s?(\d{1,3}(?:,\d{3}){1,3}|\d{1,9})(?![\d.,])|(?<!\d)(\d{1,3}(?:,\d{3}){1,3}|\d{1,9})\s?[円元]"
 )
 _MONTH = r"(?:jan|feb|fev|m[ae]r|apr|avr|abr|ma[iyj]|ju[nil]|aug|ago|aou|sep|o[ck]t|out|nov|de[cz]|dic)[a-z]{0,9}"
-_DATE = re.compile(
+DATE = re.compile(
     rf"(?<!\d)(?:(?:[12]\d|3[01]|0?[1-9])[./-](?:1[0-2]|0?[1-9])[./-](?:20\d\d|\d\d)"
     rf"|(?:1[0-2]|0?[1-9])/(?:[12]\d|3[01]|0?[1-9])/(?:20\d\d|\d\d)"
     rf"|20\d\d[./-](?:1[0-2]|0?[1-9])[./-](?:[12]\d|3[01]|0?[1-9])|20\d\d\s?年\s?\d{{1,2}}\s?月\s?\d{{1,2}}\s?日"
@@ -128,8 +128,8 @@ def _rows(lines: Sequence[TextLine]) -> list[_Row]:
 
 def _amounts(number: int, row: _Row) -> Iterator[_Amount]:
     for line in row.lines:
-        text = _DATE.sub(" ", line.text)
-        for match in _AMOUNT.finditer(text):
+        text = DATE.sub(" ", line.text)
+        for match in AMOUNT.finditer(text):
             digits = re.sub(r"[^\d]", "", match.group(1))
             yield _Amount(number, int(digits), line, match.group(1).replace(" ", ""))
         for match in _WHOLE.finditer(text):
@@ -188,11 +188,11 @@ def _label(rows: Sequence[_Row], amount: _Amount) -> str:
     """The words left of the amount; if there are none, the row above, unless that has amounts of its own."""
     row = rows[amount.row]
     beside = " ".join(line.text for line in row.lines if line.box.left <= amount.line.box.left)
-    words = _AMOUNT.sub(" ", beside)
+    words = AMOUNT.sub(" ", beside)
     if amount.row == 0 or any(map(str.isalpha, re.sub(r"\b[A-Z]{1,3}\b", "", words))):
         return words
     above = rows[amount.row - 1].text
-    return words if _AMOUNT.search(above) else above
+    return words if AMOUNT.search(above) else above
 
 
 def _date(rows: Sequence[_Row]) -> Printed | None:
@@ -201,7 +201,7 @@ def _date(rows: Sequence[_Row]) -> Printed | None:
     for row in rows:
         folded = fold(row.text)
         for line in row.lines:
-            match = _DATE.search(line.text)
+            match = DATE.search(line.text)
             if match is None or _OTHER_DATE.search(folded):
                 continue
             sure = 0.95 if _DATE_WORD.search(folded) or _TIME.search(row.text) else 0.8
@@ -238,6 +238,6 @@ def _identifier(row: _Row, *, after: re.Pattern[str] | None) -> Printed | None:
             if match is None:
                 continue
             seen, text = True, text[match.end() :]
-        for match in _IDENTIFIER.finditer(_AMOUNT.sub(" ", _DATE.sub(" ", text))):
+        for match in _IDENTIFIER.finditer(AMOUNT.sub(" ", DATE.sub(" ", text))):
             return Printed(match.group().strip("#"), 0.9 * line.confidence, line.box)
     return None

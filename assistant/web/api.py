@@ -21,6 +21,7 @@ from assistant.desk import (
     idempotency,
     inboxes,
     outbreaks,
+    photo_questions,
     products,
     site_context,
     state,
@@ -390,6 +391,30 @@ def correct_evidence(
         )
         photo = access.access_attachment(session, machine, attachment_id)
         return payloads.Evidence.stored(row, filename=photo.filename)
+
+
+@blueprint.get("/attachments/<public_id:attachment_id>/questions")
+@blueprint.output(schemas.PhotoQuestions)
+@Operation("Tickets", Scope.TICKETS_READ)
+def list_photo_questions(machine: MachinePrincipal, attachment_id: str) -> schemas.PhotoQuestions:
+    """List what was asked about a photo, oldest first, with the answers."""
+    with desk().db.read() as session:
+        return schemas.PhotoQuestions(questions=tuple(photo_questions.asked_about(session, machine, attachment_id)))
+
+
+@blueprint.post("/attachments/<public_id:attachment_id>/questions")
+@blueprint.output(payloads.PhotoQuestion)
+@Operation("Tickets", Scope.TICKETS_WRITE, body=schemas.PhotoQuestionAsked, runs_model=True)
+def ask_photo(
+    machine: MachinePrincipal, body: schemas.PhotoQuestionAsked, attachment_id: str
+) -> payloads.PhotoQuestion:
+    """Ask something about a photo.
+
+    It is answered from what was read in it (fields, visible text, own products), or by a model that looks, where one is
+    installed; else the answer is `cannot tell`, with the reason. Question and answer are kept with the photo, the
+    newest 50; the same question again is answered anew.
+    """
+    return photo_questions.ask(desk(), machine, attachment_id, body.question)
 
 
 @blueprint.post("/triage")

@@ -93,6 +93,7 @@ def _thread(session: Any, row: Ticket) -> Shown:
         "receipt": attention.receipt(session, row.conversation_id),
         "evidence_options": evidence_options(desk().taxonomy),
         "cannot_tell": CANNOT_TELL,
+        "silences": console_words.SILENCE,
     }
 
 

@@ -24,6 +24,7 @@ from assistant.desk import (
     guardrails,
     macros,
     merging,
+    photo_questions,
     related,
     sending,
     state,
@@ -35,7 +36,7 @@ from assistant.desk.events import Audience, EventKind
 from assistant.desk.sending import Outgoing
 from assistant.errors import AssistantError, Conflict, Invalid, NotFound
 from assistant.media.files import Upload
-from assistant.models import Conversation, ConversationState, DraftStatus, Event, Ticket, TicketStatus
+from assistant.models import Attachment, Conversation, ConversationState, DraftStatus, Event, Ticket, TicketStatus
 from assistant.text.storable import storable
 from assistant.web import auth, console_panels
 from assistant.web.console_evidence import changes_in
@@ -61,6 +62,7 @@ _NEWS: dict[str, str] = {
     EventKind.NOTE_CREATED: "thread",
     EventKind.EVIDENCE_READ: "thread",
     EventKind.EVIDENCE_CORRECTED: "thread",
+    EventKind.PHOTO_ASKED: "thread",
     EventKind.TICKET_TRIAGED: "triage",
     EventKind.TRIAGE_DECIDED: "triage",
     EventKind.DRAFT_UPDATED: "draft",
@@ -343,10 +345,7 @@ def correct_evidence(ticket_id: str, attachment_id: str) -> Reply:
     """Store an agent's corrections of what was read in a photo, for this ticket or everywhere."""
 
     def act(session: Any, row: Ticket) -> None:
-        photo = access.access_attachment(session, auth.agent(), attachment_id)
-        shown = related.merged_from(related.shown(session, auth.agent(), row))
-        if photo.message.conversation_id not in (row.conversation_id, *shown):
-            raise NotFound("This ticket has no such photo.")
+        photo = _photo_of(session, row, attachment_id)
         read = evidence.evidence_of(session, [photo]).get(photo.sha256)
         fields, lines = changes_in(request.form, read.visible_text if read is not None else [])
         everywhere = request.form.get("everywhere") is not None
@@ -362,6 +361,34 @@ def correct_evidence(ticket_id: str, attachment_id: str) -> Reply:
             )
 
     return perform(ticket_id, act, panels=("thread", "draft"))
+
+
+@blueprint.post("/photos/<public_id:attachment_id>/questions")
+def ask_photo(ticket_id: str, attachment_id: str) -> Reply:
+    """Ask something about a photo: answer and question stand on its card."""
+    failed: list[AssistantError] = []
+    try:
+        with desk().db.read() as session:
+            row = access.access_ticket(session, auth.agent(), ticket_id)
+            _photo_of(session, row, attachment_id)
+        photo_questions.ask(desk(), auth.agent(), attachment_id, storable(request.form.get("question", "")))
+    except AssistantError as error:
+        failed.append(error)
+
+    def act(_session: Any, _row: Ticket) -> None:
+        if failed:
+            raise failed[0]
+
+    return perform(ticket_id, act, panels=("thread",))
+
+
+def _photo_of(session: Any, row: Ticket, attachment_id: str) -> Attachment:
+    """A photo of the ticket, or of one that was merged into it."""
+    photo = access.access_attachment(session, auth.agent(), attachment_id)
+    shown = related.merged_from(related.shown(session, auth.agent(), row))
+    if photo.message.conversation_id not in (row.conversation_id, *shown):
+        raise NotFound("This ticket has no such photo.")
+    return photo
 
 
 def refuse_if_taken(conversation: Conversation) -> None:

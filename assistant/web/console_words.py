@@ -10,6 +10,7 @@ from assistant.media.kinds import Risk
 from assistant.models import Draft, DraftStatus, FileCondition
 from assistant.payloads import Passage, Relation
 from assistant.ports import HandoffReason, Mode
+from assistant.skills.ask_photo import Silence
 from assistant.skills.priors import SourceKind
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 from assistant.text.addresses import web_address
@@ -72,6 +73,15 @@ RELATION = {
     Relation.SPLIT_INTO: "Split off",
     Relation.MERGED_INTO: "Merged into",
     Relation.MERGED_FROM: "Merged into this",
+}
+
+# Why nothing can be told of a photo, after "Cannot tell:".
+SILENCE = {
+    Silence.NEEDS_EYES.value: "one has to look at the photo for that, and no model that could is installed.",
+    Silence.NOT_THERE.value: "nothing of the kind was read in the photo.",
+    Silence.UNSURE.value: "what was found is not sure enough.",
+    Silence.ORDERS.value: "text in the photo gives orders to an AI.",
+    Silence.FAILED.value: "the model did not answer. Ask again later.",
 }
 
 

@@ -247,6 +247,12 @@ class EvidenceCorrection(_Request):
     everywhere: bool = Field(False, description="Whether it also counts for the same photo in other tickets.")
 
 
+class PhotoQuestionAsked(_Request):
+    question: Short = Field(
+        description="In any language, in one short sentence.", examples=["What is the serial number?"]
+    )
+
+
 class DraftToSend(_Request):
     text: Text | None = Field(
         None, description="The edited text; leave it out to send the draft unchanged.", examples=["Please descale it."]
@@ -500,6 +506,10 @@ class Passages(Payload):
     model: str = Field(description="The embedding model that compared query and passages.")
     mode: Mode
     passages: tuple[payloads.Passage, ...]
+
+
+class PhotoQuestions(Payload):
+    questions: tuple[payloads.PhotoQuestion, ...]
 
 
 class Key(Payload):

@@ -343,7 +343,7 @@ def test_agent_of_another_team_finds_nothing_of_a_ticket(
         assert client.get(path).status_code == 404, path
     actions = [f"{page}/{action}" for action in ACTIONS]
     actions += [f"{page}/drafts/{draft.public_id}/{what}" for what in ("send", "discard")]
-    for path in [*actions, f"{page}/evidence/{photo.public_id}"]:
+    for path in [*actions, f"{page}/evidence/{photo.public_id}", f"{page}/photos/{photo.public_id}/questions"]:
         response = client.post(path, data={"csrf_token": token, "text": "hi", "status": "open", "caption": "x"})
         assert response.status_code == 404, path
     for tab in ("waiting", "mine", "assistant", "all", "solved"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from random import Random
 
+import numpy as np
 from PIL import Image, ImageDraw
 
 PRODUCTS = {
@@ -15,8 +16,9 @@ PRODUCTS = {
 }
 
 
-def shot(key: str, number: int) -> bytes:
-    """Photo number so-and-so of a product; of something that is none of them for any other key."""
+def shot(key: str, number: int, condition: str = "") -> bytes:
+    """Photo number so-and-so of a product; of something that is none of them for any other key. ``condition``:
+    "damaged", or the colour of a light on it."""
     random = Random(f"{key} {number}")
     image = Image.new("RGB", (320, 320), _colour(random))
     draw = ImageDraw.Draw(image)
@@ -25,7 +27,13 @@ def shot(key: str, number: int) -> bytes:
         draw.rectangle((x, y, x + random.randrange(90), y + random.randrange(90)), fill=_colour(random))
     if key in PRODUCTS:
         side = random.randrange(180, 280)
-        _draw(draw, key, random.randrange(320 - side), random.randrange(320 - side), side)
+        x, y = random.randrange(320 - side), random.randrange(320 - side)
+        _draw(draw, key, x, y, side)
+        if condition == "damaged":
+            points = [(x + side * (0.2 + 0.09 * i), y + side * (0.25 if i % 2 else 0.75)) for i in range(7)]
+            draw.line(points, fill=(5, 5, 5), width=side // 14)
+        elif condition:
+            image = _shining(image, condition, (x + side / 2, y + side * 0.88), side / 22)
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=90)
     return stream.getvalue()
@@ -51,6 +59,16 @@ def _draw(draw: ImageDraw.ImageDraw, key: str, x: int, y: int, side: int) -> Non
         case _:
             draw.rectangle(at(0.1, 0.4, 0.9, 0.6), fill=detail)
             draw.rectangle(at(0.4, 0.1, 0.6, 0.9), fill=detail)
+
+
+def _shining(image: Image.Image, colour: str, at: tuple[float, float], radius: float) -> Image.Image:
+    """A light, as a camera sees it: the middle burnt out, around it a glow."""
+    tint = {"red": (1.0, 0.05, 0.03), "green": (0.08, 1.0, 0.15)}[colour]
+    rows, columns = np.mgrid[0 : image.height, 0 : image.width]
+    away = np.hypot(columns - at[0], rows - at[1]) / radius
+    light = 6 * np.clip(1.3 - away, 0, 1) + 0.5 * np.exp(-(away**2) / 8)
+    linear = 0.5 * (np.asarray(image) / 255.0) ** 2.2 + light[..., None] * np.array(tint)
+    return Image.fromarray((255 * linear.clip(0, 1) ** (1 / 2.2)).astype(np.uint8))
 
 
 def _colour(random: Random) -> tuple[int, int, int]:

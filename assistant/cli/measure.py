@@ -397,6 +397,36 @@ def eval_photos(
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
 
 
+@evaluate.command("lights")
+@click.option("--scenes", default=120, show_default=True, type=click.IntRange(1), help="Drawn devices to look at.")
+@click.option(
+    "--foreign",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with photos that show no lights. Repeat for several.",
+)
+@click.option(
+    "--fit",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Instead, fit what finds lights to so many other drawn devices, and write it to this file.",
+)
+@json_option
+def eval_lights(scenes: int, foreign: tuple[Path, ...], file: Path | None, as_json: bool) -> None:
+    """Measure how well lights of devices that nobody has learned are told, and how often some are seen where none are.
+
+    The devices are drawn, each other than the sample company's, and none of those that the finder was fitted to.
+    """
+    from assistant.lab.evaluation import lights
+
+    with progress_bar(quiet=as_json) as progress:
+        if file is not None:
+            lights.fit(scenes, file, progress=progress)
+            return
+        report = lights.evaluate_lights(scenes, foreign, progress=progress)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
 @evaluate.command("products")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option(

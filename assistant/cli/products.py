@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,24 +32,46 @@ def products_learn(folder: Path, afresh: bool, as_json: bool) -> None:
     Other names are products of their own. One photo of each will do, three to ten from several sides are better. Give
     all products that look alike, so that one is not taken for another. The new version serves unless the one before
     knows the same photos better.
+
+    A folder in a product's folder is a condition that its photos show: "intact", "damaged", "light red". Conditions of
+    one kind exclude each other; three photos of each, and better ten, are what it takes. A CSV file in FOLDER with the
+    columns file, condition and, if you like, kind (damage, light, part, display, other) says the same of any photo.
     """
     from assistant.desk.products import NewPhoto, key_of, learn_products
     from assistant.media.files import Upload
 
-    photos, names = [], {}
+    photos, names, said = [], {}, _conditions(folder)
     with running(read_settings(), noted=True) as runtime:
         known = {product.key for product in runtime.desk.taxonomy.products}
         for own in sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")):
             key = key_of(own.name, runtime.desk.taxonomy)
             names[key] = own.name
             files = [file for file in sorted(own.rglob("*")) if file.suffix.lower() in _PHOTOS]
-            photos += [NewPhoto(key, Upload(file.name, None, file.read_bytes())) for file in files]
+            for file in files:
+                inside = file.relative_to(own).parts[:-1]
+                condition, kind = said.get(file.resolve(), (inside[0] if inside else "", ""))
+                photos.append(NewPhoto(key, Upload(file.name, None, file.read_bytes()), condition, kind))
         with progress_bar(quiet=as_json) as progress:
             version = learn_products(runtime.desk, photos, names, afresh=afresh, progress=progress)
         strange = [key for key in version.products if key not in known]
     _print(version, as_json)
     if strange and not as_json:
         click.echo(f"Not in the taxonomy, so tickets are not sorted by them: {', '.join(strange)}")
+
+
+def _conditions(folder: Path) -> dict[Path, tuple[str, str]]:
+    """Condition and kind of photos that the CSV files in the folder name."""
+    said = {}
+    for file in sorted(folder.glob("*.csv")):
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            for number, row in enumerate(csv.DictReader(stream), start=2):
+                named = folder / (row.get("file") or "")
+                if not row.get("condition") or not named.is_file():
+                    raise click.ClickException(
+                        f"{file.name}, line {number}: no file and condition of a photo in {folder}."
+                    )
+                said[named.resolve()] = (row["condition"] or "", (row.get("kind") or "").strip())
+    return said
 
 
 @products.command("list")
@@ -107,6 +130,12 @@ def _print(version: ProductVersion, as_json: bool) -> None:
     click.echo(_line(version))
     for key, count in version.products.items():
         click.echo(f"  {key:<32} {count} {'photo' if count == 1 else 'photos'}")
+    for one in version.trial.conditions:
+        told = ", ".join(f"{name} ({photos})" for name, photos in one.conditions.items())
+        click.echo(
+            f"  {one.product:<32} {one.kind}: {told}; of {one.photos} photos left out in turn {one.right} right, "
+            f"{one.claimed} claimed, {one.claimed_right} of those rightly"
+        )
 
 
 def _line(version: ProductVersion) -> str:

@@ -502,15 +502,6 @@ class Influence(TypedDict):
     region: list[float] | None
 
 
-class Reading(TypedDict):
-    value: str
-    confidence: float
-    region: list[float] | None
-    regions: list[list[float]]
-    heatmap: list[str]
-    reference: str | None
-
-
 class SLAClock(TypedDict):
     policy: str
     target: SLATarget
@@ -558,6 +549,16 @@ class Overlap(TypedDict):
     by_agents: float | None
     decided: int
     proposed: int
+
+
+class Reading(TypedDict):
+    value: str
+    confidence: float
+    region: list[float] | None
+    regions: list[list[float]]
+    heatmap: list[str]
+    reference: str | None
+    labels: list[str]
 
 
 class TaxonomyDraft(TypedDict):

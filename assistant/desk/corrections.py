@@ -17,7 +17,7 @@ from assistant.desk import evidence, state
 from assistant.desk.access import AgentPrincipal, MachinePrincipal, Staff, access_attachment
 from assistant.desk.events import EvidenceCorrected
 from assistant.errors import Invalid, NotAllowed, NotFound
-from assistant.models import Evidence, EvidenceState, Ticket, TriageResult
+from assistant.models import Evidence, EvidenceState, ProductPhoto, Ticket, TriageResult
 from assistant.skills.read_photo import CANNOT_TELL, CONDITIONS, FIELDS, LIGHTS
 from assistant.skills.taxonomy import Taxonomy
 
@@ -48,7 +48,8 @@ def correct_evidence(
     if row is None:
         raise NotFound("This photo has not been read yet. Try again in a moment.")
     visible_text = _corrected_lines(row.visible_text, lines or {})
-    fields = _corrected_fields(row, _checked(changes, taxonomy), visible_text, taxonomy)
+    own = session.scalars(select(ProductPhoto.condition).where(ProductPhoto.condition != "").distinct()).all()
+    fields = _corrected_fields(row, _checked(changes, taxonomy, own), visible_text, taxonomy)
     scopes = (None, conversation.id) if everywhere else (conversation.id,)
     if (row.fields, row.visible_text) == (fields, visible_text) and not _is_news(session, row, scopes):
         return row
@@ -94,11 +95,12 @@ def _copy(row: Evidence, fields: _Fields, visible_text: _Lines, by: Staff) -> Ev
     )
 
 
-def _checked(changes: Mapping[str, str], taxonomy: Taxonomy) -> dict[str, str]:
-    """The changes without blanks around them. Raises `Invalid` for an unknown field or value."""
+def _checked(changes: Mapping[str, str], taxonomy: Taxonomy, conditions: Sequence[str] = ()) -> dict[str, str]:
+    """The changes without blanks around them. ``conditions``: those of own products. Raises `Invalid` for an unknown
+    field or value."""
     known = {
         "product": [*(product.key for product in taxonomy.products), CANNOT_TELL],
-        "condition": CONDITIONS,
+        "condition": [*CONDITIONS, *conditions],
         "lights": LIGHTS,
     }
     checked = {name: value.strip() for name, value in changes.items()}

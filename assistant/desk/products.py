@@ -30,12 +30,17 @@ from assistant.progress import Progress, no_progress
 from assistant.skills.calibration import calibration_error, reliability
 from assistant.skills.own_products import (
     CROPS,
+    KINDS,
+    LIGHT,
     Catalogue,
     OwnProducts,
     Recogniser,
     Reference,
     Views,
     Weights,
+    conditions_of,
+    glow_of,
+    kind_of,
     learn,
     look_at,
     text_of,
@@ -54,10 +59,23 @@ _WORD = re.compile(r"[a-z0-9]+")
 
 @dataclass(frozen=True)
 class NewPhoto:
-    """A photo of the product with this key."""
+    """A photo of the product with this key, and the ``condition`` that it shows, if any, with its kind (by default what
+    the condition's words say)."""
 
     product: str
     upload: Upload
+    condition: str = ""
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind and self.kind not in KINDS:
+            raise Invalid(f"{self.kind!r} is no kind of condition. Choose from: {', '.join(KINDS)}.", field="kind")
+
+    @property
+    def state(self) -> tuple[str, str]:
+        """Condition and kind as they are stored: small letters, single blanks."""
+        condition = " ".join(self.condition.replace("_", " ").casefold().split())[:60]
+        return condition, (self.kind or kind_of(condition)) if condition else ""
 
 
 def learn_products(
@@ -91,7 +109,10 @@ def _learn(
         known_names = {} if serving is None or afresh else serving.names
         before = _parsed(desk, serving) if serving is not None and serving.features == features.name else None
     rows = {(row.product, row.sha256): row for row in kept}
-    rows |= {(row.product, row.sha256): row for row in new}
+    for row in new:
+        at = (row.product, row.sha256)
+        if row.condition or at not in rows or not rows[at].condition:  # what is known of its condition stays
+            rows[at] = row
     if not rows or len(rows) > _MOST_PHOTOS:
         raise Invalid(f"There are {len(rows)} photos. Give between 1 and {_MOST_PHOTOS}.")
     products = dict.fromkeys(sorted({row.product for row in rows.values()}))
@@ -121,11 +142,14 @@ def _learn(
         return payloads.ProductVersion.of(head)
 
 
-def hand_in(session: Session, desk: Desk, product: str, name: str, uploads: Sequence[Upload]) -> int:
+def hand_in(
+    session: Session, desk: Desk, product: str, name: str, uploads: Sequence[Upload], *, condition: str = ""
+) -> int:
     """Store photos of a product, which a job then learns from. Returns how many.
 
-    ``product``: its key; empty: that of the ``name``. Raises `Invalid` without name or photos, `NotReady` without
-    features, and what `normalise` raises for a file that is no photo: then none is stored."""
+    ``product``: its key; empty: that of the ``name``. ``condition``: what all of them show, if anything. Raises
+    `Invalid` without name or photos, `NotReady` without features, and what `normalise` raises for a file that is no
+    photo: then none is stored."""
     features, key = _features(desk), product or key_of(name, desk.taxonomy)
     if not key:
         raise Invalid("Say which product the photos show.", field="name")
@@ -135,9 +159,12 @@ def hand_in(session: Session, desk: Desk, product: str, name: str, uploads: Sequ
     for upload, photo in photos:
         if not isinstance(photo, Photo):
             raise Invalid(f"{upload.filename} is not a photo.", field="photos")
+    said, kind = NewPhoto(key, uploads[0], condition).state
     rows = [
         ProductPhoto(
             product=key,
+            condition=said,
+            kind=kind,
             sha256=desk.storage.put(photo.data),
             filename=safe_filename(upload.filename),
             text="" if product else name,
@@ -155,7 +182,10 @@ def learn_job(desk: Desk) -> None:
     """The job: learn from all photos that wait. Without any it is a no-op."""
     with desk.db.read() as session:
         rows = session.scalars(select(ProductPhoto).where(ProductPhoto.views == WAITS)).all()
-    new = [NewPhoto(row.product, Upload(row.filename, None, desk.storage.get(row.sha256))) for row in rows]
+    new = [
+        NewPhoto(row.product, Upload(row.filename, None, desk.storage.get(row.sha256)), row.condition, row.kind)
+        for row in rows
+    ]
     if new:
         learn_products(desk, new, {row.product: row.text for row in rows if row.text})
         with desk.db.begin() as session:
@@ -296,8 +326,12 @@ def _look(desk: Desk, features: PhotoFeatures, new: NewPhoto) -> ProductPhoto:
     if not isinstance(photo, Photo):
         raise Invalid(f"{new.upload.filename} is not a photo.")
     sha256 = desk.storage.put(photo.data)
+    condition, kind = new.state
     with desk.db.read() as session:
-        same = (ProductPhoto.product == new.product, ProductPhoto.sha256 == sha256)
+        same = (
+            ProductPhoto.product == new.product, ProductPhoto.sha256 == sha256,
+            ProductPhoto.condition == condition, ProductPhoto.kind == kind,
+        )  # fmt: skip
         found = session.scalar(select(ProductPhoto).where(*same, ProductPhoto.features == features.name))
     if found is not None:
         return found
@@ -310,6 +344,9 @@ def _look(desk: Desk, features: PhotoFeatures, new: NewPhoto) -> ProductPhoto:
         text=text,
         features=features.name,
         views=views.vectors.astype("<f2").tobytes(),
+        condition=condition,
+        kind=kind,
+        glow=[round(one, 4) for one in glow_of(photo.data)] if kind == LIGHT else [],
     )
 
 
@@ -322,7 +359,7 @@ def _names(desk: Desk, key: str, given: Mapping[str, str], known: Mapping[str, S
 
 def _catalogue(rows: Sequence[ProductPhoto], names: Mapping[str, Sequence[str]]) -> Catalogue:
     references = tuple(
-        Reference(row.product, row.sha256, Views(_vectors(row), row.text))
+        Reference(row.product, row.sha256, Views(_vectors(row), row.text), row.condition, row.kind, tuple(row.glow))
         for row in sorted(rows, key=lambda row: (row.product, row.sha256))
     )
     return Catalogue({key: tuple(own) for key, own in names.items()}, references)
@@ -361,6 +398,7 @@ def _try(new: Recogniser, before: Recogniser | None) -> payloads.ProductTrial:
         calibration_error=calibration_error(reliability(best, right)) if mine else None,
         silent=float(np.mean([not guess.claimed for guess in related])) if related else None,
         worse=before is not None and _is_worse(new, before),
+        conditions=tuple(payloads.ConditionTrial.of(one) for one in conditions_of(new).trials()),
     )
 
 

@@ -17,7 +17,7 @@ class ProductPhoto(Base):
     """A reference photo of a product, looked at once by each kind of features."""
 
     __tablename__ = "product_photos"
-    __table_args__ = (UniqueConstraint("product", "sha256", "features"),)
+    __table_args__ = (UniqueConstraint("product", "sha256", "features", "condition"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     product: Mapped[str] = mapped_column(Text)  # its key
@@ -26,6 +26,9 @@ class ProductPhoto(Base):
     text: Mapped[str] = mapped_column(Text)  # read in it; of one that waits to be looked at: its product's name
     features: Mapped[str] = mapped_column(Text)
     views: Mapped[bytes] = mapped_column(LargeBinary)  # (crops, d) float16; empty while it waits to be looked at
+    condition: Mapped[str] = mapped_column(Text, default="")  # that it shows, in the operator's words; empty: not said
+    kind: Mapped[str] = mapped_column(Text, default="")  # of the condition, see `skills.own_products.KINDS`
+    glow: Mapped[list[float]] = mapped_column(JSONType, default=list)  # see `skills.own_products.glow_of`
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from datetime import datetime
 from typing import Literal, Self
 
@@ -14,6 +15,7 @@ from assistant.payloads.payload import Payload, Region, Score
 from assistant.ports import Box, Mode
 from assistant.skills import read_photo
 from assistant.skills.ask_photo import AnsweredBy, Silence
+from assistant.skills.own_products import Trial
 from assistant.skills.read_photo import PhotoEvidence
 
 
@@ -32,8 +34,10 @@ class Reading(Payload):
         description="Where the model looked: rows of digits from 0 (not at all) to 9, top to bottom; empty if unknown."
     )
     reference: str | None = Field(
-        description="Of an own product: SHA-256 of the reference photo that this one is most like (`product-photos`)."
+        description="Of an own product, or its condition: SHA-256 of the reference photo that it rests on "
+        "(`product-photos`)."
     )
+    labels: tuple[str, ...] = Field(description="What is written beside each of the lights; empty if nothing is known.")
 
     @classmethod
     def of(cls, reading: read_photo.Reading) -> Self:
@@ -44,7 +48,24 @@ class Reading(Payload):
             regions=tuple(region_of(part) for part in reading.parts),
             heatmap=reading.heat,
             reference=reading.reference or None,
+            labels=reading.labels,
         )
+
+
+class ConditionTrial(Payload):
+    """How the conditions of one kind of a product are told, on its photos, each left out in turn."""
+
+    product: str
+    kind: str = Field(description="`damage`, `light`, `part`, `display` or `other`.")
+    conditions: dict[str, int] = Field(description="Reference photos of each.")
+    photos: int = Field(description="Of conditions that have two or more.")
+    right: int
+    claimed: int = Field(description="Of so many a condition is claimed.")
+    claimed_right: int
+
+    @classmethod
+    def of(cls, trial: Trial) -> Self:
+        return cls(**asdict(trial))
 
 
 class ProductTrial(Payload):
@@ -55,6 +76,7 @@ class ProductTrial(Payload):
     calibration_error: Score | None
     silent: Score | None = Field(description="The share of which nothing was said if their product was unknown.")
     worse: bool = Field(description="Whether they are less likely than by what served, by more than chance explains.")
+    conditions: tuple[ConditionTrial, ...] = ()
 
 
 class ProductVersion(Payload):
@@ -98,7 +120,7 @@ class ReadEvidence(Payload):
     filename: str
     caption: Reading
     product: Reading = Field(description="A product's key, `none` or `cannot tell`.")
-    lights: Reading | None = Field(description="Colours of the indicator lights; null if no model looked for them.")
+    lights: Reading | None = Field(description="Colours of the indicator lights; null if none were seen.")
     condition: Reading
     total: Reading | None = Field(description="A receipt's total, as printed; else null.")
     date: Reading | None = Field(description="A receipt's date, as printed; else null.")

@@ -12,6 +12,7 @@ from assistant.ports.handoff import HandoffReason
 from assistant.ports.photos import (
     OCR,
     Box,
+    Condition,
     Found,
     Look,
     Looks,
@@ -42,6 +43,7 @@ __all__ = [
     "USUAL_STANDING",
     "Box",
     "Capabilities",
+    "Condition",
     "Decision",
     "DecisionModel",
     "Embedder",

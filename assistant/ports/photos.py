@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -130,6 +130,19 @@ class PhotoFeatures(Protocol):
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What a product's condition is, of one ``kind`` ("damage", "light", …), in the operator's own words, with the
+    ``reference`` photo that says so and where it is seen, as of `Recognised`."""
+
+    kind: str
+    value: str
+    probability: float
+    reference: str
+    box: Box | None = None
+    heat: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Recognised:
     """A product of the operator's own, by its key and name, with the probability that it is what the photo shows.
 
@@ -142,6 +155,7 @@ class Recognised:
     reference: str
     box: Box | None = None
     heat: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
 
 class ProductRecogniser(Protocol):
@@ -150,6 +164,11 @@ class ProductRecogniser(Protocol):
     @property
     def name(self) -> str:
         """Version: part of the revision that evidence is stored under."""
+        ...
+
+    @property
+    def with_conditions(self) -> Collection[str]:
+        """Keys of the products of which it may tell conditions."""
         ...
 
     def recognise(self, photo: bytes, lines: Sequence[TextLine]) -> Recognised | None:

@@ -1,6 +1,7 @@
 """Reading a photo into evidence: caption, visible text, product, lights, condition, quality, each with a confidence.
 
-Without a vision model, OCR reads the text and quality is measured from the pixels; everything else is "cannot tell".
+Without a vision model, OCR reads the text, quality and lights that shine are found in the pixels, own products and
+their conditions by photos that were learned; everything else is "cannot tell".
 A model that decides adds product, lights and condition as typed decisions; one that writes also writes the caption. The
 small model uses its own sight instead, and says nothing about photos unlike those it was trained on. Nobody can tell
 colours in a grey photo, or an order if it is unknown which side is up: there, nothing is said of them.
@@ -11,6 +12,7 @@ OCR's alone, and marked so (`PhotoEvidence.whole`). A photo whose text OCR canno
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,8 +24,21 @@ from assistant.media.colour import has_colours
 from assistant.media.origin import origin_of
 from assistant.media.quality import assess_quality
 from assistant.media.turning import turned
-from assistant.ports import OCR, Box, Capabilities, DecisionModel, Look, Question, Seen, Sought, TextLine, image_block
+from assistant.ports import (
+    OCR,
+    Box,
+    Capabilities,
+    DecisionModel,
+    Look,
+    Question,
+    Recognised,
+    Seen,
+    Sought,
+    TextLine,
+    image_block,
+)
 from assistant.skills import prompts
+from assistant.skills.lights import label_of, lights_in
 from assistant.skills.receipt import Printed, receipt_of
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 from assistant.skills.verbatim import holds
@@ -36,6 +51,8 @@ CANNOT_TELL = "cannot tell"
 CONDITIONS = ("intact", "damaged", "leaking", "fault light or code", CANNOT_TELL)
 DIFFERENT = "different"
 _FAULTS = ("red", "amber")
+# What says that nothing is wrong.
+_SOUND = ("intact", "part present", "ok")
 LIGHTS = ("green", "red", "amber", "blue", "white", "off", DIFFERENT, CANNOT_TELL)
 CONDITION_QUESTION = Question("condition", "In which condition is what the photo shows?", CONDITIONS)
 LIGHTS_QUESTION = Question("lights", "What colour is the light?", LIGHTS)
@@ -58,7 +75,8 @@ _ORIENTATIONS = {90: "turned left", 180: "upside down", 270: "turned right"}
 class Reading:
     """One field of the evidence. ``region`` is its place in the photo, if known, and ``heat`` a map of attention: rows
     of digits from 0 (none) to 9. ``parts`` has a region for each of several things, such as lights. ``reference``:
-    sha256 of the reference photo of a product that this one is most like."""
+    sha256 of the reference photo that a product, or its condition, rests on. ``labels``: what is
+    written beside each of the lights, if anything."""
 
     value: str
     confidence: float
@@ -66,6 +84,7 @@ class Reading:
     heat: tuple[str, ...] = ()
     parts: tuple[Box, ...] = ()
     reference: str = ""
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +94,7 @@ class PhotoEvidence:
     condition: Reading
     quality: Reading
     visible_text: tuple[TextLine, ...] = ()
-    lights: Reading | None = None  # only a model sees lights
+    lights: Reading | None = None  # None if nobody sees any
     total: Reading | None = None  # of a receipt, as printed; None for anything else
     date: Reading | None = None
     order: Reading | None = None  # the number of the order, else of the receipt or invoice
@@ -118,8 +137,17 @@ class PhotoEvidence:
         parts = [self.caption.value]
         parts += [reading.value for reading in (self.product, self.condition) if reading.value != CANNOT_TELL]
         if self.lights is not None and self.lights.value != CANNOT_TELL:
-            parts.append(f"lights: {self.lights.value}")
+            parts.append(f"lights: {self.lights.value}" + "".join(f"; {one}" for one in self._labelled))
         return "\n".join([*parts, self.text]).strip()
+
+    @property
+    def _labelled(self) -> list[str]:
+        """Lights by their labels, where there are some: "POWER green"."""
+        if self.lights is None or not self.lights.labels:
+            return []
+        colours = self.lights.value.split(", ")
+        colours = colours * len(self.lights.labels) if len(colours) == 1 else colours
+        return [f"{label} {colour}" for label, colour in zip(self.lights.labels, colours, strict=False) if label]
 
     def to_fields(self) -> dict[str, Any]:
         readings = {name: getattr(self, name) for name in FIELDS}
@@ -181,10 +209,12 @@ def _by_ocr(photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> Pho
     if any(not line.text for line in found):
         trouble = "Part of it could not be read."
     receipt = receipt_of(lines)
+    product, condition, lights = _product_from(lines, taxonomy, photo, capabilities)
     return PhotoEvidence(
         caption=_caption_from(lines, trouble),
-        product=_product_from(lines, taxonomy, photo, capabilities),
-        condition=Reading(CANNOT_TELL, 1.0),
+        product=product,
+        condition=condition,
+        lights=lights,
         quality=Reading(*assess_quality(photo)),
         visible_text=lines,
         total=_printed(receipt.total),
@@ -239,14 +269,14 @@ def _by_model(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities,
     """The evidence with what the model, if any, adds to OCR's: it sees the photo upright. Raises an `AssistantError` if
     the model fails."""
     if not capabilities.sees_photos:
-        return evidence
-    turn = evidence.turn
+        return _by_pixels(evidence, photo)
+    turn, upright = evidence.turn, photo
     if turn:
         photo = turned(photo, turn)
     if capabilities.sight is not None:
         look = capabilities.sight.look(photo)
         if not look.seen.familiar:
-            return evidence
+            return _by_pixels(evidence, upright)
         seen = _claimable(look.seen, photo, evidence)
         evidence = _by_sight(evidence, seen, taxonomy)
         if look.seen.lights and not seen.lights and evidence.condition.value == "intact":
@@ -257,6 +287,25 @@ def _by_model(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities,
     return _with_caption(evidence, photo, capabilities) if capabilities.writes_answers else evidence
 
 
+def _by_pixels(evidence: PhotoEvidence, photo: bytes) -> PhotoEvidence:
+    """The evidence with lights that shine in the pixels, of whatever device, unless references have told them."""
+    if evidence.lights is not None:
+        return evidence
+    upright = () if evidence.turn else evidence.visible_text
+    known = evidence.product.value != CANNOT_TELL
+    found = lights_in(photo, upright, is_known=known, is_turned=bool(evidence.turn))
+    if not found:
+        return evidence
+    colours = list(dict.fromkeys(one.colour for one in found))
+    value = colours[0] if len(colours) == 1 else ", ".join(one.colour for one in found)
+    boxes, labels = tuple(Box(*one.box) for one in found), tuple(label_of(one, upright) for one in found)
+    lights = Reading(
+        value, min(one.probability for one in found), boxes[0] if len(boxes) == 1 else None,
+        parts=boxes if len(boxes) > 1 else (), labels=labels if any(labels) else (),
+    )  # fmt: skip
+    return replace(evidence, lights=lights)
+
+
 def _caption_from(lines: Sequence[TextLine], trouble: str) -> Reading:
     """A caption from OCR alone: it claims nothing beyond the text, and says what kept it from reading."""
     if not lines:
@@ -265,19 +314,37 @@ def _caption_from(lines: Sequence[TextLine], trouble: str) -> Reading:
     return Reading(f"{text} ({trouble})" if trouble else text, sum(line.confidence for line in lines) / len(lines))
 
 
-def _product_from(lines: Sequence[TextLine], taxonomy: Taxonomy, photo: bytes, capabilities: Capabilities) -> Reading:
-    """The product named in the visible text, else the operator's own that the photo looks like."""
-    named = _named_in(lines, taxonomy)
-    if named.value != CANNOT_TELL or capabilities.products is None:
-        return named
+def _product_from(
+    lines: Sequence[TextLine], taxonomy: Taxonomy, photo: bytes, capabilities: Capabilities
+) -> tuple[Reading, Reading, Reading | None]:
+    """The product named in the visible text, else the operator's own that the photo looks like; and of one that was
+    learned its condition and lights."""
+    named, unknown = _named_in(lines, taxonomy), Reading(CANNOT_TELL, 1.0)
+    products = capabilities.products
+    if products is None or (named.value != CANNOT_TELL and named.value not in products.with_conditions):
+        return named, unknown, None
     try:
-        found = capabilities.products.recognise(photo, lines)
+        found = products.recognise(photo, lines)
     except Exception as error:
         log.warning("read_photo.products_failed", error=type(error).__name__)
-        return named
-    if found is None:
-        return named
-    return Reading(found.product, found.probability, found.box, found.heat, reference=found.reference)
+        return named, unknown, None
+    if found is None or named.value not in (CANNOT_TELL, found.product):
+        return named, unknown, None
+    looks = Reading(found.product, found.probability, found.box, found.heat, reference=found.reference)
+    condition, lights = _learned(found, photo)
+    return (looks if named.value == CANNOT_TELL else named), condition or unknown, lights
+
+
+def _learned(found: Recognised, photo: bytes) -> tuple[Reading | None, Reading | None]:
+    """The condition and the lights of a recognised product: of conditions, damage first, then the surest."""
+    told = sorted(found.conditions, key=lambda one: (one.value in _SOUND, -one.probability))
+    readings = {one: Reading(one.value, one.probability, one.box, one.heat, reference=one.reference) for one in told}
+    condition = next((readings[one] for one in told if one.kind != "light"), None)
+    light = next((one for one in told if one.kind == "light"), None)
+    colours = ", ".join(word for word in re.findall(r"\w+", light.value) if word in LIGHTS) if light is not None else ""
+    if light is None or not colours or not has_colours(photo):
+        return condition, None
+    return condition, replace(readings[light], value=colours)
 
 
 def _named_in(lines: Sequence[TextLine], taxonomy: Taxonomy) -> Reading:
@@ -444,12 +511,16 @@ def _reading_json(reading: Reading) -> dict[str, Any]:
     shown = {"value": reading.value, "confidence": round(reading.confidence, 4), "region": region}
     shown |= {"heat": list(reading.heat)} if reading.heat else {}
     shown |= {"reference": reading.reference} if reading.reference else {}
+    shown |= {"labels": list(reading.labels)} if reading.labels else {}
     return shown | ({"parts": [_region(part) for part in reading.parts]} if reading.parts else {})
 
 
 def _reading(field: dict[str, Any]) -> Reading:
     heat, parts = tuple(field.get("heat", ())), tuple(Box(*part) for part in field.get("parts", ()))
-    return Reading(field["value"], field["confidence"], _box(field["region"]), heat, parts, field.get("reference", ""))
+    return Reading(
+        field["value"], field["confidence"], _box(field["region"]), heat, parts, field.get("reference", ""),
+        tuple(field.get("labels", ())),
+    )  # fmt: skip
 
 
 def _region(box: Box) -> list[float]:

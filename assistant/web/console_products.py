@@ -71,9 +71,13 @@ def product_version(number: int) -> Reply:
     return listed(
         "product_versions",
         f"Version {number}",
-        ("Product", "Photos", "Taken for another when left out"),
+        ("Product", "Photos", "Taken for another when left out", "Conditions, of photos left out"),
         [
-            Row(_name(key), (Cell(str(count)), Cell("; ".join(map(_said, confused.get(key, ()))))), note=key)
+            Row(
+                _name(key),
+                (Cell(str(count)), Cell("; ".join(map(_said, confused.get(key, ())))), Cell(_told(version, key))),
+                note=key,
+            )
             for key, count in version.products.items()
         ],
         add=To("Add photos", url_for("console.admin.add_product_photos")),
@@ -84,6 +88,14 @@ def product_version(number: int) -> Reply:
 
 def _said(one: products.Mistaken) -> str:
     return f"{one.filename}: {_name(one.taken_for)} ({one.probability:.0%})"
+
+
+def _told(version: ProductVersion, product: str) -> str:
+    return "; ".join(
+        f"{', '.join(one.conditions)}: {one.claimed} of {one.photos} told, {one.claimed_right} rightly"
+        for one in version.trial.conditions
+        if one.product == product
+    )
 
 
 def _name(key: str) -> str:
@@ -102,6 +114,11 @@ def add_product_photos() -> Reply:
                 "name", "Its name", hint="Of another one, which is not in the taxonomy: tickets are not sorted by it."
             ),
             Field(
+                "condition",
+                "What all of them show",
+                hint="Such as intact, damaged, light red, part missing: three photos of each or more. Empty: nothing.",
+            ),
+            Field(
                 "photos", "Photos", "", "files", hint="From several sides, as customers would take them.", required=True
             ),
         )
@@ -113,7 +130,9 @@ def add_product_photos() -> Reply:
             if file.filename
         ]
         with desk().db.begin() as session:
-            count = products.hand_in(session, desk(), given("product"), given("name"), uploads)
+            count = products.hand_in(
+                session, desk(), given("product"), given("name"), uploads, condition=given("condition")
+            )
         return said(f"{count} {'photo is' if count == 1 else 'photos are'} being learned from.", "product_versions")
 
     return form("product_versions", "Add photos of a product", fields, done, button="Add", is_upload=True)

@@ -16,6 +16,7 @@ from assistant.cli import main
 from assistant.db import utcnow
 from assistant.desk import evidence, products
 from assistant.desk.assess import read_evidence
+from assistant.desk.corrections import correct_evidence
 from assistant.desk.desk import Desk
 from assistant.desk.files import sweep
 from assistant.desk.products import NewPhoto, learn_products
@@ -36,6 +37,7 @@ from assistant.settings import PREFIX
 from assistant.skills.read_photo import CANNOT_TELL
 from assistant.skills.taxonomy import NO_PRODUCT
 from tests.desk.test_turns import say
+from tests.factories import make_agent
 from tests.fakes import ColourFeatures, fake_capabilities
 from tests.products import PRODUCTS, shot
 
@@ -123,6 +125,39 @@ def test_versions_add_up_are_tried_and_taken_back(desk: Desk) -> None:
     assert product_in(desk, "camp-stove", 20) == "camp-stove"
 
 
+def test_a_condition_that_was_learned_is_evidence_and_can_be_corrected_to(desk: Desk) -> None:
+    new = [
+        NewPhoto("bottle", Upload(f"{number}.jpg", None, shot("bottle", number, worn)), condition)
+        for condition, worn in (("intact", ""), ("Torn_seal", "damaged"))
+        for number in range(4)
+    ]
+    version = learn(desk, [*new, *photos(0, 1, of=("tent",))])
+    [told] = version.trial.conditions
+    assert (told.product, told.kind, told.conditions) == ("bottle", "damage", {"intact": 4, "torn seal": 4})
+    assert (told.photos, told.right, told.claimed, told.claimed_right) == (8, 8, 8, 8)
+    again = learn(desk, photos(0, of=("bottle",)))  # says nothing of the photo's condition, so what was said stays
+    assert again.trial.conditions[0].conditions == {"intact": 4, "torn seal": 4}
+    agent = make_agent(desk.db, "mia").principal
+    say(desk, "Is it broken?", uploads=[Upload("photo.jpg", None, shot("bottle", 30, "damaged"))])
+    worker.run_until_idle(desk)
+    with desk.db.begin() as session:
+        [row] = session.scalars(select(Evidence)).all()
+        seen = evidence.to_value(row)
+        assert (seen.product.value, seen.condition.value) == ("bottle", "torn seal")
+        photo = session.scalars(select(ProductPhoto).where(ProductPhoto.sha256 == seen.condition.reference)).one()
+        assert (photo.condition, photo.product) == ("torn seal", "bottle")
+        attachment = session.scalars(select(Attachment)).one()
+        with pytest.raises(Invalid):
+            correct_evidence(session, agent, attachment.public_id, {"condition": "sad"}, taxonomy=desk.taxonomy)
+        changed = correct_evidence(
+            session, agent, attachment.public_id, {"condition": "intact"}, taxonomy=desk.taxonomy
+        )
+        assert changed.fields["condition"]["value"] == "intact"
+        correct_evidence(session, agent, attachment.public_id, {"condition": "torn seal"}, taxonomy=desk.taxonomy)
+    with pytest.raises(Invalid, match="no kind of condition"):
+        NewPhoto("tent", Upload("a.jpg", None, b""), "torn", "mood")
+
+
 def test_photos_live_as_long_as_a_version_names_them(desk: Desk) -> None:
     two = ("tent", "bottle")
     learn(desk, photos(0, of=two))
@@ -157,6 +192,8 @@ def test_an_outdoor_shop_teaches_its_products_on_the_command_line(
         (tmp_path / "products" / name).mkdir(parents=True)
         for number in range(5):
             (tmp_path / "products" / name / f"{number}.jpg").write_bytes(shot(key, number))
+    rows = [f"Bottle/{number}.jpg,{'light red' if number else 'light green'},light" for number in range(3)]
+    (tmp_path / "products" / "conditions.csv").write_text("\n".join(("file,condition,kind", *rows)))
     for name in ("tent", "nothing"):
         (tmp_path / f"{name}.jpg").write_bytes(shot(name, 20))
     for name, value in {"DATA_DIR": str(tmp_path / "var"), "OCR": "off", "MODEL": "none"}.items():
@@ -170,6 +207,7 @@ def test_an_outdoor_shop_teaches_its_products_on_the_command_line(
     assert run("products", "list").startswith("No products have been learned")
     learned = run("products", "learn", str(tmp_path / "products"))
     assert learned.startswith("version 1: served; 4 products, 20 photos, efficientnet-lite0@57934424")
+    assert "bottle                           light: light green (1), light red (2); of 2 photos" in learned
     assert "Not in the taxonomy, so tickets are not sorted by them: bottle" in learned
     assert json.loads(run("products", "show", "--json"))["products"]["ridge-tent"] == 5
     for name, product in (("tent", "ridge-tent"), ("nothing", CANNOT_TELL)):

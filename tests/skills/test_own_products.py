@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cache
 from random import Random
@@ -13,11 +14,14 @@ from PIL import Image
 from assistant.ports import Box, TextLine
 from assistant.skills.own_products import (
     Catalogue,
+    Conditions,
     OwnProducts,
     Recogniser,
     Reference,
     Weights,
     ask_about,
+    conditions_of,
+    kind_of,
     learn,
     look_at,
 )
@@ -79,6 +83,40 @@ def test_of_one_product_alone_nothing_is_claimed_unless_other_things_were_seen()
     seeing = OwnProducts(learn(known, FEATURES, photo_of=photo_of, others=others), FEATURES, name="products-2")
     assert seeing.recognise(shot("tent", 20), []) is not None
     assert seeing.recognise(shot("nothing", 40), []) is None
+
+
+def test_a_condition_is_told_where_photos_that_were_left_out_show_that_it_can_be() -> None:
+    """The scratch is as dark as the tent's entrance, so colours alone do not tell it there: nothing is claimed."""
+    photos = {
+        f"{key} {condition} {number}": shot(key, number, "damaged" if condition == "damaged" else "")
+        for key in ("bottle", "tent") for condition in ("intact", "damaged") for number in range(5)
+    }  # fmt: skip
+    references = tuple(
+        Reference(name.split()[0], name, look_at(photo, "", FEATURES), name.split()[1], kind_of(name.split()[1]))
+        for name, photo in photos.items()
+    )
+    known = Catalogue({"bottle": ("Bottle",), "tent": ("Tent",)}, references)
+    recogniser = learn(
+        known, FEATURES, photo_of=lambda one: photos[one.sha256], others=[shot("nothing", n) for n in range(8)]
+    )
+    stored = Weights.from_json(json.loads(json.dumps(recogniser.weights.to_json())))
+    products = OwnProducts(Recogniser(known, stored), FEATURES, name="products-1")
+    trials = {one.product: one for one in conditions_of(Recogniser(known, stored)).trials()}
+    assert (trials["bottle"].right, trials["bottle"].claimed, trials["bottle"].claimed_right) == (10, 10, 10)
+    assert trials["bottle"].conditions == {"intact": 5, "damaged": 5}
+    assert (trials["tent"].photos, trials["tent"].claimed) == (10, 0)
+    for condition in ("intact", "damaged"):
+        for number in range(100, 104):
+            photo = shot("bottle", number, "damaged" if condition == "damaged" else "")
+            found = products.recognise(photo, [])
+            assert found is not None
+            [told] = found.conditions
+            assert (told.kind, told.value, told.probability > 0.7) == ("damage", condition, True)
+            assert told.reference.startswith(f"bottle {condition}")
+    tent = products.recognise(shot("tent", 100, "damaged"), [])
+    assert tent is not None
+    assert tent.conditions == ()
+    assert not next(iter(Conditions(known).trials())).claimed  # before anything is fitted
 
 
 def test_what_a_reference_photo_says_alone_does_not_speak_for_it() -> None:

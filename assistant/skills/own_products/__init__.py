@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from random import Random
 
 import numpy as np
 from PIL import Image
 
-from assistant.ports import PhotoFeatures, Recognised, TextLine
+from assistant.media.lights import COLOURS, find_lights
+from assistant.ports import Condition, PhotoFeatures, Recognised, TextLine
 from assistant.progress import Progress, no_progress
+from assistant.skills.own_products.conditions import KINDS, LIGHT, Conditions, Trial, kind_of
 from assistant.skills.own_products.recognition import Catalogue, Guess, Recogniser, Reference, Views, Weights, fit
 from assistant.skills.own_products.views import ASKED, CROPS, KNOWN, crops, opened, retake
 from assistant.skills.own_products.where import where
 
 __all__ = [
     "CROPS",
+    "KINDS",
+    "LIGHT",
     "Catalogue",
+    "Conditions",
     "Guess",
     "OwnProducts",
     "Recogniser",
     "Reference",
+    "Trial",
     "Views",
     "Weights",
     "ask_about",
+    "conditions_of",
+    "glow_of",
+    "kind_of",
     "learn",
     "look_at",
     "text_of",
@@ -42,21 +52,41 @@ class OwnProducts:
     def __init__(self, recogniser: Recogniser, features: PhotoFeatures, *, name: str) -> None:
         self._recogniser = recogniser
         self._features = features
+        self._conditions = conditions_of(recogniser)
         self.name = name
+
+    @property
+    def with_conditions(self) -> Collection[str]:
+        return self._conditions.products()
 
     def recognise(self, photo: bytes, lines: Sequence[TextLine]) -> Recognised | None:
         looks = self._features.look(crops(opened(photo), ASKED))
-        guess = self._recogniser.guess(Views(_unit(looks.wholes), text_of(lines)))
+        views = Views(_unit(looks.wholes), text_of(lines))
+        guess = self._recogniser.guess(views)
         if not guess.claimed:
             return None
         catalogue = self._recogniser.catalogue
         key, nearest = catalogue.keys[guess.best], catalogue.references[guess.nearest]
         box, heat = where(looks.wholes, looks.places, nearest.views.vectors)
-        return Recognised(key, catalogue.names[key][0], guess.probability, nearest.sha256, box, heat)
+        conditions: tuple[Condition, ...] = ()
+        if key in self._conditions.products():
+            glow = glow_of(photo) if LIGHT in self._conditions.kinds_of(key) else ()
+            conditions = self._conditions.tell(key, views, glow, (looks.wholes, looks.places))
+        return Recognised(key, catalogue.names[key][0], guess.probability, nearest.sha256, box, heat, conditions)
 
 
 def text_of(lines: Sequence[TextLine]) -> str:
     return "\n".join(line.text for line in lines)
+
+
+def conditions_of(recogniser: Recogniser) -> Conditions:
+    return Conditions(recogniser.catalogue, Conditions.worth_of(recogniser.weights.conditions))
+
+
+def glow_of(photo: bytes) -> tuple[float, ...]:
+    """The probability of the likeliest light of each colour."""
+    chances = np.array([one.probabilities for one in find_lights(photo, least=0.05)])
+    return tuple(map(float, chances.max(axis=0))) if len(chances) else (0.0,) * len(COLOURS)
 
 
 def look_at(photo: bytes, text: str, features: PhotoFeatures) -> Views:
@@ -98,7 +128,8 @@ def learn(
         foreign += [
             Views(_unit(features.look(crops(Image.fromarray(part), ASKED)).wholes)) for part in (whole, *quarters)
         ]
-    return fit(catalogue, retakes=retakes, others=foreign)
+    fitted = fit(catalogue, retakes=retakes, others=foreign)
+    return Recogniser(catalogue, replace(fitted.weights, conditions=Conditions(catalogue).fitted().to_json()))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -69,23 +69,29 @@ class Views:
 
 @dataclass(frozen=True)
 class Reference:
-    """A photo of a product: of the key ``product``, with the sha256 of its bytes."""
+    """A photo of a product: of the key ``product``, with the sha256 of its bytes. ``condition`` of a ``kind`` that it
+    shows, if one was given, and ``glow``: the likeliest light of each colour (`glow_of`)."""
 
     product: str
     sha256: str
     views: Views
+    condition: str = ""
+    kind: str = ""
+    glow: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Weights:
     """What is fitted. ``usual`` (products,): how alike photos of other things are to each, on average; ``spread``:
-    their standard deviation; ``look`` and ``text``: factors of the logits; ``bound`` on the likeness."""
+    their standard deviation; ``look`` and ``text``: factors of the logits; ``bound`` on the likeness;
+    ``conditions``: see `conditions.Conditions`."""
 
     usual: tuple[float, ...]
     spread: float
     look: float
     text: float
     bound: float
+    conditions: Sequence[Any] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -24,8 +24,25 @@ def where(wholes: np.ndarray, places: np.ndarray, known: np.ndarray) -> tuple[Bo
     Nothing if a whole is not the mean of its places: then places cannot be compared with wholes."""
     if places.shape[-1] != wholes.shape[-1] or _cosine(places.mean((1, 2)), wholes).min() < _SAME:
         return None, ()
+    return _shown(_alike(places, known))
+
+
+def difference(
+    wholes: np.ndarray, places: np.ndarray, like: np.ndarray, unlike: np.ndarray
+) -> tuple[Box | None, tuple[str, ...]]:
+    """As `where`: what is more like the crops ``like`` (m, d) than ``unlike`` (n, d) ones."""
+    if places.shape[-1] != wholes.shape[-1] or _cosine(places.mean((1, 2)), wholes).min() < _SAME:
+        return None, ()
+    return _shown(_alike(places, like) - _alike(places, unlike))
+
+
+def _alike(places: np.ndarray, known: np.ndarray) -> np.ndarray:
     unit = places / np.maximum(np.linalg.norm(places, axis=-1, keepdims=True), 1e-9)
-    alike = (unit @ known.astype(np.float32).T).max(axis=-1)
+    found: np.ndarray = (unit @ known.astype(np.float32).T).max(axis=-1)
+    return found
+
+
+def _shown(alike: np.ndarray) -> tuple[Box | None, tuple[str, ...]]:
     warm = _on_grid(alike)
     warm = (warm - warm.min()) / max(float(np.ptp(warm)), 1e-9)
     return _around(warm), tuple("".join(str(int(9 * cell)) for cell in row) for row in warm)

@@ -12,7 +12,9 @@ import click
 from assistant.cli.common import json_option, migrated, progress_bar, read_settings, running
 
 if TYPE_CHECKING:
+    from assistant.desk.products import NewPhoto
     from assistant.payloads import ProductVersion
+    from assistant.skills.taxonomy import Taxonomy
 
 _PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".heic", ".heif"}
 
@@ -23,10 +25,14 @@ def products() -> None:
 
 
 @products.command("learn")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--afresh", is_flag=True, help="Forget the photos of before; else these are added to them.")
+@click.option("--from-corrections", is_flag=True, help="Also learn from customers' photos that agents have corrected.")
+@click.option("--from-articles", is_flag=True, help="Also learn from the pictures of articles about one product.")
 @json_option
-def products_learn(folder: Path, afresh: bool, as_json: bool) -> None:
+def products_learn(
+    folder: Path | None, afresh: bool, from_corrections: bool, from_articles: bool, as_json: bool
+) -> None:
     """Learn from the photos in FOLDER: one folder for each product, named by its key or name in the taxonomy.
 
     Other names are products of their own. One photo of each will do, three to ten from several sides are better. Give
@@ -36,27 +42,42 @@ def products_learn(folder: Path, afresh: bool, as_json: bool) -> None:
     A folder in a product's folder is a condition that its photos show: "intact", "damaged", "light red". Conditions of
     one kind exclude each other; three photos of each, and better ten, are what it takes. A CSV file in FOLDER with the
     columns file, condition and, if you like, kind (damage, light, part, display, other) says the same of any photo.
-    """
-    from assistant.desk.products import NewPhoto, key_of, learn_products
-    from assistant.media.files import Upload
 
-    photos, names, said = [], {}, _conditions(folder)
+    Photos that agents have corrected are customers': they are forgotten with them.
+    """
+    from assistant.desk.products import article_photos, corrected_photos, learn_products
+
+    if folder is None and not (from_corrections or from_articles):
+        raise click.UsageError("Name a FOLDER of photos, or choose --from-corrections or --from-articles.")
     with running(read_settings(), noted=True) as runtime:
-        known = {product.key for product in runtime.desk.taxonomy.products}
-        for own in sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")):
-            key = key_of(own.name, runtime.desk.taxonomy)
-            names[key] = own.name
-            files = [file for file in sorted(own.rglob("*")) if file.suffix.lower() in _PHOTOS]
-            for file in files:
-                inside = file.relative_to(own).parts[:-1]
-                condition, kind = said.get(file.resolve(), (inside[0] if inside else "", ""))
-                photos.append(NewPhoto(key, Upload(file.name, None, file.read_bytes()), condition, kind))
+        desk = runtime.desk
+        known = {product.key for product in desk.taxonomy.products}
+        photos, names = _in_folder(folder, desk.taxonomy) if folder is not None else ([], {})
+        with desk.db.read() as session:
+            photos += corrected_photos(session, desk) if from_corrections else []
+            photos += article_photos(session, desk) if from_articles else []
         with progress_bar(quiet=as_json) as progress:
-            version = learn_products(runtime.desk, photos, names, afresh=afresh, progress=progress)
+            version = learn_products(desk, photos, names, afresh=afresh, progress=progress)
         strange = [key for key in version.products if key not in known]
     _print(version, as_json)
     if strange and not as_json:
         click.echo(f"Not in the taxonomy, so tickets are not sorted by them: {', '.join(strange)}")
+
+
+def _in_folder(folder: Path, taxonomy: Taxonomy) -> tuple[list[NewPhoto], dict[str, str]]:
+    """The photos, and the names of the products by their keys."""
+    from assistant.desk.products import NewPhoto, key_of
+    from assistant.media.files import Upload
+
+    photos, names, said = [], {}, _conditions(folder)
+    for own in sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")):
+        key = key_of(own.name, taxonomy)
+        names[key] = own.name
+        for file in (one for one in sorted(own.rglob("*")) if one.suffix.lower() in _PHOTOS):
+            inside = file.relative_to(own).parts[:-1]
+            condition, kind = said.get(file.resolve(), (inside[0] if inside else "", ""))
+            photos.append(NewPhoto(key, Upload(file.name, None, file.read_bytes()), condition, kind))
+    return photos, names
 
 
 def _conditions(folder: Path) -> dict[Path, tuple[str, str]]:

@@ -27,7 +27,18 @@ from sqlalchemy.orm import Session
 from assistant.db import Base, Database, utcnow
 from assistant.desk import files, search
 from assistant.errors import Gone, NotFound
-from assistant.models import Attachment, Customer, CustomerMerge, Evidence, Gap, GapQuestion, Mail, PhotoHash, ReplyFile
+from assistant.models import (
+    Attachment,
+    Customer,
+    CustomerMerge,
+    Evidence,
+    Gap,
+    GapQuestion,
+    Mail,
+    PhotoHash,
+    ProductPhoto,
+    ReplyFile,
+)
 from assistant.storage import Storage
 from assistant.text.clusters import shorten
 
@@ -59,7 +70,7 @@ APART: Mapping[str, str] = {
     "processes": "of machines",
     "product_head_photos": "of the company's products",
     "product_heads": "weights",
-    "product_photos": "of the company's products",
+    "product_photos": "of the company's products; those that customers sent are removed with what was read in them",
     "recovery_codes": "of people who work here",
     "report_counts": "counts, some by the codes of faults that customers wrote; they do not say whose",
     "report_states": "of reports",
@@ -235,9 +246,17 @@ def forget_content(session: Session, digests: Collection[str]) -> Counter[str]:
     rows = Counter[str]()
     for some in _some(_readings(session, digests, are_left=True)):
         rows["evidence"] += _delete(session, Evidence, Evidence.id.in_(some))
+    is_learned_still = select(Attachment.id).where(Attachment.sha256 == ProductPhoto.sha256).exists()
     is_sent = select(Attachment.id).where(Attachment.sha256 == PhotoHash.sha256).exists()
     for photos in _some(sorted(digests)):
         rows["photo_hashes"] += _delete(session, PhotoHash, PhotoHash.sha256.in_(photos), ~is_sent)
+        rows["product_photos"] += _delete(
+            session,
+            ProductPhoto,
+            ProductPhoto.sha256.in_(photos),
+            ProductPhoto.is_customers.is_(True),
+            ~is_learned_still,
+        )
     return rows
 
 

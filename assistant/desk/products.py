@@ -24,7 +24,18 @@ from assistant.desk.desk import Desk
 from assistant.errors import Conflict, Invalid, NotFound, NotReady
 from assistant.media.files import Upload, safe_filename
 from assistant.media.photo import Photo, normalise
-from assistant.models import HeadState, ProductHead, ProductHeadPhoto, ProductPhoto
+from assistant.models import (
+    Article,
+    Attachment,
+    Evidence,
+    EvidenceState,
+    Figure,
+    HeadState,
+    ProductHead,
+    ProductHeadPhoto,
+    ProductPhoto,
+    Visibility,
+)
 from assistant.ports import Capabilities, PhotoFeatures, WorkPriority
 from assistant.progress import Progress, no_progress
 from assistant.skills.calibration import calibration_error, reliability
@@ -45,7 +56,7 @@ from assistant.skills.own_products import (
     look_at,
     text_of,
 )
-from assistant.skills.read_photo import confident_lines
+from assistant.skills.read_photo import CANNOT_TELL, DIFFERENT, confident_lines
 from assistant.skills.taxonomy import Taxonomy
 from assistant.text.folding import fold
 
@@ -54,18 +65,22 @@ WAITS = b""  # views of a photo that has not been looked at
 _WAITS_AT_MOST = timedelta(days=1)
 _KEPT = 5  # newest versions, beside what serves
 _MOST_PHOTOS = 5000
+_MOST_CORRECTED = 500
 _WORD = re.compile(r"[a-z0-9]+")
 
 
 @dataclass(frozen=True)
 class NewPhoto:
     """A photo of the product with this key, and the ``condition`` that it shows, if any, with its kind (by default what
-    the condition's words say)."""
+    the condition's words say). ``sha256``: of bytes that are stored, normalised, instead of an upload's;
+    ``is_customers``: whether a customer sent it."""
 
     product: str
     upload: Upload
     condition: str = ""
     kind: str = ""
+    sha256: str = ""
+    is_customers: bool = False
 
     def __post_init__(self) -> None:
         if self.kind and self.kind not in KINDS:
@@ -107,7 +122,8 @@ def _learn(
         based_on = serving.id if serving is not None else None
         kept = [] if serving is None or afresh or serving.features != features.name else list(serving.photos)
         known_names = {} if serving is None or afresh else serving.names
-        before = _parsed(desk, serving) if serving is not None and serving.features == features.name else None
+        is_comparable = serving is not None and serving.features == features.name and serving.photos
+        before = _parsed(desk, serving) if serving is not None and is_comparable else None
     rows = {(row.product, row.sha256): row for row in kept}
     for row in new:
         at = (row.product, row.sha256)
@@ -178,12 +194,86 @@ def hand_in(
     return len(rows)
 
 
+def corrected_photos(session: Session, desk: Desk) -> list[NewPhoto]:
+    """Photos whose evidence an agent has corrected, of known products, that are not among the reference photos yet:
+    with their condition, or else their lights, if the agent said so. The newest first."""
+    query = (
+        select(Evidence)
+        .where(
+            Evidence.state == EvidenceState.CORRECTED,
+            Evidence.corrected_by_id.is_not(None),
+            select(Attachment.id).where(Attachment.sha256 == Evidence.sha256).exists(),
+            ~select(ProductPhoto.id).where(ProductPhoto.sha256 == Evidence.sha256).exists(),
+        )
+        .order_by(Evidence.id.desc())
+        .limit(_MOST_CORRECTED)
+    )
+    known = {product.key for product in desk.taxonomy.products} | set(_known_names(session))
+    found: dict[str, NewPhoto] = {}
+    for row in session.scalars(query):
+        product = row.fields["product"]["value"]
+        if product in known and row.sha256 not in found:
+            upload = Upload(f"corrected-{row.sha256[:8]}.jpg", None, b"")
+            found[row.sha256] = NewPhoto(product, upload, _said_of(row), sha256=row.sha256, is_customers=True)
+    return list(found.values())
+
+
+def _said_of(row: Evidence) -> str:
+    """The condition that an agent gave to a photo in place of another one; empty if they left it as it was."""
+    before = row.corrects.fields if row.corrects is not None else {}
+    for name, words in (("condition", "{}"), ("lights", "light {}")):
+        value = row.fields.get(name, {}).get("value", CANNOT_TELL)
+        if value not in (CANNOT_TELL, DIFFERENT, before.get(name, {}).get("value")):
+            return words.format(value)
+    return ""
+
+
+def article_photos(session: Session, desk: Desk) -> list[NewPhoto]:
+    """The pictures of public articles that are about one product."""
+    query = (
+        select(Figure.sha256, Article.product)
+        .join(Figure.article)
+        .where(
+            Article.product.in_([product.key for product in desk.taxonomy.products]),
+            Article.visibility == Visibility.PUBLIC,
+        )
+        .order_by(Figure.id)
+    )
+    return [
+        NewPhoto(product or "", Upload(f"figure-{sha256[:8]}.jpg", None, b""), sha256=sha256)
+        for sha256, product in session.execute(query)
+    ]
+
+
+def hand_in_corrected(session: Session, desk: Desk) -> int:
+    """Let a job learn from `corrected_photos`. Returns how many."""
+    features, photos = _features(desk), corrected_photos(session, desk)
+    for one in photos:
+        condition, kind = one.state
+        session.add(
+            ProductPhoto(
+                product=one.product,
+                condition=condition,
+                kind=kind,
+                sha256=one.sha256,
+                filename=one.upload.filename,
+                text="",
+                features=f"{features.name} {new_public_id('new')}",
+                views=WAITS,
+                is_customers=True,
+            )
+        )
+    if photos:
+        queue.enqueue(session, LEARN, {}, key=LEARN, priority=WorkPriority.BATCH)
+    return len(photos)
+
+
 def learn_job(desk: Desk) -> None:
     """The job: learn from all photos that wait. Without any it is a no-op."""
     with desk.db.read() as session:
         rows = session.scalars(select(ProductPhoto).where(ProductPhoto.views == WAITS)).all()
     new = [
-        NewPhoto(row.product, Upload(row.filename, None, desk.storage.get(row.sha256)), row.condition, row.kind)
+        NewPhoto(row.product, Upload(row.filename, None, b""), row.condition, row.kind, row.sha256, row.is_customers)
         for row in rows
     ]
     if new:
@@ -231,9 +321,9 @@ def mistaken(session: Session, desk: Desk, number: int) -> dict[str, list[Mistak
         raise NotFound(f"There is no version {number}.")
     if head.features != _features(desk).name:
         raise Conflict("This version was learned with other features of photos than those that are installed now.")
-    recogniser = desk.product_versions.get(head.id) or Recogniser(
-        _catalogue(head.photos, head.names), Weights.from_json(head.weights)
-    )
+    recogniser = desk.product_versions.get(head.id)
+    if recogniser is None or len(recogniser.catalogue.references) != len(head.photos):  # a customer's may have gone
+        recogniser = Recogniser(_catalogue(head.photos, head.names), Weights.from_json(head.weights))
     keys, files = recogniser.catalogue.keys, {(row.product, row.sha256): row.filename for row in head.photos}
     found: dict[str, list[Mistaken]] = {}
     for (product, sha256), shares in recogniser.trial().items():
@@ -287,13 +377,17 @@ def reading(desk: Desk) -> Capabilities:
     if capabilities.photo_features is None:
         return capabilities
     with desk.db.read() as session:
-        query = select(ProductHead.id).where(
-            ProductHead.state == HeadState.SERVED, ProductHead.features == capabilities.photo_features.name
+        query = (
+            select(ProductHead.id, func.count(ProductHeadPhoto.photo_id))
+            .join(ProductHeadPhoto, ProductHeadPhoto.head_id == ProductHead.id)
+            .where(ProductHead.state == HeadState.SERVED, ProductHead.features == capabilities.photo_features.name)
+            .group_by(ProductHead.id)
         )
-        number = session.scalar(query)
-        if number is None:
+        number, photos = session.execute(query).one_or_none() or (None, 0)
+        if number is None:  # or all its photos were customers' who are gone
             return capabilities
-        if number not in desk.product_versions:
+        known = desk.product_versions.get(number)
+        if known is None or len(known.catalogue.references) != photos:
             _parsed(desk, session.get_one(ProductHead, number))
     products = OwnProducts(desk.product_versions[number], capabilities.photo_features, name=f"products-{number}")
     return capabilities.with_products(products)
@@ -322,10 +416,8 @@ def _features(desk: Desk) -> PhotoFeatures:
 
 def _look(desk: Desk, features: PhotoFeatures, new: NewPhoto) -> ProductPhoto:
     """The photo's row, which may be there already. Its bytes are stored before."""
-    photo = normalise(new.upload, desk.photo_limits)
-    if not isinstance(photo, Photo):
-        raise Invalid(f"{new.upload.filename} is not a photo.")
-    sha256 = desk.storage.put(photo.data)
+    data = desk.storage.get(new.sha256) if new.sha256 else _normal(desk, new.upload)
+    sha256 = new.sha256 or desk.storage.put(data)
     condition, kind = new.state
     with desk.db.read() as session:
         same = (
@@ -335,8 +427,8 @@ def _look(desk: Desk, features: PhotoFeatures, new: NewPhoto) -> ProductPhoto:
         found = session.scalar(select(ProductPhoto).where(*same, ProductPhoto.features == features.name))
     if found is not None:
         return found
-    text = text_of(confident_lines(photo.data, desk.capabilities.ocr))
-    views = look_at(photo.data, text, features)
+    text = text_of(confident_lines(data, desk.capabilities.ocr))
+    views = look_at(data, text, features)
     return ProductPhoto(
         product=new.product,
         sha256=sha256,
@@ -346,8 +438,16 @@ def _look(desk: Desk, features: PhotoFeatures, new: NewPhoto) -> ProductPhoto:
         views=views.vectors.astype("<f2").tobytes(),
         condition=condition,
         kind=kind,
-        glow=[round(one, 4) for one in glow_of(photo.data)] if kind == LIGHT else [],
+        is_customers=new.is_customers,
+        glow=[round(one, 4) for one in glow_of(data)] if kind == LIGHT else [],
     )
+
+
+def _normal(desk: Desk, upload: Upload) -> bytes:
+    photo = normalise(upload, desk.photo_limits)
+    if not isinstance(photo, Photo):
+        raise Invalid(f"{upload.filename} is not a photo.")
+    return photo.data
 
 
 def _names(desk: Desk, key: str, given: Mapping[str, str], known: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -377,9 +477,9 @@ def _others(desk: Desk) -> list[bytes]:
 
 
 def _parsed(desk: Desk, head: ProductHead) -> Recogniser:
-    """Parsed once: a version never changes."""
+    """Parsed once: a version changes only if customers go whose photos it has."""
     found = desk.product_versions.get(head.id)
-    if found is None:
+    if found is None or len(found.catalogue.references) != len(head.photos):
         found = Recogniser(_catalogue(head.photos, head.names), Weights.from_json(head.weights))
         desk.product_versions.clear()
         desk.product_versions[head.id] = found
@@ -417,6 +517,12 @@ def _share(shares: np.ndarray, keys: Sequence[str], product: str, among: Sequenc
     """The probability of a product among these, never 0."""
     known = {key: max(float(share), 1e-6) for key, share in zip(keys, shares, strict=True) if key in among}
     return known.get(product, 1e-6) / (sum(known.values()) or 1.0)
+
+
+def _known_names(session: Session) -> dict[str, list[str]]:
+    """Of the products of the version that serves."""
+    serving = _serving(session)
+    return serving.names if serving is not None else {}
 
 
 def _serving(session: Session) -> ProductHead | None:

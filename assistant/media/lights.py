@@ -104,8 +104,8 @@ def candidates(photo: bytes) -> list[Candidate]:
 
 
 def _is_drawn(levels: np.ndarray) -> bool:
-    """Whether most pixels are exactly like their neighbours, as in a picture of a screen and in no photo: dots there are
-    no lights. What is nearly black does not count: there, photos are even, too."""
+    """Whether most pixels are exactly like their neighbours, as in a picture of a screen and in no photo: dots are no
+    lights there. What is nearly black does not count: of that, photos are even, too."""
     seen = levels[:, 1:].max(axis=2) > _BLACK
     same = np.abs(np.diff(levels, axis=1)).max(axis=2) == 0
     return int(seen.sum()) > _LEAST_SEEN * seen.size and float(same[seen].mean()) > _EVEN

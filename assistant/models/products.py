@@ -28,6 +28,8 @@ class ProductPhoto(Base):
     views: Mapped[bytes] = mapped_column(LargeBinary)  # (crops, d) float16; empty while it waits to be looked at
     condition: Mapped[str] = mapped_column(Text, default="")  # that it shows, in the operator's words; empty: not said
     kind: Mapped[str] = mapped_column(Text, default="")  # of the condition, see `skills.own_products.KINDS`
+    # Whether a customer sent it: then it goes with them.
+    is_customers: Mapped[bool] = mapped_column(default=False)
     glow: Mapped[list[float]] = mapped_column(JSONType, default=list)  # see `skills.own_products.glow_of`
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 

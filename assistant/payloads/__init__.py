@@ -80,6 +80,7 @@ __all__ = [
     "Attention",
     "Category",
     "Citation",
+    "ConditionTrial",
     "Contradiction",
     "Conversation",
     "Customer",

@@ -22,18 +22,24 @@ _TAGS = {HeadState.SERVED: "decided"}
 def product_versions() -> Reply:
     with desk().db.read() as session:
         versions, new = products.list_versions(session), products.waiting(session)
+        corrected = len(products.corrected_photos(session, desk()))
     about = (
         "What your products look like, learned from a few photos of each. Customers' photos are then recognised "
         "without a GPU; what looks like none of them is left to people. Add all products that look alike."
     )
     if new:
         about = f"{new} new {'photo is' if new == 1 else 'photos are'} being learned from. Reload in a minute. {about}"
+    if corrected:
+        photos = "A photo that agents corrected" if corrected == 1 else f"{corrected} photos that agents corrected"
+        about = f"{about} {photos} can be added."
+    more = (To("Add corrected photos…", url_for("console.admin.add_corrected_photos")),) if corrected else ()
     return listed(
         "product_versions",
         "Products",
         ("Version", "Products", "Photos", "Right on photos left out", "Silent on other products", "State"),
         [_row(one) for one in versions],
         add=To("Add photos", url_for("console.admin.add_product_photos")),
+        actions=more,
         about=about,
         nothing="Nothing learned yet. Add three to ten photos of a product, from several sides.",
     )
@@ -136,6 +142,19 @@ def add_product_photos() -> Reply:
         return said(f"{count} {'photo is' if count == 1 else 'photos are'} being learned from.", "product_versions")
 
     return form("product_versions", "Add photos of a product", fields, done, button="Add", is_upload=True)
+
+
+@blueprint.route("/products/add-corrected", methods=["GET", "POST"])
+def add_corrected_photos() -> Reply:
+    """Learn from customers' photos that agents have corrected."""
+
+    def done() -> Reply:
+        with desk().db.begin() as session:
+            count = products.hand_in_corrected(session, desk())
+        return said(f"{count} {'photo is' if count == 1 else 'photos are'} being learned from.", "product_versions")
+
+    about = "They become reference photos of the products that agents said they show, and go with their customers."
+    return question("product_versions", "Learn from photos that agents corrected?", about, "Learn", done)
 
 
 @blueprint.route("/products/<int:number>/serve", methods=["GET", "POST"])

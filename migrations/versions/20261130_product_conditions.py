@@ -15,6 +15,7 @@ def upgrade() -> None:
     with op.batch_alter_table("product_photos") as photos:
         photos.add_column(sa.Column("condition", sa.Text(), nullable=False, server_default=""))
         photos.add_column(sa.Column("kind", sa.Text(), nullable=False, server_default=""))
+        photos.add_column(sa.Column("is_customers", sa.Boolean(), nullable=False, server_default=sa.false()))
         photos.add_column(sa.Column("glow", json, nullable=False, server_default="[]"))
         photos.drop_constraint(op.f("uq_product_photos_product_sha256_features"), type_="unique")
         photos.create_unique_constraint(
@@ -22,7 +23,7 @@ def upgrade() -> None:
             ["product", "sha256", "features", "condition"],
         )
     with op.batch_alter_table("product_photos") as photos:
-        for name in ("condition", "kind", "glow"):
+        for name in ("condition", "kind", "is_customers", "glow"):
             photos.alter_column(name, server_default=None)
 
 
@@ -37,5 +38,5 @@ def downgrade() -> None:
         photos.create_unique_constraint(
             op.f("uq_product_photos_product_sha256_features"), ["product", "sha256", "features"]
         )
-        for name in ("condition", "kind", "glow"):
+        for name in ("condition", "kind", "is_customers", "glow"):
             photos.drop_column(name)

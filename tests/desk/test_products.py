@@ -14,7 +14,7 @@ from sqlalchemy import select
 from assistant import worker
 from assistant.cli import main
 from assistant.db import utcnow
-from assistant.desk import evidence, products
+from assistant.desk import erasure, evidence, products
 from assistant.desk.assess import read_evidence
 from assistant.desk.corrections import correct_evidence
 from assistant.desk.desk import Desk
@@ -24,6 +24,7 @@ from assistant.errors import Conflict, Invalid, NotFound, NotReady, Unsupported
 from assistant.media.files import Upload
 from assistant.models import (
     Attachment,
+    Customer,
     Evidence,
     HeadState,
     ProductHead,
@@ -156,6 +157,37 @@ def test_a_condition_that_was_learned_is_evidence_and_can_be_corrected_to(desk: 
         correct_evidence(session, agent, attachment.public_id, {"condition": "torn seal"}, taxonomy=desk.taxonomy)
     with pytest.raises(Invalid, match="no kind of condition"):
         NewPhoto("tent", Upload("a.jpg", None, b""), "torn", "mood")
+
+
+def test_a_photo_that_an_agent_corrected_is_learned_from_until_its_customer_goes(desk: Desk) -> None:
+    key = desk.taxonomy.products[0].key
+    learn_products(desk, [NewPhoto(key, Upload("0.jpg", None, shot("tent", 0))), *photos(0, 1, of=("bottle",))], NAMES)
+    agent = make_agent(desk.db, "mia").principal
+    say(desk, "It is dented.", uploads=[Upload("rosas-tent.jpg", None, shot("nothing", 3))])
+    worker.run_until_idle(desk)
+    with desk.db.begin() as session:
+        photo, customer = session.scalars(select(Attachment)).one(), session.scalars(select(Customer)).one()
+        assert products.corrected_photos(session, desk) == []
+        said = {"product": key, "condition": "damaged"}
+        correct_evidence(session, agent, photo.public_id, said, taxonomy=desk.taxonomy)
+        [found] = products.corrected_photos(session, desk)
+        assert (found.product, found.state, found.sha256) == (key, ("damaged", "damage"), photo.sha256)
+        assert products.hand_in_corrected(session, desk) == 1
+        assert products.corrected_photos(session, desk) == []
+    worker.run_until_idle(desk)
+    with desk.db.read() as session:
+        version = products.show_version(session)
+        assert version.products == {key: 2, "bottle": 2}
+        row = session.scalars(select(ProductPhoto).where(ProductPhoto.is_customers)).one()
+        assert (row.sha256, row.condition, "rosa" in row.filename) == (photo.sha256, "damaged", False)
+    assert product_in(desk, "bottle", 20) == "bottle"
+    receipt = erasure.erase(desk.db, desk.storage, desk.settings.data_dir, [customer.public_id])
+    assert receipt.rows["product_photos"] == 1
+    with desk.db.read() as session:
+        assert products.show_version(session).products == {key: 1, "bottle": 2}
+        assert products.mistaken(session, desk, version.version) == {}
+        assert not session.scalars(select(ProductPhoto).where(ProductPhoto.sha256 == photo.sha256)).all()
+    assert len(products.reading(desk).products._recogniser.catalogue.references) == 3  # type: ignore[union-attr]
 
 
 def test_photos_live_as_long_as_a_version_names_them(desk: Desk) -> None:

@@ -226,8 +226,8 @@ def _exposed(canvas: np.ndarray, lamps: list[_Lamp], random: Random) -> bytes:
     if random.random() < 0.5:
         blur = random.uniform(0.4, 2.0) * max(width, height) / 800
         seen = gaussian_filter(seen, (blur, blur, 0))
-    warmth, tint = random.gauss(0, 0.14), random.gauss(0, 0.04)
-    seen = seen * np.array([1 + warmth, 1 + tint, 1 - warmth], np.float32)
+    warmth, cast = random.gauss(0, 0.14), random.gauss(0, 0.04)
+    seen = seen * np.array([1 + warmth, 1 + cast, 1 - warmth], np.float32)
     seen *= random.uniform(0.8, 1.25) / max(0.25, float(np.quantile(seen.max(axis=2), 0.9)))  # the camera's exposure
     if random.random() < 0.5:  # a film-like curve keeps some colour in what is too bright
         seen = seen * 1.05 / (1 + 0.15 * seen)

@@ -76,8 +76,8 @@ class Report:
             "all lights and no others. false: photos without lights of which some were claimed, of so many.",
         ]
         if self.foreign:
-            header = ("photos of other things", "photos", "claimed", "if a product were recognised")
-            lines += ["", *table(header, [tuple(asdict(one).values()) for one in self.foreign])]
+            columns = ("photos of other things", "photos", "claimed", "if a product were recognised")
+            lines += ["", *table(columns, [tuple(asdict(one).values()) for one in self.foreign])]
         return "\n".join(lines)
 
 
@@ -105,7 +105,8 @@ def fit(count: int, file: Path, *, progress: Progress = no_progress) -> None:
             truths.append(truth)
             scene_of.append(number)
         progress(number + 1, count, "Drawing devices")
-    np.savez_compressed(file, **fitted(np.stack(rows), np.array(truths), np.array(scene_of)))
+    parts: dict[str, Any] = fitted(np.stack(rows), np.array(truths), np.array(scene_of))
+    np.savez_compressed(file, **parts)
 
 
 def fitted(described: np.ndarray, truths: np.ndarray, scenes: np.ndarray) -> dict[str, np.ndarray]:

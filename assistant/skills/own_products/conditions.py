@@ -171,7 +171,7 @@ def _described(views: Views, glow: Sequence[float], kind: str) -> np.ndarray:
     if kind == LIGHT and len(glow):
         shining = np.array([*glow, 0.3], dtype=np.float32)
         parts.append(2 * shining / np.linalg.norm(shining))
-    return np.concatenate(parts) / np.sqrt(len(parts))
+    return np.asarray(np.concatenate(parts) / np.sqrt(len(parts)))
 
 
 def _choose(known: np.ndarray, names: Sequence[str], asked: np.ndarray) -> tuple[str, float]:

@@ -246,17 +246,12 @@ def forget_content(session: Session, digests: Collection[str]) -> Counter[str]:
     rows = Counter[str]()
     for some in _some(_readings(session, digests, are_left=True)):
         rows["evidence"] += _delete(session, Evidence, Evidence.id.in_(some))
-    is_learned_still = select(Attachment.id).where(Attachment.sha256 == ProductPhoto.sha256).exists()
+    is_theirs_still = select(Attachment.id).where(Attachment.sha256 == ProductPhoto.sha256).exists()
     is_sent = select(Attachment.id).where(Attachment.sha256 == PhotoHash.sha256).exists()
     for photos in _some(sorted(digests)):
         rows["photo_hashes"] += _delete(session, PhotoHash, PhotoHash.sha256.in_(photos), ~is_sent)
-        rows["product_photos"] += _delete(
-            session,
-            ProductPhoto,
-            ProductPhoto.sha256.in_(photos),
-            ProductPhoto.is_customers.is_(True),
-            ~is_learned_still,
-        )
+        theirs = (ProductPhoto.sha256.in_(photos), ProductPhoto.is_customers.is_(True), ~is_theirs_still)
+        rows["product_photos"] += _delete(session, ProductPhoto, *theirs)
     return rows
 
 

@@ -194,6 +194,12 @@ def hand_in(
     return len(rows)
 
 
+def conditions(session: Session) -> list[str]:
+    """Of own products, those that are told by other than lights."""
+    query = select(ProductPhoto.condition).where(ProductPhoto.condition != "", ProductPhoto.kind != LIGHT)
+    return list(session.scalars(query.distinct().order_by(ProductPhoto.condition)))
+
+
 def corrected_photos(session: Session, desk: Desk) -> list[NewPhoto]:
     """Photos whose evidence an agent has corrected, of known products, that are not among the reference photos yet:
     with their condition, or else their lights, if the agent said so. The newest first."""

@@ -36,7 +36,15 @@ from assistant.payloads.learning import FieldDecisions, Figures, Learned, Learne
 from assistant.payloads.macros import Macro, MacroAction
 from assistant.payloads.payload import Payload
 from assistant.payloads.people import Agent, APIKey, Customer, Editor, Inbox
-from assistant.payloads.photos import Evidence, PhotoQuestion, ProductTrial, ProductVersion, Reading, TextLine
+from assistant.payloads.photos import (
+    ConditionTrial,
+    Evidence,
+    PhotoQuestion,
+    ProductTrial,
+    ProductVersion,
+    Reading,
+    TextLine,
+)
 from assistant.payloads.taxonomy import (
     AssignedCategory,
     Category,

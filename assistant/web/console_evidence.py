@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from assistant.errors import Conflict, Invalid
@@ -12,12 +12,12 @@ from assistant.text.clusters import beginning
 from assistant.text.storable import storable
 
 
-def evidence_options(taxonomy: Taxonomy) -> dict[str, list[tuple[str, str]]]:
-    """Evidence fields with a fixed set of values: (value, name) each."""
+def evidence_options(taxonomy: Taxonomy, conditions: Iterable[str] = ()) -> dict[str, list[tuple[str, str]]]:
+    """Evidence fields with a fixed set of values: (value, name) each. ``conditions``: those of own products."""
     products = [(product.key, product.name) for product in taxonomy.products]
     return {
         "product": [*products, (CANNOT_TELL, CANNOT_TELL)],
-        "condition": [(value, value) for value in CONDITIONS],
+        "condition": [(value, value) for value in dict.fromkeys((*CONDITIONS, *conditions))],
         "lights": [(value, value) for value in LIGHTS],
     }
 

@@ -18,6 +18,7 @@ from assistant.desk import (
     inboxes,
     macros,
     people,
+    products,
     related,
     sending,
     similar,
@@ -91,7 +92,7 @@ def _thread(session: Any, row: Ticket) -> Shown:
         "show_earlier": SHOWN,
         "elsewhere": {one.public_id: merged[one.conversation_id] for one in messages if one.conversation_id in merged},
         "receipt": attention.receipt(session, row.conversation_id),
-        "evidence_options": evidence_options(desk().taxonomy),
+        "evidence_options": evidence_options(desk().taxonomy, products.conditions(session)),
         "cannot_tell": CANNOT_TELL,
         "silences": console_words.SILENCE,
     }

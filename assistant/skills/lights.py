@@ -15,7 +15,7 @@ from assistant.media.origin import origin_of
 from assistant.ports import Box, TextLine
 
 # Of a product that was recognised, and of anything else.
-_KNOWN, _UNKNOWN = 0.7, 0.9
+_KNOWN, _UNKNOWN = 0.75, 0.9
 _MOST = 8
 # A label is at most so many of the light's sizes away, and no higher than so many of them.
 _BESIDE, _HIGHEST = 6.0, 4.0

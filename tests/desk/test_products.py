@@ -138,7 +138,7 @@ def test_a_condition_that_was_learned_is_evidence_and_can_be_corrected_to(desk: 
     assert (told.photos, told.right, told.claimed, told.claimed_right) == (8, 8, 8, 8)
     again = learn(desk, photos(0, of=("bottle",)))  # says nothing of the photo's condition, so what was said stays
     assert again.trial.conditions[0].conditions == {"intact": 4, "torn seal": 4}
-    agent = make_agent(desk.db, "mia").principal
+    agent = make_agent(desk.db, "mia", admin=True).principal
     say(desk, "Is it broken?", uploads=[Upload("photo.jpg", None, shot("bottle", 30, "damaged"))])
     worker.run_until_idle(desk)
     with desk.db.begin() as session:
@@ -162,7 +162,7 @@ def test_a_condition_that_was_learned_is_evidence_and_can_be_corrected_to(desk: 
 def test_a_photo_that_an_agent_corrected_is_learned_from_until_its_customer_goes(desk: Desk) -> None:
     key = desk.taxonomy.products[0].key
     learn_products(desk, [NewPhoto(key, Upload("0.jpg", None, shot("tent", 0))), *photos(0, 1, of=("bottle",))], NAMES)
-    agent = make_agent(desk.db, "mia").principal
+    agent = make_agent(desk.db, "mia", admin=True).principal
     say(desk, "It is dented.", uploads=[Upload("rosas-tent.jpg", None, shot("nothing", 3))])
     worker.run_until_idle(desk)
     with desk.db.begin() as session:

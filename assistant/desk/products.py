@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 import numpy as np
@@ -504,7 +504,7 @@ def _try(new: Recogniser, before: Recogniser | None) -> payloads.ProductTrial:
         calibration_error=calibration_error(reliability(best, right)) if mine else None,
         silent=float(np.mean([not guess.claimed for guess in related])) if related else None,
         worse=before is not None and _is_worse(new, before),
-        conditions=tuple(payloads.ConditionTrial.of(one) for one in conditions_of(new).trials()),
+        conditions=tuple(payloads.ConditionTrial(**asdict(one)) for one in conditions_of(new).trials()),
     )
 
 

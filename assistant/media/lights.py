@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 COLOURS = ("green", "red", "amber", "blue", "white")
 WEIGHTS = Path(__file__).with_name("lights.npz")
@@ -113,6 +112,8 @@ def _is_drawn(levels: np.ndarray) -> bool:
 
 def _regions(levels: np.ndarray) -> list[tuple[np.ndarray, tuple[slice, slice]]]:
     """Core masks with their places, the most striking first."""
+    from scipy import ndimage
+
     bright, colourful = _bright_and_colourful(levels)
     found: list[tuple[float, np.ndarray, tuple[slice, slice]]] = []
     taken = np.zeros(bright.shape, dtype=bool)
@@ -147,6 +148,8 @@ def _describe(
     colourful: np.ndarray,
 ) -> list[float] | None:  # fmt: skip
     """What makes it a light, and of which colour. None if nothing is around it."""
+    from scipy import ndimage
+
     area = int(core.sum())
     radius = float(np.sqrt(area / np.pi))
     margin = int(5 * radius) + 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
 from datetime import datetime
 from typing import Literal, Self
 
@@ -15,7 +14,6 @@ from assistant.payloads.payload import Payload, Region, Score
 from assistant.ports import Box, Mode
 from assistant.skills import read_photo
 from assistant.skills.ask_photo import AnsweredBy, Silence
-from assistant.skills.own_products import Trial
 from assistant.skills.read_photo import PhotoEvidence
 
 
@@ -62,10 +60,6 @@ class ConditionTrial(Payload):
     right: int
     claimed: int = Field(description="Of so many a condition is claimed.")
     claimed_right: int
-
-    @classmethod
-    def of(cls, trial: Trial) -> Self:
-        return cls(**asdict(trial))
 
 
 class ProductTrial(Payload):

@@ -282,7 +282,9 @@ def _by_model(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities,
         if look.seen.lights and not seen.lights and evidence.condition.value == "intact":
             evidence = replace(evidence, condition=Reading(CANNOT_TELL, 1.0))  # one of them may be a fault light
         return _locate(evidence, look, turn)
-    if capabilities.decisions is not None:
+    if capabilities.decisions is None:
+        evidence = _by_pixels(evidence, upright)
+    else:
         evidence = _by_decisions(evidence, photo, capabilities.decisions, taxonomy)
     return _with_caption(evidence, photo, capabilities) if capabilities.writes_answers else evidence
 
@@ -364,7 +366,7 @@ def _by_decisions(evidence: PhotoEvidence, photo: bytes, model: DecisionModel, t
     readings = {decision.key: Reading(decision.best, decision.probability) for decision in decisions}
     if not has_colours(photo):
         readings["lights"] = Reading(CANNOT_TELL, 1.0)
-    product = readings.get("product", evidence.product)
+    product, unknown = readings.get("product", evidence.product), evidence.condition
     if evidence.product.value != CANNOT_TELL:
         product = evidence.product
     elif product.value == NO_PRODUCT:
@@ -372,8 +374,8 @@ def _by_decisions(evidence: PhotoEvidence, photo: bytes, model: DecisionModel, t
     return replace(
         evidence,
         product=product,
-        lights=readings.get("lights"),
-        condition=readings.get("condition", evidence.condition),
+        lights=evidence.lights or readings.get("lights"),  # what references have told stays
+        condition=evidence.condition if evidence.condition.value != CANNOT_TELL else readings.get("condition", unknown),
     )
 
 

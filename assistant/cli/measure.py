@@ -351,6 +351,24 @@ def eval_questions(paths: tuple[Path, ...], show: int, refitted: bool, as_json: 
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render(show))
 
 
+@evaluate.command("compare")
+@click.argument("folders", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--pairs", type=click.IntRange(2), default=60, show_default=True, help="Number of pairs of each kind.")
+@click.option("--first", default=1000, show_default=True, help="Number of the first pair.")
+@json_option
+def eval_compare(folders: tuple[Path, ...], pairs: int, first: int, as_json: bool) -> None:
+    """Measure how well changes between two photos of one thing are found.
+
+    Pairs are drawn devices from two angles in other light, of which every second one has a change; with FOLDERS of
+    photos, also photos that are photographed twice. Numbers below 1000 were used to choose by.
+    """
+    from assistant.lab.evaluation.comparing import evaluate_comparing
+
+    with progress_bar(quiet=as_json) as progress:
+        report = evaluate_comparing(folders, pairs=pairs, first=first, progress=progress)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
 @evaluate.command("photos")
 @click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option(

@@ -376,6 +376,13 @@ class Key(TypedDict):
     rate_limit: str
 
 
+class PhotoChange(TypedDict):
+    before: list[float]
+    after: list[float]
+    strength: float
+    near: str | None
+
+
 class Rating(TypedDict):
     score: int
     comment: str
@@ -600,6 +607,17 @@ class Assessment(TypedDict):
     draft: Draft | None
     rejected_files: list[RejectedFile]
     timing: Timing
+
+
+class Comparison(TypedDict):
+    before: str
+    after: str
+    before_at: str
+    after_at: str
+    reason: Literal["another_product", "not_alike", "not_installed"] | None
+    words: list[str]
+    changes: list[PhotoChange]
+    overlap: float
 
 
 class LearnedHead(TypedDict):

@@ -37,8 +37,10 @@ from assistant.payloads.macros import Macro, MacroAction
 from assistant.payloads.payload import Payload
 from assistant.payloads.people import Agent, APIKey, Customer, Editor, Inbox
 from assistant.payloads.photos import (
+    Comparison,
     ConditionTrial,
     Evidence,
+    PhotoChange,
     PhotoQuestion,
     ProductTrial,
     ProductVersion,
@@ -88,6 +90,7 @@ __all__ = [
     "Attention",
     "Category",
     "Citation",
+    "Comparison",
     "ConditionTrial",
     "Contradiction",
     "Conversation",
@@ -116,6 +119,7 @@ __all__ = [
     "Passage",
     "Payload",
     "Person",
+    "PhotoChange",
     "PhotoQuestion",
     "ProductTrial",
     "ProductVersion",

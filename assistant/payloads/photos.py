@@ -12,7 +12,7 @@ from assistant import models
 from assistant.models import EvidenceState, HeadState
 from assistant.payloads.payload import Payload, Region, Score
 from assistant.ports import Box, Mode
-from assistant.skills import read_photo
+from assistant.skills import compare_photos, read_photo
 from assistant.skills.ask_photo import AnsweredBy, Silence
 from assistant.skills.read_photo import PhotoEvidence
 
@@ -211,4 +211,51 @@ class PhotoQuestion(Payload):
             asked_by=asker.name if asker is not None else None,
             asked_at=row.asked_at,
             outdated=evidence is not None and evidence.id != row.evidence_id,
+        )
+
+
+class PhotoChange(Payload):
+    """One place that is not the same in both photos."""
+
+    before: Region
+    after: Region
+    strength: Score = Field(description="How far it stands out: 1 or more.")
+    near: str | None = Field(description="Text beside it; else null.")
+
+
+class Comparison(Payload):
+    """Two photos of one ticket, before and after. `reason` says why their pictures could not be compared, if so: they
+    show two products (`another_product`), or other things or other sides of one (`not_alike`), or OpenCV is missing
+    (`not_installed`). What was read in both is compared in any case."""
+
+    before: str = Field(description="Id of the earlier photo.")
+    after: str
+    before_at: datetime = Field(description="When it was sent.")
+    after_at: datetime
+    reason: compare_photos.Reason | None
+    words: tuple[str, ...] = Field(description="A sentence for each finding.")
+    changes: tuple[PhotoChange, ...] = Field(description="What stands out most comes first.")
+    overlap: Score = Field(
+        description="The share of the earlier photo that both show and that was compared; 0 if none."
+    )
+
+    @classmethod
+    def of(cls, found: compare_photos.Comparison, *, before: models.Attachment, after: models.Attachment) -> Self:
+        return cls(
+            before=before.public_id,
+            after=after.public_id,
+            before_at=before.message.created_at,
+            after_at=after.message.created_at,
+            reason=found.reason,
+            words=found.words,
+            changes=tuple(
+                PhotoChange(
+                    before=region_of(one.before),
+                    after=region_of(one.after),
+                    strength=one.strength,
+                    near=one.near or None,
+                )
+                for one in found.changes
+            ),
+            overlap=found.overlap,
         )

@@ -14,6 +14,7 @@ from assistant.desk import (
     access,
     actions,
     audit,
+    comparisons,
     conversations,
     corrections,
     custom_fields,
@@ -366,6 +367,18 @@ def remove_attachment(machine: MachinePrincipal, attachment_id: str) -> Response
         raise NotFound("Your key has uploaded no such file, or a ticket or message has taken it.")
     uploads.remove(desk(), upload)
     return Response(status=204)
+
+
+@blueprint.get("/attachments/<public_id:attachment_id>/compare/<public_id:other_id>")
+@blueprint.output(payloads.Comparison)
+@Operation("Tickets", Scope.TICKETS_READ)
+def compare_photos(machine: MachinePrincipal, attachment_id: str, other_id: str) -> payloads.Comparison:
+    """Compare two photos of one ticket: what has changed from the earlier to the later one.
+
+    Lights, codes, condition and product are compared as they were read. The pictures are laid over each other, where
+    they show one thing from a similar angle, and places that differ are boxed. Otherwise `reason` says why not.
+    """
+    return comparisons.compare(desk(), machine, attachment_id, other_id)
 
 
 @blueprint.patch("/attachments/<public_id:attachment_id>/evidence")

@@ -11,6 +11,7 @@ from assistant import payloads
 from assistant.desk import (
     actions,
     attention,
+    comparisons,
     composing,
     conversations,
     custom_fields,
@@ -95,6 +96,7 @@ def _thread(session: Any, row: Ticket) -> Shown:
         "evidence_options": evidence_options(desk().taxonomy, products.conditions(session)),
         "cannot_tell": CANNOT_TELL,
         "silences": console_words.SILENCE,
+        "later_photos": comparisons.later_photos(session, [row.conversation_id, *merged]),
     }
 
 

@@ -17,6 +17,7 @@ from assistant.desk import (
     actions,
     alerts,
     attention,
+    comparisons,
     conversations,
     corrections,
     drafts,
@@ -34,7 +35,7 @@ from assistant.desk import (
 from assistant.desk.attachments import attached
 from assistant.desk.events import Audience, EventKind
 from assistant.desk.sending import Outgoing
-from assistant.errors import AssistantError, Conflict, Invalid, NotFound
+from assistant.errors import AssistantError, Conflict, Gone, Invalid, NotFound
 from assistant.media.files import Upload
 from assistant.models import Attachment, Conversation, ConversationState, DraftStatus, Event, Ticket, TicketStatus
 from assistant.text.storable import storable
@@ -94,6 +95,18 @@ def explain(ticket_id: str) -> Reply:
     shown = triage.explain_ticket(desk(), auth.agent(), ticket_id).to_json()["fields"]
     reasons = [field for field in shown if field["status"] != "overridden"]
     return render_template("console/_why.html", reasons=reasons, least=_LEAST_INFLUENCE)
+
+
+@blueprint.get("/photos/<public_id:photo_id>/comparison")
+def compare_photo(ticket_id: str, photo_id: str) -> Reply:
+    """A photo of the ticket beside the customer's earlier one: what has changed."""
+    with desk().db.read() as session:
+        access.access_ticket(session, auth.agent(), ticket_id)
+    try:
+        found = comparisons.compare_with_earlier(desk(), auth.agent(), photo_id)
+    except (Conflict, NotFound, Gone):  # not read yet, or lost since the page was made
+        return ""
+    return render_template("console/_comparison.html", comparison=found.to_json(), photo_id=photo_id)
 
 
 @blueprint.get("/events")

@@ -21,9 +21,10 @@ _GROUND = 14.0
 
 
 def shoot(
-    canvas: Canvas, random: Random, *, frame: Edges, size: tuple[int, int], hard: float = 1.0
+    canvas: Canvas, random: Random, *, frame: Edges, size: tuple[int, int], hard: float = 1.0, clear: bool = False
 ) -> tuple[Image.Image, tuple[Item, ...]]:
-    """A photo of ``size`` pixels of the canvas's ``frame``. ``hard`` scales everything that makes it harder to read."""
+    """A photo of ``size`` pixels of the canvas's ``frame``. ``hard`` scales everything that makes it harder to read;
+    if ``clear``, nothing gets between."""
     corners = _corners(random, frame, hard)
     width, height = size
     target: list[Point] = [(0, 0), (width, 0), (width, height), (0, height)]
@@ -36,7 +37,7 @@ def shoot(
     )
     onto = perspective(corners, target)
     items = tuple(moved for item in canvas.items if (moved := _project(item, onto, size)) is not None)
-    if random.random() < 0.12 * hard:
+    if random.random() < 0.12 * hard and not clear:
         photo = _with_obstacle(photo, random, items)
     return _expose(photo, random, hard), items
 

@@ -5,6 +5,7 @@ A seed gives the same photo on every machine with the same fonts. See `world.FIR
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from random import Random
 
 from PIL import Image
@@ -51,7 +52,18 @@ def photograph(seed: int, *, long_side: int = 336, kind: str | None = None) -> t
     return _paper(random, kind, side, size)
 
 
-def _product(random: Random, side: int, size: tuple[int, int]) -> tuple[Image.Image, Scene]:
+@dataclass(frozen=True)
+class Device:
+    """A device of ``product``, drawn on a canvas in a room, with what it shows."""
+
+    canvas: Canvas
+    product: str
+    code: str
+    damage: str
+
+
+def draw_device(random: Random, side: int) -> Device:
+    """``side``: that of the canvas in pixels."""
     product = random.choice(list(PRODUCTS))
     of = PRODUCTS[product]
     damage = random.choice(of.damages) if random.random() < 0.4 else ""
@@ -71,15 +83,21 @@ def _product(random: Random, side: int, size: tuple[int, int]) -> tuple[Image.Im
     if of.stands:
         pen.glow((0, 700, 1000, 1100), (28, 23, 20), 0.5)
     of.draw(pen, random, Look(lights, display, damage, random.choice(_FONTS_ON_DEVICES)))
-    photo, items = shoot(canvas, random, frame=_frame(random, canvas, size, whole=bool(damage)), size=size)
+    return Device(canvas, product, code, damage)
+
+
+def _product(random: Random, side: int, size: tuple[int, int]) -> tuple[Image.Image, Scene]:
+    device = draw_device(random, side)
+    frame = frame_of(random, device.canvas, size, whole=bool(device.damage))
+    photo, items = shoot(device.canvas, random, frame=frame, size=size)
     seen = [item for item in items if item.kind == "light"]
     texts = _lines(items)
     return photo, Scene(
         kind="product",
-        product=product,
+        product=device.product,
         lights=tuple(item.value for item in seen),
-        code=code if code in texts else "",
-        damage=damage if any(item.kind == "damage" for item in items) else "",
+        code=device.code if device.code in texts else "",
+        damage=device.damage if any(item.kind == "damage" for item in items) else "",
         text=texts,
         items=items,
     )
@@ -90,7 +108,7 @@ def _paper(random: Random, kind: str, side: int, size: tuple[int, int]) -> tuple
     scale = side / 1000 * 0.9
     pen = Pen(canvas, origin=(side * 0.05, side * 0.05), scale=scale)
     printed: Printed = PAPERS[kind](pen, random)
-    frame = _frame(random, canvas, size, aside=random.random() < 0.5)
+    frame = frame_of(random, canvas, size, aside=random.random() < 0.5)
     photo, items = shoot(canvas, random, frame=frame, size=size, hard=0.3 if kind == "error dialog" else 1.0)
     texts = _lines(items)
     joined = " ".join(texts)
@@ -138,7 +156,9 @@ def _background_object(canvas: Canvas, random: Random, side: int) -> None:
     )
 
 
-def _frame(random: Random, canvas: Canvas, size: tuple[int, int], *, whole: bool = False, aside: bool = False) -> Edges:
+def frame_of(
+    random: Random, canvas: Canvas, size: tuple[int, int], *, whole: bool = False, aside: bool = False
+) -> Edges:
     """The camera's frame, with the photo's aspect ratio: the object or a close-up of its panel, off centre if
     ``aside``. ``whole``: the whole object with its damage."""
     near = not whole and random.random() < 0.45

@@ -1,0 +1,93 @@
+"""Photos of one ticket compared with each other: what has changed since the customer's earlier photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from assistant import payloads
+from assistant.desk import access
+from assistant.desk.access import Staff
+from assistant.desk.attachments import read_file
+from assistant.desk.desk import Desk
+from assistant.desk.evidence import evidence_of, to_value
+from assistant.errors import Conflict, Invalid, NotFound
+from assistant.models import Attachment, AttachmentKind, Author, FileCondition, Message
+from assistant.skills.compare_photos import compare_photos
+
+_TRIED = 3  # of earlier photos, each half a second
+
+
+def compare(desk: Desk, principal: Staff, photo_id: str, other_id: str) -> payloads.Comparison:
+    """Two photos of one ticket, in whatever order; the earlier one is the one of before.
+
+    Raises `Invalid` for photos of two tickets, and `Conflict` if one has not been read yet."""
+    with desk.db.read() as session:
+        pair = sorted((access.access_attachment(session, principal, one) for one in (photo_id, other_id)), key=_order)
+    before, after = pair
+    if before.id == after.id or before.message.conversation_id != after.message.conversation_id:
+        raise Invalid("Name two photos of one ticket.")
+    if any(one.kind is not AttachmentKind.PHOTO or one.condition is FileCondition.REMOVED for one in pair):
+        raise Invalid("Only photos that are still there can be compared.")
+    return _compared(desk, before, after)
+
+
+def compare_with_earlier(desk: Desk, principal: Staff, photo_id: str) -> payloads.Comparison:
+    """A photo and, of the newest photos of earlier messages, the first that it can be compared with, else the newest.
+
+    Raises `NotFound` without an earlier one, and `Conflict` if it has not been read yet."""
+    with desk.db.read() as session:
+        after = access.access_attachment(session, principal, photo_id)
+        earlier = _photos(after.message.conversation_id).where(Attachment.message_id < after.message_id)
+        newest = earlier.order_by(Attachment.message_id.desc(), Attachment.position).limit(_TRIED)
+        candidates = session.scalars(newest).all()
+    if not candidates:
+        raise NotFound("There is no earlier photo in this ticket.")
+    found = [_compared(desk, candidates[0], after)]
+    for before in candidates[1:]:
+        if found[-1].reason is None:
+            break
+        found.append(_compared(desk, before, after))
+    return found[-1] if found[-1].reason is None else found[0]
+
+
+def later_photos(session: Session, conversation_ids: Sequence[int]) -> frozenset[str]:
+    """The customers' photos before which there is another one, of an earlier message of the same conversation."""
+    rows = session.execute(
+        select(Message.conversation_id, Attachment.message_id, Attachment.public_id)
+        .join(Attachment.message)
+        .where(Message.conversation_id.in_(conversation_ids), *_IS_COMPARED)
+        .order_by(Attachment.message_id)
+    ).all()
+    first: dict[int, int] = {}
+    for conversation, message, _ in rows:
+        first.setdefault(conversation, message)
+    return frozenset(photo for conversation, message, photo in rows if message > first[conversation])
+
+
+_IS_COMPARED = (
+    Attachment.kind == AttachmentKind.PHOTO,
+    Attachment.condition != FileCondition.REMOVED,
+    Message.author == Author.CUSTOMER,
+)
+
+
+def _photos(conversation_id: int) -> Select[Attachment]:
+    own = Message.conversation_id == conversation_id
+    return select(Attachment).join(Attachment.message).where(own, *_IS_COMPARED)
+
+
+def _order(photo: Attachment) -> tuple[int, int]:
+    return photo.message_id, photo.position
+
+
+def _compared(desk: Desk, before: Attachment, after: Attachment) -> payloads.Comparison:
+    with desk.db.read() as session:
+        rows = evidence_of(session, (before, after))
+    if before.sha256 not in rows or after.sha256 not in rows:
+        raise Conflict("A photo has not been read yet. Try again in a few seconds.")
+    read = to_value(rows[before.sha256]), to_value(rows[after.sha256])
+    found = compare_photos(read_file(desk, before), read_file(desk, after), read, desk.taxonomy)
+    return payloads.Comparison.of(found, before=before, after=after)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from assistant import payloads
 from assistant.desk import access
@@ -26,8 +26,9 @@ def compare(desk: Desk, principal: Staff, photo_id: str, other_id: str) -> paylo
     Raises `Invalid` for photos of two tickets, and `Conflict` if one has not been read yet."""
     with desk.db.read() as session:
         pair = sorted((access.access_attachment(session, principal, one) for one in (photo_id, other_id)), key=_order)
+        tickets = {one.message.conversation_id for one in pair}
     before, after = pair
-    if before.id == after.id or before.message.conversation_id != after.message.conversation_id:
+    if before.id == after.id or len(tickets) > 1:
         raise Invalid("Name two photos of one ticket.")
     if any(one.kind is not AttachmentKind.PHOTO or one.condition is FileCondition.REMOVED for one in pair):
         raise Invalid("Only photos that are still there can be compared.")
@@ -76,7 +77,7 @@ _IS_COMPARED = (
 
 def _photos(conversation_id: int) -> Select[Attachment]:
     own = Message.conversation_id == conversation_id
-    return select(Attachment).join(Attachment.message).where(own, *_IS_COMPARED)
+    return select(Attachment).join(Attachment.message).where(own, *_IS_COMPARED).options(joinedload(Attachment.message))
 
 
 def _order(photo: Attachment) -> tuple[int, int]:

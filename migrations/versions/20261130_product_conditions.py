@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "product_conditions"
-down_revision = "products"
+down_revision = "photo_questions"
 
 
 def upgrade() -> None:

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import io
 import json
-import os
 import re
 import shlex
 import time
@@ -35,6 +34,7 @@ from assistant.models import Batch, HeadState, ProductPhoto, TriageHead
 from assistant.skills.triage import Heads
 from assistant.web.context import STOPPING
 from assistant.worker import run_until_idle
+from tests.conftest import LONG
 from tests.factories import (
     Browser,
     make_agent,
@@ -353,7 +353,13 @@ def exercise(operation: Any, mode: GenerationMode, *, ids: dict[str, str], heade
     checks, seen = CHECKS.get_by_names(CHECKED), set()
     headers = {**headers, "Accept-Encoding": "identity"}  # its client for WSGI unpacks nothing
 
-    @settings(max_examples=12, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=12 if LONG else 7,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(case=operation.as_strategy(generation_mode=mode))
     def run(case: schemathesis.Case) -> None:
         for name in case.path_parameters or {}:
@@ -396,17 +402,16 @@ def test_walks_through_the_api_meet_no_fault(
     of_walks = ("use_after_free", "ensure_resource_availability")
     # Whoever has no key is refused: that is tried above, where each request is made with and without.
     checks = CHECKS.get_by_names((*(name for name in CHECKED if name != "ignored_auth"), *of_walks))
-    is_long = "LONG" in os.environ
     walks = settings(
-        max_examples=20 if is_long else 4,
+        max_examples=20 if LONG else 4,
         stateful_step_count=12,
         deadline=None,
         database=None,
-        derandomize=not is_long,
+        derandomize=not LONG,
         suppress_health_check=list(HealthCheck),
         phases=(Phase.generate,),
     )
-    ends_at, begun = time.monotonic() + (600 if is_long else 0), 0
+    ends_at, begun = time.monotonic() + (600 if LONG else 0), 0
     while begun == 0 or time.monotonic() < ends_at:
         begun += 1
         with contextlib.suppress(FlakyStrategyDefinition):  # where a walk can lead depends on what was made before

@@ -26,12 +26,12 @@ from assistant.progress import Progress, no_progress
 __all__ = ["DRILLS", "LONG", "QUICK", "Failed", "Outcome", "Report", "Skipped", "run"]
 
 QUICK = Size(
-    kills=2, messages=6, locked_seconds=6, streams=10, pace=False, stops_within=10, listeners=30, crowd=8, photos=60,
-    deliveries=60,
+    kills=2, messages=6, locked_seconds=6, streams=10, pace=False, stops_within=10, watched=2, listeners=30, crowd=8,
+    photos=60, deliveries=60,
 )  # fmt: skip
 LONG = Size(
-    kills=200, messages=400, locked_seconds=30, streams=1000, pace=True, stops_within=5, listeners=1000, crowd=200,
-    photos=2000, deliveries=20_000,
+    kills=200, messages=400, locked_seconds=30, streams=1000, pace=True, stops_within=5, watched=10, listeners=1000,
+    crowd=200, photos=2000, deliveries=20_000,
 )  # fmt: skip
 DRILLS: dict[str, Callable[[Path, Size, random.Random], str]] = {
     "kill -9": kills.killed,

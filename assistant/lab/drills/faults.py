@@ -47,7 +47,6 @@ from assistant.worker import Workers
 
 _DISK_MEGABYTES = 24
 _TABS = 4  # of one customer, each with a stream
-_WATCHED = 10.0  # seconds
 
 
 def second_server(folder: Path, _size: Size, _chance: random.Random) -> str:
@@ -86,7 +85,7 @@ def stopped(folder: Path, size: Size, _chance: random.Random) -> str:
                 require(stream.status_code == 200, f"A stream was refused ({stream.status_code}).")
                 open_streams.callback(stream.close)
         settle(site.db)
-        has, load = own_memory(site.server.pid), _load_of(site.server.pid)
+        has, load = own_memory(site.server.pid), _load_of(site.server.pid, size.watched)
         asked_at = time.monotonic()
         good(site.ticket("while they are open"))
         answered, started = time.monotonic() - asked_at, time.monotonic()
@@ -100,10 +99,10 @@ def stopped(folder: Path, size: Size, _chance: random.Random) -> str:
         )
 
 
-def _load_of(pid: int) -> float:
+def _load_of(pid: int, seconds: float) -> float:
     """The share of a core that a process and its children take while nobody asks for anything."""
     started, before = time.monotonic(), processor_seconds(pid)
-    time.sleep(_WATCHED)
+    time.sleep(seconds)
     return (processor_seconds(pid) - before) / (time.monotonic() - started)
 
 

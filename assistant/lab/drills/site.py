@@ -53,7 +53,8 @@ class Skipped(Exception):
 @dataclass(frozen=True)
 class Size:
     """How much of everything. ``pace``: whether the leases of a killed process are waited for, as in earnest.
-    ``stops_within``: seconds; more where the machine is shared."""
+    ``stops_within``: seconds; more where the machine is shared. ``watched``: seconds for which an idle server's load is
+    measured."""
 
     kills: int
     messages: int
@@ -61,6 +62,7 @@ class Size:
     streams: int
     pace: bool
     stops_within: float
+    watched: float
     listeners: int  # who follow their conversations at once, far more than there are threads
     crowd: int  # customers who send a photo at once
     photos: int  # of a long day

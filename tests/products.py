@@ -14,6 +14,13 @@ PRODUCTS = {
     "tent": ("Ridge Tent", (40, 140, 60), (20, 60, 30)),
     "bottle": ("Bottle", (240, 140, 20), (90, 30, 120)),
 }
+# All that the shop has.
+SHOP = PRODUCTS | {
+    "kettle": ("Kettle", (150, 150, 160), (30, 30, 30)),
+    "rucksack": ("Rucksack", (60, 90, 60), (230, 210, 60)),
+    "sleeping-mat": ("Sleeping Mat", (170, 40, 110), (240, 190, 220)),
+    "compass": ("Compass", (30, 60, 60), (240, 240, 220)),
+}
 
 
 def shot(key: str, number: int, condition: str = "") -> bytes:
@@ -25,7 +32,7 @@ def shot(key: str, number: int, condition: str = "") -> bytes:
     for _ in range(6):
         x, y = random.randrange(320), random.randrange(320)
         draw.rectangle((x, y, x + random.randrange(90), y + random.randrange(90)), fill=_colour(random))
-    if key in PRODUCTS:
+    if key in SHOP:
         side = random.randrange(180, 280)
         x, y = random.randrange(320 - side), random.randrange(320 - side)
         _draw(draw, key, x, y, side)
@@ -40,7 +47,7 @@ def shot(key: str, number: int, condition: str = "") -> bytes:
 
 
 def _draw(draw: ImageDraw.ImageDraw, key: str, x: int, y: int, side: int) -> None:
-    _, body, detail = PRODUCTS[key]
+    _, body, detail = SHOP[key]
 
     def at(*shares: float) -> list[float]:
         return [start + share * side for share, start in zip(shares, (x, y) * (len(shares) // 2), strict=True)]
@@ -56,6 +63,19 @@ def _draw(draw: ImageDraw.ImageDraw, key: str, x: int, y: int, side: int) -> Non
         case "camp-stove":
             draw.ellipse(at(0.1, 0.1, 0.9, 0.9), fill=detail)
             draw.ellipse(at(0.3, 0.3, 0.7, 0.7), fill=body)
+        case "kettle":
+            draw.polygon(at(0.2, 0.85, 0.35, 0.3, 0.65, 0.3, 0.8, 0.85), fill=detail)
+            draw.arc(at(0.3, 0.1, 0.7, 0.5), 180, 360, fill=detail, width=side // 20)
+        case "rucksack":
+            draw.rounded_rectangle(at(0.15, 0.2, 0.85, 0.9), side // 8, fill=detail)
+            draw.rounded_rectangle(at(0.3, 0.5, 0.7, 0.8), side // 12, fill=body)
+        case "sleeping-mat":
+            for stripe in range(4):
+                draw.rectangle(at(0.1, 0.12 + 0.2 * stripe, 0.9, 0.22 + 0.2 * stripe), fill=detail)
+        case "compass":
+            draw.ellipse(at(0.1, 0.1, 0.9, 0.9), outline=detail, width=side // 12)
+            draw.polygon(at(0.5, 0.2, 0.6, 0.5, 0.4, 0.5), fill=(220, 40, 40))
+            draw.polygon(at(0.5, 0.8, 0.6, 0.5, 0.4, 0.5), fill=detail)
         case _:
             draw.rectangle(at(0.1, 0.4, 0.9, 0.6), fill=detail)
             draw.rectangle(at(0.4, 0.1, 0.6, 0.9), fill=detail)

@@ -352,10 +352,10 @@ def _learned(found: Recognised, photo: bytes) -> tuple[Reading | None, Reading |
 def _named_in(lines: Sequence[TextLine], taxonomy: Taxonomy) -> Reading:
     """The product named in the visible text; its region is the line that names it."""
     for line in lines:
-        found = taxonomy.products_in(line.text)
+        found = taxonomy.products_printed_in(line.text)
         if found:
             return Reading(found[0], _NAMED * line.confidence, line.box)
-    found = taxonomy.products_in("\n".join(line.text for line in lines))
+    found = taxonomy.products_printed_in("\n".join(line.text for line in lines))
     return Reading(found[0], _NAMED * 0.9) if found else Reading(CANNOT_TELL, 1.0)
 
 

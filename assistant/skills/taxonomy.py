@@ -60,9 +60,18 @@ class Taxonomy:
     def _names(self) -> Names:
         return Names(self.product_names)
 
+    @cached_property
+    def _printed_names(self) -> Names:
+        return Names(tuple(pair for pair in self.product_names if pair[0] != pair[0].lower()))
+
     def products_in(self, text: str) -> list[str]:
         """Keys of the products named in the text, the longest name first."""
         return list(self._names.find(text).keys)
+
+    def products_printed_in(self, text: str) -> list[str]:
+        """Keys of the products whose names are printed on something. A name in small letters, such as "iron", says
+        what kind of thing it is: that also stands on what is no product of ours."""
+        return list(self._printed_names.find(text).keys)
 
     def places_of(self, product: str, text: str) -> list[tuple[int, int]]:
         """Where the text names the product with this key: (start, end) in characters."""

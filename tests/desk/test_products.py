@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from sqlalchemy import select
 
 from assistant import worker
-from assistant.cli import main
 from assistant.db import utcnow
 from assistant.desk import erasure, evidence, products
 from assistant.desk.assess import read_evidence
@@ -34,7 +30,6 @@ from assistant.models import (
 )
 from assistant.payloads import ProductVersion
 from assistant.runtime import Runtime
-from assistant.settings import PREFIX
 from assistant.skills.read_photo import CANNOT_TELL
 from assistant.skills.taxonomy import NO_PRODUCT
 from tests.desk.test_turns import say
@@ -213,36 +208,3 @@ def test_what_cannot_be_learned_says_why_and_changes_nothing(desk: Desk, make_ru
     assert states(desk) == []
     with pytest.raises(NotReady, match="No features of photos"):
         learn(make_runtime(capabilities=fake_capabilities()).desk, photos(0))
-
-
-@pytest.mark.slow
-def test_an_outdoor_shop_teaches_its_products_on_the_command_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the network that ships, from a folder to a recognised photo."""
-    for key, (name, *_) in PRODUCTS.items():
-        (tmp_path / "products" / name).mkdir(parents=True)
-        for number in range(5):
-            (tmp_path / "products" / name / f"{number}.jpg").write_bytes(shot(key, number))
-    rows = [f"Bottle/{number}.jpg,{'light red' if number else 'light green'},light" for number in range(3)]
-    (tmp_path / "products" / "conditions.csv").write_text("\n".join(("file,condition,kind", *rows)))
-    for name in ("tent", "nothing"):
-        (tmp_path / f"{name}.jpg").write_bytes(shot(name, 20))
-    for name, value in {"DATA_DIR": str(tmp_path / "var"), "OCR": "off", "MODEL": "none"}.items():
-        monkeypatch.setenv(f"{PREFIX}{name}", value)
-
-    def run(*arguments: str) -> str:
-        result = CliRunner().invoke(main, list(arguments))
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    assert run("products", "list").startswith("No products have been learned")
-    learned = run("products", "learn", str(tmp_path / "products"))
-    assert learned.startswith("version 1: served; 4 products, 20 photos, efficientnet-lite0@57934424")
-    assert "bottle                           light: light green (1), light red (2); of 2 photos" in learned
-    assert "Not in the taxonomy, so tickets are not sorted by them: bottle" in learned
-    assert json.loads(run("products", "show", "--json"))["products"]["ridge-tent"] == 5
-    for name, product in (("tent", "ridge-tent"), ("nothing", CANNOT_TELL)):
-        read = json.loads(run("triage", "--text", "Broken", "--photo", str(tmp_path / f"{name}.jpg"), "--json"))
-        assert read["evidence"][0]["product"]["value"] == product
-    assert run("products", "rollback") == "No version serves now.\n"

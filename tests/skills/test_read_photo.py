@@ -83,6 +83,11 @@ def test_a_paper_is_described_with_the_product_that_stands_on_it() -> None:
     assert read(sight=FakeSight(Seen(True, ("", 0.9), ("", 0.9)))).caption.value.startswith("A photo in which")
 
 
+def test_a_kind_of_thing_that_is_printed_somewhere_names_no_product() -> None:
+    assert read(ocr=FakeOCR("Iron 2 %", "hub")).product.value == CANNOT_TELL
+    assert read(ocr=FakeOCR("Iron 2 %", "SG-2")).product.value == "steamglide-2"
+
+
 @pytest.mark.parametrize(
     ("seen", "condition"),
     [

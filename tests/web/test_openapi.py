@@ -275,7 +275,7 @@ def make_known(client: FlaskClient, key: dict[str, str], desk: Desk) -> dict[str
         webhook_id = webhooks.add(session, desk.settings, url="https://127.0.0.1:9", kinds=["ticket.created"])[
             0
         ].public_id
-    ticket = make_ticket(desk, uploads=[make_upload()])
+    ticket = make_ticket(desk, uploads=[make_upload(), make_upload("later.jpg")])
     admin = make_agent(desk.db, new_public_id("agt"), admin=True).principal
     with desk.db.begin() as session:
         wanted = macros.MacroText("Urgent", "Hello", [{"name": "add_tag", "arguments": {"tag": "x"}}], macros.Scope.ALL)
@@ -288,6 +288,7 @@ def make_known(client: FlaskClient, key: dict[str, str], desk: Desk) -> dict[str
         "ticket_id": shown["id"],
         "draft_id": shown["drafts"][0]["id"],
         "attachment_id": shown["messages"][0]["attachments"][0]["id"],
+        "other_id": shown["messages"][0]["attachments"][1]["id"],
         "field": "priority",
         "webhook_id": webhook_id,
         "batch_id": client.post("/api/v1/triage/batch", json={"tickets": [{"text": "x"}]}, headers=key).json["id"],
@@ -354,7 +355,7 @@ def exercise(operation: Any, mode: GenerationMode, *, ids: dict[str, str], heade
     headers = {**headers, "Accept-Encoding": "identity"}  # its client for WSGI unpacks nothing
 
     @settings(
-        max_examples=12 if LONG else 7,
+        max_examples=12 if LONG or mode is GenerationMode.POSITIVE else 7,
         deadline=None,
         database=None,
         derandomize=True,

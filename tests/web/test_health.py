@@ -61,6 +61,7 @@ def test_a_fresh_installation_is_alive_and_ready(client: FlaskClient) -> None:
         "processes": 0,
         "processes_missed": 0,
         "last_backup_at": None,
+        "loading": [],
     }
 
 

@@ -430,6 +430,8 @@ def with_known_fields(body: dict[str, Any]) -> dict[str, Any]:
     body = {name: known.get(name, value) for name, value in body.items() if name not in left_out}
     if "tickets" in body:
         body["tickets"] = [{**one, "attachments": []} for one in body["tickets"]]
+    if "decisions" in body:  # each about a ticket, by its number or by its id
+        body["decisions"] = [{**one, "number": 1001, "ticket_id": None} for one in body["decisions"]]
     guessed = {name: value for name, value in body.items() if not name.startswith("fields.")}
     return {**guessed, "fields": {"order": "A-17"}} if "fields" in guessed else guessed
 

@@ -23,6 +23,8 @@ import structlog
 from apiflask import APIFlask
 from argon2 import PasswordHasher
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from jinja2 import BytecodeCache, FileSystemBytecodeCache
 from pytest_socket import socket_allow_hosts
 from sqlalchemy import create_engine, event, make_url
@@ -50,6 +52,9 @@ def pytest_configure() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # dozens of processes would compile everything again
     # structlog's own default draws every variable of every frame of a traceback: seconds, and pages.
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
+    # How long drawing takes says something about the machine only, which may be busy.
+    hypothesis_settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    hypothesis_settings.load_profile("busy")
     credentials._passwords = PasswordHasher(time_cost=1, memory_cost=64)  # not slow on purpose
     Rule._compile_builder = _compile_when_needed  # type: ignore[method-assign]
 

@@ -16,6 +16,7 @@ from assistant.cli import main
 from assistant.lab.real_server import Server
 from assistant.settings import PREFIX
 from assistant.skills.read_photo import CANNOT_TELL
+from tests.conftest import LONG
 from tests.products import SHOP, shot
 
 pytestmark = pytest.mark.e2e
@@ -34,6 +35,8 @@ def test_an_outdoor_shop_is_recognised_within_ten_minutes(tmp_path: Path, monkey
     (tmp_path / "products" / "conditions.csv").write_text("\n".join(("file,condition,kind", *rows)))
     monkeypatch.setenv(f"{PREFIX}DATA_DIR", str(tmp_path / "var"))
     monkeypatch.setenv(f"{PREFIX}MODEL", "none")
+    if not LONG:  # nothing is written on these photos, and looking for it takes most of the time
+        monkeypatch.setenv(f"{PREFIX}OCR", "off")
 
     assert run("products", "list").startswith("No products have been learned")
     learned = run("products", "learn", str(tmp_path / "products"))

@@ -157,9 +157,9 @@ class Settings(BaseSettings):
         "auto",
         description="Sentence embeddings: `auto` (the bundled offline model), a sentence-transformers hub id or a folder.",
     )
-    photo_embeddings: str | None = Field(
-        None,
-        description="CLIP- or SigLIP-class model for search by appearance: a hub id or folder (default: photos are searched by what is read in them).",
+    photo_embeddings: str = Field(
+        "off",
+        description="Search by appearance: `off` (photos are searched by what is read in them), `auto` (by the features of photos below, offline), or a CLIP- or SigLIP-class model, a hub id or folder.",
     )
     photo_features: str | None = Field(
         "auto",

@@ -496,3 +496,23 @@ def eval_products(
     finally:
         installed.close()
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
+@evaluate.command("photo-search")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@json_option
+def eval_photo_search(folder: Path, as_json: bool) -> None:
+    """Measure whether photos find the articles whose figures they resemble: by words, and by words and looks.
+
+    FOLDER holds public sets: zammad_docs, grocery_products. Those that are not there are left out.
+    """
+    from assistant.engine import install
+    from assistant.lab.evaluation.photo_search import evaluate_photo_search
+
+    installed = install(read_settings())
+    try:
+        with progress_bar(quiet=as_json) as progress:
+            report = evaluate_photo_search(folder, capabilities=installed.capabilities, progress=progress)
+    finally:
+        installed.close()
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())

@@ -14,6 +14,7 @@ from assistant.engine.installation import choose_model, may_write
 from assistant.engine.models import embeddings as sentence_embeddings
 from assistant.engine.models import pretrained
 from assistant.engine.models.embeddings import SentenceEmbeddings
+from assistant.engine.models.likeness import BY_FEATURES, OFF
 from assistant.engine.models.multilingual import offline_multilingual
 from assistant.engine.ocr import RapidOCR, installed
 from assistant.errors import EngineError, NotReady
@@ -28,7 +29,8 @@ def describe(settings: Settings) -> Iterator[Check]:
     yield _describe_ocr(settings)
     yield _describe_embeddings(settings)
     yield _describe_multilingual()
-    for name, model in (("photo search", settings.photo_embeddings), ("reranker", settings.reranker)):
+    photos = settings.photo_embeddings if settings.photo_embeddings not in (BY_FEATURES, OFF) else None
+    for name, model in (("photo search", photos), ("reranker", settings.reranker)):
         if model:
             yield _describe_optional(name, model)
 

@@ -20,7 +20,7 @@ from assistant.engine.device import free_memory, is_gpu
 from assistant.engine.models import embeddings as sentence_embeddings
 from assistant.engine.models.embeddings import SentenceEmbeddings
 from assistant.engine.models.features import photo_features
-from assistant.engine.models.likeness import PhotoEmbeddings
+from assistant.engine.models.likeness import photo_embedder
 from assistant.engine.models.multilingual import offline_multilingual
 from assistant.engine.models.reranker import CrossEncoderReranker
 from assistant.engine.ocr import RapidOCR, installed
@@ -145,7 +145,7 @@ def _with_model(settings: Settings, without_model: Capabilities) -> Installed:
 def _without_model(settings: Settings, ocr: RapidOCR | None) -> Capabilities:
     """OCR and what search needs."""
     texts = SentenceEmbeddings(settings.embeddings, device=settings.device)
-    photos, reranker = settings.photo_embeddings, settings.reranker
+    features, reranker = photo_features(settings.photo_features, device=settings.device), settings.reranker
     return Capabilities(
         mode=Mode.NO_VLM,
         model=ocr.name if ocr is not None else NO_MODEL,
@@ -158,9 +158,9 @@ def _without_model(settings: Settings, ocr: RapidOCR | None) -> Capabilities:
         reopen_embedder=partial(sentence_embeddings.reopen, device=settings.device),
         second_embedder=offline_multilingual(),
         ocr=ocr,
-        photo_embedder=PhotoEmbeddings(photos, device=settings.device) if photos else None,
+        photo_embedder=photo_embedder(settings.photo_embeddings, features, device=settings.device),
         reranker=CrossEncoderReranker(reranker, device=settings.device) if reranker else None,
-        photo_features=photo_features(settings.photo_features, device=settings.device),
+        photo_features=features,
     )
 
 

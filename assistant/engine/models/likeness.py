@@ -1,4 +1,5 @@
-"""Vectors of photos from a CLIP- or SigLIP-class checkpoint."""
+"""Vectors of photos: from the features by which own products are told apart, or from a CLIP- or SigLIP-class
+checkpoint."""
 
 from __future__ import annotations
 
@@ -7,14 +8,44 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from assistant.engine.models import pretrained
 from assistant.engine.models.pretrained import OnFirstUse
 from assistant.errors import NotReady
+from assistant.ports import PhotoEmbedder, PhotoFeatures
 
 _BATCH = 8
 _SETTING = "ASSISTANT_PHOTO_EMBEDDINGS"
+BY_FEATURES, OFF = "auto", "off"
+
+
+def photo_embedder(setting: str, features: PhotoFeatures | None, *, device: str = "auto") -> PhotoEmbedder | None:
+    """What a setting names; None if it says so, or if there are no features. Loads nothing."""
+    if setting == OFF or (setting == BY_FEATURES and features is None):
+        return None
+    return FeatureVectors(features) if setting == BY_FEATURES and features else PhotoEmbeddings(setting, device=device)
+
+
+class FeatureVectors:
+    """`PhotoEmbedder` of features that are there anyway. Thread-safe if they are."""
+
+    def __init__(self, features: PhotoFeatures) -> None:
+        self._features = features
+
+    @property
+    def name(self) -> str:
+        return self._features.name
+
+    def embed(self, photos: Sequence[bytes]) -> list[list[float]]:
+        pictures = [np.asarray(Image.open(io.BytesIO(photo)).convert("RGB")) for photo in photos]
+        if not pictures:
+            return []
+        wholes = self._features.look(pictures).wholes
+        vectors = wholes / np.maximum(np.linalg.norm(wholes, axis=1, keepdims=True), 1e-9)
+        rows: list[list[float]] = vectors.astype("float32").tolist()
+        return rows
 
 
 class PhotoEmbeddings:

@@ -516,3 +516,36 @@ def eval_photo_search(folder: Path, as_json: bool) -> None:
     finally:
         installed.close()
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
+@evaluate.command("fusion")
+@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--scenes", type=click.IntRange(5), default=50, show_default=True, help="Number of photos to draw.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write bars of accuracy (PNG).")
+@json_option
+def eval_fusion(folder: Path | None, scenes: int, plot: Path | None, as_json: bool) -> None:
+    """Measure what text and photo say of a ticket: each alone, put together in several ways, and as triage does it.
+
+    Tickets are drawn scenes of the sample company with texts of customers. FOLDER holds public sets of photos, which
+    get such texts, too: receipts, doorstep_packages, error_screenshots, zammad_docs; those that are not there are left
+    out. All is asked again without photo or text, with a blurred or dark photo, and with the photo of another ticket.
+    """
+    from assistant.engine import install
+    from assistant.lab.evaluation import fusion
+    from assistant.media import Limits
+    from assistant.skills.taxonomy import load_taxonomy
+
+    taxonomy, installed = load_taxonomy(None), install(read_settings())
+    sets = {"scenes": fusion.scenes(scenes, taxonomy)}
+    if folder is not None:
+        sets["public photos"] = fusion.real(folder, taxonomy, Limits())
+    try:
+        with progress_bar(quiet=as_json) as progress:
+            report = fusion.evaluate_fusion(
+                sets, capabilities=installed.capabilities, taxonomy=taxonomy, progress=progress
+            )
+    finally:
+        installed.close()
+    if plot is not None:
+        report.plot(plot)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())

@@ -28,6 +28,10 @@ from assistant.skills.triage_head import Heads, fit_head
 COUNTS = (0, 10, 30, 100, 300)
 # Of a labelled set: sentences that describe each category, and tickets of each that are held back.
 EXAMPLES, HELD_BACK = 5, 10
+# To the sample company: by language and category.
+TICKETS: dict[str, dict[str, list[str]]] = tomllib.loads(
+    (Path(__file__).parent / "tickets.toml").read_text(encoding="utf-8")
+)
 MOST_HELD_BACK = 30  # of each category that nobody decides
 _SAMPLE_EVERYDAY = (
     "device_fault",
@@ -102,7 +106,7 @@ def simulate_sample(
     progress: Progress = no_progress,
 ) -> Report:
     """On the sample's taxonomy, with the English tickets beside this module."""
-    written = tomllib.loads((Path(__file__).parent / "tickets.toml").read_text(encoding="utf-8"))["en"]
+    written = TICKETS["en"]
     texts, labels = zip(*[(text, category) for category, own in written.items() for text in own], strict=True)
     parts = [_Part(load_taxonomy(), *_split(texts, labels, _SAMPLE_EVERYDAY, seed=seed)) for seed in range(seeds)]
     return _simulate("sample", parts, _SAMPLE_EVERYDAY, capabilities, counts, progress)

@@ -153,7 +153,10 @@ def add_corrected_photos() -> Reply:
             count = products.hand_in_corrected(session, desk())
         return said(f"{count} {'photo is' if count == 1 else 'photos are'} being learned from.", "product_versions")
 
-    about = "They become reference photos of the products that agents said they show, and go with their customers."
+    about = (
+        "They become reference photos of the products that agents said they show, and go with their customers. "
+        "Agents of every inbox may see them beside photos that look like them."
+    )
     return question("product_versions", "Learn from photos that agents corrected?", about, "Learn", done)
 
 

@@ -101,7 +101,7 @@ def explain(ticket_id: str) -> Reply:
 def compare_photo(ticket_id: str, photo_id: str) -> Reply:
     """A photo of the ticket beside the customer's earlier one: what has changed."""
     with desk().db.read() as session:
-        access.access_ticket(session, auth.agent(), ticket_id)
+        _photo_of(session, access.access_ticket(session, auth.agent(), ticket_id), photo_id)
     try:
         found = comparisons.compare_with_earlier(desk(), auth.agent(), photo_id)
     except (Conflict, NotFound, Gone):  # not read yet, or lost since the page was made

@@ -147,7 +147,7 @@ def scenes(count: int, taxonomy: Taxonomy, *, first: int = 0) -> list[Ticket]:
         if category is None or wanted[category] == most:
             continue
         wanted[category] += 1
-        named = next((key for key, one in products().items() if one.name in "\n".join(scene.text)), "")
+        named = next((key for key, one in products().items() if one.name in "\n".join(scene.text)), NO_PRODUCT)
         truth = {"category": category, "product": scene.product or named}
         stream = io.BytesIO()
         photo.save(stream, "JPEG", quality=88)

@@ -57,14 +57,20 @@ def has_colours(photo: bytes) -> bool:
     with Image.open(io.BytesIO(photo)) as image:
         small = image.convert("RGB")
     small.thumbnail((_COMPARED_SIDE, _COMPARED_SIDE), Image.Resampling.BOX)
-    levels = np.asarray(small.convert("YCbCr"), dtype=np.float32).reshape(-1, 3)
-    brightness, tints = levels[:, 0].astype(np.int16) // 8, levels[:, 1:]
-    coloured = int((np.abs(tints - 128).max(axis=1) > _STRONG).sum())
-    for level in range(32):
-        same = tints[brightness == level]
-        if len(same):
-            coloured += int((np.abs(same - np.median(same, axis=0)).max(axis=1) > _TINT).sum())
-    return coloured >= _COLOURED
+    brightness, *tints = (channel.ravel() for channel in np.moveaxis(np.asarray(small.convert("YCbCr")), 2, 0))
+    strong = np.maximum(*(np.abs(tint.astype(np.int16) - 128) for tint in tints)) > _STRONG
+    if int(strong.sum()) >= _COLOURED:
+        return True
+    differs = np.maximum(*(_from_as_bright(tint, brightness // 8) for tint in tints)) > _TINT
+    return int(strong.sum() + differs.sum()) >= _COLOURED
+
+
+def _from_as_bright(tint: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """(n,): by how much each pixel's ``tint`` (n,) differs from the median of those at its ``level`` (n,), 0 to 31."""
+    counts = np.bincount(level.astype(np.int32) * 256 + tint, minlength=32 * 256).reshape(32, 256).cumsum(axis=1)
+    medians = (counts * 2 >= counts[:, -1:]).argmax(axis=1).astype(np.int16)
+    found: np.ndarray = np.abs(tint - medians[level])
+    return found
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:

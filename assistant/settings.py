@@ -158,8 +158,8 @@ class Settings(BaseSettings):
         description="Sentence embeddings: `auto` (the bundled offline model), a sentence-transformers hub id or a folder.",
     )
     photo_embeddings: str = Field(
-        "off",
-        description="Search by appearance: `off` (photos are searched by what is read in them), `auto` (by the features of photos below, offline), or a CLIP- or SigLIP-class model, a hub id or folder.",
+        "auto",
+        description="Search by appearance beside what is read in a photo: `auto` (by the features of photos below, offline), a CLIP- or SigLIP-class model, a hub id or folder, or `off`.",
     )
     photo_features: str | None = Field(
         "auto",

@@ -195,7 +195,8 @@ def kb_search(
 ) -> None:
     """Print the passages found for QUERY and photos, with scores and why they matched.
 
-    A photo is searched by the text and product read in it and, with ASSISTANT_PHOTO_EMBEDDINGS, by similar figures.
+    A photo is searched by the text and product read in it and, unless ASSISTANT_PHOTO_EMBEDDINGS is off, by figures
+    that look like it.
     """
     if not query.strip() and not photos:
         raise click.UsageError("Give a query or a --photo.")

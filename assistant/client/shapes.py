@@ -568,6 +568,16 @@ class Reading(TypedDict):
     labels: list[str]
 
 
+class Salient(TypedDict):
+    code: Literal["thing", "product", "condition", "light", "lights", "total", "date", "order", "text", "trouble"]
+    value: str
+    label: str | None
+    count: int
+    field: str
+    confidence: float
+    regions: list[list[float]]
+
+
 class TaxonomyDraft(TypedDict):
     exists: bool
     saved_at: str | None
@@ -830,24 +840,6 @@ class NewlyMadeKey(APIKey):
     secret: str
 
 
-class ReadEvidence(TypedDict):
-    filename: str
-    caption: Reading
-    product: Reading
-    lights: Reading | None
-    condition: Reading
-    total: Reading | None
-    date: Reading | None
-    order: Reading | None
-    quality: Reading
-    orientation: Reading | None
-    frames: Reading | None
-    visible_text: list[TextLine]
-    status: EvidenceState
-    model: str
-    mode: Mode
-
-
 class Message(TypedDict):
     id: str
     client_id: str | None
@@ -886,9 +878,24 @@ class Passage(TypedDict):
     unsupported_language: str | None
 
 
-class Evidence(ReadEvidence):
-    corrected_for: Literal["ticket", "everywhere"] | None
-    original: ReadEvidence | None
+class ReadEvidence(TypedDict):
+    filename: str
+    caption: Reading
+    is_composed: bool
+    salient: list[Salient]
+    product: Reading
+    lights: Reading | None
+    condition: Reading
+    total: Reading | None
+    date: Reading | None
+    order: Reading | None
+    quality: Reading
+    orientation: Reading | None
+    frames: Reading | None
+    visible_text: list[TextLine]
+    status: EvidenceState
+    model: str
+    mode: Mode
 
 
 class TicketMessage(TypedDict):
@@ -910,6 +917,11 @@ class TicketMessage(TypedDict):
     citations: list[Citation]
     contradictions: list[Contradiction]
     confidence: float | None
+
+
+class Evidence(ReadEvidence):
+    corrected_for: Literal["ticket", "everywhere"] | None
+    original: ReadEvidence | None
 
 
 class TicketSummary(TypedDict):

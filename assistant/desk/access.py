@@ -81,6 +81,7 @@ class AgentPrincipal:
     must_change_password: bool = False
     has_second_factor: bool = False
     is_away: bool | None = None  # None: no tickets are given to them by themselves
+    languages: tuple[str, ...] = ()  # that they write, as codes
 
     @classmethod
     def of(cls, agent: Agent) -> AgentPrincipal:
@@ -94,6 +95,7 @@ class AgentPrincipal:
             agent.must_change_password,
             agent.totp_since is not None,
             agent.away_since is not None if is_given else None,
+            tuple(agent.languages),
         )
 
     @property

@@ -136,6 +136,8 @@ def _corrected_fields(row: Evidence, changes: Mapping[str, str], visible_text: _
         for name, value in wanted.items()
         if row.fields.get(name, blank).get("value") != value
     }
+    if "caption" in changes and "caption" in corrected:
+        corrected["caption"].pop("composed", None)  # somebody's own words
     return {**row.fields, **corrected}
 
 

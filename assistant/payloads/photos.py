@@ -12,7 +12,7 @@ from assistant import models
 from assistant.models import EvidenceState, HeadState
 from assistant.payloads.payload import Payload, Region, Score
 from assistant.ports import Box, Mode
-from assistant.skills import compare_photos, read_photo
+from assistant.skills import captions, compare_photos, read_photo
 from assistant.skills.ask_photo import AnsweredBy, Silence
 from assistant.skills.read_photo import PhotoEvidence
 
@@ -100,6 +100,34 @@ def _if_any(reading: read_photo.Reading | None) -> Reading | None:
     return Reading.of(reading) if reading is not None else None
 
 
+class Salient(Payload):
+    """One thing that a photo shows, to be told in whatever language: `code` says what `value` is."""
+
+    code: captions.Code = Field(
+        description="`thing` is something else than a product, e.g. a parcel; `condition` is a kind of damage where "
+        "that is known; `light` is the colour of one, `lights` of `count` that are alike; `text` is one line; "
+        "`trouble` (`no_ocr`, `unread` or `partly`) is why text is missing."
+    )
+    value: str
+    label: str | None = Field(description="What is written beside a light, else which of several it is, from 1.")
+    count: int
+    field: str = Field(description="Of the evidence: what says so.")
+    confidence: Score = Field(description="0 to 1.")
+    regions: tuple[Region, ...]
+
+    @classmethod
+    def of(cls, one: captions.Salient) -> Self:
+        return cls(
+            code=one.code,
+            value=one.value,
+            label=one.label or None,
+            count=one.n,
+            field=one.field,
+            confidence=one.confidence,
+            regions=tuple(map(region_of, one.regions)),
+        )
+
+
 class TextLine(Payload):
     """A line of text in a photo."""
 
@@ -113,6 +141,11 @@ class ReadEvidence(Payload):
 
     filename: str
     caption: Reading
+    is_composed: bool = Field(
+        description="Whether the caption says in English what the other fields do, as `salient` does for any language; "
+        "else a model or an agent wrote it."
+    )
+    salient: tuple[Salient, ...] = Field(description="What the photo shows, thing by thing, by the other fields.")
     product: Reading = Field(description="A product's key, `none` or `cannot tell`.")
     lights: Reading | None = Field(description="Colours of the indicator lights; null if none were seen.")
     condition: Reading
@@ -134,6 +167,8 @@ class ReadEvidence(Payload):
         return cls(
             filename=filename,
             caption=Reading.of(read.caption),
+            is_composed=read.caption.composed is not None,
+            salient=tuple(map(Salient.of, captions.salient(read))),
             product=Reading.of(read.product),
             lights=_if_any(read.lights),
             condition=Reading.of(read.condition),

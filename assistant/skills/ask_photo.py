@@ -149,13 +149,11 @@ def _lights(question: str, evidence: PhotoEvidence, _taxonomy: Taxonomy) -> Phot
     number = ordinal(question)
     if number is None:
         return answer
-    colours = reading.value.split(", ")
-    if len(colours) == 1:
-        colours *= max(len(reading.parts), 1)
-    if not -len(colours) <= number < len(colours):
+    lights = evidence.each_light
+    if not -len(lights) <= number < len(lights):
         return None
-    place = (reading.parts[number],) if len(reading.parts) == len(colours) else answer.regions
-    return replace(answer, text=colours[number], regions=place)
+    light = lights[number]
+    return replace(answer, text=light.colour, regions=(light.box,) if light.box is not None else answer.regions)
 
 
 def _orientation(_question: str, evidence: PhotoEvidence, _taxonomy: Taxonomy) -> PhotoAnswer | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,11 +52,11 @@ CONDITIONS = ("intact", "damaged", "leaking", "fault light or code", CANNOT_TELL
 DIFFERENT = "different"
 _FAULTS = ("red", "amber")
 # What says that nothing is wrong.
-_SOUND = ("intact", "part present", "ok")
+SOUND = ("intact", "part present", "ok")
 LIGHTS = ("green", "red", "amber", "blue", "white", "off", DIFFERENT, CANNOT_TELL)
 CONDITION_QUESTION = Question("condition", "In which condition is what the photo shows?", CONDITIONS)
 LIGHTS_QUESTION = Question("lights", "What colour is the light?", LIGHTS)
-_CAPTION_TEXT = 160
+CAPTION_TEXT = 160
 # Enough for a caption as JSON.
 _CAPTION_TOKENS = 120
 _LEAST_CONFIDENCE = 0.5
@@ -76,7 +76,8 @@ class Reading:
     """One field of the evidence. ``region`` is its place in the photo, if known, and ``heat`` a map of attention: rows
     of digits from 0 (none) to 9. ``parts`` has a region for each of several things, such as lights. ``reference``:
     sha256 of the reference photo that a product, or its condition, rests on. ``labels``: what is
-    written beside each of the lights, if anything."""
+    written beside each of the lights, if anything. ``composed``: of a caption that is made of the other fields, what it
+    says beyond them, by code (``thing``, ``damage``, ``trouble``); None if somebody wrote it."""
 
     value: str
     confidence: float
@@ -85,6 +86,16 @@ class Reading:
     parts: tuple[Box, ...] = ()
     reference: str = ""
     labels: tuple[str, ...] = ()
+    composed: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Light:
+    """``label``: what is written beside it. ``box``: its place, else that of all lights, if known."""
+
+    colour: str
+    label: str
+    box: Box | None
 
 
 @dataclass(frozen=True)
@@ -137,17 +148,22 @@ class PhotoEvidence:
         parts = [self.caption.value]
         parts += [reading.value for reading in (self.product, self.condition) if reading.value != CANNOT_TELL]
         if self.lights is not None and self.lights.value != CANNOT_TELL:
-            parts.append(f"lights: {self.lights.value}" + "".join(f"; {one}" for one in self._labelled))
+            labelled = [f"; {one.label} {one.colour}" for one in self.each_light if one.label]
+            parts.append(f"lights: {self.lights.value}" + "".join(labelled))
         return "\n".join([*parts, self.text]).strip()
 
     @property
-    def _labelled(self) -> list[str]:
-        """Lights by their labels, where there are some: "POWER green"."""
-        if self.lights is None or not self.lights.labels:
+    def each_light(self) -> list[Light]:
+        """The lights one by one, in order."""
+        reading = self.lights
+        if reading is None or reading.value == CANNOT_TELL:
             return []
-        colours = self.lights.value.split(", ")
-        colours = colours * len(self.lights.labels) if len(colours) == 1 else colours
-        return [f"{label} {colour}" for label, colour in zip(self.lights.labels, colours, strict=False) if label]
+        colours = reading.value.split(", ")
+        if len(colours) == 1:
+            colours *= max(len(reading.parts), len(reading.labels), 1)
+        places = reading.parts if len(reading.parts) == len(colours) else (reading.region,) * len(colours)
+        labels = (*reading.labels, *[""] * len(colours))
+        return [Light(*one) for one in zip(colours, labels, places, strict=False)]
 
     def to_fields(self) -> dict[str, Any]:
         readings = {name: getattr(self, name) for name in FIELDS}
@@ -184,8 +200,10 @@ def without_line(evidence: PhotoEvidence, number: int) -> PhotoEvidence:
     line = evidence.visible_text[number]
     lines = tuple(one for place, one in enumerate(evidence.visible_text) if place != number)
     caption, product = evidence.caption, evidence.product
-    if caption == _caption_from(evidence.visible_text, ""):
-        caption = _caption_from(lines, "")
+    if caption.value == _caption_from(evidence.visible_text, None).value:
+        caption = _caption_from(lines, None)
+    elif caption.composed is not None:
+        caption = replace(caption, value=caption.value.replace(_told(evidence.visible_text), _told(lines)))
     if product.region == line.box:  # it is named there
         product = Reading(CANNOT_TELL, 1.0)
     return replace(evidence, visible_text=lines, caption=caption, product=product)
@@ -207,7 +225,7 @@ def _by_ocr(photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> Pho
     found, trouble = _lines(photo, capabilities.ocr)
     lines = _confident(found)
     if any(not line.text for line in found):
-        trouble = "Part of it could not be read."
+        trouble = _Trouble("partly", "Part of it could not be read.")
     receipt = receipt_of(lines)
     product, condition, lights = _product_from(lines, taxonomy, photo, capabilities)
     return PhotoEvidence(
@@ -225,19 +243,27 @@ def _by_ocr(photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> Pho
     )
 
 
-def _lines(photo: bytes, ocr: OCR | None) -> tuple[list[TextLine], str]:
+@dataclass(frozen=True)
+class _Trouble:
+    """Why text is missing, as a code and in words."""
+
+    code: str
+    words: str
+
+
+def _lines(photo: bytes, ocr: OCR | None) -> tuple[list[TextLine], _Trouble | None]:
     """What OCR reads, and why that is nothing if it fails. Raises what passes by itself: a later try may succeed."""
     if ocr is None:
-        return [], "It was not read: no OCR is installed."
+        return [], _Trouble("no_ocr", "It was not read: no OCR is installed.")
     try:
-        return ocr.read(photo), ""
+        return ocr.read(photo), None
     except (EngineBusy, EngineTimeout, NotReady):
         raise
     except AssistantError as error:
-        return [], f"Its text could not be read. {error.message}"
+        return [], _Trouble("unread", f"Its text could not be read. {error.message}")
     except Exception as error:
         log.warning("read_photo.ocr_failed", error=type(error).__name__)  # its message may quote the photo
-        return [], "Its text could not be read."
+        return [], _Trouble("unread", "Its text could not be read.")
 
 
 def _confident(lines: Sequence[TextLine]) -> tuple[TextLine, ...]:
@@ -308,12 +334,20 @@ def _by_pixels(evidence: PhotoEvidence, photo: bytes) -> PhotoEvidence:
     return replace(evidence, lights=lights)
 
 
-def _caption_from(lines: Sequence[TextLine], trouble: str) -> Reading:
+def _caption_from(lines: Sequence[TextLine], trouble: _Trouble | None) -> Reading:
     """A caption from OCR alone: it claims nothing beyond the text, and says what kept it from reading."""
+    composed = {"trouble": trouble.code} if trouble is not None else {}
     if not lines:
-        return Reading(f"A photo. {trouble}" if trouble else "A photo in which no text could be read.", 1.0)
-    text = f"A photo that shows the text: {shorten(' · '.join(line.text for line in lines), _CAPTION_TEXT)}"
-    return Reading(f"{text} ({trouble})" if trouble else text, sum(line.confidence for line in lines) / len(lines))
+        text = f"A photo. {trouble.words}" if trouble is not None else "A photo in which no text could be read."
+        return Reading(text, 1.0, composed=composed)
+    text = f"A photo that shows the text: {_told(lines)}"
+    text = f"{text} ({trouble.words})" if trouble is not None else text
+    return Reading(text, sum(line.confidence for line in lines) / len(lines), composed=composed)
+
+
+def _told(lines: Sequence[TextLine]) -> str:
+    """As much of the text as a caption has room for."""
+    return shorten(" · ".join(line.text for line in lines), CAPTION_TEXT)
 
 
 def _product_from(
@@ -339,7 +373,7 @@ def _product_from(
 
 def _learned(found: Recognised, photo: bytes) -> tuple[Reading | None, Reading | None]:
     """The condition and the lights of a recognised product: of conditions, damage first, then the surest."""
-    told = sorted(found.conditions, key=lambda one: (one.value in _SOUND, -one.probability))
+    told = sorted(found.conditions, key=lambda one: (one.value in SOUND, -one.probability))
     readings = {one: Reading(one.value, one.probability, one.box, one.heat, reference=one.reference) for one in told}
     condition = next((readings[one] for one in told if one.kind != "light"), None)
     light = next((one for one in told if one.kind == "light"), None)
@@ -421,10 +455,11 @@ def _caption_of(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Read
     parts = [f"{article} {thing}" + (f" of a {name}" if name and thing != name else "")]
     parts += [seen.damage[0]] if seen.damage[0] else []
     parts += [f"lights: {evidence.lights.value}"] if evidence.lights and evidence.lights.value != CANNOT_TELL else []
-    text = " · ".join(line.text for line in evidence.visible_text)
-    parts += [f"text: {shorten(text, _CAPTION_TEXT)}"] if text else []
+    told = _told(evidence.visible_text)
+    parts += [f"text: {told}"] if told else []
     sure = min(reading.confidence for reading in (evidence.product, evidence.condition, evidence.lights) if reading)
-    return Reading("; ".join(parts) + ".", sure)
+    beyond = {**(evidence.caption.composed or {}), "thing": "" if thing == name else thing, "damage": seen.damage[0]}
+    return Reading("; ".join(parts) + ".", sure, composed={code: value for code, value in beyond.items() if value})
 
 
 def _condition(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Reading:
@@ -514,6 +549,7 @@ def _reading_json(reading: Reading) -> dict[str, Any]:
     shown |= {"heat": list(reading.heat)} if reading.heat else {}
     shown |= {"reference": reading.reference} if reading.reference else {}
     shown |= {"labels": list(reading.labels)} if reading.labels else {}
+    shown |= {"composed": dict(reading.composed)} if reading.composed is not None else {}
     return shown | ({"parts": [_region(part) for part in reading.parts]} if reading.parts else {})
 
 
@@ -521,7 +557,7 @@ def _reading(field: dict[str, Any]) -> Reading:
     heat, parts = tuple(field.get("heat", ())), tuple(Box(*part) for part in field.get("parts", ()))
     return Reading(
         field["value"], field["confidence"], _box(field["region"]), heat, parts, field.get("reference", ""),
-        tuple(field.get("labels", ())),
+        tuple(field.get("labels", ())), field.get("composed"),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flask import request
@@ -35,8 +36,9 @@ from assistant.models import ConversationState, Ticket, TicketStatus
 from assistant.skills.read_photo import CANNOT_TELL
 from assistant.skills.triage_fields import allowed_values
 from assistant.web import auth, console_words
-from assistant.web.console_evidence import evidence_options
+from assistant.web.console_evidence import caption_of, evidence_options
 from assistant.web.context import desk
+from assistant.wording import ENGLISH, choose, language_of
 
 SETTABLE = (TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.ON_HOLD)
 # Messages shown at first, and how many a renewed conversation shows at most: those loaded so far.
@@ -95,9 +97,17 @@ def _thread(session: Any, row: Ticket) -> Shown:
         "receipt": attention.receipt(session, row.conversation_id),
         "evidence_options": evidence_options(desk().taxonomy, products.conditions(session)),
         "cannot_tell": CANNOT_TELL,
+        "caption_of": partial(caption_of, taxonomy=desk().taxonomy, language=_language()),
         "silences": console_words.SILENCE,
         "later_photos": comparisons.later_photos(session, [row.conversation_id, *merged]),
     }
+
+
+def _language() -> str:
+    """Of those that the agent writes the one that their browser likes best; of one who has none set, the browser's."""
+    writes, likes = auth.agent().languages, list(request.accept_languages.values())
+    both = [tag for tag in likes if language_of(tag) in writes]
+    return language_of(choose([*both, *writes, *likes]) or ENGLISH)
 
 
 def _triage(session: Any, row: Ticket) -> Shown:

@@ -1,4 +1,5 @@
-"""What customers read from us, in their language: one catalogue for the server and the widget.
+"""What customers read from us, in their language: one catalogue for the server and the widget. It also has what photos
+show, in agents' languages.
 
 What is stored and sent is a `Notice`, a code with its values; whoever shows it words it. Each language is a file here,
 ``{code: text}``; a text that counts ``n`` has a form for each of the language's plural categories (Unicode CLDR). The
@@ -75,8 +76,8 @@ def catalogue(language: str) -> Mapping[str, str | Mapping[str, str]]:
 
 
 def catalogue_of_widget(language: str) -> Mapping[str, str | Mapping[str, str]]:
-    """The catalogue without what is only said in mails."""
-    return {code: text for code, text in catalogue(language).items() if not code.startswith("mail_")}
+    """The catalogue without what is only said in mails, and to agents."""
+    return {code: text for code, text in catalogue(language).items() if not code.startswith(("mail_", "caption_"))}
 
 
 def word(notice: Notice, language: str = ENGLISH) -> str:

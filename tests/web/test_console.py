@@ -596,6 +596,49 @@ def test_corrected_evidence_is_stored_and_shown_and_the_rest_stays_as_it_was_rea
     assert "Removed: <bdi>BrewMaster 300</bdi>" in client.get(page).text
 
 
+@pytest.mark.parametrize(
+    ("writes", "likes", "language"),
+    [((), "de-AT,de;q=0.9,en;q=0.5", "de"), (("fr", "de"), "en, de", "de"), (("fr",), "en", "fr"), ((), "sv", "en")],
+)
+def test_a_caption_is_told_in_the_language_of_whoever_reads_it(
+    sign_in: SignIn, alice: Persona, db: Database, page: str, writes: tuple[str, ...], likes: str, language: str
+) -> None:
+    with db.begin() as session:
+        session.get_one(Agent, alice.principal.agent_id).languages = list(writes)
+    html = sign_in(alice).get(page, headers={"Accept-Language": likes}).text
+    text = {"de": "Text:", "fr": "texte :", "en": "text:"}[language]
+    assert f'<p lang="{language}" dir="ltr"><bdi data-field="product" tabindex="0">BrewMaster 300</bdi>' in html
+    assert (
+        f'<bdi data-line="0" tabindex="0">{text} BrewMaster 300</bdi> · <bdi data-line="1" tabindex="0">E21</bdi>'
+        in html
+    )
+    assert f'alt="BrewMaster 300 · {text} BrewMaster 300 · E21" lang="{language}"' in html
+
+
+def test_a_caption_follows_corrections_until_somebody_writes_their_own(
+    sign_in: SignIn, alice: Persona, page: str, ticket: Ticket, key: dict[str, str]
+) -> None:
+    client = sign_in(alice)
+    german = {"Accept-Language": "de"}
+    form = form_of(client.get(page, headers=german).text, "evidence/")
+    path = form.pop("action")
+    submit(client, path, at=page, **{**form, "condition": "leaking", "lights": "red"}, **as_htmx())
+    assert "BrewMaster 300</bdi> · <bdi>Leck</bdi> · <bdi>Licht: rot</bdi>" in client.get(page, headers=german).text
+    form = form_of(client.get(page, headers=german).text, "evidence/")
+    submit(client, path, at=page, **{**form, "caption": "Eine Pfütze"}, **as_htmx())
+    html = client.get(page, headers=german).text
+    assert ">Eine Pfütze</textarea>" in html
+    assert "Licht: rot" not in html
+    whole = client.get(f"/api/v1/tickets/{ticket.public_id}", headers=key).json
+    read = whole["messages"][0]["attachments"][0]["evidence"]
+    assert (read["caption"]["value"], read["is_composed"], read["original"]["is_composed"]) == (
+        "Eine Pfütze",
+        False,
+        True,
+    )
+    assert [one["code"] for one in read["salient"]] == ["product", "condition", "lights", "text", "text"]
+
+
 def test_correction_of_what_was_read_again_meanwhile_is_refused(
     sign_in: SignIn, alice: Persona, bob: Persona, db: Database, page: str
 ) -> None:

@@ -154,10 +154,27 @@ def test_misread_words_count_and_words_of_all_products_do_not() -> None:
     assert Wording((("ソーラー",), ("ランプ",))).scores("これはソーラーです")[0] > 0
 
 
+def test_who_is_right_about_photos_that_were_left_out_is_surer_but_not_of_what_is_alike() -> None:
+    known = learned(4)
+    blind = Recogniser(known.catalogue, replace(known.weights, sure=(0.0, 0.0)))
+    asked = [ask_about(shot(key, number), "", FEATURES) for key in PRODUCTS for number in (30, 31)]
+    for before, after in [(blind.guess(views), known.guess(views)) for views in asked]:
+        assert after.best == before.best
+        assert after.probabilities.sum() == pytest.approx(1)
+        assert before.probability < after.probability < 1
+    tied = Recogniser(known.catalogue, replace(known.weights, look=0.0, text=0.0, sure=(-0.5, 3.0)))
+    assert tied.guess(asked[0]).probabilities == pytest.approx(np.full(4, 0.25))
+    doubtful = replace(known.weights, sure=(-0.9, 0.0))
+    for views in asked:
+        assert Recogniser(known.catalogue, doubtful).guess(views).best == known.guess(views).best
+
+
 def test_weights_are_the_same_after_they_were_stored() -> None:
     recogniser = learned(1)
     stored = Weights.from_json(recogniser.weights.to_json())
     assert stored == recogniser.weights
+    before = {name: value for name, value in recogniser.weights.to_json().items() if name != "sure"}
+    assert Weights.from_json(before).sure == (0.0, 0.0)  # versions that know nothing of it stay as they are
     views = ask_about(shot("bottle", 3), "", FEATURES)
     again = Recogniser(recogniser.catalogue, replace(stored)).guess(views)
     assert again.probability == recogniser.guess(views).probability

@@ -5,7 +5,7 @@ Half of the products are learned, the others' photos are foreign to them; then t
 what choices in the code were made on, the second was held back.
 
 Of products with a single photo nothing is left to ask about: retakes stand in (`views.retake`), in front of photos of
-the other half, their text read by OCR as ever.
+the other half, their text read by OCR as ever. Where several reference photos are asked for, further ones are retakes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 from assistant.errors import AssistantError, Invalid
 from assistant.lab.rows import read_rows
-from assistant.lab.statistics import calibration_error, reliability
+from assistant.lab.statistics import Calibration
 from assistant.lab.tables import table
 from assistant.media.files import Upload
 from assistant.media.photo import Limits, Photo, normalise
@@ -34,7 +34,6 @@ from assistant.skills.own_products.views import opened, retake
 from assistant.skills.read_photo import confident_lines
 
 COUNTS = (1, 3, 10)
-BINS = 10
 _PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".gif"}
 _MOST_ASKED = 20  # photos of a product
 
@@ -42,7 +41,7 @@ _MOST_ASKED = 20  # photos of a product
 @dataclass(frozen=True)
 class Plan:
     """``foreign``: folders of photos of other things. ``counts`` of reference photos of a product. ``retakes`` of the
-    photo of a product that has only one. ``seed`` of the choice of references."""
+    photo of a product that has only one, to ask about. ``seed`` of the choice of references."""
 
     foreign: Sequence[Path] = ()
     counts: Sequence[int] = COUNTS
@@ -59,9 +58,10 @@ class Shot:
 
 @dataclass(frozen=True)
 class Score:
-    """``first``: share of photos whose product was the likeliest; ``five``: was among five. ``looks``, ``words``: the
-    same by whole photos' features and by text alone. ``claimed`` photos, and how many of those ``rightly``. ``related``
-    and ``foreign`` photos, of the other half and of other sets, of which nothing was claimed; None without any."""
+    """``first``: share of photos whose product was the likeliest; ``five``: was among five; ``calibration`` of its
+    probability. ``looks``, ``words``: ``first`` by whole photos' features and by text alone. ``claimed`` photos, and
+    how many of those ``rightly``. ``related`` and ``foreign`` photos, of the other half and of other sets, of which
+    nothing was claimed; None without any."""
 
     half: str
     references: int
@@ -70,7 +70,7 @@ class Score:
     photos: int
     first: float
     five: float
-    calibration_error: float
+    calibration: Calibration
     looks: float
     words: float
     claimed: float
@@ -91,16 +91,17 @@ class Report:
 
     def render(self) -> str:
         header = (
-            "products", "refs", "asked", "n", "photos", "first", "in 5", "ECE", "looks", "words", "claimed", "rightly",
-            "related", "foreign", "s",
+            "products", "refs", "asked", "n", "photos", "first", "in 5", "ECE", "95 %", "by chance", "looks", "words",
+            "claimed", "rightly", "related", "foreign", "s",
         )  # fmt: skip
-        rows = [tuple(asdict(score).values()) for score in self.scores]
+        rows = [_row(score) for score in self.scores]
         lines = [f"{self.path}, features: {self.features}", "", *table(header, rows)]
         lines += [
             "\nrefs: reference photos of a product. asked: photos, or retakes of the reference. first, in 5: the right",
-            f"product is the likeliest, or among five. ECE: expected calibration error, {BINS} bins. looks, words:",
-            "first by whole photos' features, and by text alone. claimed: not “cannot tell”, and rightly so. related,",
-            "foreign: “cannot tell” of photos of products that were not learned, of other things. s: seconds to fit.",
+            "product is the likeliest, or among five. ECE: expected calibration error, bins of ten photos or more, its",
+            "interval by drawing products, and what it would be if all probabilities held: so few photos make it too",
+            "high. looks, words: first by whole photos' features, and by text alone. claimed: not “cannot tell”, and",
+            "rightly so. related, foreign: “cannot tell” of products not learned, of other things. s: seconds to fit.",
         ]
         return "\n".join(lines)
 
@@ -134,10 +135,12 @@ def evaluate_products(
                 known = {key: own[:count] for key, own in groups.items()}
                 asked = [shot for own in groups.values() for shot in own[count : count + _MOST_ASKED]]
                 scores.append(_score(name, known, asked, "photos", related, strangers, features))
-        single = {key: by_product[key][:1] for key in half}
         if plan.retakes and all(len(by_product[key]) == 1 for key in half):
-            asked = [shot for own in single.values() for shot in _retaken(own[0], related, plan, eyes)]
-            scores.append(_score(name, single, asked, "retakes", related, strangers, features))
+            taken = {key: [*by_product[key], *_retaken(by_product[key][0], related, plan, eyes)] for key in half}
+            asked = [shot for own in taken.values() for shot in own[-plan.retakes :]]
+            for count in plan.counts:
+                known = {key: own[:count] for key, own in taken.items()}
+                scores.append(_score(name, known, asked, "retakes", related, strangers, features))
     return Report(path.name, features.name, tuple(scores))
 
 
@@ -156,8 +159,9 @@ class _Eyes:
 
 
 def _retaken(shot: Shot, behind: Sequence[Shot], plan: Plan, eyes: _Eyes) -> Iterator[Shot]:
+    """As many as are references, with the photo, and then those that are asked about."""
     random = Random(f"{plan.seed} {shot.product}")
-    for _ in range(plan.retakes):
+    for _ in range(max(plan.counts) - 1 + plan.retakes):
         scene = retake(opened(shot.photo), opened(random.choice(behind).photo), random)
         stream = io.BytesIO()
         scene.save(stream, "JPEG", quality=88)
@@ -179,7 +183,6 @@ def _score(
     shares = np.array([guess.probabilities for guess in guesses])
     ranks = (shares > shares[np.arange(len(own)), own][:, None]).sum(axis=1)
     claimed = np.array([guess.claimed for guess in guesses])
-    bins = reliability(shares.max(axis=1), (ranks == 0).astype(float), bins=BINS)
     return Score(
         half=half,
         references=len(references) // len(known),
@@ -188,7 +191,7 @@ def _score(
         photos=len(asked),
         first=float((ranks == 0).mean()),
         five=float((ranks < 5).mean()),
-        calibration_error=calibration_error(bins),
+        calibration=Calibration.of(shares.max(axis=1), (ranks == 0).astype(float), own),
         looks=_first(own, [_whole(catalogue, shot.views) for shot in asked]),
         words=_first(own, [catalogue.wording.scores(shot.views.text) for shot in asked]),
         claimed=float(claimed.mean()),
@@ -197,6 +200,13 @@ def _score(
         foreign=_silent(recogniser, strangers),
         seconds=seconds,
     )
+
+
+def _row(score: Score) -> tuple[Any, ...]:
+    values: dict[str, tuple[Any, ...]] = {name: (value,) for name, value in vars(score).items()}
+    one = score.calibration
+    values["calibration"] = (one.error, f"{one.low:.2f} to {one.high:.2f}", one.by_chance)
+    return tuple(cell for cells in values.values() for cell in cells)
 
 
 def _whole(catalogue: Catalogue, views: Views) -> np.ndarray:

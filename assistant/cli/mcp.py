@@ -26,9 +26,9 @@ from assistant.signals import ended_when_told
 def mcp(url: str, key: str | None, photos: Path | None, http: bool, host: str, port: int) -> None:
     """Offer tools of an installation to other assistants, by the Model Context Protocol.
 
-    They search articles, triage requests and read photos; with the scope tickets:read they read tickets, too. A key
-    decides what is offered: over stdio the one given here, over HTTP the bearer token of each request. No model runs in
-    this process.
+    They search articles, triage requests and read photos; with the scope tickets:read they read tickets, too, and with
+    tickets:write they ask photos of tickets something. A key decides what is offered: over stdio the one given here,
+    over HTTP the bearer token of each request. No model runs in this process.
     """
     try:
         from assistant.tools import mcp_server

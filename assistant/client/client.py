@@ -238,6 +238,14 @@ class Client:
         """Of a ticket, or an upload of this key."""
         return self._calls.get_bytes(f"/attachments/{attachment_id}")
 
+    def ask_photo(
+        self, attachment_id: str, question: str, *, idempotency_key: str | None = None
+    ) -> shapes.PhotoQuestion:
+        """A question about a photo of a ticket, and its answer; both are kept with the photo."""
+        path = f"/attachments/{attachment_id}/questions"
+        answer = self._calls.send("POST", path, {"question": question}, idempotency_key=idempotency_key)
+        return cast("shapes.PhotoQuestion", answer)
+
     def remove_upload(self, attachment_id: str) -> None:
         """Of this key, and not used."""
         self._calls.send("DELETE", f"/attachments/{attachment_id}")

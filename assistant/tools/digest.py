@@ -47,6 +47,12 @@ def evidence(read: Answer) -> dict[str, Any]:
     return {"photo": read["filename"], **readings, "visible_text": lines, "model": read["model"], "mode": read["mode"]}
 
 
+def answered(asked: Answer) -> dict[str, Any]:
+    """A question about a photo."""
+    names = ("question", "answer", "confidence", "regions", "answered_by", "model", "reason")
+    return {name: asked[name] for name in names}
+
+
 def rejected(answer: Answer) -> list[dict[str, Any]]:
     return [{"file": one["filename"], "why": one["detail"]} for one in answer["rejected_files"]]
 
@@ -100,7 +106,11 @@ def _message(message: Answer) -> dict[str, Any]:
         "visibility": message["visibility"],
         "created_at": message["created_at"],
         "text": message["new_text"],
-        "photos": [evidence(one["evidence"]) for one in files if one["evidence"] is not None],
+        "photos": [
+            {"id": one["id"], **evidence(one["evidence"]), "questions": [answered(asked) for asked in one["questions"]]}
+            for one in files
+            if one["evidence"] is not None
+        ],
         "other_files": [one["filename"] for one in files if one["evidence"] is None],
         "contradictions": message["contradictions"],
     }

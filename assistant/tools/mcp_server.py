@@ -44,19 +44,20 @@ Context = ServerRequestContext[Any, Any]
 
 @dataclass(frozen=True)
 class Tool:
-    """``needs``: the scope of a key that may use it."""
+    """``needs``: the scope of a key that may use it. ``keeps``: whether it leaves something behind."""
 
     name: str
     needs: shapes.Scope
     arguments: type[BaseModel]
     run: Callable[..., Answer]
+    keeps: bool = False
 
     def described(self) -> types.Tool:
         return types.Tool(
             name=self.name,
             description=offers.describe(self.arguments),
             input_schema=self.arguments.model_json_schema(),
-            annotations=types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
+            annotations=types.ToolAnnotations(read_only_hint=not self.keeps, open_world_hint=False),
         )
 
 
@@ -78,9 +79,13 @@ class Desk:
             ("triage", offers.ReadPhoto, partial(_read_photo, folder=folder)),
             ("tickets:read", offers.SearchTickets, _search_tickets),
             ("tickets:read", offers.GetTicket, _get_ticket),
+            ("tickets:write", offers.AskPhoto, _ask_photo),
         ]
         named = [(_snake_case(arguments.__name__), needs, arguments, run) for needs, arguments, run in offered]
-        self.tools = {name: Tool(name, needs, arguments, run) for name, needs, arguments, run in named}
+        self.tools = {
+            name: Tool(name, needs, arguments, run, keeps=needs == "tickets:write")
+            for name, needs, arguments, run in named
+        }
 
     def connect(self, key: str) -> Client:
         return Client(self.url, key, attempts=_CLIENT_ATTEMPTS, transport=self._transport)
@@ -213,6 +218,10 @@ def _search_tickets(client: Client, given: offers.SearchTickets) -> Answer:
 
 def _get_ticket(client: Client, given: offers.GetTicket) -> Answer:
     return digest.ticket(client.get_ticket(given.ticket_id))
+
+
+def _ask_photo(client: Client, given: offers.AskPhoto) -> Answer:
+    return digest.answered(client.ask_photo(given.photo_id, given.question))
 
 
 def _snake_case(name: str) -> str:

@@ -68,9 +68,20 @@ class AnswerQuestion(_Arguments):
 
 
 class GetTicket(_Arguments):
-    """Get a stored ticket with its messages, what was read in its photos, its triage and its drafts."""
+    """Get a stored ticket with its messages, what was read in its photos and asked about them, its triage and its
+    drafts."""
 
     ticket_id: str = Field(pattern=r"^[a-z]{3,4}_[0-9a-z]{20}$", description="As searches and events have it.")
+
+
+class AskPhoto(_Arguments):
+    """Ask something about a photo of a stored ticket, e.g. "what is the serial number?". Answered from what was read in
+    it, or by a model that looks, with the probability that this is right (`confidence`), its places (`regions`: left,
+    top, right, bottom, from 0 to 1) and who answered; else `cannot tell`, with the `reason`. Both are kept with the
+    photo, where agents see them."""
+
+    photo_id: str = Field(pattern=r"^att_[0-9a-z]{20}$", description="As a ticket's messages have it.")
+    question: str = Field(min_length=1, max_length=300, description="In any language.")
 
 
 class SearchTickets(_Arguments):

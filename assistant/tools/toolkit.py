@@ -12,10 +12,11 @@ from langchain_core.tools import BaseTool, BaseToolkit, StructuredTool, ToolExce
 from pydantic import BaseModel, InstanceOf
 
 from assistant import payloads
-from assistant.desk import inboxes
+from assistant.desk import inboxes, photo_questions
+from assistant.desk.access import AgentPrincipal, MachinePrincipal, Scope
 from assistant.desk.assess import assess, read_evidence
 from assistant.desk.desk import Desk
-from assistant.errors import AssistantError
+from assistant.errors import AssistantError, NotAllowed
 from assistant.knowledge import articles
 from assistant.media.files import Upload
 from assistant.tools import digest, offers
@@ -27,17 +28,21 @@ Answer = tuple[str, dict[str, Any]]
 
 class DeskToolkit(BaseToolkit):
     """Each tool answers with JSON for the model; its artifact is the answer as the API gives it. What is refused is
-    said to the model, in words. ``folder``: photos below it may be named by their paths."""
+    said to the model, in words. ``folder``: photos below it may be named by their paths. ``by``: on whose behalf photos
+    of stored tickets are asked, with their rights (`desk.access`); without anybody, no tool knows stored tickets."""
 
     desk: InstanceOf[Desk]
     folder: Path | None = None
+    by: InstanceOf[AgentPrincipal] | InstanceOf[MachinePrincipal] | None = None
 
     def get_tools(self) -> list[BaseTool]:
+        asks = [_tool("ask_photo", offers.AskPhoto, self._ask_photo)] if self.by is not None else []
         return [
             _tool("search_articles", offers.SearchArticles, self._search_articles),
             _tool("triage_ticket", offers.TriageTicket, self._triage_ticket),
             _tool("read_photo", offers.ReadPhoto, self._read_photo),
             _tool("answer_question", offers.AnswerQuestion, self._answer_question),
+            *asks,
         ]
 
     def _search_articles(self, query: str, product: str | None, inbox: str | None, limit: int) -> Answer:
@@ -59,6 +64,14 @@ class DeskToolkit(BaseToolkit):
         whole = assess(self.desk, text=question, uploads=self._uploads(photos), inbox=inbox).to_json()
         short = {**digest.draft(whole["draft"]), "rejected_files": digest.rejected(whole)}
         return _answer(short, whole["draft"])
+
+    def _ask_photo(self, photo_id: str, question: str) -> Answer:
+        if isinstance(self.by, MachinePrincipal):
+            self.by.require(Scope.TICKETS_WRITE)
+        if self.by is None or (isinstance(self.by, AgentPrincipal) and not self.by.may_write):
+            raise NotAllowed("You may look at tickets, but not change them.")
+        whole = photo_questions.ask(self.desk, self.by, photo_id, question).to_json()
+        return _answer(digest.answered(whole), whole)
 
     def _uploads(self, given: list[offers.GivenPhoto]) -> list[Upload]:
         files = [read(photo, self.folder) for photo in given]

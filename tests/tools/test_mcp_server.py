@@ -34,7 +34,11 @@ from tests.factories import make_articles, make_key, make_photo, make_ticket, ma
 BOUND = 60.0  # seconds
 PHOTO = {"base64": base64.b64encode(make_photo("E21")).decode(), "name": "display.jpg"}
 READS = {"search_articles": Scope.KNOWLEDGE_READ, "triage_ticket": Scope.TRIAGE, "read_photo": Scope.TRIAGE}
-TOOLS = READS | {"search_tickets": Scope.TICKETS_READ, "get_ticket": Scope.TICKETS_READ}
+TOOLS = READS | {
+    "search_tickets": Scope.TICKETS_READ,
+    "get_ticket": Scope.TICKETS_READ,
+    "ask_photo": Scope.TICKETS_WRITE,
+}
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
@@ -107,7 +111,11 @@ async def use_all(client: Client, ticket_id: str) -> None:
     (found,) = (await ask(client, "search_tickets", words="coffee", status=["open", "new", "pending"]))["tickets"]
     assert found["id"] == ticket_id
     whole = await ask(client, "get_ticket", ticket_id=ticket_id)
-    assert whole["messages"][0]["photos"]
+    (photo,) = whole["messages"][0]["photos"]
+    asked = await ask(client, "ask_photo", photo_id=photo["id"], question="Is the seal torn?")
+    assert (asked["answer"], asked["reason"], asked["answered_by"]) == ("cannot tell", "needs_eyes", None)
+    (message,) = (await ask(client, "get_ticket", ticket_id=ticket_id))["messages"]
+    assert message["photos"][0]["questions"] == [asked]
     assert whole["triage"]
     assert whole["drafts"]
 
@@ -118,6 +126,9 @@ async def test_over_http_each_request_brings_its_own_key(url: str, db: Database,
             await use_all(client, ticket_id)
             assert "tic_" not in await refusal(client, "get_ticket", ticket_id="tic_" + "0" * 20)
             assert "ticket_id" in await refusal(client, "get_ticket", ticket_id="17")
+            assert "photo_id" in await refusal(client, "ask_photo", photo_id="17", question="What is it?")
+            writers = {tool.name for tool in (await client.list_tools()).tools if not tool.annotations.read_only_hint}  # type: ignore[union-attr]
+            assert writers == {"ask_photo"}
             assert "base64" in await refusal(client, "read_photo", photo={"path": "/etc/passwd"})
             assert "nothing to assess" in await refusal(client, "triage_ticket")
             assert "no tool" in await refusal(client, "erase_everything")

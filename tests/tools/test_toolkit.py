@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from langchain_tests.unit_tests import ToolsUnitTests
 from pydantic import Field
 from sqlalchemy import func, select
 
+from assistant.desk.access import AgentPrincipal, MachinePrincipal, Scope
 from assistant.desk.desk import Desk
-from assistant.models import Attachment, Ticket
+from assistant.models import AgentRole, Attachment, PhotoQuestion, Ticket
 from assistant.tools.toolkit import DeskToolkit
-from tests.factories import make_articles, make_photo
+from assistant.worker import run_until_idle
+from tests.factories import Persona, make_articles, make_photo, make_ticket, make_upload
+from tests.fakes import FakeOCR, fake_capabilities
 
 PHOTO = {"base64": base64.b64encode(make_photo("E21")).decode(), "name": "display.jpg"}
 CALLS: dict[str, dict[str, Any]] = {
@@ -71,6 +75,34 @@ class TestAsAnyTool(_Standard, ToolsUnitTests):
 @pytest.mark.anyio
 class TestInUse(_Standard, ToolsIntegrationTests):
     """What LangChain expects when a tool is called."""
+
+
+def test_a_photo_of_a_ticket_is_asked_on_somebodys_behalf_with_their_rights(
+    desk: Desk, alice: Persona, charlie: Persona
+) -> None:
+    desk = replace(desk, capabilities=fake_capabilities(ocr=FakeOCR("BrewMaster 300", "Serial no: 4711-0815")))
+    ticket = make_ticket(desk, "It does not start.", uploads=[make_upload("plate.jpg")])
+    run_until_idle(desk)
+    with desk.db.begin() as session:
+        session.get_one(Ticket, ticket.id).team_id = alice.principal.team_id
+        photo = session.scalars(select(Attachment)).one().public_id
+        viewer = replace(alice.principal, role=AgentRole.VIEWER)
+    given = {"photo_id": photo, "question": "What is the serial number?"}
+
+    def answers(by: AgentPrincipal | MachinePrincipal) -> str:
+        (tool,) = [tool for tool in DeskToolkit(desk=desk, by=by).get_tools() if tool.name == "ask_photo"]
+        return str(tool.invoke(given))
+
+    said = json.loads(answers(alice.principal))
+    assert (said["answer"], said["answered_by"], len(said["regions"])) == ("4711-0815", "text in the photo", 1)
+    assert said["confidence"] > 0.6
+    reads = MachinePrincipal(1, "shop", frozenset({Scope.TICKETS_READ}))
+    elsewhere = MachinePrincipal(1, "shop", frozenset({Scope.TICKETS_WRITE}), inbox_ids=frozenset({0}))
+    refused = [answers(by) for by in (charlie.principal, viewer, reads, elsewhere)]
+    assert not any("4711" in one or one.startswith("{") for one in refused)
+    with desk.db.read() as session:
+        (kept,) = session.scalars(select(PhotoQuestion)).all()
+        assert kept.agent_id == alice.principal.agent_id
 
 
 def test_what_they_answer_and_nothing_is_stored(tools: dict[str, BaseTool], desk: Desk) -> None:

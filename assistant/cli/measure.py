@@ -369,6 +369,24 @@ def eval_compare(folders: tuple[Path, ...], pairs: int, first: int, as_json: boo
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
 
 
+@evaluate.command("copies")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Copy every so many-th photo only.")
+@click.option("--start", type=click.IntRange(0), default=0, show_default=True, help="Number of the first one copied.")
+@json_option
+def eval_copies(folders: tuple[Path, ...], every: int, start: int, as_json: bool) -> None:
+    """Measure how well copies of the photos in FOLDERS are found among them: cut, framed, turned, tinted, mirrored.
+
+    Also how often another photo is taken for a copy: each pair of those in FOLDERS, and drawn devices that were
+    photographed twice. Numbers 0, 3, 6 ... were used to choose by.
+    """
+    from assistant.lab.evaluation.copies import evaluate_copies
+
+    with progress_bar(quiet=as_json) as progress:
+        report = evaluate_copies(folders, every=every, start=start, progress=progress)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+
+
 @evaluate.command("photos")
 @click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option(

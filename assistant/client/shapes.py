@@ -703,6 +703,19 @@ class NewlySecret(Webhook):
     secret: str
 
 
+class PhotoCopy(TypedDict):
+    kind: Literal["earlier", "other_customer", "figure", "reference"]
+    same: bool
+    attachment_id: str | None
+    message_id: str | None
+    sent_at: str | None
+    ticket: TicketReference | None
+    figure_id: str | None
+    article: str | None
+    product: str | None
+    product_photo: str | None
+
+
 class TriageField(TypedDict):
     name: str
     value: str
@@ -810,11 +823,6 @@ class PhotoQuestion(TypedDict):
     outdated: bool
 
 
-class TicketAttachment(Attachment):
-    evidence: Evidence | None
-    questions: list[PhotoQuestion]
-
-
 class APIKey(TypedDict):
     id: str
     name: str
@@ -829,6 +837,12 @@ class APIKey(TypedDict):
     last_used_from: str | None
     previous_until: str | None
     revoked_at: str | None
+
+
+class TicketAttachment(Attachment):
+    evidence: Evidence | None
+    questions: list[PhotoQuestion]
+    copies: list[PhotoCopy]
 
 
 class WrittenArticle(WrittenSummary):

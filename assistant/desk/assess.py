@@ -21,6 +21,7 @@ from assistant.desk.conversations import check_text
 from assistant.desk.desk import Desk
 from assistant.desk.evidence import reader_of
 from assistant.desk.learning import current_heads
+from assistant.desk.likeness import Hash
 from assistant.desk.similar import Compared
 from assistant.desk.triage import Asked, Proposed, influences, run_triage, told_of
 from assistant.errors import AssistantError, Invalid, NotReady, TooLarge, Unsupported
@@ -155,7 +156,7 @@ def _similar(desk: Desk, ticket: Whole, proposed: Proposed, by: Staff) -> payloa
     if isinstance(by, MachinePrincipal) and Scope.TICKETS_READ not in by.scopes:
         return None
     known = {field.name: field.value for field in proposed.fields if not field.abstained}
-    hashes = [value for photo in ticket.photos if (value := hash_of(photo)) is not None]
+    hashes = [Hash(value) for photo in ticket.photos if (value := hash_of(photo)) is not None]
     compared = Compared(
         product=known.get("product"),
         category=known.get("category"),

@@ -35,6 +35,7 @@ from assistant.models import (
     Gap,
     GapQuestion,
     Mail,
+    PhotoCopy,
     PhotoHash,
     ProductPhoto,
     ReplyFile,
@@ -66,6 +67,7 @@ APART: Mapping[str, str] = {
     "mail_refusals": "digests of addresses that want no mail, which must stay so",
     "passage_figures": "of articles",
     "passages": "of articles",
+    "photo_copies": "of photos; those of photos that nobody has sent any more are removed",
     "photo_hashes": "of photos; those of photos that nobody has sent any more are removed",
     "processes": "of machines",
     "product_head_photos": "of the company's products",
@@ -250,6 +252,9 @@ def forget_content(session: Session, digests: Collection[str]) -> Counter[str]:
     is_sent = select(Attachment.id).where(Attachment.sha256 == PhotoHash.sha256).exists()
     for photos in _some(sorted(digests)):
         rows["photo_hashes"] += _delete(session, PhotoHash, PhotoHash.sha256.in_(photos), ~is_sent)
+        for digest in (PhotoCopy.sha256, PhotoCopy.other_sha256):
+            is_sent_yet = select(Attachment.id).where(Attachment.sha256 == digest).exists()
+            rows["photo_copies"] += _delete(session, PhotoCopy, digest.in_(photos), ~is_sent_yet)
         theirs = (ProductPhoto.sha256.in_(photos), ProductPhoto.is_customers.is_(True), ~is_theirs_still)
         rows["product_photos"] += _delete(session, ProductPhoto, *theirs)
     return rows

@@ -19,6 +19,7 @@ from assistant.desk import conditions, likeness, search
 from assistant.desk.access import visible_tickets
 from assistant.desk.conditions import Asking, Condition, Operator
 from assistant.desk.evidence import evidence_of, photos_of, to_value
+from assistant.desk.likeness import Hash
 from assistant.models import Attachment, Author, Message, MessageVisibility, Ticket
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 
@@ -77,7 +78,7 @@ class Compared:
     category: str | None
     texts: Sequence[str]
     digests: frozenset[str]
-    hashes: Sequence[int]
+    hashes: Sequence[Hash]
     ticket_id: int | None = None
 
     @classmethod
@@ -126,7 +127,7 @@ def _said(ticket: Ticket) -> Any:
 
 def _alike(session: Session, others: Select[Ticket], compared: Compared) -> list[AlikePhoto]:
     """Photos of other tickets, the most alike first, one of each."""
-    bits = likeness.alike(session, compared.hashes)
+    bits = likeness.alike(session, compared.digests, compared.hashes)
     if not bits:
         return []
     seen = others.where(Ticket.conversation_id == Message.conversation_id)

@@ -15,6 +15,7 @@ from assistant import payloads
 from assistant.desk import (
     alerts,
     conversations,
+    copies,
     custom_fields,
     deadlines,
     feed,
@@ -316,13 +317,16 @@ def load_summary(session: Session, principal: Staff, public_id: str) -> Ticket:
     return ticket
 
 
-def show_messages(session: Session, messages: Sequence[Message], taxonomy: Taxonomy) -> list[payloads.TicketMessage]:
-    """Messages of one conversation with what was read in their photos and asked about them. As `conversations` loads
-    them."""
+def show_messages(
+    session: Session, by: Staff, messages: Sequence[Message], taxonomy: Taxonomy
+) -> list[payloads.TicketMessage]:
+    """Messages of one conversation with what was read in their photos and asked about them, and where these have been
+    before. As `conversations` loads them."""
     photos = photos_of(session, [message.id for message in messages])
     evidence, asked = evidence_of(session, photos), questions_of(session, photos)
+    found = copies.copies_of(session, by, photos)
     return [
-        payloads.TicketMessage.read(message, evidence, contradictions_of(message, evidence, taxonomy), asked)
+        payloads.TicketMessage.read(message, evidence, contradictions_of(message, evidence, taxonomy), asked, found)
         for message in messages
     ]
 
@@ -333,7 +337,7 @@ def show_ticket(session: Session, principal: Staff, ticket: Ticket, taxonomy: Ta
     return payloads.Ticket.whole(
         ticket,
         version=version(session, ticket),
-        messages=show_messages(session, messages, taxonomy),
+        messages=show_messages(session, principal, messages, taxonomy),
         jobs_ahead=conversations.jobs_ahead(session, ticket.conversation),
         sla=show_sla(session, ticket),
         links=[payloads.TicketLink.of(one.ticket, one.relation) for one in related.shown(session, principal, ticket)],

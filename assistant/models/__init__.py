@@ -48,7 +48,7 @@ from assistant.models.knowledge import (
     WrittenArticle,
     WrittenPicture,
 )
-from assistant.models.likeness import PhotoHash
+from assistant.models.likeness import PhotoCopy, PhotoHash
 from assistant.models.macros import Macro
 from assistant.models.mails import Mail, MailState
 from assistant.models.people import (
@@ -156,6 +156,7 @@ __all__ = [
     "MessageVisibility",
     "Passage",
     "PassageFigure",
+    "PhotoCopy",
     "PhotoHash",
     "PhotoQuestion",
     "Presence",

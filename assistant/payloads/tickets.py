@@ -23,7 +23,7 @@ from assistant.models import (
 from assistant.payloads.conversations import Attachment, Citation, Message, Rating
 from assistant.payloads.payload import Payload, Score
 from assistant.payloads.photos import Evidence, PhotoQuestion
-from assistant.payloads.triage import Triage
+from assistant.payloads.triage import TicketReference, Triage
 from assistant.ports import Capabilities, HandoffReason, Mode
 from assistant.skills.answer import Answer
 from assistant.skills.contradictions import Contradiction as FoundContradiction
@@ -101,11 +101,33 @@ class Contradiction(Payload):
         return cls(about=found.about, written=found.written, shown=found.shown)
 
 
+class PhotoCopy(Payload):
+    """A picture that this photo is a copy of, or that is one of it: whole or a part, framed, turned, mirrored, written
+    on. It says where the photo has been before, and nothing about what it shows."""
+
+    kind: Literal["earlier", "other_customer", "figure", "reference"] = Field(
+        description="A photo of an earlier message of this ticket; of another customer's ticket; a figure of an "
+        "article; a reference photo of an own product. The last three: not necessarily the customer's device."
+    )
+    same: bool = Field(description="To the byte, as it is stored.")
+    attachment_id: str | None = Field(default=None, description="Of the earlier photo, or of the other customer's.")
+    message_id: str | None = Field(default=None, description="Of the earlier photo.")
+    sent_at: datetime | None = Field(default=None, description="When the earlier photo was.")
+    ticket: TicketReference | None = Field(default=None, description="The other customer's; only if one may read it.")
+    figure_id: str | None = None
+    article: str | None = Field(default=None, description="The title of the figure's.")
+    product: str | None = Field(default=None, description="The key of the own product.")
+    product_photo: str | None = Field(default=None, description="The reference photo's sha256.")
+
+
 class TicketAttachment(Attachment):
     """An attachment with what was read in it."""
 
     evidence: Evidence | None = Field(description="Null until the photo has been read, and for other or lost files.")
     questions: tuple[PhotoQuestion, ...] = Field(description="What was asked about the photo, oldest first.")
+    copies: tuple[PhotoCopy, ...] = Field(
+        description="Where a customer's photo has been before, as soon as that was looked for. A signal, no verdict."
+    )
 
     @classmethod
     def read(
@@ -113,10 +135,11 @@ class TicketAttachment(Attachment):
         attachment: models.Attachment,
         evidence: models.Evidence | None,
         questions: Sequence[models.PhotoQuestion] = (),
+        copies: Sequence[PhotoCopy] = (),
     ) -> Self:
         shown = Evidence.stored(evidence, filename=attachment.filename) if evidence is not None else None
         asked = tuple(PhotoQuestion.of(one, evidence) for one in questions)
-        return cls(**dict(Attachment.of(attachment)), evidence=shown, questions=asked)
+        return cls(**dict(Attachment.of(attachment)), evidence=shown, questions=asked, copies=tuple(copies))
 
 
 class TicketMessage(Message):
@@ -135,10 +158,12 @@ class TicketMessage(Message):
         evidence: Mapping[str, models.Evidence],
         contradictions: Sequence[FoundContradiction],
         questions: Mapping[int, Sequence[models.PhotoQuestion]],
+        copies: Mapping[int, Sequence[PhotoCopy]],
     ) -> Self:
-        """``evidence`` by the photos' sha256, ``questions`` about them by their ids in the database."""
+        """``evidence`` by the photos' sha256; ``questions`` about them and their ``copies`` by their ids in the
+        database."""
         attachments = tuple(
-            TicketAttachment.read(one, evidence.get(one.sha256), questions.get(one.id, ()))
+            TicketAttachment.read(one, evidence.get(one.sha256), questions.get(one.id, ()), copies.get(one.id, ()))
             for one in message.attachments
         )
         found = tuple(Contradiction.of(one) for one in contradictions)

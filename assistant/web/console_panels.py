@@ -88,7 +88,7 @@ def _thread(session: Any, row: Ticket) -> Shown:
         limit=min(max(request.args.get("shown", SHOWN, type=int), 1), SHOWN_AT_MOST),
     )
     messages = window.messages[-SHOWN_AT_MOST:]
-    shown = tickets.show_messages(session, messages, desk().taxonomy)
+    shown = tickets.show_messages(session, auth.agent(), messages, desk().taxonomy)
     return {
         "messages": [message.to_json() for message in shown],
         "earlier": window.earlier + len(window.messages) - len(messages),

@@ -812,7 +812,7 @@ class PhotoQuestion(TypedDict):
     id: str
     question: str
     answer: str
-    confidence: float
+    confidence: float | None
     regions: list[list[float]]
     answered_by: AnsweredBy | None
     model: str | None

@@ -110,7 +110,7 @@ def _to_json(answer: PhotoAnswer) -> dict[str, Any]:
     regions: list[Region] = [region_of(box) for box in answer.regions]
     return {
         "text": answer.text,
-        "confidence": round(answer.confidence, 4),
+        "confidence": round(answer.confidence, 4) if answer.confidence is not None else None,
         "regions": [list(one) for one in regions],
         "by": answer.by,
         "model": answer.model,

@@ -215,7 +215,10 @@ class PhotoQuestion(Payload):
     id: str
     question: str
     answer: str = Field(description="`cannot tell` where nothing answers it: then there is a `reason`.")
-    confidence: Score = Field(description="The probability that it is right; 0 of what cannot be told.")
+    confidence: Score | None = Field(
+        description="The probability that it is right; 0 of what cannot be told. A model's own, if one decided or "
+        "wrote it; null of what one wrote that gives none."
+    )
     regions: tuple[Region, ...] = Field(description="Where in the photo the answer is; empty if that has no place.")
     answered_by: AnsweredBy | None
     model: str | None = Field(description="Which model looked, if it was one that answered.")

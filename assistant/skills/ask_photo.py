@@ -2,20 +2,21 @@
 
 What the question asks for is recognised by its meaning (`photo_questions`). Fields of the evidence answer for
 themselves, and text answers for what is printed beside a label (`printed`). Only what neither can answer is asked of a
-model, where one sees photos; what it says is checked as a caption is. Text in a photo is data: where it diverts the
-model, the model is not asked. Nothing is said below `LEAST`: silence is better than a wrong answer.
+model, where one sees photos; what it says is checked as a caption is, and its place is the one that it names. Text in a
+photo is data: where it diverts the model, the model is not asked, and one that is not tried on it is not told it.
+Nothing is said below `LEAST`: silence is better than a wrong answer.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import structlog
 
-from assistant.errors import AssistantError
 from assistant.media.turning import turned
 from assistant.ports import Box, Capabilities, Question, TextLine
 from assistant.skills import photo_questions, printed, prompts
@@ -60,10 +61,11 @@ class Silence(StrEnum):
 @dataclass(frozen=True)
 class PhotoAnswer:
     """``text`` is `CANNOT_TELL` with a ``silence``. ``confidence``: the probability that it is right, of what cannot be
-    told 0. ``asks``: what the question was taken for; ``model``: which one answered."""
+    told 0; None of what a model wrote that decides nothing, as nobody knows it. ``asks``: what the question was taken
+    for; ``model``: which one answered."""
 
     text: str
-    confidence: float
+    confidence: float | None
     asks: str
     regions: tuple[Box, ...] = ()
     by: AnsweredBy | None = None
@@ -79,21 +81,26 @@ def ask_photo(
     capabilities: Capabilities,
     taxonomy: Taxonomy,
 ) -> PhotoAnswer:
-    """``photo``: loads the normalised photo, if a model has to look. Never raises what a model raises."""
+    """``photo``: loads the normalised photo, if a model has to look; what that raises is raised, what a model raises
+    never is."""
     likely = photo_questions.asked_for(question, capabilities)
     asks = max(likely, key=lambda name: likely[name])
     read = _from_evidence(question, asks, evidence, taxonomy)
     if read is not None:
-        read = replace(read, confidence=read.confidence * likely[asks])
-    if (read is None or read.confidence < LEAST) and asks not in _FIELDS:
+        read = replace(read, confidence=_sure(read) * likely[asks])
+    if _sure(read) < LEAST and asks not in _FIELDS:
         named = _by_own_words(question, evidence)
-        read = max(filter(None, (read, named)), key=lambda one: one.confidence, default=None)
-    if read is not None and read.confidence >= LEAST:
+        read = max(filter(None, (read, named)), key=_sure, default=None)
+    if read is not None and _sure(read) >= LEAST:
         return replace(read, asks=asks)
     if photo is None or not _looks(capabilities):
         why = Silence.UNSURE if read is not None else _without_eyes(asks, likely[asks])
         return PhotoAnswer(CANNOT_TELL, 0.0, asks, silence=why)
-    return _by_model(question, asks, evidence, photo, capabilities)
+    return _by_model(question, asks, evidence, photo(), capabilities)
+
+
+def _sure(read: PhotoAnswer | None) -> float:
+    return (read.confidence or 0.0) if read is not None else 0.0
 
 
 def _without_eyes(asks: str, likely: float) -> Silence:
@@ -240,58 +247,73 @@ def _looks(capabilities: Capabilities) -> bool:
     return asks and capabilities.sees_photos and capabilities.sight is None
 
 
+# What a model says: the answer, how likely that is right if anybody knows, and where in the photo it is.
+_Said = tuple[str, float | None, tuple[Box, ...]]
+_NOTHING: _Said = ("", 0.0, ())
+
+
 def _by_model(
-    question: str, asks: str, evidence: PhotoEvidence, photo: Callable[[], bytes], capabilities: Capabilities
+    question: str, asks: str, evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities
 ) -> PhotoAnswer:
     try:
         screen = screen_by(capabilities)
         if screen is not None and evidence.text and screen.orders_among([evidence.text]):
             return PhotoAnswer(CANNOT_TELL, 0.0, asks, silence=Silence.ORDERS)
-        seen = turned(photo(), evidence.turn) if evidence.turn else photo()
-        decided = _decided(question, evidence, seen, capabilities)
-        if decided is not None:
-            text, sure = decided
-        elif capabilities.writes_answers:
-            text, sure = _written(question, evidence, seen, capabilities)
-        else:
-            text, sure = "", 0.0
-    except AssistantError as error:
+        seen = turned(photo, evidence.turn) if evidence.turn else photo
+        # Without a screen nobody knows what the text would have the model decide, so that is not told what was read.
+        said = _decided(question, evidence.text if screen is not None else "", seen, capabilities)
+        if said is None:
+            said = _written(question, evidence, seen, capabilities) if capabilities.writes_answers else _NOTHING
+    except Exception as error:
         log.warning("ask_photo.model_failed", error=type(error).__name__)
         return PhotoAnswer(CANNOT_TELL, 0.0, asks, silence=Silence.FAILED)
-    if not text or sure < LEAST:
+    text, sure, regions = said
+    if not text or (sure is not None and sure < LEAST):
         return PhotoAnswer(CANNOT_TELL, 0.0, asks, silence=Silence.UNSURE)
-    return PhotoAnswer(text, sure, asks, by=AnsweredBy.MODEL, model=capabilities.model)
+    places = tuple(box.turned_back(evidence.turn) for box in regions)
+    return PhotoAnswer(text, sure, asks, places, AnsweredBy.MODEL, capabilities.model)
 
 
-def _decided(
-    question: str, evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities
-) -> tuple[str, float] | None:
+def _decided(question: str, text: str, photo: bytes, capabilities: Capabilities) -> _Said | None:
     """Yes or no with its probability, as a typed decision; None for questions that ask for something else, and "" if
-    the model cannot tell."""
+    the model cannot tell. A decision has no place."""
     if capabilities.decisions is None:
         return None
     options = ("yes", "no", CANNOT_TELL, _UNASKED)
     typed = Question("answer", question, options)
-    decision = capabilities.decisions.decide(evidence.text, [photo], [typed])[0]
+    decision = capabilities.decisions.decide(text, [photo], [typed])[0]
     if decision.best == _UNASKED:
         return None
-    return ("" if decision.best == CANNOT_TELL else decision.best), decision.probability
+    return ("" if decision.best == CANNOT_TELL else decision.best), decision.probability, ()
 
 
-def _written(question: str, evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities) -> tuple[str, float]:
-    """What the model writes, if that may be said, and how likely it says itself that this is right."""
+def _written(question: str, evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities) -> _Said:
+    """What the model writes, if that may be said, with the place that it names; and, if it decides, how likely it says
+    itself that this is right."""
     prompt = prompts.render("ask_photo.j2", question=question, visible_text=evidence.text)
-    answer = json_of(ask_model(prompt, photo, capabilities, tokens=_ANSWER_TOKENS)).get("answer")
+    reply = json_of(ask_model(prompt, photo, capabilities, tokens=_ANSWER_TOKENS))
+    answer = reply.get("answer")
     if not isinstance(answer, str) or not 1 <= len(answer.strip()) <= _LONGEST_ANSWER:
-        return "", 0.0
+        return _NOTHING
     text = " ".join(answer.split())
     # Numbers that no text reader found would be made up, and what a photo orders the model to write is no answer.
     numbers = set(_NUMBERS.findall(text)) <= set(_NUMBERS.findall(evidence.text))
     is_read = numbers and set(spot(text)) <= set(evidence.codes)
     if fold(text) == CANNOT_TELL or not is_read or not holds(text, evidence.text):
-        return "", 0.0
+        return _NOTHING
     if capabilities.decisions is None:
-        return text, LEAST
+        return text, None, _place_in(reply)
     check = Question("right", f"Is “{text}” the right answer to “{question}”?", ("yes", "no"), kind="yes_no")
     decision = capabilities.decisions.decide(evidence.text, [photo], [check])[0]
-    return text, decision.probabilities["yes"]
+    return text, decision.probabilities["yes"], _place_in(reply)
+
+
+def _place_in(reply: Mapping[str, Any]) -> tuple[Box, ...]:
+    """The box that a model names, in thousandths of the photo, if it is one."""
+    edges = reply.get("box")
+    if not isinstance(edges, list) or len(edges) != 4 or not all(type(edge) in (int, float) for edge in edges):
+        return ()
+    left, top, right, bottom = edges
+    if not (0 <= left < right <= 1000 and 0 <= top < bottom <= 1000):
+        return ()
+    return (Box(left / 1000, top / 1000, right / 1000, bottom / 1000),)

@@ -20,9 +20,13 @@ from assistant.engine.loader import LoadedModel
 from assistant.engine.models import pretrained
 from assistant.engine.models.embeddings import SentenceEmbeddings
 from assistant.errors import Invalid
-from assistant.ports import Question
+from assistant.ports import Mode, Question
+from assistant.skills.ask_photo import AnsweredBy, Silence, ask_photo
+from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, Reading
+from assistant.skills.taxonomy import load_taxonomy
 from tests.engine import tiny
 from tests.engine.conftest import PATIENCE, base64_of, encoded, picture, together
+from tests.fakes import fake_capabilities
 
 STATE = "The customer writes: the machine blinks red"
 QUESTIONS = (
@@ -216,3 +220,22 @@ def test_embeddings_are_of_unit_length_and_know_what_is_alike(embeddings: Senten
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-4)
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
     assert embeddings.embed_documents([]) == []
+
+
+def test_a_photo_is_asked_of_a_model_that_looks(engine: Engine) -> None:
+    """A random model: whatever it says is no failure, and has the probability that it gave, or nothing is said."""
+    unread = Reading(CANNOT_TELL, 1.0)
+    evidence = PhotoEvidence(unread, unread, unread, Reading("good", 1.0))
+    chat, decisions = EngineChatModel(engine=engine, model_name="tiny"), EngineDecisions(engine)
+    for mode, decides in ((Mode.SMALL_VLM, decisions), (Mode.FULL_VLM, decisions), (Mode.FULL_VLM, None)):
+        parts = fake_capabilities(mode, chat_model=chat, decisions=decides, model="tiny")
+        said = ask_photo(
+            "Is the seal torn?",
+            evidence,
+            photo=lambda: encoded(picture()),
+            capabilities=parts,
+            taxonomy=load_taxonomy(),
+        )
+        assert said.silence in (None, Silence.UNSURE)
+        assert (said.text == CANNOT_TELL) is (said.silence is not None) is (said.confidence == 0.0)
+        assert (said.by, said.model) == ((AnsweredBy.MODEL, "tiny") if said.silence is None else (None, ""))

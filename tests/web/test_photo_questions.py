@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from flask.testing import FlaskClient
@@ -15,9 +16,9 @@ from assistant.desk.access import Scope
 from assistant.desk.desk import Desk
 from assistant.errors import NotFound
 from assistant.models import AgentRole, Attachment, Customer, Event, PhotoQuestion, Ticket
-from assistant.ports import Capabilities
+from assistant.ports import Capabilities, Mode
 from tests.factories import Persona, bearer, make_agent, make_key, make_ticket, make_upload
-from tests.fakes import FakeOCR, fake_capabilities
+from tests.fakes import FakeOCR, ScriptedChatModel, fake_capabilities
 from tests.web.test_console import as_htmx, photo_of, submit
 
 QUESTION = "What is the serial number?"
@@ -74,6 +75,22 @@ def test_a_machine_asks_a_photo_and_its_answers_are_kept(
         session.execute(delete(Customer))
     with db.read() as session:
         assert session.scalars(select(PhotoQuestion)).all() == []
+
+
+def test_that_nobody_knows_how_sure_an_answer_is_is_said(
+    key: dict[str, str], desk: Desk, sign_in: Callable[[Persona], FlaskClient], alice: Persona
+) -> None:
+    silent = replace(desk, capabilities=fake_capabilities())
+    ticket = make_ticket(silent, "How many are there?", uploads=[make_upload("parcels.jpg")])
+    worker.run_until_idle(silent)
+    chat = ScriptedChatModel(default='{"answer": "Two.", "box": [0, 0, 500, 500]}')
+    looking = replace(desk, capabilities=fake_capabilities(Mode.FULL_VLM, chat_model=chat))
+    photo, client = photo_of(desk.db, ticket), sign_in(alice)
+    asked = photo_questions.ask(looking, alice.principal, photo.public_id, "How many parcels are there?")
+    assert (asked.answer, asked.confidence, asked.regions) == ("Two.", None, ((0, 0, 0.5, 0.5),))
+    listed = client.get(f"/api/v1/attachments/{photo.public_id}/questions", headers=key).json["questions"]
+    assert listed == [asked.to_json()]
+    assert "How sure that is nobody knows" in client.get(f"/console/tickets/{ticket.public_id}").text
 
 
 def test_of_many_questions_the_newest_are_kept(

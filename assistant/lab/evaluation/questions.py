@@ -64,7 +64,7 @@ class Outcome:
     question: str
     expected: str | None
     said: str
-    confidence: float
+    confidence: float | None
     asks: str
     is_answered: bool
     right: bool
@@ -129,7 +129,7 @@ class Report:
             lines += ["", *table(header_of_sets, rows)]
         wrong = [one for one in self.outcomes if one.is_answered and not one.right][:show]
         lines += [
-            f"{one.name}: {one.question} {one.said!r} for {one.expected!r} ({one.confidence:.2f})" for one in wrong
+            f"{one.name}: {one.question} {one.said!r} for {one.expected!r} ({one.confidence or 0:.2f})" for one in wrong
         ]
         return "\n".join(lines)
 
@@ -281,14 +281,16 @@ def _score(name: str, outcomes: Sequence[Outcome]) -> SetScore:
     asked_of = [one for one in outcomes if one.expected is not None]
     answered = [one for one in asked_of if one.is_answered]
     none = [one for one in outcomes if one.expected is None]
-    sure, right = (np.array([getattr(one, name) for one in answered], dtype=float) for name in ("confidence", "right"))
+    right = np.array([one.right for one in answered], dtype=float)
+    known = [one for one in answered if one.confidence is not None]
+    sure, held = (np.array([getattr(one, name) for one in known], dtype=float) for name in ("confidence", "right"))
     return SetScore(
         name,
         photos=len({one.name for one in outcomes}),
         questions=len(asked_of),
         answered=len(answered),
         right=float(right.mean()) if answered else None,
-        calibration_error=calibration_error(reliability(sure, right, bins=_BINS)) if answered else None,
+        calibration_error=calibration_error(reliability(sure, held, bins=_BINS)) if known else None,
         unanswerable=len(none),
         claimed=sum(one.is_answered for one in none),
     )

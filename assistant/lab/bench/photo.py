@@ -62,7 +62,8 @@ class Report:
     """Seconds. ``first``: from the start of the server to the answer about a photo that is sent as soon as it listens;
     ``loaded``: until all models are; ``seconds``: of photos one after the other; ``cpu``: of a processor for each of
     these, in all processes, which is about the same on a busy machine; ``parts``: what the server says of these;
-    ``together``: until the last of so many at once is answered; ``peer``: rapidocr alone, as it comes."""
+    ``together``: until the last of so many at once is answered; ``peer``: rapidocr alone, as it comes. ``memory``:
+    bytes that all processes hold after that, what they share counted once."""
 
     mode: str
     listens: float
@@ -75,6 +76,7 @@ class Report:
     together: float
     peer: tuple[float, ...]
     peer_cpu: float
+    memory: int
 
     @property
     def median(self) -> float:
@@ -98,7 +100,8 @@ class Report:
             ("rapidocr as it comes, text alone, median", float(np.median(self.peer))),
             ("  its processor time", self.peer_cpu),
         ]
-        return "\n".join([f"{self.mode}, photos of {SIZE[0]} x {SIZE[1]}", "", *table(("", "seconds"), rows)])
+        lines = [f"{self.mode}, photos of {SIZE[0]} x {SIZE[1]}", "", *table(("", "seconds"), rows)]
+        return "\n".join([*lines, f"\nmemory of all processes together: {self.memory / 1e9:.2f} GB"])
 
 
 def measure(settings: Settings, *, requests: int = 24, at_once: int = 10, progress: Progress = no_progress) -> Report:
@@ -129,10 +132,11 @@ def measure(settings: Settings, *, requests: int = 24, at_once: int = 10, progre
             timed = [_timed(ask, photo, progress, (done, requests)) for done, photo in _first(shown, requests)]
             used = (_cpu_seconds(process.pid) - used) / requests
             together = _together(ask, [next(shown) for _ in range(at_once)])
-        peer, peer_cpu = _peer([photo for _, photo in _first(shown, min(requests, 12))])
+            memory = sum(one.memory_full_info().pss for one in _processes(process.pid))
+        peer = _peer([photo for _, photo in _first(shown, min(requests, 12))])
     seconds, timings = zip(*timed, strict=True)
     parts = {name: float(np.median([one[name] for one in timings])) for name in timings[0]}
-    return Report(mode, listens, first, loaded, tuple(seconds), used, parts, at_once, together, tuple(peer), peer_cpu)
+    return Report(mode, listens, first, loaded, tuple(seconds), used, parts, at_once, together, *peer, memory)
 
 
 def _prepare(settings: Settings) -> str:
@@ -175,10 +179,15 @@ def _timed(
     return monotonic() - started, answer["timing"]
 
 
-def _cpu_seconds(pid: int) -> float:
-    """Of a process and of those that it has started and that run."""
+def _processes(pid: int) -> list[psutil.Process]:
+    """A process and those that it has started and that run."""
     server = psutil.Process(pid)
-    times = [one.cpu_times() for one in (server, *server.children(recursive=True))]
+    return [server, *server.children(recursive=True)]
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Of a process and of those that it has started."""
+    times = [one.cpu_times() for one in _processes(pid)]
     return float(sum(one.user + one.system for one in times))
 
 
@@ -190,11 +199,11 @@ def _together(ask: Callable[[bytes], Any], many: Sequence[bytes]) -> float:
         return monotonic() - started
 
 
-def _peer(some: Sequence[bytes]) -> tuple[list[float], float]:
+def _peer(some: Sequence[bytes]) -> tuple[tuple[float, ...], float]:
     """Seconds, and processor seconds of one."""
     with tempfile.TemporaryDirectory() as folder:
         for number, photo in enumerate(some):
             (Path(folder) / f"{number:03}.jpg").write_bytes(photo)
         done = subprocess.run([sys.executable, "-c", _PEER, folder], capture_output=True, check=True)  # noqa: S603
     seconds, cpu = json.loads(done.stdout.splitlines()[-1])
-    return list(seconds), float(cpu)
+    return tuple(seconds), float(cpu)

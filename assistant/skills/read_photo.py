@@ -57,6 +57,8 @@ LIGHTS = ("green", "red", "amber", "blue", "white", "off", DIFFERENT, CANNOT_TEL
 CONDITION_QUESTION = Question("condition", "In which condition is what the photo shows?", CONDITIONS)
 LIGHTS_QUESTION = Question("lights", "What colour is the light?", LIGHTS)
 CAPTION_TEXT = 160
+# How a caption begins that is made of text alone, and how others quote text.
+_A_PHOTO, _QUOTED = "A photo", "; text: "
 # Enough for a caption as JSON.
 _CAPTION_TOKENS = 120
 _LEAST_CONFIDENCE = 0.5
@@ -144,13 +146,24 @@ class PhotoEvidence:
         return ", ".join(seen)
 
     def as_text(self) -> str:
-        """The evidence as text, for triage and prompts. Untrusted: a photo can contain any text."""
-        parts = [self.caption.value]
-        parts += [reading.value for reading in (self.product, self.condition) if reading.value != CANNOT_TELL]
+        """What the photo shows, as text, for triage; empty if nothing was found in it. The caption's quotation of the
+        text is left out: what is said twice outweighs what the customer says. Untrusted: a photo can contain any
+        text."""
+        parts = [self._thing]
+        parts += [self.condition.value] if self.condition.value not in (CANNOT_TELL, *SOUND) else []
         if self.lights is not None and self.lights.value != CANNOT_TELL:
             labelled = [f"; {one.label} {one.colour}" for one in self.each_light if one.label]
             parts.append(f"lights: {self.lights.value}" + "".join(labelled))
-        return "\n".join([*parts, self.text]).strip()
+        return "\n".join(part for part in (*parts, self.text) if part)
+
+    @property
+    def _thing(self) -> str:
+        """The caption without the text that it quotes; of a photo of which nothing else is known, what it is of."""
+        if self.caption.composed is None:
+            return self.caption.value
+        if not self.caption.value.startswith(_A_PHOTO):
+            return self.caption.value.partition(_QUOTED)[0]
+        return "A receipt" if self.total is not None else ""
 
     @property
     def each_light(self) -> list[Light]:
@@ -338,9 +351,9 @@ def _caption_from(lines: Sequence[TextLine], trouble: _Trouble | None) -> Readin
     """A caption from OCR alone: it claims nothing beyond the text, and says what kept it from reading."""
     composed = {"trouble": trouble.code} if trouble is not None else {}
     if not lines:
-        text = f"A photo. {trouble.words}" if trouble is not None else "A photo in which no text could be read."
+        text = f"{_A_PHOTO}. {trouble.words}" if trouble is not None else f"{_A_PHOTO} in which no text could be read."
         return Reading(text, 1.0, composed=composed)
-    text = f"A photo that shows the text: {_told(lines)}"
+    text = f"{_A_PHOTO} that shows the text: {_told(lines)}"
     text = f"{text} ({trouble.words})" if trouble is not None else text
     return Reading(text, sum(line.confidence for line in lines) / len(lines), composed=composed)
 
@@ -456,10 +469,11 @@ def _caption_of(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Read
     parts += [seen.damage[0]] if seen.damage[0] else []
     parts += [f"lights: {evidence.lights.value}"] if evidence.lights and evidence.lights.value != CANNOT_TELL else []
     told = _told(evidence.visible_text)
-    parts += [f"text: {told}"] if told else []
+    quoted = f"{_QUOTED}{told}" if told else ""
     sure = min(reading.confidence for reading in (evidence.product, evidence.condition, evidence.lights) if reading)
     beyond = {**(evidence.caption.composed or {}), "thing": "" if thing == name else thing, "damage": seen.damage[0]}
-    return Reading("; ".join(parts) + ".", sure, composed={code: value for code, value in beyond.items() if value})
+    composed = {code: value for code, value in beyond.items() if value}
+    return Reading("; ".join(parts) + quoted + ".", sure, composed=composed)
 
 
 def _condition(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Reading:

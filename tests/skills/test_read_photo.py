@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from assistant.errors import EngineBusy, EngineFailed, NotReady
 from assistant.media.files import Upload
 from assistant.media.photo import Limits, Photo, normalise
 from assistant.ports import Box, Found, Mode, Seen, Sought, TextLine
-from assistant.skills.read_photo import CANNOT_TELL, DIFFERENT, PhotoEvidence, read_photo
+from assistant.skills.read_photo import CANNOT_TELL, DIFFERENT, PhotoEvidence, Reading, read_photo
 from assistant.skills.taxonomy import load_taxonomy
 from tests.factories import make_photo
 from tests.fakes import FakeDecisions, FakeOCR, FakeSight, ScriptedChatModel, fake_capabilities
@@ -271,3 +272,11 @@ def test_of_an_animation_it_is_said_which_frames_were_looked_at() -> None:
     assert evidence.frames is not None
     assert evidence.frames.value == "2 of 3 frames of an animation"
     assert read().frames is None
+
+
+def test_triage_is_told_each_thing_once() -> None:
+    receipt = replace(read(Mode.NO_VLM, ocr=FakeOCR("TOTAL 12.30", "Thank you")), total=Reading("12.30", 0.9))
+    assert receipt.as_text().splitlines() == ["A receipt", "TOTAL 12.30", "Thank you"]
+    shown = read(sight=FakeSight(HUB), ocr=FakeOCR("POWER", "CLOUD"))
+    assert (shown.caption.value.count("CLOUD"), shown.as_text().count("CLOUD")) == (1, 1)
+    assert read(Mode.NO_VLM).as_text() == ""

@@ -15,9 +15,10 @@ from assistant import sample
 from assistant.engine.models.embeddings import SentenceEmbeddings
 from assistant.engine.models.multilingual import offline_multilingual
 from assistant.errors import EngineFailed, NotReady
-from assistant.ports import Capabilities, Embedder
+from assistant.ports import Box, Capabilities, Embedder, TextLine
 from assistant.skills import cues
 from assistant.skills.priors import shares_by_similarity
+from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, Reading
 from assistant.skills.taxonomy import Taxonomy, load_taxonomy
 from assistant.skills.triage import SourceKind, TriagedField, categorise, triage
 from assistant.skills.triage_fields import FIELDS, allowed_values
@@ -221,3 +222,29 @@ def test_a_taxonomy_that_is_none_is_one_clear_error(tmp_path: Any, content: str)
     file.write_text(content)
     with pytest.raises(NotReady, match=r"taxonomy\.toml"):
         load_taxonomy(file)
+
+
+def seen(caption: str, *lines: str, composed: dict[str, str] | None = None) -> PhotoEvidence:
+    unknown = Reading(CANNOT_TELL, 1.0)
+    text = tuple(TextLine(line, 0.9, Box(0, 0, 1, 1)) for line in lines)
+    return PhotoEvidence(Reading(caption, 0.9, composed=composed), unknown, unknown, Reading("good", 1.0), text)
+
+
+INVOICE = seen("An invoice that was paid twice", "INVOICE", "Payment 2 x 89.90", "Credit card charged")
+NOTHING = seen("A photo in which no text could be read.", composed={})
+
+
+@pytest.mark.slow
+def test_a_photo_says_what_the_text_leaves_open_and_less_the_more_the_text_says(real: SentenceEmbeddings) -> None:
+    def category(text: str, *evidence: PhotoEvidence) -> TriagedField:
+        known = fake_capabilities(embeddings=real, embedding_model=real.name)
+        found = triage(text, evidence=evidence, taxonomy=TAXONOMY, capabilities=known)
+        return next(field for field in found if field.name == "category")
+
+    alone = category("", INVOICE)
+    assert alone.value == category("See photo.", INVOICE).value == "billing_and_refund"
+    told = "I was told the courier could not find our street, when will my parcel be delivered?"
+    with_invoice = category(told, INVOICE)
+    assert with_invoice.value == category(told).value == "delivery"
+    assert with_invoice.probabilities["billing_and_refund"] > category(told).probabilities["billing_and_refund"]
+    assert category(told, NOTHING) == category(told)

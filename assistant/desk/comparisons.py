@@ -12,7 +12,7 @@ from assistant.desk import access
 from assistant.desk.access import Staff
 from assistant.desk.attachments import read_file
 from assistant.desk.desk import Desk
-from assistant.desk.evidence import evidence_of, to_value
+from assistant.desk.evidence import IS_PHOTO, evidence_of, to_value
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.models import Attachment, AttachmentKind, Author, FileCondition, Message
 from assistant.skills.compare_photos import compare_photos
@@ -68,11 +68,7 @@ def later_photos(session: Session, conversation_ids: Sequence[int]) -> frozenset
     return frozenset(photo for conversation, message, photo in rows if message > first[conversation])
 
 
-_IS_COMPARED = (
-    Attachment.kind == AttachmentKind.PHOTO,
-    Attachment.condition != FileCondition.REMOVED,
-    Message.author == Author.CUSTOMER,
-)
+_IS_COMPARED = (IS_PHOTO, Message.author == Author.CUSTOMER)
 
 
 def _photos(conversation_id: int) -> Select[Attachment]:

@@ -61,11 +61,11 @@ def _is_whole(row: Evidence, revision: str) -> bool:
     return row.revision == revision or row.state is EvidenceState.CORRECTED
 
 
-_IS_PHOTO = (Attachment.kind == AttachmentKind.PHOTO) & (Attachment.condition != FileCondition.REMOVED)
+IS_PHOTO = (Attachment.kind == AttachmentKind.PHOTO) & (Attachment.condition != FileCondition.REMOVED)
 
 
 def photos_of(session: Session, message_ids: Iterable[int]) -> Sequence[Attachment]:
-    query = select(Attachment).where(Attachment.message_id.in_(list(message_ids)), _IS_PHOTO)
+    query = select(Attachment).where(Attachment.message_id.in_(list(message_ids)), IS_PHOTO)
     return session.scalars(query.order_by(Attachment.message_id, Attachment.position)).all()
 
 
@@ -74,7 +74,7 @@ def first_photos(session: Session, conversation_ids: Sequence[int]) -> dict[int,
     query = (
         select(Message.conversation_id, Attachment)
         .join(Attachment.message)
-        .where(Message.conversation_id.in_(conversation_ids), _IS_PHOTO)
+        .where(Message.conversation_id.in_(conversation_ids), IS_PHOTO)
         .order_by(Attachment.id.desc())
     )
     return dict(session.execute(query).all())

@@ -525,6 +525,12 @@ def _share(shares: np.ndarray, keys: Sequence[str], product: str, among: Sequenc
     return known.get(product, 1e-6) / (sum(known.values()) or 1.0)
 
 
+def names_of(session: Session, taxonomy: Taxonomy) -> dict[str, str]:
+    """What products are called, by their keys: those of the taxonomy, and those of the version that serves."""
+    own = {key: names[0] for key, names in _known_names(session).items()}
+    return own | {product.key: product.name for product in taxonomy.products}
+
+
 def _known_names(session: Session) -> dict[str, list[str]]:
     """Of the products of the version that serves."""
     serving = _serving(session)

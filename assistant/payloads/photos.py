@@ -81,6 +81,7 @@ class ProductVersion(Payload):
     since: datetime = Field(description="Of the state.")
     features: str
     products: dict[str, int] = Field(description="Reference photos of each, by its key.")
+    names: dict[str, str] = Field(description="Of each, by its key, as it was learned.")
     trial: ProductTrial
 
     @classmethod
@@ -92,6 +93,7 @@ class ProductVersion(Payload):
             since=head.state_since,
             features=head.features,
             products={key: counts[key] for key in head.names},
+            names={key: names[0] for key, names in head.names.items()},
             trial=ProductTrial.model_validate(head.trial),
         )
 

@@ -87,12 +87,12 @@ class Caption:
         return " · ".join(part.text for part in self.parts)
 
 
-def caption_of(evidence: Mapping[str, Any], taxonomy: Taxonomy, language: str) -> Caption:
-    """What a photo shows, by a payload of evidence."""
+def caption_of(evidence: Mapping[str, Any], products: Mapping[str, str], language: str) -> Caption:
+    """What a photo shows, by a payload of evidence. ``products``: their names by their keys."""
     told: list[Told] = []
     lines = 0
     for number, one in enumerate(evidence["salient"]):
-        text = _in_words(one, taxonomy, language)
+        text = _in_words(one, products, language)
         if one["code"] == "text":
             heading = [] if lines else [word(Notice("caption_text"), language)]
             told.append(Told(" ".join([*heading, text]), str(lines), is_text=True))
@@ -104,11 +104,11 @@ def caption_of(evidence: Mapping[str, Any], taxonomy: Taxonomy, language: str) -
     return Caption(told or [Told(word(Notice("caption_nothing"), language))], language)
 
 
-def _in_words(one: Mapping[str, Any], taxonomy: Taxonomy, language: str) -> str:
+def _in_words(one: Mapping[str, Any], products: Mapping[str, str], language: str) -> str:
     """A product by its name, and what operators have named themselves by that name; text as it is read."""
     code, value = one["code"], one["value"]
     if code == "product":
-        return taxonomy.product_name(value)
+        return products.get(value, str(value))
     if code in _WORDED and value in _WORDS:
         value = word(Notice(_WORDS[value]), language)
     if code not in _SENTENCES or one["value"] == DIFFERENT:

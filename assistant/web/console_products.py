@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flask import request, url_for
 
@@ -74,14 +74,19 @@ def product_version(number: int) -> Reply:
     with desk().db.read() as session:
         version = products.show_version(session, number)
         confused = products.mistaken(session, desk(), number)
+    names = version.names | {product.key: product.name for product in desk().taxonomy.products}
     return listed(
         "product_versions",
         f"Version {number}",
         ("Product", "Photos", "Taken for another when left out", "Conditions, of photos left out"),
         [
             Row(
-                _name(key),
-                (Cell(str(count)), Cell("; ".join(map(_said, confused.get(key, ())))), Cell(_told(version, key))),
+                names[key],
+                (
+                    Cell(str(count)),
+                    Cell("; ".join(_said(one, names) for one in confused.get(key, ()))),
+                    Cell(_told(version, key)),
+                ),
                 note=key,
             )
             for key, count in version.products.items()
@@ -92,8 +97,8 @@ def product_version(number: int) -> Reply:
     )
 
 
-def _said(one: products.Mistaken) -> str:
-    return f"{one.filename}: {_name(one.taken_for)} ({one.probability:.0%})"
+def _said(one: products.Mistaken, names: Mapping[str, str]) -> str:
+    return f"{one.filename}: {names[one.taken_for]} ({one.probability:.0%})"
 
 
 def _told(version: ProductVersion, product: str) -> str:
@@ -102,10 +107,6 @@ def _told(version: ProductVersion, product: str) -> str:
         for one in version.trial.conditions
         if one.product == product
     )
-
-
-def _name(key: str) -> str:
-    return console_words.label(desk().taxonomy, "product", key)
 
 
 @blueprint.route("/products/add", methods=["GET", "POST"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 
 import pytest
@@ -19,7 +20,7 @@ from assistant.media.files import Upload
 from assistant.models import ProductPhoto
 from assistant.ports import Capabilities
 from assistant.runtime import Runtime
-from tests.factories import make_agent, signed_in_client
+from tests.factories import make_agent, make_ticket, signed_in_client
 from tests.fakes import ColourFeatures, fake_capabilities
 from tests.products import PRODUCTS, shot
 from tests.web.test_console import submit
@@ -62,8 +63,13 @@ def test_products_are_taught_in_the_browser_and_taken_back(admin: FlaskClient, d
         assert products.show_version(session).products == dict.fromkeys(
             ["bottle", "camp-stove", "head-lamp", "ridge-tent"], 3
         )
-    assert "Ridge Tent" not in admin.get(f"{BASE}/1").text  # its own name is in the taxonomy or nowhere
+    assert "Ridge Tent" in admin.get(f"{BASE}/1").text  # which the taxonomy does not know
     assert "ridge-tent" in admin.get(f"{BASE}/1").text
+    asked = make_ticket(desk, "What is it?", uploads=[Upload("a.jpg", None, shot("tent", 20))])
+    worker.run_until_idle(desk)
+    page = admin.get(f"/console/tickets/{asked.public_id}").text
+    assert re.search(r'<p lang="en" dir="ltr"><bdi[^>]*>Ridge Tent</bdi>', page)
+    assert '<option value="ridge-tent" selected>Ridge Tent</option>' in page
     assert submit(admin, f"{BASE}/1/take-back").status_code == 302
     assert "None serves now." in admin.get(BASE).text
     assert submit(admin, f"{BASE}/1/serve").status_code == 302

@@ -32,10 +32,9 @@ _PAIRS = 4
 _USUAL, _CAUTION = (2.0, 1.0), (1.0, 2.0)
 # The share that may be claimed: of photos of products that were left out, which resemble the others; of other things.
 _RELATED, _FOREIGN = 0.05, 0.02
-_SURE = 0.5
 # `Weights.sure` before there is anything to fit it to, and how strongly it is held there. Found on retakes of 22 of the
 # groceries in README.md. Of the 21 others, with one and three reference photos each, it brings the calibration error
-# from .11 and .15 to .05 and .08, of which .02 and .04 are chance.
+# from .11 and .09 to .05 and .06; chance alone makes .05 and .08 of so few.
 _SURELY, _HELD = (-0.25, 2.1), 20.0
 # How alike photos of unlike things are on average, and how much that varies; as much as so many photos tell.
 _USUALLY, _SPREAD, _FEW = 0.5, 0.1, 3
@@ -115,12 +114,14 @@ class Weights:
 @dataclass(frozen=True)
 class Guess:
     """``probabilities`` (products,) if it is one of them. Of the ``best`` one: the number of its ``nearest`` reference
-    photo, the ``likeness`` to that, and whether it is ``known``, that is, more alike than other things are."""
+    photo, the ``likeness`` to that, whether it is ``known``, that is, more alike than other things are, and ``clear``:
+    by look and text as they are, more than all others together. How sure that makes one is no reason to claim more."""
 
     probabilities: np.ndarray
     nearest: int
     likeness: float
     known: bool
+    clear: bool
 
     @property
     def best(self) -> int:
@@ -132,7 +133,7 @@ class Guess:
 
     @property
     def claimed(self) -> bool:
-        return self.known and self.probability >= _SURE
+        return self.known and self.clear
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,8 @@ class Recogniser:
         own = np.where(self.catalogue.products == logits.argmax(), case.alike, -np.inf)
         nearest = int(own.argmax())
         likeness = float(own[nearest])
-        return Guess(_probabilities(logits, weights.sure), nearest, likeness, likeness > weights.bound)
+        clear = len(logits) == 1 or _odds(logits) >= 0
+        return Guess(_probabilities(logits, weights.sure), nearest, likeness, likeness > weights.bound, clear)
 
 
 def fit(catalogue: Catalogue, *, retakes: Sequence[tuple[int, Views]] = (), others: Sequence[Views] = ()) -> Recogniser:

@@ -500,15 +500,6 @@ class Customer(TypedDict):
     created_at: str
 
 
-class Influence(TypedDict):
-    change: float
-    words: Place | None
-    photo: int | None
-    field: str | None
-    value: str | None
-    region: list[float] | None
-
-
 class SLAClock(TypedDict):
     policy: str
     target: SLATarget
@@ -628,6 +619,17 @@ class Comparison(TypedDict):
     words: list[str]
     changes: list[PhotoChange]
     overlap: float
+
+
+class Influence(TypedDict):
+    change: float
+    words: Place | None
+    photo: int | None
+    field: str | None
+    value: str | None
+    region: list[float] | None
+    regions: list[list[float]]
+    reference: str | None
 
 
 class LearnedHead(TypedDict):

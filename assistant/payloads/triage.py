@@ -123,16 +123,21 @@ class Influence(Payload):
     field: str | None = Field(description="Of the photo's evidence; null if it is the whole photo.")
     value: str | None = Field(description="What was read there.")
     region: Region | None = Field(description="Where in the photo.")
+    regions: tuple[Region, ...] = Field(description="One for each of several lights, else empty.")
+    reference: str | None = Field(
+        description="SHA-256 of the reference photo that what was read rests on (`product-photos`); else null."
+    )
 
     @classmethod
     def of(cls, found: FoundInfluence, evidence: Sequence[PhotoEvidence]) -> Self:
         place, name, value, region = found.words, found.field, None, None
+        regions, reference = (), ""
         if found.photo is not None and found.line is not None:
             line = evidence[found.photo].visible_text[found.line]
             name, value, region = "visible_text", line.text, line.box
         elif found.photo is not None and name is not None:
             reading = getattr(evidence[found.photo], name)
-            value, region = reading.value, reading.region
+            value, region, regions, reference = reading.value, reading.region, reading.parts, reading.reference
         return cls(
             change=round(found.change, 4),
             words=Place(text=place.text, start=place.start, end=place.end) if place is not None else None,
@@ -140,6 +145,8 @@ class Influence(Payload):
             field=name,
             value=value,
             region=region_of(region) if region is not None else None,
+            regions=tuple(map(region_of, regions)),
+            reference=reference or None,
         )
 
 

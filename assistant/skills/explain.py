@@ -8,13 +8,22 @@ is what that part is worth. Nothing is estimated: every number is the difference
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from langchain_core.embeddings import Embeddings
 
 from assistant.skills.priors import Place
-from assistant.skills.read_photo import CANNOT_TELL, PhotoEvidence, without_line
+from assistant.skills.read_photo import (
+    CANNOT_TELL,
+    FAULTS,
+    PhotoEvidence,
+    Reading,
+    caption_from,
+    text_in_caption,
+)
 from assistant.skills.triage import TriagedField
 from assistant.text.sentences import sentences
 from assistant.text.words import places_of_words
@@ -99,8 +108,10 @@ def _parts(ticket: Ticket) -> Iterator[tuple[Influence, Ticket]]:
         for name in _READINGS:
             reading = getattr(read, name)
             if reading is not None and reading.value != CANNOT_TELL:
-                unread = replace(read, **{name: replace(reading, value=CANNOT_TELL, confidence=1.0, region=None)})
-                yield Influence(0, photo=number, field=name), _with_evidence(ticket, number, unread)
+                yield (
+                    Influence(0, photo=number, field=name),
+                    _with_evidence(ticket, number, without_reading(read, name)),
+                )
         for line in range(min(len(read.visible_text), _LINES)):
             yield Influence(0, photo=number, line=line), _with_evidence(ticket, number, without_line(read, line))
 
@@ -168,3 +179,60 @@ def _is_part(one: Influence, whole: Influence) -> bool:
         return inside and one.words != whole.words
     is_whole_photo = whole.field is None and whole.line is None
     return one.photo is not None and one.photo == whole.photo and is_whole_photo and one != whole
+
+
+def without_line(evidence: PhotoEvidence, number: int) -> PhotoEvidence:
+    """What would have been read if one line of the visible text were not in the photo."""
+    line = evidence.visible_text[number]
+    lines = tuple(one for place, one in enumerate(evidence.visible_text) if place != number)
+    caption, product = evidence.caption, evidence.product
+    if caption.value == caption_from(evidence.visible_text, None).value:
+        caption = caption_from(lines, None)
+    elif caption.composed is not None:
+        before, after = text_in_caption(evidence.visible_text), text_in_caption(lines)
+        if _is_of_sight(caption):
+            before, after = f"; text: {before}", f"; text: {after}" if after else ""
+        caption = replace(caption, value=caption.value.replace(before, after))
+    is_seen = _is_of_sight(caption) and "thing" not in (caption.composed or {})
+    if product.region == line.box:  # it is named there
+        product = replace(product, region=None) if is_seen else Reading(CANNOT_TELL, 1.0)
+    rest = replace(evidence, visible_text=lines, caption=caption, product=product)
+    return replace(rest, condition=Reading("intact", evidence.condition.confidence)) if _shows_no_fault(rest) else rest
+
+
+def _shows_no_fault(evidence: PhotoEvidence) -> bool:
+    """Whether a fault that a model has told by a code has none any more, nor a light; see `_condition`."""
+    if not _is_of_sight(evidence.caption) or (evidence.caption.composed or {}).get("thing") == "error dialog":
+        return False
+    is_lit = any(light.colour in FAULTS for light in evidence.each_light)
+    return evidence.condition.value == "fault light or code" and not is_lit and not evidence.codes
+
+
+def without_reading(evidence: PhotoEvidence, name: str) -> PhotoEvidence:
+    """What would have been read if nobody could tell the product, the lights or the condition. A composed caption does
+    not name it then either; text in the photo stays."""
+    reading: Reading = getattr(evidence, name)
+    caption = evidence.caption
+    if _is_of_sight(caption):
+        caption = replace(caption, value=_unnamed(caption.value, caption.composed or {}, name, reading.value))
+    unread: dict[str, Any] = {name: Reading(CANNOT_TELL, 1.0)}
+    return replace(evidence, caption=caption, **unread)
+
+
+def _is_of_sight(caption: Reading) -> bool:
+    """Whether it is one of `_caption_of`, that names what a model has seen."""
+    of_text = ("A photo that shows the text: ", "A photo in which no text", "A photo. ")
+    return caption.composed is not None and not caption.value.startswith(of_text)
+
+
+def _unnamed(caption: str, composed: Mapping[str, str], name: str, value: str) -> str:
+    """The caption of `_caption_of` without its part about a field."""
+    thing, damage = composed.get("thing", ""), composed.get("damage", "")
+    match name:
+        case "product" if thing:
+            return re.sub(rf"^(An? {re.escape(thing)}) of a .*?(?=; |\.$)", r"\1", caption)
+        case "product":
+            return re.sub(r"^An? .*?(?=; |\.$)", "A photo", caption)
+        case "lights":
+            return caption.replace(f"; lights: {value}", "", 1)
+    return caption.replace(f"; {damage}", "", 1) if damage else caption

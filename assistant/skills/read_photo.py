@@ -50,7 +50,7 @@ log = structlog.get_logger(__name__)
 CANNOT_TELL = "cannot tell"
 CONDITIONS = ("intact", "damaged", "leaking", "fault light or code", CANNOT_TELL)
 DIFFERENT = "different"
-_FAULTS = ("red", "amber")
+FAULTS = ("red", "amber")
 # What says that nothing is wrong.
 SOUND = ("intact", "part present", "ok")
 LIGHTS = ("green", "red", "amber", "blue", "white", "off", DIFFERENT, CANNOT_TELL)
@@ -208,20 +208,6 @@ def read_photo(photo: bytes, *, capabilities: Capabilities, taxonomy: Taxonomy) 
         return replace(evidence, whole=False)
 
 
-def without_line(evidence: PhotoEvidence, number: int) -> PhotoEvidence:
-    """What would have been read if one line of the visible text were not in the photo."""
-    line = evidence.visible_text[number]
-    lines = tuple(one for place, one in enumerate(evidence.visible_text) if place != number)
-    caption, product = evidence.caption, evidence.product
-    if caption.value == _caption_from(evidence.visible_text, None).value:
-        caption = _caption_from(lines, None)
-    elif caption.composed is not None:
-        caption = replace(caption, value=caption.value.replace(_told(evidence.visible_text), _told(lines)))
-    if product.region == line.box:  # it is named there
-        product = Reading(CANNOT_TELL, 1.0)
-    return replace(evidence, visible_text=lines, caption=caption, product=product)
-
-
 def confident_lines(photo: bytes, ocr: OCR | None) -> tuple[TextLine, ...]:
     """The text of a photo that evidence keeps."""
     return _confident(_lines(photo, ocr)[0])
@@ -242,7 +228,7 @@ def _by_ocr(photo: bytes, capabilities: Capabilities, taxonomy: Taxonomy) -> Pho
     receipt = receipt_of(lines)
     product, condition, lights = _product_from(lines, taxonomy, photo, capabilities)
     return PhotoEvidence(
-        caption=_caption_from(lines, trouble),
+        caption=caption_from(lines, trouble),
         product=product,
         condition=condition,
         lights=lights,
@@ -347,18 +333,18 @@ def _by_pixels(evidence: PhotoEvidence, photo: bytes) -> PhotoEvidence:
     return replace(evidence, lights=lights)
 
 
-def _caption_from(lines: Sequence[TextLine], trouble: _Trouble | None) -> Reading:
+def caption_from(lines: Sequence[TextLine], trouble: _Trouble | None) -> Reading:
     """A caption from OCR alone: it claims nothing beyond the text, and says what kept it from reading."""
     composed = {"trouble": trouble.code} if trouble is not None else {}
     if not lines:
         text = f"{_A_PHOTO}. {trouble.words}" if trouble is not None else f"{_A_PHOTO} in which no text could be read."
         return Reading(text, 1.0, composed=composed)
-    text = f"{_A_PHOTO} that shows the text: {_told(lines)}"
+    text = f"{_A_PHOTO} that shows the text: {text_in_caption(lines)}"
     text = f"{text} ({trouble.words})" if trouble is not None else text
     return Reading(text, sum(line.confidence for line in lines) / len(lines), composed=composed)
 
 
-def _told(lines: Sequence[TextLine]) -> str:
+def text_in_caption(lines: Sequence[TextLine]) -> str:
     """As much of the text as a caption has room for."""
     return shorten(" · ".join(line.text for line in lines), CAPTION_TEXT)
 
@@ -468,7 +454,7 @@ def _caption_of(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Read
     parts = [f"{article} {thing}" + (f" of a {name}" if name and thing != name else "")]
     parts += [seen.damage[0]] if seen.damage[0] else []
     parts += [f"lights: {evidence.lights.value}"] if evidence.lights and evidence.lights.value != CANNOT_TELL else []
-    told = _told(evidence.visible_text)
+    told = text_in_caption(evidence.visible_text)
     quoted = f"{_QUOTED}{told}" if told else ""
     sure = min(reading.confidence for reading in (evidence.product, evidence.condition, evidence.lights) if reading)
     beyond = {**(evidence.caption.composed or {}), "thing": "" if thing == name else thing, "damage": seen.damage[0]}
@@ -481,7 +467,7 @@ def _condition(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Readi
     (of, sure), (damage, likely) = seen.of, seen.damage
     if damage:
         return Reading("leaking" if damage == "leak" else "damaged", likely)
-    faults = [probability for colour, probability in seen.lights if colour in _FAULTS]
+    faults = [probability for colour, probability in seen.lights if colour in FAULTS]
     names = {code for product in taxonomy.products for code in spot(product.name)}
     if of == "error dialog" or (of in _keys(taxonomy) and set(evidence.codes) - names):
         faults.append(sure)
@@ -544,7 +530,7 @@ def _locate(evidence: PhotoEvidence, look: Look, turn: int) -> PhotoEvidence:
 def _sign_of(condition: str) -> Sought | None:
     """What to look for in the photo. "Intact" has no place: it is the absence of everything else."""
     if condition == "fault light or code":
-        return Sought("light", ", ".join(_FAULTS))
+        return Sought("light", ", ".join(FAULTS))
     return Sought("damage", condition) if condition in ("damaged", "leaking") else None
 
 

@@ -187,6 +187,7 @@ def test_a_stored_ticket_is_explained_with_its_photos(
         (0, "visible_text", "BrewMaster 300"),
     )
     assert first["region"] is not None
+    assert (first["regions"], first["reference"]) == ([], None)
     assert first["change"] > 0.5
 
 

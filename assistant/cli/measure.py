@@ -378,7 +378,7 @@ def eval_copies(folders: tuple[Path, ...], every: int, start: int, as_json: bool
     """Measure how well copies of the photos in FOLDERS are found among them: cut, framed, turned, tinted, mirrored.
 
     Also how often another photo is taken for a copy: each pair of those in FOLDERS, and drawn devices that were
-    photographed twice. Numbers 0, 3, 6 ... were used to choose by.
+    photographed twice. Limits were chosen on even numbers, and every third.
     """
     from assistant.lab.evaluation.copies import evaluate_copies
 

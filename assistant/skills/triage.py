@@ -292,7 +292,8 @@ def _product(
     decided: Mapping[str, float] | None,
     products: Sequence[str] | None,
 ) -> TriagedField:
-    """The product that the customer or a photo names, else the model's decision, else none."""
+    """The product that the customer or a photo names, else the model's decision, else none. Of several, the one that
+    the customer names, unless those are several: then the one in the photo."""
     keys = [label.key for label in options(taxonomy, "product")]
     flat = dict.fromkeys(keys, 1.0)
     # A photo may show a product of the operator's own that the taxonomy does not have.
@@ -300,13 +301,11 @@ def _product(
     written = [key for key in taxonomy.products_in(ticket.text) if key in eligible]
     shown = [item.product.value for item in evidence if item.product.value in eligible]
     named = list(dict.fromkeys([*written, *shown]))
-    sources = _namings(shown[0] if shown else next(iter(named), None), ticket.text, evidence, taxonomy)
-    if len(named) == 1:
-        return _triaged_field("product", _lean(_normalise(flat), named[0]), sources)
-    if named:  # several: probably the one in the photo
-        first = shown[0] if shown else named[0]
+    if named:
+        first = shown[0] if shown and len(written) != 1 else named[0]
         weights = {key: 3.0 if key == first else 1.0 if key in named else 0.01 for key in keys}
-        return _triaged_field("product", _normalise(weights), sources)
+        likely = _lean(_normalise(flat), first) if len(named) == 1 else _normalise(weights)
+        return _triaged_field("product", likely, _namings(first, ticket.text, evidence, taxonomy))
     if decided is not None:
         weights = {key: max(decided.get(key, 0.0), 1e-6) for key in keys}
         return _triaged_field("product", _normalise(weights), [Source(SourceKind.MODEL)])
@@ -314,10 +313,8 @@ def _product(
     return _triaged_field("product", _normalise(weights), [Source(SourceKind.WORDS)], unsure=True)
 
 
-def _namings(product: str | None, text: str, evidence: Sequence[PhotoEvidence], taxonomy: Taxonomy) -> list[Source]:
+def _namings(product: str, text: str, evidence: Sequence[PhotoEvidence], taxonomy: Taxonomy) -> list[Source]:
     """Where photos show a product, and where words name it."""
-    if product is None:
-        return []
     readings = [(number, one.product) for number, one in enumerate(evidence) if one.product.value == product]
     shown = tuple(Shown(number, "product", reading.region) for number, reading in readings)
     words = tuple(Place(text[start:end], start, end) for start, end in taxonomy.places_of(product, text))

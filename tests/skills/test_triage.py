@@ -248,3 +248,19 @@ def test_a_photo_says_what_the_text_leaves_open_and_less_the_more_the_text_says(
     assert with_invoice.value == category(told).value == "delivery"
     assert with_invoice.probabilities["billing_and_refund"] > category(told).probabilities["billing_and_refund"]
     assert category(told, NOTHING) == category(told)
+
+
+def test_of_several_products_it_is_the_one_that_the_customer_names_unless_those_are_several() -> None:
+    hub = replace(NOTHING, product=Reading("homelink-x1", 0.95, Box(0, 0, 1, 1)))
+
+    def product(text: str, *evidence: PhotoEvidence) -> TriagedField:
+        found = triage(text, evidence=evidence, taxonomy=TAXONOMY, capabilities=fake_capabilities())
+        return next(field for field in found if field.name == "product")
+
+    assert product("See photo.", hub).value == "homelink-x1"
+    named = product("My BrewMaster 300 leaks.", hub)
+    assert (named.value, named.sources[0].kind) == ("brewmaster-300", SourceKind.WORDS)
+    assert named.probability < product("My BrewMaster 300 leaks.").probability
+    both = product("The BrewMaster 300 loses its connection to the HomeLink X1.", hub)
+    assert (both.value, both.sources[0].kind) == ("homelink-x1", SourceKind.PHOTO)
+    assert product("The BrewMaster 300 loses its connection to the HomeLink X1.").value == "brewmaster-300"

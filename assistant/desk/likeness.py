@@ -21,7 +21,7 @@ from assistant.desk import queue
 from assistant.desk.attachments import read_file
 from assistant.desk.desk import Desk
 from assistant.errors import Gone
-from assistant.media import copies
+from assistant.media import copies, opencv
 from assistant.media.likeness import BITS, bands_of, distance, hash_of, near
 from assistant.models import (
     Attachment,
@@ -67,7 +67,7 @@ def remember(desk: Desk, photos: Sequence[Attachment]) -> None:
             value = None
         with desk.db.begin() as session:
             _store(session, sha256, value)
-            if copies.is_installed():
+            if opencv.is_installed():
                 request(session)
 
 
@@ -80,7 +80,7 @@ def hash_job(desk: Desk) -> None:
     """The job: some of the photos that are left, the newest first; then again, so that others get their turn."""
     with desk.db.read() as session:
         left = session.scalars(_left()).all()
-        searched = _Searched(session) if left and copies.is_installed() else None
+        searched = _Searched(session) if left and opencv.is_installed() else None
     for sha256 in left:
         _compare(desk, sha256, searched)
     if len(left) == _AT_ONCE:
@@ -153,7 +153,7 @@ def _left() -> Select[str]:
     sent = sent.where(Attachment.kind == AttachmentKind.PHOTO, Message.author == Author.CUSTOMER)
     sent = sent.where(Attachment.condition != FileCondition.REMOVED)
     every = union(sent, select(Figure.id, Figure.sha256), select(ProductPhoto.id, ProductPhoto.sha256)).subquery()
-    is_done = PhotoHash.points.is_not(None) if copies.is_installed() else PhotoHash.id.is_not(None)
+    is_done = PhotoHash.points.is_not(None) if opencv.is_installed() else PhotoHash.id.is_not(None)
     done = select(PhotoHash.id).where(PhotoHash.sha256 == every.c.sha256, is_done).exists()
     left = select(every.c.sha256).where(~done).group_by(every.c.sha256)
     return left.order_by(func.max(every.c.id).desc()).limit(_AT_ONCE)

@@ -13,12 +13,12 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from assistant.media import opencv
 from assistant.ports import Box
 
 # Pixels of the longer side at which photos are compared. All other pixels below are those.
@@ -71,13 +71,9 @@ class _Map:
     agreeing: Any
 
 
-def is_installed() -> bool:
-    return find_spec("cv2") is not None
-
-
 def overlay(one: bytes, other: bytes) -> Overlaid | None:
     """Two normalised photos; None if they cannot be laid over each other: they show other things, or one thing from
-    too different angles. Takes a quarter to half a second. Needs `is_installed`."""
+    too different angles. Takes a quarter to half a second. Needs `opencv`."""
     pixels, others = _opened(one), _opened(other)
     laid = _lay(pixels, others)
     if laid is None:
@@ -98,14 +94,6 @@ def overlay(one: bytes, other: bytes) -> Overlaid | None:
     return Overlaid(len(laid.agreeing), overlap, tuple(differences))
 
 
-def _opencv() -> Any:
-    """Without types: its own do not know all of it."""
-    import cv2
-
-    cv2.setNumThreads(1)  # its threads would fight those of torch and ONNX
-    return cv2
-
-
 def _opened(photo: bytes) -> Any:
     """(h, w, 3) uint8."""
     with Image.open(io.BytesIO(photo)) as image:
@@ -116,7 +104,7 @@ def _opened(photo: bytes) -> Any:
 
 
 def _lay(pixels: Any, others: Any) -> _Map | None:
-    cv2 = _opencv()
+    cv2 = opencv.load()
     (places, looks), (others_places, others_looks) = _points(pixels), _points(others)
     if min(len(places), len(others_places)) < _FEWEST:
         return None
@@ -141,7 +129,7 @@ def _lay(pixels: Any, others: Any) -> _Map | None:
 
 def _points(pixels: Any) -> tuple[Any, Any]:
     """(n, 2) places and (n, 128) looks of unit length (RootSIFT)."""
-    cv2 = _opencv()
+    cv2 = opencv.load()
     found, looks = cv2.SIFT_create(nfeatures=_POINTS, contrastThreshold=0.02).detectAndCompute(_grey(pixels), None)
     if looks is None:
         return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
@@ -162,7 +150,7 @@ def _is_a_view(matrix: Any, shape: tuple[int, int]) -> bool:
 
 def _shared(laid: _Map, shape: tuple[int, int], others: tuple[int, int]) -> Any:
     """(h, w): which pixels of one are compared: the other shows them, too, and points nearby agree."""
-    cv2 = _opencv()
+    cv2 = opencv.load()
     height, width = shape
     shown = cv2.warpPerspective(np.full(others, 255, np.uint8), laid.matrix, (width, height)) > 250
     near = np.zeros(shape, np.uint8)
@@ -175,7 +163,7 @@ def _shared(laid: _Map, shape: tuple[int, int], others: tuple[int, int]) -> Any:
 def _away(pixels: Any, others: Any, laid: _Map, there: Any) -> tuple[Any, Any, Any]:
     """(h, w): how far the photos are apart, in units of what angles and light explain; (h, w, 3): and in colours, soft
     light included; which pixels count."""
-    cv2 = _opencv()
+    cv2 = opencv.load()
     height, width = there.shape
     one = pixels.astype(np.float32)
     other = cv2.warpPerspective(
@@ -195,7 +183,7 @@ def _away(pixels: Any, others: Any, laid: _Map, there: Any) -> tuple[Any, Any, A
 
 def _lit_alike(one: Any, other: Any, there: Any) -> Any:
     """The other as if by one's light: for each channel, a factor that changes smoothly over the photo."""
-    cv2 = _opencv()
+    cv2 = opencv.load()
     height, width = there.shape
     small = (max(8, width // 4), max(8, height // 4))
     ratio = np.log(cv2.resize(one, small, interpolation=cv2.INTER_AREA) + 8)
@@ -222,7 +210,7 @@ def _robust_fit(terms: Any, values: Any) -> Any:
 
 def _as_sharp(one: Any, other: Any, there: Any) -> tuple[Any, Any]:
     """Both as soft as the softer one."""
-    cv2 = _opencv()
+    cv2 = opencv.load()
 
     def sharpness(part: Any) -> float:
         return float(np.percentile(np.abs(cv2.Laplacian(_grey(part), cv2.CV_32F)[there]), 95))
@@ -240,7 +228,7 @@ def _as_sharp(one: Any, other: Any, there: Any) -> tuple[Any, Any]:
 
 def _without_relief(one: Any, other: Any, there: Any) -> tuple[Any, Any]:
     """The other moved onto one where it lies beside it, by a smooth flow; and which pixels still count."""
-    cv2 = _opencv()
+    cv2 = opencv.load()
     ground, moving = _grey(one), np.where(there, _grey(other), _grey(one))
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(_even(ground), _even(moving), None)
     trust = _edges(one) * 8 + 1
@@ -279,7 +267,7 @@ def _without_reflections(one: Any, other: Any, there: Any) -> Any:
 
 def _apart(one: Any, other: Any) -> Any:
     """(h, w): the mean distance of the patch around each pixel from the nearest patch beside it."""
-    cv2 = _opencv()
+    cv2 = opencv.load()
     height, width = one.shape[:2]
     colours = [np.hypot(part[..., 1], part[..., 2]) for part in (one, other)]
     allowed = _TINT + _COLOURFUL * np.minimum(*colours)
@@ -295,7 +283,7 @@ def _apart(one: Any, other: Any) -> Any:
 
 def _standing_out(away: Any, off: Any) -> Iterator[tuple[float, int, Any]]:
     """(strength, pixels, edges) of every place that does, and is no reflection or shadow without an edge."""
-    cv2 = _opencv()
+    cv2 = opencv.load()
     hot = cv2.morphologyEx((away > _STANDS_OUT).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((_MERGED,) * 2, np.uint8))
     slopes = np.hypot(*(cv2.Sobel(off, cv2.CV_32F, *way, scale=0.125) for way in ((1, 0), (0, 1))))
     steep, far = np.linalg.norm(slopes, axis=2), np.linalg.norm(off, axis=2)
@@ -314,20 +302,20 @@ def _standing_out(away: Any, off: Any) -> Iterator[tuple[float, int, Any]]:
 
 
 def _grey(pixels: Any) -> Any:
-    cv2 = _opencv()
+    cv2 = opencv.load()
     return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
 
 
 def _edges(pixels: Any) -> Any:
     """(h, w): the mean slope around each pixel, in levels a pixel."""
-    cv2 = _opencv()
+    cv2 = opencv.load()
     grey = _grey(pixels)
     slopes = (cv2.Sobel(grey, cv2.CV_32F, *direction, scale=0.125) for direction in ((1, 0), (0, 1)))
     return _mean(np.hypot(*slopes), _PATCH)
 
 
 def _mean(values: Any, side: int) -> Any:
-    cv2 = _opencv()
+    cv2 = opencv.load()
     return cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT)
 
 

@@ -15,11 +15,12 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from assistant.media import opencv
 
 # Pixels of the longer side at which points are found, and at which two photos are laid over each other.
 _SIDE, _LAID_SIDE = 400, 480
@@ -59,13 +60,9 @@ class Candidate:
     is_mirrored: bool
 
 
-def is_installed() -> bool:
-    return find_spec("cv2") is not None
-
-
 def points_of(photo: bytes) -> Points:
-    """Of a normalised photo. About 35 ms. Needs `is_installed`."""
-    cv2 = _opencv()
+    """Of a normalised photo. About 35 ms. Needs `opencv`."""
+    cv2 = opencv.load()
     grey = _grey(photo, _SIDE)
     sift = cv2.SIFT_create(contrastThreshold=0.03)
     kept = _spread(sift.detect(grey, None), grey.shape)
@@ -106,14 +103,6 @@ class Original:
             return None
         laid = _laid(self._points, points)
         return laid is not None and _agree(self._grey, other, laid)
-
-
-def _opencv() -> Any:
-    """Without types: its own do not know all of it."""
-    import cv2
-
-    cv2.setNumThreads(1)  # its threads would fight those of torch and ONNX
-    return cv2
 
 
 def _grey(photo: bytes, side: int, *, is_mirrored: bool = False) -> Any:
@@ -194,7 +183,7 @@ def _same(own: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _strongest(grey: Any) -> tuple[Any, Any]:
     """(n, 2) places and (n, 128) looks."""
-    sift = _opencv().SIFT_create(nfeatures=_POINTS, contrastThreshold=0.02)
+    sift = opencv.load().SIFT_create(nfeatures=_POINTS, contrastThreshold=0.02)
     found, looks = sift.detectAndCompute(grey, None)
     if looks is None:
         return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
@@ -209,7 +198,7 @@ def _laid(one: tuple[Any, Any], other: tuple[Any, Any]) -> Any | None:
     sure = is_mutual & (np.sqrt(np.maximum(2 - 2 * alike.max(axis=1), 0)) < _RATIO)
     if sure.sum() < _AGREEING:
         return None
-    cv2 = _opencv()
+    cv2 = opencv.load()
     matrix, agreeing = cv2.estimateAffinePartial2D(
         other[0][sure], one[0][best[sure]], ransacReprojThreshold=_OFF, maxIters=3000, confidence=0.999
     )
@@ -218,7 +207,7 @@ def _laid(one: tuple[Any, Any], other: tuple[Any, Any]) -> Any | None:
 
 def _agree(one: Any, other: Any, matrix: Any) -> bool:
     """Whether the windows of both do where they lie over each other."""
-    cv2 = _opencv()
+    cv2 = opencv.load()
     scale = float(np.hypot(*matrix[0, :2]))
     if not 1 / _ZOOM < scale < _ZOOM:
         return False
@@ -242,7 +231,7 @@ def _agree(one: Any, other: Any, matrix: Any) -> bool:
 
 def _correlations(one: Any, other: Any, both: Any) -> Any:
     """(n,): of the windows that both show whole, and in which either has something."""
-    cv2 = _opencv()
+    cv2 = opencv.load()
     one, other = (cv2.GaussianBlur(part.astype(np.float32), (0, 0), 1.0) for part in (one, other))
 
     def mean(values: Any) -> Any:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from threading import Lock
 from typing import Literal
 
-from assistant.media import comparing
+from assistant.media import comparing, opencv
 from assistant.media.colour import has_colours
 from assistant.media.comparing import Difference
 from assistant.ports import Box, TextLine
@@ -61,7 +61,7 @@ def compare_photos(
     said = list(_said(was, now, (before, after), taxonomy))
     if was.shown_product and now.shown_product and was.shown_product != now.shown_product:
         return Comparison((_REASONS["another_product"], *said[:1]), "another_product")
-    if not comparing.is_installed():
+    if not opencv.is_installed():
         return Comparison((*said, _REASONS["not_installed"]), "not_installed")
     laid = _overlay(before, after)
     if laid is None:

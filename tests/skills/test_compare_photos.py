@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from assistant.lab.evaluation.pairs import drawn
 from assistant.lab.training.world import taxonomy as sample_taxonomy
-from assistant.media import comparing
+from assistant.media import comparing, opencv
 from assistant.ports import Box, TextLine
 from assistant.sample.canvas import through_camera
 from assistant.skills.compare_photos import compare_photos
@@ -68,7 +68,7 @@ def test_changes_between_two_photos_are_boxed_and_said(monkeypatch: pytest.Monke
     assert (found.reason, found.changes, found.overlap) == ("not_alike", (), 0.0)
     found = compare_photos(pair.one, pair.other, (was, replace(now, product=Reading(second, 0.9))), taxonomy)
     assert found.reason == "another_product"
-    monkeypatch.setattr(comparing, "is_installed", lambda: False)
+    monkeypatch.setattr(opencv, "is_installed", lambda: False)
     found = compare_photos(pair.one, pair.other, (was, now), taxonomy)
     assert found.reason == "not_installed"
     assert "Lights: was red, is now green." in found.words

@@ -17,7 +17,8 @@ from PIL import Image
 from assistant.errors import Invalid
 from assistant.lab.evaluation.pairs import Pair, drawn, printed
 from assistant.lab.tables import table
-from assistant.media.comparing import Overlaid, is_installed, overlay
+from assistant.media import opencv
+from assistant.media.comparing import Overlaid, overlay
 from assistant.ports import Box
 from assistant.progress import Progress, no_progress
 
@@ -63,7 +64,7 @@ def evaluate_comparing(
     folders: Sequence[Path], *, pairs: int, first: int = 0, progress: Progress = no_progress
 ) -> Report:
     """``pairs`` of drawn devices, and as many of the photos in ``folders``."""
-    if not is_installed():
+    if not opencv.is_installed():
         raise Invalid("OpenCV is not installed. Run: pip install 'photo-support-assistant[demo]'")
     files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.suffix.lower() in _PHOTOS]
     numbers = range(first, first + pairs)

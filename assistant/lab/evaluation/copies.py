@@ -19,7 +19,8 @@ from assistant.errors import Invalid
 from assistant.lab.evaluation.pairs import drawn
 from assistant.lab.tables import table
 from assistant.lab.training.drawing import typeface
-from assistant.media.copies import Original, candidates, is_installed, points_of
+from assistant.media import opencv
+from assistant.media.copies import Original, candidates, points_of
 from assistant.media.likeness import distance, hash_of
 from assistant.progress import Progress, no_progress
 
@@ -102,7 +103,7 @@ def evaluate_copies(
     folders: Sequence[Path], *, every: int = 1, start: int = 0, again: int = 40, progress: Progress = no_progress
 ) -> Report:
     """Copies of every so many-th photo, from ``start``, are sought among all of them. ``again``: drawn devices."""
-    if not is_installed():
+    if not opencv.is_installed():
         raise Invalid("OpenCV is not installed. Run: pip install 'photo-support-assistant[demo]'")
     files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.suffix.lower() in _PHOTOS]
     if len(files) < 2:

@@ -18,10 +18,16 @@ from assistant.db import Database, check, migrate, migration_config, pending
 from assistant.desk import attention, search
 from assistant.models import (
     Article,
+    Attachment,
+    AttachmentKind,
     Attention,
+    Author,
     Conversation,
     Customer,
     EmbeddingModel,
+    Evidence,
+    EvidenceState,
+    Message,
     Passage,
     Rating,
     Ticket,
@@ -40,6 +46,9 @@ CONVERSATION = """INSERT INTO conversations (id, public_id, customer_id, channel
     VALUES (:id, :public_id, 1, 'api', :state, 1, '2026-01-01', '2026-01-01')"""
 TICKET = """INSERT INTO tickets (public_id, conversation_id, requester_id, subject, status, priority, created_at,
     updated_at) VALUES (:public_id, :id, 1, 'Valve', :status, 'low', '2026-01-01', '2026-01-01')"""
+
+WORDS_SQLITE = "INSERT INTO fts_tickets (rowid, words) VALUES (:id, :words)"
+WORDS_POSTGRESQL = "INSERT INTO fts_tickets (ticket_id, words) VALUES (:id, array_to_tsvector(CAST(:words AS text[])))"
 
 MESSAGE = """INSERT INTO messages (public_id, conversation_id, author, visibility, text, failed, created_at)
     VALUES ('msg_1', 1, 'customer', 'public', :text, false, '2026-01-01')"""
@@ -360,4 +369,49 @@ def test_what_was_said_before_has_been_seen(url: str) -> None:
         known = session.scalars(select(Attention)).one()
         assert (known.conversation_id, known.seen_id, known.delivered_id, known.mailed_id) == (1, 2, 2, None)
         assert attention.unread(session, [1]) == {}
+    database.close()
+
+
+def test_tickets_of_before_are_found_by_what_their_photos_show(url: str) -> None:
+    """As an agent has corrected it, else as it was read last."""
+    migrate(url, revision="photo_copies")
+    database = Database(url)
+    with database.begin() as session:
+        inbox = session.scalar(text("SELECT id FROM inboxes"))
+        customer = Customer(name="Rosa")
+        rows = []
+        for _ in range(2):
+            conversation = Conversation(customer=customer, inbox_id=inbox, channel="api")
+            session.add(conversation)
+            session.flush()
+            rows.append(Ticket(conversation_id=conversation.id, requester=customer, subject="Valve"))
+            message = Message(conversation_id=conversation.id, author=Author.CUSTOMER, text="Look.")
+            photo = {"kind": AttachmentKind.PHOTO, "sha256": "a", "filename": "a.jpg", "content_type": "image/jpeg"}
+            session.add_all([rows[-1], message, Attachment(message=message, byte_size=1, **photo)])
+        session.flush()
+        of = {"sha256": "a", "model": "none", "mode": "no_vlm", "visible_text": []}
+        fields = [{"condition": {"value": value}} for value in ("intact", "damaged", "leaking")]
+        session.add_all(Evidence(revision=str(at), fields=one, **of) for at, one in enumerate(fields[:2]))
+        session.flush()
+        first, second = (row.id for row in rows)
+        corrects = session.scalars(select(Evidence).where(Evidence.revision == "1")).one()
+        session.add(
+            Evidence(
+                revision="1", fields=fields[2], conversation_id=rows[1].conversation_id, corrects=corrects,
+                state=EvidenceState.CORRECTED, **of,
+            )
+        )  # fmt: skip
+        for row in rows:
+            words = {"id": row.id, "words": ["valve"] if not database.is_sqlite else "valve"}
+            session.execute(text(WORDS_SQLITE if database.is_sqlite else WORDS_POSTGRESQL), words)
+    database.close()
+    migrate(url)
+    database = Database(url)
+    with database.read() as session:
+        found = [
+            session.scalars(select(Ticket.id).where(search.shows(session, [one]))).all()
+            for one in ("intact", "damaged", "leaking")
+        ]
+        assert session.scalars(select(Ticket.id).where(search.has(session, "valve"))).all() == [first, second]
+    assert found == [[], [first], [second]]
     database.close()

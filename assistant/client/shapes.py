@@ -348,13 +348,6 @@ class CustomField(TypedDict):
     choices: list[str]
 
 
-class Fault(TypedDict):
-    product: str
-    codes: list[str]
-    category: str | None
-    query: str
-
-
 class FieldDecisions(TypedDict):
     field: str
     decisions: int
@@ -439,6 +432,14 @@ class Event(TypedDict):
     timestamp: str
     ticket: TicketReference
     data: dict[str, Any]
+
+
+class Fault(TypedDict):
+    product: str
+    codes: list[str]
+    shows: list[str]
+    category: str | None
+    query: str
 
 
 class RejectedFile(TypedDict):

@@ -31,6 +31,7 @@ from assistant.media.photo import Photo, normalise
 from assistant.models import DEFAULT_INBOX, AttachmentKind, BatchFile, EvidenceState, UploadedFile
 from assistant.ports import check_time
 from assistant.skills.answer_request import AnswerRequest
+from assistant.skills.captions import troubles_in
 from assistant.skills.contradictions import contradictions
 from assistant.skills.explain import Ticket as Whole
 from assistant.skills.read_photo import PhotoEvidence, read_photo
@@ -163,6 +164,7 @@ def _similar(desk: Desk, ticket: Whole, proposed: Proposed, by: Staff) -> payloa
         texts=[ticket.text, *(one.text for one in ticket.evidence)],
         digests=frozenset(hashlib.sha256(photo).hexdigest() for photo in ticket.photos),
         hashes=hashes,
+        troubles={trouble for one in ticket.evidence for trouble in troubles_in(one.to_fields())},
     )
     with desk.db.read() as session:
         return outbreaks.show_similar(session, compared, Asking(by, desk.taxonomy, desk.now()))

@@ -10,6 +10,7 @@
 | `requester` | `requester:rosa@example.org` | an e-mail address, external id or id of a customer |
 | `number` | `number:1042`, `#1042` | a ticket's number |
 | `code` | `code:E21` | an error code, part or order number, exactly, in words or photos |
+| `shows` | `shows:leaking`, `shows:"red light"` | condition or light, as it was read in photos or corrected |
 | `has` | `has:photo` | `photo`, `file`, `note`, `draft`, `rating` |
 | `is` | `is:unsolved` | `unsolved`, `solved`, `assigned`, `waiting`, `snoozed`, `unread` |
 | `sla` | `sla:overdue` | `overdue`, `soon` (within the hour), `running`, `paused`, `missed` (ever), `none` |
@@ -493,6 +494,10 @@ def _code(session: Session, _asking: Asking, values: tuple[str, ...]) -> ColumnE
     return search.has_code(session, values)
 
 
+def _shows(session: Session, _asking: Asking, values: tuple[str, ...]) -> ColumnElement[bool]:
+    return search.shows(session, values)
+
+
 def _tag(_session: Session, _asking: Asking, values: tuple[str, ...]) -> ColumnElement[bool]:
     tagged = select(TicketTag.ticket_id).join(Tag, Tag.id == TicketTag.tag_id)
     named = Ticket.id.in_(tagged.where(Tag.key.in_(values)))
@@ -566,6 +571,7 @@ FIELDS: Mapping[str, Field] = {
     "requester": Field(_CHOICE, _requester),
     "number": Field(_CHOICE, _number),
     "code": Field(_CHOICE, _code),
+    "shows": Field(_CHOICE, _shows),
     "has": Field(_CHOICE, _has, _listed(_PARTS)),
     "is": Field(_CHOICE, _is, _listed(_STANDINGS)),
     "sla": Field(_CHOICE, _sla, _listed(_SLA_STATES)),

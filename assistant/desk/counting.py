@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from difflib import SequenceMatcher
@@ -35,11 +35,12 @@ from assistant.models import (
     TriageFieldState,
     TriageResult,
 )
+from assistant.skills.captions import troubles_in
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 from assistant.text.mail import own_words
 
 # Raised where something else is counted: then all days are counted again.
-REVISION = 3
+REVISION = 4
 # Whoever does not come back within this time has not come back.
 COMES_BACK_WITHIN = timedelta(hours=72)
 _BINS = 10
@@ -68,7 +69,9 @@ class Measure(StrEnum):
     SLA = "sla"  # "first_response:met", ":missed"
     OUTCOME = "outcome"  # `Outcome`
     HANDOFF = "handoff"  # by its reason
-    FAULT = "fault"  # "brewmaster-300|code|E21", "brewmaster-300|category|device_fault"
+    FAULT = (
+        "fault"  # "brewmaster-300|code|E21", "brewmaster-300|shows|red light", "brewmaster-300|category|device_fault"
+    )
     DRAFT = "draft"  # by its status
     DRAFT_RATING = "draft_rating"  # by an agent: "helpful", "not_helpful"
     EDIT = "edit"  # share of words changed, in tenths; the share
@@ -158,8 +161,8 @@ def count(session: Session, opened: ColumnElement[bool], zone: str, taxonomy: Ta
         _count_decision(tally, of[decision.ticket_id], decision)
     read = _count_photos(session, tally, opened, of)
     for ticket in tickets:
-        told = [*_told(ticket, said[ticket.conversation_id]), *read[ticket.id]]
-        _count_faults(tally, of[ticket.id], ticket, told, taxonomy)
+        told = [*_told(ticket, said[ticket.conversation_id]), *read[ticket.id].words]
+        _count_faults(tally, of[ticket.id], ticket, told, read[ticket.id].troubles, taxonomy)
     return tally
 
 
@@ -261,11 +264,15 @@ def _told(ticket: Any, said: Sequence[Any]) -> Iterator[str]:
     yield from (own_words(message.text) for message in said if message.text)
 
 
-def _count_faults(tally: Tally, of: Of, ticket: Any, texts: Sequence[str], taxonomy: Taxonomy) -> None:
+def _count_faults(
+    tally: Tally, of: Of, ticket: Any, texts: Sequence[str], troubles: Iterable[str], taxonomy: Taxonomy
+) -> None:
     if ticket.product in (None, NO_PRODUCT):
         return
     for code in taxonomy.codes_in(texts):
         tally.add(of, Measure.FAULT, f"{ticket.product}|code|{code}")
+    for trouble in troubles:
+        tally.add(of, Measure.FAULT, f"{ticket.product}|shows|{trouble}")
     tally.add(of, Measure.FAULT, f"{ticket.product}|category|{ticket.category}" if ticket.category else None)
 
 
@@ -348,11 +355,16 @@ def _count_decision(tally: Tally, of: Of, decision: Any) -> None:
     tally.add(of, Measure.PROBABILITY, key, decision.probability)
 
 
-def _count_photos(
-    session: Session, tally: Tally, opened: ColumnElement[bool], of: dict[int, Of]
-) -> dict[int, list[str]]:
-    """Photos that were read, and what agents corrected in them, here or everywhere. Returns the words of each ticket's
-    photos."""
+@dataclass
+class _Read:
+    """What a ticket's photos say and show."""
+
+    words: list[str] = field(default_factory=list)
+    troubles: set[str] = field(default_factory=set)
+
+
+def _count_photos(session: Session, tally: Tally, opened: ColumnElement[bool], of: dict[int, Of]) -> dict[int, _Read]:
+    """Photos that were read, and what agents corrected in them, here or everywhere. Returns what was read by ticket."""
     sent = (
         select(Ticket.id, Ticket.conversation_id, Attachment.sha256)
         .join(Message, Message.conversation_id == Ticket.conversation_id)
@@ -366,7 +378,7 @@ def _count_photos(
     for sha in _portions(sorted(shas), 500):
         for evidence in session.scalars(select(Evidence).where(Evidence.sha256.in_(sha)).order_by(Evidence.id)):
             read[evidence.sha256].append(evidence)
-    words: dict[int, list[str]] = defaultdict(list)
+    found: dict[int, _Read] = defaultdict(_Read)
     for ticket_id, conversation_id, sha256 in photos:
         if not read[sha256]:
             continue
@@ -376,14 +388,13 @@ def _count_photos(
             tally.add(of[ticket_id], Measure.PHOTO, "corrected")
             for name in sorted(set().union(*(_corrected(one) for one in counts))):
                 tally.add(of[ticket_id], Measure.PHOTO, f"field:{name}")
-        words[ticket_id] += _words(counts or [one for one in read[sha256] if not one.corrects])
-    return words
-
-
-def _words(readings: Sequence[Evidence]) -> list[str]:
-    """Those of the newest reading, or of the one that was corrected for this conversation."""
-    best = max(readings, key=lambda one: (one.conversation_id is not None, one.id), default=None)
-    return [str(line.get("text") or "") for line in best.visible_text] if best is not None else []
+        # The newest reading, or the one that was corrected for this conversation.
+        readings = counts or [one for one in read[sha256] if not one.corrects]
+        best = max(readings, key=lambda one: (one.conversation_id is not None, one.id), default=None)
+        if best is not None:
+            found[ticket_id].words += [str(line.get("text") or "") for line in best.visible_text]
+            found[ticket_id].troubles.update(troubles_in(best.fields))
+    return found
 
 
 def _portions(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -1,4 +1,5 @@
-"""Faults that come up much more often than they used to: of a product with a code, or with a category.
+"""Faults that come up much more often than they used to: of a product with a code, with what photos show, or
+with a category.
 
 They are read from the counts of reports, so finding them costs the same however many tickets there are. The last seven
 days are compared with the four weeks before. If a fault is as frequent as ever, its tickets are spread over both as
@@ -28,6 +29,7 @@ from assistant.desk.conditions import Asking
 from assistant.desk.counting import Measure
 from assistant.desk.reports import Asked
 from assistant.desk.similar import WITHIN, Compared, Fault, similar_to
+from assistant.skills.captions import FAULT_SHOWN
 
 RECENT = WITHIN.days
 BEFORE = 28
@@ -79,8 +81,7 @@ def find(session: Session, *, today: date) -> list[Outbreak]:
 def about(session: Session, fault: Fault, *, now: datetime) -> Outbreak | None:
     """The outbreak of this fault, if there is one now."""
     for one in find(session, today=today_of(session, now)):
-        same = set(one.fault.codes) & set(fault.codes) if fault.codes else one.fault.category == fault.category
-        if one.fault.product == fault.product and same:
+        if one.fault.product == fault.product and _is_same(one.fault, fault):
             return one
     return None
 
@@ -93,7 +94,9 @@ def show_similar(session: Session, compared: Compared, asking: Asking) -> payloa
     if fault is not None and sees_all and found.count >= FEWEST - 1:
         outbreak = about(session, fault, now=asking.now)
     return payloads.Similar(
-        fault=payloads.Fault(product=fault.product, codes=fault.codes, category=fault.category, query=fault.query)
+        fault=payloads.Fault(
+            product=fault.product, codes=fault.codes, shows=fault.shows, category=fault.category, query=fault.query
+        )
         if fault is not None
         else None,
         tickets=found.count,
@@ -144,7 +147,21 @@ def _by_fault(counts: Sequence[Mapping[str, int]]) -> dict[str, list[int]]:
 def _fault_of(key: str) -> Fault:
     """What `Measure.FAULT` counts by this key."""
     product, kind, value = key.split("|", 2)
-    return Fault(product, codes=(value,)) if kind == "code" else Fault(product, category=value)
+    match kind:
+        case "code":
+            return Fault(product, codes=(value,))
+        case "shows":
+            return Fault(product, shows=(value,))
+        case _:
+            return Fault(product, category=value)
+
+
+def _is_same(one: Fault, fault: Fault) -> bool:
+    if fault.codes:
+        return not set(fault.codes).isdisjoint(one.codes)
+    if fault.shows:
+        return not set(fault.shows).isdisjoint(one.shows)
+    return one.category is not None and one.category == fault.category
 
 
 def _share(opened: Sequence[int], series: Sequence[int], *, by_time: float) -> float:
@@ -155,9 +172,15 @@ def _share(opened: Sequence[int], series: Sequence[int], *, by_time: float) -> f
 
 
 def _is_explained(one: Outbreak, found: Sequence[Outbreak]) -> bool:
-    """Whether a category only stands out because a code of the same product does."""
-    if one.fault.codes:
-        return False
+    """Whether a fault only stands out because one of the same product does that says more."""
     more = one.recent - one.usual
-    of_codes = [other for other in found if other.fault.codes and other.fault.product == one.fault.product]
-    return any(other.recent - other.usual >= more / 2 for other in of_codes)
+    others = [other for other in found if other.fault.product == one.fault.product]
+    telling = [other for other in others if _says(other.fault) > _says(one.fault)]
+    return any(other.recent - other.usual >= more / 2 for other in telling)
+
+
+def _says(fault: Fault) -> int:
+    """How much: a code the most, a category the least."""
+    if fault.codes:
+        return 3
+    return (1 if fault.shows == (FAULT_SHOWN,) else 2) if fault.shows else 0

@@ -3,14 +3,15 @@
 A ticket has the words of its number and ids, its subject, its requester, its messages, notes and file names, what was
 read in its photos, its tags and the values of its custom fields. Each word counts once, folded and cut by us, so both
 databases (FTS5, tsvector) find the same, in every script. Identifiers are also kept in their canonical form: "E-21"
-finds "e 21".
+finds "e 21". So is what photos show ("red light"), as words that no text has.
 
 Who may see a ticket may read all of it, so words need no permissions of their own: callers look among visible tickets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import regex
 from sqlalchemy import (
@@ -41,7 +42,9 @@ from assistant.desk.events import (
     TicketUpdated,
 )
 from assistant.models import Attachment, Author, Customer, Evidence, Message, Ticket
+from assistant.skills.captions import seen_in
 from assistant.text import identifiers
+from assistant.text.folding import fold
 from assistant.text.words import STOP_WORDS, query_words, words_of
 
 # Changes of a ticket after which some of its words may be gone.
@@ -55,6 +58,8 @@ _CHANGES = text("SELECT total_changes()")
 _MERGED = 2  # fewer changes than that: as FTS5 documents it, there was nothing left to merge
 # Letters, digits and marks: what both databases take for parts of words.
 _WORD = regex.compile(r"[\p{L}\p{N}\p{M}]+")
+# What photos show begins with a letter that folding takes from all texts and queries: it becomes an "s".
+_SHOWN = "ˢ"
 _INDEX = table("fts_tickets", column("rowid"), column("ticket_id"), column("words"))
 
 
@@ -67,17 +72,20 @@ def learn(session: Session, conversation_id: int, event: DeskEvent) -> None:
             index(session, ticket)
         case MessageCreated(message) | NoteCreated(message):
             _add(session, _ticket_id(session, conversation_id), _of_message(message))
-        case EvidenceCorrected():
+        case EvidenceRead(evidence=evidence) if isinstance(event, EvidenceCorrected) or _replaces(session, evidence):
             index(session, session.scalars(select(Ticket).where(Ticket.conversation_id == conversation_id)).one())
         case EvidenceRead(evidence=evidence):
-            _add(session, _ticket_id(session, conversation_id), _of_evidence(evidence))
+            ticket_id = _ticket_id(session, conversation_id)
+            _add(session, ticket_id, _of_evidence(evidence), words_shown(evidence.fields))
 
 
 def index(session: Session, ticket: Ticket) -> None:
     """Find the ticket by its words as they are now, and by no others."""
     where = "ticket_id" if _is_postgresql(session) else "rowid"
     session.execute(text(f"DELETE FROM fts_tickets WHERE {where} = :id"), {"id": ticket.id})  # noqa: S608
-    _add(session, ticket.id, _all_of(session, ticket))
+    read = _evidence(session, ticket.conversation_id)
+    texts = [*_all_of(session, ticket), *(one for evidence in read for one in _of_evidence(evidence))]
+    _add(session, ticket.id, texts, [word for evidence in read for word in words_shown(evidence.fields)])
 
 
 def index_requests_of(session: Session, customer: Customer) -> None:
@@ -121,14 +129,18 @@ def has_code(session: Session, codes: Iterable[str], *, since: int | None = None
     """Of a `Ticket`: one of these identifiers is in it, however it is written, and not merely the beginning of one.
 
     ``since``: only of tickets from this id on, which is much faster where many have it."""
-    postgresql = _is_postgresql(session)
-    terms = [
-        _quoted(word, postgresql=postgresql)
-        for code in codes
-        for word in _WORD.findall(identifiers.canonical(code).lower())
-    ]
-    found = select(_id(session)).where(_finds(session, (" | " if postgresql else " OR ").join(terms)))
-    return Ticket.id.in_(found if since is None else found.where(_id(session) >= since))
+    words = [word for code in codes for word in _WORD.findall(identifiers.canonical(code).lower())]
+    return _has_any(session, words, since)
+
+
+def shows(session: Session, seen: Iterable[str], *, since: int | None = None) -> ColumnElement[bool]:
+    """Of a `Ticket`: a photo of it shows one of these (`captions.seen_in`). ``since``: as of `has_code`."""
+    return _has_any(session, [_shown(one) for one in seen], since)
+
+
+def words_shown(fields: Mapping[str, Any]) -> list[str]:
+    """What is kept of a photo, besides its words, by the fields of its evidence."""
+    return [_shown(one) for one in seen_in(fields)]
 
 
 def newest(session: Session, query: str, among: Select[Ticket], *, before: int | None, limit: int) -> list[int]:
@@ -171,18 +183,23 @@ def _all_of(session: Session, ticket: Ticket) -> list[str]:
     texts += [one for one in (requester.name, requester.email, requester.external_id) if one]
     texts += [*(tag.name for tag in ticket.tags), *ticket.fields.values()]
     messages = session.scalars(select(Message).where(Message.conversation_id == ticket.conversation_id)).all()
-    texts += [one for message in messages for one in _of_message(message)]
-    texts += [one for evidence in _evidence(session, ticket.conversation_id) for one in _of_evidence(evidence)]
-    return texts
+    return texts + [one for message in messages for one in _of_message(message)]
 
 
-def _evidence(session: Session, conversation_id: int) -> Iterator[Evidence]:
-    """What was read in a conversation's photos, or what agents have corrected it to."""
+def _replaces(session: Session, evidence: Evidence) -> bool:
+    """Whether the photo had been read before."""
+    others = select(Evidence.id).where(Evidence.sha256 == evidence.sha256, Evidence.id != evidence.id)
+    return session.scalar(others.limit(1)) is not None
+
+
+def _evidence(session: Session, conversation_id: int) -> list[Evidence]:
+    """What was read last in each of a conversation's photos, or what agents have corrected it to: as it counts
+    (`evidence.evidence_of`)."""
     photos = select(Attachment.sha256).join(Attachment.message).where(Message.conversation_id == conversation_id)
     counts = Evidence.conversation_id.is_(None) | (Evidence.conversation_id == conversation_id)
-    rows = session.scalars(select(Evidence).where(Evidence.sha256.in_(photos), counts)).all()
-    corrected = {row.sha256 for row in rows if row.corrects_id is not None}
-    return (row for row in rows if row.corrects_id is not None or row.sha256 not in corrected)
+    rows = list(session.scalars(select(Evidence).where(Evidence.sha256.in_(photos), counts)))
+    rows.sort(key=lambda row: (row.corrects_id is not None, row.conversation_id is not None, row.id))
+    return list({row.sha256: row for row in rows}.values())
 
 
 def _of_message(message: Message) -> list[str]:
@@ -202,8 +219,12 @@ def _ticket_id(session: Session, conversation_id: int) -> int | None:
     return session.scalar(select(Ticket.id).where(Ticket.conversation_id == conversation_id))
 
 
-def _add(session: Session, ticket_id: int | None, texts: Iterable[str]) -> None:
-    words = words_in(texts)
+def _shown(seen: str) -> str:
+    return (_SHOWN + "".join(_WORD.findall(fold(seen))))[:_LONGEST]
+
+
+def _add(session: Session, ticket_id: int | None, texts: Iterable[str], shown: Iterable[str] = ()) -> None:
+    words = sorted({*_words(texts), *shown})
     if ticket_id is None or not words:
         return
     if _is_postgresql(session):
@@ -219,6 +240,13 @@ def _add(session: Session, ticket_id: int | None, texts: Iterable[str]) -> None:
     else:
         add, words = "UPDATE fts_tickets SET words = :words WHERE rowid = :id", [known, *sorted(new)]
     session.execute(text(add), {"id": ticket_id, "words": " ".join(words)})
+
+
+def _has_any(session: Session, words: Iterable[str], since: int | None) -> ColumnElement[bool]:
+    postgresql = _is_postgresql(session)
+    terms = [_quoted(word, postgresql=postgresql) for word in words]
+    found = select(_id(session)).where(_finds(session, (" | " if postgresql else " OR ").join(terms)))
+    return Ticket.id.in_(found if since is None else found.where(_id(session) >= since))
 
 
 def _matches(session: Session, query: str) -> ColumnElement[bool]:

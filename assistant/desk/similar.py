@@ -1,13 +1,13 @@
 """What a ticket has in common with others: the fault of a product, and photos that look alike.
 
-A fault is a product with a code that was written or photographed or, without a code, with the ticket's category. Which
-tickets have it is a search like any other (`conditions`), so the list behind a number is that number's, and nobody is
-told of tickets that they may not see.
+A fault is a product with a code that was written or photographed; without a code, with what photos show to be wrong;
+without that, with the ticket's category. Which tickets have it is a search like any other (`conditions`), so the list
+behind a number is that number's, and nobody is told of tickets that they may not see.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from assistant.desk.conditions import Asking, Condition, Operator
 from assistant.desk.evidence import evidence_of, photos_of, to_value
 from assistant.desk.likeness import Hash
 from assistant.models import Attachment, Author, Message, MessageVisibility, Ticket
+from assistant.skills.captions import FAULT_SHOWN, troubles_in
 from assistant.skills.taxonomy import NO_PRODUCT, Taxonomy
 
 WITHIN = timedelta(days=7)
@@ -30,17 +31,23 @@ _READ = 50  # of a ticket's newest messages
 
 @dataclass(frozen=True)
 class Fault:
-    """``codes``: canonical identifiers, any of which makes it the same; ``category``: what it is without one."""
+    """``codes``: canonical identifiers, any of which makes it the same; ``shows``: what it is without one, by what all
+    photos together show (`captions.troubles_in`); ``category``: what it is without either."""
 
     product: str
     codes: tuple[str, ...] = ()
+    shows: tuple[str, ...] = ()
     category: str | None = None
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        what = ("code", self.codes) if self.codes else ("category", (self.category or conditions.NONE,))
+        if self.codes:
+            what = [("code", self.codes)]
+        else:
+            what = [("shows", (one,)) for one in self.shows] or [("category", (self.category or conditions.NONE,))]
         recent = Condition("created", Operator.NEWER, (f"{WITHIN.days}d",))
-        return Condition("product", Operator.IS, (self.product,)), Condition(what[0], Operator.IS, what[1]), recent
+        of = Condition("product", Operator.IS, (self.product,))
+        return of, *(Condition(field, Operator.IS, values) for field, values in what), recent
 
     @property
     def query(self) -> str:
@@ -71,31 +78,36 @@ class Similar:
 
 @dataclass(frozen=True)
 class Compared:
-    """What is compared with tickets, of one of them or not. ``texts`` and ``digests`` and ``hashes`` of its photos;
-    ``ticket_id``: of the one that it is itself."""
+    """What is compared with tickets, of one of them or not. ``texts``, ``troubles``, ``digests`` and ``hashes`` of its
+    photos; ``ticket_id``: of the one that it is itself."""
 
     product: str | None
     category: str | None
     texts: Sequence[str]
     digests: frozenset[str]
     hashes: Sequence[Hash]
+    troubles: Collection[str] = ()
     ticket_id: int | None = None
 
     @classmethod
     def of(cls, session: Session, ticket: Ticket) -> Compared:
         messages = session.scalars(_said(ticket)).all()
         photos = photos_of(session, [one.id for one in messages])
-        read = [to_value(row).text for row in evidence_of(session, photos).values()]
-        texts = [ticket.subject, *(one.new_text for one in messages), *read]
+        read = evidence_of(session, photos).values()
+        texts = [ticket.subject, *(one.new_text for one in messages), *(to_value(row).text for row in read)]
+        troubles = {one for row in read for one in troubles_in(row.fields)}
         digests = frozenset(photo.sha256 for photo in photos)
         hashes = likeness.hashes_of(session, photos)
-        return cls(ticket.product, ticket.category, texts, digests, hashes, ticket.id)
+        return cls(ticket.product, ticket.category, texts, digests, hashes, troubles, ticket.id)
 
     def fault(self, taxonomy: Taxonomy) -> Fault | None:
         if self.product is None or self.product == NO_PRODUCT:
             return None
         codes = taxonomy.codes_in(self.texts)
-        return Fault(self.product, tuple(codes), self.category) if codes or self.category is not None else None
+        vague = {FAULT_SHOWN} if len(self.troubles) > 1 else set[str]()
+        shows = () if codes else tuple(sorted({*self.troubles} - vague))
+        is_any = codes or shows or self.category is not None
+        return Fault(self.product, tuple(codes), shows, self.category) if is_any else None
 
 
 def similar_to(session: Session, compared: Compared, asking: Asking) -> Similar:
@@ -105,12 +117,13 @@ def similar_to(session: Session, compared: Compared, asking: Asking) -> Similar:
     fault = compared.fault(asking.taxonomy)
     if fault is None:
         return Similar(photos=photos_alike)
-    held = [one for one in fault.conditions if one.field != "code"]
+    held = [one for one in fault.conditions if one.field not in ("code", "shows")]
     same = others.where(*conditions.compiled(session, held, asking))
-    if fault.codes:
+    if fault.codes or fault.shows:
         recent = select(Ticket.id).where(Ticket.created_at > asking.now - WITHIN).order_by(Ticket.created_at)
         first = session.scalar(recent.limit(1))
-        same = same.where(search.has_code(session, fault.codes, since=first))
+        same = same.where(*(search.shows(session, [one], since=first) for one in fault.shows))
+        same = same.where(search.has_code(session, fault.codes, since=first)) if fault.codes else same
     ids = session.scalars(same.with_only_columns(Ticket.id).order_by(Ticket.id.desc()).limit(_COUNTED)).all()
     newest = session.scalars(select(Ticket).where(Ticket.id.in_(ids[:_LISTED])).order_by(Ticket.id.desc())).all()
     return Similar(fault, len(ids), newest, photos_alike)

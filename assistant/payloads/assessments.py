@@ -13,10 +13,15 @@ from assistant.payloads.triage import TicketReference, Triage
 
 
 class Fault(Payload):
-    """What several tickets have in common: a product with a code or, without one, with a category."""
+    """What several tickets have in common: a product with a code; without one, with what photos show to be wrong;
+    without that, with a category."""
 
     product: str
     codes: tuple[str, ...] = Field(description="Any of which makes it the same.")
+    shows: tuple[str, ...] = Field(
+        description="All of which their photos show: `leaking`, `red light`, a condition of an own product; empty with "
+        "a code."
+    )
     category: str | None
     query: str = Field(description="What finds its tickets in the console.")
 

@@ -2,20 +2,41 @@
 
 It follows from the other fields of the evidence and so cannot contradict them, corrected or not; whoever shows it words
 it. Fields that say "cannot tell", or that nothing is wrong, are not worth a word.
+
+Condition and lights are also what tickets are found and counted by: `seen_in`, `troubles_in`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from assistant.ports import Box
-from assistant.skills.read_photo import CANNOT_TELL, CAPTION_TEXT, SOUND, PhotoEvidence, Reading
+from assistant.skills.read_photo import (
+    CANNOT_TELL,
+    CAPTION_TEXT,
+    CONDITIONS,
+    DIFFERENT,
+    FAULTS,
+    LIGHTS,
+    SOUND,
+    PhotoEvidence,
+    Reading,
+)
 from assistant.skills.taxonomy import NO_PRODUCT
 from assistant.text.clusters import shorten
 
 Code = Literal["thing", "product", "condition", "light", "lights", "total", "date", "order", "text", "trouble"]
+
+_LIT = {
+    colour: "light off" if colour == "off" else f"{colour} light"
+    for colour in LIGHTS
+    if colour not in (DIFFERENT, CANNOT_TELL)
+}
+_HARMLESS = {*SOUND, *(words for colour, words in _LIT.items() if colour not in FAULTS)}
+# Says less than any other trouble.
+FAULT_SHOWN = CONDITIONS[3]
 
 
 @dataclass(frozen=True)
@@ -37,6 +58,19 @@ class Salient:
 def salient(evidence: PhotoEvidence) -> tuple[Salient, ...]:
     """In the order in which it is told; empty if there is nothing to tell."""
     return (*_things(evidence), *_condition(evidence), *_lights(evidence), *_numbers(evidence), *_text(evidence))
+
+
+def seen_in(fields: Mapping[str, Any]) -> list[str]:
+    """Condition and lights that a photo shows, by the fields of its evidence as they are stored: "leaking", "red
+    light"."""
+    condition, lights = (str((fields.get(name) or {}).get("value") or CANNOT_TELL) for name in ("condition", "lights"))
+    seen = [] if condition == CANNOT_TELL else [condition]
+    return seen + [_LIT[colour] for colour in dict.fromkeys(lights.split(", ")) if colour in _LIT]
+
+
+def troubles_in(fields: Mapping[str, Any]) -> list[str]:
+    """What of that is wrong: a condition that is not sound, a light that warns."""
+    return [one for one in seen_in(fields) if one not in _HARMLESS]
 
 
 def _things(evidence: PhotoEvidence) -> Iterator[Salient]:

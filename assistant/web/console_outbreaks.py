@@ -58,5 +58,7 @@ def _shown(found: Outbreak, today: date) -> ShownOutbreak:
 
 
 def _title(fault: Fault) -> str:
-    what = ", ".join(fault.codes) or console_words.label(desk().taxonomy, "category", fault.category or "")
+    what = ", ".join(fault.codes or fault.shows) or console_words.label(
+        desk().taxonomy, "category", fault.category or ""
+    )
     return f"{console_words.label(desk().taxonomy, 'product', fault.product)}: {what}"

@@ -224,6 +224,6 @@ def test_every_field_says_what_may_be_chosen(desk: Desk, db: Database, alice: Pe
         known = [inbox.key for inbox in session.scalars(select(Inbox))], session.scalars(select(Customer)).all()
     assert known == (["default"], [])
     assert {name for name, options in chosen.items() if options is None} == {
-        "requester", "number", "code", "created", "updated", "solved", "due", "waiting", "words",
+        "requester", "number", "code", "shows", "created", "updated", "solved", "due", "waiting", "words",
     }  # fmt: skip
     assert [option.value for option in chosen["assignee"] or ()] == ["me", alice.public_id, "none"]

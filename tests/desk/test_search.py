@@ -8,15 +8,18 @@ import pytest
 from sqlalchemy import select
 
 from assistant import worker
-from assistant.desk import drafts, people, state, tags, tickets
-from assistant.desk.access import Staff
+from assistant.desk import conditions, drafts, evidence, people, state, tags, tickets
+from assistant.desk.access import Staff, visible_tickets
+from assistant.desk.conditions import Asking
 from assistant.desk.corrections import correct_evidence
 from assistant.desk.desk import Desk
+from assistant.desk.events import EvidenceRead
 from assistant.desk.tickets import TicketFilters
-from assistant.models import Attachment, Customer, Ticket
+from assistant.models import Attachment, Customer, Evidence, Ticket
+from assistant.ports import Mode
 from assistant.runtime import Runtime
-from tests.factories import Persona, make_agent, make_machine, make_noise, make_ticket, make_upload
-from tests.fakes import FakeOCR, fake_capabilities
+from tests.factories import Persona, make_agent, make_machine, make_noise, make_photo, make_ticket, make_upload
+from tests.fakes import FakeDecisions, FakeOCR, fake_capabilities
 
 Find = Callable[..., list[str]]
 
@@ -140,3 +143,67 @@ def test_few_of_many_tickets_with_a_word_are_found_newest_first(
     charlie = make_agent(desk.db, "charlie", team="orders").principal
     assert find("dark", charlie) == ["Display 4", "Display 0"]
     assert find("dark", charlie, limit=1) == ["Display 4"]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def seeing(request: pytest.FixtureRequest, make_runtime: Callable[..., Runtime]) -> Desk:
+    """A desk whose model sees in every photo that something leaks, and a red light."""
+    url = {} if request.param == "sqlite" else {"database_url": request.getfixturevalue("postgres_url")}
+    model = FakeDecisions({"condition": "leaking", "lights": "red", "product": "brewmaster-300"})
+    return make_runtime(capabilities=fake_capabilities(Mode.SMALL_VLM, decisions=model), **url).desk
+
+
+def read_all(desk: Desk) -> None:
+    with desk.db.read() as session:
+        messages = session.scalars(select(Attachment.message_id)).all()
+    for message_id in messages:
+        evidence.read_photos(desk, message_id)
+
+
+def shown(desk: Desk, query: str) -> set[str]:
+    machine = make_machine(desk.db)
+    with desk.db.read() as session:
+        asking = Asking(machine, desk.taxonomy, desk.now())
+        holds = conditions.compiled(session, conditions.parse(query), asking)
+        return {ticket.subject for ticket in session.scalars(visible_tickets(machine).where(*holds))}
+
+
+def test_tickets_are_found_by_what_their_photos_show_as_read_or_corrected(seeing: Desk) -> None:
+    machine = make_machine(seeing.db)
+    for subject in ("Puddle", "Drops"):
+        photo = make_upload(data=make_photo(subject))
+        make_ticket(seeing, "Look.", subject=subject, uploads=[photo])
+    make_ticket(seeing, "It is leaking, a red light. ˢleaking ˢredlight", subject="Words")
+    read_all(seeing)
+    both = {"Puddle", "Drops"}
+    assert (
+        shown(seeing, "shows:leaking") == shown(seeing, 'shows:"Red Light"') == shown(seeing, "shows:red-light") == both
+    )
+    assert (
+        shown(seeing, 'shows:damaged,"amber light"')
+        == shown(seeing, "shows:leak")
+        == shown(seeing, "shows:???")
+        == set()
+    )
+    assert shown(seeing, "-shows:leaking") == {"Words"}
+    assert shown(seeing, "sredlight") == {"Words"}, "what photos show is no word"
+    with seeing.db.begin() as session:
+        drops = session.scalars(select(Attachment).order_by(Attachment.id.desc())).first()
+        assert drops is not None
+        changes = {"condition": "intact", "lights": "green"}
+        correct_evidence(session, machine, drops.public_id, changes, taxonomy=seeing.taxonomy)
+    assert shown(seeing, "shows:leaking") == shown(seeing, 'shows:"red light"') == {"Puddle"}
+    assert shown(seeing, 'shows:intact shows:"green light"') == {"Drops"}
+
+
+def test_a_photo_that_is_read_anew_shows_what_was_read_last(seeing: Desk) -> None:
+    make_ticket(seeing, "Look.", subject="Puddle", uploads=[make_upload()])
+    read_all(seeing)
+    with seeing.db.begin() as session:
+        first = session.scalars(select(Evidence)).one()
+        fields = {**first.fields, "condition": {**first.fields["condition"], "value": "damaged"}}
+        kept = {"sha256": first.sha256, "model": first.model, "mode": first.mode, "visible_text": []}
+        session.add(Evidence(revision="newer", fields=fields, **kept))
+        evidence.tell(session, first.sha256, EvidenceRead)
+    assert shown(seeing, "shows:leaking") == set()
+    assert shown(seeing, "shows:damaged") == {"Puddle"}

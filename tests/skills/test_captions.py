@@ -8,7 +8,7 @@ import pytest
 
 from assistant import sample
 from assistant.ports import Box, Mode, Seen, TextLine
-from assistant.skills.captions import Salient, salient
+from assistant.skills.captions import Salient, salient, seen_in, troubles_in
 from assistant.skills.read_photo import CANNOT_TELL, DIFFERENT, PhotoEvidence, Reading, read_photo
 from assistant.skills.taxonomy import load_taxonomy
 from tests.factories import make_photo
@@ -99,3 +99,16 @@ def test_a_caption_that_a_model_wrote_is_not_composed() -> None:
     written = stored(read_photo(make_photo(), capabilities=parts, taxonomy=TAXONOMY))
     assert written.caption.composed is None
     assert stored(NOTHING).caption.composed == {}
+
+
+def test_what_is_shown_and_what_of_it_is_wrong_in_words() -> None:
+    def told(condition: str, lights: str | None = None) -> tuple[list[str], list[str]]:
+        fields = {"condition": {"value": condition}, "lights": {"value": lights} if lights else None}
+        return seen_in(fields), troubles_in(fields)
+
+    assert told("leaking", "red, green, red") == (["leaking", "red light", "green light"], ["leaking", "red light"])
+    assert told("intact", "off") == (["intact", "light off"], [])
+    assert told("part present") == (["part present"], [])
+    assert told("torn seam", "amber") == (["torn seam", "amber light"], ["torn seam", "amber light"])
+    assert told(CANNOT_TELL, "different") == told(CANNOT_TELL, CANNOT_TELL) == told(CANNOT_TELL) == ([], [])
+    assert seen_in({}) == []

@@ -158,7 +158,8 @@ def test_other_tickets_with_the_fault_and_photos_that_look_alike_are_told_to_who
         return client.post("/api/v1/triage", data=data, headers=key).json["similar"]
 
     found = asked(key)
-    assert (found["fault"]["product"], found["fault"]["codes"]) == ("brewmaster-300", ["E21"])
+    fault = found["fault"]
+    assert (fault["product"], fault["codes"], fault["shows"]) == ("brewmaster-300", ["E21"], [])
     assert (found["tickets"], found["newest"], found["outbreak"]) == (1, [seen], None)
     assert [(one["ticket"], one["same"]) for one in found["photos"]] == [(seen, True)]
     assert asked(bearer(make_key(db, Scope.TRIAGE))) is None
@@ -168,6 +169,18 @@ def test_other_tickets_with_the_fault_and_photos_that_look_alike_are_told_to_who
     client.post(f"/api/v1/tickets/{second.public_id}/triage", headers=key)
     own = client.get(f"/api/v1/tickets/{second.public_id}/similar", headers=key).json
     assert own["newest"] == [seen]
+
+
+def test_without_a_code_the_fault_is_what_the_photos_show(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask]
+) -> None:
+    model = FakeDecisions({"condition": "leaking", "lights": "red", "product": "brewmaster-300"})
+    runtime = make_runtime(capabilities=fake_capabilities(Mode.SMALL_VLM, decisions=model))
+    client, key = make_app(runtime).test_client(), bearer(make_key(runtime.desk.db))
+    data = {"text": "See my photo.", "photos": (io.BytesIO(make_photo("a")), "a.jpg"), "with_draft": "false"}
+    fault = client.post("/api/v1/triage", data=data, headers=key).json["similar"]["fault"]
+    assert (fault["product"], fault["codes"], fault["shows"]) == ("brewmaster-300", [], ["leaking", "red light"])
+    assert fault["query"] == 'product:brewmaster-300 shows:leaking shows:"red light" created:<7d'
 
 
 def test_a_stored_ticket_is_explained_with_its_photos(

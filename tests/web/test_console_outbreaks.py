@@ -16,10 +16,13 @@ from sqlalchemy import delete, insert, select
 from assistant import worker
 from assistant.db import new_public_id, utcnow
 from assistant.desk import counting, inboxes, outbreaks, people, rollup
+from assistant.desk.corrections import correct_evidence
 from assistant.desk.desk import Desk
+from assistant.desk.evidence import read_photos
 from assistant.desk.outbreaks import BEFORE, RECENT, Outbreak
 from assistant.models import (
     AgentRole,
+    Attachment,
     Author,
     Conversation,
     ConversationState,
@@ -30,7 +33,7 @@ from assistant.models import (
     Ticket,
 )
 from assistant.ports import Capabilities
-from tests.factories import Persona, make_agent, make_photo, make_ticket, make_upload
+from tests.factories import Persona, make_agent, make_machine, make_photo, make_ticket, make_upload
 from tests.fakes import FakeOCR, fake_capabilities
 from tests.web.test_console import counted
 
@@ -105,7 +108,10 @@ def found(desk: Desk) -> list[Outbreak]:
 
 
 def named(desk: Desk) -> set[str]:
-    return {"".join(one.fault.codes) or f"{one.fault.product} {one.fault.category}" for one in found(desk)}
+    return {
+        "".join(one.fault.codes or one.fault.shows) or f"{one.fault.product} {one.fault.category}"
+        for one in found(desk)
+    }
 
 
 def store_counts(desk: Desk, faults: Mapping[str, np.ndarray], *, others: int = 0) -> None:
@@ -188,6 +194,59 @@ def test_a_category_is_an_outbreak_where_no_code_explains_it(desk: Desk) -> None
     arrive(desk, 1, 12, "It leaks.", product="none", category="safety")
     count_all(desk)
     assert named(desk) == {f"{WASHER} safety"}
+
+
+def photographed(
+    desk: Desk, count: int, *, category: str | None = "device_fault", keeps_code: bool = False, **seen: str
+) -> list[Ticket]:
+    """Tickets of today, about a product, whose photos show this: `capabilities` has read a code in them."""
+    machine = make_machine(desk.db)
+    sent = [make_ticket(desk, "Look.", uploads=[make_upload()]) for _ in range(count)]
+    for ticket in sent:
+        with desk.db.begin() as session:
+            row = session.get_one(Ticket, ticket.id)
+            row.product, row.category = BREWER, category
+            photo = session.scalars(
+                select(Attachment).join(Attachment.message).where(Message.conversation_id == ticket.conversation_id)
+            ).one()
+        read_photos(desk, photo.message_id)
+        lines = {} if keeps_code else {1: ""}
+        with desk.db.begin() as session:
+            correct_evidence(session, machine, photo.public_id, seen, lines=lines, taxonomy=desk.taxonomy)
+    return sent
+
+
+def test_what_photos_show_is_an_outbreak_without_a_code_each_by_itself(
+    sign_in: SignIn, lea: Persona, desk: Desk
+) -> None:
+    calm(desk)
+    leaking = photographed(desk, 6, condition="leaking")
+    photographed(desk, 5, condition="fault light or code", lights="red")
+    photographed(desk, 5, category=None, condition="intact", lights="green")
+    count_all(desk)
+    assert named(desk) == {"leaking", "red light"}, "no green lights, no category, no light without its colour"
+    client = sign_in(lea)
+    shown = client.get(PAGE).text
+    assert "BrewMaster 300: leaking" in shown
+    assert "6 in the last 7 days" in shown
+    address = re.search(r'href="(/console/\?q=[^"]*leaking[^"]*)"', shown)
+    assert address is not None
+    listed = client.get(html.unescape(address.group(1))).text
+    assert set(re.findall(r"tck_\w+", listed)) == {one.public_id for one in leaking}
+    machine = make_machine(desk.db)
+    with desk.db.begin() as session:
+        of = Message.conversation_id.in_([one.conversation_id for one in leaking[:3]])
+        for photo in session.scalars(select(Attachment).join(Attachment.message).where(of)).all():
+            correct_evidence(session, machine, photo.public_id, {"condition": "intact"}, taxonomy=desk.taxonomy)
+    rollup.roll_up(desk)
+    assert named(desk) == {"red light"}, "three are too few"
+
+
+def test_a_code_explains_what_its_photos_show(desk: Desk) -> None:
+    calm(desk)
+    photographed(desk, 6, keeps_code=True, condition="fault light or code", lights="red")
+    count_all(desk)
+    assert named(desk) == {"E21"}
 
 
 def test_nothing_stands_out_where_everything_has_become_more_frequent(desk: Desk) -> None:

@@ -14,12 +14,14 @@ from sqlalchemy import delete, func, select
 
 from assistant import worker
 from assistant.desk import likeness, people
+from assistant.desk.corrections import correct_evidence
 from assistant.desk.desk import Desk
+from assistant.desk.evidence import read_photos
 from assistant.media.files import Upload
 from assistant.media.likeness import distance, hash_of
-from assistant.models import AgentRole, PhotoHash, Ticket
+from assistant.models import AgentRole, Attachment, Message, PhotoHash, Ticket
 from assistant.ports import Capabilities
-from tests.factories import Persona, make_agent, make_noise, make_ticket
+from tests.factories import Persona, make_agent, make_machine, make_noise, make_ticket
 from tests.fakes import FakeOCR, fake_capabilities
 from tests.web.test_console import HTMX, counted
 
@@ -130,6 +132,59 @@ def test_others_with_the_same_fault_are_counted_and_the_list_behind_the_number_h
     assert address is not None
     listed = numbers_in(client.get(address.group(1).replace("/console/?", "/console/rows?")).text)
     assert listed == {*others, first.number}
+
+
+def photographed(
+    desk: Desk, text: str, seed: int, *, product: str = "brewmaster-300", team: str = "technical", **seen: str
+) -> Ticket:
+    """A ticket whose photo shows this, as an agent has corrected it, and that is not triaged."""
+    ticket, machine = (
+        make_ticket(desk, text, uploads=[Upload("a.jpg", "image/jpeg", encoded(scene(seed)))]),
+        make_machine(desk.db),
+    )
+    with desk.db.begin() as session:
+        row = session.get_one(Ticket, ticket.id)
+        row.team_id, row.product = people.find_team(session, team).id, product
+        photo = session.scalars(
+            select(Attachment).join(Attachment.message).where(Message.conversation_id == ticket.conversation_id)
+        ).one()
+    read_photos(desk, photo.message_id)
+    with desk.db.begin() as session:
+        correct_evidence(session, machine, photo.public_id, seen, taxonomy=desk.taxonomy)
+    return ticket
+
+
+def test_without_a_code_a_fault_is_what_photos_show_and_different_ones_do_not_merge(
+    sign_in: SignIn, alice: Persona, lea: Persona, desk: Desk
+) -> None:
+    first, second = (photographed(desk, "Look.", seed, condition="leaking") for seed in (1, 2))
+    elsewhere = photographed(desk, "Look.", 3, condition="leaking", team="orders")
+    photographed(desk, "Look.", 4, condition="leaking", product="washpro-8")
+    warns = {"condition": "fault light or code", "lights": "red"}
+    lit, other_lit = (photographed(desk, "Look.", seed, **warns) for seed in (5, 6))
+    leads, hers = sign_in(lea), sign_in(alice)
+    told = panel(leads, first)
+    assert "2 others with this fault" in told
+    assert "BrewMaster 300, leaking<" in told
+    assert numbers_in(told) == {second.number, elsewhere.number}
+    assert "1 other with this fault" in panel(hers, first), "of her team's alone"
+    address = re.search(r'href="(/console/\?q=[^"]*)"', told)
+    assert address is not None
+    rows = address.group(1).replace("/console/?", "/console/rows?")
+    assert numbers_in(leads.get(rows).text) == {first.number, second.number, elsewhere.number}
+    assert numbers_in(hers.get(rows).text) == {first.number, second.number}
+    shown = panel(leads, lit)
+    assert "BrewMaster 300, red light<" in shown
+    assert numbers_in(shown) == {other_lit.number}
+
+
+def test_a_code_goes_before_what_photos_show(sign_in: SignIn, lea: Persona, desk: Desk) -> None:
+    photographed(desk, "Look.", 1, condition="leaking")
+    coded = photographed(desk, "It says E21.", 2, condition="leaking")
+    intact = photographed(desk, "E21!", 3, condition="intact")
+    shown = panel(sign_in(lea), coded)
+    assert "BrewMaster 300, E21<" in shown
+    assert numbers_in(shown) == {intact.number}
 
 
 def test_a_ticket_that_is_like_no_other_shows_nothing(sign_in: SignIn, lea: Persona, desk: Desk) -> None:

@@ -162,7 +162,7 @@ def test_a_bucket_that_stops_refuses_whole_tickets_and_jobs_wait_for_it(
         assert "cannot be reached" in ready(server)["failures"]["storage"]
         assert (count(db, Ticket), count(db, Attachment), count(db, IdempotencyKey)) == (1, 1, 1)
         bucket.start()
-        assert ready(server)["status"] == "degraded"  # as no worker runs
+        wait_for(lambda: ready(server)["status"] == "degraded")  # as no worker runs; until then it may be loading
         status, opened = submit(server, key, CANARY, make_photo(CANARY))
         assert (status, opened["rejected_files"]) == (201, [])
         assert len(opened["messages"][0]["attachments"]) == 1

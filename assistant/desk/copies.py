@@ -40,15 +40,15 @@ def copies_of(session: Session, by: Staff, photos: Sequence[Attachment]) -> dict
     sent = _sent(session, every)
     tickets = _tickets(session, by, {photo.message.conversation_id for photo in (*sent, *own)})
     figures, references = _figures(session, by, every), _references(session, every)
-    shown = {
-        photo.id: [
-            *_earlier(photo, [one for one in sent if one.sha256 in alike[photo.id]])[:1],
-            *_of_others(photo, [one for one in sent if one.sha256 in alike[photo.id]], tickets)[:_EACH],
+    shown: dict[int, list[payloads.PhotoCopy]] = {}
+    for photo in own:
+        same = [one for one in sent if one.sha256 in alike[photo.id]]
+        shown[photo.id] = [
+            *_earlier(photo, same)[:1],
+            *_of_others(photo, same, tickets)[:_EACH],
             *(_figure(photo, one) for one in figures if one.sha256 in alike[photo.id]),
             *(_reference(photo, one) for one in references if one.sha256 in alike[photo.id]),
         ]
-        for photo in own
-    }
     return {id_: copies for id_, copies in shown.items() if copies}
 
 

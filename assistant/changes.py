@@ -15,13 +15,14 @@ class Changes:
 
     def __init__(self) -> None:
         self._counts = [0] * _PLACES
-        self._changed = [threading.Condition() for _ in range(_PLACES)]
+        self._changed: dict[int, threading.Condition] = {}  # of the places that somebody has waited for or changed
 
     def publish(self, topics: set[str]) -> None:
         for place in {_place(topic) for topic in topics}:
-            with self._changed[place]:
+            changed = self._condition(place)
+            with changed:
                 self._counts[place] += 1
-                self._changed[place].notify_all()
+                changed.notify_all()
 
     def seen(self, topic: str) -> int:
         return self._counts[_place(topic)]
@@ -29,9 +30,13 @@ class Changes:
     def wait(self, topic: str, *, seen: int, timeout: float) -> int:
         """The topic's count, once it differs from ``seen`` or after ``timeout`` seconds."""
         place = _place(topic)
-        with self._changed[place]:
-            self._changed[place].wait_for(lambda: self._counts[place] != seen, timeout)
+        changed = self._condition(place)
+        with changed:
+            changed.wait_for(lambda: self._counts[place] != seen, timeout)
             return self._counts[place]
+
+    def _condition(self, place: int) -> threading.Condition:
+        return self._changed.get(place) or self._changed.setdefault(place, threading.Condition())
 
 
 def _place(topic: str) -> int:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from alembic import command
+from alembic.config import Config
 from apiflask import APIFlask
 from argon2 import PasswordHasher
 from flask.testing import FlaskClient
@@ -56,22 +59,56 @@ def pytest_configure() -> None:
     hypothesis_settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     hypothesis_settings.load_profile("busy")
     credentials._passwords = PasswordHasher(time_cost=1, memory_cost=64)  # not slow on purpose
-    Rule._compile_builder = _compile_when_needed  # type: ignore[method-assign]
+    Rule.compile = _compile_once  # type: ignore[method-assign]
+    command.upgrade = _upgrade_once
+    if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM:
+        os.environ["TMPDIR"], tempfile.tempdir = str(_MEMORY), None
 
 
-_compile_builder = Rule._compile_builder
+# Where files need no disk: making and deleting the folders of all tests took minutes.
+_MEMORY, _ROOM = Path("/dev/shm"), 8 * 1024**3
 
 
-def _compile_when_needed(rule: Rule, append_unknown: bool = True) -> Callable[..., Any]:
-    """What makes a route's addresses. Compiling it for all routes of an application takes most of `create_app`."""
-    compiled: list[Callable[..., Any]] = []
+_compile = Rule.compile
+_known_rules: dict[tuple[str, str | None, str], Rule] = {}
 
-    def build(rule: Rule, **values: Any) -> Any:
-        if not compiled:
-            compiled.append(_compile_builder(rule, append_unknown))
-        return compiled[0](rule, **values)
 
-    return build
+def _compile_once(rule: Rule) -> None:
+    """Work out what a route's addresses look like once for all applications: that takes most of `create_app`."""
+    known = _known_rules.setdefault((rule.rule, rule.subdomain, repr(rule.defaults)), rule)
+    if known is rule:
+        _compile(rule)
+        return
+    rule.arguments = known.arguments
+    rule._parts, rule._trace, rule._converters = known._parts, known._trace, known._converters
+    for name in ("_build", "_build_unknown"):
+        setattr(rule, name, getattr(known, name).__func__.__get__(rule))
+
+
+upgrade = command.upgrade
+_migrated: list[bytes] = []
+
+
+def _upgrade_once(config: Config, revision: str, **options: Any) -> None:
+    """A new SQLite database is a copy of the first one: its dozens of migrations take seconds."""
+    url = make_url(config.attributes.get("url", "sqlite://"))
+    if url.get_backend_name() != "sqlite" or not url.database or revision != "head":
+        upgrade(config, revision, **options)
+        return
+    with closing(sqlite3.connect(str(url.database))) as database:
+        is_new = database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+        if is_new and _migrated:
+            with closing(sqlite3.connect(":memory:")) as copy:
+                copy.deserialize(_migrated[0])
+                copy.backup(database)
+            return
+    upgrade(config, revision, **options)
+    if is_new:
+        with closing(sqlite3.connect(str(url.database))) as database, closing(sqlite3.connect(":memory:")) as copy:
+            database.backup(copy)
+            content = bytearray(copy.serialize())
+        content[18:20] = b"\x01\x01"  # without a write-ahead log, which none in memory has
+        _migrated.append(bytes(content))
 
 
 # What takes minutes is shown in full if this is set, and otherwise by fewer or smaller cases, which can fail as well.

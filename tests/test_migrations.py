@@ -36,6 +36,7 @@ from assistant.models import (
     VerifiedBy,
 )
 from assistant.retrieval.fulltext import Filters, find
+from tests.conftest import upgrade
 
 ARTICLE = """INSERT INTO articles (id, public_id, source, source_key, title, language, visibility, content_hash,
     created_at, updated_at) VALUES (1, 'art_1', 's', 'k', 'Valve', 'en', 'public', '', '2026-01-01', '2026-01-01')"""
@@ -55,7 +56,8 @@ MESSAGE = """INSERT INTO messages (public_id, conversation_id, author, visibilit
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(command, "upgrade", upgrade)  # each migration is what is tested
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'assistant.db'}"
     else:

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def document(app: APIFlask, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def generated(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+def generated(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
     """``generated("models")``: a module of the Python client."""
     (tmp_path / "config.yaml").write_text("post_hooks: []\n")
     command = [sys.executable, "-m", "openapi_python_client", "generate", "--fail-on-warning", "--meta", "none"]
@@ -44,7 +44,9 @@ def generated(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     done = subprocess.run([*command, *where], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     monkeypatch.syspath_prepend(tmp_path)
-    return lambda name: importlib.import_module(f"generated_client.{name}")
+    yield lambda name: importlib.import_module(f"generated_client.{name}")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "generated_client"]:
+        del sys.modules[name]
 
 
 def test_the_python_client_has_every_operation_with_its_answer(

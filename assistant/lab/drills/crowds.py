@@ -10,6 +10,7 @@ import random
 import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,7 @@ def listened(folder: Path, size: Size, _chance: random.Random) -> str:
     write_article(folder)
     settings = {"workers": 0, "threads": max(8, min(128, size.listeners // 2))}
     with open_site(folder, **settings) as site, closing(Worker(folder / "var", **PLAIN)) as worker:
-        return asyncio.run(_listen(site, worker, size.listeners, settings["threads"]))
+        return _alone(_listen(site, worker, size.listeners, settings["threads"]))
 
 
 async def _listen(site: Site, worker: Worker, count: int, threads: int) -> str:
@@ -142,6 +143,12 @@ async def _listen(site: Site, worker: Worker, count: int, threads: int) -> str:
         f"{_POLLS_EVERY:.0f} s; all learned of their answer, half within {waits[len(waits) // 2]:.0f} s and the last "
         f"within {waits[-1]:.0f} s, with as many messages to answer"
     )
+
+
+def _alone(task: Coroutine[Any, Any, str]) -> str:
+    """Do it in a thread of its own: in the caller's a loop may be running."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, task).result()
 
 
 async def _all_of(tasks: list[Coroutine[Any, Any, float]], at_once: int) -> list[float]:
@@ -184,7 +191,7 @@ def crowded(folder: Path, size: Size, _chance: random.Random) -> str:
     """Many customers send a photo at the same moment."""
     write_article(folder)
     with open_site(folder, workers=2) as site:
-        seen = asyncio.run(_crowd(site, size.crowd))
+        seen = _alone(_crowd(site, size.crowd))
         settle(site.db)
         return seen
 

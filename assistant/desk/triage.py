@@ -1,7 +1,8 @@
 """Triage of tickets: propose, apply, accept, override.
 
-A field is applied to the ticket only if triage did not abstain and no agent has decided it. `learning` fits heads on
-what agents decided.
+A field is applied to the ticket only if triage did not abstain, no agent has decided it, and nothing else has given the
+ticket another value since it was opened or triaged: what an agent, an integration or an automation sets, also while
+triage is under way, stays. `learning` fits heads on what agents decided.
 """
 
 from __future__ import annotations
@@ -251,7 +252,9 @@ def _save(session: Session, desk: Desk, context: Context, text: str, proposed: P
     if {row.id for row in now.evidence.values()} != {row.id for row in context.evidence.values()}:
         return False
     ticket = _ticket_of(session, message)
-    decided = _decided_fields(session, ticket)
+    state.forget(session, ticket)
+    earlier = _fields_so_far(session, ticket)
+    decided = {row.name: row for row in earlier if row.state in DECIDED}
     photos = [photo.public_id for photo in context.read_photos]
     result = TriageResult(
         ticket=ticket,
@@ -267,7 +270,8 @@ def _save(session: Session, desk: Desk, context: Context, text: str, proposed: P
     reports.record_generation(
         session, desk, "triage", proposed.by, conversation_id=ticket.conversation_id, seconds=proposed.seconds
     )
-    sure = {one.name: one.value for one in proposed.fields if not one.abstained and one.name not in decided}
+    kept = decided.keys() | _set_by_others(ticket, earlier)
+    sure = {one.name: one.value for one in proposed.fields if not one.abstained and one.name not in kept}
     state.record_triage(session, ticket, result, _changes(session, sure))
     return True
 
@@ -291,14 +295,25 @@ def _row(field: TriagedField, decided: TriageField | None, photos: Sequence[str]
     return row
 
 
-def _decided_fields(session: Session, ticket: Ticket) -> dict[str, TriageField]:
-    query = (
-        select(TriageField)
-        .join(TriageField.result)
-        .where(TriageResult.ticket_id == ticket.id, TriageField.state.in_(DECIDED))
-        .order_by(TriageField.id)
-    )
-    return {row.name: row for row in session.scalars(query)}
+def _fields_so_far(session: Session, ticket: Ticket) -> Sequence[TriageField]:
+    """Of all triage of the ticket, the oldest first."""
+    query = select(TriageField).join(TriageField.result).where(TriageResult.ticket_id == ticket.id)
+    return session.scalars(query.order_by(TriageField.id)).all()
+
+
+def _set_by_others(ticket: Ticket, earlier: Sequence[TriageField]) -> set[str]:
+    """The fields in which the ticket differs from what it was opened with and triage has made of it since."""
+    team, inbox_team = ticket.team, ticket.conversation.inbox.team
+    opened = {"priority": Priority.NORMAL.value, "team": inbox_team.key if inbox_team is not None else None}
+    last = {row.name: row.label or row.value for row in earlier if row.state is not TriageFieldState.ABSTAINED}
+    now = {
+        "priority": ticket.priority.value,
+        "type": ticket.type.value if ticket.type is not None else None,
+        "team": team.key if team is not None else None,
+        **{name: getattr(ticket, name) for name in ("category", "sentiment", "language", "product")},
+    }
+    expected = {**opened, **last}
+    return {name for name, value in now.items() if value is not None and value != expected.get(name)}
 
 
 def _ticket_of(session: Session, message: Message) -> Ticket:

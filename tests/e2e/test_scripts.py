@@ -90,7 +90,7 @@ def test_agents_read_every_text_in_its_direction(browser: Browser, server: Serve
     assert fits(page)
     agent.picture(f"scripts-queue-{width}")
     found = page.evaluate(ROWS)
-    assert len(found) == len(WRITTEN)
+    assert len(found) >= len(WRITTEN)  # what the customer's test writes, too, if it came before
     directions = {text[:60]: direction for text, direction in WRITTEN.items()}
     for number, (subject, direction, address) in enumerate(found):
         expected = directions.get(subject[:60], "ltr" if subject.startswith(("W", "https")) else None)

@@ -87,6 +87,29 @@ def test_triage_is_404_until_done_and_can_be_asked_for_now(
     assert (count(db, TriageResult), count(db, Evidence), count(db, Draft)) == (1, 1, 1)
 
 
+DANGER = "My coffee machine is on fire, smoke and flames come out of it!"
+
+
+@pytest.mark.parametrize("is_triaged", [False, True])
+def test_what_somebody_sets_before_or_between_triage_stays(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask], is_triaged: bool
+) -> None:
+    runtime = make_runtime()
+    client, key = make_app(runtime).test_client(), bearer(make_key(runtime.desk.db))
+    ticket, other = (make_ticket(runtime.desk, DANGER) for _ in range(2))
+    url = f"/api/v1/tickets/{ticket.public_id}"
+    if is_triaged:
+        run_until_idle(runtime.desk)
+        assert client.get(url, headers=key).json["priority"] == "urgent"
+    assert client.patch(url, json={"priority": "low", "team": "orders"}, headers=key).status_code == 200
+    client.post(f"{url}/messages", json={"text": DANGER}, headers=key)
+    run_until_idle(runtime.desk)
+    now = client.get(url, headers=key).json
+    assert (now["priority"], now["team"]["key"]) == ("low", "orders")
+    assert {one["name"]: one["value"] for one in now["triage"]["fields"]}["priority"] == "urgent", "still proposed"
+    assert client.get(f"/api/v1/tickets/{other.public_id}", headers=key).json["priority"] == "urgent"
+
+
 def test_every_field_says_what_decided_it(client: FlaskClient, key: Key, ticket: str) -> None:
     triage = client.get(f"{ticket}/triage", headers=key).json
     fields = {field["name"]: field["sources"] for field in triage["fields"]}

@@ -355,7 +355,7 @@ def exercise(operation: Any, mode: GenerationMode, *, ids: dict[str, str], heade
     headers = {**headers, "Accept-Encoding": "identity"}  # its client for WSGI unpacks nothing
 
     @settings(
-        max_examples=12 if LONG or mode is GenerationMode.POSITIVE else 7,
+        max_examples=12 if LONG else 8 if mode is GenerationMode.POSITIVE else 5,
         deadline=None,
         database=None,
         derandomize=True,

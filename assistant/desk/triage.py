@@ -2,7 +2,8 @@
 
 A field is applied to the ticket only if triage did not abstain, no agent has decided it, and nothing else has given the
 ticket another value since it was opened or triaged: what an agent, an integration or an automation sets, also while
-triage is under way, stays. `learning` fits heads on what agents decided.
+triage is under way, stays. Only danger that nobody knew of raises the priority all the same. `learning` fits heads on
+what agents decided.
 """
 
 from __future__ import annotations
@@ -270,8 +271,9 @@ def _save(session: Session, desk: Desk, context: Context, text: str, proposed: P
     reports.record_generation(
         session, desk, "triage", proposed.by, conversation_id=ticket.conversation_id, seconds=proposed.seconds
     )
-    kept = decided.keys() | _set_by_others(ticket, earlier)
-    sure = {one.name: one.value for one in proposed.fields if not one.abstained and one.name not in kept}
+    sure = {one.name: one.value for one in proposed.fields if not one.abstained and one.name not in decided}
+    for name in _set_by_others(ticket, earlier) - _new_danger(sure, earlier):
+        sure.pop(name, None)
     state.record_triage(session, ticket, result, _changes(session, sure))
     return True
 
@@ -314,6 +316,12 @@ def _set_by_others(ticket: Ticket, earlier: Sequence[TriageField]) -> set[str]:
     }
     expected = {**opened, **last}
     return {name for name, value in now.items() if value is not None and value != expected.get(name)}
+
+
+def _new_danger(sure: Mapping[str, str], earlier: Sequence[TriageField]) -> set[str]:
+    """The priority, if it is urgent for the first time: whoever set another one, or which rule, did not know that."""
+    was_urgent = any(row.name == "priority" and row.value == Priority.URGENT for row in earlier)
+    return {"priority"} if sure.get("priority") == Priority.URGENT and not was_urgent else set()
 
 
 def _ticket_of(session: Session, message: Message) -> Ticket:

@@ -90,24 +90,41 @@ def test_triage_is_404_until_done_and_can_be_asked_for_now(
 DANGER = "My coffee machine is on fire, smoke and flames come out of it!"
 
 
-@pytest.mark.parametrize("is_triaged", [False, True])
-def test_what_somebody_sets_before_or_between_triage_stays(
-    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask], is_triaged: bool
+def test_what_somebody_sets_of_a_ticket_stays_when_triage_comes_later_or_again(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask]
 ) -> None:
-    runtime = make_runtime()
+    sees = FakeDecisions({"priority": {"low": 0.98, "normal": 0.02}, "team": {"technical": 0.98, "orders": 0.02}})
+    runtime = make_runtime(capabilities=fake_capabilities(Mode.SMALL_VLM, decisions=sees))
     client, key = make_app(runtime).test_client(), bearer(make_key(runtime.desk.db))
-    ticket, other = (make_ticket(runtime.desk, DANGER) for _ in range(2))
-    url = f"/api/v1/tickets/{ticket.public_id}"
-    if is_triaged:
-        run_until_idle(runtime.desk)
-        assert client.get(url, headers=key).json["priority"] == "urgent"
-    assert client.patch(url, json={"priority": "low", "team": "orders"}, headers=key).status_code == 200
-    client.post(f"{url}/messages", json={"text": DANGER}, headers=key)
+    before, between, never = (make_ticket(runtime.desk, QUESTION).public_id for _ in range(3))
+
+    def change(ticket_id: str) -> None:
+        changes = {"priority": "high", "team": "orders"}
+        assert client.patch(f"/api/v1/tickets/{ticket_id}", json=changes, headers=key).status_code == 200
+
+    change(before)
     run_until_idle(runtime.desk)
-    now = client.get(url, headers=key).json
-    assert (now["priority"], now["team"]["key"]) == ("low", "orders")
-    assert {one["name"]: one["value"] for one in now["triage"]["fields"]}["priority"] == "urgent", "still proposed"
-    assert client.get(f"/api/v1/tickets/{other.public_id}", headers=key).json["priority"] == "urgent"
+    change(between)
+    client.post(f"/api/v1/tickets/{between}/messages", json={"text": "It still does."}, headers=key)
+    run_until_idle(runtime.desk)
+    now = {one: client.get(f"/api/v1/tickets/{one}", headers=key).json for one in (before, between, never)}
+    routed = {one: (ticket["priority"], ticket["team"]["key"]) for one, ticket in now.items()}
+    assert routed == {before: ("high", "orders"), between: ("high", "orders"), never: ("low", "technical")}
+    proposed = {field["name"]: field["value"] for field in now[before]["triage"]["fields"]}
+    assert proposed["priority"] == "low"
+
+
+def test_danger_raises_the_priority_that_was_set_before_anybody_knew_and_not_the_one_set_since(
+    desk: Desk, client: FlaskClient, key: Key
+) -> None:
+    url = f"/api/v1/tickets/{make_ticket(desk, DANGER).public_id}"
+    client.patch(url, json={"priority": "high"}, headers=key)
+    run_until_idle(desk)
+    assert client.get(url, headers=key).json["priority"] == "urgent"
+    client.patch(url, json={"priority": "high"}, headers=key)
+    client.post(f"{url}/messages", json={"text": DANGER}, headers=key)
+    run_until_idle(desk)
+    assert client.get(url, headers=key).json["priority"] == "high"
 
 
 def test_every_field_says_what_decided_it(client: FlaskClient, key: Key, ticket: str) -> None:

@@ -1,4 +1,5 @@
-"""Photos of one ticket compared with each other: what has changed since the customer's earlier photo."""
+"""Photos of one ticket compared with each other: what has changed since the customer's earlier photo. And a photo
+compared with the reference photo that it is most like: what looks otherwise than on an intact product."""
 
 from __future__ import annotations
 
@@ -8,14 +9,14 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, joinedload
 
 from assistant import payloads
-from assistant.desk import access
+from assistant.desk import access, products
 from assistant.desk.access import Staff
 from assistant.desk.attachments import read_file
 from assistant.desk.desk import Desk
 from assistant.desk.evidence import IS_PHOTO, evidence_of, to_value
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.models import Attachment, AttachmentKind, Author, FileCondition, Message
-from assistant.skills.compare_photos import compare_photos
+from assistant.skills.compare_photos import Comparison, against_reference, compare_photos
 
 _TRIED = 3  # of earlier photos, each half a second
 
@@ -52,6 +53,22 @@ def compare_with_earlier(desk: Desk, principal: Staff, photo_id: str) -> payload
             break
         found.append(_compared(desk, before, after))
     return found[-1] if found[-1].reason is None else found[0]
+
+
+def compare_with_reference(desk: Desk, principal: Staff, photo_id: str) -> tuple[str, Comparison]:
+    """A photo and the reference photo of its own product that it is most like, or an intact one if that shows damage:
+    the reference photo's SHA-256, and where the photo looks otherwise.
+
+    Raises `NotFound` if no own product was recognised in it, or of that no intact reference photo is left."""
+    with desk.db.read() as session:
+        photo = access.access_attachment(session, principal, photo_id)
+        rows = evidence_of(session, [photo])
+        seen = to_value(rows[photo.sha256]) if photo.sha256 in rows else None
+        nearest = seen.product.reference if seen is not None and seen.product is not None else ""
+        reference = products.intact_reference(session, nearest) if nearest else None
+    if seen is None or reference is None:
+        raise NotFound("There is no reference photo to compare this photo with.")
+    return reference, against_reference(products.reference_photo(desk, reference), read_file(desk, photo), seen)
 
 
 def later_photos(session: Session, conversation_ids: Sequence[int]) -> frozenset[str]:

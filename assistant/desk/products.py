@@ -41,6 +41,8 @@ from assistant.progress import Progress, no_progress
 from assistant.skills.calibration import calibration_error, reliability
 from assistant.skills.own_products import (
     CROPS,
+    DAMAGE,
+    INTACT,
     KINDS,
     LIGHT,
     Catalogue,
@@ -406,6 +408,17 @@ def reference_photo(desk: Desk, sha256: str) -> bytes:
     if known is None:
         raise NotFound("There is no such reference photo: no version of the products names it any more.")
     return desk.storage.get(sha256)
+
+
+def intact_reference(session: Session, sha256: str) -> str | None:
+    """This reference photo, or, if it shows damage, one of the same product that is said to be intact; None without."""
+    own = session.scalars(select(ProductPhoto).where(ProductPhoto.sha256 == sha256)).all()
+    if not any(one.kind == DAMAGE and one.condition != INTACT for one in own):
+        return sha256 if own else None
+    intact = select(ProductPhoto.sha256).where(
+        ProductPhoto.product == own[0].product, ProductPhoto.kind == DAMAGE, ProductPhoto.condition == INTACT
+    )
+    return session.scalar(intact.order_by(ProductPhoto.id).limit(1))
 
 
 _WITHOUT_VIEWS = selectinload(ProductHead.photos).options(defer(ProductPhoto.views))

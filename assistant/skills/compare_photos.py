@@ -73,6 +73,20 @@ def compare_photos(
     return Comparison(tuple(said), None, changes, laid.overlap)
 
 
+def against_reference(reference: bytes, photo: bytes, seen: PhotoEvidence) -> Comparison:
+    """A reference photo of a product, normalised, and a photo that shows it, in which ``seen`` was read: where that one
+    looks otherwise. Damage is one reason for it, a light, a label or something in front of it are others."""
+    if not opencv.is_installed():
+        return Comparison((_REASONS["not_installed"],), "not_installed")
+    laid = _overlay(reference, photo)
+    if laid is None:
+        return Comparison((_REASONS["not_alike"],), "not_alike")
+    changes = tuple(_change(one, (), seen.visible_text) for one in laid.differences)
+    said = [f"Looks otherwise {_place(one)}." for one in changes]
+    said = said or [f"No difference is visible in what both photos show ({laid.overlap:.0%})."]
+    return Comparison(tuple(said), None, changes, laid.overlap)
+
+
 def _overlay(before: bytes, after: bytes) -> comparing.Overlaid | None:
     """Of the last ones the result is kept."""
     key = sha256(before).digest() + sha256(after).digest()

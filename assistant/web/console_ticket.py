@@ -38,6 +38,7 @@ from assistant.desk.sending import Outgoing
 from assistant.errors import AssistantError, Conflict, Gone, Invalid, NotFound
 from assistant.media.files import Upload
 from assistant.models import Attachment, Conversation, ConversationState, DraftStatus, Event, Ticket, TicketStatus
+from assistant.payloads.photos import region_of
 from assistant.text.storable import storable
 from assistant.web import auth, console_panels
 from assistant.web.console_evidence import changes_in
@@ -106,7 +107,45 @@ def compare_photo(ticket_id: str, photo_id: str) -> Reply:
         found = comparisons.compare_with_earlier(desk(), auth.agent(), photo_id)
     except (Conflict, NotFound, Gone):  # not read yet, or lost since the page was made
         return ""
-    return render_template("console/_comparison.html", comparison=found.to_json(), photo_id=photo_id)
+    shown = found.to_json()
+    sides = [
+        {
+            "name": side.capitalize(),
+            "at": shown[f"{side}_at"],
+            "address": url_for("console.attachment", attachment_id=shown[side]),
+            "changes": [one[side] for one in shown["changes"]],
+        }
+        for side in ("before", "after")
+    ]
+    return _compared(f"comparison-{photo_id}", found, sides, "the customer's earlier photo")
+
+
+@blueprint.get("/photos/<public_id:photo_id>/reference")
+def compare_with_reference(ticket_id: str, photo_id: str) -> Reply:
+    """A photo of the ticket beside a reference photo of the product in it: what looks otherwise."""
+    with desk().db.read() as session:
+        _photo_of(session, access.access_ticket(session, auth.agent(), ticket_id), photo_id)
+    try:
+        reference, found = comparisons.compare_with_reference(desk(), auth.agent(), photo_id)
+    except (NotFound, Gone):
+        return ""
+    sides = [
+        {
+            "name": "Reference photo",
+            "address": url_for("console.product_photo", sha256=reference),
+            "changes": [region_of(one.before) for one in found.changes],
+        },
+        {
+            "name": "This photo",
+            "address": url_for("console.attachment", attachment_id=photo_id),
+            "changes": [region_of(one.after) for one in found.changes],
+        },
+    ]
+    return _compared(f"reference-{photo_id}", found, sides, "a reference photo of the product")
+
+
+def _compared(name: str, comparison: object, sides: list[dict[str, Any]], with_what: str) -> str:
+    return render_template("console/_comparison.html", id=name, comparison=comparison, sides=sides, with_what=with_what)
 
 
 @blueprint.get("/events")

@@ -99,6 +99,12 @@ def sign_in(agent: Witness, server: Server) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
+def wait_for_ticket(page: Page) -> None:
+    """Until a ticket's page is live: the queue's, from which it is opened, was so before."""
+    page.locator("#status").wait_for()
+    expect(page.locator("#connection")).to_have_text("Live")
+
+
 def press(page: Page, button: str, *, until: str) -> None:
     """Press Enter on a button. If its panel refreshes between focus and key, the key is lost: press again."""
     for _ in range(WAIT // PRESS_AGAIN):
@@ -154,7 +160,7 @@ def test_customer_sends_a_photo_gets_an_answer_then_a_persons_reply(
     expect(page.locator("#connection")).to_have_text("Live")
     agent.picture("4-console-queue")
     page.locator(".queue .main-cell a").first.click()
-    expect(page.locator("#connection")).to_have_text("Live")
+    wait_for_ticket(page)
     expect(page.locator(".photo img").first).to_be_visible()
     expect(page.locator('.evidence input[aria-label][value*="E21"]').first).to_be_attached()
     expect(page.locator("#triage .field")).to_have_count(8)
@@ -371,7 +377,7 @@ def test_a_conversation_is_given_back_ended_rated_and_found_again(
     sign_in(agent, server)
     page = agent.page
     page.locator(".queue .main-cell a", has_text="sailing clubs").first.click()
-    expect(page.locator("#connection")).to_have_text("Live")
+    wait_for_ticket(page)
     page.locator("label", has=page.locator("#mode-reply")).click()
     page.locator("#reply-text").fill("We do. Write to us in spring.")
     page.get_by_role("button", name="Send reply").click()
@@ -419,7 +425,7 @@ def test_a_change_while_a_panel_is_renewed_is_shown_too(browser: Browser, server
     sign_in(agent, server)
     page.goto(f"{server.url}/console/?tab=all")
     page.locator(".queue .main-cell a", has_text="kayak").first.click()
-    expect(page.locator("#connection")).to_have_text("Live")
+    wait_for_ticket(page)
     expect(page.locator("#status .state-handed_off")).to_have_count(1)  # nothing more happens by itself
     held: list[Route] = []
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 
 import pytest
+from apiflask import APIFlask
 from flask.testing import FlaskClient
 
 from assistant import worker
 from assistant.desk.desk import Desk
+from assistant.desk.products import NewPhoto, learn_products
 from assistant.lab.evaluation.pairs import drawn
 from assistant.media.files import Upload
 from assistant.ports import Capabilities
-from tests.factories import Persona, make_ticket
-from tests.fakes import FakeOCR, fake_capabilities
+from assistant.runtime import Runtime
+from tests.factories import Persona, make_agent, make_ticket, signed_in_client
+from tests.fakes import ColourFeatures, FakeOCR, fake_capabilities
+from tests.products import shot
 from tests.web.test_console import HTMX
 
 
@@ -65,3 +70,31 @@ def test_what_has_changed_since_the_earlier_photo(
     assert (refused.status_code, refused.json["detail"]) == (422, "Name two photos of one ticket.")
     assert client.get(f"/api/v1/attachments/{first}/compare/{first}", headers=key).status_code == 422
     assert client.get(f"/api/v1/attachments/{first}/compare/{ticket.public_id}", headers=key).status_code == 404
+
+
+def test_a_photo_beside_the_reference_photo_of_its_product(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask]
+) -> None:
+    pair = drawn(4, changed=True)
+    runtime = make_runtime(capabilities=fake_capabilities(ocr=FakeOCR(), photo_features=ColourFeatures()))
+    desk = runtime.desk
+    robots = [
+        NewPhoto("robot", Upload(f"{condition}.jpg", None, photo), condition)
+        for photo, condition in ((pair.one, "intact"), (pair.other, "damaged"))
+    ]
+    others = [NewPhoto(one, Upload(f"{n}.jpg", None, shot(one, n))) for one in ("tent", "bottle") for n in range(3)]
+    learn_products(desk, [*robots, *others], {"robot": "Robot", "tent": "Ridge Tent", "bottle": "Bottle"})
+    agent = signed_in_client(make_app(runtime), desk.db, make_agent(desk.db, "ada", admin=True))
+    photos = {"robot": pair.other, "tent": shot("tent", 20), "foreign": shot("nothing of ours", 1)}
+    shown = {}
+    for name, photo in photos.items():
+        ticket = make_ticket(desk, f"What is it? {name}", uploads=[Upload("1.jpg", None, photo)])
+        worker.run_until_idle(desk)
+        page = agent.get(f"/console/tickets/{ticket.public_id}").text
+        [address] = re.findall(r'hx-get="([^"]+/reference)"', page) or [None]
+        shown[name] = agent.get(address, headers=HTMX).text if address else None
+    assert shown["foreign"] is None
+    assert "Looks otherwise" in (shown["robot"] or ""), "than intact: it is most like the one that is damaged"
+    assert (shown["robot"] or "").count("<rect") == 2
+    assert "Compared with a reference photo of the product" in (shown["robot"] or "")
+    assert "Cannot compare the pictures" in (shown["tent"] or ""), "drawn somewhere else before another wall"

@@ -12,13 +12,15 @@ from PIL import Image
 from assistant.media.lights import COLOURS, find_lights
 from assistant.ports import Condition, PhotoFeatures, Recognised, TextLine
 from assistant.progress import Progress, no_progress
-from assistant.skills.own_products.conditions import KINDS, LIGHT, Conditions, Trial, kind_of
+from assistant.skills.own_products.conditions import DAMAGE, INTACT, KINDS, LIGHT, Conditions, Trial, kind_of
 from assistant.skills.own_products.recognition import Catalogue, Guess, Recogniser, Reference, Views, Weights, fit
 from assistant.skills.own_products.views import ASKED, CROPS, KNOWN, crops, opened, retake
 from assistant.skills.own_products.where import where
 
 __all__ = [
     "CROPS",
+    "DAMAGE",
+    "INTACT",
     "KINDS",
     "LIGHT",
     "Catalogue",

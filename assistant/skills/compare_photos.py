@@ -4,7 +4,7 @@ pixels. What cannot be compared is said with the reason; nothing is guessed."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from threading import Lock
 from typing import Literal
@@ -61,30 +61,29 @@ def compare_photos(
     said = list(_said(was, now, (before, after), taxonomy))
     if was.shown_product and now.shown_product and was.shown_product != now.shown_product:
         return Comparison((_REASONS["another_product"], *said[:1]), "another_product")
-    if not opencv.is_installed():
-        return Comparison((*said, _REASONS["not_installed"]), "not_installed")
-    laid = _overlay(before, after)
-    if laid is None:
-        return Comparison((*said, _REASONS["not_alike"]), "not_alike")
-    changes = tuple(_change(one, was.visible_text, now.visible_text) for one in laid.differences)
-    said += [f"Something changed {_place(one)}." for one in changes]
-    if not changes:
-        said.append(f"No difference is visible in what both photos show ({laid.overlap:.0%}).")
-    return Comparison(tuple(said), None, changes, laid.overlap)
+    pixels = _compare_pixels(before, after, (was.visible_text, now.visible_text), "Something changed")
+    return replace(pixels, words=(*said, *pixels.words))
 
 
 def against_reference(reference: bytes, photo: bytes, seen: PhotoEvidence) -> Comparison:
     """A reference photo of a product, normalised, and a photo that shows it, in which ``seen`` was read: where that one
     looks otherwise. Damage is one reason for it, a light, a label or something in front of it are others."""
+    return _compare_pixels(reference, photo, ((), seen.visible_text), "Looks otherwise")
+
+
+def _compare_pixels(
+    before: bytes, after: bytes, texts: tuple[Sequence[TextLine], Sequence[TextLine]], verb: str
+) -> Comparison:
+    """``verb``: what is said of a place that differs."""
     if not opencv.is_installed():
         return Comparison((_REASONS["not_installed"],), "not_installed")
-    laid = _overlay(reference, photo)
+    laid = _overlay(before, after)
     if laid is None:
         return Comparison((_REASONS["not_alike"],), "not_alike")
-    changes = tuple(_change(one, (), seen.visible_text) for one in laid.differences)
-    said = [f"Looks otherwise {_place(one)}." for one in changes]
-    said = said or [f"No difference is visible in what both photos show ({laid.overlap:.0%})."]
-    return Comparison(tuple(said), None, changes, laid.overlap)
+    changes = tuple(_change(one, *texts) for one in laid.differences)
+    said = tuple(f"{verb} {_place(one)}." for one in changes)
+    said = said or (f"No difference is visible in what both photos show ({laid.overlap:.0%}).",)
+    return Comparison(said, None, changes, laid.overlap)
 
 
 def _overlay(before: bytes, after: bytes) -> comparing.Overlaid | None:

@@ -22,7 +22,7 @@ from assistant.runtime import open_database
 from assistant.server import hold
 from assistant.settings import Settings
 
-STOPS_WITHIN = 25.0  # seconds, on a machine that does much else; whoever misses the signal never ends
+STOPS_WITHIN = 8.0  # seconds; gunicorn would give up after ten
 
 Moment = Callable[[Server, int], bool]
 
@@ -58,6 +58,7 @@ def test_it_ends_at_once_with_status_zero_and_nothing_is_broken(
     its = Server(tmp_path / "var", ocr="off", model="none")
     with (tmp_path / "log").open("wb") as log:
         begun = [sys.executable, "-m", *command]
+        begun_at = time.monotonic()
         process = subprocess.Popen(begun, env=its.environment, stdout=log, stderr=log)
     try:
         ends_at = time.monotonic() + STARTS_WITHIN
@@ -68,7 +69,8 @@ def test_it_ends_at_once_with_status_zero_and_nothing_is_broken(
         told_at = time.monotonic()
         process.terminate()
         assert process.wait(60) == 0, (tmp_path / "log").read_text()
-        assert time.monotonic() - told_at < STOPS_WITHIN
+        # On a busy machine: no longer than it took to come so far.
+        assert time.monotonic() - told_at < max(STOPS_WITHIN, told_at - begun_at)
     finally:
         process.kill()
     assert "Traceback" not in (tmp_path / "log").read_text()

@@ -145,6 +145,36 @@ def test_fields_are_saved_by_enter_one_after_the_other_and_before_the_page_is_le
     assert [said for said in agent.complaints if "422" not in said] == []
 
 
+ACTED_BETWEEN = """() => {
+  window.actedBetween = [];
+  let acted;
+  document.addEventListener("htmx:before:swap", () => {
+    acted = false;
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => (acted = true);
+    port2.postMessage("as a key would come");
+  });
+  document.addEventListener("htmx:after:swap", () => window.actedBetween.push(acted));
+}"""
+
+
+def test_nobody_can_type_into_a_panel_that_is_being_replaced(
+    browser: Browser, office: Office, db: Database, pictures: Path
+) -> None:
+    """What is typed into a new panel before it is set up would be neither restored nor saved."""
+    agent = at_the_first(browser, office, pictures)
+    page = agent.page
+    page.evaluate(ACTED_BETWEEN)
+    page.locator("#custom-order").fill("A-1")
+    page.locator("#custom-order").press("Enter")
+    expect(page.locator("#fields input[name=saw]").first).to_have_value("A-1")
+    assert fields(db) == {"order": "A-1"}
+    acted = page.evaluate("window.actedBetween")
+    assert acted
+    assert not any(acted)
+    assert agent.complaints == []
+
+
 def test_a_ticket_is_snoozed_until_a_time_of_the_browsers_zone(
     browser: Browser, office: Office, db: Database, pictures: Path
 ) -> None:

@@ -46,9 +46,9 @@ class Kept:
     scales: Mapping[str, Scale]
     standings: Mapping[str, Standing]
 
-    def scale(self, embedder: Embedder) -> Scale:
-        """Until it is measured, cosines are taken as they are."""
-        return embedder.scale or self.scales.get(embedder.name, Scale())
+    def scale(self, embedder: Embedder) -> Scale | None:
+        """None until it is measured: in a first import, or while a job makes vectors of a new embedder."""
+        return embedder.scale or self.scales.get(embedder.name)
 
 
 def kept(session: Session) -> Kept:

@@ -32,6 +32,7 @@ from assistant.retrieval.meaning import shared_out
 from assistant.retrieval.pictures import look
 from assistant.retrieval.ranking import read_texts, score
 from assistant.retrieval.rerank import RERANKED, Reranking
+from assistant.retrieval.scales import usual_scale
 from assistant.retrieval.vectors import HeadingVectors, VectorCache, Vectors, product_name, unit_cosines
 from assistant.text.names import Names
 from assistant.text.storable import storable
@@ -111,10 +112,13 @@ class Index:
             with self._db.read() as session:
                 current = self._current(session)
                 vectors = current.current(session)
-                if current is serving and current.mixed == mixed:
+                if not len(vectors):
+                    return []
+                if current is serving and current.mixed == mixed and not current.without_scale:
                     query = query.measured(current.scales, current.standings)
-                    return self._hits(session, current, vectors, query, filters, limit) if len(vectors) else []
-                # Since the last search another embedder has been served, or languages have changed: embed it again.
+                    return self._hits(session, current, vectors, query, filters, limit)
+            # Since the last search another embedder has been served, or languages have changed: embed it again.
+            current.borrow_scales()
 
     def _hits(
         self, session: Session, serving: _Serving, vectors: Vectors, query: Query, filters: Filters, limit: int
@@ -155,7 +159,8 @@ class Index:
             embedder = self._embedders.find(served(session)) or self._embedders.own
             self._serving = _Serving(embedder, self._embedders.second_to(embedder), models.changed_at)
         serving = self._serving
-        serving.scales = {one.name: models.scale(one) for one in serving.embedders}
+        known = {one.name: models.scale(one) for one in serving.embedders}
+        serving.scales |= {name: scale for name, scale in known.items() if scale is not None}
         serving.standings = models.standings
         return serving
 
@@ -193,7 +198,7 @@ class _Serving:
         self.second = second
         self.since = since
         self.embedders = [one for one in (embedder, second) if one is not None]
-        self.scales: Mapping[str, Scale] = {}
+        self.scales: dict[str, Scale] = {}
         self.standings: Mapping[str, Standing] = {}
         names = [one.name for one in self.embedders]
         self.headings = {name: HeadingVectors(name) for name in names}
@@ -201,6 +206,16 @@ class _Serving:
         self._seen: Vectors | None = None
         # Whether there are passages that only the second reads.
         self.mixed = False
+
+    @property
+    def without_scale(self) -> list[Embedder]:
+        return [one for one in self.embedders if one.name not in self.scales]
+
+    def borrow_scales(self) -> None:
+        """Until a scale is measured, the usual one is used: taken as they are, the cosines of some embedders make every
+        passage an answer. Models may work, so call it with no transaction open."""
+        for embedder in self.without_scale:
+            self.scales[embedder.name] = usual_scale(embedder, asked=True)
 
     def current(self, session: Session) -> Vectors:
         vectors = self._cache.current(session)

@@ -20,7 +20,6 @@ from sqlalchemy import select, update
 from assistant import sample
 from assistant.db import Database, utcnow
 from assistant.desk.subscribers import MAIL_UNREAD
-from assistant.knowledge.embedding import embed
 from assistant.knowledge.imports import import_folder
 from assistant.lab.real_server import Server
 from assistant.models import Job, Message
@@ -53,7 +52,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox, site: Sit
     runtime = build(Settings(data_dir=folder))
     embedder = runtime.desk.capabilities.embedder
     import_folder(runtime.desk.db, path=sample.articles_dir(), source="sample", embedder=embedder)
-    embed(runtime.desk)  # for every language: meanwhile, answers may be in another one than the question
     make_agent(runtime.desk.db, "alice", admin=True)
     make_inbox(runtime.desk.db, "form", origins=[site.url], prechat={"name": "required", "email": "no"})
     runtime.close()

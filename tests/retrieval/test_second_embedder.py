@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from assistant import worker
 from assistant.db import Database
 from assistant.desk.desk import Desk
-from assistant.knowledge import sources
+from assistant.knowledge import embedding, indexing, sources
 from assistant.models import EmbeddingModel, EmbeddingModelState, SourceKind, Vector, VectorKind
 from assistant.ports import USUAL_STANDING, Capabilities, Embedder, Scale, Standing, calibrate
 from assistant.retrieval.scales import standing_of, usual_scale
@@ -161,6 +161,39 @@ def test_an_embedder_that_reads_every_language_needs_no_second(start: Start, tmp
 
 
 # Scales
+
+
+def test_until_its_scale_is_measured_a_new_embedder_takes_nothing_for_an_answer(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the first minute after an upgrade, while the job makes its vectors; then the measured one is used."""
+    fill(start(with_second()), tmp_path / "kb")
+    desk = start(with_second(Translating()))
+    assert desk.index.search(ENGLISH)[0].document.metadata["article_title"] == "Kettle"
+    with monkeypatch.context() as patched:
+        patched.setattr(indexing, "calibrate", lambda *_args, **_options: None)
+        worker.run_until_idle(desk)
+    assert vectors_of(desk.db) == {"hash-512": 14, "translating": 14}
+    borrowed = {question: similarity_of(desk, question, "Rechnung") for question in (ENGLISH, ENGLISH_ABOUT_GERMAN)}
+    assert borrowed[ENGLISH] < 0.4
+    assert borrowed[ENGLISH_ABOUT_GERMAN] > 0.5
+    assert similarity_of(desk, GERMAN, "Rechnung") < 0.4
+    embedding.embed(desk)
+    assert similarity_of(desk, ENGLISH_ABOUT_GERMAN, "Rechnung") != borrowed[ENGLISH_ABOUT_GERMAN]
+
+
+def test_in_a_first_import_too(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stores article by article, and is measured at its end."""
+    monkeypatch.setattr(indexing, "calibrate", lambda *_args, **_options: None)
+    found = similarities(start, tmp_path / "kb", Translating(), "squeezed")
+    assert found["known"] > 0.5
+    assert found["unknown"] < 0.3
+
+
+def similarity_of(desk: Desk, question: str, title: str) -> float:
+    """0 if it is not found."""
+    hits = desk.index.search(question, limit=20)
+    return max((hit.similarity or 0.0 for hit in hits if hit.document.metadata["article_title"] == title), default=0.0)
 
 
 class Random(Embeddings):

@@ -16,9 +16,11 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import structlog
 from alembic import command
@@ -38,6 +40,7 @@ from assistant.app import create_app
 from assistant.db import Database, migrate
 from assistant.desk import credentials
 from assistant.desk.desk import Desk
+from assistant.media import copies
 from assistant.ports import Capabilities
 from assistant.runtime import Runtime, build
 from assistant.settings import CONFIG_VARIABLE, PREFIX, Settings
@@ -60,6 +63,9 @@ def pytest_configure() -> None:
     hypothesis_settings.load_profile("busy")
     credentials._passwords = PasswordHasher(time_cost=1, memory_cost=64)  # not slow on purpose
     Rule.compile = _compile_once  # type: ignore[method-assign]
+    # Most tests send the same few photos, and where the points of each lie takes longer than all else about them.
+    copies.points_of = lru_cache(_PHOTOS)(copies.points_of)
+    copies._strongest = _found_once(copies._strongest)
     command.upgrade = _upgrade_once
     if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM:
         os.environ["TMPDIR"], tempfile.tempdir = str(_MEMORY), None
@@ -67,6 +73,17 @@ def pytest_configure() -> None:
 
 # Where files need no disk: making and deleting the folders of all tests took minutes.
 _MEMORY, _ROOM = Path("/dev/shm"), 8 * 1024**3
+
+
+_PHOTOS = 128
+
+
+def _found_once(strongest: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], Any]:
+    @lru_cache(_PHOTOS)
+    def found(pixels: bytes, shape: tuple[int, int]) -> Any:
+        return strongest(np.frombuffer(pixels, np.uint8).reshape(shape))
+
+    return lambda grey: found(grey.tobytes(), grey.shape)
 
 
 _compile = Rule.compile

@@ -246,6 +246,16 @@ class Client:
         answer = self._calls.send("POST", path, {"question": question}, idempotency_key=idempotency_key)
         return cast("shapes.PhotoQuestion", answer)
 
+    def compare_photos(self, attachment_id: str, other_id: str) -> shapes.Comparison:
+        """Two photos of one ticket: what has changed from the earlier to the later one."""
+        return cast("shapes.Comparison", self._calls.get(f"/attachments/{attachment_id}/compare/{other_id}"))
+
+    def compare_with_reference(self, attachment_id: str) -> shapes.ReferenceComparison:
+        """A photo of a ticket and a reference photo of the own product in it: where it looks otherwise than intact. The
+        `Problem` has the status 404 if no own product was recognised, or none of its reference photos will do."""
+        path = f"/attachments/{attachment_id}/compare/reference"
+        return cast("shapes.ReferenceComparison", self._calls.get(path))
+
     def remove_upload(self, attachment_id: str) -> None:
         """Of this key, and not used."""
         self._calls.send("DELETE", f"/attachments/{attachment_id}")

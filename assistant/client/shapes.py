@@ -560,6 +560,16 @@ class Reading(TypedDict):
     labels: list[str]
 
 
+class ReferenceComparison(TypedDict):
+    reference: str
+    photo: str
+    product: str
+    reason: Literal["another_product", "not_alike", "not_installed"] | None
+    words: list[str]
+    changes: list[PhotoChange]
+    overlap: float
+
+
 class Salient(TypedDict):
     code: Literal["thing", "product", "condition", "light", "lights", "total", "date", "order", "text", "trouble"]
     value: str

@@ -16,7 +16,8 @@ from assistant.desk.desk import Desk
 from assistant.desk.evidence import IS_PHOTO, evidence_of, to_value
 from assistant.errors import Conflict, Invalid, NotFound
 from assistant.models import Attachment, AttachmentKind, Author, FileCondition, Message
-from assistant.skills.compare_photos import Comparison, against_reference, compare_photos
+from assistant.skills.compare_photos import against_reference, compare_photos
+from assistant.skills.read_photo import PhotoEvidence
 
 _TRIED = 3  # of earlier photos, each half a second
 
@@ -55,20 +56,28 @@ def compare_with_earlier(desk: Desk, principal: Staff, photo_id: str) -> payload
     return found[-1] if found[-1].reason is None else found[0]
 
 
-def compare_with_reference(desk: Desk, principal: Staff, photo_id: str) -> tuple[str, Comparison]:
+def compare_with_reference(desk: Desk, principal: Staff, photo_id: str) -> payloads.ReferenceComparison:
     """A photo and the reference photo of its own product that it is most like, or an intact one if that shows damage:
-    the reference photo's SHA-256, and where the photo looks otherwise.
+    where the photo looks otherwise.
 
-    Raises `NotFound` if no own product was recognised in it, or of that no intact reference photo is left."""
+    Raises `NotFound` if no own product was recognised in it by its looks, or if of that no intact reference photo is
+    left, `Invalid` for a file that is no photo, `Gone` if its bytes or the reference photo's are, and `Conflict` if it
+    has not been read yet."""
     with desk.db.read() as session:
         photo = access.access_attachment(session, principal, photo_id)
-        rows = evidence_of(session, [photo])
-        seen = to_value(rows[photo.sha256]) if photo.sha256 in rows else None
-        nearest = seen.product.reference if seen is not None and seen.product is not None else ""
-        reference = products.intact_reference(session, nearest) if nearest else None
-    if seen is None or reference is None:
-        raise NotFound("There is no reference photo to compare this photo with.")
-    return reference, against_reference(products.reference_photo(desk, reference), read_file(desk, photo), seen)
+    if photo.kind is not AttachmentKind.PHOTO:
+        raise Invalid("Only photos can be compared.")
+    data = read_file(desk, photo)  # before what was read in it: with a photo that is removed, that goes, too
+    with desk.db.read() as session:
+        [seen] = _read(session, photo)
+        nearest, product = seen.product.reference, seen.product.value
+        if not nearest:
+            raise NotFound("No own product was recognised in this photo by its looks.")
+        reference = products.intact_reference(session, product, nearest)
+    if reference is None:
+        raise NotFound("There is no reference photo to compare with: its product has none, or none intact.")
+    found = against_reference(products.reference_photo(desk, reference), data, seen)
+    return payloads.ReferenceComparison.of(found, reference=reference, photo=photo, product=product)
 
 
 def later_photos(session: Session, conversation_ids: Sequence[int]) -> frozenset[str]:
@@ -99,9 +108,14 @@ def _order(photo: Attachment) -> tuple[int, int]:
 
 def _compared(desk: Desk, before: Attachment, after: Attachment) -> payloads.Comparison:
     with desk.db.read() as session:
-        rows = evidence_of(session, (before, after))
-    if before.sha256 not in rows or after.sha256 not in rows:
-        raise Conflict("A photo has not been read yet. Try again in a few seconds.")
-    read = to_value(rows[before.sha256]), to_value(rows[after.sha256])
-    found = compare_photos(read_file(desk, before), read_file(desk, after), read, desk.taxonomy)
+        was, now = _read(session, before, after)
+    found = compare_photos(read_file(desk, before), read_file(desk, after), (was, now), desk.taxonomy)
     return payloads.Comparison.of(found, before=before, after=after)
+
+
+def _read(session: Session, *photos: Attachment) -> list[PhotoEvidence]:
+    """What was read in each. Raises `Conflict` if one has not been read yet."""
+    rows = evidence_of(session, photos)
+    if any(one.sha256 not in rows for one in photos):
+        raise Conflict("A photo has not been read yet. Try again in a few seconds.")
+    return [to_value(rows[one.sha256]) for one in photos]

@@ -410,15 +410,15 @@ def reference_photo(desk: Desk, sha256: str) -> bytes:
     return desk.storage.get(sha256)
 
 
-def intact_reference(session: Session, sha256: str) -> str | None:
-    """This reference photo, or, if it shows damage, one of the same product that is said to be intact; None without."""
-    own = session.scalars(select(ProductPhoto).where(ProductPhoto.sha256 == sha256)).all()
+def intact_reference(session: Session, product: str, sha256: str) -> str | None:
+    """This reference photo of the product, or, if it shows damage, another that is said to be intact; None without, or
+    if this is none of that product."""
+    of_product = select(ProductPhoto).where(ProductPhoto.product == product)
+    own = session.scalars(of_product.where(ProductPhoto.sha256 == sha256)).all()
     if not any(one.kind == DAMAGE and one.condition != INTACT for one in own):
         return sha256 if own else None
-    intact = select(ProductPhoto.sha256).where(
-        ProductPhoto.product == own[0].product, ProductPhoto.kind == DAMAGE, ProductPhoto.condition == INTACT
-    )
-    return session.scalar(intact.order_by(ProductPhoto.id).limit(1))
+    intact = of_product.where(ProductPhoto.kind == DAMAGE, ProductPhoto.condition == INTACT).order_by(ProductPhoto.id)
+    return session.scalar(intact.with_only_columns(ProductPhoto.sha256).limit(1))
 
 
 _WITHOUT_VIEWS = selectinload(ProductHead.photos).options(defer(ProductPhoto.views))

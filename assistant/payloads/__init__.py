@@ -45,6 +45,7 @@ from assistant.payloads.photos import (
     ProductTrial,
     ProductVersion,
     Reading,
+    ReferenceComparison,
     TextLine,
 )
 from assistant.payloads.taxonomy import (
@@ -128,6 +129,7 @@ __all__ = [
     "Rating",
     "ReadLike",
     "Reading",
+    "ReferenceComparison",
     "RejectedFile",
     "Relation",
     "Requester",

@@ -257,10 +257,16 @@ class PhotoQuestion(Payload):
 class PhotoChange(Payload):
     """One place that is not the same in both photos."""
 
-    before: Region
-    after: Region
+    before: Region = Field(description="Where it is in the earlier photo, or in the reference photo.")
+    after: Region = Field(description="Where it is in the other one.")
     strength: Score = Field(description="How far it stands out: 1 or more.")
     near: str | None = Field(description="Text beside it; else null.")
+
+    @classmethod
+    def of(cls, one: compare_photos.Change) -> Self:
+        return cls(
+            before=region_of(one.before), after=region_of(one.after), strength=one.strength, near=one.near or None
+        )
 
 
 class Comparison(Payload):
@@ -288,14 +294,41 @@ class Comparison(Payload):
             after_at=after.message.created_at,
             reason=found.reason,
             words=found.words,
-            changes=tuple(
-                PhotoChange(
-                    before=region_of(one.before),
-                    after=region_of(one.after),
-                    strength=one.strength,
-                    near=one.near or None,
-                )
-                for one in found.changes
-            ),
+            changes=tuple(map(PhotoChange.of, found.changes)),
+            overlap=found.overlap,
+        )
+
+
+class ReferenceComparison(Payload):
+    """A photo beside a reference photo of the own product in it. Whatever looks otherwise may be damage, but also a
+    light, a label or something in front of it: nothing is claimed by it. `reason` says why the pictures could not be
+    compared, if so: they show other things or other sides of one (`not_alike`), or OpenCV is missing
+    (`not_installed`)."""
+
+    reference: str = Field(
+        description="SHA-256 of the reference photo that the photo is most like or, if that shows damage, of an intact "
+        "one (`product-photos`)."
+    )
+    photo: str = Field(description="Id of the photo.")
+    product: str = Field(description="The product's key.")
+    reason: compare_photos.Reason | None
+    words: tuple[str, ...] = Field(description="A sentence for each finding.")
+    changes: tuple[PhotoChange, ...] = Field(
+        description="`before` is the reference photo, `after` the photo. What stands out most comes first."
+    )
+    overlap: Score = Field(
+        description="The share of the reference photo that both show and that was compared; 0 if none."
+    )
+
+    @classmethod
+    def of(cls, found: compare_photos.Comparison, *, reference: str, photo: models.Attachment, product: str) -> Self:
+        """``reference``: its SHA-256."""
+        return cls(
+            reference=reference,
+            photo=photo.public_id,
+            product=product,
+            reason=found.reason,
+            words=found.words,
+            changes=tuple(map(PhotoChange.of, found.changes)),
             overlap=found.overlap,
         )

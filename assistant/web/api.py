@@ -371,14 +371,29 @@ def remove_attachment(machine: MachinePrincipal, attachment_id: str) -> Response
 
 @blueprint.get("/attachments/<public_id:attachment_id>/compare/<public_id:other_id>")
 @blueprint.output(payloads.Comparison)
-@Operation("Tickets", Scope.TICKETS_READ)
+@Operation("Tickets", Scope.TICKETS_READ, refuses=(409, 422))
 def compare_photos(machine: MachinePrincipal, attachment_id: str, other_id: str) -> payloads.Comparison:
     """Compare two photos of one ticket: what has changed from the earlier to the later one.
 
     Lights, codes, condition and product are compared as they were read. The pictures are laid over each other, where
-    they show one thing from a similar angle, and places that differ are boxed. Otherwise `reason` says why not.
+    they show one thing from a similar angle, and places that differ are boxed. Otherwise `reason` says why not. 409 if
+    a photo has not been read yet.
     """
     return comparisons.compare(desk(), machine, attachment_id, other_id)
+
+
+@blueprint.get("/attachments/<public_id:attachment_id>/compare/reference")
+@blueprint.output(payloads.ReferenceComparison)
+@Operation("Tickets", Scope.TICKETS_READ, refuses=(409, 422))
+def compare_with_reference(machine: MachinePrincipal, attachment_id: str) -> payloads.ReferenceComparison:
+    """Compare a photo with a reference photo of the own product in it: where it looks otherwise.
+
+    The reference photo is the one that it is most like or, if that shows damage, an intact one of the same product.
+    Whatever differs may be damage, but also a light, a label or something in front of it. Where the pictures cannot be
+    laid over each other, `reason` says why not. 404, whose `detail` says which, if no own product was recognised in it
+    by its looks or if that has no such reference photo; 409 if it has not been read yet.
+    """
+    return comparisons.compare_with_reference(desk(), machine, attachment_id)
 
 
 @blueprint.patch("/attachments/<public_id:attachment_id>/evidence")

@@ -38,7 +38,6 @@ from assistant.desk.sending import Outgoing
 from assistant.errors import AssistantError, Conflict, Gone, Invalid, NotFound
 from assistant.media.files import Upload
 from assistant.models import Attachment, Conversation, ConversationState, DraftStatus, Event, Ticket, TicketStatus
-from assistant.payloads.photos import region_of
 from assistant.text.storable import storable
 from assistant.web import auth, console_panels
 from assistant.web.console_evidence import changes_in
@@ -126,19 +125,19 @@ def compare_with_reference(ticket_id: str, photo_id: str) -> Reply:
     with desk().db.read() as session:
         _photo_of(session, access.access_ticket(session, auth.agent(), ticket_id), photo_id)
     try:
-        reference, found = comparisons.compare_with_reference(desk(), auth.agent(), photo_id)
-    except (NotFound, Gone):
+        found = comparisons.compare_with_reference(desk(), auth.agent(), photo_id)
+    except (Conflict, NotFound, Gone):
         return ""
     sides = [
         {
             "name": "Reference photo",
-            "address": url_for("console.product_photo", sha256=reference),
-            "changes": [region_of(one.before) for one in found.changes],
+            "address": url_for("console.product_photo", sha256=found.reference),
+            "changes": [one.before for one in found.changes],
         },
         {
             "name": "This photo",
             "address": url_for("console.attachment", attachment_id=photo_id),
-            "changes": [region_of(one.after) for one in found.changes],
+            "changes": [one.after for one in found.changes],
         },
     ]
     return _compared(f"reference-{photo_id}", found, sides, "a reference photo of the product")

@@ -134,7 +134,7 @@ def _problem_statuses(declared: Operation, path: str, method: str) -> list[int]:
         503: declared.needs_key or declared.unavailable,
         504: declared.runs_model,
     }
-    possible |= dict.fromkeys((400, 413, 415), declared.takes_body)
+    possible |= dict.fromkeys((400, 413, 415), declared.takes_body) | dict.fromkeys(declared.refuses, True)
     return sorted(status for status, applies in possible.items() if applies)
 
 

@@ -51,6 +51,7 @@ class Operation:
     * ``versioned``: the view gets the ``expected`` version of what it changes, or None.
     * ``runs_model``: a model runs while the caller waits.
     * ``unavailable``: may answer 503 although it needs no key.
+    * ``refuses``: statuses of refusals that do not follow from the rest.
     """
 
     tag: Literal[
@@ -68,6 +69,7 @@ class Operation:
     runs_model: bool = False
     optional_key: bool = False
     unavailable: bool = False
+    refuses: tuple[int, ...] = ()
 
     def __call__(self, view: View) -> View:
         @wraps(view)

@@ -27,7 +27,7 @@ SCOPES = {
         "list_tickets", "get_ticket", "get_triage", "get_similar", "list_drafts", "get_draft", "get_attachment",
         "get_product_photo", "list_fields", "list_events", "stream_events", "list_customers", "get_customer",
         "list_agents", "list_teams", "list_inboxes", "list_tags", "list_photo_questions", "compare_photos",
-        "list_macros", "get_macro",
+        "compare_with_reference", "list_macros", "get_macro",
     ),
     Scope.TICKETS_WRITE: (
         "open_ticket", "update_ticket", "add_message", "give_back", "triage_ticket", "decide_triage_field",

@@ -24,13 +24,13 @@ from hypothesis.errors import FlakyStrategyDefinition, Unsatisfiable
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis.checks import CHECKS
 from schemathesis.generation.modes import GenerationMode
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from assistant import payloads
 from assistant.db import new_public_id
 from assistant.desk import audit, custom_fields, macros, taxonomies, webhooks
 from assistant.desk.desk import Desk
-from assistant.models import Batch, HeadState, ProductPhoto, TriageHead
+from assistant.models import Attachment, Batch, Evidence, HeadState, ProductPhoto, TriageHead
 from assistant.skills.triage import Heads
 from assistant.web.context import STOPPING
 from assistant.worker import run_until_idle
@@ -264,7 +264,21 @@ def known(client: FlaskClient, key: dict[str, str], desk: Desk, tmp_path: Path) 
         custom_fields.add(session, "Order", "text")
         photo = {"product": "tent", "sha256": sha256, "filename": "tent.jpg", "features": "colours"}
         session.add(ProductPhoto(**photo, text="", views=b""))
-    return lambda: {**make_known(client, key, desk), "figure_id": figure_id, "sha256": sha256}
+
+    def tell() -> dict[str, str]:
+        ids = make_known(client, key, desk)
+        recognise(desk, ids["attachment_id"], "tent", sha256)
+        return {**ids, "figure_id": figure_id, "sha256": sha256}
+
+    return tell
+
+
+def recognise(desk: Desk, photo_id: str, product: str, sha256: str) -> None:
+    """As if the photo had been found most like this reference photo of a product."""
+    with desk.db.begin() as session:
+        photo = session.scalars(select(Attachment).where(Attachment.public_id == photo_id)).one()
+        for row in session.scalars(select(Evidence).where(Evidence.sha256 == photo.sha256)):
+            row.fields = {**row.fields, "product": {**row.fields["product"], "value": product, "reference": sha256}}
 
 
 def make_known(client: FlaskClient, key: dict[str, str], desk: Desk) -> dict[str, str]:

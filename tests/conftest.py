@@ -32,10 +32,12 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from jinja2 import BytecodeCache, FileSystemBytecodeCache
 from pytest_socket import socket_allow_hosts
-from sqlalchemy import create_engine, event, make_url
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.util import LRUCache
 from werkzeug.routing import Rule
 from werkzeug.serving import make_server
 
+from assistant import db as databases
 from assistant.app import create_app
 from assistant.db import Database, migrate
 from assistant.desk import credentials
@@ -67,6 +69,7 @@ def pytest_configure() -> None:
     copies.points_of = lru_cache(_PHOTOS)(copies.points_of)
     copies._strongest = _found_once(copies._strongest)
     command.upgrade = _upgrade_once
+    databases._create_engine = _create_quick_engine  # type: ignore[assignment]
     if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM:
         os.environ["TMPDIR"], tempfile.tempdir = str(_MEMORY), None
 
@@ -100,6 +103,24 @@ def _compile_once(rule: Rule) -> None:
     rule._parts, rule._trace, rule._converters = known._parts, known._trace, known._converters
     for name in ("_build", "_build_unknown"):
         setattr(rule, name, getattr(known, name).__func__.__get__(rule))
+
+
+_create_engine = databases._create_engine
+_compiled: dict[type, LRUCache[Any, Any]] = {}
+_STATEMENTS = 3000  # of the whole product
+
+
+def _create_quick_engine(url: str, *, echo: bool) -> Engine:
+    """A test's database need not survive a power cut, and each statement is compiled once for all of them."""
+    engine = _create_engine(url, echo=echo)
+    dialect = type(engine.dialect)
+    # What is compiled is kept by statement and dialect, of which every engine has its own, with the same results.
+    dialect.__eq__ = lambda self, other: type(self) is type(other)
+    dialect.__hash__ = lambda self: hash(type(self))
+    engine._compiled_cache = _compiled.setdefault(dialect, LRUCache(_STATEMENTS))
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+    return engine
 
 
 upgrade = command.upgrade
@@ -260,7 +281,6 @@ def make_runtime(settings: Settings, capabilities: Capabilities) -> Iterator[Cal
 
     def make(*, capabilities: Capabilities = capabilities, **changes: object) -> Runtime:
         runtime = build(settings.model_copy(update=changes), capabilities=capabilities)
-        _hurry(runtime.desk.db)
         made.append(runtime)
         return runtime
 
@@ -363,21 +383,6 @@ def _settings(folder: Path) -> Settings:
     return Settings(
         data_dir=folder, secret_key="a secret key that is long enough for tests", workers=0, undo_send_seconds=0
     )  # type: ignore[arg-type]
-
-
-_compiled: dict[type, Any] = {}
-
-
-def _hurry(db: Database) -> None:
-    """A test's database need not survive a power cut, and each statement is compiled once for all of them."""
-    dialect = type(db.engine.dialect)
-    # What is compiled is kept by statement and dialect, of which every engine has its own, with the same results.
-    dialect.__eq__ = lambda self, other: type(self) is type(other)
-    dialect.__hash__ = lambda self: hash(type(self))
-    db.engine._compiled_cache = _compiled.setdefault(dialect, db.engine._compiled_cache)
-    if db.is_sqlite:
-        event.listen(db.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
-        db.engine.dispose()
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def products_learn(
         raise click.UsageError("Name a FOLDER of photos, or choose --from-corrections or --from-articles.")
     with running(read_settings(), noted=True) as runtime:
         desk = runtime.desk
-        known = {product.key for product in desk.taxonomy.products}
+        known = {product.key for product in desk.taxonomies.file.products}
         photos, names = _in_folder(folder, desk.taxonomy) if folder is not None else ([], {})
         with desk.db.read() as session:
             photos += corrected_photos(session, desk) if from_corrections else []
@@ -61,7 +61,7 @@ def products_learn(
         strange = [key for key in version.products if key not in known]
     _print(version, as_json)
     if strange and not as_json:
-        click.echo(f"Not in the taxonomy, so tickets are not sorted by them: {', '.join(strange)}")
+        click.echo(f"Not in the taxonomy's file, known by these photos only: {', '.join(strange)}")
 
 
 def _in_folder(folder: Path, taxonomy: Taxonomy) -> tuple[list[NewPhoto], dict[str, str]]:

@@ -101,8 +101,8 @@ def learn_products(
 ) -> payloads.ProductVersion:  # fmt: skip
     """Fit a version to these photos and, unless ``afresh``, to those of the version that serves.
 
-    ``names`` of products by their keys; products of the taxonomy keep the names that they have there. Raises `Invalid`
-    without photos, `NotReady` without features, and what `normalise` raises for a file that is no photo."""
+    ``names`` of products by their keys; those of the taxonomy's file keep the names that they have there. Raises
+    `Invalid` without photos, `NotReady` without features, and what `normalise` raises for a file that is no photo."""
     features = _features(desk)
     looked_at = []
     for done, photo in enumerate(photos, start=1):
@@ -111,6 +111,7 @@ def learn_products(
     while True:
         version = _learn(desk, features, looked_at, names, afresh=afresh, progress=progress)
         if version is not None:
+            desk.taxonomies.refresh()
             return version
 
 
@@ -216,7 +217,7 @@ def corrected_photos(session: Session, desk: Desk) -> list[NewPhoto]:
         .order_by(Evidence.id.desc())
         .limit(_MOST_CORRECTED)
     )
-    known = {product.key for product in desk.taxonomy.products} | set(_known_names(session))
+    known = {product.key for product in desk.taxonomy.products}
     found: dict[str, NewPhoto] = {}
     for row in session.scalars(query):
         product = row.fields["product"]["value"]
@@ -395,8 +396,10 @@ def reading(desk: Desk) -> Capabilities:
         if number is None:  # or all its photos were customers' who are gone
             return capabilities
         known = desk.product_versions.get(number)
-        if known is None or len(known.catalogue.references) != photos:
+        if is_new := known is None or len(known.catalogue.references) != photos:
             _parsed(desk, session.get_one(ProductHead, number))
+    if is_new:
+        desk.taxonomies.refresh()  # so that tickets are sorted by them from the first photo on
     products = OwnProducts(desk.product_versions[number], capabilities.photo_features, name=f"products-{number}")
     return capabilities.with_products(products)
 
@@ -470,7 +473,7 @@ def _normal(desk: Desk, upload: Upload) -> bytes:
 
 
 def _names(desk: Desk, key: str, given: Mapping[str, str], known: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    for product in desk.taxonomy.products:
+    for product in desk.taxonomies.file.products:
         if product.key == key:
             return (product.name, *product.aliases)
     return (given[key],) if key in given else tuple(known.get(key, (key,)))
@@ -536,18 +539,6 @@ def _share(shares: np.ndarray, keys: Sequence[str], product: str, among: Sequenc
     """The probability of a product among these, never 0."""
     known = {key: max(float(share), 1e-6) for key, share in zip(keys, shares, strict=True) if key in among}
     return known.get(product, 1e-6) / (sum(known.values()) or 1.0)
-
-
-def names_of(session: Session, taxonomy: Taxonomy) -> dict[str, str]:
-    """What products are called, by their keys: those of the taxonomy, and those of the version that serves."""
-    own = {key: names[0] for key, names in _known_names(session).items()}
-    return own | {product.key: product.name for product in taxonomy.products}
-
-
-def _known_names(session: Session) -> dict[str, list[str]]:
-    """Of the products of the version that serves."""
-    serving = _serving(session)
-    return serving.names if serving is not None else {}
 
 
 def _serving(session: Session) -> ProductHead | None:

@@ -1,8 +1,9 @@
 """Categories changed by admins and by machines: as a draft, which is tried on past tickets, and which counts once it is
 published.
 
-What was published takes the place of the categories of the taxonomy file; teams and products stay the file's. Every
-process sees it within `LOOK_EVERY`, the one that publishes at once.
+What was published takes the place of the categories of the taxonomy file; teams stay the file's, and so do products,
+which those of the version that serves join (`assistant.desk.products`). Every process sees it within `LOOK_EVERY`, the
+one that publishes at once.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from sqlalchemy.orm import Session, joinedload
 from assistant.db import Database, take_turns, utcnow
 from assistant.desk.access import AgentPrincipal, Staff
 from assistant.errors import Conflict, Invalid, NotFound, PreconditionFailed
-from assistant.models import Agent, APIKey, TaxonomyVersion
-from assistant.skills.taxonomy import Label, Taxonomy
+from assistant.models import Agent, APIKey, HeadState, ProductHead, TaxonomyVersion
+from assistant.skills.taxonomy import NO_PRODUCT, Label, Taxonomy
 
 LOOK_EVERY = 30.0  # seconds
 OF_FILE = 0  # the version of the taxonomy file's categories
@@ -49,7 +50,7 @@ class Taxonomies:
     def __init__(self, db: Database, file: Taxonomy) -> None:
         self.file = file
         self._db = db
-        self._version: int | None = None
+        self._seen: tuple[int | None, int | None] = (None, None)
         self._current = file
         self.refresh()
 
@@ -60,19 +61,23 @@ class Taxonomies:
         return self._current
 
     def refresh(self) -> None:
-        """See what has been published."""
+        """See what has been published, and which products have been learned."""
         self._looked_at = monotonic()
         with self._db.read() as session:
-            row = _published(session)
-            if (row.id if row is not None else None) != self._version:
-                self._current = current(session, self.file)
-                self._version = row.id if row is not None else None
+            published, learned = _published(session), _learned(session)
+            seen = (published.id if published else None, learned.id if learned else None)
+            if seen != self._seen:
+                self._current, self._seen = current(session, self.file), seen
 
 
 def current(session: Session, file: Taxonomy) -> Taxonomy:
-    """What was published last; the file's if nothing was."""
-    row = _published(session)
-    return file if row is None else replace(file, categories=_labels(row.categories, file))
+    """The categories that were published last, the file's if none were; the products of the file and those learned."""
+    row, learned = _published(session), _learned(session)
+    taxonomy = file if row is None else replace(file, categories=_labels(row.categories, file))
+    known = {NO_PRODUCT, *(product.key for product in file.products)}
+    names = {} if learned is None else {key: own for key, own in learned.names.items() if key not in known}
+    labels = tuple(Label(key, own[0], aliases=tuple(own[1:]), learned=True) for key, own in sorted(names.items()))
+    return replace(taxonomy, products=(*file.products, *labels)) if labels else taxonomy
 
 
 def draft(session: Session, file: Taxonomy) -> Version | None:
@@ -208,6 +213,10 @@ def _published(session: Session) -> TaxonomyVersion | None:
     return session.scalar(query.order_by(TaxonomyVersion.id.desc()).limit(1))
 
 
+def _learned(session: Session) -> ProductHead | None:
+    return session.scalar(select(ProductHead).where(ProductHead.state == HeadState.SERVED))
+
+
 def _draft(session: Session) -> TaxonomyVersion | None:
     query = select(TaxonomyVersion).where(TaxonomyVersion.published_at.is_(None))
     return session.scalar(query.order_by(TaxonomyVersion.id.desc()).limit(1))
@@ -238,7 +247,7 @@ def _version(row: TaxonomyVersion, file: Taxonomy, at: datetime | None) -> Versi
 
 
 def _written(label: Label) -> dict[str, Any]:
-    kept = {name: value for name, value in asdict(label).items() if name not in ("aliases", "inboxes")}
+    kept = {name: value for name, value in asdict(label).items() if name not in ("aliases", "inboxes", "learned")}
     return {**kept, "examples": list(label.examples)}
 
 

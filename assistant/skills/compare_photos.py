@@ -102,8 +102,7 @@ def _overlay(before: bytes, after: bytes) -> comparing.Overlaid | None:
 
 def _said(was: PhotoEvidence, now: PhotoEvidence, photos: tuple[bytes, bytes], taxonomy: Taxonomy) -> Iterator[str]:
     """What the readings tell: product, lights, codes, condition."""
-    names = {product.key: product.name for product in taxonomy.products}
-    products = [names.get(one, one) for one in (was.shown_product, now.shown_product) if one]
+    products = [taxonomy.product_name(one) for one in (was.shown_product, now.shown_product) if one]
     if len(products) == 2:
         same = products[0] == products[1]
         yield f"The same product: {products[0]}." if same else f"Products: {products[0]}, then {products[1]}."

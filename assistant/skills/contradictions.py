@@ -57,10 +57,9 @@ def contradictions(text: str, evidence: Sequence[PhotoEvidence], taxonomy: Taxon
 
 
 def _product(text: str, evidence: Sequence[PhotoEvidence], taxonomy: Taxonomy) -> Contradiction | None:
-    names = {product.key: product.name for product in taxonomy.products}
     readings = [item.product for item in evidence]
-    shown = [one.value for one in readings if one.value in names and one.confidence >= _SURE]
-    return _difference("product", taxonomy.products_in(text), shown, names=names)
+    shown = [one.value for one in readings if one.value in taxonomy.names_by_key and one.confidence >= _SURE]
+    return _difference("product", taxonomy.products_in(text), shown, names=taxonomy.names_by_key)
 
 
 def _code(text: str, evidence: Sequence[PhotoEvidence], taxonomy: Taxonomy) -> Contradiction | None:

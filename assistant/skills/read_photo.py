@@ -214,9 +214,10 @@ def confident_lines(photo: bytes, ocr: OCR | None) -> tuple[TextLine, ...]:
 
 
 def product_question(taxonomy: Taxonomy) -> Question:
-    """Which of the company's products the photo shows, with "none of these" as an option."""
-    keys = (*(product.key for product in taxonomy.products), NO_PRODUCT)
-    names = (*(product.description or product.name for product in taxonomy.products), "none of these")
+    """Which of the company's products the photo shows, with "none of these" as an option. Those that were learned are
+    told by their photos."""
+    keys = (*(product.key for product in taxonomy.of_file), NO_PRODUCT)
+    names = (*(product.description or product.name for product in taxonomy.of_file), "none of these")
     return Question("product", "Which product does the photo show?", keys, names)
 
 
@@ -446,7 +447,7 @@ def _by_sight(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> PhotoE
 def _caption_of(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Reading:
     """A caption composed of the other fields, so that it cannot contradict them."""
     of = seen.of[0]
-    name = next((product.name for product in taxonomy.products if product.key == evidence.product.value), "")
+    name = taxonomy.names_by_key.get(evidence.product.value, "")
     thing = name if of in _keys(taxonomy) else of
     if not thing:
         return evidence.caption
@@ -477,7 +478,8 @@ def _condition(evidence: PhotoEvidence, seen: Seen, taxonomy: Taxonomy) -> Readi
 
 
 def _keys(taxonomy: Taxonomy) -> set[str]:
-    return {product.key for product in taxonomy.products}
+    """Those that the bundled model can know."""
+    return {product.key for product in taxonomy.of_file}
 
 
 def _with_caption(evidence: PhotoEvidence, photo: bytes, capabilities: Capabilities) -> PhotoEvidence:

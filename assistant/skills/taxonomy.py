@@ -1,4 +1,5 @@
-"""The taxonomy: the categories, teams and products that triage chooses from, configured in a TOML file.
+"""The taxonomy: the categories, teams and products that triage chooses from, configured in a TOML file. Products that
+were learned from photos join it.
 
 Labels outside it are impossible by construction: whatever proposes or stores a label takes its options from here.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -29,7 +30,8 @@ _MOST_CODES = 3
 @dataclass(frozen=True)
 class Label:
     """One option. ``examples`` are sentences as customers write them; ``aliases`` are a product's other names.
-    ``inboxes``: keys of those that a product is sold through; none: all."""
+    ``inboxes``: keys of those that a product is sold through; none: all. ``learned``: a product that the file does not
+    have; it is known by photos of it, not by its name on something."""
 
     key: str
     name: str
@@ -38,6 +40,7 @@ class Label:
     team: str | None = None
     aliases: tuple[str, ...] = ()
     inboxes: tuple[str, ...] = ()
+    learned: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class Taxonomy:
     categories: tuple[Label, ...]
     teams: tuple[Label, ...]
     products: tuple[Label, ...]
+
+    @cached_property
+    def of_file(self) -> tuple[Label, ...]:
+        """The products that were not learned."""
+        return tuple(one for one in self.products if not one.learned)
 
     def of_inbox(self, key: str) -> Taxonomy:
         """With the products of one inbox only."""
@@ -62,15 +70,16 @@ class Taxonomy:
 
     @cached_property
     def _printed_names(self) -> Names:
-        return Names(tuple(pair for pair in self.product_names if pair[0] != pair[0].lower()))
+        printed = replace(self, products=self.of_file).product_names
+        return Names(tuple(pair for pair in printed if pair[0] != pair[0].lower()))
 
     def products_in(self, text: str) -> list[str]:
         """Keys of the products named in the text, the longest name first."""
         return list(self._names.find(text).keys)
 
     def products_printed_in(self, text: str) -> list[str]:
-        """Keys of the products whose names are printed on something. A name in small letters, such as "iron", says
-        what kind of thing it is: that also stands on what is no product of ours."""
+        """Keys of the file's products whose names are printed on something. A name in small letters, such as "iron",
+        says what kind of thing it is: that also stands on what is no product of ours."""
         return list(self._printed_names.find(text).keys)
 
     def places_of(self, product: str, text: str) -> list[tuple[int, int]]:
@@ -106,8 +115,13 @@ class Taxonomy:
         names = sorted((product.key, product.name, *product.aliases) for product in self.products)
         return hashlib.sha256(repr(names).encode()).hexdigest()[:8]
 
+    @cached_property
+    def names_by_key(self) -> dict[str, str]:
+        """What products are called."""
+        return {product.key: product.name for product in self.products}
+
     def product_name(self, key: str) -> str:
-        return next((product.name for product in self.products if product.key == key), key)
+        return self.names_by_key.get(key, key)
 
 
 def load_taxonomy(path: Path | None = None) -> Taxonomy:

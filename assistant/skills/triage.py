@@ -296,7 +296,7 @@ def _product(
     the customer names, unless those are several: then the one in the photo."""
     keys = [label.key for label in options(taxonomy, "product")]
     flat = dict.fromkeys(keys, 1.0)
-    # A photo may show a product of the operator's own that the taxonomy does not have.
+    # A photo may show a product that is not sold through this inbox, or was learned once and no longer is.
     eligible = flat if products is None else [key for key in products if key in flat]
     written = [key for key in taxonomy.products_in(ticket.text) if key in eligible]
     shown = [item.product.value for item in evidence if item.product.value in eligible]

@@ -89,7 +89,6 @@ def _thread(session: Any, row: Ticket) -> Shown:
     )
     messages = window.messages[-SHOWN_AT_MOST:]
     shown = tickets.show_messages(session, auth.agent(), messages, desk().taxonomy)
-    names = products.names_of(session, desk().taxonomy)
     return {
         "messages": [message.to_json() for message in shown],
         "earlier": window.earlier + len(window.messages) - len(messages),
@@ -98,8 +97,8 @@ def _thread(session: Any, row: Ticket) -> Shown:
         "receipt": attention.receipt(session, row.conversation_id),
         "evidence_options": evidence_options(desk().taxonomy, products.conditions(session)),
         "cannot_tell": CANNOT_TELL,
-        "caption_of": partial(caption_of, products=names, language=_language()),
-        "product_names": names,
+        "caption_of": partial(caption_of, products=desk().taxonomy.names_by_key, language=_language()),
+        "product_names": desk().taxonomy.names_by_key,
         "silences": console_words.SILENCE,
         "later_photos": comparisons.later_photos(session, [row.conversation_id, *merged]),
     }

@@ -74,7 +74,7 @@ def product_version(number: int) -> Reply:
     with desk().db.read() as session:
         version = products.show_version(session, number)
         confused = products.mistaken(session, desk(), number)
-    names = version.names | {product.key: product.name for product in desk().taxonomy.products}
+    names = version.names | desk().taxonomy.names_by_key
     return listed(
         "product_versions",
         f"Version {number}",
@@ -117,9 +117,7 @@ def add_product_photos() -> Reply:
         known = [("", "Another one:"), *((one.key, one.name) for one in desk().taxonomy.products)]
         return (
             Field("product", "Product", "", "select", known),
-            Field(
-                "name", "Its name", hint="Of another one, which is not in the taxonomy: tickets are not sorted by it."
-            ),
+            Field("name", "Its name", hint="Of another one. Tickets are sorted by it once it has been learned."),
             Field(
                 "condition",
                 "What all of them show",

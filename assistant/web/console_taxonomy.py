@@ -52,7 +52,7 @@ def categories() -> Reply:
         rows,
         add=To("Add a category", url_for("console.admin.add_category")),
         about=f"{about} Descriptions and examples are what it works from until it has learned from agents' decisions. "
-        "Teams and products are in the taxonomy file (ASSISTANT_TAXONOMY).",
+        "Teams and products are in the taxonomy file (ASSISTANT_TAXONOMY); products learned from photos join them.",
         actions=[
             To(name, url_for(f"console.admin.{view}")) for view, name in (_OVERLAP, *(_OF_DRAFT if is_draft else ()))
         ],

@@ -25,12 +25,13 @@ from assistant.models import (
     HeadState,
     ProductHead,
     ProductPhoto,
+    Ticket,
     TriageField,
     TriageFieldState,
 )
 from assistant.payloads import ProductVersion
 from assistant.runtime import Runtime
-from assistant.skills.read_photo import CANNOT_TELL
+from assistant.skills.read_photo import CANNOT_TELL, product_question
 from assistant.skills.taxonomy import NO_PRODUCT
 from tests.desk.test_turns import say
 from tests.factories import make_agent
@@ -82,13 +83,48 @@ def test_a_customers_photo_is_read_by_what_was_learned(desk: Desk) -> None:
         assert after.product.value == "tent"
         assert after.product.confidence > 0.5
         field = session.scalars(select(TriageField).where(TriageField.name == "product")).all()[-1]
-        assert (field.value, field.state) == (NO_PRODUCT, TriageFieldState.ABSTAINED)  # the taxonomy has no tent
+        assert (field.value, field.state) == ("tent", TriageFieldState.PROPOSED)
+        assert session.scalars(select(Ticket.product).order_by(Ticket.id)).all() == [None, "tent"]
         reference = session.scalars(select(ProductPhoto).where(ProductPhoto.sha256 == after.product.reference)).one()
         assert (reference.product, reference.filename in ("0.jpg", "1.jpg", "2.jpg")) == ("tent", True)
         sent = session.scalars(select(Attachment)).first()
         assert sent is not None
         assert evidence.to_value(evidence.evidence_of(session, [sent])[sent.sha256]).product.value == "tent"
     assert desk.storage.exists(reference.sha256)
+
+
+def test_tickets_are_sorted_by_what_was_learned_as_long_as_it_serves(
+    desk: Desk, make_runtime: Callable[..., Runtime]
+) -> None:
+    other = make_runtime().desk  # another process on the same database
+    assert "tent" not in other.taxonomy.names_by_key
+    learn(desk, photos(0, 1))
+    assert desk.taxonomy.names_by_key.items() >= NAMES.items()
+    assert triaged_product(desk, f"My {NAMES['tent']} has a hole") == ("tent", TriageFieldState.PROPOSED)
+    assert triaged_product(desk, "It has a hole", shot("bottle", 20)) == ("bottle", TriageFieldState.PROPOSED)
+    assert triaged_product(desk, "My BrewMaster 300 leaks") == ("brewmaster-300", TriageFieldState.PROPOSED)
+    other.taxonomies.refresh()
+    assert other.taxonomy == desk.taxonomy
+    with desk.db.begin() as session:
+        products.roll_back(session)
+    desk.taxonomies.refresh()  # as after half a minute
+    assert triaged_product(desk, f"My {NAMES['tent']} has a hole")[1] is TriageFieldState.ABSTAINED
+
+
+def test_a_photo_shows_what_was_learned_by_its_looks_not_by_a_name_on_something(desk: Desk) -> None:
+    learn(desk, photos(0, 1))
+    assert desk.taxonomy.products_in(f"a {NAMES['tent']}") == ["tent"]
+    assert desk.taxonomy.products_printed_in(NAMES["tent"]) == []
+    assert desk.taxonomy.products_printed_in("BrewMaster 300") == ["brewmaster-300"]
+    assert set(product_question(desk.taxonomy).options) == {*desk.taxonomies.file.names_by_key, NO_PRODUCT}
+
+
+def triaged_product(desk: Desk, text: str, *sent: bytes) -> tuple[str, TriageFieldState]:
+    say(desk, text, uploads=[Upload("photo.jpg", None, one) for one in sent])
+    worker.run_until_idle(desk)
+    with desk.db.read() as session:
+        field = session.scalars(select(TriageField).where(TriageField.name == "product")).all()[-1]
+        return field.value, field.state
 
 
 def test_versions_add_up_are_tried_and_taken_back(desk: Desk) -> None:

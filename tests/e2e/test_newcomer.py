@@ -42,30 +42,33 @@ def test_an_outdoor_shop_is_recognised_within_ten_minutes(tmp_path: Path, monkey
     learned = run("products", "learn", str(tmp_path / "products"))
     assert learned.startswith("version 1: served; 8 products, 40 photos, efficientnet-lite0@57934424")
     assert "light red (2)" in learned
-    assert "Not in the taxonomy, so tickets are not sorted by them: bottle" in learned
+    assert "Not in the taxonomy's file, known by these photos only: bottle" in learned
     assert json.loads(run("products", "show", "--json"))["products"]["ridge-tent"] == EACH
 
     key = run("keys", "add", "shop", "--scope", "triage").split()[-1]
     with closing(Server(tmp_path / "var")) as server:
         server.start()
         for product, (name, *_) in SHOP.items():
-            [shown] = triaged(server, key, shot(product, 20))
+            told = triaged(server, key, shot(product, 20))
+            [shown] = told["evidence"]
             assert shown["product"]["value"] == name.lower().replace(" ", "-")
             assert shown["product"]["reference"]
+            [sorted_by] = [field["value"] for field in told["triage"]["fields"] if field["name"] == "product"]
+            assert sorted_by == shown["product"]["value"]
         for number in range(2):
-            [shown] = triaged(server, key, shot("nothing", 20 + number))
+            [shown] = triaged(server, key, shot("nothing", 20 + number))["evidence"]
             assert shown["product"]["value"] == CANNOT_TELL
     assert time.monotonic() - started < MOST_SECONDS
     assert run("products", "rollback") == "No version serves now.\n"
 
 
-def triaged(server: Server, key: str, photo: bytes) -> list[dict[str, Any]]:
-    """The evidence of a ticket that is not stored."""
+def triaged(server: Server, key: str, photo: bytes) -> dict[str, Any]:
+    """A ticket that is not stored."""
     files = [("text", (None, "It broke.")), ("photos", ("photo.jpg", photo, "image/jpeg"))]
     headers = {"Authorization": f"Bearer {key}"}
     answer = httpx.post(f"{server.url}/api/v1/triage", files=files, headers=headers, timeout=120)
     assert answer.status_code == 200, answer.text
-    return list(answer.json()["evidence"])
+    return dict(answer.json())
 
 
 def run(*arguments: str) -> str:

@@ -18,6 +18,7 @@ from assistant.desk import access, agent_sessions, assigning, credentials, peopl
 from assistant.desk.access import AgentPrincipal
 from assistant.errors import AssistantError, Invalid, Unauthenticated
 from assistant.media.files import Upload
+from assistant.ports import Mode
 from assistant.text.storable import storable
 from assistant.web import (
     auth,
@@ -138,13 +139,15 @@ def page_context() -> dict[str, Any]:
         return {}
     capabilities, taxonomy = desk().capabilities, desk().taxonomy
     installed = runtime().installed
+    reads_photos = capabilities.ocr is not None or capabilities.mode is not Mode.NO_VLM
     return {
         "company": desk().settings.company,
         "may": console_roles.may,
         "before_all": g.get("before_all"),
         "me": g.get("agent"),  # no query: the page that reports a lost database needs this, too
         "model": capabilities.model,
-        "mode_words": console_words.MODE[capabilities.mode],
+        "mode_words": console_words.MODE[capabilities.mode] if reads_photos else console_words.WITHOUT_OCR,
+        "reads_photos": reads_photos,
         "trouble": installed.trouble() if installed is not None else None,
         "came_from": lambda: console_queue.Place.of_address(request.args.get("place", "")),
         "handoff_words": console_words.HANDOFF,

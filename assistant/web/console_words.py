@@ -32,6 +32,7 @@ MODE = {
     Mode.FULL_VLM: "The model reads photos and writes answers; each sentence is checked against its article.",
     Mode.REMOTE: "A model server reads photos and writes answers; each sentence is checked against its article.",
 }
+WITHOUT_OCR = "OCR is off: text in photos is not read. Answers are quoted from articles."
 # Modes in which no model writes answers: the console says so instead of naming a model.
 QUOTES = (Mode.NO_VLM.value, Mode.SMALL_VLM.value)
 STATE = {

@@ -432,6 +432,20 @@ def test_page_shows_photo_evidence_triage_and_the_cited_draft(
     assert "OCR reads photos; answers are quoted from articles." in html
 
 
+def test_without_ocr_no_page_says_that_it_reads_photos(
+    make_runtime: Callable[..., Runtime], make_app: Callable[..., APIFlask]
+) -> None:
+    runtime = make_runtime(capabilities=fake_capabilities(ocr=None))
+    client = signed_in_client(make_app(runtime), runtime.desk.db, make_agent(runtime.desk.db, "alan", admin=True))
+    html = client.get("/console/").text
+    assert "OCR is off: text in photos is not read. Answers are quoted from articles." in html
+    ticket = make_ticket(runtime.desk, "It leaks", uploads=[make_upload()])
+    worker.run_until_idle(runtime.desk)
+    html = client.get(f"/console/tickets/{ticket.public_id}").text
+    assert "Read from this photo" in html
+    assert "<small>OCR</small>" not in html
+
+
 @pytest.mark.parametrize(("confidence", "shown"), [(0.95, "Sure"), (0.8, "Likely · 80%"), (0.4, "Unsure · 40%")])
 def test_a_draft_says_how_sure_the_assistant_is(
     sign_in: SignIn, alice: Persona, db: Database, draft: Draft, page: str, confidence: float, shown: str

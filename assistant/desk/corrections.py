@@ -132,13 +132,18 @@ def _corrected_fields(row: Evidence, changes: Mapping[str, str], visible_text: _
     wanted.setdefault("caption", _corrected_caption(row, wanted, visible_text, taxonomy))
     blank = {"region": None}
     corrected = {
-        name: {**row.fields.get(name, blank), "value": value, "confidence": 1.0}
+        name: {**_without_grounds(row.fields.get(name, blank)), "value": value, "confidence": 1.0}
         for name, value in wanted.items()
         if row.fields.get(name, blank).get("value") != value
     }
     if "caption" in changes and "caption" in corrected:
         corrected["caption"].pop("composed", None)  # somebody's own words
     return {**row.fields, **corrected}
+
+
+def _without_grounds(reading: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what spoke for the value that was read: the reference photo, and where the photo is like it."""
+    return {name: value for name, value in reading.items() if name not in ("reference", "heat")}
 
 
 def _corrected_caption(row: Evidence, changes: Mapping[str, str], visible_text: _Lines, taxonomy: Taxonomy) -> str:

@@ -185,6 +185,8 @@ def test_a_condition_that_was_learned_is_evidence_and_can_be_corrected_to(desk: 
             session, agent, attachment.public_id, {"condition": "intact"}, taxonomy=desk.taxonomy
         )
         assert changed.fields["condition"]["value"] == "intact"
+        assert evidence.to_value(changed).condition.reference == "", "the torn one speaks for it no longer"
+        assert evidence.to_value(changed).product.reference == seen.product.reference
         correct_evidence(session, agent, attachment.public_id, {"condition": "torn seal"}, taxonomy=desk.taxonomy)
     with pytest.raises(Invalid, match="no kind of condition"):
         NewPhoto("tent", Upload("a.jpg", None, b""), "torn", "mood")

@@ -186,7 +186,7 @@ def test_without_a_product_or_an_intact_reference_of_it_there_is_nothing_to_comp
     fields = {"fields": {"product": "brewmaster-300"}}
     corrected = client.patch(f"/api/v1/attachments/{photo.public_id}/evidence", json=fields, headers=key)
     assert corrected.status_code == 200, corrected.text
-    assert NO_REFERENCE in refused(photo), "that of the robot shows another product"
+    assert NO_PRODUCT in refused(photo), "that of the robot shows another product"
     _, again = opened(desk, "robot")  # in a ticket for which nothing was corrected
     assert client.get(beside(again), headers=key).status_code == 200
     with desk.db.begin() as session:

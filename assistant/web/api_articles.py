@@ -189,7 +189,7 @@ def _content(
     written = {name: value for name in ("title", "text", "visibility") if (value := getattr(body, name)) is not None}
     content = replace(before, **given, **written)
     products = [one.key for one in desk().taxonomy.products]
-    if content.product and content.product not in products:
+    if content.product not in ("", before.product, *products):  # one that has left the taxonomy may stay
         raise Invalid(
             f"There is no product {content.product[:40]!r}. Choose from: {', '.join(products)}.", field="product"
         )

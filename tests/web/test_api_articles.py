@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import update
 
 from assistant import worker
 from assistant.desk import api_keys, audit, inboxes, macros
@@ -14,6 +15,7 @@ from assistant.desk.access import Scope
 from assistant.desk.desk import Desk
 from assistant.errors import Conflict
 from assistant.knowledge import writing
+from assistant.models import ArticleVersion
 from tests.factories import BREWMASTER, bearer, make_agent, make_articles, make_inbox, make_key, make_ticket
 
 ARTICLES, WRITTEN = "/api/v1/articles", "/api/v1/written-articles"
@@ -104,6 +106,18 @@ def test_agents_and_machines_write_one_article_and_are_told_of_each_other(
     client.patch(f"{WRITTEN}/{made['id']}", json={"text": "The key's text."}, headers=writer)
     with desk.db.begin() as session, pytest.raises(Conflict, match="shop has saved version 3"):
         writing.save(session, agent, content, public_id=made["id"], based_on=1)
+
+
+def test_an_article_about_a_product_that_is_no_longer_known_can_be_changed(
+    client: FlaskClient, desk: Desk, writer: Key
+) -> None:
+    made = write(client, writer, product="brewmaster-300").json
+    with desk.db.begin() as session:
+        session.execute(update(ArticleVersion).values(product="ridge-tent"))
+    address = f"{WRITTEN}/{made['id']}"
+    changed = client.patch(address, json={"title": "Error E28"}, headers=writer)
+    assert (changed.status_code, changed.json["title"], changed.json["product"]) == (200, "Error E28", "ridge-tent")
+    assert client.patch(address, json={"product": "another-tent"}, headers=writer).json["field"] == "product"
 
 
 def test_a_key_for_an_inbox_writes_for_it_alone(client: FlaskClient, desk: Desk, writer: Key) -> None:

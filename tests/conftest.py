@@ -16,7 +16,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -380,9 +380,13 @@ def key(db: Database) -> dict[str, str]:
 
 
 def _settings(folder: Path) -> Settings:
-    return Settings(
-        data_dir=folder, secret_key="a secret key that is long enough for tests", workers=0, undo_send_seconds=0
-    )  # type: ignore[arg-type]
+    return _usual_settings().model_copy(update={"data_dir": folder})
+
+
+@cache
+def _usual_settings() -> Settings:
+    """Read once: where they may come from takes longer to look through than a database to copy."""
+    return Settings(secret_key="a secret key that is long enough for tests", workers=0, undo_send_seconds=0)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -64,19 +64,22 @@ class Taxonomies:
         """See what has been published, and which products have been learned."""
         self._looked_at = monotonic()
         with self._db.read() as session:
-            published, learned = _published(session), _learned(session)
-            seen = (published.id if published else None, learned.id if learned else None)
+            published, (products, _) = _published(session), _learned(session)
+            seen = (published.id if published else None, products)
             if seen != self._seen:
                 self._current, self._seen = current(session, self.file), seen
 
 
 def current(session: Session, file: Taxonomy) -> Taxonomy:
     """The categories that were published last, the file's if none were; the products of the file and those learned."""
-    row, learned = _published(session), _learned(session)
+    row, (_, learned) = _published(session), _learned(session)
     taxonomy = file if row is None else replace(file, categories=_labels(row.categories, file))
     known = {NO_PRODUCT, *(product.key for product in file.products)}
-    names = {} if learned is None else {key: own for key, own in learned.names.items() if key not in known}
-    labels = tuple(Label(key, own[0], aliases=tuple(own[1:]), learned=True) for key, own in sorted(names.items()))
+    labels = tuple(
+        Label(key, name, aliases=tuple(aliases), learned=True)
+        for key, (name, *aliases) in sorted(learned.items())
+        if key not in known
+    )
     return replace(taxonomy, products=(*file.products, *labels)) if labels else taxonomy
 
 
@@ -213,8 +216,11 @@ def _published(session: Session) -> TaxonomyVersion | None:
     return session.scalar(query.order_by(TaxonomyVersion.id.desc()).limit(1))
 
 
-def _learned(session: Session) -> ProductHead | None:
-    return session.scalar(select(ProductHead).where(ProductHead.state == HeadState.SERVED))
+def _learned(session: Session) -> tuple[int | None, dict[str, list[str]]]:
+    """The version of the products that serves, and their names by their keys."""
+    query = select(ProductHead.id, ProductHead.names).where(ProductHead.state == HeadState.SERVED)
+    number, names = session.execute(query).one_or_none() or (None, {})
+    return number, names
 
 
 def _draft(session: Session) -> TaxonomyVersion | None:

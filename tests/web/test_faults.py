@@ -188,9 +188,8 @@ def test_a_stream_that_meets_a_fault_ends_and_its_client_is_told_when_it_connect
 def test_a_fault_is_logged_once_a_minute_and_without_a_traceback(
     client: FlaskClient, key: dict[str, str], db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "assistant.faults.FAULTS._logged_at", {}
-    )  # another test may have met the same one less than a minute ago
+    # Another test may have met the same one less than a minute ago.
+    monkeypatch.setattr("assistant.faults.FAULTS._logged_at", {})
     with broken(db, sqlite3.SQLITE_CANTOPEN), capture_logs() as logs:
         for _ in range(50):
             assert client.get("/api/v1/tickets", headers=key).status_code == 503

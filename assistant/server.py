@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import queue
 import re
 import signal
 import socket
@@ -157,6 +158,16 @@ class _Log:
             sys.stderr.flush()
 
 
+def _end_when_told(arbiter: Any, worker: Any) -> None:
+    """Let a worker end that is told to stop before gunicorn listens to signals in it. Until then it has its parent's
+    handlers, which only take note: it would load everything, and be killed once the grace period is over."""
+    signal.signal(signal.SIGTERM, worker.handle_exit)
+    with suppress(queue.Empty):
+        while arbiter.SIG_QUEUE.get_nowait() != signal.SIGTERM:
+            pass
+        os._exit(0)
+
+
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     """gunicorn, configured in code rather than in a second settings file."""
 
@@ -181,6 +192,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
             "timeout": 0,  # a generation may take longer than any timeout that would detect a hang
             "control_socket_disable": True,
             "loglevel": "warning",
+            "post_fork": _end_when_told,
             "post_worker_init": self._start_workers,
             "worker_exit": self._stop_workers,
         }

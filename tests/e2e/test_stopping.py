@@ -77,6 +77,40 @@ def test_it_ends_at_once_with_status_zero_and_nothing_is_broken(
     open_database(Settings(data_dir=its.folder)).close()
 
 
+# Told to stop when the worker has been forked and does not listen to signals yet.
+TOLD_EARLY = """
+import os, runpy, signal, sys, time
+from pathlib import Path
+from gunicorn import util
+
+def told(title):
+    if title.startswith("worker"):
+        Path(sys.argv[1]).touch()
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(1)
+
+util._setproctitle = told
+runpy.run_module("assistant.server", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_told_before_it_listens_to_signals_loads_nothing(tmp_path: Path) -> None:
+    its, told = Server(tmp_path / "var", ocr="off", model="none"), tmp_path / "told"
+    process = subprocess.Popen([sys.executable, "-c", TOLD_EARLY, str(told)], env=its.environment)
+    try:
+        ends_at = time.monotonic() + STARTS_WITHIN
+        while not told.exists():
+            assert process.poll() is None
+            assert time.monotonic() < ends_at, "it never starts"
+            time.sleep(0.02)
+        told_at = time.monotonic()
+        assert process.wait(60) == 0
+        assert time.monotonic() - told_at < STOPS_WITHIN
+    finally:
+        process.kill()
+
+
 def test_who_comes_after_a_killed_server_waits_for_what_that_has_started(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     before = hold(settings) or pytest.fail("not held")
